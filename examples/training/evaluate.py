@@ -1,0 +1,83 @@
+"""Accuracy of a model on held-out puzzles, after every supervision step and with early exit."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from .model import TRM, ModelConfig
+
+STEPS_SHOWN = (1, 2, 4, 8, 16)
+
+
+def make_eval_model(cfg: ModelConfig, state: dict[str, torch.Tensor], dtype: str) -> TRM:
+    """A copy in the wanted compute type; `float32` is what a compiled model is compared with."""
+    fields = {**cfg.__dict__, "forward_dtype": dtype}
+    with torch.random.fork_rng(devices=[]):  # construction draws random weights: leave training's RNG alone
+        model = TRM(ModelConfig(**fields))
+    model.load_state_dict({k: v.float() for k, v in state.items()})
+    return model.eval()
+
+
+@torch.no_grad()
+def per_step(model: TRM, inputs: np.ndarray, labels: np.ndarray, steps: int, batch: int = 64, progress=None):
+    """Runs `steps` supervision steps on every puzzle.
+
+    Returns cells (N, steps) = share of right cells (givens included, as in the original metric),
+    exact (N, steps) bool and q (N, steps) halting logits.
+    """
+    cells, exact, q_all = [], [], []
+    for start in range(0, len(inputs), batch):
+        x = torch.from_numpy(inputs[start : start + batch].astype(np.int64))
+        y = torch.from_numpy(labels[start : start + batch].astype(np.int64))
+        z_h, z_l = model.initial(len(x))
+        row_cells, row_q = [], []
+        for _ in range(steps):
+            z_h, z_l, logits, q = model(z_h, z_l, x)
+            row_cells.append((logits.argmax(-1) == y).double().mean(-1))
+            row_q.append(q[:, 0])
+        cells.append(torch.stack(row_cells, 1).numpy())
+        q_all.append(torch.stack(row_q, 1).numpy())
+        if progress is not None:
+            progress(min(start + batch, len(inputs)), len(inputs))
+    cells, q_all = np.concatenate(cells), np.concatenate(q_all)
+    exact = cells == 1.0
+    return cells, exact, q_all
+
+
+def early_exit(exact: np.ndarray, q: np.ndarray) -> tuple[float, float]:
+    """Stop at the first step with q > 0: (exact accuracy, mean steps)."""
+    stop = np.where((q > 0).any(1), (q > 0).argmax(1), q.shape[1] - 1)
+    return float(exact[np.arange(len(exact)), stop].mean()), float((stop + 1).mean())
+
+
+def summary(inputs: np.ndarray, cells: np.ndarray, exact: np.ndarray, q: np.ndarray, edges: list[int]) -> dict:
+    """Figures of the model card; all shares 0..1. `edges` cut the givens into buckets [a, b)."""
+    steps = [s for s in STEPS_SHOWN if s <= cells.shape[1]]
+    exit_exact, exit_steps = early_exit(exact, q)
+    givens = (inputs > 1).sum(1)
+    buckets = []
+    for low, high in zip(edges[:-1], edges[1:]):
+        rows = (givens >= low) & (givens < high)
+        if rows.any():
+            ex, st = early_exit(exact[rows], q[rows])
+            buckets.append(
+                {
+                    "givens": [int(low), int(high) - 1],
+                    "n": int(rows.sum()),
+                    "exact": {str(s): float(exact[rows, s - 1].mean()) for s in steps},
+                    "cell": float(cells[rows, -1].mean()),
+                    "early_exit_exact": ex,
+                    "early_exit_steps": st,
+                }
+            )
+    return {
+        "n": len(inputs),
+        "steps": cells.shape[1],
+        "exact": {str(s): float(exact[:, s - 1].mean()) for s in steps},
+        "cell": {str(s): float(cells[:, s - 1].mean()) for s in steps},
+        "halt_head_accuracy": float(((q[:, -1] >= 0) == exact[:, -1]).mean()),
+        "early_exit_exact": exit_exact,
+        "early_exit_steps": exit_steps,
+        "buckets": buckets,
+    }

@@ -1,0 +1,83 @@
+"""Loss, optimizer and weight averaging of the original recipe."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def stablemax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean over cells of -log stablemax(logits)[label]; logits (B, n, V), labels (B, n) -> (B,).
+
+    Stablemax replaces exp by x + 1 (x >= 0) or 1 / (1 - x): it grows linearly, so the loss cannot be
+    lowered forever by scaling the logits up. In float64, as in the original.
+    """
+    x = logits.double()
+    s = torch.where(x < 0, 1 / (1 - x + 1e-30), x + 1)
+    log_prob = torch.log(s / s.sum(-1, keepdim=True))
+    picked = log_prob.gather(-1, labels.long().unsqueeze(-1)).squeeze(-1)
+    return -picked.mean(-1)
+
+
+def trm_loss(logits: Tensor, q: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Sum over the batch of the cell loss + 1/2 the halting loss ("is the puzzle exact now?")."""
+    with torch.no_grad():
+        correct = logits.argmax(-1) == labels
+        exact = correct.all(-1)
+    cell_loss = stablemax_cross_entropy(logits, labels).sum()
+    halt_loss = F.binary_cross_entropy_with_logits(q[:, 0], exact.to(q.dtype), reduction="sum")
+    figures = {
+        "loss": cell_loss.item() / len(labels),
+        "halt_loss": halt_loss.item() / len(labels),
+        "cell": correct.float().mean().item(),
+        "exact": exact.float().mean().item(),
+    }
+    return cell_loss + 0.5 * halt_loss, figures
+
+
+class AdamATan2(torch.optim.Optimizer):
+    """Adam with atan2(m, sqrt(v)) in place of m / (sqrt(v) + eps); decoupled weight decay.
+
+    Needs no epsilon and is invariant to the scale of the gradient.
+    """
+
+    def __init__(self, params, lr: float, betas=(0.9, 0.95), weight_decay: float = 0.1):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:
+        for group in self.param_groups:
+            lr, (b1, b2) = group["lr"], group["betas"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state.update(step=0, m=torch.zeros_like(p), v=torch.zeros_like(p))
+                state["step"] += 1
+                state["m"].lerp_(p.grad, 1 - b1)
+                state["v"].mul_(b2).addcmul_(p.grad, p.grad, value=1 - b2)
+                m = state["m"] / (1 - b1 ** state["step"])
+                v = state["v"] / (1 - b2 ** state["step"])
+                p.mul_(1 - lr * group["weight_decay"])
+                p.add_(torch.atan2(m, v.sqrt_()), alpha=-lr)
+
+
+class EMA:
+    """Exponential moving average of the parameters; the average is what is evaluated and exported."""
+
+    def __init__(self, model: nn.Module, rate: float):
+        self.rate = rate
+        self.shadow = {k: p.detach().clone() for k, p in model.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        # A short memory at first, so early snapshots are not dominated by the random start.
+        rate = min(self.rate, (1 + step) / (10 + step))
+        for k, p in model.named_parameters():
+            self.shadow[k].lerp_(p.detach(), 1 - rate)
+
+    def state_dict_of(self, model: nn.Module) -> dict[str, Tensor]:
+        """The model's state dict with averaged parameters (buffers unchanged)."""
+        return {k: self.shadow.get(k, v).detach().clone() for k, v in model.state_dict().items()}

@@ -1,0 +1,40 @@
+"""Rewrites the results table in examples/README.md from the models' metrics.json files.
+
+Run as `python -m examples.training.overview`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+BEGIN, END = "<!-- results: written by examples/training/overview.py -->", "<!-- end of results -->"
+EXAMPLES = Path(__file__).resolve().parent.parent
+
+
+def table(models: Path) -> str:
+    rows = [
+        "| model | parameters | weights file | trained | exact after 1 / 2 / 4 / 16 steps | cells | early exit (mean steps) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for path in sorted(models.glob("*/metrics.json")):
+        m = json.loads(path.read_text(encoding="utf-8"))
+        h = m["held_out"]
+        exact = " / ".join(f"{100 * h['exact'][s]:.1f}" for s in ("1", "2", "4", "16"))
+        rows.append(
+            f"| [{m['name']}](models/{m['name']}/README.md) | {m['parameters']:,} | {m['safetensors_bytes'] / 1e6:.2f} MB, {m['stored_weights']} "
+            f"| {m['optimizer_steps']:,} steps of {m['batch']}, {m['minutes']:g} min | {exact} (n={h['n']}) "
+            f"| {100 * h['cell']['16']:.1f} | {100 * h['early_exit_exact']:.1f} ({h['early_exit_steps']:.1f}) |"
+        )
+    return "\n".join(rows)
+
+
+def with_table(text: str, models: Path) -> str:
+    head, rest = text.split(BEGIN)
+    _, tail = rest.split(END)
+    return f"{head}{BEGIN}\n{table(models)}\n{END}{tail}"
+
+
+if __name__ == "__main__":
+    readme = EXAMPLES / "README.md"
+    readme.write_text(with_table(readme.read_text(encoding="utf-8"), EXAMPLES / "models"), encoding="utf-8")

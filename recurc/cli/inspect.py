@@ -1,0 +1,102 @@
+"""`recurc inspect`: what a model is and what it costs, before anything is built."""
+
+from __future__ import annotations
+
+import click
+
+from recurc.cli.options import checkpoint_argument, data_option, pass_console, resolve_model
+from recurc.cli.output import Console, bytes_text, count_text
+
+
+@click.command()
+@checkpoint_argument()
+@data_option
+@pass_console
+def command(console: Console, checkpoint: str | None, data: str | None) -> None:
+    """Show a model's family, shapes, parameters, MACs and bytes per precision.
+
+    CHECKPOINT is a file or folder of the original code, a folder with config.json and model.safetensors, or the name
+    of a bundled example.
+    """
+    from recurc.models.accounting import cost, linear_weights
+
+    reasoner = resolve_model(console, checkpoint, data).load()
+    config, work, weights = reasoner.config, cost(reasoner.config), linear_weights(reasoner)
+    state = config.rows * config.hidden_size
+    console.emit_json(
+        {
+            "source": reasoner.source,
+            "sha256": reasoner.sha256,
+            "family": config.family,
+            "mixer": config.mixer,
+            "parameters": reasoner.parameters,
+            "seq_len": config.seq_len,
+            "hidden": config.hidden_size,
+            "vocab": config.vocab_size,
+            "puzzle_rows": config.puzzle_rows,
+            "rows": config.rows,
+            "layers": config.L_layers,
+            "heads": config.num_heads if config.mixer == "attention" else None,
+            "pos_encodings": config.pos_encodings,
+            "expansion": config.expansion,
+            "inter": config.inter,
+            "inter_t": config.inter_t if config.mixer == "mlp_t" else None,
+            "puzzle_identifiers": config.num_puzzle_identifiers if config.puzzle_emb_ndim else 0,
+            "puzzle_emb_ndim": config.puzzle_emb_ndim,
+            "h_cycles": config.H_cycles,
+            "l_cycles": config.L_cycles,
+            "steps": config.halt_max_steps,
+            "halt_rule": config.halt_rule,
+            "calls_per_step": work.calls_per_step,
+            "macs_per_call": work.macs_per_call,
+            "macs_per_step": work.macs_per_step,
+            "macs_per_puzzle": work.macs_per_puzzle,
+            "linear_weights": weights.weights,
+            "output_channels": weights.channels,
+            "weight_bytes": {"fp32": weights.fp32, "int8": weights.int8, "int4": weights.int4},
+            "state_bytes": {"fp32": 4 * state, "int8": state},
+            "puzzle_table_bytes": 4 * config.num_puzzle_identifiers * config.puzzle_emb_ndim,
+            "tensors": {name: list(tensor.shape) for name, tensor in reasoner.tensors.items()},
+            "notes": list(reasoner.notes),
+        }
+    )
+    if not console.json:
+        _show(console, reasoner, work, weights)
+
+
+def _show(console: Console, reasoner, work, weights) -> None:
+    c = reasoner.config
+    mixer = f"MLP over the sequence (width {c.inter_t})" if c.mixer == "mlp_t" else f"attention, {c.num_heads} heads"
+    table = f"{c.num_puzzle_identifiers:,} x {c.puzzle_emb_ndim}" if c.puzzle_emb_ndim else "none"
+    state = 4 * c.rows * c.hidden_size
+    console.pairs(
+        [
+            ("model", f"{c.family.upper()}  {reasoner.source}"),
+            ("mixer", f"{mixer}, positions: {c.pos_encodings}"),
+            (
+                "shape",
+                f"{c.seq_len} cells + {c.puzzle_rows} puzzle rows, hidden {c.hidden_size}, vocabulary {c.vocab_size}",
+            ),
+            ("block", f"{c.L_layers} layers, SwiGLU width {c.inter} (expansion {c.expansion:g})"),
+            (
+                "recursion",
+                f"H {c.H_cycles} x L {c.L_cycles}, {work.calls_per_step} block calls a step, {c.halt_max_steps} steps",
+            ),
+            ("parameters", f"{reasoner.parameters:,}"),
+            ("puzzle table", table),
+            ("MACs a call", count_text(work.macs_per_call)),
+            ("MACs a step", count_text(work.macs_per_step)),
+            ("MACs a puzzle", f"{count_text(work.macs_per_puzzle)} (all {c.halt_max_steps} steps)"),
+            ("one state", f"{bytes_text(state)} fp32 (two are kept: z_H and z_L)"),
+        ]
+    )
+    console.table(
+        ("linear weights", "bytes", ""),
+        [(name, f"{size:,}", bytes_text(size)) for name, size in _sizes(weights)],
+    )
+    for note in reasoner.notes:
+        console.print(f"note: {note}")
+
+
+def _sizes(weights) -> list[tuple[str, int]]:
+    return [("fp32", weights.fp32), ("int8 + scales", weights.int8), ("int4 + scales, zero points", weights.int4)]

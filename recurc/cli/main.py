@@ -1,0 +1,138 @@
+"""The `recurc` program: finds commands, turns errors into one paragraph and an exit code.
+
+A command is a module of this folder that defines `command` (a click command); its file's name is the command's name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import pkgutil
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+import recurc
+import recurc.cli
+from recurc.cli.output import Console
+from recurc.errors import RecurcError, UsageError
+
+_NOT_COMMANDS = {"main", "output", "options"}
+_INTERRUPTED, _BROKEN_PIPE = 130, 141  # 128 + the signal's number, as shells have it
+
+
+class Commands(click.Group):
+    """Commands by file name, imported when they are asked for; each gets `--json` and `--debug`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        names = (info.name for info in pkgutil.iter_modules(recurc.cli.__path__))
+        return sorted(n.replace("_", "-") for n in names if n not in _NOT_COMMANDS and not n.startswith("_"))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module(f"recurc.cli.{cmd_name.replace('-', '_')}")
+        command = getattr(module, "command", None)
+        if command is not None:
+            _add_common_options(command)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]):
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            known = f"Commands are {', '.join(self.list_commands(ctx))}"
+            raise UsageError(f"no command {args[0]!r}", next=f"Did you mean {near[0]}?" if near else known)
+        name, command, rest = super().resolve_command(ctx, args)
+        ctx.ensure_object(Console).command = name or "recurc"
+        return name, command, rest
+
+
+def _add_common_options(command: click.Command) -> None:
+    if isinstance(command, click.Group):
+        for sub in command.commands.values():
+            _add_common_options(sub)
+    have = {name for parameter in command.params for name in parameter.opts}
+    for name, text in (("json", "Print one JSON document on stdout."), ("debug", "Show tracebacks.")):
+        if f"--{name}" not in have:
+            command.params.append(
+                click.Option(
+                    [f"--{name}"], is_flag=True, expose_value=False, callback=_remember, is_eager=True, help=text
+                )
+            )
+
+
+def _remember(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    if value:
+        setattr(ctx.ensure_object(Console), str(parameter.name), True)
+    return value
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(recurc.__version__, prog_name="recurc")
+@click.option("--debug", is_flag=True, expose_value=False, callback=_remember, is_eager=True, help="Show tracebacks.")
+def cli() -> None:
+    """Compile trained recursive reasoners into verified microcontroller firmware."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        args: arguments without the program's name; `sys.argv` when None.
+
+    Returns:
+        The exit code: 0 ok, 1 a bug of ours, 2 usage, 3 input, 4 does not fit, 5 fidelity, 6 toolchain, 7 no device,
+        8 device differs, 130 interrupted.
+    """
+    arguments = list(sys.argv[1:] if args is None else args)
+    console = Console()
+    # Known before parsing, so that a mistake in the options themselves is reported the way that was asked for.
+    console.json = "--json" in arguments
+    console.debug = "--debug" in arguments
+    try:
+        result = cli.main(arguments, prog_name="recurc", standalone_mode=False, obj=console)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except RecurcError as error:
+        if console.debug:
+            traceback.print_exc()
+        console.error(error)
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.ctx.get_help(), file=sys.stderr)
+        return 2
+    except click.ClickException as error:
+        console.error(_usage_error(error))
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        print("interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; keep the interpreter's own last flush from complaining.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except Exception as error:  # a bug of ours, whatever it is: one paragraph, unless --debug asks for all of it
+        if console.debug:
+            traceback.print_exc()
+        console.error(_bug(error, console.debug))
+        return 1
+
+
+def _usage_error(error: click.ClickException) -> UsageError:
+    ctx = getattr(error, "ctx", None)
+    path = ctx.command_path if ctx is not None else "recurc"
+    return UsageError(error.format_message(), next=f"Run {path} --help")
+
+
+def _bug(error: Exception, shown: bool) -> RecurcError:
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+    return RecurcError(
+        "recurc failed unexpectedly",
+        where=where,
+        why=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}. This is a bug in recurc, not in your input",
+        next="Please report it with the command and its output" + ("" if shown else "; --debug shows the traceback"),
+    )

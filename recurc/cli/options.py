@@ -1,0 +1,174 @@
+"""Options that several commands share, and the model they mean when none is named."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from recurc.cli.output import Console
+from recurc.errors import InputError, UsageError
+
+PROJECT_FILE = "recurc.toml"
+PRECISIONS = ("fp32", "int8", "int4", "int4-naive", "int4-g32")
+_PROJECT_KEYS = ("checkpoint", "data")
+
+pass_console = click.make_pass_decorator(Console)
+
+
+@dataclass(frozen=True)
+class Model:
+    """The model a command works on.
+
+    `checkpoint` is what `recurc.load` takes; `data` a dataset directory or None; `said` tells where a model that was
+    not named comes from ("" when it was).
+    """
+
+    checkpoint: str
+    data: Path | None
+    said: str
+
+    def load(self):
+        """The model as a `Reasoner`. Raises InputError."""
+        from recurc.models.checkpoint import load
+
+        return load(self.checkpoint, self.data)
+
+    def dataset(self, split: str):
+        """One split of the dataset. Raises InputError, also when no dataset is known."""
+        from recurc.dataset import load_dataset
+
+        if self.data is None:
+            raise InputError(
+                "no dataset is known for this model",
+                where=self.checkpoint,
+                why="none is given, none is configured, and no folder data lies beside the checkpoint",
+                next="Pass the dataset directory with --data DIR",
+            )
+        return load_dataset(self.data, split)
+
+
+def resolve_model(console: Console, checkpoint: str | None, data: str | Path | None = None) -> Model:
+    """The model and dataset of a command line: what is named, else `recurc.toml` here, else the bundled default.
+
+    A model that was not named is said in one line on stderr.
+
+    Raises:
+        InputError: `recurc.toml` is not valid, or there is no bundled default.
+    """
+    from recurc.resources import DEFAULT_MODEL, bundled_models
+
+    said = ""
+    if checkpoint is None:
+        project = _project()
+        if "checkpoint" in project:
+            checkpoint, said = project["checkpoint"], f"model: {project['checkpoint']} ({PROJECT_FILE})"
+            data = data or project.get("data")
+        else:
+            bundled = bundled_models()
+            name = DEFAULT_MODEL if DEFAULT_MODEL in bundled else next(iter(bundled), None)
+            if name is None:
+                raise InputError(
+                    "no model is named and none is bundled", why=f"there is no {PROJECT_FILE} here",
+                    next="Name a checkpoint",
+                )  # fmt: skip
+            checkpoint, said = name, f"model: {name} (bundled example; name a checkpoint to use another)"
+        console.note(said)
+    return Model(checkpoint, Path(data).expanduser() if data else _data_beside(checkpoint), said)
+
+
+def _data_beside(checkpoint: str) -> Path | None:
+    from recurc.models.checkpoint import find_checkpoint
+    from recurc.models.config_files import nearby_datasets
+
+    file, _ = find_checkpoint(checkpoint)
+    return next(iter(nearby_datasets(file)), None)
+
+
+def _project() -> dict[str, str]:
+    path = Path(PROJECT_FILE)
+    if not path.is_file():
+        return {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{PROJECT_FILE} cannot be read", where=str(path), why=str(error), next="Correct it") from None
+    model = content.get("model", {})
+    unknown = [k for k in content if k != "model"]
+    unknown += [f"model.{k}" for k in model if k not in _PROJECT_KEYS] if isinstance(model, dict) else ["model"]
+    wrong = [f"model.{k}" for k, v in model.items() if not isinstance(v, str)] if isinstance(model, dict) else []
+    if unknown or wrong:
+        why = f"unknown: {', '.join(unknown)}" if unknown else f"not text: {', '.join(wrong)}"
+        raise InputError(
+            f"{PROJECT_FILE} is not valid", where=str(path), why=why,
+            next='It holds [model] with checkpoint = "..." and data = "..."',
+        )  # fmt: skip
+    return dict(model)
+
+
+# -- options --------------------------------------------------------------------------------------------------------
+
+
+class Precision(click.ParamType):
+    """A precision by name; a wrong one is answered with the nearest."""
+
+    name = "precision"
+
+    def convert(self, value, param, ctx):
+        if value in PRECISIONS:
+            return value
+        near = difflib.get_close_matches(str(value), PRECISIONS, n=1)
+        raise UsageError(
+            f"unknown precision {value!r}",
+            why=f"precisions are {', '.join(PRECISIONS)}",
+            next=f"Did you mean {near[0]}?" if near else "Choose one of them",
+        )
+
+
+def checkpoint_argument(required: bool = False) -> Callable:
+    """The argument CHECKPOINT, passed as text or None (see `resolve_model`)."""
+    return click.argument(
+        "checkpoint", required=required, type=str, metavar="CHECKPOINT" if required else "[CHECKPOINT]"
+    )
+
+
+def data_option(function: Callable) -> Callable:
+    """--data DIR."""
+    text = "Dataset directory (with train/ and test/), as the reference code builds it."
+    return click.option("--data", metavar="DIR", default=None, help=text)(function)
+
+
+def precision_option(default: str = "int4") -> Callable:
+    """--precision P."""
+    text = f"One of {', '.join(PRECISIONS)}. Default: {default}."
+    return click.option("--precision", type=Precision(), default=default, metavar="P", help=text)
+
+
+def limit_option(default: int | None = None) -> Callable:
+    """--limit N, at least 1."""
+    text = "Use the first N examples" + (f". Default: {default}." if default else " (default: all).")
+    return click.option("--limit", type=click.IntRange(min=1), default=default, metavar="N", help=text)
+
+
+def seed_option(function: Callable) -> Callable:
+    """--seed N, from 0 to 2^32-1."""
+    kind = click.IntRange(0, 2**32 - 1)
+    return click.option("--seed", type=kind, default=0, metavar="N", help="Seed of random choices. Default: 0.")(
+        function
+    )
+
+
+def depth_options(function: Callable) -> Callable:
+    """--h-cycles, --l-cycles, --steps: override the trained depth; each 1 to 255, None when not given."""
+    kind = click.IntRange(1, 255)
+    for name, text in (
+        ("--steps", "Supervision steps (default: as trained)."),
+        ("--l-cycles", "Low-level cycles a high-level one (default: as trained)."),
+        ("--h-cycles", "High-level cycles a step (default: as trained)."),
+    ):
+        function = click.option(name, type=kind, default=None, metavar="N", help=text)(function)
+    return function

@@ -1,0 +1,145 @@
+"""What commands print: text for people, one JSON document for programs.
+
+With `--json` the document is all that stands on stdout; people's text goes to stderr. Progress bars show on a
+terminal only.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import rich.box
+import rich.console
+import rich.markup
+import rich.progress
+import rich.table
+
+from recurc.errors import RecurcError
+
+PIPE_WIDTH = 160  # columns when nobody's terminal gives a width, so that tables are not cut in files
+
+
+class Console:
+    """A command's output.
+
+    `debug` and `json` follow the options of the same name; `command` is the command's name, for the schema.
+    """
+
+    def __init__(self) -> None:
+        self.json = False
+        self.debug = False
+        self.command = "recurc"
+        self._emitted = False
+
+    # -- for people ---------------------------------------------------------------------------------------------
+
+    @property
+    def people(self) -> rich.console.Console:
+        """Where text for people goes: stdout, or stderr when stdout carries JSON."""
+        return _console(sys.stderr if self.json else sys.stdout)
+
+    def print(self, text: str = "", style: str | None = None) -> None:
+        """A line of text, printed as it is (no markup)."""
+        self.people.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """A remark beside the result: always on stderr."""
+        _console(sys.stderr).print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+    def table(
+        self, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None, numeric: bool = True
+    ) -> None:
+        """An aligned table: the first column to the left, the others to the right when `numeric`."""
+        table = rich.table.Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
+        for i, column in enumerate(columns):
+            table.add_column(column, justify="right" if numeric and i else "left", no_wrap=not i, overflow="fold")
+        for row in rows:
+            table.add_row(*(rich.markup.escape(str(cell)) for cell in row))
+        self.people.print(table, highlight=False)
+
+    def pairs(self, items: Sequence[tuple[str, object]]) -> None:
+        """Names and values in two aligned columns."""
+        table = rich.table.Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in items:
+            table.add_row(name, rich.markup.escape(str(value)))
+        self.people.print(table, highlight=False)
+
+    @contextmanager
+    def progress(self, what: str, total: int) -> Iterator[Callable[..., None]]:
+        """A progress bar on stderr when that is a terminal. Yields `advance(n=1, note="")`."""
+        if not sys.stderr.isatty():
+            yield lambda n=1, note="": None
+            return
+        with rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TimeRemainingColumn(),
+            rich.progress.TextColumn("{task.fields[note]}"),
+            console=_console(sys.stderr),
+            transient=True,
+        ) as bar:
+            task = bar.add_task(what, total=total, note="")
+            yield lambda n=1, note="": bar.update(task, advance=n, note=note)
+
+    # -- for programs -------------------------------------------------------------------------------------------
+
+    def emit_json(self, document: dict[str, object]) -> None:
+        """Print the command's one JSON document (with `--json` only), its schema first."""
+        if not self.json:
+            return
+        if self._emitted:
+            raise AssertionError("a command emits one JSON document")
+        self._emitted = True
+        json.dump({"schema": f"recurc/{self.command}/1", **_plain(document)}, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+
+    def error(self, error: RecurcError) -> None:
+        """An error: one paragraph on stderr, and as JSON on stdout with `--json`."""
+        _console(sys.stderr).print(f"error: {error.paragraph()}", markup=False, highlight=False, soft_wrap=True)
+        if self.json and not self._emitted:
+            self.emit_json({"error": error.as_dict()})
+
+
+def _console(stream) -> rich.console.Console:
+    known = stream.isatty() or "COLUMNS" in os.environ
+    return rich.console.Console(file=stream, width=None if known else PIPE_WIDTH)
+
+
+def _plain(value: object) -> object:
+    """What json can write: NumPy scalars and arrays as numbers and lists, paths as text, non-finite numbers as null."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(v) for v in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # NumPy
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def bytes_text(n: int) -> str:
+    """A byte count for people: exact below 10 KiB, else KiB or MiB."""
+    if n < 10 * 1024:
+        return f"{n:,} B"
+    return f"{n / 1024:,.1f} KiB" if n < 10 * 1024 * 1024 else f"{n / 1024**2:,.2f} MiB"
+
+
+def count_text(n: float) -> str:
+    """A count for people: 610.3 M, 12.82 G."""
+    for limit, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(n) >= limit:
+            return f"{n / limit:.4g} {unit}"
+    return f"{n:,}"

@@ -1,0 +1,95 @@
+"""Program + plan + image -> the generated C sources, through the templates."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from recurc import __version__
+from recurc.codegen.image import KINDS, Image
+from recurc.ir.program import LinearRef
+from recurc.plan.kernels import KernelSet, padded
+from recurc.plan.layout import ARENA_ALIGN, Layout
+from recurc.quant.model import QuantizedModel
+from recurc.resources import resource_dir
+
+# Sections that model.c addresses by name -> suffix of their OFF_ macro.
+_FIXED = {
+    "table.tokens": "TABLE_TOKENS", "table.puzzles": "TABLE_PUZZLES", "table.positions": "TABLE_POSITIONS",
+    "H_init": "H_INIT", "L_init": "L_INIT", "q_bias": "Q_BIAS", "rope.cos": "ROPE_COS", "rope.sin": "ROPE_SIN",
+}
+
+
+def _f32(value: float) -> str:
+    """A C literal that reads back as exactly this binary32."""
+    return float(np.float32(value)).hex() + "f"
+
+
+@lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    env = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resource_dir("templates")), undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )
+    env.filters["f32"] = _f32
+    return env
+
+
+def render(template: str, **context: Any) -> str:
+    """Render one template of the package."""
+    return _environment().get_template(template).render(version=__version__, **context)
+
+
+def _row_bytes(kernels: KernelSet, ref: LinearRef, bits: int) -> int:
+    """Bytes from one channel to the next, or from panel to panel for integer panels."""
+    if bits == 32:
+        return 4 * ref.k
+    return 16 * padded(ref.k) if kernels.style == "panel" else padded(ref.k) * bits // 8
+
+
+def _layers(model: QuantizedModel, image: Image, kernels: KernelSet) -> list[dict[str, Any]]:
+    offsets = {s.name: s.offset for s in image.sections}
+    bits = model.precision.bits
+    return [
+        {
+            "name": ref.name, "part_n": ref.part_n,
+            "weights": offsets[f"{ref.name}:weights"],
+            "scales": offsets.get(f"{ref.name}:scales", 0),
+            "zeros": offsets.get(f"{ref.name}:zeros", 0),
+            "part_bytes": kernels.part_bytes(ref, bits), "row_bytes": _row_bytes(kernels, ref, bits),
+        }
+        for ref in model.program.linears
+    ]
+
+
+def _overflow_proofs(model: QuantizedModel) -> list[dict[str, Any]]:
+    """Largest |accumulator| of each layer: k * largest |q - zero| * 127 must fit int32, before and after the zero point."""
+    bits = model.precision.bits
+    if bits == 32:
+        return []
+    widest = 255 if bits == 8 else 15  # unsigned bytes in panels are the worst case
+    return [{"name": ref.name, "k": padded(ref.k), "wmax": 2 * widest} for ref in model.program.linears]
+
+
+def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: Layout) -> dict[str, str]:
+    """Generated files of one model for one kernel set: file name -> text."""
+    context = {
+        "model": model, "program": model.program, "config": model.config, "image": image, "layout": layout,
+        "k": kernels, "bits": model.precision.bits, "quantized": model.precision.bits != 32,
+        "has_zero": kernels.has_zero(model.precision.bits), "padded": padded, "kinds": KINDS,
+        "fixed_sections": _FIXED, "arena_align": ARENA_ALIGN,
+        "sha_bytes": [f"0x{b:02x}" for b in bytes.fromhex(image.sha256)],
+        "layers": _layers(model, image, kernels),
+        "layer_index": {ref.name: i for i, ref in enumerate(model.program.linears)},
+        "overflow_proofs": _overflow_proofs(model), "has_positions": "positions" in model.tables,
+        "c_name": f"{model.name}, {model.precision.name}".replace("\\", "/").replace('"', "'"),
+    }
+    return {
+        "model_config.h": render("model_config.h.j2", **context),
+        "model.c": render("model.c.j2", **context),
+        "weights.S": render("weights.S.j2", file_sha256=hashlib.sha256(image.data).hexdigest()),
+    }

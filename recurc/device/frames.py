@@ -1,0 +1,254 @@
+"""The wire's frames: COBS, CRC-32, and the bodies of requests and replies (runtime_c/SPEC.md, section "Wire")."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+VERSION = 1
+MAX_BODY = 1024
+READ_HEADER = 8
+MAX_READ = MAX_BODY - READ_HEADER
+LOAD_HEADER = 4
+MAX_LOAD = MAX_BODY - LOAD_HEADER
+
+HELLO, LOAD, RUN, READ, SELFTEST, RESET, EXIT = range(1, 8)
+REPLY = 0x80
+STEP, NAK, FAULT = 0xC3, 0xFE, 0xFF
+RUN_BEGIN, RUN_HALT = 1, 2
+
+TENSORS = {"z_H": 0, "z_L": 1, "logits": 2, "q": 3, "tokens": 4, "input": 5}
+TENSOR_TYPES = {"z_H": "<f4", "z_L": "<f4", "logits": "<f4", "q": "<f4", "tokens": "u1", "input": "u1"}
+
+STATUS_FRAME, STATUS_STATE = 14, 13
+STATUS_TEXT = (
+    "ok",
+    "an argument is null or out of range",
+    "the image does not start with RCM1",
+    "the image has another format version",
+    "the image uses flags unknown here",
+    "the image is truncated or too long",
+    "a checksum of the image is wrong",
+    "a section is missing or mis-sized",
+    "the image is of another model",
+    "a buffer is not aligned",
+    "the arena is too small",
+    "a token is outside the vocabulary",
+    "the puzzle identifier is out of range",
+    "called before an earlier step has run",
+    "a frame is malformed",
+    "unknown command or flag",
+)
+
+
+def status_text(status: int) -> str:
+    """English text of a status code of rc_status.h."""
+    return STATUS_TEXT[status] if 0 <= status < len(STATUS_TEXT) else f"unknown status {status}"
+
+
+class FrameError(ValueError):
+    """Bytes between two delimiters that are no frame."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame: type (0..255), sequence number (0..255), body (at most MAX_BODY bytes)."""
+
+    type: int
+    seq: int
+    body: bytes = b""
+
+
+def cobs_encode(data: bytes) -> bytes:
+    """COBS encoding, without the delimiter."""
+    out = bytearray()
+    block = bytearray()
+    for i, byte in enumerate(data):
+        if byte:
+            block.append(byte)
+            if len(block) < 254 or i + 1 == len(data):
+                continue
+        out.append(len(block) + 1)
+        out += block
+        block.clear()
+    out.append(len(block) + 1)
+    return bytes(out + block)
+
+
+def cobs_decode(data: bytes) -> bytes:
+    """Inverse of `cobs_encode`.
+
+    Raises:
+        FrameError: a zero byte inside, or a block that runs past the end.
+    """
+    out = bytearray()
+    at = 0
+    while at < len(data):
+        code = data[at]
+        block = data[at + 1 : at + code]
+        if code == 0 or len(block) != code - 1 or 0 in block:
+            raise FrameError("malformed COBS block")
+        out += block
+        at += code
+        if code != 0xFF and at < len(data):
+            out.append(0)
+    return bytes(out)
+
+
+def encode(frame: Frame) -> bytes:
+    """The frame as it goes over the wire, the trailing delimiter included."""
+    if len(frame.body) > MAX_BODY:
+        raise ValueError(f"a body of {len(frame.body)} bytes is longer than {MAX_BODY}")
+    payload = bytes((frame.type, frame.seq)) + frame.body
+    return cobs_encode(payload + struct.pack("<I", zlib.crc32(payload))) + b"\0"
+
+
+def decode(encoded: bytes) -> Frame:
+    """The frame in the bytes between two delimiters.
+
+    Raises:
+        FrameError: encoding, length or CRC is wrong.
+    """
+    payload = cobs_decode(encoded)
+    if not 6 <= len(payload) <= MAX_BODY + 6:
+        raise FrameError(f"a payload of {len(payload)} bytes")
+    if zlib.crc32(payload[:-4]) != struct.unpack("<I", payload[-4:])[0]:
+        raise FrameError("wrong CRC")
+    return Frame(payload[0], payload[1], payload[2:-4])
+
+
+class Receiver:
+    """Splits a byte stream into frames."""
+
+    _LONGEST = 4096
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def push(self, data: bytes) -> list[Frame | FrameError]:
+        """Frames completed by `data`, malformed ones as the FrameError they raise."""
+        self._buffer += data
+        *parts, rest = bytes(self._buffer).split(b"\0")
+        self._buffer = bytearray(rest[-self._LONGEST :])
+        found: list[Frame | FrameError] = []
+        for part in parts:
+            if part:
+                try:
+                    found.append(decode(part))
+                except FrameError as e:
+                    found.append(e)
+        return found
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a firmware says of itself. Sizes in bytes; `tick_hz` 0 means that ticks are instructions; `status` of its image."""
+
+    version: int
+    status: int
+    can_exit: bool
+    build_id: str
+    model_sha256: str
+    seq_len: int
+    vocab: int
+    rows: int
+    hidden: int
+    puzzles: int
+    steps: int
+    h_cycles: int
+    l_cycles: int
+    arena_bytes: int
+    stack_bytes: int
+    tick_hz: int
+    image_bytes: int
+    board: str
+    model: str
+
+
+@dataclass(frozen=True)
+class StepEvent:
+    """Report of one supervision step: its number from 1, CRC-32 of carry, logits and tokens, both halting logits, ticks it took."""
+
+    step: int
+    carry_crc: int
+    logits_crc: int
+    tokens_crc: int
+    q_halt: float
+    q_continue: float
+    ticks: int
+    q_bytes: bytes
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """End of a RUN: steps run by it, steps since the puzzle began, ticks of the model alone, deepest stack use in bytes."""
+
+    status: int
+    halted: bool
+    steps: int
+    total_steps: int
+    ticks: int
+    stack_used: int
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Registers at a fault on the device."""
+
+    pc: int
+    lr: int
+    cfsr: int
+    hfsr: int
+    mmfar: int
+    bfar: int
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}={value:08x}" for name, value in vars(self).items())
+
+
+_HELLO = struct.Struct("<HBB16s32s12I")
+_STEP = struct.Struct("<HIII8sQ")
+_RESULT = struct.Struct("<BBHHHQI")
+_FAULT = struct.Struct("<6I")
+
+
+def _unpack(layout: struct.Struct, body: bytes, name: str) -> tuple:
+    if len(body) != layout.size:
+        raise FrameError(f"{name} has {len(body)} bytes instead of {layout.size}")
+    return layout.unpack(body)
+
+
+def parse_hello(body: bytes) -> Hello:
+    """HELLO's reply. Raises FrameError when it is malformed."""
+    fixed = _unpack(_HELLO, body[: _HELLO.size], "HELLO")
+    names, rest = [], body[_HELLO.size :]
+    for _ in range(2):
+        if not rest or len(rest) < 1 + rest[0]:
+            raise FrameError("HELLO's names are cut off")
+        names.append(rest[1 : 1 + rest[0]].decode("ascii", "replace"))
+        rest = rest[1 + rest[0] :]
+    version, status, flags, build_id, sha256, *numbers = fixed
+    return Hello(version, status, bool(flags & 1), build_id.hex(), sha256.hex(), *numbers, *names)
+
+
+def parse_step(body: bytes) -> StepEvent:
+    """A STEP event. Raises FrameError when it is malformed."""
+    step, carry, logits, tokens, q, ticks = _unpack(_STEP, body, "STEP")
+    return StepEvent(step, carry, logits, tokens, *struct.unpack("<2f", q), ticks, q)
+
+
+def parse_result(body: bytes) -> RunResult:
+    """RUN's reply. Raises FrameError when it is malformed."""
+    status, halted, steps, total, _, ticks, stack = _unpack(_RESULT, body, "RESULT")
+    return RunResult(status, bool(halted), steps, total, ticks, stack)
+
+
+def parse_fault(body: bytes) -> Fault:
+    """A FAULT frame. Raises FrameError when it is malformed."""
+    return Fault(*_unpack(_FAULT, body, "FAULT"))
+
+
+def run_body(flags: int, steps: int, min_steps: int, at: int, puzzle: int, input_crc: int, threshold: float) -> bytes:
+    """Body of a RUN request."""
+    return struct.pack("<BBHHHIIf", flags, 0, steps, min_steps, at, puzzle, input_crc, threshold)

@@ -1,0 +1,137 @@
+"""Model families: which trained reasoners recurc understands.
+
+A family is one module in this folder that defines
+
+* ``NAME``: short name, for instance ``"trm"``;
+* ``ARCH_NAMES``: the ``arch.name`` values of the original code (``module@Class``) that mean this family;
+* ``recognises(names) -> bool``: whether a checkpoint with these tensor names (prefix stripped) can be of this family;
+* ``config_from_fields(fields, shapes, where) -> (ReasonerConfig, notes)``: configuration from the original's fields,
+  what is missing inferred from tensor shapes, each assumption said in ``notes``;
+* ``expected_tensors(config) -> {name: shape}``: every tensor of the checkpoint, by the original's name without prefix.
+
+Nothing else has to be told about a new family: `families()` finds the module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Iterable, Mapping, Protocol
+
+from recurc.errors import InputError
+from recurc.models.reasoner import Reasoner, ReasonerConfig
+
+__all__ = ["Family", "Reasoner", "ReasonerConfig", "families", "find_family"]
+
+Shape = tuple[int, ...]
+
+# Variants of the original repositories that share a class name or most tensors with a supported family.
+_ABLATIONS = {
+    "trm_singlez": "the single-state ablation of TRM (one latent instead of z_H and z_L)",
+    "trm_hier6": "the six-state ablation of TRM",
+    "transformers_baseline": "the non-recursive baseline",
+}
+
+
+class Family(Protocol):
+    """What a module in this folder defines to be a model family."""
+
+    NAME: str
+    ARCH_NAMES: tuple[str, ...]
+
+    def recognises(self, names: Iterable[str]) -> bool: ...
+
+    def config_from_fields(
+        self, fields: Mapping[str, object], shapes: Mapping[str, Shape], where: str = ...
+    ) -> tuple[ReasonerConfig, list[str]]: ...
+
+    def expected_tensors(self, config: ReasonerConfig) -> dict[str, Shape]: ...
+
+
+_PROTOCOL = ("NAME", "ARCH_NAMES", "recognises", "config_from_fields", "expected_tensors")
+
+
+def families() -> dict[str, Family]:
+    """Name -> family module, for every module of this folder that defines the family protocol."""
+    found: dict[str, Family] = {}
+    for info in pkgutil.iter_modules(__path__):
+        spec = info.module_finder.find_spec(f"{__name__}.{info.name}", None)
+        source = spec.loader.get_source(spec.name) if spec and hasattr(spec.loader, "get_source") else None
+        if source is not None and "ARCH_NAMES" not in source:
+            continue  # not a family; importing it could pull in torch, which takes seconds
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        if all(hasattr(module, attribute) for attribute in _PROTOCOL):
+            found[module.NAME] = module  # type: ignore[assignment]
+    return found
+
+
+def _module_and_class(arch_name: str) -> tuple[str, str]:
+    module, _, class_name = arch_name.partition("@")
+    return module.rsplit(".", 1)[-1], class_name
+
+
+def find_family(arch_name: str | None, names: Iterable[str], where: str) -> Family:
+    """The family of a checkpoint.
+
+    The original's ablations share TRM's class name, so `arch.name` is compared by its module part as well. Without an
+    `arch.name` the tensor names decide.
+
+    Args:
+        arch_name: `arch.name` as the original's configuration file has it, or None.
+        names: tensor names without prefix.
+        where: the checkpoint, for messages.
+
+    Raises:
+        InputError: an architecture that recurc does not support, or names that no family recognises.
+    """
+    names = list(names)
+    known = families()
+    supported = ", ".join(sorted(name.upper() for name in known))
+    if arch_name:
+        wanted = _module_and_class(arch_name)
+        for family in known.values():
+            if wanted in {_module_and_class(a) for a in family.ARCH_NAMES}:
+                if not family.recognises(names):
+                    _refuse_by_names(names, where, supported)
+                return family
+        module = wanted[0]
+        if module.startswith("hrm") or wanted[1].startswith("HierarchicalReasoningModel"):
+            raise _hrm_error(f"arch.name is {arch_name}", where)
+        why = f"arch.name {arch_name} is " + _ABLATIONS.get(module, "an architecture that recurc does not know")
+        raise InputError(
+            "this model variant is not supported", where=where, why=why, next=f"Supported families: {supported}"
+        )
+    for family in known.values():
+        if family.recognises(names):
+            return family
+    _refuse_by_names(names, where, supported)
+    # Names that look like nothing known at all: show what is there.
+    raise InputError(
+        "the tensors are of no model family that recurc knows",
+        where=where,
+        why="found " + ", ".join(sorted(names)[:8]) + (", ..." if len(names) > 8 else ""),
+        next=f"Supported families: {supported}, as the original code writes them",
+    )
+
+
+def _refuse_by_names(names: list[str], where: str, supported: str) -> None:
+    """Raise for tensor names that tell an architecture without a family of its own here."""
+    if any(name.startswith("H_level.") for name in names):
+        raise _hrm_error("it has H_level.* tensors", where)
+    foreign = [n for n in names if any(part in n for part in ("dwconv", "board_conv", "ema_model", "shadow"))]
+    if foreign:
+        raise InputError(
+            "this model variant is not supported",
+            where=where,
+            why=f"tensors such as {foreign[0]} belong to a re-implementation that adds layers to the original model",
+            next=f"Supported families: {supported}, as the original code writes them",
+        )
+
+
+def _hrm_error(why: str, where: str) -> InputError:
+    return InputError(
+        "HRM is not supported yet",
+        where=where,
+        why=f"This is a checkpoint of the Hierarchical Reasoning Model: {why}",
+        next="Use a TRM checkpoint, or a later release of recurc",
+    )

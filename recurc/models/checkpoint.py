@@ -1,0 +1,205 @@
+"""From a path to a `Reasoner`, and back to a folder of `config.json` + `model.safetensors`."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Mapping
+
+import numpy as np
+
+from recurc.errors import InputError
+from recurc.models import find_family, rawfile, tensorfile
+from recurc.models.checks import check_finite, check_names, check_shapes
+from recurc.models.config_files import CONFIG_FORMAT, DATA_FIELDS, NEARBY, find_dataset, flat_fields, read_fields
+from recurc.models.reasoner import Reasoner
+from recurc.resources import bundled_models
+
+_STEP = re.compile(r"step_(\d+)")
+_WEIGHTS, _CONFIG, _TABLE = "model.safetensors", "config.json", "puzzle_emb.safetensors"
+PUZZLE_TABLE = "puzzle_emb.weights"
+
+
+def load(path: str | Path, data_dir: str | Path | None = None) -> Reasoner:
+    """Load a trained reasoner. No code from the file is run.
+
+    Args:
+        path: a checkpoint file of the original code, a folder with one, a folder with `config.json` +
+            `model.safetensors`, or the name of a bundled example.
+        data_dir: dataset directory, for the sequence length where neither configuration nor tensors tell it.
+
+    Returns:
+        The model; `notes` says each thing that was assumed.
+
+    Raises:
+        InputError: not a checkpoint, damaged, unsupported, or not consistent.
+    """
+    file, notes = find_checkpoint(path)
+    if file.suffix == ".safetensors":
+        tensors = tensorfile.read(file)
+        if (table := file.parent / _TABLE).is_file() and PUZZLE_TABLE not in tensors:
+            tensors.update(tensorfile.read(table))
+        names = rawfile.strip_names(tensors, file)
+        tensors = {names[name]: tensor for name, tensor in tensors.items()}
+    else:
+        tensors, more = rawfile.read(file)
+        notes += more
+    fields, config_file, stored_notes = read_fields(file)
+    notes += stored_notes
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    fields["file_name"] = file.name
+    arch_name = fields.get("name")
+    family = find_family(None if arch_name is None else str(arch_name), shapes, str(file))
+    _add_dataset_fields(fields, file, data_dir, shapes)
+    where = str(config_file or file)
+    config, more = family.config_from_fields(fields, shapes, where)
+    notes += more
+    if config_file is None:
+        notes.insert(0, "no configuration file lies beside the checkpoint: it is inferred from the tensors' shapes")
+    expected = family.expected_tensors(config)
+    check_names(tensors, expected, str(file))
+    check_shapes(tensors, expected, str(file))
+    check_finite(tensors, str(file))
+    ordered = {name: _own(name, tensors[name]) for name in expected}
+    return Reasoner(config, ordered, str(file), _sha256(file), tuple(notes))
+
+
+def save(reasoner: Reasoner, folder: str | Path, dtype: str = "f32") -> None:
+    """Write `config.json` + `model.safetensors` (dtype "f32" or "bf16"); each file appears whole or not at all.
+
+    Raises:
+        InputError: the folder cannot be written, or is the one that the model was read from.
+    """
+    out = Path(folder).expanduser()
+    config = {"format": CONFIG_FORMAT, **flat_fields(reasoner.config), "notes": list(reasoner.notes)}
+    try:
+        if (out / _WEIGHTS).exists() and (out / _WEIGHTS).samefile(reasoner.source):
+            raise InputError(
+                "a checkpoint cannot be converted onto itself", where=str(out), next="Choose another folder"
+            )
+        out.mkdir(parents=True, exist_ok=True)
+        tensorfile.write(out / _WEIGHTS, reasoner.tensors, dtype)
+        part = out / f".{_CONFIG}.{os.getpid()}.part"
+        try:
+            part.write_text(json.dumps(config, indent=2) + "\n")
+            os.replace(part, out / _CONFIG)
+        finally:
+            part.unlink(missing_ok=True)
+    except FileNotFoundError as error:
+        if error.filename and str(error.filename) == reasoner.source:
+            raise
+        raise _not_writable(out, error) from None
+    except OSError as error:
+        raise _not_writable(out, error) from None
+
+
+def _not_writable(out: Path, error: OSError) -> InputError:
+    return InputError(
+        "the output folder cannot be written",
+        where=str(out),
+        why=error.strerror or str(error),
+        next="Choose another folder",
+    )
+
+
+# -- finding files --------------------------------------------------------------------------------------------------
+
+
+def find_checkpoint(path: str | Path) -> tuple[Path, list[str]]:
+    """The weights file that `path` means, and notes on how it was chosen.
+
+    Raises:
+        InputError: nothing there, or nothing that is a checkpoint.
+    """
+    given = Path(path).expanduser()
+    if given.is_file():
+        return given, []
+    if given.is_dir():
+        return _in_folder(given)
+    bundled = bundled_models()
+    if str(path) in bundled:
+        return _in_folder(bundled[str(path)])
+    near = difflib.get_close_matches(str(path), list(bundled), n=1)
+    known = f"Bundled examples: {', '.join(bundled)}" if bundled else rawfile.EXPECTED
+    why = "there is no such file, folder or bundled example" + (f"; did you mean {near[0]}?" if near else "")
+    raise InputError("no checkpoint", where=str(path), why=why, next=known)
+
+
+def _in_folder(folder: Path) -> tuple[Path, list[str]]:
+    if (folder / _WEIGHTS).is_file():
+        return folder / _WEIGHTS, []
+    try:
+        files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    except OSError as error:
+        raise InputError("the folder cannot be read", where=str(folder), why=error.strerror or "") from None
+    found = [
+        p for p in files if _named_like_checkpoint(p) or (p.suffix not in (".npz", ".zip") and _readable_checkpoint(p))
+    ]
+    if not found:
+        there = ", ".join(p.name for p in sorted(folder.iterdir())[:6])
+        raise InputError(
+            "no checkpoint in this folder", where=str(folder), why=f"found {there}" if there else "the folder is empty",
+            next=rawfile.EXPECTED,
+        )  # fmt: skip
+    steps = {p: int(m.group(1)) for p in found if (m := _STEP.search(p.name))}
+    if steps:
+        highest = max(steps.values())
+        best = [p for p, step in steps.items() if step == highest]
+        if len(best) == 1:
+            others = len(found) - 1
+            return best[0], [f"{best[0].name} is read, the highest step of {others + 1} checkpoints"] if others else []
+        found = best
+    if len(found) > 1:
+        names = ", ".join(p.name for p in found[:8])
+        raise InputError(
+            "several checkpoints in this folder",
+            where=str(folder),
+            why=f"any of {names} could be meant",
+            next="Name the file",
+        )
+    return found[0], []
+
+
+def _named_like_checkpoint(path: Path) -> bool:
+    return bool(re.fullmatch(r"step_\d+|checkpoint", path.name)) or path.suffix in (".pt", ".pth", ".safetensors")
+
+
+def _readable_checkpoint(path: Path) -> bool:
+    try:
+        return rawfile.looks_like_checkpoint(path)
+    except OSError:
+        return False
+
+
+# -- pieces of load -------------------------------------------------------------------------------------------------
+
+
+def _add_dataset_fields(
+    fields: dict[str, object], file: Path, data_dir: str | Path | None, shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Fill in what the original takes from the dataset; one that was only found nearby just helps out."""
+    found = find_dataset(fields, file, data_dir, shapes)
+    if found is None:
+        return
+    meta, certain = found
+    if certain:
+        for name in DATA_FIELDS:
+            fields.setdefault(name, getattr(meta, name))
+    else:
+        fields.setdefault(NEARBY, meta.seq_len)
+
+
+def _own(name: str, tensor: np.ndarray) -> np.ndarray:
+    """A C-contiguous float32 array of our own; the puzzle table stays what it is, perhaps a memory map of gigabytes."""
+    if name == PUZZLE_TABLE:
+        return tensor
+    return np.array(tensor, dtype=np.float32, order="C")
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,103 @@
+"""Checks of a checkpoint's tensors against what its family expects: names, shapes, finite values.
+
+Everything wrong is said at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Mapping
+
+import numpy as np
+
+from recurc.errors import InputError
+
+_CHUNK = 1 << 22
+_LISTED = 20
+
+
+def check_names(tensors: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Every expected name is there and no other.
+
+    Raises:
+        InputError: lists all missing and unexpected names, each missing one with the unexpected name nearest to it.
+    """
+    missing = [name for name in expected if name not in tensors]
+    extra = [name for name in tensors if name not in expected]
+    if not missing and not extra:
+        return
+    said, lines = set(), []
+    for name in missing:
+        near = difflib.get_close_matches(name, [e for e in extra if e not in said], n=1, cutoff=0.85)
+        lines.append(f"missing {name}" + (f" (there is {near[0]}: misspelt?)" if near else ""))
+        said.update(near)
+    lines += [f"unexpected {name}" + _nearest(name, expected) for name in extra if name not in said]
+    raise InputError(
+        "tensor names are not those of the model",
+        where=where,
+        why=_join(lines),
+        next="Save the original model's own state dict, and check that its configuration file is beside it",
+    )
+
+
+def _nearest(name: str, expected: Mapping[str, tuple[int, ...]]) -> str:
+    near = difflib.get_close_matches(name, list(expected), n=1)
+    return f" (nearest valid name: {near[0]})" if near else ""
+
+
+def check_shapes(tensors: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Every tensor has its expected shape.
+
+    Raises:
+        InputError: lists all that have not.
+    """
+    wrong = [
+        f"{name} is {_shape(tensors[name].shape)}, expected {_shape(shape)}"
+        for name, shape in expected.items()
+        if tuple(tensors[name].shape) != tuple(shape)
+    ]
+    if wrong:
+        raise InputError(
+            "tensor shapes do not match the configuration",
+            where=where,
+            why=_join(wrong),
+            next="Use the configuration file that belongs to this checkpoint",
+        )
+
+
+def check_finite(tensors: Mapping[str, np.ndarray], where: str) -> None:
+    """No NaN and no infinity in any tensor (large tables are read a piece at a time).
+
+    Raises:
+        InputError: names each such tensor, its first bad index, the value there and how many there are.
+    """
+    wrong = [text for name, tensor in tensors.items() if (text := _first_bad(name, tensor))]
+    if wrong:
+        raise InputError(
+            "weights are not finite",
+            where=where,
+            why=_join(wrong),
+            next="Use an earlier checkpoint of the training run",
+        )
+
+
+def _first_bad(name: str, tensor: np.ndarray) -> str:
+    flat, first, count = tensor.reshape(-1), None, 0
+    for begin in range(0, flat.size, _CHUNK):
+        bad = ~np.isfinite(flat[begin : begin + _CHUNK])
+        if bad.any():
+            count += int(bad.sum())
+            first = begin + int(np.argmax(bad)) if first is None else first
+    if first is None:
+        return ""
+    index = ", ".join(str(int(i)) for i in np.unravel_index(first, tensor.shape))
+    return f"{name}[{index}] is {flat[first]}" + (f" ({count} such values)" if count > 1 else "")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(str(n) for n in shape) or "a scalar"
+
+
+def _join(lines: list[str]) -> str:
+    more = len(lines) - _LISTED
+    return "; ".join(lines[:_LISTED]) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,147 @@
+"""Configuration beside a checkpoint.
+
+`all_config.yaml` of the original code, `config.json` of ours, `dataset.json` of the dataset.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Mapping, Optional
+
+import yaml
+
+from recurc.dataset import Metadata, read_metadata
+from recurc.errors import InputError
+from recurc.models.reasoner import ReasonerConfig
+
+CONFIG_FORMAT = "recurc/checkpoint/1"
+DATA_FIELDS = ("seq_len", "vocab_size", "num_puzzle_identifiers")
+NEARBY = "data_seq_len"  # length of a dataset that lies near the checkpoint but that nothing names
+_CONFIG_NAMES = ("all_config.yaml", "config.yaml", "config.json")
+_PARENTS = 4  # data_paths are relative to where training ran: some folder above the checkpoint
+
+
+def read_fields(checkpoint: Path) -> tuple[dict[str, object], Optional[Path], list[str]]:
+    """The original's configuration fields, flat: `arch` is unfolded and `arch.name` becomes `name`.
+
+    Returns:
+        (fields, the file they come from or None, notes stored with a converted checkpoint).
+
+    Raises:
+        InputError: a configuration file that cannot be read, or a `config.json` of another format.
+    """
+    names = _CONFIG_NAMES if checkpoint.suffix != ".safetensors" else ("config.json", "all_config.yaml")
+    path = next((p for name in names if (p := checkpoint.parent / name).is_file()), None)
+    if path is None:
+        return {}, None, []
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise InputError("the configuration file cannot be read", where=str(path), why=why, next="Correct it") from None
+    if not isinstance(raw, Mapping):
+        raise InputError(
+            "the configuration file holds no fields",
+            where=str(path),
+            why=f"it is a {type(raw).__name__}",
+            next="Correct it",
+        )
+    stated = raw.get("format")
+    if stated is not None and stated != CONFIG_FORMAT:
+        raise InputError(
+            "config.json is of a format that this recurc does not read", where=str(path),
+            why=f"format is {stated!r}, not {CONFIG_FORMAT!r}", next="Convert the checkpoint again with this version",
+        )  # fmt: skip
+    fields = {str(k): v for k, v in raw.items() if v is not None and k not in ("arch", "notes", "name")}
+    arch = raw.get("arch")
+    if isinstance(arch, Mapping):
+        fields.update({str(k): v for k, v in arch.items() if v is not None})
+    if raw.get("arch_name"):
+        fields["name"] = raw["arch_name"]
+    notes = raw.get("notes")
+    return fields, path, [str(n) for n in notes] if isinstance(notes, list) else []
+
+
+def flat_fields(config: ReasonerConfig) -> dict[str, object]:
+    """A configuration by the original's field names, with `arch_name`: what `config.json` holds."""
+    from recurc.models import families
+
+    return {
+        "arch_name": families()[config.family].ARCH_NAMES[0],
+        "seq_len": config.seq_len,
+        "vocab_size": config.vocab_size,
+        "num_puzzle_identifiers": config.num_puzzle_identifiers,
+        "hidden_size": config.hidden_size,
+        "expansion": config.expansion,
+        "num_heads": config.num_heads,
+        "mlp_t": config.mixer == "mlp_t",
+        "H_layers": config.H_layers,
+        "L_layers": config.L_layers,
+        "H_cycles": config.H_cycles,
+        "L_cycles": config.L_cycles,
+        "halt_max_steps": config.halt_max_steps,
+        "pos_encodings": config.pos_encodings,
+        "puzzle_emb_ndim": config.puzzle_emb_ndim,
+        "puzzle_emb_len": config.puzzle_emb_len,
+        "rms_norm_eps": config.rms_norm_eps,
+        "rope_theta": config.rope_theta,
+        "forward_dtype": config.forward_dtype,
+    }
+
+
+def find_dataset(
+    fields: Mapping[str, object], checkpoint: Path, data_dir: str | Path | None, shapes: Mapping[str, tuple[int, ...]]
+) -> Optional[tuple[Metadata, bool]]:
+    """The dataset of a checkpoint: the one given, else through `data_paths`, else one that lies near and fits.
+
+    Returns:
+        (metadata, whether it is the one given or configured), or None when there is none.
+
+    Raises:
+        InputError: `data_dir` is no dataset, or its vocabulary is not the model's.
+    """
+    vocab = (shapes.get("embed_tokens.embedding_weight") or (None,))[0]
+    if data_dir is not None:
+        meta = _metadata(Path(data_dir).expanduser())
+        if meta is None:
+            raise InputError(
+                "no dataset directory", where=str(data_dir), why="it has no train/dataset.json or test/dataset.json",
+                next="Pass the directory that holds train/ and test/",
+            )  # fmt: skip
+        if vocab is not None and meta.vocab_size != vocab:
+            raise InputError(
+                "the dataset is not of this model", where=str(data_dir),
+                why=f"It has a vocabulary of {meta.vocab_size} where the model's is {vocab}",
+                next="Pass the dataset that the checkpoint was trained on with --data DIR",
+            )  # fmt: skip
+        return meta, True
+    folder = checkpoint.resolve().parent
+    for candidate in _configured(fields, folder):
+        if (meta := _metadata(candidate)) is not None and meta.vocab_size == vocab:
+            return meta, True
+    for candidate in nearby_datasets(checkpoint):
+        if (meta := _metadata(candidate)) is not None and meta.vocab_size == vocab:
+            return meta, False
+    return None
+
+
+def nearby_datasets(checkpoint: Path) -> list[Path]:
+    """Folders `data` beside a checkpoint file and beside its folder."""
+    folder = checkpoint.resolve().parent
+    return [p for p in (folder / "data", folder.parent / "data") if p.is_dir()]
+
+
+def _configured(fields: Mapping[str, object], folder: Path) -> list[Path]:
+    told = fields.get("data_paths") or fields.get("data_path") or []
+    paths = [told] if isinstance(told, str) else told if isinstance(told, list) else []
+    bases = [folder, *list(folder.parents)[:_PARENTS], Path.cwd()]
+    return [base / str(p) for p in paths for base in bases]
+
+
+def _metadata(directory: Path) -> Optional[Metadata]:
+    for split in ("train", "test", "."):
+        if (directory / split / "dataset.json").is_file():
+            return read_metadata(directory / split)
+    return None

@@ -1,0 +1,113 @@
+"""What all families share: the tensors of a block by level, the heads, and configuration from shapes."""
+
+from __future__ import annotations
+
+import re
+from typing import Iterable, Mapping, Optional
+
+from recurc.models.reasoner import ReasonerConfig, swiglu_width
+
+Shape = tuple[int, ...]
+
+PUBLISHED_EXPANSION = 4.0
+PUBLISHED_HEAD_DIM = 64
+
+
+def level_tensors(level: str, layers: int, config: ReasonerConfig) -> dict[str, Shape]:
+    """Tensors of one block: `level` is its module name, `layers` its depth. Weights are [out, in]."""
+    d, s = config.hidden_size, config.rows
+    shapes: dict[str, Shape] = {}
+    for i in range(layers):
+        prefix = f"{level}.layers.{i}"
+        if config.mixer == "mlp_t":
+            shapes[f"{prefix}.mlp_t.gate_up_proj.weight"] = (2 * config.inter_t, s)
+            shapes[f"{prefix}.mlp_t.down_proj.weight"] = (s, config.inter_t)
+        else:
+            shapes[f"{prefix}.self_attn.qkv_proj.weight"] = (3 * d, d)
+            shapes[f"{prefix}.self_attn.o_proj.weight"] = (d, d)
+        shapes[f"{prefix}.mlp.gate_up_proj.weight"] = (2 * config.inter, d)
+        shapes[f"{prefix}.mlp.down_proj.weight"] = (d, config.inter)
+    return shapes
+
+
+def model_tensors(config: ReasonerConfig) -> dict[str, Shape]:
+    """Every tensor of a model with `config.levels`, in the original's order: states, tables, heads, blocks."""
+    d, vocab = config.hidden_size, config.vocab_size
+    shapes: dict[str, Shape] = {
+        "H_init": (d,),
+        "L_init": (d,),
+        "embed_tokens.embedding_weight": (vocab, d),
+        "lm_head.weight": (vocab, d),
+        "q_head.weight": (2, d),
+        "q_head.bias": (2,),
+    }
+    if config.puzzle_emb_ndim > 0:
+        shapes["puzzle_emb.weights"] = (config.num_puzzle_identifiers, config.puzzle_emb_ndim)
+    if config.pos_encodings == "learned":
+        shapes["embed_pos.embedding_weight"] = (config.rows, d)
+    for level, layers in config.levels:
+        shapes.update(level_tensors(level, layers, config))
+    return shapes
+
+
+# -- from shapes to configuration -----------------------------------------------------------------------------------
+
+
+def axis(shapes: Mapping[str, Shape], name: str, index: int) -> Optional[int]:
+    """Size of one axis of a tensor, None when the tensor is not there or has no such axis."""
+    shape = shapes.get(name)
+    return shape[index] if shape is not None and len(shape) > index else None
+
+
+def first_axis(shapes: Mapping[str, Shape], *sources: tuple[str, int]) -> Optional[int]:
+    """The first size that is known. A name may hold `*`: any tensor that matches."""
+    for name, index in sources:
+        pattern = re.compile(re.escape(name).replace(r"\*", ".*") + r"\Z")
+        for candidate in shapes:
+            if pattern.match(candidate) and (size := axis(shapes, candidate, index)) is not None:
+                return size
+    return None
+
+
+def level_depth(names: Iterable[str], level: str) -> int:
+    """Number of layers of a block, from the indices in its tensors' names (0: no such block)."""
+    found = (re.match(rf"{level}\.layers\.(\d+)\.", name) for name in names)
+    return max((int(m.group(1)) + 1 for m in found if m), default=0)
+
+
+def mixer_of(names: Iterable[str]) -> Optional[str]:
+    """ "mlp_t" or "attention", by the tensors' names; None when neither shows."""
+    names = list(names)
+    if any(".mlp_t." in name for name in names):
+        return "mlp_t"
+    return "attention" if any(".self_attn." in name for name in names) else None
+
+
+def infer_expansion(widths: Iterable[tuple[int, int]]) -> Optional[float]:
+    """An expansion that gives every SwiGLU its width.
+
+    Args:
+        widths: (vector length, inner width) pairs. Widths are rounded up to multiples of 256, so many expansions may
+            do; the published 4 wins if it does, then the smallest whole number, then the smallest multiple of 1/64.
+    """
+    pairs = list(widths)
+
+    def fits(expansion: float) -> bool:
+        return all(swiglu_width(expansion, n) == width for n, width in pairs)
+
+    if not pairs:
+        return None
+    if fits(PUBLISHED_EXPANSION):
+        return PUBLISHED_EXPANSION
+    ceiling = min(1.5 * (width + 1) / n for n, width in pairs)
+    whole = (float(e) for e in range(1, int(ceiling) + 1))
+    fine = (e / 64 for e in range(1, int(ceiling * 64) + 1))
+    return next((e for candidates in (whole, fine) for e in candidates if fits(e)), None)
+
+
+def default_heads(hidden_size: int) -> int:
+    """Head count to assume when nothing tells it: heads of 64 features as published, else of 32, else of 16."""
+    for head_dim in (PUBLISHED_HEAD_DIM, 32, 16):
+        if hidden_size % head_dim == 0:
+            return hidden_size // head_dim
+    return 1

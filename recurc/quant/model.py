@@ -1,0 +1,105 @@
+"""QuantizedModel: a Program with its weights in stored form, ready for the image, the NumPy twin and the planner."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Mapping, Optional
+
+import numpy as np
+
+from recurc.errors import DoesNotFitError
+from recurc.ir.lower import lower
+from recurc.ir.program import Attention, Program
+from recurc.models.reasoner import Reasoner, ReasonerConfig
+from recurc.models.reference import rope_tables
+from recurc.quant.calibrate import Calibration
+from recurc.quant.weights import Precision, Weights
+
+# One puzzle's row is all that a run needs; tables beyond this do not belong in an image.
+MAX_TABLE_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class QuantizedModel:
+    """Stored form of a model.
+
+    weights: linear name -> Weights; tables: role -> float32 [rows, dim], already scaled; vectors: name -> float32.
+    method: calibration method that was used ("none" for fp32 and int8).
+    """
+
+    name: str
+    program: Program
+    precision: Precision
+    method: str
+    weights: Mapping[str, Weights]
+    tables: Mapping[str, np.ndarray]
+    vectors: Mapping[str, np.ndarray]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def config(self) -> ReasonerConfig:
+        return self.program.config
+
+    def rope_vectors(self) -> dict[str, np.ndarray]:
+        """Rotary tables "rope.cos", "rope.sin" [S, head_dim / 2] fp32; empty when no op uses them."""
+        ops = [op for block in self.program.blocks for op in block.ops]
+        if not any(isinstance(op, Attention) and op.rope for op in ops):
+            return {}
+        return dict(zip(("rope.cos", "rope.sin"), rope_tables(self.config)))
+
+
+def scaled_tables(reasoner: Reasoner) -> dict[str, np.ndarray]:
+    """Lookup tables times the embedding scale (and 1/sqrt(2) with learned positions), so X is a sum of rows.
+
+    Raises:
+        DoesNotFitError: the puzzle table is far larger than any image.
+    """
+    c = reasoner.config
+    factor = math.sqrt(c.hidden_size) * (0.707106781 if c.pos_encodings == "learned" else 1.0)
+    names = {"tokens": "embed_tokens.embedding_weight"}
+    if c.puzzle_emb_ndim:
+        names["puzzles"] = "puzzle_emb.weights"
+        size = c.num_puzzle_identifiers * c.puzzle_emb_ndim * 4
+        if size > MAX_TABLE_BYTES:
+            raise DoesNotFitError(
+                f"the puzzle embedding table takes {size:,} bytes", where="puzzle_emb.weights",
+                why=f"tables are part of the image, and one above {MAX_TABLE_BYTES:,} bytes fits no target",
+                next="cut the table to the puzzles that the device will see",
+            )
+    if c.pos_encodings == "learned":
+        names["positions"] = "embed_pos.embedding_weight"
+    return {
+        role: (np.asarray(reasoner.tensors[name], dtype=np.float64) * factor).astype(np.float32)
+        for role, name in names.items()
+    }
+
+
+def quantize_model(
+    reasoner: Reasoner, precision: Precision, calibration: Optional[Calibration] = None, *,
+    method: Optional[str] = None, steps: Optional[int] = None, h_cycles: Optional[int] = None,
+    l_cycles: Optional[int] = None, name: str = "model",
+) -> QuantizedModel:
+    """Quantize every linear layer of a model (heads too; embeddings, H_init, L_init and biases stay fp32).
+
+    Args:
+        calibration: second moments of the layers' inputs; None means no data.
+        method: one of the precision's calibration methods; its best one when left out.
+        steps, h_cycles, l_cycles: override the trained depth.
+    """
+    program = lower(reasoner.config, steps=steps, h_cycles=h_cycles, l_cycles=l_cycles)
+    chosen = method if method in precision.methods else precision.methods[0]
+    moments = calibration.moments if calibration else {}
+    weights = {
+        ref.name: precision.quantize(reasoner.tensors[ref.name], moments.get(ref.name), chosen)
+        for ref in program.linears
+    }
+    vectors = {
+        "H_init": np.asarray(reasoner.tensors["H_init"], dtype=np.float32),
+        "L_init": np.asarray(reasoner.tensors["L_init"], dtype=np.float32),
+        "q_bias": np.asarray(reasoner.tensors["q_head.bias"], dtype=np.float32),
+    }
+    return QuantizedModel(
+        name=name, program=program, precision=precision, method=chosen, weights=weights,
+        tables=scaled_tables(reasoner), vectors=vectors,
+    )

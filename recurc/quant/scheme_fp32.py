@@ -1,0 +1,17 @@
+"""fp32: no quantization; the yardstick."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import numpy as np
+
+from recurc.quant.weights import FloatWeights, Precision
+
+
+def quantize(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> FloatWeights:
+    """Weights as they are, float32 [N, K]."""
+    return FloatWeights(np.ascontiguousarray(w, dtype=np.float32))
+
+
+PRECISION = Precision("fp32", 32, quantize, summary="fp32 weights and activations")

@@ -1,0 +1,104 @@
+"""Quantized weights: the stored form that every integer scheme ends in, and the registry of precisions.
+
+A precision is one module in this package that defines `PRECISION` (a `Precision`); nothing else lists them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Callable, Optional, Union
+
+import numpy as np
+
+from recurc.errors import UsageError
+
+
+@dataclass(frozen=True)
+class IntWeights:
+    """w = scale * (q - zero) per output channel.
+
+    q [N, K] int16 (int8: -127..127, int4: 0..15), scale float32 [N], zero uint8 [N] (0 for int8).
+    """
+
+    bits: int
+    q: np.ndarray
+    scale: np.ndarray
+    zero: np.ndarray
+
+    def dequantized(self) -> np.ndarray:
+        """float32 [N, K]."""
+        centred = self.q.astype(np.float32) - self.zero.astype(np.float32)[:, None]
+        return centred * self.scale[:, None]
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes in flash: packed weights (rows padded to 32 bits), scales, zero points."""
+        n, k = self.q.shape
+        row = -(-k * self.bits // 32) * 4
+        return n * row + 4 * n + (n if self.bits == 4 else 0)
+
+
+@dataclass(frozen=True)
+class FloatWeights:
+    """Plain fp32 weights w [N, K]."""
+
+    w: np.ndarray
+    bits: int = 32
+
+    def dequantized(self) -> np.ndarray:
+        return self.w
+
+    @property
+    def stored_bytes(self) -> int:
+        return int(self.w.size) * 4
+
+
+Weights = Union[IntWeights, FloatWeights]
+# (weights [N, K] float32, second moment of the layer's inputs [K, K] or None, method) -> stored weights
+Quantizer = Callable[[np.ndarray, Optional[np.ndarray], str], Weights]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """One way to store weights.
+
+    `methods` are the calibrations it knows, best first; `lossy` precisions exist for comparison and `build` refuses
+    them without --allow-lossy.
+    """
+
+    name: str
+    bits: int
+    quantize: Quantizer
+    methods: tuple[str, ...] = ("none",)
+    lossy: bool = False
+    summary: str = ""
+
+
+@lru_cache(maxsize=1)
+def precisions() -> dict[str, Precision]:
+    """All precisions by name, found in the modules of this package."""
+    package = importlib.import_module(__package__)
+    found = {}
+    for info in pkgutil.iter_modules(package.__path__):
+        if info.name.startswith("scheme_"):
+            precision = importlib.import_module(f"{__package__}.{info.name}").PRECISION
+            found[precision.name] = precision
+    return dict(sorted(found.items(), key=lambda item: -item[1].bits))
+
+
+def precision_named(name: str) -> Precision:
+    """Precision by name.
+
+    Raises:
+        UsageError: no such precision.
+    """
+    known = precisions()
+    if name not in known:
+        raise UsageError(
+            f"unknown precision {name!r}", where="--precision", why="known are " + ", ".join(known),
+            next="choose one of them; int4 is the default",
+        )
+    return known[name]

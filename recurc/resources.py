@@ -1,0 +1,37 @@
+"""Where recurc's own files lie: C runtime, templates, boards, bundled examples.
+
+In a checkout they are top-level folders beside the package; an installed wheel carries them inside it as `recurc/_data`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+_KINDS = ("templates", "runtime_c", "boards", "examples")
+
+
+def resource_dir(kind: str) -> Path:
+    """Folder of one kind of resource: "templates", "runtime_c", "boards" or "examples".
+
+    Raises:
+        FileNotFoundError: the installation is incomplete (a packaging bug).
+    """
+    if kind not in _KINDS:
+        raise ValueError(f"unknown resource kind {kind!r}")
+    for root in (_PACKAGE / "_data", _PACKAGE.parent):
+        candidate = root / kind
+        if candidate.is_dir():
+            return candidate
+    raise FileNotFoundError(f"recurc's {kind} folder is missing from this installation")
+
+
+def bundled_models() -> dict[str, Path]:
+    """Name -> folder of the bundled example checkpoints."""
+    root = resource_dir("examples") / "models"
+    if not root.is_dir():
+        return {}
+    return {p.parent.name: p.parent for p in sorted(root.glob("*/config.json"))}
+
+
+DEFAULT_MODEL = "sudoku9-mlp"

@@ -1,0 +1,349 @@
+"""Boards: one TOML file each, read strictly.
+
+A board names its core, compiler flags, every memory region with its real size, where the parts of a firmware may go, its UART and
+clock, and how far recurc's own tests reach on it ("emulated", "compiled" or "described").
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Mapping
+
+from recurc.errors import InputError
+from recurc.resources import resource_dir
+
+FAMILIES = ("arm", "riscv", "host")
+REGION_KINDS = ("flash", "ram", "external-flash", "external-ram")
+VERIFIED = ("emulated", "compiled", "described")
+PARTS = ("code", "image", "arena", "data", "stack")
+_WRITABLE = ("ram", "external-ram")
+_ADDRESS_LIMIT = 1 << 32
+
+
+@dataclass(frozen=True)
+class Region:
+    """One memory region: base address and size in bytes. `optional` parts are not soldered on every board of that name."""
+
+    name: str
+    kind: str
+    base: int
+    size: int
+    wait_states: int | None = None
+    optional: bool = False
+    note: str = ""
+
+    @property
+    def end(self) -> int:
+        """First address after the region."""
+        return self.base + self.size
+
+    @property
+    def writable(self) -> bool:
+        return self.kind in _WRITABLE
+
+
+@dataclass(frozen=True)
+class Uart:
+    """The wire's UART: `baud` in bit/s (0 where there is none)."""
+
+    kind: str
+    base: int
+    baud: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Ticks:
+    """The tick counter: `hz` ticks a second, 0 when it counts instructions; `per_instruction` under the emulator's instruction counting."""
+
+    source: str
+    hz: int
+    per_instruction: float | None = None
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """How the board is emulated: program, machine name and further arguments."""
+
+    kind: str
+    program: str
+    machine: str
+    args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board as its TOML file describes it. `placement` maps each part of the firmware to region names in order of preference."""
+
+    name: str
+    title: str
+    family: str
+    core: str
+    cpu_flags: tuple[str, ...]
+    link_flags: tuple[str, ...]
+    features: frozenset[str]
+    ports: tuple[str, ...]
+    clock_hz: int
+    stack_bytes: int
+    verified: str
+    aliases: tuple[str, ...]
+    twin: str | None
+    uart: Uart
+    ticks: Ticks
+    emulator: Emulator | None
+    regions: tuple[Region, ...]
+    placement: Mapping[str, tuple[str, ...]]
+    defines: Mapping[str, int | str] = field(default_factory=dict)
+    platformio: Mapping[str, str] = field(default_factory=dict)
+    path: Path | None = None
+
+    def region(self, name: str) -> Region:
+        """The region of that name (KeyError when there is none)."""
+        return next(r for r in self.regions if r.name == name)
+
+    def candidates(self, part: str) -> tuple[Region, ...]:
+        """Regions that may hold a part of the firmware, best first. `part`: "code", "image", "arena", "data", "stack"."""
+        return tuple(self.region(name) for name in self.placement.get(part, ()))
+
+
+def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
+    """A hint that names the known words closest to `word`."""
+    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
+    return f"the nearest known: {', '.join(close)}" if close else f"known: {', '.join(known)}"
+
+
+class _Table:
+    """One TOML table being read: every key must be asked for, of the right type and in range."""
+
+    def __init__(self, data: Any, where: str, path: Path) -> None:
+        self.path, self.where = path, where
+        if not isinstance(data, dict):
+            raise self.bad(f"{where} is not a table", "Write it as a TOML table of key = value lines")
+        self.data: dict[str, Any] = data
+        self.asked: list[str] = []
+
+    def bad(self, why: str, next: str = "Correct the board file") -> InputError:
+        return InputError("the board file is invalid", where=str(self.path), why=why, next=next)
+
+    def get(self, key: str, kind: type, default: Any = ...) -> Any:
+        self.asked.append(key)
+        if key not in self.data:
+            if default is ...:
+                raise self.bad(f"{self.where}: {key!r} is missing")
+            return default
+        value = self.data[key]
+        right = isinstance(value, (int, float)) if kind is float else isinstance(value, kind)
+        if not right or (isinstance(value, bool) and kind is not bool):
+            raise self.bad(f"{self.where}: {key!r} must be of type {kind.__name__}, not {value!r}")
+        return float(value) if kind is float else value
+
+    def number(self, key: str, default: Any = ..., low: int = 0, high: int = _ADDRESS_LIMIT) -> Any:
+        value = self.get(key, int, default)
+        if value is not None and not low <= value <= high:
+            raise self.bad(f"{self.where}: {key} = {value} is outside {low} to {high}")
+        return value
+
+    def text(self, key: str, default: Any = ..., one_of: tuple[str, ...] = ()) -> Any:
+        value = self.get(key, str, default)
+        if one_of and value is not None and value not in one_of:
+            raise self.bad(f"{self.where}: {key} = {value!r} is not one of {', '.join(one_of)}", nearest(value, one_of))
+        return value
+
+    def words(self, key: str, default: Any = ...) -> tuple[str, ...]:
+        value = self.get(key, list, default)
+        if not all(isinstance(v, str) for v in value):
+            raise self.bad(f"{self.where}: {key!r} must be a list of strings")
+        return tuple(value)
+
+    def close(self) -> None:
+        """Refuse keys that nothing asked for."""
+        for key in self.data:
+            if key not in self.asked:
+                raise self.bad(f"{self.where}: unknown key {key!r}", nearest(key, tuple(self.asked)))
+
+
+def _region(data: Any, index: int, path: Path) -> Region:
+    t = _Table(data, f"regions[{index}]", path)
+    region = Region(
+        name=t.text("name"),
+        kind=t.text("kind", one_of=REGION_KINDS),
+        base=t.number("base", high=_ADDRESS_LIMIT - 1),
+        size=t.number("size"),
+        wait_states=t.number("wait_states", None, high=1000),
+        optional=t.get("optional", bool, False),
+        note=t.text("note", ""),
+    )
+    t.close()
+    if region.size == 0:
+        raise t.bad(f"region {region.name!r} has size 0")
+    if region.end > _ADDRESS_LIMIT:
+        raise t.bad(f"region {region.name!r} ends beyond the 32-bit address space")
+    if not region.name.isidentifier():
+        raise t.bad(f"region name {region.name!r} is not a plain word")
+    return region
+
+
+def _regions(t: _Table, family: str) -> tuple[Region, ...]:
+    regions = tuple(_region(d, i, t.path) for i, d in enumerate(t.get("regions", list, [])))
+    names = [r.name for r in regions]
+    for name in names:
+        if names.count(name) > 1:
+            raise t.bad(f"region {name!r} is given twice")
+    ordered = sorted(regions, key=lambda r: r.base)
+    for low, high in zip(ordered, ordered[1:]):
+        if low.end > high.base:
+            raise t.bad(f"regions {low.name!r} and {high.name!r} overlap at {high.base:#010x}")
+    if family != "host" and not any(r.writable for r in regions):
+        raise t.bad("no region is RAM", 'Add a [[regions]] entry with kind = "ram"')
+    if family != "host" and all(r.writable for r in regions):
+        raise t.bad("no region holds code", 'Add a [[regions]] entry with kind = "flash"')
+    return regions
+
+
+def _placement(t: _Table, regions: tuple[Region, ...], family: str, emulated: bool) -> dict[str, tuple[str, ...]]:
+    if family == "host":
+        t.get("placement", dict, {})
+        return {}
+    p = _Table(t.get("placement", dict), "placement", t.path)
+    by_name = {r.name: r for r in regions}
+    placement = {part: p.words(part) for part in PARTS}
+    p.close()
+    for part, names in placement.items():
+        if not names:
+            raise t.bad(f"placement.{part} names no region")
+        for name in names:
+            if name not in by_name:
+                raise t.bad(f"placement.{part}: there is no region {name!r}", nearest(name, tuple(by_name)))
+            writable = by_name[name].writable
+            if part in ("arena", "data", "stack") and not writable:
+                raise t.bad(f"placement.{part}: region {name!r} is {by_name[name].kind}, which cannot be written")
+            # Only an emulator's loader can fill RAM before the start; on a real board code and image must survive without power.
+            if part in ("code", "image") and writable and not emulated:
+                raise t.bad(f"placement.{part}: region {name!r} is {by_name[name].kind}, which is empty after power-on")
+    return placement
+
+
+def _emulator(t: _Table) -> Emulator | None:
+    data = t.get("emulator", dict, None)
+    if data is None:
+        return None
+    e = _Table(data, "emulator", t.path)
+    emulator = Emulator(e.text("kind", one_of=("qemu",)), e.text("program"), e.text("machine"), e.words("args", []))
+    e.close()
+    return emulator
+
+
+def _defines(t: _Table) -> dict[str, int | str]:
+    values = t.get("defines", dict, {})
+    for key, value in values.items():
+        if not key.isidentifier() or isinstance(value, bool) or not isinstance(value, (int, str)):
+            raise t.bad(f"defines: {key} = {value!r} is not a C macro name with an integer or a string")
+    return dict(values)
+
+
+def parse_board(text: str, path: Path) -> Board:
+    """A board from the text of its TOML file; `path` is only named in errors.
+
+    Raises:
+        InputError: not TOML, unknown or missing keys, wrong types or ranges, overlapping regions, no RAM.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as e:
+        raise InputError("the board file is not TOML", where=str(path), why=str(e), next="Correct the board file") from e
+    t = _Table(data, "top level", path)
+    name, title = t.text("name"), t.text("title")
+    family = t.text("family", one_of=FAMILIES)
+    emulator = _emulator(t)
+    regions = _regions(t, family)
+    u = _Table(t.get("uart", dict), "uart", path)
+    uart = Uart(u.text("kind"), u.number("base"), u.number("baud", high=100_000_000), u.text("note", ""))
+    u.close()
+    k = _Table(t.get("ticks", dict), "ticks", path)
+    ticks = Ticks(k.text("source"), k.number("hz", high=10**11), k.get("per_instruction", float, None))
+    k.close()
+    if ticks.per_instruction is not None and not 0 < ticks.per_instruction < 1e6:
+        raise k.bad(f"ticks: per_instruction = {ticks.per_instruction} is not a positive number")
+    cpu_flags = t.words("cpu_flags")
+    platformio = t.get("platformio", dict, {})
+    board = Board(
+        name=name,
+        title=title,
+        family=family,
+        core=t.text("core"),
+        cpu_flags=cpu_flags,
+        link_flags=t.words("link_flags", list(cpu_flags)),
+        features=frozenset(t.words("features")),
+        ports=t.words("ports"),
+        clock_hz=t.number("clock_hz", high=10**11),
+        stack_bytes=t.number("stack_bytes", high=1 << 24),
+        verified=t.text("verified", one_of=VERIFIED),
+        aliases=t.words("aliases", []),
+        twin=t.text("twin", None),
+        uart=uart,
+        ticks=ticks,
+        emulator=emulator,
+        regions=regions,
+        placement=_placement(t, regions, family, emulator is not None),
+        defines=_defines(t),
+        platformio={str(k): str(v) for k, v in platformio.items()},
+        path=path,
+    )
+    t.close()
+    if family != "host" and (board.stack_bytes < 1024 or board.stack_bytes % 16):
+        raise t.bad(f"stack_bytes = {board.stack_bytes} is not a multiple of 16 of at least 1024")
+    return board
+
+
+def read_board(path: Path) -> Board:
+    """A board from a file.
+
+    Raises:
+        InputError: the file cannot be read or is not a valid board.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError("the board file cannot be read", where=str(path), why=str(e), next="Name a readable TOML file") from e
+    return parse_board(text, path)
+
+
+@lru_cache(maxsize=1)
+def _bundled() -> dict[str, Board]:
+    boards: dict[str, Board] = {}
+    for path in sorted(resource_dir("boards").glob("*.toml")):
+        board = read_board(path)
+        if board.name != path.stem:
+            raise InputError("the board file is invalid", where=str(path), why=f"its name is {board.name!r}", next="Name file and board alike")
+        boards[board.name] = board
+    names = [n for b in boards.values() for n in (b.name, *b.aliases)]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError("two board files claim one name", where=name, next="Rename one of them or drop the alias")
+    return boards
+
+
+def list_boards() -> list[Board]:
+    """All bundled boards, by name."""
+    return [board for _, board in sorted(_bundled().items())]
+
+
+def load_board(name_or_path: str | Path) -> Board:
+    """A bundled board by name or alias, or any board by the path of its TOML file.
+
+    Raises:
+        InputError: no such board (the nearest names are given), or its file is invalid.
+    """
+    text = str(name_or_path)
+    boards = _bundled()
+    for board in boards.values():
+        if text == board.name or text in board.aliases:
+            return board
+    if text.endswith(".toml"):
+        return read_board(Path(text))
+    known = [n for b in boards.values() for n in (b.name, *b.aliases)]
+    raise InputError(f"there is no board {text!r}", why=nearest(text, known), next="Run `recurc boards` for the list, or name a board's TOML file")

@@ -1,0 +1,142 @@
+"""The host engine: the generated C as a shared library, called through ctypes.
+
+It is the simulator: the same code and arithmetic as the firmware's, so accuracy and expected bits come from here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+
+from recurc.errors import InputError
+
+_U8P = ctypes.POINTER(ctypes.c_uint8)
+TENSORS = {"z_H": 0, "z_L": 1, "logits": 2, "q": 3, "tokens": 4, "input": 5}
+STATUS = {
+    0: "ok", 1: "bad argument", 2: "not an image", 3: "other format version", 4: "unknown flags", 5: "truncated image",
+    6: "wrong checksum", 7: "missing section", 8: "image of another model", 9: "misaligned buffer", 10: "arena too small",
+    11: "token outside the vocabulary", 12: "puzzle identifier out of range", 13: "called out of order",
+}
+
+
+class _Info(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_uint32) for name in (
+            "seq_len", "vocab", "rows", "hidden", "puzzles", "steps", "h_cycles", "l_cycles", "arena_bytes",
+            "image_bytes", "halt_rule")),
+        ("model_sha256", ctypes.c_uint8 * 32), ("name", ctypes.c_char_p),
+    ]
+
+
+class _Context(ctypes.Structure):
+    _fields_ = [("image", ctypes.c_void_p), ("arena", ctypes.c_void_p), ("step", ctypes.c_uint32),
+                ("state", ctypes.c_uint32), ("puzzle", ctypes.c_uint32)]
+
+
+def _aligned(size: int) -> np.ndarray:
+    """A zeroed uint8 buffer on a page boundary (the arena needs 64 bytes)."""
+    return np.frombuffer(mmap.mmap(-1, max(size, 1)), dtype=np.uint8)
+
+
+class HostEngine:
+    """One compiled model on this computer; `clone` gives more instances that share code and image.
+
+    Args:
+        library: the shared library that codegen built.
+        image: path of its model.rcm.
+
+    Raises:
+        InputError: the library or image cannot be used together.
+    """
+
+    def __init__(self, library: Path, image: Path) -> None:
+        try:
+            self._lib = ctypes.CDLL(str(library))
+            data = Path(image).read_bytes()
+        except OSError as e:
+            raise InputError("the host engine cannot be loaded", where=str(library), why=str(e), next="build again") from e
+        self._declare()
+        self._image = _aligned(len(data))
+        self._image[:] = np.frombuffer(data, dtype=np.uint8)
+        self.info = _Info.in_dll(self._lib, "rc_model_info")
+        self._open(str(image))
+
+    def _declare(self) -> None:
+        lib = self._lib
+        lib.rc_model_open.argtypes = [ctypes.POINTER(_Context), _U8P, ctypes.c_uint32, _U8P, ctypes.c_uint32]
+        lib.rc_model_begin.argtypes = [ctypes.POINTER(_Context), _U8P, ctypes.c_uint32]
+        lib.rc_model_step.argtypes = [ctypes.POINTER(_Context)]
+        lib.rc_model_halts.argtypes = [ctypes.POINTER(_Context), ctypes.c_float]
+        lib.rc_model_tensor.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)]
+        lib.rc_model_tensor.restype = _U8P
+
+    def _open(self, where: str) -> None:
+        self._arena = _aligned(self.info.arena_bytes)
+        self._context = _Context()
+        status = self._lib.rc_model_open(
+            ctypes.byref(self._context), self._pointer(self._image), len(self._image),
+            self._pointer(self._arena), len(self._arena))
+        self._check(status, where)
+
+    @staticmethod
+    def _pointer(array: np.ndarray) -> ctypes._Pointer:
+        return array.ctypes.data_as(_U8P)
+
+    @staticmethod
+    def _check(status: int, where: str) -> None:
+        if status:
+            raise InputError("the model refused", where=where, why=STATUS.get(status, f"status {status}"),
+                             next="check the input; if it is an image, build again")
+
+    def clone(self) -> "HostEngine":
+        """Another instance with its own carry."""
+        other = object.__new__(HostEngine)
+        other._lib, other._image, other.info = self._lib, self._image, self.info
+        other._open("clone")
+        return other
+
+    def begin(self, tokens: np.ndarray, puzzle_id: int = 0) -> None:
+        """Load a puzzle (tokens [seq_len], uint8) and reset the carry.
+
+        Raises:
+            InputError: wrong length, token or puzzle identifier out of range.
+        """
+        row = np.ascontiguousarray(tokens, dtype=np.uint8)
+        if row.shape != (self.info.seq_len,) or (row != np.asarray(tokens)).any():
+            raise InputError("the puzzle does not fit the model", where="tokens",
+                             why=f"shape {np.shape(tokens)}, the model takes {self.info.seq_len} tokens of one byte",
+                             next="check the dataset")
+        self._check(self._lib.rc_model_begin(ctypes.byref(self._context), self._pointer(row), int(puzzle_id)), "begin")
+
+    def step(self) -> None:
+        """One supervision step (releases the GIL)."""
+        self._check(self._lib.rc_model_step(ctypes.byref(self._context)), "step")
+
+    def halts(self, threshold: float = 0.0) -> bool:
+        """Whether the halting head of the last step says stop."""
+        return bool(self._lib.rc_model_halts(ctypes.byref(self._context), threshold))
+
+    def tensor(self, name: str) -> np.ndarray:
+        """Copy of a tensor: "z_H", "z_L" float32 [S, D], "logits" [seq, vocab], "q" [2], "tokens", "input" uint8 [seq]."""
+        count = ctypes.c_uint32()
+        pointer = self._lib.rc_model_tensor(ctypes.byref(self._context), TENSORS[name], ctypes.byref(count))
+        raw = np.ctypeslib.as_array(pointer, (count.value,)).copy()
+        i = self.info
+        shapes = {"z_H": (i.rows, i.hidden), "z_L": (i.rows, i.hidden), "logits": (i.seq_len, i.vocab), "q": (2,)}
+        return raw.view(np.float32).reshape(shapes[name]) if name in shapes else raw
+
+
+def host_features() -> frozenset[str]:
+    """Features of this computer that kernel sets ask for ("avx512vnni"); empty where they cannot be read."""
+    wanted: dict[str, set[str]] = {"avx512vnni": {"avx512_vnni", "avx512vl", "avx512bw", "avx512f"}}
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return frozenset()
+    line: Optional[str] = next((x for x in text.splitlines() if x.startswith("flags")), None)
+    flags = set(line.split(":", 1)[1].split()) if line else set()
+    return frozenset(name for name, needs in wanted.items() if needs <= flags)

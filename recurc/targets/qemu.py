@@ -1,0 +1,135 @@
+"""QEMU: starts a firmware on its emulated board with the UART on a socket, and never leaves a process behind."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from recurc.device.transports import SocketTransport, TransportClosed
+from recurc.errors import DeviceUnreachableError, InputError, ToolchainError
+from recurc.targets.boards import Board
+
+PACKAGES = {"qemu-system-arm": "qemu-system-arm", "qemu-system-riscv32": "qemu-system-misc"}
+_START_SECONDS = 20.0
+_PR_SET_PDEATHSIG = 1
+_LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes
+
+
+def find_qemu(board: Board) -> str:
+    """Path of the board's emulator.
+
+    Raises:
+        InputError: the board is not emulated.
+        ToolchainError: the emulator is not installed; names the Debian package.
+    """
+    if board.emulator is None:
+        twin = f"its emulated twin is {board.twin}" if board.twin else "it has no emulated twin"
+        raise InputError(f"{board.name} is not emulated", why=twin, next="Choose an emulated board from `recurc boards`")
+    path = shutil.which(board.emulator.program)
+    if path is None:
+        package = PACKAGES.get(board.emulator.program, board.emulator.program)
+        raise ToolchainError("the emulator is not installed", where=board.emulator.program, why="it is not on the PATH", next=f"Install it with `apt-get install {package}`")
+    return path
+
+
+def _die_with_parent() -> None:
+    """In the child: be killed when recurc dies, however it dies."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class QemuTransport(SocketTransport):
+    """The UART of a firmware in QEMU. Closing it ends the emulator."""
+
+    def __init__(self, board: Board, elf: Path, extra_args: tuple[str, ...] = ()) -> None:
+        program = find_qemu(board)
+        assert board.emulator is not None
+        if not elf.is_file():
+            raise InputError("there is no firmware to run", where=str(elf), why="the file does not exist", next="Build again")
+        self._folder = tempfile.mkdtemp(prefix="recurc-")
+        path = os.path.join(self._folder, "uart")
+        if len(path) > _LONGEST_SOCKET_PATH:
+            shutil.rmtree(self._folder)
+            self._folder = tempfile.mkdtemp(prefix="recurc-", dir="/tmp")
+            path = os.path.join(self._folder, "uart")
+        command = [
+            program,
+            *("-M", board.emulator.machine, "-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot"),
+            *board.emulator.args,
+            *("-serial", f"unix:{path},server=on,wait=on", "-kernel", str(elf)),
+            *extra_args,
+        ]
+        self._stderr = open(os.path.join(self._folder, "stderr"), "w+b")  # noqa: SIM115 - lives as long as the process
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=self._stderr, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent
+        )
+        try:
+            super().__init__(self._connect(path, board), f"{board.name} in QEMU")
+        except BaseException:
+            self._end()
+            raise
+
+    def _said(self) -> str:
+        self._stderr.seek(0)
+        return self._stderr.read()[-2000:].decode("utf-8", "replace").strip()
+
+    def _connect(self, path: str, board: Board) -> socket.socket:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise ToolchainError(
+                    "QEMU ended before the firmware could start",
+                    where=f"{board.name}, exit status {self.process.returncode}",
+                    why=self._said() or "it said nothing",
+                    next="Check that this QEMU knows the machine (`recurc doctor`)",
+                )
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                connection.connect(path)
+                return connection
+            except OSError:
+                connection.close()
+                time.sleep(0.01)
+        raise DeviceUnreachableError("QEMU does not open its UART", where=board.name, why=f"nothing for {_START_SECONDS:g} s", next="Try again")
+
+    def _gone(self, e: TransportClosed) -> TransportClosed:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=2)
+        status = self.process.returncode
+        said = self._said()
+        return TransportClosed(f"QEMU ended with status {status}" + (f": {said}" if said else "") if status is not None else str(e))
+
+    def read(self, timeout: float) -> bytes:
+        try:
+            return super().read(timeout)
+        except TransportClosed as e:
+            raise self._gone(e) from e
+
+    def write(self, data: bytes) -> None:
+        try:
+            super().write(data)
+        except TransportClosed as e:
+            raise self._gone(e) from e
+
+    def _end(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=2)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._stderr.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def close(self) -> None:
+        super().close()
+        self._end()

@@ -1,0 +1,215 @@
+"""C compilers: found, called in parallel, their failures explained."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Mapping, Sequence
+
+from recurc.errors import ToolchainError
+from recurc.targets.boards import Board
+
+C_FLAGS = (
+    "-std=c99 -O3 -ffp-contract=off -fno-math-errno -ffunction-sections -fdata-sections -g "
+    "-Wall -Wextra -Wconversion -Wshadow -Wdouble-promotion -Werror"
+).split()
+# Freestanding, so that the compiler's own stdint.h serves and no C library need be installed; -fbuiltin after it, because -ffreestanding
+# alone turns 4-byte memcpy idioms into calls, five times slower in inner loops.
+BARE_C_FLAGS = ("-ffreestanding", "-fbuiltin")
+BARE_LINK_FLAGS = "-nostdlib -nostartfiles -Wl,--gc-sections -Wl,--build-id=none -Wl,--fatal-warnings -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments".split()
+HOST_LINK_FLAGS = ("-Wl,--build-id=none", "-Wl,-z,noexecstack")
+_SHOWN_LINES = 30
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """Compilers of one board family: candidates in order, and the Debian packages that bring them."""
+
+    family: str
+    commands: tuple[str, ...]
+    packages: str
+    variable: str  # environment variable that overrides the choice
+
+    def find(self) -> str:
+        """Path of the compiler.
+
+        Raises:
+            ToolchainError: none is installed; names the package.
+        """
+        chosen = os.environ.get(self.variable)
+        for command in (chosen,) if chosen else self.commands:
+            path = shutil.which(command)
+            if path:
+                return path
+        raise ToolchainError(
+            f"there is no C compiler for {self.family}",
+            where=chosen or " or ".join(self.commands),
+            why=f"the command that {self.variable} names was not found" if chosen else "it is not on the PATH",
+            next=f"Install it with `apt-get install {self.packages}`",
+        )
+
+
+TOOLCHAINS = {
+    "arm": Toolchain("arm", ("arm-none-eabi-gcc",), "gcc-arm-none-eabi", "RECURC_ARM_GCC"),
+    "riscv": Toolchain("riscv", ("riscv64-unknown-elf-gcc", "riscv32-unknown-elf-gcc"), "gcc-riscv64-unknown-elf", "RECURC_RISCV_GCC"),
+    "host": Toolchain("host", ("gcc", "cc"), "gcc libc6-dev", "RECURC_HOST_CC"),
+}
+
+
+def find_compiler(family: str) -> str:
+    """Path of the C compiler of a board family ("arm", "riscv", "host").
+
+    Raises:
+        ToolchainError: it is not installed.
+    """
+    return TOOLCHAINS[family].find()
+
+
+def _shortened(output: str) -> str:
+    lines = output.strip().splitlines()
+    if len(lines) > _SHOWN_LINES:
+        lines = [*lines[:_SHOWN_LINES], f"... and {len(lines) - _SHOWN_LINES} more lines"]
+    return "\n".join(lines)
+
+
+def _call(command: Sequence[str], what: str, where: str, cwd: Path | None = None) -> None:
+    """Run a compiler; its failure becomes a ToolchainError with its shortened output."""
+    # Messages in English and no path of this machine in the output: builds are the same bytes everywhere.
+    env = {**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0"}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=env, cwd=cwd, stdin=subprocess.DEVNULL)
+    except OSError as e:
+        raise ToolchainError(what, where=command[0], why=str(e), next="Check the compiler's installation") from e
+    if done.returncode:
+        output = _shortened(done.stderr or done.stdout) or f"it ended with status {done.returncode} and said nothing"
+        raise ToolchainError(what, where=where, why="The compiler said:\n" + output + "\n", next="Run the command with --debug to see it in full")
+
+
+def _define_flags(defines: Mapping[str, int | str | None]) -> list[str]:
+    """-D flags; strings become C string literals, None a bare macro."""
+    flags = []
+    for key, value in defines.items():
+        if value is None:
+            flags.append(f"-D{key}")
+        elif isinstance(value, str):
+            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+            flags.append(f'-D{key}="{escaped}"')
+        else:
+            flags.append(f"-D{key}={value:#x}u" if value >= 0 else f"-D{key}=({value})")
+    return flags
+
+
+def _prefix_maps(sources: Sequence[Path], include_dirs: Sequence[Path], out_dir: Path) -> list[str]:
+    folders = sorted({p.resolve().parent for p in sources} | {p.resolve() for p in include_dirs} | {out_dir.resolve()}, key=lambda p: len(p.parts))
+    try:
+        root = Path(os.path.commonpath([str(p) for p in folders]))
+    except ValueError:  # different drives
+        return []
+    return [] if root == Path(root.anchor) else [f"-ffile-prefix-map={root}=."]
+
+
+def _compile_objects(compiler: str, flags: Sequence[str], sources: Sequence[Path], objects_dir: Path) -> list[Path]:
+    """Compile every source, in parallel; objects in the order of the sources."""
+    objects_dir.mkdir(parents=True, exist_ok=True)
+    objects = [objects_dir / f"{i:03d}_{source.stem}.o" for i, source in enumerate(sources)]
+
+    def one(job: tuple[Path, Path]) -> None:
+        source, target = job
+        own = list(flags)
+        if source.suffix == ".S":  # .incbin looks for the image in the build's folder
+            own = [*(f for f in flags if f != "-std=c99"), f"-Wa,-I,{objects_dir.parent}"]
+        _call([compiler, *own, "-c", str(source), "-o", str(target)], f"{source.name} does not compile", str(source))
+
+    for source in sources:
+        if not source.is_file():
+            raise ToolchainError("a source file is missing", where=str(source), why="it was listed for this build", next="Build again")
+    with ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1)) as pool:
+        list(pool.map(one, zip(sources, objects)))
+    return objects
+
+
+def runtime_sources(board: Board, runtime: Path) -> list[Path]:
+    """The files of the C runtime that every firmware for the board needs: its ports, the wire server and the CRC.
+
+    Args:
+        runtime: the runtime_c folder, or a build's copy of it.
+    """
+    found = [f for port in board.ports for f in sorted((runtime / "ports" / port).glob("*.[cS]"))]
+    return [*found, *sorted((runtime / "wire").glob("*.c")), runtime / "image" / "rc_crc32.c"]
+
+
+def port_include_dirs(board: Board, runtime: Path) -> list[Path]:
+    """Include folders of the board's ports and of the runtime."""
+    return [runtime / "include", *(runtime / "ports" / port for port in board.ports)]
+
+
+def compile_firmware(
+    board: Board,
+    sources: Sequence[Path],
+    include_dirs: Sequence[Path],
+    defines: Mapping[str, int | str | None],
+    linker_script: Path | None,
+    out_dir: Path,
+    extra_flags: Sequence[str] = (),
+) -> Path:
+    """Compile and link a firmware; writes firmware.elf and firmware.map into `out_dir`.
+
+    Args:
+        sources: all .c and .S files, those of `runtime_sources` among them.
+        defines: macros on top of the board's own and RC_BOARD_NAME.
+        linker_script: None for the host family only.
+        extra_flags: for compiling and linking (sanitizers in tests).
+
+    Returns:
+        Path of firmware.elf.
+
+    Raises:
+        ToolchainError: compiler missing, or it failed; its output is in the message.
+    """
+    compiler = find_compiler(board.family)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    all_defines = {**board.defines, **defines, "RC_BOARD_NAME": board.name}
+    flags = [
+        *C_FLAGS,
+        *(() if board.family == "host" else BARE_C_FLAGS),
+        *board.cpu_flags,
+        *_define_flags(all_defines),
+        *(f"-I{d}" for d in include_dirs),
+        *_prefix_maps(sources, include_dirs, out_dir),
+        *extra_flags,
+    ]
+    objects = _compile_objects(compiler, flags, sources, out_dir / "obj")
+    elf, map_file = out_dir / "firmware.elf", out_dir / "firmware.map"
+    link = [compiler, *board.link_flags, *extra_flags, *map(str, objects), "-o", str(elf), f"-Wl,-Map={map_file}"]
+    if board.family == "host":
+        link += HOST_LINK_FLAGS
+    else:
+        link += [*_bare_flags(compiler), f"-Wl,-T,{linker_script}", "-lgcc"]
+    _call(link, f"the firmware for {board.name} does not link", str(elf))
+    return elf
+
+
+def _bare_flags(compiler: str) -> list[str]:
+    """Link flags without those that an older linker does not know."""
+    version = subprocess.run([compiler, "-Wl,--version", "-nostdlib"], capture_output=True, text=True).stdout
+    digits = version.splitlines()[0].rsplit(" ", 1)[-1].split(".") if version else ["0"]
+    old = [int("".join(c for c in d if c.isdigit()) or 0) for d in digits[:2]] < [2, 39]
+    return [f for f in BARE_LINK_FLAGS if not (old and "rwx" in f)]
+
+
+def compile_shared(sources: Sequence[Path], include_dirs: Sequence[Path], out: Path, extra_flags: Sequence[str] = ()) -> Path:
+    """Compile sources into a shared library for this computer.
+
+    Raises:
+        ToolchainError: compiler missing, or it failed; its output is in the message.
+    """
+    compiler = find_compiler("host")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    flags = [*C_FLAGS, "-fPIC", *(f"-I{d}" for d in include_dirs), *_prefix_maps(sources, include_dirs, out.parent), *extra_flags]
+    objects = _compile_objects(compiler, flags, sources, out.parent / (out.name + ".obj"))
+    _call([compiler, "-shared", *HOST_LINK_FLAGS, *extra_flags, *map(str, objects), "-o", str(out)], "the host library does not link", str(out))
+    return out

@@ -1,0 +1,71 @@
+#include "recurc/rc_image.h"
+
+#include <string.h>
+
+#include "recurc/rc_arith.h"
+#include "recurc/rc_crc32.h"
+
+static rc_status_t check_header(const rc_image_header_t *h, uint32_t bytes, const rc_image_spec_t *spec)
+{
+    if (h->magic != RC_IMAGE_MAGIC || h->endian != RC_IMAGE_ENDIAN) {
+        return RC_ERR_IMAGE_MAGIC;
+    }
+    if (h->header_crc != rc_crc32(0, h, RC_IMAGE_HEADER_BYTES - 4u)) {
+        return RC_ERR_IMAGE_CRC;
+    }
+    if (h->version_major != RC_IMAGE_VERSION || h->arithmetic != RC_ARITHMETIC_ID || h->packing != spec->packing) {
+        return RC_ERR_IMAGE_VERSION;
+    }
+    if ((h->flags & ~RC_IMAGE_KNOWN_FLAGS) != 0u) {
+        return RC_ERR_IMAGE_FLAGS;
+    }
+    if (h->total_bytes != bytes || bytes != spec->total_bytes) {
+        return RC_ERR_IMAGE_SIZE;
+    }
+    if (h->section_count != spec->section_count || h->table_offset != RC_IMAGE_HEADER_BYTES) {
+        return RC_ERR_IMAGE_SECTION;
+    }
+    if (memcmp(h->body_sha256, spec->body_sha256, sizeof h->body_sha256) != 0) {
+        return RC_ERR_IMAGE_MODEL;
+    }
+    return RC_OK;
+}
+
+rc_status_t rc_image_check(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec)
+{
+    if (image == 0 || spec == 0) {
+        return RC_ERR_ARGUMENT;
+    }
+    if (((uintptr_t)image % RC_IMAGE_ALIGN) != 0u) {
+        return RC_ERR_ALIGNMENT;
+    }
+    if (bytes < RC_IMAGE_HEADER_BYTES) {
+        return RC_ERR_IMAGE_SIZE;
+    }
+    rc_image_header_t header;
+    memcpy(&header, image, sizeof header);
+    const rc_status_t status = check_header(&header, bytes, spec);
+    if (status != RC_OK) {
+        return status;
+    }
+    if (spec->section_count > (bytes - RC_IMAGE_HEADER_BYTES) / RC_IMAGE_ENTRY_BYTES) {
+        return RC_ERR_IMAGE_SIZE;
+    }
+    const uint8_t *table = image + RC_IMAGE_HEADER_BYTES;
+    if (header.table_crc != rc_crc32(0, table, spec->section_count * RC_IMAGE_ENTRY_BYTES)) {
+        return RC_ERR_IMAGE_CRC;
+    }
+    for (uint32_t i = 0; i < spec->section_count; i++) {
+        rc_image_entry_t entry;
+        memcpy(&entry, table + i * RC_IMAGE_ENTRY_BYTES, sizeof entry);
+        const rc_section_t *want = &spec->sections[i];
+        if (entry.kind != want->kind || entry.index != i || entry.offset != want->offset || entry.bytes != want->bytes ||
+            entry.offset > bytes || entry.bytes > bytes - entry.offset || entry.offset % RC_IMAGE_ALIGN != 0u) {
+            return RC_ERR_IMAGE_SECTION;
+        }
+        if (entry.crc != rc_crc32(0, image + entry.offset, entry.bytes)) {
+            return RC_ERR_IMAGE_CRC;
+        }
+    }
+    return RC_OK;
+}

@@ -1,0 +1,77 @@
+/* Scalar arithmetic of recurc, contract v1 (SPEC.md, "Arithmetic"). Everything here is IEEE 754 binary32 with round to
+ * nearest even, one rounding an operation: compile with -ffp-contract=off and without -ffast-math. Then every target
+ * gives the same bits. The NumPy twin is recurc/quant/arith.py. */
+#ifndef RECURC_ARITH_H
+#define RECURC_ARITH_H
+
+#include <stdint.h>
+#include <string.h>
+
+#define RC_ARITHMETIC_ID 1u
+
+_Static_assert(sizeof(float) == 4, "binary32 expected");
+
+/* Rows whose largest magnitude is below 2^-96 quantize to zeros: scales and their inverses stay normal numbers. */
+#define RC_ROW_TINY 0x1p-96f
+
+/* 1.5 * 2^23: adding it rounds |x| < 2^22 to an integer, half to even, and leaves that integer in the low mantissa bits. */
+#define RC_ROUND_MAGIC 12582912.0f
+#define RC_ROUND_BITS 0x4B400000
+
+static inline int32_t rc_bits_of(float x)
+{
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static inline float rc_float_of(int32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static inline float rc_abs(float x)
+{
+    return rc_float_of(rc_bits_of(x) & 0x7FFFFFFF);
+}
+
+/* Round half to even; |x| < 2^22. */
+static inline int32_t rc_round(float x)
+{
+    return rc_bits_of(x + RC_ROUND_MAGIC) - RC_ROUND_BITS;
+}
+
+/* e^x for any finite x; the argument is clamped to [-87, 88], so the result is a normal number. Error below 2 ulp. */
+static inline float rc_exp(float x)
+{
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    const float t = x * 1.44269504088896341f + RC_ROUND_MAGIC;
+    const float n = t - RC_ROUND_MAGIC;
+    const int32_t e = rc_bits_of(t) - RC_ROUND_BITS;
+    const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = (p * (r * r) + r) + 1.0f;
+    return p * rc_float_of((e + 127) * 8388608);
+}
+
+/* x * sigmoid(x) */
+static inline float rc_silu(float x)
+{
+    return x / (1.0f + rc_exp(-x));
+}
+
+/* Square root, correctly rounded: one instruction on every target that has an FPU. */
+static inline float rc_sqrt(float x)
+{
+    return __builtin_sqrtf(x);
+}
+
+#endif

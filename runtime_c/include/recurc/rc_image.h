@@ -1,0 +1,66 @@
+/* The weights image (SPEC.md, "Image"): header, section table, 64-byte aligned sections, a CRC32 on each. */
+#ifndef RECURC_IMAGE_H
+#define RECURC_IMAGE_H
+
+#include <stdint.h>
+
+#include "recurc/rc_status.h"
+
+#define RC_IMAGE_MAGIC 0x314D4352u  /* "RCM1" read little-endian */
+#define RC_IMAGE_ENDIAN 0x01020304u
+#define RC_IMAGE_VERSION 1u         /* major; minors only add optional sections */
+#define RC_IMAGE_KNOWN_FLAGS 0u
+#define RC_IMAGE_ALIGN 64u
+#define RC_IMAGE_HEADER_BYTES 128u
+#define RC_IMAGE_ENTRY_BYTES 32u
+
+typedef struct {
+    uint32_t magic;
+    uint32_t endian;
+    uint16_t version_major;
+    uint16_t version_minor;
+    uint32_t flags;
+    uint32_t arithmetic;
+    uint32_t packing;
+    uint32_t section_count;
+    uint32_t total_bytes;
+    uint32_t table_offset;
+    uint32_t table_crc;
+    uint8_t body_sha256[32]; /* of all bytes after the header: the model's identity */
+    uint32_t reserved[13];
+    uint32_t header_crc;     /* of the 124 bytes before it */
+} rc_image_header_t;
+
+_Static_assert(sizeof(rc_image_header_t) == RC_IMAGE_HEADER_BYTES, "image header layout");
+
+typedef struct {
+    uint32_t kind;
+    uint32_t index;
+    uint32_t offset; /* from the start of the image */
+    uint32_t bytes;
+    uint32_t crc;
+    uint32_t reserved[3];
+} rc_image_entry_t;
+
+_Static_assert(sizeof(rc_image_entry_t) == RC_IMAGE_ENTRY_BYTES, "image entry layout");
+
+/* What the generated code expects of a section. */
+typedef struct {
+    uint32_t kind;
+    uint32_t offset;
+    uint32_t bytes;
+} rc_section_t;
+
+typedef struct {
+    const rc_section_t *sections;
+    uint32_t section_count;
+    uint32_t total_bytes;
+    uint32_t packing;
+    const uint8_t *body_sha256;
+} rc_image_spec_t;
+
+/* Check an image against what the firmware was compiled for: magic, endianness, version, flags, arithmetic, sizes,
+ * model identity, and the CRC of header, table and every section. Reads nothing beyond `bytes`. */
+rc_status_t rc_image_check(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec);
+
+#endif

@@ -1,0 +1,60 @@
+/* The compiled model as the rest of the firmware, the wire server and the host engine see it.
+ * The functions are in the generated model.c; this header is the same for every model. */
+#ifndef RECURC_MODEL_H
+#define RECURC_MODEL_H
+
+#include <stdint.h>
+
+#include "recurc/rc_status.h"
+
+/* Tensors that can be read back. Element types: f32 but for the two token rows (u8, one byte a cell). */
+typedef enum {
+    RC_TENSOR_Z_H = 0,    /* carry [rows][hidden] f32 */
+    RC_TENSOR_Z_L = 1,    /* carry [rows][hidden] f32 */
+    RC_TENSOR_LOGITS = 2, /* [seq_len][vocab] f32, of the last supervision step run */
+    RC_TENSOR_Q = 3,      /* [2] f32: halt, continue */
+    RC_TENSOR_TOKENS = 4, /* predicted tokens [seq_len] u8 */
+    RC_TENSOR_INPUT = 5,  /* input tokens [seq_len] u8 */
+    RC_TENSOR_COUNT = 6
+} rc_tensor_id_t;
+
+/* Constants of the compiled model. */
+typedef struct {
+    uint32_t seq_len, vocab, rows, hidden;  /* rows = seq_len + puzzle rows */
+    uint32_t puzzles;                       /* rows of the puzzle table; 0: the model has none */
+    uint32_t steps, h_cycles, l_cycles;     /* trained or overridden depth */
+    uint32_t arena_bytes, image_bytes;
+    uint32_t halt_rule;                     /* 0: q_halt > threshold; 1: q_halt - q_continue > threshold */
+    uint8_t model_sha256[32];               /* sha256 of the image */
+    const char *name;                       /* model, precision; for people */
+} rc_model_info_t;
+
+extern const rc_model_info_t rc_model_info;
+
+/* One instance. The caller owns the memory; fields are private to model.c. */
+typedef struct {
+    const uint8_t *image;
+    uint8_t *arena;
+    uint32_t step;       /* supervision steps run since rc_model_begin */
+    uint32_t state;      /* 0 closed, 1 open, 2 input loaded */
+    uint32_t puzzle;     /* row of the puzzle table */
+} rc_ctx_t;
+
+/* Check the image (magic, version, flags, sizes, every CRC, model hash) and take the arena
+ * (rc_model_info.arena_bytes bytes, 64-byte aligned; it needs no initialisation). */
+rc_status_t rc_model_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena,
+                          uint32_t arena_size);
+
+/* Load a puzzle (tokens[seq_len], one byte a cell) and set the carry to its initial value. */
+rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle);
+
+/* Run one supervision step: H x (L x low-level call, high-level call), then the heads. */
+rc_status_t rc_model_step(rc_ctx_t *ctx);
+
+/* Address and size in bytes of a tensor; null when the id is unknown. Logits, q and tokens are of the last step. */
+const uint8_t *rc_model_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes);
+
+/* 1 when the halting head of the last step says stop. */
+uint32_t rc_model_halts(const rc_ctx_t *ctx, float threshold);
+
+#endif

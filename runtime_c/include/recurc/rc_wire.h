@@ -1,0 +1,113 @@
+/* The wire: COBS frames with a CRC, and the server that answers them. runtime_c/SPEC.md, section "Wire", is the full text. */
+#ifndef RECURC_WIRE_H
+#define RECURC_WIRE_H
+
+#include <stdint.h>
+
+#include "recurc/rc_model.h"
+#include "recurc/rc_status.h"
+
+#define RC_WIRE_VERSION 1u
+#define RC_WIRE_MAX_BODY 1024u
+#define RC_WIRE_MAX_PAYLOAD (2u + RC_WIRE_MAX_BODY + 4u)                                /* type, seq, body, crc */
+#define RC_WIRE_MAX_ENCODED (RC_WIRE_MAX_PAYLOAD + RC_WIRE_MAX_PAYLOAD / 254u + 1u + 1u) /* COBS overhead, delimiter */
+
+/* Requests; the reply of a request carries its type with bit 7 set. */
+enum {
+    RC_FRAME_HELLO = 0x01,
+    RC_FRAME_LOAD = 0x02,
+    RC_FRAME_RUN = 0x03,
+    RC_FRAME_READ = 0x04,
+    RC_FRAME_SELFTEST = 0x05,
+    RC_FRAME_RESET = 0x06,
+    RC_FRAME_EXIT = 0x07,
+    RC_FRAME_REPLY = 0x80, /* or-ed to a request's type */
+    RC_FRAME_STEP = 0xC3,  /* during RUN, before its reply */
+    RC_FRAME_NAK = 0xFE,
+    RC_FRAME_FAULT = 0xFF
+};
+
+/* RUN flags. */
+#define RC_RUN_BEGIN 0x01u /* start from the loaded input; without it: go on from the carry as it is */
+#define RC_RUN_HALT 0x02u  /* stop when the halting head says so */
+
+/* HELLO capabilities. */
+#define RC_HELLO_CAN_EXIT 0x01u
+
+/* --- COBS ------------------------------------------------------------------------------------------------------- */
+
+/* Encode `n` bytes into `out` (n + n/254 + 1 bytes at most), without the delimiter; returns the encoded length. */
+uint32_t rc_cobs_encode(const uint8_t *data, uint32_t n, uint8_t *out);
+
+/* Decode `n` bytes in place (no delimiter among them); returns the decoded length, or 0xFFFFFFFF when malformed. */
+uint32_t rc_cobs_decode(uint8_t *data, uint32_t n);
+
+/* --- Frames ----------------------------------------------------------------------------------------------------- */
+
+/* Receiver: collects one encoded frame. Zero-initialise. */
+typedef struct {
+    uint32_t length;
+    uint32_t overflow; /* bytes were dropped: the frame is too long */
+    uint8_t bytes[RC_WIRE_MAX_ENCODED];
+} rc_frame_rx_t;
+
+/* A received frame; `body` points into the receiver and holds until the next byte is pushed. */
+typedef struct {
+    uint8_t type, seq;
+    uint32_t length;
+    const uint8_t *body;
+} rc_frame_t;
+
+typedef enum {
+    RC_RX_MORE = 0, /* no frame yet */
+    RC_RX_FRAME = 1,
+    RC_RX_BAD = 2 /* a frame ended here and is malformed: encoding, length or CRC */
+} rc_rx_result_t;
+
+/* Take one byte from the wire. */
+rc_rx_result_t rc_frame_push(rc_frame_rx_t *rx, uint8_t byte, rc_frame_t *frame);
+
+/* Build a frame with both delimiters' work done: payload, CRC, COBS, trailing zero. `out`: RC_WIRE_MAX_ENCODED bytes.
+ * Returns the length; 0 when the body is too long. */
+uint32_t rc_frame_build(uint8_t type, uint8_t seq, const uint8_t *body, uint32_t n, uint8_t *out);
+
+/* Little-endian fields, whatever the alignment. */
+void rc_put_u16(uint8_t *p, uint32_t v);
+void rc_put_u32(uint8_t *p, uint32_t v);
+void rc_put_u64(uint8_t *p, uint64_t v);
+void rc_put_f32(uint8_t *p, float v);
+uint32_t rc_get_u16(const uint8_t *p);
+uint32_t rc_get_u32(const uint8_t *p);
+float rc_get_f32(const uint8_t *p);
+
+/* --- Server ----------------------------------------------------------------------------------------------------- */
+
+/* Everything the server works on; the caller owns the memory and sets the first block of fields. */
+typedef struct {
+    const char *board;         /* shown in HELLO */
+    const uint8_t *build_id;   /* 16 bytes */
+    const uint8_t *image;
+    uint32_t image_size;
+    uint8_t *arena;
+    uint32_t arena_size;
+    uint8_t *input;            /* rc_model_info.seq_len bytes */
+
+    rc_ctx_t ctx;
+    rc_status_t image_status;
+    uint32_t begun; /* the carry holds a puzzle */
+    rc_frame_rx_t rx;
+    uint8_t tx[RC_WIRE_MAX_ENCODED];
+    uint8_t body[RC_WIRE_MAX_BODY];
+} rc_server_t;
+
+/* Open the model and answer requests until the wire closes. A bad image does not stop the server: HELLO tells the
+ * status, and everything that needs the model is refused with it. */
+void rc_server_run(rc_server_t *server);
+
+/* Answer one frame; the loop of rc_server_run without the reading, for tests. */
+void rc_server_answer(rc_server_t *server, const rc_frame_t *frame);
+
+/* Open (or re-open) the model; sets image_status. */
+void rc_server_open(rc_server_t *server);
+
+#endif

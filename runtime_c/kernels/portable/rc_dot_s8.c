@@ -1,0 +1,10 @@
+#include "recurc/rc_kernels.h"
+
+int32_t rc_dot_s8(const int8_t *x, const int8_t *y, uint32_t n)
+{
+    int32_t acc = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        acc += (int32_t)x[i] * (int32_t)y[i];
+    }
+    return acc;
+}

@@ -1,0 +1,284 @@
+/* The wire server: answers each request with exactly one reply of the same sequence number. */
+#include "recurc/rc_wire.h"
+
+#include "recurc/rc_crc32.h"
+#include "recurc/rc_port.h"
+
+#define HELLO_FIXED 100u
+#define NAME_MAX 31u
+#define RUN_BODY 20u
+#define STEP_BODY 30u
+#define RESULT_BODY 20u
+#define READ_HEADER 8u
+
+static void reply(rc_server_t *s, uint8_t type, uint8_t seq, const uint8_t *body, uint32_t n) {
+    rc_port_write(s->tx, rc_frame_build(type, seq, body, n, s->tx));
+}
+
+static void refuse(rc_server_t *s, const rc_frame_t *f, rc_status_t status) {
+    uint8_t body[2];
+    body[0] = (uint8_t)status;
+    body[1] = f->type;
+    reply(s, RC_FRAME_NAK, f->seq, body, sizeof body);
+}
+
+void rc_server_open(rc_server_t *s) {
+    s->image_status = rc_model_open(&s->ctx, s->image, s->image_size, s->arena, s->arena_size);
+    s->begun = 0;
+}
+
+/* A length byte and at most NAME_MAX characters. */
+static uint32_t put_name(uint8_t *p, const char *text) {
+    uint32_t n = 0;
+    while (text[n] != '\0' && n < NAME_MAX) {
+        p[1u + n] = (uint8_t)text[n];
+        n++;
+    }
+    p[0] = (uint8_t)n;
+    return n + 1u;
+}
+
+static void answer_hello(rc_server_t *s, const rc_frame_t *f) {
+    const rc_model_info_t *m = &rc_model_info;
+    const uint32_t numbers[11] = {m->seq_len,  m->vocab,       m->rows,
+                                  m->hidden,   m->puzzles,     m->steps,
+                                  m->h_cycles, m->l_cycles,    m->arena_bytes,
+                                  rc_port_stack_size(),        rc_port_tick_hz()};
+    uint8_t *b = s->body;
+    if (f->length != 2u) {
+        refuse(s, f, RC_ERR_ARGUMENT);
+        return;
+    }
+    rc_put_u16(b, RC_WIRE_VERSION);
+    b[2] = (uint8_t)s->image_status;
+    b[3] = (uint8_t)(rc_port_can_exit() != 0u ? RC_HELLO_CAN_EXIT : 0u);
+    for (uint32_t i = 0; i < 16u; i++) {
+        b[4u + i] = s->build_id[i];
+    }
+    for (uint32_t i = 0; i < 32u; i++) {
+        b[20u + i] = m->model_sha256[i];
+    }
+    for (uint32_t i = 0; i < 11u; i++) {
+        rc_put_u32(b + 52u + 4u * i, numbers[i]);
+    }
+    rc_put_u32(b + 96, s->image_size);
+    uint32_t n = HELLO_FIXED;
+    n += put_name(b + n, s->board);
+    n += put_name(b + n, m->name);
+    reply(s, RC_FRAME_HELLO | RC_FRAME_REPLY, f->seq, b, n);
+}
+
+/* Body: offset u32, tokens. Reply: CRC of the whole input row as it now is. */
+static void answer_load(rc_server_t *s, const rc_frame_t *f) {
+    uint32_t seq_len = rc_model_info.seq_len;
+    if (f->length < 5u) {
+        refuse(s, f, RC_ERR_ARGUMENT);
+        return;
+    }
+    uint32_t offset = rc_get_u32(f->body), n = f->length - 4u;
+    if (offset > seq_len || n > seq_len - offset) {
+        refuse(s, f, RC_ERR_ARGUMENT);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        s->input[offset + i] = f->body[4u + i];
+    }
+    rc_put_u32(s->body, rc_crc32(0, s->input, seq_len));
+    reply(s, RC_FRAME_LOAD | RC_FRAME_REPLY, f->seq, s->body, 4);
+}
+
+static uint32_t tensor_crc(const rc_server_t *s, uint32_t crc, uint32_t id) {
+    uint32_t bytes = 0;
+    const uint8_t *data = rc_model_tensor(&s->ctx, id, &bytes);
+    return data == 0 ? crc : rc_crc32(crc, data, bytes);
+}
+
+static void send_step(rc_server_t *s, uint8_t seq, uint32_t step, uint64_t ticks) {
+    uint32_t bytes = 0;
+    const uint8_t *q = rc_model_tensor(&s->ctx, RC_TENSOR_Q, &bytes);
+    uint8_t *b = s->body;
+    rc_put_u16(b, step);
+    rc_put_u32(b + 2, tensor_crc(s, tensor_crc(s, 0, RC_TENSOR_Z_H), RC_TENSOR_Z_L));
+    rc_put_u32(b + 6, tensor_crc(s, 0, RC_TENSOR_LOGITS));
+    rc_put_u32(b + 10, tensor_crc(s, 0, RC_TENSOR_TOKENS));
+    for (uint32_t i = 0; i < 8u; i++) {
+        b[14u + i] = (q == 0 || bytes < 8u) ? 0u : q[i];
+    }
+    rc_put_u64(b + 22, ticks);
+    reply(s, RC_FRAME_STEP, seq, b, STEP_BODY);
+}
+
+/* Everything of RUN that can be refused before a step is run. */
+static rc_status_t check_run(rc_server_t *s, const rc_frame_t *f) {
+    const uint8_t *b = f->body;
+    if (s->image_status != RC_OK) {
+        return s->image_status;
+    }
+    if (f->length != RUN_BODY || b[1] != 0u) {
+        return RC_ERR_ARGUMENT;
+    }
+    if ((b[0] & (uint32_t)~(RC_RUN_BEGIN | RC_RUN_HALT)) != 0u) {
+        return RC_ERR_COMMAND;
+    }
+    uint32_t steps = rc_get_u16(b + 2), at = rc_get_u16(b + 6);
+    if ((b[0] & RC_RUN_BEGIN) != 0u) {
+        if (at != 0u || rc_get_u32(b + 12) != rc_crc32(0, s->input, rc_model_info.seq_len)) {
+            return RC_ERR_ARGUMENT;
+        }
+    } else if (s->begun == 0u || at != s->ctx.step) {
+        return RC_ERR_STATE; /* also a repeated request whose first copy was already carried out */
+    }
+    if (steps == 0u || steps > rc_model_info.steps || at > rc_model_info.steps - steps) {
+        return RC_ERR_ARGUMENT; /* halting can only shorten the compiled schedule */
+    }
+    return RC_OK;
+}
+
+static void answer_run(rc_server_t *s, const rc_frame_t *f) {
+    rc_status_t status = check_run(s, f);
+    if (status != RC_OK) {
+        refuse(s, f, status);
+        return;
+    }
+    /* The frame lies in the receive buffer, which nothing touches while we run. */
+    uint32_t flags = f->body[0], steps = rc_get_u16(f->body + 2), min_steps = rc_get_u16(f->body + 4);
+    float threshold = rc_get_f32(f->body + 16);
+    uint32_t run = 0, halted = 0;
+    uint64_t total = 0;
+    if ((flags & RC_RUN_BEGIN) != 0u) {
+        s->begun = 0;
+        status = rc_model_begin(&s->ctx, s->input, rc_get_u32(f->body + 8));
+        if (status != RC_OK) {
+            refuse(s, f, status);
+            return;
+        }
+        s->begun = 1;
+    }
+    while (run < steps && halted == 0u) {
+        uint64_t start = rc_port_ticks();
+        status = rc_model_step(&s->ctx);
+        uint64_t ticks = rc_port_ticks() - start;
+        if (status != RC_OK) {
+            break;
+        }
+        run++;
+        total += ticks;
+        send_step(s, f->seq, s->ctx.step, ticks);
+        if ((flags & RC_RUN_HALT) != 0u && s->ctx.step >= min_steps) {
+            halted = rc_model_halts(&s->ctx, threshold);
+        }
+    }
+    uint8_t *b = s->body;
+    b[0] = (uint8_t)status;
+    b[1] = (uint8_t)halted;
+    rc_put_u16(b + 2, run);
+    rc_put_u16(b + 4, s->ctx.step);
+    rc_put_u16(b + 6, 0);
+    rc_put_u64(b + 8, total);
+    rc_put_u32(b + 16, rc_port_stack_used());
+    reply(s, RC_FRAME_RUN | RC_FRAME_REPLY, f->seq, b, RESULT_BODY);
+}
+
+/* Body: tensor u8, offset u32, length u16. Reply: offset u32, size of the whole tensor u32, bytes. */
+static void answer_read(rc_server_t *s, const rc_frame_t *f) {
+    uint32_t bytes = 0;
+    if (f->length != 7u) {
+        refuse(s, f, RC_ERR_ARGUMENT);
+        return;
+    }
+    if (s->begun == 0u) {
+        refuse(s, f, s->image_status != RC_OK ? s->image_status : RC_ERR_STATE);
+        return;
+    }
+    uint32_t offset = rc_get_u32(f->body + 1), n = rc_get_u16(f->body + 5);
+    const uint8_t *data = rc_model_tensor(&s->ctx, f->body[0], &bytes);
+    if (data == 0 || n > RC_WIRE_MAX_BODY - READ_HEADER || offset > bytes || n > bytes - offset) {
+        refuse(s, f, RC_ERR_ARGUMENT);
+        return;
+    }
+    rc_put_u32(s->body, offset);
+    rc_put_u32(s->body + 4, bytes);
+    for (uint32_t i = 0; i < n; i++) {
+        s->body[READ_HEADER + i] = data[offset + i];
+    }
+    reply(s, RC_FRAME_READ | RC_FRAME_REPLY, f->seq, s->body, READ_HEADER + n);
+}
+
+/* Checks the image anew; the carry is lost. Reply: status u8, 3 zeros, image size u32, CRC of the whole image u32. */
+static void answer_selftest(rc_server_t *s, const rc_frame_t *f) {
+    rc_server_open(s);
+    rc_put_u32(s->body, (uint32_t)s->image_status);
+    rc_put_u32(s->body + 4, s->image_size);
+    rc_put_u32(s->body + 8, rc_crc32(0, s->image, s->image_size));
+    reply(s, RC_FRAME_SELFTEST | RC_FRAME_REPLY, f->seq, s->body, 12);
+}
+
+static void answer_exit(rc_server_t *s, const rc_frame_t *f) {
+    if (f->length != 4u) {
+        refuse(s, f, RC_ERR_ARGUMENT);
+        return;
+    }
+    if (rc_port_can_exit() == 0u) {
+        refuse(s, f, RC_ERR_COMMAND);
+        return;
+    }
+    uint32_t code = rc_get_u32(f->body);
+    reply(s, RC_FRAME_EXIT | RC_FRAME_REPLY, f->seq, s->body, 0);
+    rc_port_exit(code);
+}
+
+void rc_server_answer(rc_server_t *s, const rc_frame_t *f) {
+    switch (f->type) {
+    case RC_FRAME_HELLO:
+        answer_hello(s, f);
+        return;
+    case RC_FRAME_LOAD:
+        answer_load(s, f);
+        return;
+    case RC_FRAME_RUN:
+        answer_run(s, f);
+        return;
+    case RC_FRAME_READ:
+        answer_read(s, f);
+        return;
+    case RC_FRAME_EXIT:
+        answer_exit(s, f);
+        return;
+    case RC_FRAME_SELFTEST:
+    case RC_FRAME_RESET:
+        if (f->length != 0u) {
+            refuse(s, f, RC_ERR_ARGUMENT);
+        } else if (f->type == RC_FRAME_SELFTEST) {
+            answer_selftest(s, f);
+        } else {
+            reply(s, RC_FRAME_RESET | RC_FRAME_REPLY, f->seq, s->body, 0);
+            rc_port_reset();
+        }
+        return;
+    default:
+        refuse(s, f, RC_ERR_COMMAND);
+        return;
+    }
+}
+
+void rc_server_run(rc_server_t *s) {
+    rc_frame_t frame = {0, 0, 0, 0};
+    uint8_t byte = 0;
+    rc_server_open(s);
+    for (;;) {
+        int32_t got = rc_port_read(&byte, RC_PORT_FOREVER);
+        if (got < 0) {
+            return;
+        }
+        if (got == 0) {
+            continue;
+        }
+        rc_rx_result_t result = rc_frame_push(&s->rx, byte, &frame);
+        if (result == RC_RX_FRAME) {
+            rc_server_answer(s, &frame);
+        } else if (result == RC_RX_BAD) {
+            rc_frame_t unknown = {0, 0, 0, 0}; /* the sequence number of a broken frame cannot be trusted */
+            refuse(s, &unknown, RC_ERR_FRAME);
+        }
+    }
+}

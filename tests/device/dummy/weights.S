@@ -1,0 +1,9 @@
+/* The stand-in model's image, made by the tests. */
+    .section .rodata.recurc_image, "a"
+    .balign 64
+    .globl rc_image_start
+    .globl rc_image_end
+rc_image_start:
+    .incbin IMAGE_PATH
+rc_image_end:
+    .section .note.GNU-stack, "", %progbits

@@ -1,0 +1,56 @@
+"""Builds the stand-in model for any board, with the real runtime around it."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from recurc.resources import resource_dir
+from recurc.targets.boards import Board, load_board
+from recurc.targets.linker import default_placement, render_linker_script, render_main
+from recurc.targets.toolchain import compile_firmware, compile_shared, port_include_dirs, runtime_sources
+
+DUMMY = Path(__file__).parent / "dummy"
+BUILD_ID = "00112233445566778899aabbccddeeff"
+IMAGE_BYTES = 1028
+SEQ_LEN, VOCAB, ROWS, HIDDEN, STEPS = 16, 6, 17, 8, 12
+SHA256 = bytes(range(1, 10)) + bytes(23)
+
+
+def image_bytes(good: bool = True) -> bytes:
+    """The stand-in's image: magic, 1020 random bytes, CRC (wrong when not `good`)."""
+    body = b"RCM1" + np.random.default_rng(5).integers(0, 256, IMAGE_BYTES - 8, dtype=np.uint8).tobytes()
+    return body + (zlib.crc32(body) ^ (0 if good else 1)).to_bytes(4, "little")
+
+
+def build_dummy(board_name: str, out: Path, good_image: bool = True, defines: dict | None = None, extra_flags: tuple[str, ...] = (),
+                placement: dict[str, str] | None = None) -> Path:
+    """firmware.elf of the stand-in model for one board."""
+    board: Board = load_board(board_name)
+    runtime = resource_dir("runtime_c")
+    out.mkdir(parents=True, exist_ok=True)
+    image = out / "model.rcm"
+    image.write_bytes(image_bytes(good_image))
+    main = out / "main.c"
+    main.write_text(render_main(BUILD_ID))
+    script = None
+    if board.family != "host":
+        script = out / "firmware.ld"
+        script.write_text(render_linker_script(board, placement or default_placement(board)))
+    return compile_firmware(
+        board,
+        [main, DUMMY / "model.c", DUMMY / "weights.S", *runtime_sources(board, runtime)],
+        [DUMMY, *port_include_dirs(board, runtime)],
+        {"IMAGE_PATH": str(image), **(defines or {})},
+        script,
+        out,
+        extra_flags,
+    )
+
+
+def build_dummy_library(out: Path) -> Path:
+    """The stand-in model as a shared library."""
+    runtime = resource_dir("runtime_c")
+    return compile_shared([DUMMY / "model.c", runtime / "image" / "rc_crc32.c"], [DUMMY, runtime / "include"], out)

@@ -1,0 +1,80 @@
+"""The shipped example models: complete, small, and their test puzzles are really held out."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from examples.training import sudoku
+from examples.training.recipe import read_recipe
+
+MODELS = sorted(p.parent for p in (Path(sudoku.__file__).parents[1] / "models").glob("*/config.json"))
+pytestmark = pytest.mark.skipif(not MODELS, reason="no example models in this checkout")
+
+
+def load(folder: Path, split: str):
+    return [np.load(folder / "data" / split / f"all__{what}.npy") for what in ("inputs", "labels")]
+
+
+@pytest.fixture(params=MODELS, ids=lambda p: p.name)
+def model_dir(request):
+    return request.param
+
+
+def keys(folder: Path, split: str, n: int) -> set[bytes]:
+    inputs, labels = load(folder, split)
+    return {sudoku.class_key(x - 1, y - 1, n) for x, y in zip(inputs, labels)}
+
+
+def test_held_out_puzzles_are_no_symmetry_of_training_puzzles(model_dir):
+    n = json.loads((model_dir / "config.json").read_text())["vocab_size"] - 2
+    train, test = keys(model_dir, "train", n), keys(model_dir, "test", n)
+    assert not train & test
+    assert all(sudoku.is_held_out(k) for k in test)
+    assert not any(sudoku.is_held_out(k) for k in train)
+
+
+def test_puzzles_are_valid_and_in_range(model_dir):
+    recipe = read_recipe(model_dir / "recipe.toml")
+    n = recipe.task.n
+    for split, givens in (("train", recipe.task.givens), ("test", recipe.task.test_givens)):
+        inputs, labels = load(model_dir, split)
+        shown = inputs > 1
+        assert (inputs[shown] == labels[shown]).all()
+        assert shown.sum(1).min() >= givens[0] and shown.sum(1).max() <= givens[1]
+        for puzzle, solution in list(zip(inputs.astype(int) - 1, labels.astype(int) - 1))[:24]:
+            assert sudoku.solve(puzzle.tolist(), n) == solution.tolist()
+            assert sudoku.is_unique(puzzle.tolist(), n)
+
+
+def test_weights_fit_the_config(model_dir):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file
+
+    from examples.training.model import TRM, ModelConfig
+
+    config = json.loads((model_dir / "config.json").read_text())
+    names = ModelConfig.__dataclass_fields__
+    with torch.random.fork_rng(devices=[]):
+        wanted = TRM(ModelConfig(**{k: v for k, v in config.items() if k in names})).state_dict()
+    state = load_file(model_dir / "model.safetensors")
+    assert {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in wanted.items()}
+    assert all(v.isfinite().all() for v in state.values())
+    assert state["H_init"].dtype == torch.bfloat16
+
+
+def test_the_card_states_the_measured_figures(model_dir):
+    from examples.training.card import model_card
+
+    metrics = json.loads((model_dir / "metrics.json").read_text())
+    assert (model_dir / "README.md").read_text() == model_card(metrics, read_recipe(model_dir / "recipe.toml"))
+    assert metrics["safetensors_bytes"] == (model_dir / "model.safetensors").stat().st_size < 16e6
+    assert (model_dir / "curves.png").stat().st_size > 1000
+
+
+def test_the_overview_states_the_measured_figures():
+    from examples.training.overview import EXAMPLES, with_table
+
+    text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert text == with_table(text, EXAMPLES / "models")
