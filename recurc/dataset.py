@@ -173,7 +173,7 @@ def check_compatible(dataset: Dataset, config: ModelShape) -> None:
         raise InputError(
             "the dataset is not of this model",
             where=f"{dataset.path}/{dataset.split}",
-            why="It has " + " and ".join(wrong),
+            why="it has " + " and ".join(wrong),
             next="Pass the dataset that the checkpoint was trained on with --data DIR",
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 
@@ -57,7 +59,7 @@ def summary(inputs: np.ndarray, cells: np.ndarray, exact: np.ndarray, q: np.ndar
     exit_exact, exit_steps = early_exit(exact, q)
     givens = (inputs > 1).sum(1)
     buckets = []
-    for low, high in zip(edges[:-1], edges[1:]):
+    for low, high in pairwise(edges):
         rows = (givens >= low) & (givens < high)
         if rows.any():
             ex, st = early_exit(exact[rows], q[rows])

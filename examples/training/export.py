@@ -1,10 +1,13 @@
 """Writes a trained model as a folder that recurc (or anything else) reads.
 
-    config.json         the model's shape, one flat object
-    model.safetensors   averaged (EMA) weights; keys of the original inner model, no prefix
-    data/{train,test}/  the reference code's dataset directory: calibration and held-out puzzles
-    metrics.json        everything measured; README.md is written from it
-    README.md  curves.png  recipe.toml
+=====================  ============================================================================
+config.json            the model's shape, one flat object
+model.safetensors      averaged (EMA) weights; keys of the original inner model, no prefix
+data/{train,test}/     the reference code's dataset directory: calibration and held-out puzzles
+metrics.json           everything measured; README.md is written from it
+README.md, curves.png  model card, training curves
+recipe.toml            how to train it again
+=====================  ============================================================================
 """
 
 from __future__ import annotations

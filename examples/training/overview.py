@@ -13,19 +13,22 @@ EXAMPLES = Path(__file__).resolve().parent.parent
 
 
 def table(models: Path) -> str:
-    rows = [
-        "| model | parameters | weights file | trained | exact after 1 / 2 / 4 / 16 steps | cells | early exit (mean steps) |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    head = "model", "parameters", "weights file", "trained", "exact after 1 / 2 / 4 / 16 steps", "cells", "early exit"
+    rows = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for path in sorted(models.glob("*/metrics.json")):
         m = json.loads(path.read_text(encoding="utf-8"))
         h = m["held_out"]
         exact = " / ".join(f"{100 * h['exact'][s]:.1f}" for s in ("1", "2", "4", "16"))
-        rows.append(
-            f"| [{m['name']}](models/{m['name']}/README.md) | {m['parameters']:,} | {m['safetensors_bytes'] / 1e6:.2f} MB, {m['stored_weights']} "
-            f"| {m['optimizer_steps']:,} steps of {m['batch']}, {m['minutes']:g} min | {exact} (n={h['n']}) "
-            f"| {100 * h['cell']['16']:.1f} | {100 * h['early_exit_exact']:.1f} ({h['early_exit_steps']:.1f}) |"
+        row = (
+            f"[{m['name']}](models/{m['name']}/README.md)",
+            f"{m['parameters']:,}",
+            f"{m['safetensors_bytes'] / 1e6:.2f} MB, {m['stored_weights']}",
+            f"{m['optimizer_steps']:,} steps of {m['batch']}, {m['minutes']:g} min",
+            f"{exact} (n={h['n']})",
+            f"{100 * h['cell']['16']:.1f}",
+            f"{100 * h['early_exit_exact']:.1f} in {h['early_exit_steps']:.1f} steps",
         )
+        rows.append(f"| {' | '.join(row)} |")
     return "\n".join(rows)
 
 

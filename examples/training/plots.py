@@ -24,7 +24,8 @@ def plot_curves(history: list[dict], evals: list[dict], title: str, path: Path) 
     axes[1].plot(minutes, [100 * row["exact"] for row in history], lw=0.7, alpha=0.6, label="exact, training")
     for step in sorted({int(s) for row in evals for s in row["exact"]}):
         xs = [row["minutes"] for row in evals]
-        axes[1].plot(xs, [100 * row["exact"][str(step)] for row in evals], marker=".", label=f"exact, held out, {step} steps")
+        ys = [100 * row["exact"][str(step)] for row in evals]
+        axes[1].plot(xs, ys, marker=".", label=f"exact, held out, {step} steps")
     axes[1].set(title="accuracy (%)", xlabel="minutes", ylim=(0, 101))
     axes[1].legend(fontsize=6)
 

@@ -155,7 +155,7 @@ def cell_symmetries(n: int) -> np.ndarray:
         orders = []
         for outer in itertools.permutations(range(n // block)):
             for inners in itertools.product(inner, repeat=n // block):
-                orders.append([b * block + i for b, order in zip(outer, inners) for i in order])
+                orders.append([b * block + i for b, order in zip(outer, inners, strict=True) for i in order])
         return orders
 
     rows, cols = np.array(line_orders(h)), np.array(line_orders(w))
@@ -178,7 +178,7 @@ def canonical(grid, n: int) -> bytes:
 
 def _cycle_type(a, b) -> tuple[int, ...]:
     """Cycle lengths of the digit permutation a[i] -> b[i]; unchanged by relabeling and by order."""
-    step = dict(zip(a, b))
+    step = dict(zip(a, b, strict=True))
     lengths = []
     while step:
         here, length = next(iter(step)), 0
@@ -302,7 +302,7 @@ def held_out_set(pool: Pool, count: int, givens: tuple[int, int], rng: np.random
     """`count` distinct puzzles drawn from a held-out pool: (inputs, labels)."""
     seen, inputs, labels = set(), [], []
     for _ in range(1000):
-        for x, y in zip(*draw(pool, count, givens, rng)):
+        for x, y in zip(*draw(pool, count, givens, rng), strict=True):
             if x.tobytes() not in seen and givens[0] <= (x > 1).sum() <= givens[1]:
                 seen.add(x.tobytes())
                 inputs.append(x)

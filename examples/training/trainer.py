@@ -143,6 +143,10 @@ class Trainer:
         c["labels"][free] = torch.from_numpy(y).long()
         c["z_h"][free], c["z_l"][free] = self.model.initial(len(free))
         c["steps"][free] = 0
+        if self.step == 0:
+            # All places start together; without this they would halt together for hundreds of steps, and
+            # the weights would follow the depth of the moment (seen: an averaged model that solves nothing).
+            c["steps"] = torch.randint(0, self.recipe.model.halt_max_steps, c["steps"].shape)
 
     def train_step(self) -> dict[str, float]:
         c, cfg = self.carry, self.recipe.model

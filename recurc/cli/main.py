@@ -20,7 +20,7 @@ import recurc.cli
 from recurc.cli.output import Console
 from recurc.errors import RecurcError, UsageError
 
-_NOT_COMMANDS = {"main", "output", "options"}
+_NOT_COMMANDS = {"main", "output", "options", "quantizing"}
 _INTERRUPTED, _BROKEN_PIPE = 130, 141  # 128 + the signal's number, as shells have it
 
 

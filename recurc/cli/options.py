@@ -12,9 +12,9 @@ import click
 
 from recurc.cli.output import Console
 from recurc.errors import InputError, UsageError
+from recurc.quant.weights import precisions
 
 PROJECT_FILE = "recurc.toml"
-PRECISIONS = ("fp32", "int8", "int4", "int4-naive", "int4-g32")
 _PROJECT_KEYS = ("checkpoint", "data")
 
 pass_console = click.make_pass_decorator(Console)
@@ -24,19 +24,20 @@ pass_console = click.make_pass_decorator(Console)
 class Model:
     """The model a command works on.
 
-    `checkpoint` is what `recurc.load` takes; `data` a dataset directory or None; `said` tells where a model that was
-    not named comes from ("" when it was).
+    `checkpoint` is what `recurc.load` takes; `data` a dataset directory or None; `named` whether the user named that
+    directory (else it lies beside the checkpoint); `said` tells where a model that was not named comes from, else "".
     """
 
     checkpoint: str
     data: Path | None
-    said: str
+    named: bool = False
+    said: str = ""
 
     def load(self):
         """The model as a `Reasoner`. Raises InputError."""
         from recurc.models.checkpoint import load
 
-        return load(self.checkpoint, self.data)
+        return load(self.checkpoint, self.data if self.named else None)
 
     def dataset(self, split: str):
         """One split of the dataset. Raises InputError, also when no dataset is known."""
@@ -78,7 +79,9 @@ def resolve_model(console: Console, checkpoint: str | None, data: str | Path | N
                 )  # fmt: skip
             checkpoint, said = name, f"model: {name} (bundled example; name a checkpoint to use another)"
         console.note(said)
-    return Model(checkpoint, Path(data).expanduser() if data else _data_beside(checkpoint), said)
+    if data:
+        return Model(checkpoint, Path(data).expanduser(), named=True, said=said)
+    return Model(checkpoint, _data_beside(checkpoint), said=said)
 
 
 def _data_beside(checkpoint: str) -> Path | None:
@@ -119,12 +122,14 @@ class Precision(click.ParamType):
     name = "precision"
 
     def convert(self, value, param, ctx):
-        if value in PRECISIONS:
+        known = list(precisions())
+        if value in known:
             return value
-        near = difflib.get_close_matches(str(value), PRECISIONS, n=1)
+        near = difflib.get_close_matches(str(value), known, n=1)
         raise UsageError(
             f"unknown precision {value!r}",
-            why=f"precisions are {', '.join(PRECISIONS)}",
+            where="--precision",
+            why=f"precisions are {', '.join(known)}",
             next=f"Did you mean {near[0]}?" if near else "Choose one of them",
         )
 
@@ -144,7 +149,7 @@ def data_option(function: Callable) -> Callable:
 
 def precision_option(default: str = "int4") -> Callable:
     """--precision P."""
-    text = f"One of {', '.join(PRECISIONS)}. Default: {default}."
+    text = f"One of {', '.join(precisions())}. Default: {default}."
     return click.option("--precision", type=Precision(), default=default, metavar="P", help=text)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -58,7 +57,7 @@ class Console:
         """An aligned table: the first column to the left, the others to the right when `numeric`."""
         table = rich.table.Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
         for i, column in enumerate(columns):
-            table.add_column(column, justify="right" if numeric and i else "left", no_wrap=not i, overflow="fold")
+            table.add_column(column, justify="right" if numeric and i else "left", overflow="fold")
         for row in rows:
             table.add_row(*(rich.markup.escape(str(cell)) for cell in row))
         self.people.print(table, highlight=False)
@@ -111,8 +110,7 @@ class Console:
 
 
 def _console(stream) -> rich.console.Console:
-    known = stream.isatty() or "COLUMNS" in os.environ
-    return rich.console.Console(file=stream, width=None if known else PIPE_WIDTH)
+    return rich.console.Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH)
 
 
 def _plain(value: object) -> object:

@@ -18,7 +18,9 @@ class DeviceFaultError(DeviceUnreachableError):
     """The firmware crashed and told where. `fault` holds the registers."""
 
     def __init__(self, fault: f.Fault, where: str) -> None:
-        super().__init__("the firmware crashed", where=where, why=f"fault at {fault}", next="Look the addresses up in firmware.map")
+        super().__init__(
+            "the firmware crashed", where=where, why=f"fault at {fault}", next="Look the addresses up in firmware.map"
+        )
         self.fault = fault
 
 
@@ -27,12 +29,23 @@ class DeviceRefusedError(DeviceUnreachableError):
 
     def __init__(self, request: str, status: int, where: str) -> None:
         super().__init__(
-            f"the device refused {request}", where=where, why=f.status_text(status), next="Build and flash again if the firmware is not of this build"
+            f"the device refused {request}",
+            where=where,
+            why=f.status_text(status),
+            next="Build and flash again if the firmware is not of this build",
         )
         self.status = status
 
 
-_NAMES = {f.HELLO: "HELLO", f.LOAD: "LOAD", f.RUN: "RUN", f.READ: "READ", f.SELFTEST: "SELFTEST", f.RESET: "RESET", f.EXIT: "EXIT"}
+_NAMES = {
+    f.HELLO: "HELLO",
+    f.LOAD: "LOAD",
+    f.RUN: "RUN",
+    f.READ: "READ",
+    f.SELFTEST: "SELFTEST",
+    f.RESET: "RESET",
+    f.EXIT: "EXIT",
+}
 
 
 class DeviceSession:
@@ -45,7 +58,9 @@ class DeviceSession:
         attempts: how often a request without side effects is sent before giving up.
     """
 
-    def __init__(self, transport: Transport, timeout: float = 2.0, step_timeout: float = 600.0, attempts: int = 3) -> None:
+    def __init__(
+        self, transport: Transport, timeout: float = 2.0, step_timeout: float = 600.0, attempts: int = 3
+    ) -> None:
         self.transport = transport
         self.timeout, self.step_timeout, self.attempts = timeout, step_timeout, attempts
         self.info: f.Hello | None = None
@@ -70,7 +85,10 @@ class DeviceSession:
 
     def _lost(self, why: str) -> DeviceUnreachableError:
         return DeviceUnreachableError(
-            "the device does not answer", where=self.transport.description, why=why, next="Check that the firmware runs and that the port is its own"
+            "the device does not answer",
+            where=self.transport.description,
+            why=why,
+            next="Check that the firmware runs and that the port is its own",
         )
 
     def _send(self, frame: f.Frame) -> None:
@@ -107,7 +125,9 @@ class DeviceSession:
             raise DeviceRefusedError(_NAMES.get(kind, f"request {kind}"), frame.body[0], self.transport.description)
         return frame.type == kind | f.REPLY
 
-    def _request(self, kind: int, body: bytes = b"", timeout: float | None = None, attempts: int | None = None) -> bytes:
+    def _request(
+        self, kind: int, body: bytes = b"", timeout: float | None = None, attempts: int | None = None
+    ) -> bytes:
         """Send a request that may be repeated and return its reply's body.
 
         Raises:
@@ -157,7 +177,10 @@ class DeviceSession:
         info = self.info or self.hello()
         row = np.asarray(tokens)
         if row.shape != (info.seq_len,) or row.min(initial=0) < 0 or row.max(initial=0) > 255:
-            raise InputError("the input row does not fit the device's model", why=f"shape {row.shape}, the model takes ({info.seq_len},) bytes")
+            raise InputError(
+                "the input row does not fit the device's model",
+                why=f"shape {row.shape}, the model takes ({info.seq_len},) bytes",
+            )
         data = row.astype(np.uint8).tobytes()
         self._input_crc = zlib.crc32(data)
         reported = 0
@@ -269,4 +292,9 @@ class DeviceSession:
 
 def _is_damaged_request(frame: f.Frame | f.FrameError) -> bool:
     """Whether the device says that what it received was no frame."""
-    return isinstance(frame, f.Frame) and frame.type == f.NAK and frame.seq == 0 and frame.body[:1] == bytes([f.STATUS_FRAME])
+    return (
+        isinstance(frame, f.Frame)
+        and frame.type == f.NAK
+        and frame.seq == 0
+        and frame.body[:1] == bytes([f.STATUS_FRAME])
+    )

@@ -46,7 +46,10 @@ class ProcessTransport:
             )
         except OSError as e:
             raise DeviceUnreachableError(
-                "the firmware process does not start", where=str(command[0]), why=str(e), next="Build again for this computer"
+                "the firmware process does not start",
+                where=str(command[0]),
+                why=str(e),
+                next="Build again for this computer",
             ) from e
 
     def _gone(self) -> TransportClosed:
@@ -145,7 +148,10 @@ class SerialTransport:
             self._port = serial.serial_for_url(url, baudrate=baud, timeout=0)
         except (serial.SerialException, OSError, ValueError) as e:
             raise DeviceUnreachableError(
-                "the serial port cannot be opened", where=url, why=str(e), next="Check the cable, the port's name and your permission to use it"
+                "the serial port cannot be opened",
+                where=url,
+                why=str(e),
+                next="Check the cable, the port's name and your permission to use it",
             ) from e
 
     def read(self, timeout: float) -> bytes:
@@ -180,6 +186,8 @@ def open_transport(url: str, baud: int = 921600) -> Transport:
     if url.startswith("tcp://"):
         host, _, port = url[6:].rpartition(":")
         if not host or not port.isdigit() or int(port) > 65535:
-            raise DeviceUnreachableError("that is no address", where=url, why="expected tcp://HOST:PORT", next="Give host and port")
+            raise DeviceUnreachableError(
+                "that is no address", where=url, why="expected tcp://HOST:PORT", next="Give host and port"
+            )
         return SocketTransport.connect_tcp(host.strip("[]"), int(port))
     return SerialTransport(url, baud)

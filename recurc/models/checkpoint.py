@@ -15,7 +15,15 @@ import numpy as np
 from recurc.errors import InputError
 from recurc.models import find_family, rawfile, tensorfile
 from recurc.models.checks import check_finite, check_names, check_shapes
-from recurc.models.config_files import CONFIG_FORMAT, DATA_FIELDS, NEARBY, find_dataset, flat_fields, read_fields
+from recurc.models.config_files import (
+    CONFIG_FORMAT,
+    DATA_FIELDS,
+    NEARBY,
+    find_dataset,
+    flat_fields,
+    other_dataset,
+    read_fields,
+)
 from recurc.models.reasoner import Reasoner
 from recurc.resources import bundled_models
 
@@ -54,7 +62,7 @@ def load(path: str | Path, data_dir: str | Path | None = None) -> Reasoner:
     fields["file_name"] = file.name
     arch_name = fields.get("name")
     family = find_family(None if arch_name is None else str(arch_name), shapes, str(file))
-    _add_dataset_fields(fields, file, data_dir, shapes)
+    data_len = _add_dataset_fields(fields, file, data_dir, shapes)
     where = str(config_file or file)
     config, more = family.config_from_fields(fields, shapes, where)
     notes += more
@@ -64,6 +72,8 @@ def load(path: str | Path, data_dir: str | Path | None = None) -> Reasoner:
     check_names(tensors, expected, str(file))
     check_shapes(tensors, expected, str(file))
     check_finite(tensors, str(file))
+    if data_dir is not None and data_len != config.seq_len:
+        raise other_dataset(data_dir, f"sequences of {data_len} cells where the model takes {config.seq_len}")
     ordered = {name: _own(name, tensors[name]) for name in expected}
     return Reasoner(config, ordered, str(file), _sha256(file), tuple(notes))
 
@@ -180,17 +190,22 @@ def _readable_checkpoint(path: Path) -> bool:
 
 def _add_dataset_fields(
     fields: dict[str, object], file: Path, data_dir: str | Path | None, shapes: Mapping[str, tuple[int, ...]]
-) -> None:
-    """Fill in what the original takes from the dataset; one that was only found nearby just helps out."""
+) -> int | None:
+    """Fill in what the original takes from the dataset; one that was only found nearby just helps out.
+
+    Returns:
+        The dataset's sequence length, None when there is no dataset.
+    """
     found = find_dataset(fields, file, data_dir, shapes)
     if found is None:
-        return
+        return None
     meta, certain = found
     if certain:
         for name in DATA_FIELDS:
             fields.setdefault(name, getattr(meta, name))
     else:
         fields.setdefault(NEARBY, meta.seq_len)
+    return meta.seq_len
 
 
 def _own(name: str, tensor: np.ndarray) -> np.ndarray:

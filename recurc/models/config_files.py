@@ -110,21 +110,27 @@ def find_dataset(
                 "no dataset directory", where=str(data_dir), why="it has no train/dataset.json or test/dataset.json",
                 next="Pass the directory that holds train/ and test/",
             )  # fmt: skip
-        if vocab is not None and meta.vocab_size != vocab:
-            raise InputError(
-                "the dataset is not of this model", where=str(data_dir),
-                why=f"It has a vocabulary of {meta.vocab_size} where the model's is {vocab}",
-                next="Pass the dataset that the checkpoint was trained on with --data DIR",
-            )  # fmt: skip
+        if vocab not in (None, meta.vocab_size):
+            raise other_dataset(data_dir, f"a vocabulary of {meta.vocab_size} where the model's is {vocab}")
         return meta, True
     folder = checkpoint.resolve().parent
     for candidate in _configured(fields, folder):
-        if (meta := _metadata(candidate)) is not None and meta.vocab_size == vocab:
+        if (meta := _metadata(candidate)) is not None and vocab in (None, meta.vocab_size):
             return meta, True
     for candidate in nearby_datasets(checkpoint):
-        if (meta := _metadata(candidate)) is not None and meta.vocab_size == vocab:
+        if (meta := _metadata(candidate)) is not None and vocab in (None, meta.vocab_size):
             return meta, False
     return None
+
+
+def other_dataset(data_dir: str | Path, difference: str) -> InputError:
+    """The error for a dataset that is not the model's."""
+    return InputError(
+        "the dataset is not of this model",
+        where=str(data_dir),
+        why=f"it has {difference}",
+        next="Pass the dataset that the checkpoint was trained on with --data DIR",
+    )
 
 
 def nearby_datasets(checkpoint: Path) -> list[Path]:

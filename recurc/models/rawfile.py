@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 import re
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Mapping
 
@@ -16,6 +19,8 @@ from recurc.models.tensorfile import widen
 WRAPPERS = ("model", "state_dict", "model_state_dict", "module")
 _PREFIX = re.compile(r"^(?:(?:_orig_mod|module|model|inner)\.)+")
 _NON_PERSISTENT = re.compile(r"^(?:puzzle_emb\.local_\w+|(?:\w+\.)*rotary_emb\.\w+)$")
+_SCANNED = 1 << 20  # bytes of a bare pickle that are looked at to name what it refers to
+_PICKLES = 5  # pickles in one legacy file
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _MAGIC = (
     (b"\x89PNG", "a PNG image"),
@@ -135,21 +140,56 @@ def _load(path: Path) -> object:
 
 
 def _refused_pickle(path: Path, message: str) -> InputError:
-    found = re.search(r"Unsupported (?:global|class|operand)[^\w]*(?:GLOBAL )?([\w.]+)", message)
-    if found is None and re.search(
-        r"Ran out of input|truncated|persistent_id|Unsupported operand|Invalid magic", message
-    ):
+    named = foreign_globals(path)
+    if not named and re.search(r"Ran out of input|truncated|persistent_id|Unsupported operand|Invalid magic", message):
         return InputError(
             "the checkpoint cannot be read", where=str(path), why="it is truncated or no file of torch.save",
             next="Copy or download it again",
         )  # fmt: skip
-    what = f"it refers to {found.group(1)}" if found else "it holds more than tensors and plain containers"
+    what = f"it refers to {', '.join(named[:3])}" if named else "it holds more than tensors and plain containers"
     return InputError(
         "the checkpoint holds code or objects that recurc does not load",
         where=str(path),
         why=f"Loading such a pickle can run any program, so recurc reads tensors only: {what}",
         next="If you trust it, save the weights alone where it was trained: torch.save(model.state_dict(), ...)",
     )
+
+
+def foreign_globals(path: Path) -> list[str]:
+    """Functions and classes that a pickle refers to, but for torch's own and OrderedDict. Nothing is executed."""
+    found: list[str] = []
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                data = [archive.read(n) for n in archive.namelist() if n.endswith(".pkl")]
+        else:
+            with open(path, "rb") as file:
+                data = [file.read(_SCANNED)]
+        for part in data:
+            _scan(io.BytesIO(part), found)
+    except Exception:  # noqa: BLE001 - this only words a message; damaged input may fail in any way
+        pass
+    return [
+        name for name in dict.fromkeys(found) if not name.startswith(("torch.", "torch ", "collections.OrderedDict"))
+    ]
+
+
+def _scan(stream: io.BytesIO, found: list[str]) -> None:
+    """Append the names that a stream of pickles (a legacy file has several) refers to."""
+    for _ in range(_PICKLES):
+        strings: list[str] = []  # text pushed so far: STACK_GLOBAL takes its module and name from there
+        memo: dict[int, str] = {}
+        for opcode, arg, _position in pickletools.genops(stream):
+            if opcode.name in ("GLOBAL", "INST"):
+                found.append(str(arg).replace(" ", "."))
+            elif opcode.name == "STACK_GLOBAL":
+                found.append(".".join(strings[-2:]))
+            elif "UNICODE" in opcode.name:
+                strings.append(str(arg))
+            elif opcode.name == "MEMOIZE":
+                memo[len(memo)] = strings[-1] if strings else ""
+            elif opcode.name in ("BINGET", "LONG_BINGET") and isinstance(arg, int) and arg in memo:
+                strings.append(memo[arg])
 
 
 def _state_dict(loaded: object, path: Path) -> tuple[Mapping[str, object], list[str]]:

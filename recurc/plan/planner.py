@@ -56,8 +56,11 @@ class MemoryPlan:
 
 
 def plan_memory(program: Program, bits: int, image_bytes: int, board: BoardLike,
-                kernels: Optional[KernelSet] = None) -> MemoryPlan:
+                kernels: Optional[KernelSet] = None, layout: Optional[Layout] = None) -> MemoryPlan:
     """Place a model on a board: each part goes to its first region with room, arenas get the largest tiles that fit.
+
+    Args:
+        layout: take this arena instead of laying one out (an emulated twin runs the very code of its board).
 
     Raises:
         DoesNotFitError: says how many bytes more which region would need.
@@ -86,10 +89,11 @@ def plan_memory(program: Program, bits: int, image_bytes: int, board: BoardLike,
     place("data", DATA_RESERVE)
     place("stack", board.stack_bytes)
     place("image", image_bytes)
-    smallest = make_layout(program, bits, kernels, 0)
-    room = max((free[r.name] for r in board.candidates("arena") if free[r.name] >= smallest.arena_bytes), default=0)
-    budget = min(MAX_SCRATCH, room - (smallest.arena_bytes - smallest.scratch_bytes))
-    layout = make_layout(program, bits, kernels, budget) if budget > 0 else smallest
+    if layout is None:
+        smallest = make_layout(program, bits, kernels, 0)
+        fitting = [free[r.name] for r in board.candidates("arena") if free[r.name] >= smallest.arena_bytes]
+        budget = min(MAX_SCRATCH, max(fitting, default=0) - (smallest.arena_bytes - smallest.scratch_bytes))
+        layout = make_layout(program, bits, kernels, budget) if budget > 0 else smallest
     place("arena", layout.arena_bytes)
     return MemoryPlan(board.name, kernels, layout, placement, tuple(parts), image_bytes, board.stack_bytes)
 

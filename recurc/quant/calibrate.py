@@ -16,7 +16,7 @@ DEFAULT_PUZZLES = 128
 DEFAULT_STEPS = 4  # the later steps of a solved puzzle repeat the earlier ones
 MAC_BUDGET = 4e11  # about ten seconds of two CPU cores; larger models are calibrated on fewer puzzles, then fewer steps
 BATCH = 16
-MAX_ROWS = 2048  # rows of a layer's input that one call contributes
+MAX_ROWS = 384  # rows of a layer's input that one call contributes: tens of thousands in all
 
 
 @dataclass(frozen=True)

@@ -254,7 +254,9 @@ def parse_board(text: str, path: Path) -> Board:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
-        raise InputError("the board file is not TOML", where=str(path), why=str(e), next="Correct the board file") from e
+        raise InputError(
+            "the board file is not TOML", where=str(path), why=str(e), next="Correct the board file"
+        ) from e
     t = _Table(data, "top level", path)
     name, title = t.text("name"), t.text("title")
     family = t.text("family", one_of=FAMILIES)
@@ -308,7 +310,9 @@ def read_board(path: Path) -> Board:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
-        raise InputError("the board file cannot be read", where=str(path), why=str(e), next="Name a readable TOML file") from e
+        raise InputError(
+            "the board file cannot be read", where=str(path), why=str(e), next="Name a readable TOML file"
+        ) from e
     return parse_board(text, path)
 
 
@@ -318,7 +322,12 @@ def _bundled() -> dict[str, Board]:
     for path in sorted(resource_dir("boards").glob("*.toml")):
         board = read_board(path)
         if board.name != path.stem:
-            raise InputError("the board file is invalid", where=str(path), why=f"its name is {board.name!r}", next="Name file and board alike")
+            raise InputError(
+                "the board file is invalid",
+                where=str(path),
+                why=f"its name is {board.name!r}",
+                next="Name file and board alike",
+            )
         boards[board.name] = board
     names = [n for b in boards.values() for n in (b.name, *b.aliases)]
     for name in names:
@@ -346,4 +355,8 @@ def load_board(name_or_path: str | Path) -> Board:
     if text.endswith(".toml"):
         return read_board(Path(text))
     known = [n for b in boards.values() for n in (b.name, *b.aliases)]
-    raise InputError(f"there is no board {text!r}", why=nearest(text, known), next="Run `recurc boards` for the list, or name a board's TOML file")
+    raise InputError(
+        f"there is no board {text!r}",
+        why=nearest(text, known),
+        next="Run `recurc boards` for the list, or name a board's TOML file",
+    )

@@ -32,11 +32,18 @@ def find_qemu(board: Board) -> str:
     """
     if board.emulator is None:
         twin = f"its emulated twin is {board.twin}" if board.twin else "it has no emulated twin"
-        raise InputError(f"{board.name} is not emulated", why=twin, next="Choose an emulated board from `recurc boards`")
+        raise InputError(
+            f"{board.name} is not emulated", why=twin, next="Choose an emulated board from `recurc boards`"
+        )
     path = shutil.which(board.emulator.program)
     if path is None:
         package = PACKAGES.get(board.emulator.program, board.emulator.program)
-        raise ToolchainError("the emulator is not installed", where=board.emulator.program, why="it is not on the PATH", next=f"Install it with `apt-get install {package}`")
+        raise ToolchainError(
+            "the emulator is not installed",
+            where=board.emulator.program,
+            why="it is not on the PATH",
+            next=f"Install it with `apt-get install {package}`",
+        )
     return path
 
 
@@ -53,7 +60,10 @@ class QemuTransport(SocketTransport):
         program = find_qemu(board)
         assert board.emulator is not None
         if not elf.is_file():
-            raise InputError("there is no firmware to run", where=str(elf), why="the file does not exist", next="Build again")
+            raise InputError(
+                "there is no firmware to run", where=str(elf), why="the file does not exist", next="Build again"
+            )
+        self.board, self._heard = board, False
         self._folder = tempfile.mkdtemp(prefix="recurc-")
         path = os.path.join(self._folder, "uart")
         if len(path) > _LONGEST_SOCKET_PATH:
@@ -69,7 +79,11 @@ class QemuTransport(SocketTransport):
         ]
         self._stderr = open(os.path.join(self._folder, "stderr"), "w+b")  # noqa: SIM115 - lives as long as the process
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._stderr, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._stderr,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_die_with_parent,
         )
         try:
             super().__init__(self._connect(path, board), f"{board.name} in QEMU")
@@ -81,16 +95,20 @@ class QemuTransport(SocketTransport):
         self._stderr.seek(0)
         return self._stderr.read()[-2000:].decode("utf-8", "replace").strip()
 
+    def _never_started(self) -> ToolchainError:
+        assert self.board.emulator is not None
+        return ToolchainError(
+            "QEMU ended before the firmware said anything",
+            where=f"machine {self.board.emulator.machine}, exit status {self.process.returncode}",
+            why=self._said() or "it said nothing",
+            next="Check that this QEMU knows the machine",
+        )
+
     def _connect(self, path: str, board: Board) -> socket.socket:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise ToolchainError(
-                    "QEMU ended before the firmware could start",
-                    where=f"{board.name}, exit status {self.process.returncode}",
-                    why=self._said() or "it said nothing",
-                    next="Check that this QEMU knows the machine (`recurc doctor`)",
-                )
+                raise self._never_started()
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 connection.connect(path)
@@ -98,18 +116,26 @@ class QemuTransport(SocketTransport):
             except OSError:
                 connection.close()
                 time.sleep(0.01)
-        raise DeviceUnreachableError("QEMU does not open its UART", where=board.name, why=f"nothing for {_START_SECONDS:g} s", next="Try again")
+        raise DeviceUnreachableError(
+            "QEMU does not open its UART", where=board.name, why=f"nothing for {_START_SECONDS:g} s", next="Try again"
+        )
 
     def _gone(self, e: TransportClosed) -> TransportClosed:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=2)
         status = self.process.returncode
+        if status is not None and not self._heard:
+            raise self._never_started()
         said = self._said()
-        return TransportClosed(f"QEMU ended with status {status}" + (f": {said}" if said else "") if status is not None else str(e))
+        return TransportClosed(
+            f"QEMU ended with status {status}" + (f": {said}" if said else "") if status is not None else str(e)
+        )
 
     def read(self, timeout: float) -> bytes:
         try:
-            return super().read(timeout)
+            data = super().read(timeout)
+            self._heard = self._heard or bool(data)
+            return data
         except TransportClosed as e:
             raise self._gone(e) from e
 

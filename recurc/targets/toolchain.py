@@ -55,7 +55,9 @@ class Toolchain:
 
 TOOLCHAINS = {
     "arm": Toolchain("arm", ("arm-none-eabi-gcc",), "gcc-arm-none-eabi", "RECURC_ARM_GCC"),
-    "riscv": Toolchain("riscv", ("riscv64-unknown-elf-gcc", "riscv32-unknown-elf-gcc"), "gcc-riscv64-unknown-elf", "RECURC_RISCV_GCC"),
+    "riscv": Toolchain(
+        "riscv", ("riscv64-unknown-elf-gcc", "riscv32-unknown-elf-gcc"), "gcc-riscv64-unknown-elf", "RECURC_RISCV_GCC"
+    ),
     "host": Toolchain("host", ("gcc", "cc"), "gcc libc6-dev", "RECURC_HOST_CC"),
 }
 
@@ -81,12 +83,19 @@ def _call(command: Sequence[str], what: str, where: str, cwd: Path | None = None
     # Messages in English and no path of this machine in the output: builds are the same bytes everywhere.
     env = {**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=env, cwd=cwd, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", env=env, cwd=cwd, stdin=subprocess.DEVNULL
+        )
     except OSError as e:
         raise ToolchainError(what, where=command[0], why=str(e), next="Check the compiler's installation") from e
     if done.returncode:
         output = _shortened(done.stderr or done.stdout) or f"it ended with status {done.returncode} and said nothing"
-        raise ToolchainError(what, where=where, why="The compiler said:\n" + output + "\n", next="Run the command with --debug to see it in full")
+        raise ToolchainError(
+            what,
+            where=where,
+            why="The compiler said:\n" + output + "\n",
+            next="Run the command with --debug to see it in full",
+        )
 
 
 def _define_flags(defines: Mapping[str, int | str | None]) -> list[str]:
@@ -104,12 +113,11 @@ def _define_flags(defines: Mapping[str, int | str | None]) -> list[str]:
 
 
 def _prefix_maps(sources: Sequence[Path], include_dirs: Sequence[Path], out_dir: Path) -> list[str]:
-    folders = sorted({p.resolve().parent for p in sources} | {p.resolve() for p in include_dirs} | {out_dir.resolve()}, key=lambda p: len(p.parts))
-    try:
-        root = Path(os.path.commonpath([str(p) for p in folders]))
-    except ValueError:  # different drives
-        return []
-    return [] if root == Path(root.anchor) else [f"-ffile-prefix-map={root}=."]
+    """Flags that keep this machine's paths out of debug information: builds are the same bytes in any folder."""
+    folders = {p.absolute().parent for p in sources} | {p.absolute() for p in include_dirs}
+    # The last map that matches counts, so the general ones come first.
+    maps = [(Path.cwd(), "."), (out_dir.absolute(), "build"), *((p, p.name) for p in sorted(folders) if p != out_dir.absolute())]
+    return [f"-ffile-prefix-map={path}={name}" for path, name in maps]
 
 
 def _compile_objects(compiler: str, flags: Sequence[str], sources: Sequence[Path], objects_dir: Path) -> list[Path]:
@@ -120,13 +128,15 @@ def _compile_objects(compiler: str, flags: Sequence[str], sources: Sequence[Path
     def one(job: tuple[Path, Path]) -> None:
         source, target = job
         own = list(flags)
-        if source.suffix == ".S":  # .incbin looks for the image in the build's folder
-            own = [*(f for f in flags if f != "-std=c99"), f"-Wa,-I,{objects_dir.parent}"]
+        if source.suffix == ".S":  # .incbin looks for the image in the build's folder; the assembler's -g would keep this path
+            own = [*(f for f in flags if f not in ("-std=c99", "-g")), f"-Wa,-I,{objects_dir.parent}"]
         _call([compiler, *own, "-c", str(source), "-o", str(target)], f"{source.name} does not compile", str(source))
 
     for source in sources:
         if not source.is_file():
-            raise ToolchainError("a source file is missing", where=str(source), why="it was listed for this build", next="Build again")
+            raise ToolchainError(
+                "a source file is missing", where=str(source), why="it was listed for this build", next="Build again"
+            )
     with ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1)) as pool:
         list(pool.map(one, zip(sources, objects)))
     return objects
@@ -201,7 +211,9 @@ def _bare_flags(compiler: str) -> list[str]:
     return [f for f in BARE_LINK_FLAGS if not (old and "rwx" in f)]
 
 
-def compile_shared(sources: Sequence[Path], include_dirs: Sequence[Path], out: Path, extra_flags: Sequence[str] = ()) -> Path:
+def compile_shared(
+    sources: Sequence[Path], include_dirs: Sequence[Path], out: Path, extra_flags: Sequence[str] = ()
+) -> Path:
     """Compile sources into a shared library for this computer.
 
     Raises:
@@ -209,7 +221,17 @@ def compile_shared(sources: Sequence[Path], include_dirs: Sequence[Path], out: P
     """
     compiler = find_compiler("host")
     out.parent.mkdir(parents=True, exist_ok=True)
-    flags = [*C_FLAGS, "-fPIC", *(f"-I{d}" for d in include_dirs), *_prefix_maps(sources, include_dirs, out.parent), *extra_flags]
+    flags = [
+        *C_FLAGS,
+        "-fPIC",
+        *(f"-I{d}" for d in include_dirs),
+        *_prefix_maps(sources, include_dirs, out.parent),
+        *extra_flags,
+    ]
     objects = _compile_objects(compiler, flags, sources, out.parent / (out.name + ".obj"))
-    _call([compiler, "-shared", *HOST_LINK_FLAGS, *extra_flags, *map(str, objects), "-o", str(out)], "the host library does not link", str(out))
+    _call(
+        [compiler, "-shared", *HOST_LINK_FLAGS, *extra_flags, *map(str, objects), "-o", str(out)],
+        "the host library does not link",
+        str(out),
+    )
     return out

@@ -9,7 +9,7 @@ import numpy as np
 
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board, load_board
-from recurc.targets.linker import default_placement, render_linker_script, render_main
+from recurc.targets.linker import Placement, default_placement, render_linker_script, render_main
 from recurc.targets.toolchain import compile_firmware, compile_shared, port_include_dirs, runtime_sources
 
 DUMMY = Path(__file__).parent / "dummy"
@@ -25,8 +25,14 @@ def image_bytes(good: bool = True) -> bytes:
     return body + (zlib.crc32(body) ^ (0 if good else 1)).to_bytes(4, "little")
 
 
-def build_dummy(board_name: str, out: Path, good_image: bool = True, defines: dict | None = None, extra_flags: tuple[str, ...] = (),
-                placement: dict[str, str] | None = None) -> Path:
+def build_dummy(
+    board_name: str,
+    out: Path,
+    good_image: bool = True,
+    defines: dict | None = None,
+    extra_flags: tuple[str, ...] = (),
+    placement: Placement | None = None,
+) -> Path:
     """firmware.elf of the stand-in model for one board."""
     board: Board = load_board(board_name)
     runtime = resource_dir("runtime_c")

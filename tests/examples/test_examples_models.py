@@ -24,7 +24,7 @@ def model_dir(request):
 
 def keys(folder: Path, split: str, n: int) -> set[bytes]:
     inputs, labels = load(folder, split)
-    return {sudoku.class_key(x - 1, y - 1, n) for x, y in zip(inputs, labels)}
+    return {sudoku.class_key(x - 1, y - 1, n) for x, y in zip(inputs, labels, strict=True)}
 
 
 def test_held_out_puzzles_are_no_symmetry_of_training_puzzles(model_dir):
@@ -43,7 +43,7 @@ def test_puzzles_are_valid_and_in_range(model_dir):
         shown = inputs > 1
         assert (inputs[shown] == labels[shown]).all()
         assert shown.sum(1).min() >= givens[0] and shown.sum(1).max() <= givens[1]
-        for puzzle, solution in list(zip(inputs.astype(int) - 1, labels.astype(int) - 1))[:24]:
+        for puzzle, solution in list(zip(inputs.astype(int) - 1, labels.astype(int) - 1, strict=True))[:24]:
             assert sudoku.solve(puzzle.tolist(), n) == solution.tolist()
             assert sudoku.is_unique(puzzle.tolist(), n)
 

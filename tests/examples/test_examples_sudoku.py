@@ -76,7 +76,7 @@ def test_class_keys_do_not_change_under_symmetries(n):
     same = int((pool.puzzles[0] > 0).sum())
     inputs, labels = sudoku.draw(pool, 24, (same, same), np.random.default_rng(1))
     assert len({x.tobytes() for x in inputs}) > 12  # the symmetries did something
-    for x, y in zip(inputs, labels):
+    for x, y in zip(inputs, labels, strict=True):
         assert sudoku.class_key(x - 1, y - 1, n) == wanted
 
 
@@ -94,7 +94,7 @@ def test_the_two_sides_of_the_split_share_no_class(n):
     keys = []
     for held_out in (False, True):
         pool = sudoku.make_pool(n, 25, dig_to, seed=2, held_out=held_out)
-        keys.append({sudoku.class_key(p, s, n) for p, s in zip(pool.puzzles, pool.solutions)})
+        keys.append({sudoku.class_key(p, s, n) for p, s in zip(pool.puzzles, pool.solutions, strict=True)})
     assert not keys[0] & keys[1]
 
 

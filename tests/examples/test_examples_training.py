@@ -59,7 +59,8 @@ def make(tmp_path: Path, steps=12, weights="float32", mixer=MLP):
     path.write_text(TINY.format(steps=steps, weights=weights, mixer=mixer))
     recipe = read_recipe(path)
     train_pool, test_pool = trainer.pools(recipe, tmp_path, lambda _: None)
-    return trainer.Trainer(recipe, tmp_path, train_pool, lambda _: None), train_pool, trainer.test_set(recipe, test_pool)
+    t = trainer.Trainer(recipe, tmp_path, train_pool, lambda _: None)
+    return t, train_pool, trainer.test_set(recipe, test_pool)
 
 
 @pytest.mark.parametrize("mixer", [MLP, ATTENTION])
@@ -115,8 +116,14 @@ EXPECTED = {
     "L_level.layers.0.mlp.gate_up_proj.weight": (512, 16),
     "L_level.layers.0.mlp.down_proj.weight": (16, 256),
 }
-EXPECTED_MLP = {"L_level.layers.0.mlp_t.gate_up_proj.weight": (512, 18), "L_level.layers.0.mlp_t.down_proj.weight": (18, 256)}
-EXPECTED_ATTENTION = {"L_level.layers.0.self_attn.qkv_proj.weight": (48, 16), "L_level.layers.0.self_attn.o_proj.weight": (16, 16)}
+EXPECTED_MLP = {
+    "L_level.layers.0.mlp_t.gate_up_proj.weight": (512, 18),
+    "L_level.layers.0.mlp_t.down_proj.weight": (18, 256),
+}
+EXPECTED_ATTENTION = {
+    "L_level.layers.0.self_attn.qkv_proj.weight": (48, 16),
+    "L_level.layers.0.self_attn.o_proj.weight": (16, 16),
+}
 
 
 @pytest.mark.parametrize(

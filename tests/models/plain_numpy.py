@@ -1,4 +1,4 @@
-"""A second forward pass of TRM, in NumPy float64, written from the description of the original and not from recurc's code.
+"""A second forward pass of TRM, in NumPy float64, written from the original's description, not from recurc's code.
 
 It shares nothing with `recurc.models.reference`: positions are handled one head at a time, the rotation pair by pair.
 """

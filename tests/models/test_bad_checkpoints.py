@@ -1,6 +1,5 @@
 """Every kind of bad checkpoint ends in an InputError that says what, where, why and what next, and runs no code."""
 
-import io
 import os
 import pickle
 import zipfile
@@ -95,9 +94,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path, form):
         torch.save(evil, tmp_path / "step_1", _use_new_zipfile_serialization=form == "zip")
     refused(tmp_path / "step_1", "code", "system")
     assert not mark.exists()
-    with pytest.raises(Exception):  # noqa: B017 - the pickle is a working one: unpickling it does run the command
-        torch.load(io.BytesIO(b"")), None
-    pickle.loads(pickle.dumps(evil))
+    pickle.loads(pickle.dumps(evil))  # the proof that the command would have left its mark
     assert mark.exists()
 
 

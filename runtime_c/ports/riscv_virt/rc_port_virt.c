@@ -6,7 +6,6 @@
 
 #define UART_DATA (RC_UART_BASE + 0u)
 #define UART_IER (RC_UART_BASE + 1u)
-#define UART_FCR (RC_UART_BASE + 2u)
 #define UART_LCR (RC_UART_BASE + 3u)
 #define UART_LSR (RC_UART_BASE + 5u)
 #define LSR_DATA_READY 0x01u
@@ -19,12 +18,22 @@
 #define TEST_FAIL 0x3333u
 #define TEST_RESET 0x7777u
 
+#define PMP_LOCKED_NAPOT_READ_EXECUTE 0x9Du
+
+_Static_assert((RC_FLASH_BYTES & (RC_FLASH_BYTES - 1u)) == 0u && (RC_FLASH_BASE & (RC_FLASH_BYTES - 1u)) == 0u,
+               "the flash region must be a naturally aligned power of two to be protected");
+
 void rc_trap_c(uint32_t epc, uint32_t ra, uint32_t cause, uint32_t value);
 
 void rc_port_init(void) {
+    /* What stands for flash is RAM in this machine. Make it behave like flash, and a stack overflow into it a fault. */
+    uint32_t range = (RC_FLASH_BASE >> 2) | ((RC_FLASH_BYTES >> 3) - 1u);
+    __asm__ volatile("csrw pmpaddr0, %0\n\tcsrw pmpcfg0, %1" ::"r"(range), "r"(PMP_LOCKED_NAPOT_READ_EXECUTE) : "memory");
+
+    /* The FIFOs stay off: turning them on empties them, and the host may have sent its first bytes already.
+     * In QEMU the receiver then even stalls. */
     REG8(UART_IER) = 0; /* polled */
     REG8(UART_LCR) = 3; /* 8N1 */
-    REG8(UART_FCR) = 7; /* FIFOs on and empty */
 }
 
 int32_t rc_port_read(uint8_t *byte, uint32_t timeout_ms) {
@@ -75,6 +84,11 @@ void rc_port_reset(void) {
     for (;;) {
     }
 }
+
+#define PMP_LOCKED_NAPOT_READ_EXECUTE 0x9Du
+
+_Static_assert((RC_FLASH_BYTES & (RC_FLASH_BYTES - 1u)) == 0u && (RC_FLASH_BASE & (RC_FLASH_BYTES - 1u)) == 0u,
+               "the flash region must be a naturally aligned power of two to be protected");
 
 void rc_trap_c(uint32_t epc, uint32_t ra, uint32_t cause, uint32_t value) {
     rc_fault_t fault = {epc, ra, cause, 0, value, 0};

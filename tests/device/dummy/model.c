@@ -74,6 +74,17 @@ rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle
     return RC_OK;
 }
 
+#ifdef DUMMY_DEEP_STEP
+/* Uses up any stack: each level keeps a buffer that the next one reads. */
+static uint32_t deep(const volatile uint8_t *above, uint32_t levels) {
+    volatile uint8_t buffer[64];
+    for (uint32_t i = 0; i < sizeof buffer; i++) {
+        buffer[i] = (uint8_t)(above[i & 15u] + i);
+    }
+    return levels == 0u ? buffer[5] : deep(buffer, levels - 1u) + buffer[7];
+}
+#endif
+
 rc_status_t rc_model_step(rc_ctx_t *ctx) {
     arena_t *a = arena_of(ctx);
     if (ctx->state != 2u) {
@@ -108,6 +119,11 @@ rc_status_t rc_model_step(rc_ctx_t *ctx) {
 #ifdef DUMMY_CRASH_STEP
     if (ctx->step == DUMMY_CRASH_STEP) {
         *(volatile uint32_t *)(uintptr_t)0xFFFFFF00u = 1; /* no memory there on any board */
+    }
+#endif
+#ifdef DUMMY_DEEP_STEP
+    if (ctx->step == DUMMY_DEEP_STEP) {
+        return deep(a->input, 1000000u) == 0u ? RC_OK : RC_ERR_STATE;
     }
 #endif
     return RC_OK;

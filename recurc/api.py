@@ -1,0 +1,237 @@
+"""The same verbs from Python: load, run, quantize, build.
+
+    m = recurc.load("sudoku9-mlp")
+    out = m.run(inputs)                                   # fp32 reference
+    q = m.quantize("int4", m.dataset("train"))            # the device's arithmetic from here on
+    q.run(inputs)
+    build = q.build("stm32h7", "build/sudoku9")
+    recurc.verify(build, on="qemu", dataset=m.dataset("test"), limit=3)
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Callable, Mapping, Optional
+
+import numpy as np
+
+from recurc.codegen.manifest import Build
+from recurc.codegen.project import build_project, compile_host_engine
+from recurc.dataset import Dataset, check_compatible, load_dataset
+from recurc.errors import FidelityError, InputError, UsageError
+from recurc.models.checkpoint import load as load_reasoner
+from recurc.models.reasoner import Reasoner, ReasonerConfig
+from recurc.models.reference import Reference
+from recurc.quant.calibrate import DEFAULT_PUZZLES, Calibration, calibrate
+from recurc.quant.fidelity import carry_fidelity, layer_damage
+from recurc.quant.model import QuantizedModel, quantize_model
+from recurc.quant.weights import precision_named
+from recurc.study.evaluate import EvalResult, evaluate, reference_carries, run_engine
+from recurc.targets.boards import Board, load_board
+from recurc.targets.host import HostEngine
+
+DEFAULT_MIN_FIDELITY = 0.85
+GATE_PUZZLES = 32
+GATE_MACS = 1.5e11  # compute that the gate of `build` may take; large models are judged on fewer puzzles
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a run gives: logits [N, seq, vocab] of the last step, q [steps, N, 2] (halt, continue), z_H [N, S, D]; float32."""
+
+    logits: np.ndarray
+    q: np.ndarray
+    z_H: np.ndarray
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """Predicted tokens [N, seq]."""
+        return self.logits.argmax(axis=-1)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Fidelity after one supervision step on `puzzles` inputs, and the layers that lose most (name, relative error)."""
+
+    fidelity: float
+    puzzles: int
+    inputs: str
+    damage: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded checkpoint: `reasoner` has configuration and tensors."""
+
+    reasoner: Reasoner
+    name: str
+
+    @property
+    def config(self) -> ReasonerConfig:
+        return self.reasoner.config
+
+    def run(self, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None, steps: Optional[int] = None) -> Outputs:
+        """Run the fp32 reference on tokens [N, seq_len]; `steps` supervision steps (default: as trained).
+
+        Raises:
+            InputError: inputs of another shape, or tokens outside the vocabulary.
+        """
+        inputs, ids = _checked(self.config, inputs, puzzle_ids)
+        reference, parts = Reference(self.reasoner), []
+        for start in range(0, len(inputs), _BATCH):
+            states = list(reference.steps(inputs[start:start + _BATCH], ids[start:start + _BATCH], steps))
+            parts.append((states[-1].logits.numpy(), np.stack([s.q.numpy() for s in states]), states[-1].z_H.numpy()))
+        logits, q, z_h = zip(*parts)
+        return Outputs(np.concatenate(logits), np.concatenate(q, axis=1), np.concatenate(z_h))
+
+    def quantize(
+        self, precision: str = "int4", calibration: Optional[Dataset] = None, *, method: Optional[str] = None,
+        puzzles: int = DEFAULT_PUZZLES, seed: int = 0, steps: Optional[int] = None, h_cycles: Optional[int] = None,
+        l_cycles: Optional[int] = None, progress: Optional[Callable[[int, int], None]] = None,
+    ) -> "Quantized":
+        """Quantize to a precision.
+
+        Args:
+            calibration: training split to draw `puzzles` examples from; None quantizes without data.
+            method: calibration method of the precision ("gptq", "mse" or "min-max" for int4).
+            seed: of the draw.
+            steps, h_cycles, l_cycles: override the trained depth.
+
+        Raises:
+            UsageError: unknown precision or method. InputError: a dataset of another shape.
+        """
+        scheme = precision_named(precision)
+        if method is not None and method not in scheme.methods:
+            raise UsageError(f"{precision} has no calibration method {method!r}", where="--calibration",
+                             why="its methods are " + ", ".join(scheme.methods), next="choose one of them")
+        found: Optional[Calibration] = None
+        sample = None
+        if calibration is not None:
+            check_compatible(calibration, self.config)
+            sample = calibration.sample(puzzles, seed)
+            if scheme.bits != 32:
+                found = calibrate(self.reasoner, sample.inputs, sample.puzzle_ids, seed=seed, steps=steps,
+                                  progress=progress)
+        model = quantize_model(self.reasoner, scheme, found, method=method, steps=steps, h_cycles=h_cycles,
+                               l_cycles=l_cycles, name=self.name)
+        return Quantized(self, model, found, sample)
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A model in a precision; runs in the device's arithmetic on the host engine (compiled at first use)."""
+
+    source: Model
+    model: QuantizedModel
+    calibration: Optional[Calibration]
+    sample: Optional[Dataset]
+
+    @cached_property
+    def engine(self) -> HostEngine:
+        """The generated C, compiled for this computer."""
+        with tempfile.TemporaryDirectory(prefix="recurc-engine-") as folder:
+            return compile_host_engine(Path(folder), self.model)  # the loaded library outlives its file
+
+    def run(self, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None, steps: Optional[int] = None) -> Outputs:
+        """As `Model.run`, with the device's arithmetic, bit for bit."""
+        inputs, ids = _checked(self.model.config, inputs, puzzle_ids)
+        n_steps, engine = steps or self.model.program.steps, self.engine.clone()
+        logits, q, z_h = [], [], []
+        for row, puzzle in zip(inputs, ids):
+            engine.begin(row, int(puzzle))
+            heads = []
+            for _ in range(n_steps):
+                engine.step()
+                heads.append(engine.tensor("q"))
+            logits.append(engine.tensor("logits"))
+            q.append(heads)
+            z_h.append(engine.tensor("z_H"))
+        return Outputs(np.stack(logits), np.stack(q, axis=1), np.stack(z_h))
+
+    def evaluate(self, data: Dataset, **options: Any) -> EvalResult:
+        """Accuracy and fidelity on a dataset; options as in `recurc.study.evaluate.evaluate`."""
+        check_compatible(data, self.model.config)
+        return evaluate(self.source.reasoner, self.model, self.engine, data, **options)
+
+    def gate(self) -> Gate:
+        """Fidelity after one supervision step on calibration inputs, or on random ones when there are none."""
+        c, program = self.model.config, self.model.program
+        count = int(max(1, min(GATE_PUZZLES, GATE_MACS // max(program.macs_per_step, 1))))
+        if self.sample is not None:
+            inputs, ids, kind = self.sample.inputs[:count], self.sample.puzzle_ids[:count], "calibration puzzles"
+        else:
+            inputs = np.random.default_rng(0).integers(0, c.vocab_size, (count, c.seq_len)).astype(np.uint8)
+            ids, kind = np.zeros(count, dtype=np.int64), "random inputs"
+        runs = run_engine(self.engine, inputs, ids, 1, keep_carries=count)
+        expected = reference_carries(self.source.reasoner, inputs, ids, self.model, 1)
+        phi = float(carry_fidelity(runs.carries[:, 0], expected[:, 0]).mean())
+        moments = self.calibration.moments if self.calibration else {}
+        damage = layer_damage(program, self.model.weights, self.source.reasoner.tensors, moments)
+        return Gate(phi, len(inputs), kind, tuple(damage[:3]))
+
+    def build(
+        self, target: str | Board, out: Path | str, *, min_fidelity: float = DEFAULT_MIN_FIDELITY,
+        allow_lossy: bool = False, gate: Optional[Gate] = None, details: Optional[Mapping[str, Any]] = None,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> Build:
+        """Build firmware into the folder `out`.
+
+        Raises:
+            FidelityError: fidelity after one step below `min_fidelity`, or a lossy precision, without `allow_lossy`.
+            DoesNotFitError, ToolchainError, UsageError, InputError.
+        """
+        board = target if isinstance(target, Board) else load_board(target)
+        scheme = self.model.precision
+        if scheme.lossy and not allow_lossy:
+            raise FidelityError(
+                f"{scheme.name} is for comparison only", where="--precision",
+                why="it keeps cells right and loses whole puzzles", next="use int4, or pass --allow-lossy")
+        gate = gate or self.gate()
+        if gate.fidelity < min_fidelity and not allow_lossy:
+            worst = ", ".join(f"{name} ({100 * loss:.1f} % of its output)" for name, loss in gate.damage)
+            raise FidelityError(
+                f"fidelity is {gate.fidelity:.3f} after one supervision step, below {min_fidelity}",
+                where=f"{scheme.name}, {gate.puzzles} {gate.inputs}", why=f"most is lost in {worst}",
+                next="use a higher precision (int8), calibrate with data, lower --min-fidelity, or pass --allow-lossy")
+        calibration = self.calibration
+        return build_project(self.model, board, Path(out), note=note, details={
+            "checkpoint": {"source": self.source.reasoner.source, "sha256": self.source.reasoner.sha256},
+            "fidelity": gate.fidelity, "fidelity_puzzles": gate.puzzles, "fidelity_inputs": gate.inputs,
+            "calibration": None if calibration is None else {
+                "puzzles": calibration.puzzles, "steps": calibration.steps, "seed": calibration.seed},
+            **(details or {}),
+        })
+
+
+def _checked(config: ReasonerConfig, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    inputs = np.asarray(inputs)
+    if inputs.ndim != 2 or inputs.shape[1] != config.seq_len or not len(inputs):
+        raise InputError("inputs have the wrong shape", where=f"shape {inputs.shape}",
+                         why=f"the model takes [N, {config.seq_len}] tokens", next="check the dataset")
+    if inputs.min() < 0 or inputs.max() >= config.vocab_size:
+        raise InputError("a token is outside the vocabulary", where=f"values {inputs.min()}..{inputs.max()}",
+                         why=f"the model's vocabulary has {config.vocab_size} tokens", next="check the dataset")
+    ids = np.zeros(len(inputs), dtype=np.int64) if puzzle_ids is None else np.asarray(puzzle_ids)
+    return inputs, ids
+
+
+def load(path: Path | str, data: Path | str | None = None) -> Model:
+    """Load a checkpoint: a file or folder of the original code, config.json + model.safetensors, or a bundled example.
+
+    Args:
+        data: dataset directory, where the checkpoint's configuration needs it.
+
+    Raises:
+        InputError: not a supported checkpoint; says why.
+    """
+    reasoner = load_reasoner(path, data)
+    source = Path(reasoner.source)
+    name = source.parent.name if source.name in ("model.safetensors", "checkpoint") else source.stem
+    return Model(reasoner, name or "model")
+
+
+__all__ = ["Gate", "Model", "Outputs", "Quantized", "load", "load_dataset"]

@@ -1,0 +1,83 @@
+"""Square puzzles on the terminal: givens dimmed, cells that changed highlighted."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from rich.text import Text
+
+_DIGITS = "123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_BOXES = {4: (2, 2), 6: (2, 3), 8: (2, 4), 9: (3, 3), 12: (3, 4), 16: (4, 4)}  # side -> rows, columns of a box
+
+
+def side_of(seq_len: int) -> int | None:
+    """Side of a square puzzle, or None."""
+    side = math.isqrt(seq_len)
+    return side if side * side == seq_len else None
+
+
+def is_sudoku(seq_len: int, vocab: int) -> bool:
+    """Whether tokens are a sudoku's: 0 padding, 1 blank, then the digits."""
+    side = side_of(seq_len)
+    return side is not None and vocab == side + 2
+
+
+def _symbol(token: int, sudoku: bool) -> str:
+    if sudoku:
+        return " ·"[token] if token < 2 else _DIGITS[token - 2]
+    return ("0" + _DIGITS)[token] if token <= len(_DIGITS) else "?"
+
+
+def grid_lines(
+    tokens: np.ndarray, given: np.ndarray, previous: np.ndarray | None, vocab: int, color: bool
+) -> list[Text]:
+    """A grid as lines of text.
+
+    Args:
+        tokens: [side * side] to draw.
+        given: mask of the cells that the puzzle gives.
+        previous: the tokens before, to highlight what changed; None for nothing.
+        color: style the cells; without it changed cells carry a star.
+    """
+    side = side_of(len(tokens))
+    assert side is not None
+    sudoku = is_sudoku(len(tokens), vocab)
+    box_rows, box_columns = _BOXES.get(side, (side, side)) if sudoku else (side, side)
+    rule = "┼─".join("─" * (2 * box_columns) for _ in range(side // box_columns))
+    lines: list[Text] = []
+    for r in range(side):
+        if r and r % box_rows == 0:
+            lines.append(Text(rule, style="dim"))
+        line = Text()
+        for c in range(side):
+            if c and c % box_columns == 0:
+                line.append("│ ", style="dim")
+            i = r * side + c
+            changed = previous is not None and tokens[i] != previous[i]
+            style = "bold green" if changed else "dim" if given[i] else ""
+            line.append(_symbol(int(tokens[i]), sudoku), style=style if color else "")
+            line.append("*" if changed and not color else " ")
+        lines.append(line)
+    return lines
+
+
+def side_by_side(blocks: list[list[Text]], width: int, gap: int = 4) -> list[Text]:
+    """Blocks of lines in rows of as many as fit `width` columns."""
+    if not blocks:
+        return []
+    wide = max(line.cell_len for block in blocks for line in block)
+    per_row = max(1, (width + gap) // (wide + gap))
+    out: list[Text] = []
+    for start in range(0, len(blocks), per_row):
+        row = blocks[start : start + per_row]
+        for i in range(max(map(len, row))):
+            line = Text()
+            for block in row:
+                part = block[i].copy() if i < len(block) else Text()
+                part.pad_right(wide + gap - part.cell_len)
+                line.append_text(part)
+            line.rstrip()
+            out.append(line)
+        out.append(Text())
+    return out

@@ -1,0 +1,115 @@
+"""`recurc build`: from a checkpoint to firmware."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from recurc.cli.options import (
+    checkpoint_argument, data_option, depth_options, pass_console, precision_option, resolve_model, seed_option,
+)
+from recurc.cli.output import Console, bytes_text
+from recurc.cli.quantizing import calibration_options, quantize_with_progress
+
+_MEANING = {
+    "emulated": "runs in the emulator; what is verified there is this board's own firmware",
+    "compiled": "compiled and linked within the real memory map; never run on the part itself by recurc's tests",
+    "described": "described only",
+}
+
+
+@click.command()
+@checkpoint_argument()
+@click.option("--target", default="stm32h7", metavar="BOARD", help="Board (see `recurc boards`). Default: stm32h7.")
+@precision_option()
+@data_option
+@click.option("--out", type=click.Path(path_type=Path), default=None, metavar="DIR",
+              help="Build folder. Default: build/MODEL-BOARD-PRECISION.")
+@seed_option
+@depth_options
+@calibration_options
+@click.option("--min-fidelity", type=click.FloatRange(-1, 1), default=0.85, metavar="PHI",
+              help="Refuse below this fidelity after one step. Default: 0.85.")
+@click.option("--allow-lossy", is_flag=True, help="Build in spite of low fidelity or a precision for comparison.")
+@click.option("--accuracy-puzzles", type=click.IntRange(min=0), default=32, metavar="N",
+              help="Test puzzles that accuracy is shown for, when there is data. Default: 32; 0 for none.")
+@pass_console
+def command(console: Console, checkpoint: str | None, target: str, precision: str, data: str | None, out: Path | None,
+            seed: int, steps: int | None, h_cycles: int | None, l_cycles: int | None, calibration: str | None,
+            puzzles: int, min_fidelity: float, allow_lossy: bool, accuracy_puzzles: int) -> None:
+    """Quantize CHECKPOINT, check that it still reasons, fit it into a board's memory and compile its firmware."""
+    from recurc.targets.boards import load_board
+    from recurc.targets.toolchain import find_compiler
+
+    started = time.monotonic()
+    board = load_board(target)
+    for family in dict.fromkeys((board.family, "host")):
+        find_compiler(family)  # before the long work, not after it
+    chosen = resolve_model(console, checkpoint, data)
+    from recurc.api import Model as LoadedModel
+
+    reasoner = chosen.load()
+    name = Path(chosen.checkpoint).name or "model"
+    model = LoadedModel(reasoner, name)
+    for text in reasoner.notes:
+        console.note(f"note: {text}")
+    quantized = quantize_with_progress(
+        console, model, chosen, precision, calibration=calibration, puzzles=puzzles, seed=seed, steps=steps,
+        h_cycles=h_cycles, l_cycles=l_cycles)
+    gate = quantized.gate()
+    accuracy = _accuracy(console, chosen, quantized, accuracy_puzzles)
+    folder = out or Path("build") / f"{name}-{board.name}-{precision}"
+    build = quantized.build(board, folder, min_fidelity=min_fidelity, allow_lossy=allow_lossy, gate=gate,
+                            details={"accuracy": accuracy}, note=lambda text: console.note(text + " ..."))
+    main = build.boards.get(build.target) or build.boards["host"]
+    entry = build.details["boards"][build.target]
+    console.emit_json({
+        "target": build.target, "twin": build.twin, "precision": precision, "calibration": quantized.model.method,
+        "image_bytes": build.details["image_bytes"], "elf": main.elf, "out": build.path, "fits": True,
+        "fidelity": gate.fidelity, "fidelity_puzzles": gate.puzzles, "accuracy": accuracy,
+        "regions": entry.get("regions", []), "model_sha256": main.model_sha256, "build_id": main.build_id,
+        "verified": board.verified, "seconds": time.monotonic() - started,
+        "elves": {n: artifact.elf for n, artifact in build.boards.items()},
+    })
+    if not console.json:
+        _show(console, build, board, gate, accuracy, time.monotonic() - started)
+
+
+def _accuracy(console: Console, chosen, quantized, count: int) -> dict | None:
+    """Accuracy on the first test puzzles, where there is a test split and the work is small."""
+    from recurc.api import GATE_MACS
+
+    program = quantized.model.program
+    affordable = int(GATE_MACS * 4 // max(program.macs_per_step * program.steps, 1))
+    if chosen.data is None or min(count, affordable) < 1:
+        return None
+    test = chosen.dataset("test").take(min(count, affordable))
+    with console.progress("checking accuracy", len(test) + 1) as advance:
+        result = quantized.evaluate(test, fidelity_puzzles=1, progress=advance)
+    return {"n": result.n, "cell": result.scores.cell, "exact": result.scores.exact}
+
+
+def _show(console: Console, build, board, gate, accuracy: dict | None, seconds: float) -> None:
+    d = build.details
+    regions = d["boards"][build.target].get("regions", [])
+    rows = []
+    for region in regions:
+        parts = " + ".join(f"{part} {size:,}" for part, size in sorted(region["parts"].items(), key=lambda p: -p[1]))
+        rows.append((region["name"], region["kind"], f"{region['used']:,}", f"{region['size']:,}",
+                     f"{100 * region['used'] / region['size']:.1f} %", f"= {parts}"))
+    console.table(("region", "kind", "used bytes", "of", "", "sum"), rows, title=f"Memory of {board.name}", numeric=True)
+    console.pairs([
+        ("fits", f"{board.title}"),
+        ("image", f"{bytes_text(d['image_bytes'])}, {build.precision} ({d['method']}), kernels "
+                  f"{d['boards'][build.target].get('kernels', d['boards']['host']['kernels'])}"),
+        ("carry + scratch", f"{bytes_text(d['arena_bytes'])} (z_H and z_L in place, X never stored)"),
+        ("fidelity", f"{gate.fidelity:.4f} after one step, {gate.puzzles} {gate.inputs}"),
+        *([("accuracy", f"{100 * accuracy['exact']:.1f} % puzzles exact, {100 * accuracy['cell']:.1f} % cells, "
+                        f"first {accuracy['n']} test puzzles, after step {build.steps}")] if accuracy else []),
+        (build.target, _MEANING[board.verified]),
+        *([(build.twin, "its emulated twin: same objects but the port; `recurc verify` runs it")] if build.twin else []),
+        ("firmware", ", ".join(str(a.elf) for n, a in build.boards.items() if n != "host")),
+        ("build", f"{build.path} in {seconds:.1f} s"),
+    ])

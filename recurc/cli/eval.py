@@ -1,0 +1,72 @@
+"""`recurc eval`: accuracy and fidelity with the device's arithmetic, on this computer."""
+
+from __future__ import annotations
+
+import click
+
+from recurc.cli.options import (
+    checkpoint_argument, data_option, depth_options, limit_option, pass_console, precision_option, resolve_model,
+    seed_option,
+)
+from recurc.cli.output import Console
+from recurc.cli.quantizing import calibration_options, quantize_with_progress
+
+
+@click.command()
+@checkpoint_argument()
+@data_option
+@precision_option()
+@limit_option()
+@seed_option
+@depth_options
+@calibration_options
+@click.option("--halt", is_flag=True, help="Also score the answer where the halting head stops (TRM: q_halt > 0).")
+@click.option("--halt-threshold", type=float, default=0.0, metavar="Q", help="Margin of the halting head. Default: 0.")
+@click.option("--min-steps", type=click.IntRange(1, 255), default=1, metavar="N", help="Steps before it may halt.")
+@click.option("--fidelity-puzzles", type=click.IntRange(min=1), default=64, metavar="N",
+              help="Puzzles that fidelity is measured on. Default: 64.")
+@pass_console
+def command(console: Console, checkpoint: str | None, data: str | None, precision: str, limit: int | None, seed: int,
+            steps: int | None, h_cycles: int | None, l_cycles: int | None, calibration: str | None, puzzles: int,
+            halt: bool, halt_threshold: float, min_steps: int, fidelity_puzzles: int) -> None:
+    """Cell and puzzle-exact accuracy of CHECKPOINT in a precision, and its fidelity to fp32.
+
+    The arithmetic is the firmware's, bit for bit: the generated C runs on this computer.
+    """
+    from recurc.api import Model as LoadedModel
+
+    chosen = resolve_model(console, checkpoint, data)
+    test = chosen.dataset("test").take(limit)
+    model = LoadedModel(chosen.load(), chosen.checkpoint)
+    quantized = quantize_with_progress(
+        console, model, chosen, precision, calibration=calibration, puzzles=puzzles, seed=seed, steps=steps,
+        h_cycles=h_cycles, l_cycles=l_cycles)
+    total = len(test) + min(fidelity_puzzles, len(test))
+    with console.progress(f"{precision}: puzzles", total) as advance:
+        result = quantized.evaluate(test, halt=halt, threshold=halt_threshold, min_steps=min_steps,
+                                    fidelity_puzzles=fidelity_puzzles, progress=advance)
+    final = result.halted if halt and result.halted else result.scores
+    document = {
+        "checkpoint": model.reasoner.source, "precision": precision, "calibration": quantized.model.method,
+        "n": result.n, "steps": result.steps, "cell": final.cell, "exact": final.exact,
+        "fidelity": result.fidelity_first, "fidelity_last": result.fidelity_last, "fidelity_n": result.fidelity_n,
+        "mean_steps": result.mean_steps,
+        "by_step": {str(s): {"cell": v.cell, "exact": v.exact} for s, v in result.by_step.items()},
+    }
+    if halt:
+        document["full"] = {"cell": result.scores.cell, "exact": result.scores.exact, "steps": result.steps}
+    console.emit_json(document)
+    if console.json:
+        return
+    console.print(f"{precision} ({quantized.model.method}), {result.n} test puzzles, the device's arithmetic")
+    rows = [(f"after step {s}", f"{100 * v.cell:.2f} %", f"{100 * v.exact:.2f} %") for s, v in result.by_step.items()]
+    if halt and result.halted:
+        rows.append((f"halting, {result.mean_steps:.2f} steps on average", f"{100 * result.halted.cell:.2f} %",
+                     f"{100 * result.halted.exact:.2f} %"))
+    console.table(("", "cells", "puzzles exact"), rows)
+    console.print(f"fidelity to fp32: {result.fidelity_first:.4f} after 1 step, {result.fidelity_last:.4f} after "
+                  f"{result.steps} (cosine of z_H, first {result.fidelity_n} puzzles)")
+    if halt and result.halted:
+        cost = 100 * (result.scores.exact - result.halted.exact)
+        console.print(f"halting costs {cost:.2f} points exact and saves "
+                      f"{100 * (1 - result.mean_steps / result.steps):.0f} % of the steps")

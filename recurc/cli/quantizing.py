@@ -1,0 +1,47 @@
+"""Shared by the commands that quantize: calibration options and the quantization with its progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+from recurc.cli.options import Model
+from recurc.cli.output import Console
+
+CALIBRATIONS = ("gptq", "mse", "min-max")
+
+
+def calibration_options(function: Callable) -> Callable:
+    """--calibration METHOD and --calibration-puzzles N."""
+    function = click.option(
+        "--calibration-puzzles", "puzzles", type=click.IntRange(min=1), default=128, metavar="N",
+        help="Training puzzles that calibration draws. Default: 128.")(function)
+    return click.option(
+        "--calibration", type=click.Choice(CALIBRATIONS), default=None,
+        help="How int4 ranges are found: error feedback on data (gptq, the default), clip search (mse), or the rows' "
+             "own range, without data (min-max).")(function)
+
+
+def quantize_with_progress(console: Console, model, chosen: Model, precision: str, *, calibration: str | None,
+                           puzzles: int, seed: int, steps: int | None, h_cycles: int | None, l_cycles: int | None):
+    """Quantize `model`, calibrating on the training split when there is a dataset and the precision uses one."""
+    from recurc.quant.weights import precision_named
+
+    scheme = precision_named(precision)
+    method = calibration if calibration in scheme.methods else None
+    train = None
+    if chosen.data is not None:
+        train = chosen.dataset("train")
+    elif "gptq" in scheme.methods and method != "min-max":
+        console.note("no dataset is known, so calibration uses the weights alone; pass --data DIR for better int4")
+    with console.progress("calibrating", 1) as advance:
+        done = 0
+
+        def progress(now: int, total: int) -> None:
+            nonlocal done
+            advance((now - done) / total)
+            done = now
+
+        return model.quantize(precision, train, method=method, puzzles=puzzles, seed=seed, steps=steps,
+                              h_cycles=h_cycles, l_cycles=l_cycles, progress=progress)

@@ -1,0 +1,106 @@
+"""The build folder's manifest: what a build consists of, and the check that it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Mapping, Optional
+
+from recurc.errors import InputError
+from recurc.models.reasoner import ReasonerConfig
+
+MANIFEST = "recurc-build.json"
+SCHEMA = "recurc/build-folder/1"
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as f:
+        while chunk := f.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class BoardArtifact:
+    """Firmware for one board: ELF, weights image, the image's model hash and the build id that HELLO reports."""
+
+    elf: Path
+    image: Path
+    model_sha256: str
+    build_id: str
+
+
+@dataclass(frozen=True)
+class Build:
+    """A finished build folder. `boards` holds the target and its emulated twin; `details` is the whole manifest."""
+
+    path: Path
+    name: str
+    target: str
+    twin: Optional[str]
+    precision: str
+    config: ReasonerConfig
+    steps: int
+    h_cycles: int
+    l_cycles: int
+    boards: Mapping[str, BoardArtifact]
+    host_library: Path
+    host_image: Path
+    details: Mapping[str, Any]
+
+    @property
+    def host_server(self) -> Path:
+        """The firmware's server as a process of this computer."""
+        return self.boards["host"].elf
+
+
+def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerConfig) -> None:
+    """Write the manifest, the last file of a build: it lists every artifact's sha256."""
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != MANIFEST]
+    document = {
+        "schema": SCHEMA, **details, "config": asdict(config),
+        "files": {str(p.relative_to(folder)): file_sha256(p) for p in files},
+    }
+    (folder / MANIFEST).write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _broken(path: Path, why: str) -> InputError:
+    return InputError("this is not a usable build", where=str(path), why=why,
+                      next="make it with `recurc build ... --out DIR` and pass that folder")
+
+
+def load_build(path: Path | str) -> Build:
+    """Open a build folder and check that every file is the one that was built.
+
+    Raises:
+        InputError: no manifest, another version's, a missing or changed file.
+    """
+    folder = Path(path)
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise _broken(folder, f"it has no {MANIFEST}: never built, or the build was interrupted")
+    try:
+        d = json.loads(manifest.read_text())
+        if d.get("schema") != SCHEMA:
+            raise _broken(folder, f"its schema is {d.get('schema')!r}, this recurc reads {SCHEMA!r}")
+        for name, digest in d["files"].items():
+            file = folder / name
+            if not file.is_file():
+                raise _broken(folder, f"{name} is missing")
+            if file_sha256(file) != digest:
+                raise _broken(folder, f"{name} has changed since it was built")
+        boards = {
+            name: BoardArtifact(folder / b["elf"], folder / b["image"], b["model_sha256"], b["build_id"])
+            for name, b in d["boards"].items()
+        }
+        return Build(
+            path=folder, name=d["name"], target=d["target"], twin=d["twin"], precision=d["precision"],
+            config=ReasonerConfig(**d["config"]), steps=d["steps"], h_cycles=d["h_cycles"], l_cycles=d["l_cycles"],
+            boards=boards, host_library=folder / d["host_library"], host_image=folder / d["host_image"], details=d,
+        )
+    except (ValueError, KeyError, TypeError) as e:
+        raise _broken(folder, f"{MANIFEST} is damaged: {e!r}") from e

@@ -1,0 +1,49 @@
+"""Carry-trajectory fidelity phi: how far the quantized carry points the way the full-precision one does.
+
+phi is the mean over inputs and positions of cos(z_H quantized, z_H fp32) after a stated number of supervision steps
+("What Survives When You Compress a Recursive Reasoner for the Edge?", eq. 4). It needs no labels.
+"""
+
+from __future__ import annotations
+
+from typing import Mapping
+
+import numpy as np
+
+from recurc.ir.program import Program
+from recurc.quant.weights import Weights
+
+
+def cosine_rows(z: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Cosine along the last axis, float64. Rows that are zero in both count as 1, in one only as 0."""
+    a, b = z.astype(np.float64), reference.astype(np.float64)
+    dot, na, nb = (a * b).sum(-1), (a * a).sum(-1), (b * b).sum(-1)
+    norm = np.sqrt(na * nb)
+    same_zero = ((na == 0) & (nb == 0)).astype(np.float64)
+    return np.divide(dot, norm, out=same_zero, where=norm > 0)
+
+
+def carry_fidelity(z: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """phi of each input: z, reference [N, S, D] -> float64 [N], the mean over positions."""
+    return cosine_rows(z, reference).mean(axis=-1)
+
+
+def layer_damage(
+    program: Program, weights: Mapping[str, Weights], originals: Mapping[str, np.ndarray],
+    moments: Mapping[str, np.ndarray],
+) -> list[tuple[str, float]]:
+    """Relative squared output error that storing each layer's weights causes on the calibration inputs, worst first.
+
+    Without moments (no data) all inputs count alike.
+    """
+    damage = []
+    for ref in program.linears:
+        w = np.asarray(originals[ref.name], dtype=np.float64)
+        error = weights[ref.name].dequantized().astype(np.float64) - w
+        m = moments.get(ref.name)
+        if m is None:
+            lost, whole = (error ** 2).sum(), (w ** 2).sum()
+        else:
+            lost, whole = ((error @ m) * error).sum(), ((w @ m) * w).sum()
+        damage.append((ref.name, float(lost / whole) if whole > 0 else 0.0))
+    return sorted(damage, key=lambda item: -item[1])

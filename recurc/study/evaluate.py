@@ -1,0 +1,156 @@
+"""Accuracy and fidelity of a quantized model, with the device's arithmetic, on this computer."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Callable, Optional
+
+import numpy as np
+
+from recurc.dataset import Dataset
+from recurc.models.reasoner import Reasoner
+from recurc.models.reference import Reference
+from recurc.quant.fidelity import carry_fidelity
+from recurc.quant.model import QuantizedModel
+from recurc.targets.host import HostEngine
+
+REFERENCE_BATCH = 16
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """What a set of puzzles did: tokens uint8 [N, steps, seq], halts bool [N, steps], carries z_H [M, 2, S, D].
+
+    carries holds z_H after the first and after the last step, of the first M puzzles.
+    """
+
+    tokens: np.ndarray
+    halts: np.ndarray
+    carries: np.ndarray
+
+
+def run_engine(
+    engine: HostEngine, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int, *, threshold: float = 0.0,
+    keep_carries: int = 0, progress: Optional[Progress] = None, threads: Optional[int] = None,
+) -> Trajectories:
+    """Run puzzles (tokens [N, seq], ids [N]) for `steps` supervision steps each, several at a time.
+
+    Args:
+        threshold: the halting head's margin, for `halts`.
+        keep_carries: of how many puzzles z_H is kept.
+        progress: called with 1 after each puzzle.
+    """
+    n, info = len(inputs), engine.info
+    keep = min(keep_carries, n)
+    tokens = np.zeros((n, steps, info.seq_len), dtype=np.uint8)
+    halts = np.zeros((n, steps), dtype=bool)
+    carries = np.zeros((keep, 2, info.rows, info.hidden), dtype=np.float32)
+    workers = max(1, min(threads or os.cpu_count() or 1, n))
+    engines = [engine.clone() for _ in range(workers)]
+
+    def work(lane: int) -> None:
+        own = engines[lane]
+        for i in range(lane, n, workers):
+            own.begin(inputs[i], int(puzzle_ids[i]))
+            for step in range(steps):
+                own.step()
+                tokens[i, step], halts[i, step] = own.tensor("tokens"), own.halts(threshold)
+                if i < keep and step == 0:
+                    carries[i, 0] = own.tensor("z_H")
+            if i < keep:
+                carries[i, 1] = own.tensor("z_H")
+            if progress:
+                progress(1)
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, range(workers)))
+    return Trajectories(tokens, halts, carries)
+
+
+def reference_carries(
+    reasoner: Reasoner, inputs: np.ndarray, puzzle_ids: np.ndarray, model: QuantizedModel, steps: int,
+    progress: Optional[Progress] = None,
+) -> np.ndarray:
+    """z_H of the fp32 reference after the first and after the last of `steps` steps: float32 [N, 2, S, D]."""
+    reference = Reference(reasoner)
+    p = model.program
+    found = []
+    for start in range(0, len(inputs), REFERENCE_BATCH):
+        batch = slice(start, start + REFERENCE_BATCH)
+        first = last = None
+        for state in reference.steps(inputs[batch], puzzle_ids[batch], steps, p.h_cycles, p.l_cycles):
+            last = state.z_H.numpy()
+            first = last if first is None else first
+        found.append(np.stack((first, last), axis=1))
+        if progress:
+            progress(len(inputs[batch]))
+    return np.concatenate(found)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Accuracy in 0..1: cell = share of valid cells right (clues count, as in the reference), exact = whole puzzles."""
+
+    cell: float
+    exact: float
+
+
+def score(tokens: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> Scores:
+    """Score predictions [N, seq] against labels [N, seq]; only cells marked in `valid` [N, seq] count."""
+    right = (tokens == labels) & valid
+    counts = np.maximum(valid.sum(axis=1), 1)
+    return Scores(float((right.sum(axis=1) / counts).mean()), float((right.sum(axis=1) == valid.sum(axis=1)).mean()))
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """Result of `evaluate`.
+
+    fidelity: phi after the first and the last step (1.0 = same direction), on `fidelity_n` puzzles.
+    by_step: step -> Scores at 1, 2, 4, ... and the last. halted: scores when the halting head stops early, with
+    mean_steps; None without halting.
+    """
+
+    n: int
+    steps: int
+    scores: Scores
+    by_step: dict[int, Scores]
+    fidelity_first: float
+    fidelity_last: float
+    fidelity_n: int
+    halted: Optional[Scores]
+    mean_steps: float
+
+
+def evaluate(
+    reasoner: Reasoner, model: QuantizedModel, engine: HostEngine, data: Dataset, *, halt: bool = False,
+    threshold: float = 0.0, min_steps: int = 1, fidelity_puzzles: int = 64, progress: Optional[Progress] = None,
+) -> EvalResult:
+    """Accuracy of a model on a dataset, and its fidelity to the fp32 reference.
+
+    All supervision steps are run, as the reference does; with `halt` the answer at the step where the halting head
+    stops is scored beside that of the last step.
+
+    Args:
+        progress: called with 1 after each puzzle, and after each puzzle of the fidelity run.
+    """
+    steps = model.program.steps
+    keep = min(fidelity_puzzles, len(data.inputs))
+    runs = run_engine(engine, data.inputs, data.puzzle_ids, steps, threshold=threshold, keep_carries=keep,
+                      progress=progress)
+    expected = reference_carries(reasoner, data.inputs[:keep], data.puzzle_ids[:keep], model, steps, progress)
+    marks = sorted({s for s in (1, 2, 4, 8, 16, 32, 64) if s < steps} | {steps})
+    by_step = {s: score(runs.tokens[:, s - 1], data.labels, data.valid) for s in marks}
+    halted, mean_steps = None, float(steps)
+    if halt:
+        stop = runs.halts.copy()
+        stop[:, :min_steps - 1] = False
+        stop[:, -1] = True
+        at = stop.argmax(axis=1)
+        halted = score(runs.tokens[np.arange(len(at)), at], data.labels, data.valid)
+        mean_steps = float(at.mean() + 1)
+    phi = [float(carry_fidelity(runs.carries[:, i], expected[:, i]).mean()) for i in (0, 1)]
+    return EvalResult(len(data.inputs), steps, by_step[steps], by_step, phi[0], phi[1], keep, halted, mean_steps)

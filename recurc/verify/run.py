@@ -1,0 +1,213 @@
+"""Runs puzzles on a device and compares every supervision step with the host, bit for bit."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator
+
+import numpy as np
+
+from recurc.device import frames as f
+from recurc.device.session import DeviceFaultError, DeviceRefusedError, DeviceSession
+from recurc.device.transports import ProcessTransport, Transport, open_transport
+from recurc.errors import DeviceUnreachableError, InputError, MismatchError, UsageError
+from recurc.targets.boards import Board, load_board
+from recurc.targets.qemu import QemuTransport
+from recurc.verify.compare import Comparison, Engine
+from recurc.verify.result import Difference, Halt, PuzzleResult, StepView, VerifyResult
+
+EMULATOR_STEP_SECONDS = 3600.0  # an emulated step of a large model takes minutes on a busy computer
+DEVICE_STEP_SECONDS = 120.0
+
+
+def resolve(build: Any, on: str) -> tuple[Board, Any]:
+    """The board that `on` means for a build ("qemu", "host", or a port) and the build's artifact for it.
+
+    Raises:
+        UsageError: the build has no firmware for it.
+    """
+    name = build.target
+    if on == "host":
+        name = "host"
+    elif on == "qemu" and load_board(build.target).emulator is None:
+        name = build.twin
+        if name is None:
+            raise UsageError(
+                f"{build.target} is not emulated",
+                where="--on qemu",
+                why="it has no emulated twin",
+                next="Use --on PORT with a board",
+            )
+    artifact = build.boards.get(name)
+    if artifact is None:
+        raise UsageError(
+            f"the build has no firmware for {name}",
+            where=str(build.path),
+            why=f"it has {', '.join(build.boards)}",
+            next="Build for it",
+        )
+    return load_board(name), artifact
+
+
+@contextmanager
+def connect(board: Board, elf: Any, on: str, step_timeout: float | None = None) -> Iterator[DeviceSession]:
+    """A session with a firmware in QEMU, in a process of this computer, or behind a port; ended on leaving.
+
+    Raises:
+        ToolchainError: no emulator. DeviceUnreachableError: nothing answers.
+    """
+    transport: Transport
+    if on == "qemu":
+        transport = QemuTransport(board, elf)
+    elif on == "host":
+        transport = ProcessTransport([str(elf)])
+    else:
+        transport = open_transport(on, board.uart.baud or 115200)
+    default = EMULATOR_STEP_SECONDS if on in ("qemu", "host") else DEVICE_STEP_SECONDS
+    # An emulator may share a busy computer; a board answers at once or not at all.
+    with DeviceSession(
+        transport, timeout=10.0 if on == "qemu" else 2.0, step_timeout=step_timeout or default
+    ) as session:
+        yield session
+
+
+def check_identity(hello: f.Hello, artifact: Any) -> None:
+    """That the firmware is the build's own and accepts its image.
+
+    Raises:
+        MismatchError: it is another one, or its image is damaged.
+    """
+    if hello.status:
+        raise MismatchError(
+            "the device refuses its weights image",
+            where=hello.board,
+            why=f.status_text(hello.status),
+            next="Flash it again",
+        )
+    for what, told, wanted in (
+        ("model", hello.model_sha256, artifact.model_sha256),
+        ("build", hello.build_id, artifact.build_id),
+    ):
+        if told != wanted:
+            raise MismatchError(
+                f"the device runs another {what}",
+                where=hello.board,
+                why=f"it tells {told[:16]}…, the build has {wanted[:16]}…",
+                next="Flash this build, or name the build that is on the device",
+            )
+
+
+def _no_progress(puzzle: int, step: int) -> None:
+    """Default of `progress`."""
+
+
+def verify_session(
+    session: DeviceSession,
+    engine: Engine,
+    dataset: Any,
+    *,
+    board: Board,
+    on: str,
+    steps: int | None = None,
+    halt: Halt | None = None,
+    progress: Callable[[int, int], None] = _no_progress,
+    show: Callable[[StepView], None] | None = None,
+) -> VerifyResult:
+    """Compare an open session with an engine over all examples of a dataset; `verify` with the connection made.
+
+    Raises:
+        UsageError: more steps than the firmware was compiled for. DeviceUnreachableError: it stopped answering.
+    """
+    info = session.info or session.hello()
+    steps = info.steps if steps is None else steps
+    if not 1 <= steps <= info.steps:
+        raise UsageError(
+            f"{steps} steps cannot be run",
+            where="--steps",
+            why=f"the firmware is compiled for {info.steps}",
+            next="Use no more, or build with --steps",
+        )
+    if dataset.seq_len != info.seq_len:
+        raise InputError(
+            "the dataset is not of this model",
+            where=str(dataset.path),
+            why=f"{dataset.seq_len} cells, the firmware has {info.seq_len}",
+            next="Pass the model's dataset",
+        )
+    runner = Comparison(session, engine, steps, halt)
+    results: list[PuzzleResult] = []
+    first: Difference | None = None
+    valid_all = dataset.valid
+    for i, (tokens, labels, puzzle_id, valid) in enumerate(
+        zip(dataset.inputs, dataset.labels, dataset.puzzle_ids, valid_all, strict=True)
+    ):
+        stepwise = show is not None and i == 0
+        if stepwise:
+            assert show is not None
+            show(StepView(0, np.asarray(tokens), tokens, labels, valid))
+
+        def on_step(step: int, i: int = i, stepwise: bool = stepwise, row: tuple = (tokens, labels, valid)) -> None:
+            if stepwise:
+                show(StepView(step, session.read_tensor("tokens"), *row))  # type: ignore[misc]
+            progress(i, step)
+
+        job = (i, np.asarray(tokens), int(puzzle_id) if info.puzzles else 0, on_step, stepwise)
+        try:
+            predicted, run, ticks, halted, difference = runner.puzzle(*job)
+        except (DeviceFaultError, DeviceRefusedError):
+            raise
+        except DeviceUnreachableError:
+            session.hello()  # a glitch on the line is worth one more try, a device that is gone is not
+            predicted, run, ticks, halted, difference = runner.puzzle(*job)
+        first = first or difference
+        right = int((predicted == labels)[valid].sum())
+        results.append(PuzzleResult(i, run, halted, difference is None, right, int(valid.sum()), ticks))
+    return VerifyResult(on, board, info, tuple(results), first, runner.stack_used, session.retries)
+
+
+def verify(
+    build: Any,
+    on: str = "qemu",
+    dataset: Any = None,
+    limit: int | None = None,
+    steps: int | None = None,
+    halt: Halt | None = None,
+    progress: Callable[[int, int], None] = _no_progress,
+    show: Callable[[StepView], None] | None = None,
+) -> VerifyResult:
+    """Run a dataset's puzzles on a build's firmware and compare each supervision step with the host, bit for bit.
+
+    After every step: the checksums of carry, logits and predicted tokens, and both halting logits. After the last step:
+    all logits and tokens. A difference is looked up on the device, down to the element.
+
+    Args:
+        build: a `recurc.codegen.manifest.Build` or the path of one.
+        on: "qemu" (the target, or its emulated twin), "host" (the firmware as a process), or a port: tcp://HOST:PORT,
+            /dev/ttyACM0, any pyserial URL.
+        dataset: what to run, all of it; see `recurc.dataset.load_dataset`.
+        limit: only the first so many.
+        steps: supervision steps a puzzle, as compiled when None.
+        halt: stop early on the halting head.
+        progress: called after each step with puzzle and step.
+        show: called for the first puzzle before the first and after each step.
+
+    Raises:
+        InputError: the build is missing or stale, or the dataset is not the model's.
+        ToolchainError: the emulator is missing. DeviceUnreachableError: no device, or it stopped answering.
+        MismatchError: the device runs another build. (A difference of results is in the VerifyResult, not raised.)
+    """
+    from recurc.codegen.manifest import load_build
+    from recurc.targets.host import HostEngine
+
+    if isinstance(build, (str, bytes)) or hasattr(build, "__fspath__"):
+        build = load_build(build)
+    if dataset is None:
+        raise UsageError("no puzzles to run", where="dataset", why="none was given", next="Pass a dataset")
+    board, artifact = resolve(build, on)
+    engine = HostEngine(build.host_library, build.host_image)
+    data = dataset if limit is None else dataset.take(limit)
+    with connect(board, artifact.elf, on) as session:
+        check_identity(session.hello(), artifact)
+        return verify_session(
+            session, engine, data, board=board, on=on, steps=steps, halt=halt, progress=progress, show=show
+        )

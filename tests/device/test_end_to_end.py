@@ -1,0 +1,165 @@
+"""The wire server with the stand-in model: as a process, and on every emulated core; each answer against the host's."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+
+from recurc.device.session import DeviceFaultError, DeviceRefusedError
+from recurc.errors import DeviceUnreachableError, InputError
+from recurc.targets.boards import load_board
+from recurc.verify.run import connect
+from tests.device import dummy_build as dummy
+from tests.tools import EMULATED
+
+ALL = ("host", *EMULATED)
+
+
+def crc(*arrays: np.ndarray) -> int:
+    return zlib.crc32(b"".join(a.tobytes() for a in arrays))
+
+
+@pytest.mark.parametrize("session", ALL, indirect=True)
+def test_hello_tells_who_it_is(session):
+    hello = session.hello()
+    assert hello.board == session.transport.description.split(" in ")[0] or hello.board == "host"
+    assert (hello.version, hello.status, hello.can_exit) == (1, 0, True)
+    assert (hello.build_id, hello.model_sha256, hello.model) == (dummy.BUILD_ID, dummy.SHA256.hex(), "dummy fp32")
+    assert (hello.seq_len, hello.vocab, hello.rows, hello.hidden, hello.steps) == (16, 6, 17, 8, 12)
+    assert hello.stack_bytes == load_board(hello.board).stack_bytes
+    assert hello.tick_hz == load_board(hello.board).ticks.hz
+
+
+@pytest.mark.parametrize("session", ALL, indirect=True)
+def test_every_step_and_tensor_equals_the_host(session, engine):
+    tokens = np.random.default_rng(3).integers(0, 6, 16).astype(np.uint8)
+    session.load(tokens)
+    engine.begin(tokens, 2)
+    events, result = session.run_all(12, puzzle=2)
+    assert [e.step for e in events] == list(range(1, 13))
+    for event in events:
+        engine.step()
+        assert event.carry_crc == crc(engine.tensor("z_H"), engine.tensor("z_L"))
+        assert event.logits_crc == crc(engine.tensor("logits"))
+        assert event.tokens_crc == crc(engine.tensor("tokens"))
+        assert event.q_bytes == engine.tensor("q").tobytes()
+        assert event.ticks > 0
+    assert (result.steps, result.total_steps, result.halted) == (12, 12, False)
+    assert result.ticks == sum(e.ticks for e in events)
+    for name in ("z_H", "z_L", "logits", "q", "tokens", "input"):
+        assert session.read_tensor(name).tobytes() == engine.tensor(name).tobytes(), name
+    if session.info.stack_bytes:
+        assert 256 < result.stack_used < 4096
+
+
+@pytest.mark.parametrize("session", ("mps2-an500", "riscv32-virt"), indirect=True)
+def test_ticks_count_instructions_the_same_every_time(session):
+    session.load(np.zeros(16))
+    per = load_board(session.info.board).ticks.per_instruction
+    counts = [[e.ticks / per for e in session.run_all(4)[0]] for _ in range(3)]
+    assert np.ptp(counts, axis=0).max() <= 2  # the counter's own resolution
+    assert 4000 < counts[0][0] < 8000
+
+
+def test_stepping_one_by_one_is_the_same_run(session):
+    session.load(np.arange(16) % 6)
+    whole, _ = session.run_all(5)
+    single = []
+    for step in range(5):
+        event, result = session.run(1, begin=step == 0)
+        single.append(event)
+        assert result.total_steps == step + 1
+    assert [e.carry_crc for e in single] == [e.carry_crc for e in whole]
+
+
+@pytest.mark.parametrize(("threshold", "min_steps", "steps"), [(0.0, 1, 6), (2.0, 1, 8), (0.0, 9, 9), (99.0, 1, 12)])
+def test_halting(session, threshold, min_steps, steps):
+    session.load(np.zeros(16))
+    events, result = session.run_all(12, halt=True, threshold=threshold, min_steps=min_steps)
+    assert len(events) == result.steps == steps
+    assert result.halted == (steps < 12)
+
+
+def test_refusals(session):
+    with pytest.raises(DeviceRefusedError, match="earlier step"):
+        session.read_tensor("logits")
+    session.hello()
+    with pytest.raises(DeviceRefusedError, match="earlier step"):
+        list(session.run(1, begin=False))
+    session.load(np.zeros(16))
+    for options, said in (
+        ({"steps": 13}, "out of range"),
+        ({"steps": 0}, "out of range"),
+        ({"steps": 1, "puzzle": 3}, "puzzle identifier"),
+    ):
+        with pytest.raises(DeviceRefusedError, match=said):
+            list(session.run(**options))
+    session.load(np.full(16, 6))
+    with pytest.raises(DeviceRefusedError, match="vocabulary"):
+        list(session.run(1))
+    session.load(np.zeros(16))
+    list(session.run(12))
+    with pytest.raises(DeviceRefusedError, match="out of range"):
+        list(session.run(1, begin=False))
+
+
+def test_a_row_must_fit(session):
+    for row in (np.zeros(15), np.full(16, 256), np.full(16, -1)):
+        with pytest.raises(InputError, match="input row"):
+            session.load(row)
+
+
+def test_selftest_checks_the_image_and_forgets_the_carry(session):
+    session.hello()
+    session.load(np.zeros(16))
+    session.run_all(1)
+    assert session.selftest() == (0, dummy.IMAGE_BYTES, zlib.crc32(dummy.image_bytes()))
+    with pytest.raises(DeviceRefusedError, match="earlier step"):
+        session.read_tensor("z_H")
+
+
+@pytest.mark.parametrize("board", ("host", "mps2-an500"))
+def test_a_bad_image_is_told_and_never_run(board, elfs):
+    elf = elfs(board, good_image=False)
+    with connect(load_board(board), elf, "host" if board == "host" else "qemu") as session:
+        assert session.hello().status == 6
+        session.load(np.zeros(16))
+        with pytest.raises(DeviceRefusedError, match="checksum"):
+            list(session.run(1))
+        with pytest.raises(DeviceRefusedError, match="checksum"):
+            session.read_tensor("tokens")
+        assert session.selftest()[0] == 6
+
+
+@pytest.mark.parametrize("board", EMULATED)
+def test_a_crash_reports_its_registers(board, elfs):
+    with connect(load_board(board), elfs(board, defines={"DUMMY_CRASH_STEP": 2}), "qemu", step_timeout=30) as session:
+        session.load(np.zeros(16))
+        run = session.run(3)
+        assert next(run).step == 1
+        with pytest.raises(DeviceFaultError) as e:
+            next(run)
+    fault = e.value.fault
+    assert fault.pc and fault.lr and fault.cfsr
+    assert 0xFFFFFF00 in (fault.bfar, fault.mmfar)
+    assert f"pc={fault.pc:08x}" in str(e.value)
+
+
+@pytest.mark.parametrize("board", EMULATED)
+def test_a_stack_overflow_is_a_fault_and_not_silence(board, elfs):
+    with connect(load_board(board), elfs(board, defines={"DUMMY_DEEP_STEP": 2}), "qemu", step_timeout=30) as session:
+        session.load(np.zeros(16))
+        with pytest.raises(DeviceFaultError) as e:
+            list(session.run(3))
+    assert e.value.fault.cfsr
+
+
+@pytest.mark.parametrize("session", ALL, indirect=True)
+def test_exit_ends_it_with_the_code(session):
+    session.exit(42)
+    with pytest.raises(DeviceUnreachableError, match="status 42|nothing|closed|no reply"):
+        session.hello()
+    process = getattr(session.transport, "process", None) or session.transport._process
+    assert process.wait(timeout=5) == 42

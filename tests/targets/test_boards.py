@@ -1,0 +1,139 @@
+"""Board files: the bundled ones hold together, wrong ones are refused with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recurc.errors import InputError
+from recurc.resources import resource_dir
+from recurc.targets.boards import PARTS, list_boards, load_board, parse_board
+
+GOOD = """
+name = "b"
+title = "a board"
+family = "arm"
+core = "cortex-m7"
+cpu_flags = ["-mcpu=cortex-m7"]
+features = ["dsp"]
+ports = ["arm_common"]
+clock_hz = 1000000
+stack_bytes = 4096
+verified = "described"
+
+[uart]
+kind = "cmsdk"
+base = 0x40004000
+baud = 115200
+
+[ticks]
+source = "x"
+hz = 1000
+
+[[regions]]
+name = "flash"
+kind = "flash"
+base = 0x08000000
+size = 0x1000
+
+[[regions]]
+name = "ram"
+kind = "ram"
+base = 0x20000000
+size = 0x1000
+
+[placement]
+code = ["flash"]
+image = ["flash"]
+arena = ["ram"]
+data = ["ram"]
+stack = ["ram"]
+"""
+SECOND = '[[regions]]\nname = "second"\nkind = "ram"\nbase = {base}\nsize = {size}\n\n[placement]'
+
+
+def parse(text: str):
+    return parse_board(text, Path("b.toml"))
+
+
+def test_the_sample_is_good():
+    board = parse(GOOD)
+    assert board.region("ram").end == 0x20001000
+    assert [r.name for r in board.candidates("image")] == ["flash"]
+    assert board.link_flags == board.cpu_flags
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('core = "cortex-m7"', 'cores = "cortex-m7"', "'core' is missing"),
+        ("clock_hz = 1000000", "clock_hz = 1000000\nclok_hz = 1", "unknown key 'clok_hz'. the nearest known: clock_hz"),
+        ("baud = 115200", "baud = 115200\nbaudrate = 1", "uart: unknown key 'baudrate'. the nearest known: baud"),
+        ("hz = 1000\n", "hz = 1000\nper_instruction = 0\n", "not a positive number"),
+        ("size = 0x1000\n\n[[", "size = 0\n\n[[", "region 'flash' has size 0"),
+        ("size = 0x1000\n\n[[", "size = -4\n\n[[", "size = -4 is outside"),
+        ("base = 0x20000000", "base = 0x1_0000_0000", "base = 4294967296 is outside"),
+        ("base = 0x20000000\nsize = 0x1000", "base = 0xFFFFF000\nsize = 0x2000", "beyond the 32-bit"),
+        ("base = 0x20000000", "base = 0x08000800", "'flash' and 'ram' overlap at 0x08000800"),
+        ('name = "ram"', 'name = "flash"', "region 'flash' is given twice"),
+        ('name = "ram"', 'name = "my ram"', "not a plain word"),
+        ('kind = "ram"', 'kind = "flash"', "no region is RAM"),
+        ('kind = "flash"', 'kind = "ram"', "no region holds code"),
+        ('kind = "ram"', 'kind = "rom"', "kind = 'rom' is not one of"),
+        ('arena = ["ram"]', 'arena = ["rom"]', "there is no region 'rom'. the nearest known: ram"),
+        ('arena = ["ram"]', 'arena = ["flash"]', "which cannot be written"),
+        ('image = ["flash"]', 'image = ["ram"]', "empty after power-on"),
+        ('image = ["flash"]', "image = []", "placement.image names no region"),
+        ('image = ["flash"]', "", "'image' is missing"),
+        ("stack_bytes = 4096", "stack_bytes = 100", "not a multiple of 16"),
+        ("stack_bytes = 4096", 'stack_bytes = "4096"', "must be of type int"),
+        ("stack_bytes = 4096", "stack_bytes = true", "must be of type int"),
+        ('features = ["dsp"]', "features = [1]", "must be a list of strings"),
+        ('family = "arm"', 'family = "amr"', "the nearest known: arm"),
+        ('verified = "described"', 'verified = "sure"', "is not one of emulated, compiled, described"),
+        ("[uart]", "[uart", "not TOML"),
+        ("[placement]", '[defines]\n"A-B" = 1\n\n[placement]', "not a C macro name"),
+        ("[placement]", '[emulator]\nkind = "renode"\nprogram = "r"\nmachine = "m"\n\n[placement]', "is not one of qemu"),
+        ("[placement]", SECOND.format(base=0x20000FFF, size=16), "'ram' and 'second' overlap"),
+    ],
+)
+def test_wrong_boards_are_refused_with_the_reason(old, new, said):
+    assert old in GOOD
+    with pytest.raises(InputError) as e:
+        parse(GOOD.replace(old, new, 1))
+    assert said in str(e.value)
+    assert "b.toml" in e.value.where
+
+
+def test_bundled_boards_hold_together():
+    boards = list_boards()
+    names = {b.name for b in boards}
+    assert {"stm32h7", "mps2-an500", "mps2-an386", "mps2-an505", "mps3-an547", "riscv32-virt", "host"} <= names
+    for board in boards:
+        assert board.twin is None or load_board(board.twin).emulator is not None
+        assert (board.verified == "emulated") == (board.emulator is not None or board.family == "host")
+        for port in board.ports:
+            assert any((resource_dir("runtime_c") / "ports" / port).glob("*.[cS]")), port
+        if board.family != "host":
+            assert all(board.candidates(part) for part in PARTS)
+
+
+def test_the_twin_has_the_same_core():
+    h7, twin = load_board("stm32h7"), load_board(load_board("stm32h7").twin)
+    assert (h7.core, h7.cpu_flags) == (twin.core, twin.cpu_flags)
+    assert h7.region("axisram").size == 512 * 1024 and h7.region("flash").size == 2 << 20
+
+
+def test_boards_are_found_by_name_alias_and_path(tmp_path):
+    assert load_board("qemu-m7") is load_board("mps2-an500")
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD)
+    assert load_board(path).name == "b"
+
+
+def test_unknown_boards_name_the_nearest(tmp_path):
+    with pytest.raises(InputError, match="no board 'stm32h8'.*stm32h7"):
+        load_board("stm32h8")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_board(tmp_path / "none.toml")

@@ -1,0 +1,32 @@
+"""Tools that tests need: a missing one skips a test on a person's machine and fails it in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from recurc.errors import ToolchainError
+from recurc.targets.boards import load_board
+from recurc.targets.toolchain import find_compiler
+
+EMULATED = ("mps2-an500", "mps2-an386", "mps2-an505", "mps3-an547", "riscv32-virt")
+
+
+def missing(what: str) -> None:
+    """Skip, or fail where everything should be installed."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what} is missing; CI must have it")
+    pytest.skip(f"{what} is not installed")
+
+
+def need(board_name: str) -> None:
+    """Compiler and emulator of a board, or a skip."""
+    board = load_board(board_name)
+    try:
+        find_compiler(board.family)
+    except ToolchainError as e:
+        missing(e.where)
+    if board.emulator and shutil.which(board.emulator.program) is None:
+        missing(board.emulator.program)

@@ -1,0 +1,3 @@
+"""The device tests' fixtures serve here too."""
+
+from tests.device.conftest import elfs, engine, session  # noqa: F401

@@ -1,0 +1,256 @@
+"""verify: equal bits are found equal, a planted difference is named to the element, and the command says so."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import recurc.verify.run as run
+from recurc.cli.main import main
+from recurc.dataset import Dataset
+from recurc.errors import InputError, MismatchError, UsageError
+from recurc.targets.boards import load_board
+from recurc.verify.result import Halt
+from tests.device import dummy_build as dummy
+from tests.tools import EMULATED
+
+
+@dataclass(frozen=True)
+class Artifact:
+    elf: Path
+    image: Path = Path("model.rcm")
+    model_sha256: str = dummy.SHA256.hex()
+    build_id: str = dummy.BUILD_ID
+
+
+@dataclass(frozen=True)
+class Config:
+    seq_len: int = 16
+    vocab_size: int = 6
+    num_puzzle_identifiers: int = 3
+    puzzle_emb_ndim: int = 8
+
+
+@dataclass(frozen=True)
+class Build:
+    boards: dict
+    host_library: Path = Path("lib")
+    host_image: Path = Path("image")
+    path: Path = Path("build")
+    target: str = "stm32h7"
+    twin: str | None = "mps2-an500"
+    steps: int = 12
+    config: Config = field(default_factory=Config)
+
+
+def dataset(n: int = 3, first: int = 0) -> Dataset:
+    """n examples; every first cell is 2 in the last of them, which the planted difference looks for."""
+    rng = np.random.default_rng(1)
+    inputs = rng.integers(0, 6, (n, 16)).astype(np.uint8)
+    inputs[:, 0] = first
+    inputs[-1, 0] = 2
+    labels = rng.integers(0, 6, (n, 16)).astype(np.int32)
+    return Dataset(inputs, labels, np.arange(n, dtype=np.int32) % 3, 16, 6, 3, None, Path("data"), "test")
+
+
+@pytest.fixture
+def verify(monkeypatch, engine, elfs):
+    """verify with the stand-in model: verify(board, **options of the firmware) -> run."""
+    import recurc.targets.host
+
+    monkeypatch.setattr(recurc.targets.host, "HostEngine", lambda *_: engine)
+
+    def call(board: str, data: Dataset, firmware: dict | None = None, **options):
+        elf = elfs(board, **(firmware or {}))
+        build = Build({board: Artifact(elf)}, target=board if board != "host" else "stm32h7", twin=None)
+        return run.verify(build, "host" if board == "host" else "qemu", data, **options)
+
+    return call
+
+
+@pytest.mark.parametrize("board", ["host", *EMULATED])
+def test_equal_bits_are_found_equal(verify, board):
+    data, seen = dataset(), []
+    result = verify(board, data, progress=lambda puzzle, step: seen.append((puzzle, step)))
+    assert result.bit_exact and result.matched == result.n == 3 and result.first_difference is None
+    assert seen == [(p, s) for p in range(3) for s in range(1, 13)]
+    assert result.steps == 36 and result.ticks > 0
+    assert (result.instructions(1000) is None) == (board == "host")
+    assert (result.seconds(1000) is None) == (board != "host")
+
+
+def test_accuracy_is_the_devices(verify, engine):
+    data = dataset()
+    labels = np.array([_predict(engine, t, p) for t, p in zip(data.inputs, data.puzzle_ids, strict=True)], np.int32)
+    assert verify("host", replace(data, labels=labels)).exact == 1.0
+    labels[1, 3] = (labels[1, 3] + 1) % 6
+    result = verify("host", replace(data, labels=labels))
+    assert result.exact == pytest.approx(2 / 3) and result.cell == pytest.approx(47 / 48)
+    labels[1, 3] = -100
+    result = verify("host", replace(data, labels=labels, ignore_label_id=-100))
+    assert result.exact == 1.0 and result.puzzles[1].cells == 15
+
+
+def _predict(engine, tokens, puzzle, steps=12):
+    engine.begin(tokens, int(puzzle))
+    for _ in range(steps):
+        engine.step()
+    return engine.tensor("tokens")
+
+
+@pytest.mark.parametrize("board", ["host", "mps2-an500", "riscv32-virt"])
+@pytest.mark.parametrize("step", [1, 5, 12])
+def test_a_planted_difference_is_named(verify, engine, board, step):
+    data = dataset()
+    result = verify(board, data, firmware={"defines": {"DUMMY_BUG_STEP": step}})
+    assert not result.bit_exact and result.matched == 2
+    d = result.first_difference
+    assert (d.puzzle, d.step, d.tensor, d.index) == (2, step, "logits", (1, 1))
+    _predict(engine, data.inputs[2], 2, step)
+    wanted = engine.tensor("logits")[1, 1]
+    assert np.float32(d.host) == wanted
+    assert np.float32(d.device).view(np.uint32) == wanted.view(np.uint32) ^ 1
+    assert f"puzzle 2, step {step}: logits[1, 1] is" in str(d)
+
+
+def test_a_difference_that_does_not_come_back_is_still_told(verify, monkeypatch):
+    monkeypatch.setattr(run.Comparison, "_compare_tensors", lambda *_: None)
+    d = verify("host", dataset(), firmware={"defines": {"DUMMY_BUG_STEP": 4}}).first_difference
+    assert (d.puzzle, d.step, d.tensor, d.index) == (2, 4, "logits", None)
+    assert "checksum" in str(d)
+
+
+@pytest.mark.parametrize(("halt", "steps"), [(Halt(), 6), (Halt(2.0), 8), (Halt(0.0, 9), 9), (Halt(50.0), 12)])
+def test_halting_is_compared_too(verify, halt, steps):
+    result = verify("host", dataset(), halt=halt)
+    assert result.bit_exact and {p.steps for p in result.puzzles} == {steps}
+    assert {p.halted for p in result.puzzles} == {steps < 12}
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_another_halting_decision_is_a_difference(verify, engine, monkeypatch, early):
+    answers = (lambda t: engine.tensor("q")[0] > 1.0) if early else (lambda t: engine.tensor("q")[0] > -1.0)
+    monkeypatch.setattr(engine, "halts", answers)
+    d = verify("host", dataset(1), halt=Halt()).first_difference
+    assert d.tensor == "halt" and d.puzzle == 0
+    assert (d.host, d.device) == ((0, 1) if early else (1, 0))
+
+
+def test_show_sees_every_step_of_the_first_puzzle(verify, engine):
+    views, data = [], dataset()
+    assert verify("host", data, show=views.append).bit_exact
+    assert [v.step for v in views] == list(range(13))
+    assert (views[0].tokens == data.inputs[0]).all()
+    for view in views[1:]:
+        assert (view.tokens == _predict(engine, data.inputs[0], 0, view.step)).all()
+    views.clear()
+    assert verify("host", data, show=views.append, halt=Halt()).puzzles[0].steps == 6 == views[-1].step
+
+
+def test_limits(verify):
+    assert verify("host", dataset(), limit=1, steps=2).steps == 2
+    with pytest.raises(UsageError, match="compiled for 12"):
+        verify("host", dataset(), steps=13)
+    with pytest.raises(InputError, match="not of this model"):
+        verify("host", replace(dataset(), seq_len=81))
+    with pytest.raises(UsageError, match="no puzzles"):
+        verify("host", None)
+
+
+def test_another_firmware_is_not_compared(engine, elfs):
+    with run.connect(load_board("host"), elfs("host"), "host") as session:
+        hello = session.hello()
+    good = Artifact(Path("x"))
+    run.check_identity(hello, good)
+    for wrong in (replace(good, build_id="f" * 32), replace(good, model_sha256="0" * 64)):
+        with pytest.raises(MismatchError, match="runs another") as e:
+            run.check_identity(hello, wrong)
+        assert e.value.exit_code == 8
+    with pytest.raises(MismatchError, match="refuses its weights image.*checksum"):
+        run.check_identity(replace(hello, status=6), good)
+
+
+def test_where_it_runs():
+    artifact = Artifact(Path("x"))
+    build = Build({"stm32h7": artifact, "mps2-an500": artifact, "host": artifact})
+    assert run.resolve(build, "qemu")[0].name == "mps2-an500"
+    assert run.resolve(build, "host")[0].name == "host"
+    assert run.resolve(build, "/dev/ttyACM0")[0].name == "stm32h7"
+    assert run.resolve(replace(build, target="mps3-an547", boards={"mps3-an547": artifact}), "qemu")[0].name == "mps3-an547"
+    with pytest.raises(UsageError, match="no emulated twin"):
+        run.resolve(replace(build, twin=None), "qemu")
+    with pytest.raises(UsageError, match="no firmware for host"):
+        run.resolve(replace(build, boards={}), "host")
+
+
+@pytest.fixture
+def command(monkeypatch, engine, elfs):
+    """`recurc verify` with the stand-in: command(defines, *arguments) -> exit code."""
+    import recurc.codegen.manifest
+    import recurc.dataset
+    import recurc.targets.host
+
+    monkeypatch.setattr(recurc.targets.host, "HostEngine", lambda *_: engine)
+    monkeypatch.setattr(recurc.dataset, "load_dataset", lambda *_: dataset())
+
+    def call(defines: dict, *arguments: str) -> int:
+        build = Build({"host": Artifact(elfs("host", defines=defines))})
+        monkeypatch.setattr(recurc.codegen.manifest, "load_build", lambda _: build)
+        return main(["verify", "B", "--on", "host", "--data", "D", *arguments])
+
+    return call
+
+
+def test_command_tells_that_all_bits_are_equal(command, capsys):
+    assert command({}, "--show") == 0
+    out = capsys.readouterr().out
+    assert "3 of 3 puzzles equal to the host in every bit" in out
+    assert "step 1:" in out and "│" in out
+    lines = [line for line in out.splitlines() if "all equal" in line]
+    assert len(lines) == 3 and len({line.rstrip().index("all equal") for line in lines}) == 1
+
+
+def test_command_names_a_difference_and_ends_with_8(command, capsys):
+    assert command({"DUMMY_BUG_STEP": 5}) == 8
+    captured = capsys.readouterr()
+    assert "2 of 3 puzzles equal" in captured.out and "DIFFER" in captured.out
+    assert "puzzle 2, step 5: logits[1, 1]" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_command_json(command, capsys):
+    assert command({"DUMMY_BUG_STEP": 5}, "--json") == 8
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "recurc/verify/1"
+    assert (document["on"], document["n"], document["matched"], document["bit_exact"]) == ("host", 3, 2, False)
+    assert {"cell", "exact"} <= set(document)
+    d = document["first_difference"]
+    assert (d["puzzle"], d["step"], d["tensor"], d["index"]) == (2, 5, "logits", [1, 1])
+    assert d["host"] != d["device"]
+    assert command({}, "--json", "--limit", "1") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["n"] == 1 and document["first_difference"] is None and document["bit_exact"] is True
+
+
+def test_command_on_a_port_that_is_not_there(command, capsys, monkeypatch):
+    build = Build({"stm32h7": Artifact(Path("x"))})
+    import recurc.codegen.manifest
+
+    monkeypatch.setattr(recurc.codegen.manifest, "load_build", lambda _: build)
+    assert main(["verify", "B", "--on", "/dev/nonexistent", "--data", "D"]) == 7
+    assert "cannot be opened" in capsys.readouterr().err
+
+
+def test_boards_command(capsys):
+    assert main(["boards"]) == 0
+    out = capsys.readouterr().out
+    assert "stm32h7" in out and "compiled: " in out and "has not run on a chip" in out
+    assert main(["boards", "show", "stm32h7", "--json"]) == 0
+    board = json.loads(capsys.readouterr().out)["board"]
+    assert board["verified"] == "compiled" and board["twin"] == "mps2-an500"
+    assert main(["boards", "show", "stm32h8"]) == 3
+    assert "stm32h7" in capsys.readouterr().err
