@@ -96,7 +96,8 @@ def _document(b: Any) -> dict[str, object]:
         "twin": b.twin, "stack_bytes": b.stack_bytes,
         "emulator": None if b.emulator is None else {"kind": b.emulator.kind, "machine": b.emulator.machine},
         "regions": [
-            {"name": r.name, "kind": r.kind, "base": r.base, "size": r.size, "wait_states": r.wait_states, "optional": r.optional, "note": r.note}
+            {"name": r.name, "kind": r.kind, "base": r.base, "size": r.size, "wait_states": r.wait_states,
+             "optional": r.optional, "note": r.note}
             for r in b.regions
         ],
         "placement": {part: list(names) for part, names in b.placement.items()},

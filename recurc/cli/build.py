@@ -62,7 +62,7 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
     accuracy = _accuracy(console, chosen, quantized, accuracy_puzzles)
     folder = out or Path("build") / f"{name}-{board.name}-{precision}"
     build = quantized.build(board, folder, min_fidelity=min_fidelity, allow_lossy=allow_lossy, gate=gate,
-                            details={"accuracy": accuracy}, note=lambda text: console.note(text + " ..."))
+                            details={"accuracy": accuracy, "data": None if chosen.data is None else str(chosen.data.resolve())}, note=lambda text: console.note(text + " ..."))
     main = build.boards.get(build.target) or build.boards["host"]
     entry = build.details["boards"][build.target]
     console.emit_json({
@@ -86,9 +86,9 @@ def _accuracy(console: Console, chosen, quantized, count: int) -> dict | None:
     if chosen.data is None or min(count, affordable) < 1:
         return None
     test = chosen.dataset("test").take(min(count, affordable))
-    with console.progress("checking accuracy", len(test) + 1) as advance:
-        result = quantized.evaluate(test, fidelity_puzzles=1, progress=advance)
-    return {"n": result.n, "cell": result.scores.cell, "exact": result.scores.exact}
+    with console.progress("checking accuracy", len(test)) as advance:
+        scores = quantized.accuracy(test, progress=advance)
+    return {"n": len(test), "cell": scores.cell, "exact": scores.exact}
 
 
 def _show(console: Console, build, board, gate, accuracy: dict | None, seconds: float) -> None:
@@ -105,7 +105,8 @@ def _show(console: Console, build, board, gate, accuracy: dict | None, seconds: 
         ("image", f"{bytes_text(d['image_bytes'])}, {build.precision} ({d['method']}), kernels "
                   f"{d['boards'][build.target].get('kernels', d['boards']['host']['kernels'])}"),
         ("carry + scratch", f"{bytes_text(d['arena_bytes'])} (z_H and z_L in place, X never stored)"),
-        ("fidelity", f"{gate.fidelity:.4f} after one step, {gate.puzzles} {gate.inputs}"),
+        ("fidelity", f"{gate.fidelity:.4f} after one step, {gate.puzzles} {gate.inputs}"
+                     + ("" if "calibration" in gate.inputs else ": told, not judged; pass --data DIR for a verdict")),
         *([("accuracy", f"{100 * accuracy['exact']:.1f} % puzzles exact, {100 * accuracy['cell']:.1f} % cells, "
                         f"first {accuracy['n']} test puzzles, after step {build.steps}")] if accuracy else []),
         (build.target, _MEANING[board.verified]),

@@ -43,15 +43,16 @@ def command(
 ) -> None:  # fmt: skip
     """Run puzzles on the firmware in BUILD and compare every step with the host.
 
-    After each supervision step the checksums of carry, logits and predicted tokens and both halting logits are compared,
-    after the last one all logits and tokens. A difference is named down to the element and ends with exit code 8.
+    After each supervision step the checksums of carry, logits and predicted tokens and both halting logits are
+    compared, after the last one all logits and tokens. A difference is named down to the element
+    and ends with exit code 8.
     """
     from recurc.codegen.manifest import load_build
     from recurc.dataset import check_compatible, load_dataset
     from recurc.verify.run import Halt, StepView, resolve, verify
 
     made = load_build(build)
-    folder = data or getattr(made, "data", None)
+    folder = data or getattr(made, "details", {}).get("data")  # by default what the build was checked with
     if folder is None:
         raise UsageError(
             "no puzzles to run",
@@ -97,7 +98,8 @@ def _document(result: Any, offset: int) -> dict[str, object]:
         "stack_used": result.stack_used, "stack_bytes": result.info.stack_bytes, "retries": result.retries,
         "build_id": result.info.build_id, "model_sha256": result.info.model_sha256,
         "first_difference": None if d is None else {
-            "puzzle": d.puzzle, "step": d.step, "tensor": d.tensor, "index": d.index, "host": d.host, "device": d.device,
+            "puzzle": d.puzzle, "step": d.step, "tensor": d.tensor, "index": d.index,
+            "host": d.host, "device": d.device,
         },
         "puzzles": [
             {"puzzle": p.puzzle, "steps": p.steps, "halted": p.halted, "matched": p.matched, "right": p.right,
@@ -160,4 +162,5 @@ def _show(console: Console, views: list, vocab: int) -> None:
         blocks.append([Text(title, style="bold"), *lines])
     for line in side_by_side(blocks, out.width):
         out.print(line, soft_wrap=True, highlight=False)
-    console.print(f"puzzle 0 on the device: no change after step {last} of {views[-1].step}")
+    settled = f"no change after step {last}" if last < views[-1].step else "still changing at the last step"
+    console.print(f"the first puzzle on the device: {settled} of {views[-1].step}")

@@ -53,9 +53,10 @@ class Build:
     details: Mapping[str, Any]
 
     @property
-    def host_server(self) -> Path:
-        """The firmware's server as a process of this computer."""
-        return self.boards["host"].elf
+    def data(self) -> Optional[Path]:
+        """Dataset directory that the build was calibrated with, when it is still there."""
+        folder = self.details.get("data")
+        return Path(folder) if folder and Path(folder).is_dir() else None
 
 
 def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerConfig) -> None:

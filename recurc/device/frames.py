@@ -143,7 +143,10 @@ class Receiver:
 
 @dataclass(frozen=True)
 class Hello:
-    """What a firmware says of itself. Sizes in bytes; `tick_hz` 0 means that ticks are instructions; `status` of its image."""
+    """What a firmware says of itself.
+
+    Sizes in bytes; `tick_hz` 0 means that ticks are instructions; `status` is that of its image.
+    """
 
     version: int
     status: int
@@ -168,7 +171,10 @@ class Hello:
 
 @dataclass(frozen=True)
 class StepEvent:
-    """Report of one supervision step: its number from 1, CRC-32 of carry, logits and tokens, both halting logits, ticks it took."""
+    """Report of one supervision step.
+
+    Its number from 1, CRC-32 of carry, logits and tokens, both halting logits (and their bytes), ticks it took.
+    """
 
     step: int
     carry_crc: int
@@ -182,7 +188,7 @@ class StepEvent:
 
 @dataclass(frozen=True)
 class RunResult:
-    """End of a RUN: steps run by it, steps since the puzzle began, ticks of the model alone, deepest stack use in bytes."""
+    """End of a RUN: its steps, steps since the puzzle began, ticks of the model alone, deepest stack use in bytes."""
 
     status: int
     halted: bool

@@ -210,7 +210,8 @@ class DeviceSession:
 
         Raises:
             DeviceRefusedError: bad token, puzzle or step count; or the model is not open.
-            DeviceUnreachableError: silence for `step_timeout` seconds, or an event was lost (not repeated: it is not idempotent).
+            DeviceUnreachableError: silence for `step_timeout` seconds, or an event was lost; not repeated, because
+                going on from a carry is not idempotent.
         """
         flags = (f.RUN_BEGIN if begin else 0) | (f.RUN_HALT if halt else 0)
         at = 0 if begin else self._step

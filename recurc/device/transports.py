@@ -26,7 +26,7 @@ class Transport(Protocol):
     description: str
 
     def read(self, timeout: float) -> bytes:
-        """What has arrived, at least one byte; b"" when nothing came within `timeout` seconds. Raises TransportClosed."""
+        """What has arrived; b"" when nothing came within `timeout` seconds. Raises TransportClosed."""
 
     def write(self, data: bytes) -> None:
         """Send all of it. Raises TransportClosed."""

@@ -14,7 +14,7 @@ from recurc.models.reference import Reference
 
 DEFAULT_PUZZLES = 128
 DEFAULT_STEPS = 4  # the later steps of a solved puzzle repeat the earlier ones
-MAC_BUDGET = 4e11  # about ten seconds of two CPU cores; larger models are calibrated on fewer puzzles, then fewer steps
+MAC_BUDGET = 2e11  # seconds of two CPU cores; larger models are calibrated on fewer puzzles and steps
 BATCH = 16
 MAX_ROWS = 384  # rows of a layer's input that one call contributes: tens of thousands in all
 

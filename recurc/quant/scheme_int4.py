@@ -17,7 +17,8 @@ import numpy as np
 from recurc.quant.weights import IntWeights, Precision
 
 LEVELS = 15
-_CLIPS = np.linspace(1.0, 0.6, 41)
+_CLIPS = np.linspace(1.0, 0.6, 21).astype(np.float32)
+_ROWS_AT_ONCE = 64
 _DAMPING = 0.01
 
 
@@ -26,7 +27,7 @@ def _grid(lo: np.ndarray, hi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     lo, hi = np.minimum(lo, 0), np.maximum(hi, 0)
     span = hi - lo
     scale = np.where(span > 0, np.maximum(span / LEVELS, 2.0 ** -96), 1.0).astype(np.float32)
-    zero = np.clip(np.rint(-lo / scale), 0, LEVELS)
+    zero = np.clip(np.rint(-lo / scale), 0, LEVELS).astype(np.float32)
     return scale, zero
 
 
@@ -36,16 +37,33 @@ def _round(w: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
 
 def _search_clip(w: np.ndarray, energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Per row, the shrink of [min, max] with the least energy-weighted squared rounding error."""
+    scales, zeros = [], []
+    energy = energy.astype(np.float32)
+    for start in range(0, len(w), _ROWS_AT_ONCE):  # few rows at a time stay in the cache
+        scale, zero = _search_rows(w[start:start + _ROWS_AT_ONCE], energy)
+        scales.append(scale)
+        zeros.append(zero)
+    return np.concatenate(scales), np.concatenate(zeros)
+
+
+def _search_rows(w: np.ndarray, energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     lo, hi = w.min(axis=1), w.max(axis=1)
-    best = np.full(len(w), np.inf)
     scale, zero = _grid(lo, hi)
+    best = np.full(len(w), np.inf, dtype=np.float32)
+    rounded = np.empty_like(w)
     for clip in _CLIPS:
         s, z = _grid(lo * clip, hi * clip)
-        error = (((_round(w, s, z) - z[:, None]) * s[:, None] - w) ** 2 * energy).sum(axis=1)
+        np.multiply(w, (1 / s)[:, None], out=rounded)
+        np.rint(rounded, out=rounded)
+        np.clip(rounded, -z[:, None], (LEVELS - z)[:, None], out=rounded)
+        rounded *= s[:, None]
+        rounded -= w
+        np.square(rounded, out=rounded)
+        error = rounded @ energy
         better = error < best
         best = np.where(better, error, best)
         scale, zero = np.where(better, s, scale), np.where(better, z, zero)
-    return scale.astype(np.float32), zero
+    return scale, zero
 
 
 def _feed_back(w: np.ndarray, moment: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:

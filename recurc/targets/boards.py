@@ -1,7 +1,7 @@
 """Boards: one TOML file each, read strictly.
 
-A board names its core, compiler flags, every memory region with its real size, where the parts of a firmware may go, its UART and
-clock, and how far recurc's own tests reach on it ("emulated", "compiled" or "described").
+A board names its core, compiler flags, every memory region with its real size, where the parts of a firmware may go,
+its UART and clock, and how far recurc's own tests reach on it ("emulated", "compiled" or "described").
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ADDRESS_LIMIT = 1 << 32
 
 @dataclass(frozen=True)
 class Region:
-    """One memory region: base address and size in bytes. `optional` parts are not soldered on every board of that name."""
+    """One memory region: base address and size in bytes. `optional` ones are not on every board of that name."""
 
     name: str
     kind: str
@@ -58,7 +58,10 @@ class Uart:
 
 @dataclass(frozen=True)
 class Ticks:
-    """The tick counter: `hz` ticks a second, 0 when it counts instructions; `per_instruction` under the emulator's instruction counting."""
+    """The tick counter: `hz` ticks a second, 0 when it counts instructions.
+
+    `per_instruction`: ticks an instruction in the emulator, None where ticks are time.
+    """
 
     source: str
     hz: int
@@ -77,7 +80,10 @@ class Emulator:
 
 @dataclass(frozen=True)
 class Board:
-    """A board as its TOML file describes it. `placement` maps each part of the firmware to region names in order of preference."""
+    """A board as its TOML file describes it.
+
+    `placement` maps each part of the firmware to region names in order of preference.
+    """
 
     name: str
     title: str
@@ -106,7 +112,7 @@ class Board:
         return next(r for r in self.regions if r.name == name)
 
     def candidates(self, part: str) -> tuple[Region, ...]:
-        """Regions that may hold a part of the firmware, best first. `part`: "code", "image", "arena", "data", "stack"."""
+        """Regions that may hold a part ("code", "image", "arena", "data", "stack"), best first."""
         return tuple(self.region(name) for name in self.placement.get(part, ()))
 
 
@@ -194,7 +200,7 @@ def _regions(t: _Table, family: str) -> tuple[Region, ...]:
         if names.count(name) > 1:
             raise t.bad(f"region {name!r} is given twice")
     ordered = sorted(regions, key=lambda r: r.base)
-    for low, high in zip(ordered, ordered[1:]):
+    for low, high in zip(ordered, ordered[1:], strict=False):
         if low.end > high.base:
             raise t.bad(f"regions {low.name!r} and {high.name!r} overlap at {high.base:#010x}")
     if family != "host" and not any(r.writable for r in regions):
@@ -221,7 +227,7 @@ def _placement(t: _Table, regions: tuple[Region, ...], family: str, emulated: bo
             writable = by_name[name].writable
             if part in ("arena", "data", "stack") and not writable:
                 raise t.bad(f"placement.{part}: region {name!r} is {by_name[name].kind}, which cannot be written")
-            # Only an emulator's loader can fill RAM before the start; on a real board code and image must survive without power.
+            # Only an emulator's loader can fill RAM before the start; elsewhere code must survive without power.
             if part in ("code", "image") and writable and not emulated:
                 raise t.bad(f"placement.{part}: region {name!r} is {by_name[name].kind}, which is empty after power-on")
     return placement

@@ -13,7 +13,7 @@ from recurc.targets.boards import PARTS, Board
 
 @dataclass(frozen=True)
 class Placement:
-    """Region name of each part ("code", "image", "arena", "data", "stack"), and sizes in bytes; that of "stack" is needed."""
+    """Region name of each part ("code", "image", "arena", "data", "stack"), and sizes in bytes ("stack" is needed)."""
 
     regions: Mapping[str, str]
     sizes: Mapping[str, int]

@@ -77,7 +77,7 @@ class QemuTransport(SocketTransport):
             *("-serial", f"unix:{path},server=on,wait=on", "-kernel", str(elf)),
             *extra_args,
         ]
-        self._stderr = open(os.path.join(self._folder, "stderr"), "w+b")  # noqa: SIM115 - lives as long as the process
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -87,6 +87,7 @@ class QemuTransport(SocketTransport):
         )
         try:
             super().__init__(self._connect(path, board), f"{board.name} in QEMU")
+            shutil.rmtree(self._folder, ignore_errors=True)  # connected: nobody needs the socket's name any more
         except BaseException:
             self._end()
             raise

@@ -17,10 +17,13 @@ C_FLAGS = (
     "-std=c99 -O3 -ffp-contract=off -fno-math-errno -ffunction-sections -fdata-sections -g "
     "-Wall -Wextra -Wconversion -Wshadow -Wdouble-promotion -Werror"
 ).split()
-# Freestanding, so that the compiler's own stdint.h serves and no C library need be installed; -fbuiltin after it, because -ffreestanding
-# alone turns 4-byte memcpy idioms into calls, five times slower in inner loops.
+# Freestanding, so that the compiler's own stdint.h serves and no C library need be installed; -fbuiltin after it,
+# because -ffreestanding alone turns 4-byte memcpy idioms into calls, five times slower in inner loops.
 BARE_C_FLAGS = ("-ffreestanding", "-fbuiltin")
-BARE_LINK_FLAGS = "-nostdlib -nostartfiles -Wl,--gc-sections -Wl,--build-id=none -Wl,--fatal-warnings -Wl,-z,noexecstack -Wl,--no-warn-rwx-segments".split()
+BARE_LINK_FLAGS = (
+    "-nostdlib -nostartfiles -Wl,--gc-sections -Wl,--build-id=none -Wl,--fatal-warnings -Wl,-z,noexecstack "
+    "-Wl,--no-warn-rwx-segments"
+).split()
 HOST_LINK_FLAGS = ("-Wl,--build-id=none", "-Wl,-z,noexecstack")
 _SHOWN_LINES = 30
 
@@ -116,7 +119,11 @@ def _prefix_maps(sources: Sequence[Path], include_dirs: Sequence[Path], out_dir:
     """Flags that keep this machine's paths out of debug information: builds are the same bytes in any folder."""
     folders = {p.absolute().parent for p in sources} | {p.absolute() for p in include_dirs}
     # The last map that matches counts, so the general ones come first.
-    maps = [(Path.cwd(), "."), (out_dir.absolute(), "build"), *((p, p.name) for p in sorted(folders) if p != out_dir.absolute())]
+    maps = [
+        (Path.cwd(), "."),
+        (out_dir.absolute(), "build"),
+        *((p, p.name) for p in sorted(folders) if p != out_dir.absolute()),
+    ]
     return [f"-ffile-prefix-map={path}={name}" for path, name in maps]
 
 
@@ -128,7 +135,9 @@ def _compile_objects(compiler: str, flags: Sequence[str], sources: Sequence[Path
     def one(job: tuple[Path, Path]) -> None:
         source, target = job
         own = list(flags)
-        if source.suffix == ".S":  # .incbin looks for the image in the build's folder; the assembler's -g would keep this path
+        if (
+            source.suffix == ".S"
+        ):  # .incbin looks for the image in the build's folder; the assembler's -g would keep this path
             own = [*(f for f in flags if f not in ("-std=c99", "-g")), f"-Wa,-I,{objects_dir.parent}"]
         _call([compiler, *own, "-c", str(source), "-o", str(target)], f"{source.name} does not compile", str(source))
 
@@ -138,7 +147,7 @@ def _compile_objects(compiler: str, flags: Sequence[str], sources: Sequence[Path
                 "a source file is missing", where=str(source), why="it was listed for this build", next="Build again"
             )
     with ThreadPoolExecutor(max_workers=max(1, os.cpu_count() or 1)) as pool:
-        list(pool.map(one, zip(sources, objects)))
+        list(pool.map(one, zip(sources, objects, strict=True)))
     return objects
 
 

@@ -121,7 +121,7 @@ class Comparison:
         return None
 
     def _locate(self, index: int, tokens: np.ndarray, puzzle_id: int, found: Difference) -> Difference:
-        """Run both sides again up to the differing step and find the element. Keeps `found` when it does not come back."""
+        """Run both sides again up to the differing step and find the element; `found` when it does not come back."""
         for _ in self.session.run(found.step, begin=True, puzzle=puzzle_id):
             pass
         self.engine.begin(tokens, puzzle_id)

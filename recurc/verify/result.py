@@ -34,7 +34,8 @@ class Difference:
 
     def __str__(self) -> str:
         place = self.tensor + (f"[{', '.join(map(str, self.index))}]" if self.index is not None else " (checksum)")
-        return f"puzzle {self.puzzle}, step {self.step}: {place} is {_exact(self.host)} on the host and {_exact(self.device)} on the device"
+        values = f"{_exact(self.host)} on the host and {_exact(self.device)} on the device"
+        return f"puzzle {self.puzzle}, step {self.step}: {place} is {values}"
 
 
 def _exact(value: float | int) -> str:
@@ -43,7 +44,7 @@ def _exact(value: float | int) -> str:
 
 @dataclass(frozen=True)
 class PuzzleResult:
-    """One puzzle on the device. `cells` are those that count, `right` of them were predicted; `ticks` of all its steps."""
+    """One puzzle on the device: `cells` count for accuracy, `right` of them are; `ticks` of all its steps."""
 
     puzzle: int
     steps: int
@@ -60,7 +61,10 @@ class PuzzleResult:
 
 @dataclass(frozen=True)
 class StepView:
-    """What `show` is called with: step (0 is the input itself), tokens [seq] as the device predicts them, input, labels, mask."""
+    """What `show` is called with.
+
+    `step` (0: the input itself), `tokens` [seq] as the device predicts them, `input`, `labels`, which cells count.
+    """
 
     step: int
     tokens: np.ndarray

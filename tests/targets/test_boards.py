@@ -94,7 +94,11 @@ def test_the_sample_is_good():
         ('verified = "described"', 'verified = "sure"', "is not one of emulated, compiled, described"),
         ("[uart]", "[uart", "not TOML"),
         ("[placement]", '[defines]\n"A-B" = 1\n\n[placement]', "not a C macro name"),
-        ("[placement]", '[emulator]\nkind = "renode"\nprogram = "r"\nmachine = "m"\n\n[placement]', "is not one of qemu"),
+        (
+            "[placement]",
+            '[emulator]\nkind = "renode"\nprogram = "r"\nmachine = "m"\n\n[placement]',
+            "is not one of qemu",
+        ),
         ("[placement]", SECOND.format(base=0x20000FFF, size=16), "'ram' and 'second' overlap"),
     ],
 )

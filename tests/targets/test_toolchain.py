@@ -30,7 +30,8 @@ def empty_path(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("family", "package"), [("arm", "gcc-arm-none-eabi"), ("riscv", "gcc-riscv64-unknown-elf"), ("host", "gcc libc6-dev")]
+    ("family", "package"),
+    [("arm", "gcc-arm-none-eabi"), ("riscv", "gcc-riscv64-unknown-elf"), ("host", "gcc libc6-dev")],
 )
 def test_a_missing_compiler_names_its_package(empty_path, family, package):
     with pytest.raises(ToolchainError, match=f"apt-get install {package}") as e:
@@ -132,7 +133,9 @@ def test_what_does_not_fit_does_not_link(tmp_path):
     board = load_board("stm32h7")
     regions = {**default_placement(board).regions, "arena": "sram4"}
     with pytest.raises(ToolchainError, match="does not link"):
-        build_dummy("stm32h7", tmp_path, defines={"RC_DUMMY_ARENA": 70000}, placement=Placement(regions, {"stack": 8192}))
+        build_dummy(
+            "stm32h7", tmp_path, defines={"RC_DUMMY_ARENA": 70000}, placement=Placement(regions, {"stack": 8192})
+        )
 
 
 def test_a_placement_must_be_whole():
@@ -187,7 +190,8 @@ def test_a_killed_parent_leaves_no_emulator(tmp_path):
     need("mps2-an500")
     elf = build_dummy("mps2-an500", tmp_path)
     code = (
-        "import sys, time; from recurc.targets.boards import load_board; from recurc.targets.qemu import QemuTransport\n"
+        "import sys, time; from recurc.targets.boards import load_board\n"
+        "from recurc.targets.qemu import QemuTransport\n"
         f"t = QemuTransport(load_board('mps2-an500'), __import__('pathlib').Path({str(elf)!r}))\n"
         "print(t.process.pid, flush=True); time.sleep(60)"
     )

@@ -44,7 +44,9 @@ def lib(tmp_path_factory):
     need("host")
     runtime = resource_dir("runtime_c")
     sources = [runtime / "wire" / "rc_cobs.c", runtime / "wire" / "rc_frame.c", runtime / "image" / "rc_crc32.c"]
-    return ctypes.CDLL(str(compile_shared(sources, [runtime / "include"], tmp_path_factory.mktemp("codec") / "codec.so")))
+    return ctypes.CDLL(
+        str(compile_shared(sources, [runtime / "include"], tmp_path_factory.mktemp("codec") / "codec.so"))
+    )
 
 
 def c_receive(lib, stream: bytes) -> list:

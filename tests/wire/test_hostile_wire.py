@@ -69,7 +69,9 @@ def test_runs_with_mutated_fields(server):
         for _ in range(rng.randrange(3)):
             body[rng.randrange(len(body))] = rng.randrange(256)
         stream += request(frames.RUN, i % 254 + 2, bytes(body))
-        stream += request(frames.READ, 1, struct.pack("<BIH", rng.randrange(8), rng.randrange(700), rng.randrange(1100)))
+        stream += request(
+            frames.READ, 1, struct.pack("<BIH", rng.randrange(8), rng.randrange(700), rng.randrange(1100))
+        )
     replies = run(server, stream)
     kinds = {r.type for r in replies}
     assert {frames.STEP, frames.NAK, frames.RUN | frames.REPLY, frames.READ | frames.REPLY} <= kinds
