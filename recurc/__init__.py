@@ -8,13 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from recurc.models.checkpoint import load
+    from recurc import verify
+    from recurc.api import load
+    from recurc.codegen.manifest import load_build
+    from recurc.dataset import load_dataset
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "load_build", "load_dataset", "verify"]
 
 # Public name -> module that defines it; looked up on first use (PEP 562).
-_LAZY = {"load": "recurc.models.checkpoint"}
+_LAZY = {"load": "recurc.api", "load_build": "recurc.codegen.manifest", "load_dataset": "recurc.dataset"}
 
 
 def __getattr__(name: str) -> object:
@@ -22,6 +25,10 @@ def __getattr__(name: str) -> object:
         from importlib import import_module
 
         return getattr(import_module(_LAZY[name]), name)
+    if name == "verify":  # a package that can be called
+        from importlib import import_module
+
+        return import_module("recurc.verify")
     raise AttributeError(f"module 'recurc' has no attribute {name!r}")
 
 

@@ -2,10 +2,10 @@
 
     m = recurc.load("sudoku9-mlp")
     out = m.run(inputs)                                   # fp32 reference
-    q = m.quantize("int4", m.dataset("train"))            # the device's arithmetic from here on
+    q = m.quantize("int4", recurc.load_dataset(folder, "train"))   # the device's arithmetic from here on
     q.run(inputs)
     build = q.build("stm32h7", "build/sudoku9")
-    recurc.verify(build, on="qemu", dataset=m.dataset("test"), limit=3)
+    recurc.verify(build, on="qemu", dataset=recurc.load_dataset(folder, "test"), limit=3)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from recurc.codegen.manifest import Build
 from recurc.codegen.project import build_project, compile_host_engine
-from recurc.dataset import Dataset, check_compatible, load_dataset
+from recurc.dataset import Dataset, check_compatible
 from recurc.errors import FidelityError, InputError, UsageError
 from recurc.models.checkpoint import load as load_reasoner
 from recurc.models.reasoner import Reasoner, ReasonerConfig
@@ -243,4 +243,4 @@ def load(path: Path | str, data: Path | str | None = None) -> Model:
     return Model(reasoner, name or "model")
 
 
-__all__ = ["Gate", "Model", "Outputs", "Quantized", "load", "load_dataset"]
+__all__ = ["Gate", "Model", "Outputs", "Quantized", "load"]

@@ -25,8 +25,7 @@ need() { command -v "$1" >/dev/null 2>&1 || missing+=("${@:2}"); }
 need gcc gcc libc6-dev
 [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
 need make make
-need arm-none-eabi-gcc gcc-arm-none-eabi libnewlib-arm-none-eabi
-[ -d /usr/include/newlib ] || [ -d /usr/lib/arm-none-eabi/include ] || missing+=(libnewlib-arm-none-eabi)
+need arm-none-eabi-gcc gcc-arm-none-eabi
 need riscv64-unknown-elf-gcc gcc-riscv64-unknown-elf
 need qemu-system-arm qemu-system-arm
 need qemu-system-riscv32 qemu-system-misc

@@ -89,7 +89,13 @@ def model_card(metrics: dict, recipe: Recipe) -> str:
         Standard error of the figure after {last} steps: {error:.1f} points. Cells include the givens, as in the
         original metric. After the last step the halting head is right about "solved or not" for
         {pct(held["halt_head_accuracy"])} % of the puzzles.""")
+    origin = "Trained from random weights."
+    if train.grow_from:
+        origin = f"""Not trained from random weights: grown from the finished `{train.grow_from}`, every channel and
+            hidden unit copied with noise that cancels (`examples/training/grow.py`), then trained on as said here. So
+            its accuracy says little about what this size can learn by itself; use it for its shape and its cost."""
     about_training = paragraph(f"""
+        {origin}
         {metrics["optimizer_steps"]:,} optimizer steps of {metrics["batch"]} sequences in {metrics["minutes"]:g} minutes
         on {count(metrics["torch_threads"], "CPU thread")} (a core with AVX512-BF16, shared with other work). Puzzles
         with {given} givens are drawn on the fly from {task.pool:,} base puzzles: {drawn}. Deep supervision with
@@ -104,7 +110,7 @@ def model_card(metrics: dict, recipe: Recipe) -> str:
         tuned for the best accuracy.""")
     return f"""# {recipe.name}
 
-{recipe.title}. A recursive reasoner (TRM, Tiny Recursive Model) trained from scratch for recurc's examples and tests.
+{recipe.title}. A recursive reasoner (TRM, Tiny Recursive Model) trained for recurc's examples and tests.
 {unfinished}
 {facts_table(metrics, recipe)}
 

@@ -42,7 +42,11 @@ def main(argv: list[str] | None = None) -> int:
     run_dir.mkdir(parents=True, exist_ok=True)
     train_pool, test_pool = training.pools(recipe, run_dir, say)
     test = training.test_set(recipe, test_pool)
-    t = training.Trainer(recipe, run_dir, train_pool, say)
+    try:
+        t = training.Trainer(recipe, run_dir, train_pool, say, start_of(recipe, args.out))
+    except (OSError, ValueError) as error:
+        print(f"train.py: grow_from = {recipe.train.grow_from!r}: {error}", file=sys.stderr)
+        return 2
     if not args.fresh and t.load():
         say(f"continuing at step {t.step}, {t.elapsed / 60:.1f} minutes")
     elif args.export_only:
@@ -58,6 +62,20 @@ def main(argv: list[str] | None = None) -> int:
 
         export(t, train_pool, test, args.out / recipe.name, say, raw=args.raw)
     return 0
+
+
+def start_of(recipe, models: Path):
+    """The widened weights of the model named by `grow_from`; None without it."""
+    if not recipe.train.grow_from:
+        return None
+    from safetensors.torch import load_file
+
+    from .grow import grow
+    from .recipe import read_recipe
+
+    folder = models / recipe.train.grow_from
+    narrow = read_recipe(folder / "recipe.toml").model
+    return grow(narrow, load_file(folder / "model.safetensors"), recipe.model, recipe.train.seed)
 
 
 def say(text: str) -> None:

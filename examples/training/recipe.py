@@ -33,6 +33,7 @@ class Train:
     ema: float = 0.995
     seed: int = 0
     compile: bool = True
+    grow_from: str = ""  # start from this exported model, widened (see grow.py), not from random weights
 
 
 @dataclass(frozen=True)

@@ -54,12 +54,22 @@ def test_set(recipe: Recipe, held_out: sudoku.Pool) -> tuple[np.ndarray, np.ndar
 class Trainer:
     """Holds everything that a state file holds. `run` trains until the budget is used or `stop`."""
 
-    def __init__(self, recipe: Recipe, run_dir: Path, train_pool: sudoku.Pool, say=print):
+    def __init__(
+        self,
+        recipe: Recipe,
+        run_dir: Path,
+        train_pool: sudoku.Pool,
+        say: Callable[[str], None] = print,
+        start: dict[str, torch.Tensor] | None = None,
+    ):
+        """`start`: weights to begin with in place of random ones."""
         self.recipe, self.run_dir, self.pool, self.say = recipe, run_dir, train_pool, say
         cfg, opt = recipe.model, recipe.train
         torch.manual_seed(opt.seed)
         self.rng = np.random.default_rng([opt.seed, 2])
         self.model = TRM(cfg).train()
+        if start is not None:
+            self.model.load_state_dict(start)
         self.optimizer = AdamATan2(self.model.parameters(), opt.lr, weight_decay=opt.weight_decay)
         self.ema = EMA(self.model, opt.ema)
         self.step, self.elapsed, self.samples = 0, 0.0, 0

@@ -8,7 +8,13 @@ from pathlib import Path
 import click
 
 from recurc.cli.options import (
-    checkpoint_argument, data_option, depth_options, pass_console, precision_option, resolve_model, seed_option,
+    checkpoint_argument,
+    data_option,
+    depth_options,
+    pass_console,
+    precision_option,
+    resolve_model,
+    seed_option,
 )
 from recurc.cli.output import Console, bytes_text
 from recurc.cli.quantizing import calibration_options, quantize_with_progress

@@ -5,7 +5,13 @@ from __future__ import annotations
 import click
 
 from recurc.cli.options import (
-    checkpoint_argument, data_option, depth_options, limit_option, pass_console, precision_option, resolve_model,
+    checkpoint_argument,
+    data_option,
+    depth_options,
+    limit_option,
+    pass_console,
+    precision_option,
+    resolve_model,
     seed_option,
 )
 from recurc.cli.output import Console

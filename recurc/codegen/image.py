@@ -10,8 +10,8 @@ from typing import Sequence
 
 import numpy as np
 
-from recurc.plan.kernels import KernelSet
 from recurc.errors import InputError
+from recurc.plan.kernels import KernelSet
 from recurc.quant.model import QuantizedModel
 
 MAGIC = b"RCM1"

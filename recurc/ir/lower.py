@@ -6,7 +6,16 @@ from typing import Optional
 
 from recurc.errors import InputError
 from recurc.ir.program import (
-    Attention, Block, ChannelMix, LinearRef, Loop, Op, Program, Table, TokenMix, Update,
+    Attention,
+    Block,
+    ChannelMix,
+    LinearRef,
+    Loop,
+    Op,
+    Program,
+    Table,
+    TokenMix,
+    Update,
 )
 from recurc.models.reasoner import ReasonerConfig
 

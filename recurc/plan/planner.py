@@ -11,7 +11,7 @@ from recurc.plan.kernels import KernelSet, choose_kernels
 from recurc.plan.layout import Layout, make_layout
 
 CODE_RESERVE = 48 * 1024  # code, vectors and constants before the link says exactly; the linker checks the rest
-DATA_RESERVE = 4 * 1024  # .data and .bss of runtime and port
+DATA_RESERVE = 8 * 1024  # .data and .bss of runtime and port, one row of tokens
 MAX_SCRATCH = 64 * 1024  # beyond this larger tiles gain little: unpacking already costs under 1 instruction in 30
 
 

@@ -16,11 +16,6 @@ from recurc.errors import InputError
 
 _U8P = ctypes.POINTER(ctypes.c_uint8)
 TENSORS = {"z_H": 0, "z_L": 1, "logits": 2, "q": 3, "tokens": 4, "input": 5}
-STATUS = {
-    0: "ok", 1: "bad argument", 2: "not an image", 3: "other format version", 4: "unknown flags", 5: "truncated image",
-    6: "wrong checksum", 7: "missing section", 8: "image of another model", 9: "misaligned buffer", 10: "arena too small",
-    11: "token outside the vocabulary", 12: "puzzle identifier out of range", 13: "called out of order",
-}
 
 
 class _Info(ctypes.Structure):
@@ -58,7 +53,8 @@ class HostEngine:
             self._lib = ctypes.CDLL(str(library))
             data = Path(image).read_bytes()
         except OSError as e:
-            raise InputError("the host engine cannot be loaded", where=str(library), why=str(e), next="build again") from e
+            raise InputError("the host engine cannot be loaded", where=str(library), why=str(e),
+                             next="Build again") from e
         self._declare()
         self._image = _aligned(len(data))
         self._image[:] = np.frombuffer(data, dtype=np.uint8)
@@ -73,6 +69,7 @@ class HostEngine:
         lib.rc_model_halts.argtypes = [ctypes.POINTER(_Context), ctypes.c_float]
         lib.rc_model_tensor.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)]
         lib.rc_model_tensor.restype = _U8P
+        lib.rc_status_text.restype = ctypes.c_char_p
 
     def _open(self, where: str) -> None:
         self._arena = _aligned(self.info.arena_bytes)
@@ -86,11 +83,11 @@ class HostEngine:
     def _pointer(array: np.ndarray) -> ctypes._Pointer:
         return array.ctypes.data_as(_U8P)
 
-    @staticmethod
-    def _check(status: int, where: str) -> None:
+    def _check(self, status: int, where: str) -> None:
         if status:
-            raise InputError("the model refused", where=where, why=STATUS.get(status, f"status {status}"),
-                             next="check the input; if it is an image, build again")
+            why = self._lib.rc_status_text(status).decode()
+            raise InputError("the model refused", where=where, why=why,
+                             next="Check the input; if it is an image, build again")
 
     def clone(self) -> "HostEngine":
         """Another instance with its own carry."""
@@ -121,7 +118,7 @@ class HostEngine:
         return bool(self._lib.rc_model_halts(ctypes.byref(self._context), threshold))
 
     def tensor(self, name: str) -> np.ndarray:
-        """Copy of a tensor: "z_H", "z_L" float32 [S, D], "logits" [seq, vocab], "q" [2], "tokens", "input" uint8 [seq]."""
+        """Copy of a tensor: "z_H", "z_L" float32 [S, D], "logits" [seq, vocab], "q" [2]; "tokens", "input" uint8."""
         count = ctypes.c_uint32()
         pointer = self._lib.rc_model_tensor(ctypes.byref(self._context), TENSORS[name], ctypes.byref(count))
         raw = np.ctypeslib.as_array(pointer, (count.value,)).copy()

@@ -12,6 +12,7 @@ from safetensors.torch import load_file  # noqa: E402
 
 from examples.training import cli, evaluate, export, sudoku, trainer  # noqa: E402
 from examples.training.card import model_card  # noqa: E402
+from examples.training.grow import grow  # noqa: E402
 from examples.training.model import TRM, ModelConfig  # noqa: E402
 from examples.training.recipe import RecipeError, read_recipe  # noqa: E402
 
@@ -197,3 +198,23 @@ def test_symmetric_pairs_share_givens():
     pool = sudoku.make_pool(4, 3, 8, seed=1, held_out=False)
     x, y = sudoku.draw(pool, 6, (8, 8), np.random.default_rng(0))
     assert ((x == y) | (x == 1)).all()
+
+
+def test_growing_keeps_the_function():
+    torch.manual_seed(0)
+    shape = {"seq_len": 16, "vocab_size": 6, "num_heads": 2, "L_layers": 1, "mlp_t": True, "forward_dtype": "float32"}
+    narrow = ModelConfig(hidden_size=16, puzzle_emb_ndim=16, puzzle_emb_len=1, **shape)
+    wide = ModelConfig(hidden_size=64, puzzle_emb_ndim=64, puzzle_emb_len=1, expansion=12.0, **shape)
+    small = TRM(narrow)
+    with torch.no_grad():
+        small.puzzle_emb.weights.normal_()
+        small.q_head.weight.normal_()
+    big = TRM(wide)
+    big.load_state_dict(grow(narrow, small.state_dict(), wide))
+    assert big.L_level.layers[0].mlp.down_proj.weight.shape == (64, 512)  # twice the hidden units
+    x = torch.randint(1, 6, (4, 16))
+    with torch.no_grad():
+        a, b = small(*small.initial(4), x), big(*big.initial(4), x)
+    assert torch.allclose(a[2], b[2], atol=1e-3) and torch.allclose(a[3], b[3], atol=1e-3)
+    with pytest.raises(ValueError, match="not a multiple"):
+        grow(narrow, small.state_dict(), replace(wide, hidden_size=24))

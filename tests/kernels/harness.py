@@ -1,0 +1,82 @@
+"""Builds driver.c with its vectors for a board (or this computer), runs it, and compares every byte with the twin."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import Sequence
+
+from recurc.device.transports import TransportClosed
+from recurc.resources import resource_dir
+from recurc.targets.boards import Board
+from recurc.targets.linker import default_placement, render_linker_script
+from recurc.targets.qemu import QemuTransport
+from recurc.targets.toolchain import compile_firmware, port_include_dirs
+from tests.kernels.vectors import Case
+
+HERE = Path(__file__).parent
+ARENA_BYTES = 96 * 1024
+RUN_SECONDS = 60.0
+
+
+def build(board: Board, cases: Sequence[Case], variants: frozenset[str], out: Path, flags: Sequence[str] = (),
+          heap: bool = False) -> Path:
+    """firmware.elf that runs the cases."""
+    runtime = resource_dir("runtime_c")
+    out.mkdir(parents=True, exist_ok=True)
+    vectors = out / "vectors.bin"
+    vectors.write_bytes(b"".join(c.record() for c in cases))
+    kernels = runtime / "kernels"
+    panel = {"rc_gemm_panel8", "rc_linear_f32_panel"}
+    sources = [p for p in sorted((kernels / "portable").glob("*.c")) if "panels" in variants or p.stem not in panel]
+    defines: dict[str, int | str | None] = {"VECTORS_PATH": str(vectors), "ARENA_BYTES": ARENA_BYTES}
+    for variant, folder in (("dsp", "dsp"), ("vnni", "x86"), ("panels", "")):
+        if variant in variants:
+            defines[f"DRIVER_{variant.upper()}"] = 1
+            sources += sorted((kernels / folder).glob("*.c")) if folder else []
+    if heap:
+        defines["DRIVER_HEAP"] = 1
+    ports = [f for port in board.ports for f in sorted((runtime / "ports" / port).glob("*.[cS]"))]
+    script = None
+    if board.family != "host":
+        script = out / "firmware.ld"
+        script.write_text(render_linker_script(board, default_placement(board)))
+    return compile_firmware(
+        board, [HERE / "driver.c", HERE / "vectors.S", *sources, *ports, runtime / "image" / "rc_crc32.c"],
+        port_include_dirs(board, runtime), defines, script, out, flags)
+
+
+def run_here(elf: Path) -> tuple[bytes, int, str]:
+    """Run a host build: what it wrote, its exit status, what it said on stderr."""
+    done = subprocess.run([str(elf)], capture_output=True, stdin=subprocess.DEVNULL, timeout=RUN_SECONDS)
+    return done.stdout, done.returncode, done.stderr.decode(errors="replace")
+
+
+def run_emulated(board: Board, elf: Path, expected: int) -> bytes:
+    """Run a firmware in QEMU until it ends or has sent `expected` bytes and more."""
+    transport, heard = QemuTransport(board, elf), bytearray()
+    deadline = time.monotonic() + RUN_SECONDS
+    try:
+        while time.monotonic() < deadline and len(heard) <= expected:
+            heard += transport.read(1.0)
+    except TransportClosed:
+        pass
+    finally:
+        transport.close()
+    return bytes(heard)
+
+
+def compare(cases: Sequence[Case], heard: bytes) -> list[str]:
+    """Names of the cases whose outputs differ, the first differing byte with each; "" when all is equal."""
+    wrong, at = [], 0
+    for case in cases:
+        want = case.expected()
+        got = heard[at:at + len(want)]
+        at += len(want)
+        if got != want:
+            first = next((i for i, (a, b) in enumerate(zip(got, want)) if a != b), len(got))
+            wrong.append(f"{case.op} {case.name}: byte {first} of {len(want)}, {len(got)} came")
+    if len(heard) > at:
+        wrong.append(f"{len(heard) - at} bytes too many")
+    return wrong

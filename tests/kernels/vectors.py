@@ -1,0 +1,252 @@
+"""Test vectors of the kernels: inputs as records for driver.c, and the outputs that the NumPy twin expects."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from recurc.quant import arith
+from recurc.quant.arith import F32
+
+WORDS, ARRAYS, ALIGN = 32, 11, 64
+GUARD = b"\xa5" * 64
+OPS = {
+    "quantize16": 1, "quantize8": 2, "unpack4": 3, "unpack8": 4, "gemm16": 5, "linear": 6, "silu_mul": 7,
+    "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "gemm16_dsp": 20, "gemm8": 21,
+    "linear_panel": 22, "gemm8_vnni": 23, "linear_panel_avx512": 24,
+}
+DEPTHS = (1, 7, 8, 97, 1536)
+TINY_ROW = 2.0**-96
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call: op (see OPS), a name for messages, parameters, input arrays (array, misalignment in bytes), outputs."""
+
+    op: str
+    name: str
+    params: tuple[int, ...]
+    arrays: tuple[tuple[np.ndarray, int], ...]
+    outputs: tuple[np.ndarray, ...] = field(repr=False)
+
+    def record(self) -> bytes:
+        """The record that driver.c reads."""
+        at, table, body = WORDS * 4, [], b""
+        for array, skew in self.arrays:
+            pad = -(at + len(body)) % ALIGN + skew
+            body += bytes(pad)
+            table += [at + len(body), array.nbytes]
+            body += np.ascontiguousarray(array).tobytes()
+        body += bytes(-(at + len(body)) % ALIGN)
+        head = [OPS[self.op], at + len(body), *self.params, *[0] * (8 - len(self.params)), *table]
+        return struct.pack(f"<{WORDS}I", *head, *[0] * (WORDS - len(head))) + body
+
+    def expected(self) -> bytes:
+        """What the driver sends for it."""
+        return b"".join(o.tobytes() + GUARD for o in self.outputs)
+
+    def as_op(self, op: str) -> "Case":
+        """The same call of another kernel."""
+        return Case(op, self.name, self.params, self.arrays, self.outputs)
+
+
+def padded(k: int) -> int:
+    return -(-k // 8) * 8
+
+
+def extreme_rows(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Rows of length n that arithmetic could stumble over; all finite."""
+    top = np.finfo(np.float32).max
+    ties = (np.arange(n) % 127 - 63).astype(F32) + F32(0.5)
+    ties[0] = 127.0
+    return {
+        "zeros": np.zeros(n, F32), "negative zeros": np.full(n, -0.0, F32),
+        "largest magnitudes": np.where(rng.random(n) < 0.5, -top, top).astype(F32),
+        "all at -max": np.full(n, -top, F32), "one at max": np.eye(1, n, n - 1, dtype=F32)[0] * top,
+        "denormals": (rng.normal(size=n) * 1e-41).astype(F32), "smallest denormal": np.full(n, 1e-45, F32),
+        "just below the tiny bound": np.full(n, np.nextafter(F32(TINY_ROW), F32(0)), F32),
+        "at the tiny bound": np.full(n, -TINY_ROW, F32), "ties": ties,
+        "a spike": np.where(np.arange(n) == n // 2, 1e6, rng.normal(size=n)).astype(F32),
+        "wide range": (rng.normal(size=n) * 10.0 ** rng.uniform(-20, 20, n)).astype(F32),
+    }
+
+
+# -- cases of each kernel -----------------------------------------------------------------------------------------
+
+
+def quantize_cases(rng: np.random.Generator) -> list[Case]:
+    made = []
+
+    def add(name: str, x: np.ndarray, skew: int, gap: int) -> None:
+        rows, n = x.shape
+        ld, ldx = padded(n), n + gap
+        wide = np.full((rows, ldx), 7e30, F32)  # what lies between rows must not count
+        wide[:, :n] = x
+        r = arith.quantize_rows(x)
+        q = np.zeros((rows, ld), np.int16)
+        q[:, :n] = r.q
+        for op, kind in (("quantize16", np.int16), ("quantize8", np.int8)):
+            made.append(Case(op, name, (rows, n, ld, ldx), ((wide, skew),),
+                             (q.astype(kind), r.a.astype(F32), r.total.astype(np.int32))))
+
+    for i, k in enumerate(DEPTHS):
+        add(f"random K={k}", rng.normal(size=(i + 1, k)).astype(F32), 4 * (i % 4), i % 3)
+    for k in (7, 97):
+        add(f"extreme K={k}", np.stack(list(extreme_rows(k, rng).values())), 12, 1)
+    return made
+
+
+def unpack_cases(rng: np.random.Generator) -> list[Case]:
+    made = []
+    for k in (8, 104, 1536):
+        four, eight = rng.integers(0, 16, k), rng.integers(-127, 128, k)
+        packed = (four[0::2] | (four[1::2] << 4)).astype(np.uint8)
+        made.append(Case("unpack4", f"K={k}", (k,), ((packed, k % 7 % 4),), (four.astype(np.int16),)))
+        made.append(Case("unpack8", f"K={k}", (k,), ((eight.astype(np.int8), 3),), (eight.astype(np.int16),)))
+    every = np.arange(256, dtype=np.uint8)
+    nibbles = np.stack((every & 15, every >> 4), axis=1).reshape(-1).astype(np.int16)
+    made.append(Case("unpack4", "every byte", (512,), ((every, 1),), (nibbles,)))
+    made.append(Case("unpack8", "every byte", (256,), ((every, 0),), (every.view(np.int8).astype(np.int16),)))
+    return made
+
+
+def _product(q: np.ndarray, w: np.ndarray, zero: np.ndarray, a: np.ndarray, scale: np.ndarray, ldy: int) -> np.ndarray:
+    """Expected y with ldy columns, the gap still the sentinel."""
+    y = np.frombuffer(b"\xa5" * (4 * len(q) * ldy), F32).reshape(len(q), ldy).copy()
+    y[:, :len(w)] = arith.linear_int(arith.Rows(q.astype(np.int32), a), w, scale, zero)
+    return y
+
+
+def gemm_inputs(rng: np.random.Generator):
+    """(name, q [rows, ld], w [n, ld], zero, scale, a) with values as the schemes store them: int4, int8, extremes."""
+    for i, k in enumerate(DEPTHS):
+        for rows, n in ((i % 5 + 1, 4), (5 - i % 5, i % 3 + 1), (2, 4)):
+            ld = padded(k)
+            q, w = np.zeros((rows, ld), np.int16), np.zeros((n, ld), np.int16)
+            q[:, :k] = rng.integers(-127, 128, (rows, k))
+            four = bool(i % 2)
+            w[:, :k] = rng.integers(0, 16, (n, k)) if four else rng.integers(-127, 128, (n, k))
+            zero = rng.integers(0, 16, n) if four else np.zeros(n, np.int64)
+            scale = np.exp(rng.normal(size=n) * 3).astype(F32)
+            yield f"K={k} {rows}x{n}", q, w, zero, scale, np.exp(rng.normal(size=rows) * 3).astype(F32)
+    for sign in (-127, 127):
+        q, w = np.full((3, 1536), sign, np.int16), np.full((4, 1536), -127, np.int16)
+        yield f"all {sign} by -127", q, w, np.zeros(4, np.int64), np.full(4, 1e-30, F32), np.full(3, 1e-12, F32)
+    q, w = np.full((2, 1536), -127, np.int16), np.full((4, 1536), 15, np.int16)
+    big, small = np.full(4, 3e38, F32), np.full(4, 2.0**-96, F32)
+    yield "int4 top, zero 15", q, w, np.full(4, 15), big, np.full(2, 1e-3, F32)
+    yield "underflowing scales", q, w, np.zeros(4, np.int64), small, np.array([2.0**-103, 1e-20], F32)
+
+
+def gemm_cases(rng: np.random.Generator) -> list[Case]:
+    made = []
+    for i, (name, q, w, zero, scale, a) in enumerate(gemm_inputs(rng)):
+        ldy = len(w) + i % 3
+        sums = q.sum(axis=1).astype(np.int32)
+        arrays = ((q, 0), (a, 4), (sums, 8), (w, 0), (zero.astype(np.int32), 12), (scale, 4))
+        made.append(Case("gemm16", name, (len(q), q.shape[1], len(w), ldy), arrays,
+                         (_product(q, w, zero, a, scale, ldy),)))
+    return made
+
+
+def panel_cases(rng: np.random.Generator) -> list[Case]:
+    """Products with panels of 16 channels of unsigned bytes (host only)."""
+    made = []
+    for k in DEPTHS:
+        for rows, n in ((1, 16), (5, 3), (4, 15), (3, 1)):
+            made.append(_panel(f"K={k} {rows}x{n}", rng.integers(-127, 128, (rows, k)), rng.integers(0, 256, (n, k)),
+                               rng.integers(0, 256, n), rng))
+    for x, w, z in ((-127, 255, 0), (127, 255, 255), (-127, 0, 255), (127, 1, 128)):
+        made.append(_panel(f"all {x} by {w}, zero {z}", np.full((5, 1536), x), np.full((16, 1536), w), np.full(16, z),
+                           rng))
+    return made
+
+
+def _panel(name: str, q: np.ndarray, w: np.ndarray, zero: np.ndarray, rng: np.random.Generator) -> Case:
+    rows, k, n, ld = len(q), q.shape[1], len(w), padded(q.shape[1])
+    a, scale = (np.exp(rng.normal(size=size) * 3).astype(F32) for size in (rows, n))
+    x, full = np.zeros((rows, ld), np.int8), np.zeros((16, ld), np.uint8)
+    x[:, :k], full[:n, :k] = q, w
+    panel = np.ascontiguousarray(full.reshape(16, ld // 4, 4).swapaxes(0, 1))
+    ldy = n + 2
+    arrays = ((x, 0), (a, 4), (q.sum(axis=1).astype(np.int32), 8), (panel, 0), (zero.astype(np.int32), 12), (scale, 4))
+    return Case("gemm8", name, (rows, ld, n, ldy), arrays, (_product(q, w, zero, a, scale, ldy),))
+
+
+def linear_cases(rng: np.random.Generator, panels: bool = False) -> list[Case]:
+    made = []
+    for i, k in enumerate(DEPTHS):
+        for rows, n in ((i % 5 + 1, 3), (2, 17 if panels else 5)):
+            wild = i % 2 == 1
+            x, w = (rng.normal(size=s) * 10.0 ** rng.uniform(-6 * wild, 6 * wild, s) for s in ((rows, k), (n, k)))
+            made.append(_linear(f"K={k} {rows}x{n}", x.astype(F32), w.astype(F32), i % 3, panels))
+    tiny = (rng.normal(size=(2, 97)) * 1e-22).astype(F32)  # products are denormal
+    made.append(_linear("denormal products", tiny, (rng.normal(size=(4, 97)) * 1e-20).astype(F32), 0, panels))
+    made.append(_linear("zeros", np.zeros((2, 7), F32), -np.ones((2, 7), F32), 1, panels))
+    return made
+
+
+def _linear(name: str, x: np.ndarray, w: np.ndarray, gap: int, panels: bool) -> Case:
+    rows, k, n = len(x), x.shape[1], len(w)
+    ldx, ldy = k + gap, n + gap
+    wide = np.full((rows, ldx), 9e9, F32)
+    wide[:, :k] = x
+    y = np.frombuffer(b"\xa5" * (4 * rows * ldy), F32).reshape(rows, ldy).copy()
+    y[:, :n] = arith.linear_f32(x, w)
+    stored = w
+    if panels:
+        full = np.zeros((-(-n // 16) * 16, k), F32)
+        full[:n] = w
+        stored = np.ascontiguousarray(full.reshape(-1, 16, k).swapaxes(1, 2))
+    return Case("linear_panel" if panels else "linear", name, (rows, k, n, ldx, ldy), ((wide, 4), (stored, 8)), (y,))
+
+
+def row_cases(rng: np.random.Generator) -> list[Case]:
+    """Kernels over one row: SiLU, norm, softmax, rope, dots, exp."""
+    made = []
+    for n in (*DEPTHS, 3, 4, 5, 6):
+        g, u = (rng.normal(size=n) * 5).astype(F32), rng.normal(size=n).astype(F32)
+        made.append(Case("silu_mul", f"n={n}", (n,), ((g, 4), (u, 8)), (arith.silu(g) * u,)))
+        made.append(_norm(f"n={n}", g, 1e-5))
+        made.append(Case("softmax", f"n={n}", (n,), ((g, 12),), (arith.softmax(g[None])[0],)))
+        made.append(Case("dot_f32", f"n={n}", (n,), ((g, 4), (u, 0)), (arith.sum_mod4(g * u).reshape(1),)))
+        s, t = (rng.integers(-127, 128, n) for _ in range(2))
+        made.append(Case("dot_s8", f"n={n}", (n,), ((s.astype(np.int8), 3), (t.astype(np.int8), 1)),
+                         (np.array([int(s @ t)], np.int32),)))
+        half = n // 2 * 2
+        if half:
+            angle = rng.uniform(0, 100, half // 2)
+            cos, sin = np.cos(angle).astype(F32), np.sin(angle).astype(F32)
+            made.append(Case("rope", f"n={half}", (half,), ((u[:half], 4), (cos, 0), (sin, 12)),
+                             (arith.rope(u[None, :half], cos, sin)[0],)))
+    low = np.full(1536, -127, np.int8)
+    made.append(Case("dot_s8", "all -127", (1536,), ((low, 0), (low, 0)), (np.array([127 * 127 * 1536], np.int32),)))
+    for name, row in extreme_rows(33, rng).items():
+        made.append(Case("silu_mul", name, (33,), ((row, 0), (np.full(33, 0.5, F32), 0)), (arith.silu(row) * F32(0.5),)))
+        if np.abs(row).max() < 1e18:  # squares stay finite
+            made.append(_norm(name, row, 1e-5))
+            made.append(Case("softmax", name, (33,), ((row, 0),), (arith.softmax(row[None])[0],)))
+    spread = np.concatenate((np.linspace(-100, 100, 2000), [-87.0, 88.0, -0.0, 0.0, 1e-40, -1e30, 1e30])).astype(F32)
+    made.append(Case("exp", "range", (len(spread),), ((spread, 4),), (arith.exp(spread),)))
+    return made
+
+
+def _norm(name: str, row: np.ndarray, eps: float) -> Case:
+    return Case("rms_norm", name, (len(row),), ((row, 4), (np.array([eps], F32), 0)), (arith.rms_norm(row[None], eps)[0],))
+
+
+def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
+    """All cases; `variants` of {"dsp", "panels", "vnni"} add theirs."""
+    rng = np.random.default_rng(20)
+    gemm = gemm_cases(rng)
+    made = [*quantize_cases(rng), *unpack_cases(rng), *gemm, *linear_cases(rng), *row_cases(rng)]
+    if "dsp" in variants:
+        made += [c.as_op("gemm16_dsp") for c in gemm]
+    if "panels" in variants:
+        products, lines = panel_cases(rng), linear_cases(rng, panels=True)
+        made += [*products, *lines]
+        if "vnni" in variants:
+            made += [c.as_op("gemm8_vnni") for c in products] + [c.as_op("linear_panel_avx512") for c in lines]
+    return made
