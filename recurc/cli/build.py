@@ -67,8 +67,11 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
     gate = quantized.gate()
     accuracy = _accuracy(console, chosen, quantized, accuracy_puzzles)
     folder = out or Path("build") / f"{name}-{board.name}-{precision}"
-    build = quantized.build(board, folder, min_fidelity=min_fidelity, allow_lossy=allow_lossy, gate=gate,
-                            details={"accuracy": accuracy, "data": None if chosen.data is None else str(chosen.data.resolve())}, note=lambda text: console.note(text + " ..."))
+    build = quantized.build(
+        board, folder, min_fidelity=min_fidelity, allow_lossy=allow_lossy, gate=gate,
+        details={"accuracy": accuracy, "data": None if chosen.data is None else str(chosen.data.resolve())},
+        note=lambda text: console.note(text + " ..."),
+    )
     main = build.boards.get(build.target) or build.boards["host"]
     entry = build.details["boards"][build.target]
     console.emit_json({

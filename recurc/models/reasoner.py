@@ -108,7 +108,7 @@ class Reasoner:
 
     @property
     def parameters(self) -> int:
-        """Trained parameters as the original counts nn.Parameters: all tensors but H_init, L_init and the puzzle embedding buffer."""
+        """Trained parameters as the original counts nn.Parameters: without H_init, L_init and the puzzle embedding."""
         skip = {"H_init", "L_init", "puzzle_emb.weights"}
         return sum(int(t.size) for name, t in self.tensors.items() if name not in skip)
 

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "recurc/rc_arith.h"
-#include "recurc/rc_crc32.h"
 #include "recurc/rc_kernels.h"
 #include "recurc/rc_port.h"
 
@@ -20,8 +19,10 @@
 extern const uint8_t rc_image_start[];
 extern const uint8_t rc_image_end[];
 
+#ifndef DRIVER_HEAP
 __attribute__((section(".recurc_arena"), aligned(64))) static uint8_t arena[ARENA_BYTES];
 static uint32_t used;
+#endif
 
 void rc_fault(const rc_fault_t *fault) {
     (void)fault;
@@ -201,7 +202,9 @@ static void dots(const uint8_t *r) {
 }
 
 static void run(const uint8_t *r) {
+#ifndef DRIVER_HEAP
     used = 0;
+#endif
     switch (word(r, 0)) {
     case 1:
         quantize16(r);

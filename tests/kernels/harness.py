@@ -43,7 +43,7 @@ def build(board: Board, cases: Sequence[Case], variants: frozenset[str], out: Pa
         script = out / "firmware.ld"
         script.write_text(render_linker_script(board, default_placement(board)))
     return compile_firmware(
-        board, [HERE / "driver.c", HERE / "vectors.S", *sources, *ports, runtime / "image" / "rc_crc32.c"],
+        board, [HERE / "driver.c", HERE / "vectors.S", *sources, *ports],
         port_include_dirs(board, runtime), defines, script, out, flags)
 
 

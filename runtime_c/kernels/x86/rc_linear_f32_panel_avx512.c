@@ -46,7 +46,7 @@ void rc_linear_f32_panel_avx512(const float *x, uint32_t ldx, uint32_t rows, uin
                                 float *y, uint32_t ldy)
 {
     for (uint32_t j = 0; j < n; j += 16u, panel += 16u * k) {
-        const __mmask16 live = n - j < 16u ? (__mmask16)((1u << (n - j)) - 1u) : (__mmask16)0xFFFFu;
+        const __mmask16 live = (__mmask16)(n - j < 16u ? (1u << (n - j)) - 1u : 0xFFFFu);
         for (uint32_t r = 0; r < rows; r += ROWS) {
             const uint32_t count = rows - r < ROWS ? rows - r : ROWS;
             const float *at[ROWS];

@@ -1,0 +1,62 @@
+"""Random reasoners in memory, and the small trained one that the tests carry."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from recurc.models.checkpoint import load
+from recurc.models.reasoner import Reasoner, ReasonerConfig
+
+DATA = Path(__file__).parent / "data" / "trm_mlp_sudoku4"
+
+
+@lru_cache(maxsize=1)
+def sudoku4() -> Reasoner:
+    """The trained 4x4 sudoku model of tests/data (TRM-MLP, 16 cells, hidden 64)."""
+    return load(DATA / "checkpoint", DATA / "data")
+
+
+def random_reasoner(
+    mixer: str = "attention", *, seq: int = 9, vocab: int = 7, hidden: int = 32, heads: int = 4, pos: str = "rope",
+    ndim: int = 32, plen: int = 1, layers: int = 2, cycles: tuple[int, int] = (2, 2), steps: int = 4, puzzles: int = 3,
+    expansion: float = 4, seed: int = 0,
+) -> Reasoner:
+    """A TRM of any shape with random weights; q_head row 1 is zero, as in every trained TRM."""
+    rng = np.random.default_rng(seed)
+    c = ReasonerConfig("trm", mixer, seq, vocab, puzzles, hidden, expansion, heads, layers, *cycles, steps, pos, ndim,
+                       plen)
+
+    def linear(n: int, k: int) -> np.ndarray:
+        return rng.normal(size=(n, k)) / np.sqrt(k)
+
+    t = {
+        "H_init": rng.normal(size=hidden), "L_init": rng.normal(size=hidden),
+        "embed_tokens.embedding_weight": linear(vocab, hidden), "lm_head.weight": linear(vocab, hidden),
+        "q_head.weight": linear(2, hidden), "q_head.bias": np.array([-0.05, -5.0]),
+    }
+    t["q_head.weight"][1] = 0
+    if ndim:
+        t["puzzle_emb.weights"] = rng.normal(size=(puzzles, ndim)) * 0.1
+    if pos == "learned":
+        t["embed_pos.embedding_weight"] = linear(c.rows, hidden)
+    for i in range(layers):
+        p = f"L_level.layers.{i}"
+        if mixer == "mlp_t":
+            t[f"{p}.mlp_t.gate_up_proj.weight"] = linear(2 * c.inter_t, c.rows)
+            t[f"{p}.mlp_t.down_proj.weight"] = linear(c.rows, c.inter_t)
+        else:
+            t[f"{p}.self_attn.qkv_proj.weight"] = linear(3 * hidden, hidden)
+            t[f"{p}.self_attn.o_proj.weight"] = linear(hidden, hidden)
+        t[f"{p}.mlp.gate_up_proj.weight"] = linear(2 * c.inter, hidden)
+        t[f"{p}.mlp.down_proj.weight"] = linear(hidden, c.inter)
+    return Reasoner(c, {name: np.float32(v) for name, v in t.items()}, "random", "0" * 64)
+
+
+def random_inputs(reasoner: Reasoner, n: int = 2, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens [n, seq] and puzzle identifiers [n]."""
+    c, rng = reasoner.config, np.random.default_rng(seed)
+    ids = rng.integers(0, c.num_puzzle_identifiers if c.puzzle_emb_ndim else 1, n)
+    return rng.integers(0, c.vocab_size, (n, c.seq_len)).astype(np.uint8), ids
