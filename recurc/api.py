@@ -225,6 +225,11 @@ def _checked(config: ReasonerConfig, inputs: np.ndarray, puzzle_ids: Optional[np
         raise InputError("a token is outside the vocabulary", where=f"values {inputs.min()}..{inputs.max()}",
                          why=f"the model's vocabulary has {config.vocab_size} tokens", next="check the dataset")
     ids = np.zeros(len(inputs), dtype=np.int64) if puzzle_ids is None else np.asarray(puzzle_ids)
+    puzzles = config.num_puzzle_identifiers if config.puzzle_emb_ndim else 1
+    if ids.shape != (len(inputs),) or ids.min() < 0 or ids.max() >= puzzles:
+        raise InputError("the puzzle identifiers do not fit", where=f"shape {ids.shape}",
+                         why=f"there is one for each of {len(inputs)} inputs, from 0 to {puzzles - 1}",
+                         next="check the dataset; leave them out where the model has none")
     return inputs, ids
 
 

@@ -31,7 +31,7 @@ _MEANING = {
 @click.option("--target", default="stm32h7", metavar="BOARD", help="Board (see `recurc boards`). Default: stm32h7.")
 @precision_option()
 @data_option
-@click.option("--out", type=click.Path(path_type=Path), default=None, metavar="DIR",
+@click.option("--out", "-o", type=click.Path(path_type=Path), default=None, metavar="DIR",
               help="Build folder. Default: build/MODEL-BOARD-PRECISION.")
 @seed_option
 @depth_options
@@ -118,6 +118,7 @@ def _show(console: Console, build, board, gate, accuracy: dict | None, seconds: 
                      + ("" if "calibration" in gate.inputs else ": told, not judged; pass --data DIR for a verdict")),
         *([("accuracy", f"{100 * accuracy['exact']:.1f} % puzzles exact, {100 * accuracy['cell']:.1f} % cells, "
                         f"first {accuracy['n']} test puzzles, after step {build.steps}")] if accuracy else []),
+        *((f"needs {r['name']}", f"{r['note']}") for r in regions if r["optional"]),
         (build.target, _MEANING[board.verified]),
         *([(build.twin, "its emulated twin: same objects but the port; `recurc verify` runs it")] if build.twin else []),
         ("firmware", ", ".join(str(a.elf) for n, a in build.boards.items() if n != "host")),

@@ -10,6 +10,7 @@ from typing import Any, Mapping, Optional
 
 from recurc.errors import InputError
 from recurc.models.reasoner import ReasonerConfig
+from recurc.targets.host import cpu_signature
 
 MANIFEST = "recurc-build.json"
 SCHEMA = "recurc/build-folder/1"
@@ -94,6 +95,8 @@ def load_build(path: Path | str) -> Build:
                 raise _broken(folder, f"{name} is missing")
             if file_sha256(file) != digest:
                 raise _broken(folder, f"{name} has changed since it was built")
+        if d["host_cpu"] != cpu_signature():
+            raise _broken(folder, "its host engine was compiled for another computer's CPU")
         boards = {
             name: BoardArtifact(folder / b["elf"], folder / b["image"], b["model_sha256"], b["build_id"])
             for name, b in d["boards"].items()
@@ -103,5 +106,5 @@ def load_build(path: Path | str) -> Build:
             config=ReasonerConfig(**d["config"]), steps=d["steps"], h_cycles=d["h_cycles"], l_cycles=d["l_cycles"],
             boards=boards, host_library=folder / d["host_library"], host_image=folder / d["host_image"], details=d,
         )
-    except (ValueError, KeyError, TypeError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise _broken(folder, f"{MANIFEST} is damaged: {e!r}") from e

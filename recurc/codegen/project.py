@@ -23,7 +23,7 @@ from recurc.quant.model import QuantizedModel
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board, load_board
 from recurc.targets.elf import section_report
-from recurc.targets.host import HostEngine, host_features
+from recurc.targets.host import HostEngine, cpu_signature, host_features
 from recurc.targets.linker import Placement, render_linker_script, render_main
 from recurc.targets.toolchain import compile_firmware, compile_shared, port_include_dirs, runtime_sources
 
@@ -122,7 +122,8 @@ def _regions(board: Board, plan: MemoryPlan, elf: Path) -> list[dict[str, Any]]:
     """Used bytes a region and part, read from the linked ELF; the arena and stack as planned parts of it."""
     report = section_report(elf, board)
     return [
-        {"name": r.name, "kind": r.kind, "size": r.size, "used": sum(parts.values()), "parts": parts}
+        {"name": r.name, "kind": r.kind, "size": r.size, "used": sum(parts.values()), "parts": parts,
+         "optional": r.optional, "note": r.note}
         for r in board.regions if (parts := report.get(r.name, {}))
     ]
 
@@ -206,6 +207,7 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
             "precision": model.precision.name, "method": model.method, "steps": model.program.steps,
             "h_cycles": model.program.h_cycles, "l_cycles": model.program.l_cycles, "boards": entries,
             "image_bytes": len(image.data), "arena_bytes": plan.layout.arena_bytes,
-            "host_library": str(library.relative_to(folder)), "host_image": "host/src/model.rcm", **details,
+            "host_cpu": cpu_signature(), "host_library": str(library.relative_to(folder)),
+            "host_image": "host/src/model.rcm", **details,
         }, model.config)
     return load_build(out)

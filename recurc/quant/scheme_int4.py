@@ -47,6 +47,9 @@ def _search_clip(w: np.ndarray, energy: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _search_rows(w: np.ndarray, energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # Rows are searched at magnitude 1 (a power of two apart, so exactly alike): squares neither vanish nor overflow.
+    exponent = np.frexp(np.abs(w).max(axis=1))[1]
+    w = np.ldexp(w, -exponent[:, None])
     lo, hi = w.min(axis=1), w.max(axis=1)
     scale, zero = _grid(lo, hi)
     best = np.full(len(w), np.inf, dtype=np.float32)
@@ -63,7 +66,7 @@ def _search_rows(w: np.ndarray, energy: np.ndarray) -> tuple[np.ndarray, np.ndar
         better = error < best
         best = np.where(better, error, best)
         scale, zero = np.where(better, s, scale), np.where(better, z, zero)
-    return scale, zero
+    return np.maximum(np.ldexp(scale, exponent), np.float32(2.0 ** -96)), zero
 
 
 def _feed_back(w: np.ndarray, moment: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -49,7 +50,8 @@ def build(board: Board, cases: Sequence[Case], variants: frozenset[str], out: Pa
 
 def run_here(elf: Path) -> tuple[bytes, int, str]:
     """Run a host build: what it wrote, its exit status, what it said on stderr."""
-    done = subprocess.run([str(elf)], capture_output=True, stdin=subprocess.DEVNULL, timeout=RUN_SECONDS)
+    env = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}  # the driver frees nothing
+    done = subprocess.run([str(elf)], capture_output=True, stdin=subprocess.DEVNULL, timeout=RUN_SECONDS, env=env)
     return done.stdout, done.returncode, done.stderr.decode(errors="replace")
 
 

@@ -87,8 +87,8 @@ def test_zero_rows_and_the_tiny_bound():
 
 def test_the_largest_row_does_not_overflow():
     top = np.finfo(F32).max
-    r = arith.quantize_rows(np.array([[top, -top, 0, top / 2]], dtype=F32))
-    assert r.q.tolist() == [[127, -127, 0, 64]] and np.isfinite(r.a).all()
+    r = arith.quantize_rows(np.array([[top, -top, 0, top / 4]], dtype=F32))
+    assert r.q.tolist() == [[127, -127, 0, 32]] and np.isfinite(r.a).all()
 
 
 # -- sums -------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,48 @@
+"""Generated models compiled for this computer, the kernels only once a test process."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Sequence
+
+from recurc.codegen.emit import emit_model
+from recurc.codegen.image import Image, build_image
+from recurc.plan.kernels import KernelSet, choose_kernels, kernel_set
+from recurc.plan.layout import Layout, make_layout
+from recurc.quant.model import QuantizedModel
+from recurc.resources import resource_dir
+from recurc.targets.host import HostEngine, host_features
+from recurc.targets.toolchain import compile_shared
+
+RUNTIME = resource_dir("runtime_c")
+COMMON = ("image/rc_image.c", "image/rc_crc32.c", "image/rc_status.c")
+HERE_SETS = tuple(dict.fromkeys(("portable", choose_kernels(host_features()).name)))
+_NATIVE = ("-march=native",) if "avx512vnni" in host_features() else ()
+
+
+@lru_cache(maxsize=4)
+def _kernels(name: str, folder: Path) -> Path:
+    sources = [RUNTIME / "kernels" / s for s in kernel_set(name).sources] + [RUNTIME / s for s in COMMON]
+    return compile_shared(sources, [RUNTIME / "include"], folder / f"lib{name}.so", _NATIVE)
+
+
+def write_sources(folder: Path, model: QuantizedModel, kernels: KernelSet, scratch: int) -> tuple[Image, Layout]:
+    """Generated sources and image of a model in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    image = build_image(model, kernels)
+    layout = make_layout(model.program, model.precision.bits, kernels, scratch)
+    for name, text in emit_model(model, image, kernels, layout).items():
+        (folder / name).write_text(text)
+    (folder / "model.rcm").write_bytes(image.data)
+    return image, layout
+
+
+def compile_model(folder: Path, model: QuantizedModel, kernels: str = "portable", scratch: int = 20_000,
+                  shared: Path | None = None, flags: Sequence[str] = ("-O1",)) -> HostEngine:
+    """The host engine of a model with a kernel set; `shared`: folder for the kernels that several models share."""
+    write_sources(folder, model, kernel_set(kernels), scratch)
+    library = _kernels(kernels, shared or folder.parent)
+    links = (f"-L{library.parent}", f"-Wl,-rpath,{library.parent}", "-Wl,--no-as-needed", f"-l{kernels}")
+    made = compile_shared([folder / "model.c"], [folder, RUNTIME / "include"], folder / "model.so", (*flags, *links))
+    return HostEngine(made, folder / "model.rcm")

@@ -1,0 +1,271 @@
+"""The weights image: layout as in rc_image.h, round trip, determinism, and refusal of anything damaged, in both readers."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import re
+import struct
+import subprocess
+import zlib
+
+import numpy as np
+import pytest
+
+from recurc.codegen import image as image_module
+from recurc.codegen.emit import emit_model
+from recurc.codegen.image import ENTRY, HEADER, KINDS, build_image, check_image
+from recurc.errors import InputError
+from recurc.plan.kernels import KERNEL_SETS, kernel_set, padded
+from recurc.plan.layout import make_layout
+from recurc.quant.model import quantize_model
+from recurc.quant.weights import FloatWeights, precision_named
+from recurc.resources import resource_dir
+from recurc.targets.host import _U8P, _aligned, _Context
+from recurc.targets.toolchain import find_compiler
+from tests.codegen.builder import compile_model
+from tests.randmodels import random_reasoner
+from tests.tools import need
+
+PORTABLE = kernel_set("portable")
+OK, MAGIC, VERSION, FLAGS, SIZE, CRC, SECTION, MODEL, ALIGNMENT, ARENA = 0, 2, 3, 4, 5, 6, 7, 8, 9, 10
+
+
+def quantized(precision="int4", seed=0, **shape):
+    return quantize_model(random_reasoner(seed=seed, **shape), precision_named(precision), method="mse")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return quantized()
+
+
+@pytest.fixture(scope="module")
+def image(model):
+    return build_image(model, PORTABLE)
+
+
+@pytest.fixture(scope="module")
+def opened(model, tmp_path_factory, kernels_folder):
+    """status = opened(bytes): what the C reader, as the generated model calls it, says of an image."""
+    engine = compile_model(tmp_path_factory.mktemp("image"), model, shared=kernels_folder)
+    return lambda data, shift=0: open_image(engine, data, shift)
+
+
+def open_image(engine, data: bytes, shift: int = 0) -> int:
+    room, context = _aligned(len(data) + 64), _Context()
+    room[shift:shift + len(data)] = np.frombuffer(data, np.uint8)
+    at = room[shift:].ctypes.data_as(_U8P)
+    arena = _aligned(engine.info.arena_bytes)
+    return engine._lib.rc_model_open(ctypes.byref(context), at, len(data), arena.ctypes.data_as(_U8P), len(arena))
+
+
+def sealed(data: bytes, **changes) -> bytes:
+    """The image with header fields changed and its header CRC made right again."""
+    names = ("magic", "endian", "major", "minor", "flags", "arithmetic", "packing", "count", "total", "table_at",
+             "table_crc", "sha")
+    fields = dict(zip(names, HEADER.unpack(data[:128])[:-1])) | changes
+    head = HEADER.pack(*fields.values(), 0)[:-4]
+    return head + struct.pack("<I", zlib.crc32(head)) + data[128:]
+
+
+def flipped(data: bytes, at: int, bit: int = 1) -> bytes:
+    bent = bytearray(data)
+    bent[at] ^= bit
+    return bytes(bent)
+
+
+# -- layout -----------------------------------------------------------------------------------------------------------
+
+
+def test_layout_equals_the_c_structs(tmp_path):
+    need("host")
+    header = ("magic", "endian", "version_major", "version_minor", "flags", "arithmetic", "packing", "section_count",
+              "total_bytes", "table_offset", "table_crc", "body_sha256", "reserved", "header_crc")
+    entry = ("kind", "index", "offset", "bytes", "crc", "reserved")
+    prints = [f'printf("%zu\\n", offsetof(rc_image_header_t, {f}));' for f in header]
+    prints += [f'printf("%zu\\n", offsetof(rc_image_entry_t, {f}));' for f in entry]
+    for value in ("RC_IMAGE_MAGIC", "RC_IMAGE_ENDIAN", "RC_IMAGE_VERSION", "RC_IMAGE_ALIGN", "RC_ARITHMETIC_ID"):
+        prints.append(f'printf("%lu\\n", (unsigned long){value});')
+    source = tmp_path / "offsets.c"
+    source.write_text('#include <stddef.h>\n#include <stdio.h>\n#include "recurc/rc_arith.h"\n'
+                      '#include "recurc/rc_image.h"\nint main(void) {' + "".join(prints) + "return 0; }\n")
+    subprocess.run([find_compiler("host"), f"-I{resource_dir('runtime_c') / 'include'}", str(source), "-o",
+                    str(tmp_path / "offsets")], check=True)
+    told = [int(x) for x in subprocess.check_output([str(tmp_path / "offsets")]).split()]
+
+    def offsets(layout: str) -> list[int]:
+        found, at = [], 0
+        for count, kind in re.findall(r"(\d*)([sIHx])", layout.format.lstrip("<")):
+            size = {"I": 4, "H": 2, "s": 1, "x": 1}[kind] * (int(count or 1))
+            if kind in "sx":
+                found.append(at)
+                at += size
+            else:
+                step = 4 if kind == "I" else 2
+                found += range(at, at + size, step)
+                at += size
+        return found
+
+    assert told[:14] == offsets(HEADER)
+    assert told[14:20] == offsets(ENTRY)
+    assert told[20:] == [int.from_bytes(image_module.MAGIC, "little"), image_module.ENDIAN_MARK,
+                         image_module.VERSION[0], image_module.ALIGN, image_module.ARITHMETIC_ID]
+
+
+def test_round_trip(model, image):
+    sections = check_image(image.data)
+    assert [(KINDS[s.kind], s.offset, s.bytes) for s in image.sections] == list(sections)
+    assert all(s.offset % 64 == 0 for s in image.sections)
+    assert image.sha256 == hashlib.sha256(image.data[128:]).hexdigest()
+
+    def read(name):
+        s = image.section(name)
+        return image.data[s.offset:s.offset + s.bytes]
+
+    assert read("table.tokens") == model.tables["tokens"].tobytes()
+    assert read("H_init") == model.vectors["H_init"].tobytes()
+    for ref in model.program.linears:
+        w = model.weights[ref.name]
+        packed = np.frombuffer(read(f"{ref.name}:weights"), np.uint8).reshape(ref.n, -1)
+        four = np.stack((packed & 15, packed >> 4), axis=-1).reshape(ref.n, -1)[:, :ref.k]
+        assert (four == w.q).all(), ref.name
+        assert read(f"{ref.name}:scales") == w.scale.tobytes() and read(f"{ref.name}:zeros") == w.zero.tobytes()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
+@pytest.mark.parametrize("kernels", KERNEL_SETS, ids=lambda k: k.name)
+def test_packed_weights_read_back(kernels, precision):
+    model = quantized(precision, hidden=40, ndim=40)
+    image = build_image(model, kernels)
+    check_image(image.data)
+    for ref in model.program.linears:
+        w = model.weights[ref.name]
+        s = image.section(f"{ref.name}:weights")
+        data = image.data[s.offset:s.offset + s.bytes]
+        assert _unpacked(data, ref, w, kernels).tolist() == (w.w if isinstance(w, FloatWeights) else w.q).tolist()
+
+
+def _unpacked(data, ref, w, kernels):
+    """Weights [n, k] from packed bytes, element by element as rc_kernels.h describes the packing."""
+    parts, out = ref.parts, []
+    for part in range(parts):
+        piece = data[len(data) // parts * part:len(data) // parts * (part + 1)]
+        kp = padded(ref.k)
+        for j in range(ref.part_n):
+            if isinstance(w, FloatWeights):
+                flat = np.frombuffer(piece, "<f4")
+                row = flat[j * ref.k:(j + 1) * ref.k] if kernels.style == "rows" else \
+                    flat.reshape(-1, ref.k, 16)[j // 16, :, j % 16]
+            elif kernels.style == "panel":
+                row = np.frombuffer(piece, np.uint8).reshape(-1, kp // 4, 16, 4)[j // 16, :, j % 16].reshape(-1)
+                row = row.astype(int) - (128 if w.bits == 8 else 0)
+            elif w.bits == 8:
+                row = np.frombuffer(piece, np.int8)[j * kp:(j + 1) * kp]
+            else:
+                packed = np.frombuffer(piece, np.uint8)[j * kp // 2:(j + 1) * kp // 2]
+                row = np.stack((packed & 15, packed >> 4), axis=1).reshape(-1)
+            out.append(row[:ref.k])
+    return np.stack(out)
+
+
+def test_equal_models_give_equal_bytes(model, image):
+    again = quantized()
+    other = build_image(again, PORTABLE)
+    assert other.data == image.data
+    layouts = [make_layout(m.program, 4, PORTABLE, 20_000) for m in (model, again)]
+    assert emit_model(model, image, PORTABLE, layouts[0]) == emit_model(again, other, PORTABLE, layouts[1])
+    assert build_image(quantized(seed=1), PORTABLE).sha256 != image.sha256
+
+
+# -- refusals: both readers -----------------------------------------------------------------------------------------------
+
+
+def test_the_good_image_is_taken(image, opened):
+    assert opened(image.data) == OK
+    check_image(image.data)
+
+
+def test_every_byte_of_header_and_table_counts(image, opened):
+    for at in range(128 + 32 * len(image.sections)):
+        bent = flipped(image.data, at, 1 << (at % 8))
+        assert opened(bent) != OK, at
+        with pytest.raises(InputError):
+            check_image(bent)
+
+
+def test_damage_in_the_sections_is_noticed(image, opened):
+    inside = [s.offset + i for s in image.sections for i in (*range(0, s.bytes, 64), s.bytes - 1)]
+    for at in inside[::7]:
+        bent = flipped(image.data, at, 0x80)
+        assert opened(bent) == CRC, at
+    for at in range(128 + 32 * len(image.sections), len(image.data), 64):  # the padding too: sha256
+        with pytest.raises(InputError, match="CRC|sha256"):
+            check_image(flipped(image.data, at, 0x80))
+
+
+def test_truncated_and_longer_images(image, opened):
+    n = len(image.data)
+    lengths = {0, 1, 4, 127, 128, 129, 160, 128 + 32 * len(image.sections), n - 64, n - 1, *range(131, n, n // 60)}
+    for length in sorted(lengths):
+        assert opened(image.data[:length]) == SIZE, length
+        with pytest.raises(InputError):
+            check_image(image.data[:length])
+    assert opened(image.data + bytes(64)) == SIZE
+    with pytest.raises(InputError):
+        check_image(image.data + bytes(64))
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [({"magic": b"RCM2"}, MAGIC), ({"endian": 0x04030201}, MAGIC), ({"major": 2}, VERSION), ({"major": 0}, VERSION),
+     ({"flags": 1}, FLAGS), ({"flags": 1 << 31}, FLAGS), ({"arithmetic": 2}, VERSION), ({"packing": 2}, VERSION),
+     ({"count": 0}, SECTION), ({"count": 0xFFFFFFFF}, SECTION), ({"total": 64}, SIZE), ({"total": 0xFFFFFFFF}, SIZE),
+     ({"table_at": 192}, SECTION), ({"table_at": 0xFFFFFFF0}, SECTION), ({"sha": bytes(32)}, MODEL)],
+    ids=str,
+)
+def test_crafted_headers_with_a_right_crc(image, opened, change, status):
+    bent = sealed(image.data, **change)
+    assert opened(bent) == status
+    if "packing" in change:
+        check_image(bent)  # Python reads every packing; the firmware only its own
+        return
+    with pytest.raises(InputError) as e:
+        check_image(bent, "some.rcm")
+    assert e.value.exit_code == 3 and "some.rcm" in str(e.value)
+
+
+def test_a_minor_version_is_taken(image, opened):
+    newer = sealed(image.data, minor=9)
+    check_image(newer)
+    assert opened(newer) == OK
+
+
+@pytest.mark.parametrize("field", range(5))
+@pytest.mark.parametrize("value", [0, 1, 0x7FFFFFC0, 0xFFFFFFC0, 0xFFFFFFFF])
+def test_crafted_sections_with_right_crcs(image, opened, field, value):
+    """Section entries that point anywhere; table, header CRC and sha256 all fit, so only the bounds protect."""
+    count = len(image.sections)
+    for index in (0, count - 1):
+        at = 128 + 32 * index + 4 * field
+        bent = image.data[:at] + struct.pack("<I", value) + image.data[at + 4:]
+        if bent == image.data:
+            continue
+        bent = sealed(bent, table_crc=zlib.crc32(bent[128:128 + 32 * count]), sha=hashlib.sha256(bent[128:]).digest())
+        same_sha = sealed(bent, sha=bytes.fromhex(image.sha256))
+        assert opened(bent) == MODEL
+        assert opened(same_sha) in (SECTION, CRC)
+        if field:  # the kind is the firmware's business
+            with pytest.raises(InputError):
+                check_image(bent)
+
+
+def test_another_models_image_is_refused(opened):
+    other = build_image(quantized(seed=5), PORTABLE)
+    assert opened(other.data) == MODEL
+    assert opened(build_image(quantized("int8"), PORTABLE).data) in (SIZE, SECTION, MODEL)
+
+
+def test_a_misaligned_image_is_refused(image, opened):
+    for shift in (1, 4, 32):
+        assert opened(image.data, shift) == ALIGNMENT

@@ -1,0 +1,107 @@
+"""The arena's layout: no overlaps, alignment, tiles within their budget, the same carry for every kernel set."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recurc.ir.lower import lower
+from recurc.ir.program import Attention, Program, TokenMix
+from recurc.models.reasoner import ReasonerConfig
+from recurc.plan.kernels import KERNEL_SETS, choose_kernels, kernel_set, padded
+from recurc.plan.layout import _SIZES, Struct, make_layout
+from tests.randmodels import random_reasoner
+
+
+def program(mixer="mlp_t", seq=81, hidden=512, plen=16, ndim=512, heads=8, layers=2, **depth) -> Program:
+    pos = "none" if mixer == "mlp_t" else "rope"
+    return lower(ReasonerConfig("trm", mixer, seq, 11, 1, hidden, 4, heads, layers, 3, 6, 16, pos, ndim, plen), **depth)
+
+
+PROGRAMS = st.builds(
+    program, mixer=st.sampled_from(["mlp_t", "attention"]), seq=st.integers(1, 100),
+    hidden=st.sampled_from([8, 16, 40, 72, 128, 512]), plen=st.integers(0, 16), ndim=st.sampled_from([0, 40, 512]),
+    heads=st.sampled_from([1, 2, 4]), layers=st.integers(1, 3))
+
+
+def sound(struct: Struct) -> None:
+    """Buffers in order, aligned, apart, and the size is where the next would begin."""
+    end = 0
+    for b in struct.buffers:
+        assert b.count > 0 and b.offset % 16 == 0 and b.offset >= end and b.offset - end < 16
+        assert b.bytes == b.count * _SIZES[b.ctype]
+        end = b.offset + b.bytes
+    assert struct.bytes == -(-end // 16) * 16
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(PROGRAMS, st.sampled_from([4, 8, 32]), st.sampled_from(KERNEL_SETS), st.sampled_from([0, 3000, 20_000, 65_536]))
+def test_every_layout_is_sound(program, bits, kernels, budget):
+    layout = make_layout(program, bits, kernels, budget)
+    for struct in (layout.carry, layout.kv, layout.heads, *(s.scratch for s in layout.shapes)):
+        sound(struct)
+    c = program.config
+    assert (layout.carry.buffers[0].name, layout.carry.buffers[1].name) == ("z_h", "z_l")
+    assert layout.carry.buffers[0].bytes == layout.carry.buffers[1].bytes == 4 * c.rows * c.hidden_size
+    for shape in layout.shapes:
+        rows = c.hidden_size if isinstance(shape.op, TokenMix) else c.rows
+        assert shape.rows == rows and 1 <= shape.tile <= rows
+        assert shape.scratch.bytes <= budget or shape.tile == 1, "a tile above one row stays within the budget"
+    assert layout.heads.bytes <= budget or layout.heads_tile == 1
+    assert layout.scratch_bytes == max(layout.heads.bytes, *(s.scratch.bytes for s in layout.shapes))
+    total = layout.carry.bytes + layout.kv.bytes + layout.scratch_bytes
+    assert total <= layout.arena_bytes < total + 64 and layout.arena_bytes % 64 == 0
+    assert bool(layout.kv.buffers) == (c.mixer == "attention")
+    assert [len(block.ops) for block in program.blocks] == [len(s) for s in layout.op_shape]
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(PROGRAMS, st.sampled_from([4, 8, 32]), st.sampled_from(KERNEL_SETS))
+def test_more_room_never_gives_smaller_tiles(program, bits, kernels):
+    small, large = (make_layout(program, bits, kernels, budget) for budget in (8_000, 64_000))
+    for a, b in zip(small.shapes, large.shapes):
+        assert -(-b.rows // b.tile) <= -(-a.rows // a.tile)
+
+
+def test_layers_of_one_shape_share_code_and_scratch():
+    layout = make_layout(program(layers=3), 4, kernel_set("dsp"), 20_000)
+    assert len(layout.shapes) == 2 and layout.op_shape == ((0, 1, 0, 1, 0, 1),)
+
+
+def test_x_is_never_stored():
+    """RAM holds z_H, z_L, the outputs and one tile: nothing else of the carry's size."""
+    layout = make_layout(program(), 4, kernel_set("dsp"), 20_000)
+    assert layout.arena_bytes < 2 * 198_656 + 20_000 + 8_000
+
+
+def test_scratch_counts_what_the_templates_use():
+    r = random_reasoner(hidden=40, heads=2, ndim=40)
+    layout = make_layout(lower(r.config), 8, kernel_set("dsp"), 6_000)
+    attention = next(s for s in layout.shapes if isinstance(s.op, Attention))
+    counts = {b.name: b.count for b in attention.scratch.buffers}
+    assert counts["w"] == 4 * padded(40) and counts["r8"] == 2 * padded(20)
+    assert counts["p"] == counts["p8"] == padded(r.config.rows)
+    kv = {b.name: b for b in layout.kv.buffers}
+    assert kv["k"].count == r.config.rows * 2 * padded(20) and kv["v"].count == 40 * padded(r.config.rows)
+
+
+@pytest.mark.parametrize(
+    ("features", "name"),
+    [([], "portable"), (["dsp", "fpu-sp"], "dsp"), (["dsp", "mve"], "dsp"), (["avx512vnni"], "x86-vnni"),
+     (["fpu-sp"], "portable")])
+def test_kernels_are_chosen_by_features(features, name):
+    assert choose_kernels(features).name == name
+
+
+def test_kernel_sets_name_files_that_exist():
+    from recurc.resources import resource_dir
+
+    kernels = resource_dir("runtime_c") / "kernels"
+    header = (kernels.parent / "include" / "recurc" / "rc_kernels.h").read_text()
+    for k in KERNEL_SETS:
+        assert all((kernels / s).is_file() for s in k.sources), k.name
+        stems = {s.split("/")[1].removesuffix(".c") for s in k.sources}
+        assert {k.gemm, k.quantize, k.f32} <= stems
+        assert all(f"{name}(" in header for name in stems)
+    assert KERNEL_SETS[-1].requires == frozenset(), "the last one serves every target"

@@ -1,0 +1,198 @@
+"""Quantization schemes: stored ranges, edge rows, and that each calibration is at least as good as the plainer one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from recurc.quant import scheme_fp32, scheme_int4, scheme_int4_naive, scheme_int8
+from recurc.quant.weights import FloatWeights
+
+INTEGER = (("int8", scheme_int8, "none"), ("int4-naive", scheme_int4_naive, "none"),
+           *(("int4", scheme_int4, m) for m in scheme_int4.PRECISION.methods))
+RANGES = {"int8": (-127, 127), "int4": (0, 15), "int4-naive": (0, 15)}
+WEIGHTS = arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=9),
+                 elements=st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=True))
+quick = settings(max_examples=40, deadline=None, derandomize=True)
+
+
+def correlated(k: int, rows: int = 400, seed: int = 0) -> np.ndarray:
+    """Inputs [rows, k] whose features hang together and differ in size, as those of real layers do."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(rows, max(k // 4, 1))) @ rng.normal(size=(max(k // 4, 1), k)) * np.exp(rng.normal(size=k))
+
+
+def stored_is_valid(name: str, w: np.ndarray, stored) -> None:
+    low, high = RANGES[name]
+    assert stored.q.shape == w.shape and stored.q.min() >= low and stored.q.max() <= high
+    assert stored.scale.shape == stored.zero.shape == (len(w),)
+    assert stored.scale.dtype == np.float32 and (stored.scale >= 2.0**-96).all() and np.isfinite(stored.scale).all()
+    assert stored.zero.dtype == np.uint8 and stored.zero.max() <= (0 if name == "int8" else 15)
+
+
+@pytest.mark.parametrize(("name", "scheme", "method"), INTEGER)
+@quick
+@given(w=WEIGHTS)
+def test_stored_ranges(name, scheme, method, w):
+    moment = np.eye(w.shape[1])
+    stored_is_valid(name, w, scheme.quantize(w, moment, method))
+    stored_is_valid(name, w, scheme.quantize(w, None, method))
+
+
+@pytest.mark.parametrize(("name", "scheme", "method"), INTEGER)
+def test_a_zero_row_is_stored_as_zeros(name, scheme, method):
+    w = np.random.default_rng(0).normal(size=(2, 24)).astype(np.float32)
+    w[1] = 0  # q_head row 1 of every trained TRM
+    x = correlated(24)
+    for moment in (None, x.T @ x):
+        stored = scheme.quantize(w, moment, method)
+        assert (stored.dequantized()[1] == 0).all()
+        assert (stored.q[1] == stored.zero[1]).all()
+        if name != "int4-naive":
+            assert stored.scale[1] == 1
+
+
+@pytest.mark.parametrize(("name", "scheme", "method"), INTEGER)
+def test_all_weights_zero(name, scheme, method):
+    stored = scheme.quantize(np.zeros((3, 8), np.float32), None, method)
+    assert (stored.scale == 1).all() and (stored.dequantized() == 0).all()
+
+
+@pytest.mark.parametrize("value", [1.0, -1.0, 3e-20, -7e20])
+@pytest.mark.parametrize(("name", "scheme", "method"), INTEGER)
+def test_constant_rows_keep_their_value(name, scheme, method, value):
+    w = np.full((2, 8), value, dtype=np.float32)
+    assert np.allclose(scheme.quantize(w, None, method).dequantized(), w, rtol=1e-6)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_one_sided_rows_use_the_whole_range(sign):
+    w = (sign * np.linspace(0.5, 3.0, 40, dtype=np.float32))[None]
+    stored = scheme_int4.quantize(w, None, "min-max")
+    assert stored.zero[0] == (0 if sign > 0 else 15)
+    assert (stored.q.max() == 15) if sign > 0 else (stored.q.min() == 0)
+    assert stored.scale[0] == np.float32(3.0) / np.float32(15)
+
+
+def test_int4_error_is_half_a_level():
+    w = np.random.default_rng(3).normal(size=(50, 64)).astype(np.float32)
+    stored = scheme_int4.quantize(w, None, "min-max")
+    inside = (stored.q > 0) & (stored.q < 15)
+    error = np.abs(stored.dequantized() - w) / stored.scale[:, None]
+    assert error[inside].max() <= 0.5001 and error.max() <= 1.0
+
+
+def test_int8_error_is_half_a_level():
+    w = np.random.default_rng(3).normal(size=(50, 64)).astype(np.float32)
+    stored = scheme_int8.quantize(w, None, "none")
+    assert (np.abs(stored.q).max(axis=1) == 127).all()
+    assert (np.abs(stored.dequantized() - w) / stored.scale[:, None]).max() <= 0.5001
+
+
+@pytest.mark.parametrize("shift", [100, -60])
+@pytest.mark.parametrize(("name", "scheme", "method"), INTEGER)
+def test_huge_and_tiny_weights_are_stored_as_others_are(name, scheme, method, shift):
+    w, x = np.random.default_rng(1).normal(size=(4, 16)).astype(np.float32), correlated(16)
+    stored, scaled = (scheme.quantize(v, x.T @ x, method) for v in (w, np.ldexp(w, shift)))
+    assert (stored.q == scaled.q).all() and (stored.zero == scaled.zero).all()
+    assert (np.ldexp(stored.scale, shift) == scaled.scale).all()
+
+
+@pytest.mark.parametrize(("name", "scheme", "method"), INTEGER)
+def test_vanishing_weights_become_zeros(name, scheme, method):
+    for size in (1e-31, 1e-40, 1e-45):
+        w = (np.random.default_rng(1).normal(size=(4, 16)) * size).astype(np.float32)
+        stored = scheme.quantize(w, np.eye(16), method)
+        stored_is_valid(name, w, stored)
+        assert np.abs(stored.dequantized() - w).max() <= 2.0**-96
+
+
+def output_error(w: np.ndarray, stored, x: np.ndarray) -> float:
+    return float((((stored.dequantized() - w) @ x.T) ** 2).sum())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_gptq_is_never_worse_than_min_max_in_output_error(seed):
+    k = (16, 24, 64, 97, 130, 7)[seed]
+    w = np.random.default_rng(seed).normal(size=(32, k)).astype(np.float32)
+    x = correlated(k, seed=seed)
+    moment = x.T @ x
+    plain, mse, gptq = (output_error(w, scheme_int4.quantize(w, moment, m), x) for m in ("min-max", "mse", "gptq"))
+    assert gptq < plain and gptq < mse
+    if k >= 24:
+        assert gptq < 0.6 * plain
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_mse_is_not_worse_than_min_max_in_weighted_error(seed):
+    rng = np.random.default_rng(seed)
+    w = (rng.standard_t(3, size=(100, 80))).astype(np.float32)  # heavy tails: clipping pays
+    x = correlated(80, seed=seed)
+    energy = (x**2).sum(axis=0)
+
+    def lost(method, moment):
+        error = scheme_int4.quantize(w, moment, method).dequantized().astype(np.float64) - w
+        return (error**2 * (energy if moment is not None else 1)).sum(axis=1)
+
+    for moment in (x.T @ x, None):
+        plain, mse = lost("min-max", moment), lost("mse", moment)
+        assert (mse <= plain * 1.0001).all()
+        assert mse.sum() < 0.96 * plain.sum()
+
+
+def test_gptq_without_data_is_mse():
+    w = np.random.default_rng(0).normal(size=(8, 32)).astype(np.float32)
+    a, b = (scheme_int4.quantize(w, None, m) for m in ("gptq", "mse"))
+    assert (a.q == b.q).all() and (a.scale == b.scale).all() and (a.zero == b.zero).all()
+
+
+def test_gptq_survives_inputs_that_are_never_seen():
+    w = np.random.default_rng(0).normal(size=(8, 32)).astype(np.float32)
+    x = correlated(32)
+    x[:, ::2] = 0
+    one = np.outer(x[0], x[0])  # rank 1
+    for moment in (x.T @ x, one, np.zeros((32, 32)), np.ones((32, 32)) * 1e-30, np.eye(32) * 1e30):
+        stored = scheme_int4.quantize(w, moment, "gptq")
+        stored_is_valid("int4", w, stored)
+        assert np.isfinite(stored.dequantized()).all()
+
+
+def test_gptq_in_blocks_equals_one_column_after_the_other():
+    """Error feedback against a plain loop: the block structure must not change the result."""
+    k, x = 150, correlated(150)
+    w = np.random.default_rng(2).normal(size=(6, k)).astype(np.float32)
+    stored = scheme_int4.quantize(w, x.T @ x, "gptq")
+    h = x.T @ x
+    h += np.eye(k) * 0.01 * np.mean(np.diag(h))
+    order = np.argsort(-np.diag(h), kind="stable")
+    h = h[np.ix_(order, order)]
+    rest, q = w[:, order].astype(np.float64), np.zeros((6, k))
+    for i in range(k):
+        q[:, i] = np.clip(np.rint(rest[:, i] / stored.scale) + stored.zero, 0, 15)
+        error = rest[:, i] - (q[:, i] - stored.zero) * stored.scale
+        inverse = np.linalg.inv(h[i:, i:])  # of the columns still free
+        rest[:, i:] -= np.outer(error, inverse[0] / inverse[0, 0])
+    assert (q != stored.q[:, order]).mean() < 0.01  # a tie may round the other way
+
+
+def test_naive_shares_one_symmetric_scale():
+    w = np.random.default_rng(0).normal(size=(8, 32)).astype(np.float32)
+    stored = scheme_int4_naive.quantize(w, None, "none")
+    assert len(set(stored.scale.tolist())) == 1 and set(stored.zero.tolist()) == {8}
+    assert stored.q.min() >= 1 and np.abs(stored.q.astype(int) - 8).max() == 7
+
+
+def test_fp32_is_unchanged():
+    w = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
+    stored = scheme_fp32.quantize(w, None, "none")
+    assert isinstance(stored, FloatWeights) and stored.dequantized().tobytes() == w.tobytes()
+    assert stored.stored_bytes == w.nbytes
+
+
+def test_stored_bytes_count_padding_scales_and_zeros():
+    w = np.random.default_rng(0).normal(size=(3, 9)).astype(np.float32)
+    assert scheme_int8.quantize(w, None, "none").stored_bytes == 3 * 12 + 3 * 4
+    assert scheme_int4.quantize(w, None, "mse").stored_bytes == 3 * 8 + 3 * 4 + 3
