@@ -18,7 +18,7 @@ def command(console: Console, checkpoint: str | None, data: str | None) -> None:
     CHECKPOINT is a file or folder of the original code, a folder with config.json and model.safetensors, or the name
     of a bundled example.
     """
-    from recurc.models.accounting import cost, linear_weights
+    from recurc.ir.accounting import cost, linear_weights
 
     reasoner = resolve_model(console, checkpoint, data).load()
     config, work, weights = reasoner.config, cost(reasoner.config), linear_weights(reasoner)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recurc.models.accounting import cost, linear_weights
+from recurc.ir.accounting import cost, linear_weights
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.models.trm import expected_tensors
 

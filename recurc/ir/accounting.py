@@ -4,24 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recurc.models.layers import level_tensors
+from recurc.ir.lower import lower
 from recurc.models.reasoner import Reasoner, ReasonerConfig
-
-
-def level_macs(config: ReasonerConfig, level: str) -> int:
-    """MACs of one call of a block: linear layers over all S rows (token mixing: all D channels), QK^T and PV."""
-    layers = dict(config.levels)[level]
-    total = 0
-    for name, (rows, columns) in level_tensors(level, layers, config).items():
-        total += rows * columns * (config.hidden_size if ".mlp_t." in name else config.rows)
-    if config.mixer == "attention":
-        total += layers * 2 * config.rows * config.rows * config.hidden_size
-    return total
-
-
-def head_macs(config: ReasonerConfig) -> int:
-    """MACs of both heads after a supervision step: `lm_head` over the cells, `q_head` over row 0."""
-    return (config.seq_len * config.vocab_size + 2) * config.hidden_size
 
 
 @dataclass(frozen=True)
@@ -36,9 +20,9 @@ class Cost:
 
 def cost(config: ReasonerConfig) -> Cost:
     """The model's cost at its trained depth."""
-    low, high = level_macs(config, "L_level"), level_macs(config, config.h_level)
-    step = config.H_cycles * (config.L_cycles * low + high) + head_macs(config)
-    return Cost(low, step, step * config.halt_max_steps, config.calls_per_step)
+    program = lower(config)
+    step = program.macs_per_step
+    return Cost(program.macs_per_call["L_level"], step, step * program.steps, config.calls_per_step)
 
 
 @dataclass(frozen=True)
