@@ -20,7 +20,7 @@ import numpy as np
 
 from recurc.codegen.manifest import Build
 from recurc.codegen.project import build_project, compile_host_engine
-from recurc.dataset import Dataset, check_compatible
+from recurc.dataset import Dataset, check_compatible, load_dataset
 from recurc.errors import FidelityError, InputError, UsageError
 from recurc.models.checkpoint import load as load_reasoner
 from recurc.models.reasoner import Reasoner, ReasonerConfig
@@ -89,14 +89,15 @@ class Model:
         return Outputs(np.concatenate(logits), np.concatenate(q, axis=1), np.concatenate(z_h))
 
     def quantize(
-        self, precision: str = "int4", calibration: Optional[Dataset] = None, *, method: Optional[str] = None,
+        self, precision: str = "int4", calibration: Dataset | Path | str | None = None, *, method: Optional[str] = None,
         puzzles: int = DEFAULT_PUZZLES, seed: int = 0, steps: Optional[int] = None, h_cycles: Optional[int] = None,
         l_cycles: Optional[int] = None, progress: Optional[Callable[[int, int], None]] = None,
     ) -> "Quantized":
         """Quantize to a precision.
 
         Args:
-            calibration: training split to draw `puzzles` examples from; None quantizes without data.
+            calibration: training split to draw `puzzles` examples from, or the dataset directory that has one; None
+                quantizes without data.
             method: calibration method of the precision ("gptq", "mse" or "min-max" for int4).
             seed: of the draw.
             steps, h_cycles, l_cycles: override the trained depth.
@@ -110,6 +111,8 @@ class Model:
                              why="its methods are " + ", ".join(scheme.methods), next="choose one of them")
         found: Optional[Calibration] = None
         sample = None
+        if isinstance(calibration, (str, Path)):
+            calibration = load_dataset(calibration, "train")
         if calibration is not None:
             check_compatible(calibration, self.config)
             sample = calibration.sample(puzzles, seed)

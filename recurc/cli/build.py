@@ -23,6 +23,7 @@ _MEANING = {
     "emulated": "runs in the emulator; what is verified there is this board's own firmware",
     "compiled": "compiled and linked within the real memory map; never run on the part itself by recurc's tests",
     "described": "described only",
+    "host": "the firmware as a process of this computer",
 }
 
 
@@ -72,7 +73,7 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
         details={"accuracy": accuracy, "data": None if chosen.data is None else str(chosen.data.resolve())},
         note=lambda text: console.note(text + " ..."),
     )
-    main = build.boards.get(build.target) or build.boards["host"]
+    main = build.boards[build.target]
     entry = build.details["boards"][build.target]
     console.emit_json({
         "target": build.target, "twin": build.twin, "precision": precision, "calibration": quantized.model.method,
@@ -108,7 +109,9 @@ def _show(console: Console, build, board, gate, accuracy: dict | None, seconds: 
         parts = " + ".join(f"{part} {size:,}" for part, size in sorted(region["parts"].items(), key=lambda p: -p[1]))
         rows.append((region["name"], region["kind"], f"{region['used']:,}", f"{region['size']:,}",
                      f"{100 * region['used'] / region['size']:.1f} %", f"= {parts}"))
-    console.table(("region", "kind", "used bytes", "of", "", "sum"), rows, title=f"Memory of {board.name}", numeric=True)
+    if rows:
+        console.table(("region", "kind", "used bytes", "of", "", "sum"), rows, title=f"Memory of {board.name}",
+                      numeric=True)
     console.pairs([
         ("fits", f"{board.title}"),
         ("image", f"{bytes_text(d['image_bytes'])}, {build.precision} ({d['method']}), kernels "
@@ -119,8 +122,8 @@ def _show(console: Console, build, board, gate, accuracy: dict | None, seconds: 
         *([("accuracy", f"{100 * accuracy['exact']:.1f} % puzzles exact, {100 * accuracy['cell']:.1f} % cells, "
                         f"first {accuracy['n']} test puzzles, after step {build.steps}")] if accuracy else []),
         *((f"needs {r['name']}", f"{r['note']}") for r in regions if r["optional"]),
-        (build.target, _MEANING[board.verified]),
+        (build.target, _MEANING["host" if board.family == "host" else board.verified]),
         *([(build.twin, "its emulated twin: same objects but the port; `recurc verify` runs it")] if build.twin else []),
-        ("firmware", ", ".join(str(a.elf) for n, a in build.boards.items() if n != "host")),
+        ("firmware", ", ".join(str(a.elf) for n, a in build.boards.items() if n != "host" or n == board.name)),
         ("build", f"{build.path} in {seconds:.1f} s"),
     ])

@@ -54,6 +54,11 @@ class Build:
     details: Mapping[str, Any]
 
     @property
+    def elf(self) -> Path:
+        """The target's firmware."""
+        return self.boards[self.target].elf
+
+    @property
     def data(self) -> Optional[Path]:
         """Dataset directory that the build was calibrated with, when it is still there."""
         folder = self.details.get("data")

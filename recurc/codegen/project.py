@@ -17,7 +17,7 @@ from recurc.codegen.image import Image, build_image
 from recurc.codegen.manifest import MANIFEST, Build, load_build, write_manifest
 from recurc.errors import InputError, UsageError
 from recurc.plan.kernels import KernelSet, choose_kernels
-from recurc.plan.layout import make_layout
+from recurc.plan.layout import Layout, make_layout
 from recurc.plan.planner import MemoryPlan, plan_memory
 from recurc.quant.model import QuantizedModel
 from recurc.resources import resource_dir
@@ -39,6 +39,7 @@ class Sources:
     folder: Path
     kernels: KernelSet
     image: Image
+    arena_bytes: int
     digest: str
 
 
@@ -47,7 +48,7 @@ def host_flags() -> tuple[str, ...]:
     return ("-march=native",) if os.uname().machine in ("x86_64", "aarch64") else ()
 
 
-def _write_sources(folder: Path, model: QuantizedModel, image: Image, kernels: KernelSet, layout: Any) -> Sources:
+def _write_sources(folder: Path, model: QuantizedModel, image: Image, kernels: KernelSet, layout: Layout) -> Sources:
     folder.mkdir(parents=True, exist_ok=True)
     files = emit_model(model, image, kernels, layout)
     digest = hashlib.sha256(image.data)
@@ -55,7 +56,7 @@ def _write_sources(folder: Path, model: QuantizedModel, image: Image, kernels: K
         (folder / name).write_text(text)
         digest.update(text.encode())
     (folder / "model.rcm").write_bytes(image.data)
-    return Sources(folder, kernels, image, digest.hexdigest())
+    return Sources(folder, kernels, image, layout.arena_bytes, digest.hexdigest())
 
 
 def _model_files(sources: Sources, runtime: Path) -> list[Path]:
@@ -108,8 +109,7 @@ def _firmware(folder: Path, board: Board, sources: Sources, runtime: Path, plan:
     main.write_text(render_main(build_id))
     files = [main, *_model_files(sources, runtime), sources.folder / "weights.S", *runtime_sources(board, runtime)]
     includes = [sources.folder, *port_include_dirs(board, runtime)]
-    # .incbin finds model.rcm through the include path of the assembler.
-    extra = [f"-Wa,-I{sources.folder}", *(host_flags() if board.family == "host" else ())]
+    extra = host_flags() if board.family == "host" else ()
     elf = compile_firmware(board, list(dict.fromkeys(files)), includes, {}, script, board_folder, extra)
     shutil.rmtree(board_folder / "obj", ignore_errors=True)
     return {
@@ -181,32 +181,35 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
     """
     out = Path(os.path.abspath(out))
     bits = model.precision.bits
-    kernels = choose_kernels(target.features)
-    image = build_image(model, kernels)
-    plan = plan_memory(model.program, bits, len(image.data), target, kernels)
-    boards = [(target, plan)] if target.family != "host" else []
-    if target.twin:
-        twin = load_board(target.twin)
-        boards.append((twin, plan_memory(model.program, bits, len(image.data), twin, kernels, plan.layout)))
+    boards: list[tuple[Board, MemoryPlan]] = []
+    if target.family != "host":
+        kernels = choose_kernels(target.features)
+        image = build_image(model, kernels)
+        plan = plan_memory(model.program, bits, len(image.data), target, kernels)
+        boards.append((target, plan))
+        if target.twin:
+            twin = load_board(target.twin)
+            boards.append((twin, plan_memory(model.program, bits, len(image.data), twin, kernels, plan.layout)))
     with _fresh_folder(out) as folder:
         runtime = _copy_runtime(folder / "runtime")
-        sources = _write_sources(folder / "src", model, image, kernels, plan.layout)
         entries: dict[str, Any] = {}
+        sources = _write_sources(folder / "src", model, image, kernels, plan.layout) if boards else None
         for board, board_plan in boards:
             note(f"compiling for {board.name}")
             entries[board.name] = _firmware(folder, board, sources, runtime, board_plan)
             entries[board.name]["regions"] = _regions(board, board_plan, folder / entries[board.name]["elf"])
         note("compiling the host engine")
-        host_sources = _host_sources(folder / "host" / "src", model)
-        entries["host"] = _firmware(folder, load_board("host"), host_sources, runtime, None)
-        library = compile_shared(_model_files(host_sources, runtime), [host_sources.folder, runtime / "include"],
+        host = _host_sources(folder / "host" / "src", model)
+        entries["host"] = _firmware(folder, load_board("host"), host, runtime, None)
+        library = compile_shared(_model_files(host, runtime), [host.folder, runtime / "include"],
                                  folder / "host" / "librecurc.so", host_flags())
         shutil.rmtree(folder / "host" / "librecurc.so.obj", ignore_errors=True)
+        main = sources or host
         write_manifest(folder, {
             "recurc": __version__, "name": model.name, "target": target.name, "twin": target.twin,
             "precision": model.precision.name, "method": model.method, "steps": model.program.steps,
             "h_cycles": model.program.h_cycles, "l_cycles": model.program.l_cycles, "boards": entries,
-            "image_bytes": len(image.data), "arena_bytes": plan.layout.arena_bytes,
+            "image_bytes": len(main.image.data), "arena_bytes": main.arena_bytes,
             "host_cpu": cpu_signature(), "host_library": str(library.relative_to(folder)),
             "host_image": "host/src/model.rcm", **details,
         }, model.config)

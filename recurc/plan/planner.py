@@ -92,7 +92,9 @@ def plan_memory(program: Program, bits: int, image_bytes: int, board: BoardLike,
     if layout is None:
         smallest = make_layout(program, bits, kernels, 0)
         fitting = [free[r.name] for r in board.candidates("arena") if free[r.name] >= smallest.arena_bytes]
-        budget = min(MAX_SCRATCH, max(fitting, default=0) - (smallest.arena_bytes - smallest.scratch_bytes))
+        # The first such region, however much larger a later one is: regions are in order of speed.
+        room = fitting[0] if fitting else 0
+        budget = min(MAX_SCRATCH, room - (smallest.arena_bytes - smallest.scratch_bytes))
         layout = make_layout(program, bits, kernels, budget) if budget > 0 else smallest
     place("arena", layout.arena_bytes)
     return MemoryPlan(board.name, kernels, layout, placement, tuple(parts), image_bytes, board.stack_bytes)

@@ -47,7 +47,7 @@ class Toolchain:
         for command in (chosen,) if chosen else self.commands:
             path = shutil.which(command)
             if path:
-                return path
+                return os.path.abspath(path)
         raise ToolchainError(
             f"there is no C compiler for {self.family}",
             where=chosen or " or ".join(self.commands),
@@ -135,10 +135,10 @@ def _compile_objects(compiler: str, flags: Sequence[str], sources: Sequence[Path
     def one(job: tuple[Path, Path]) -> None:
         source, target = job
         own = list(flags)
-        if (
-            source.suffix == ".S"
-        ):  # .incbin looks for the image in the build's folder; the assembler's -g would keep this path
-            own = [*(f for f in flags if f not in ("-std=c99", "-g")), f"-Wa,-I,{objects_dir.parent}"]
+        if source.suffix == ".S":
+            # .incbin looks along -I, so in the build's folder too (-Wa would split a path at its commas); the assembler's
+            # -g would keep this path.
+            own = [*(f for f in flags if f not in ("-std=c99", "-g")), f"-I{objects_dir.parent}"]
         _call([compiler, *own, "-c", str(source), "-o", str(target)], f"{source.name} does not compile", str(source))
 
     for source in sources:
@@ -203,12 +203,14 @@ def compile_firmware(
     ]
     objects = _compile_objects(compiler, flags, sources, out_dir / "obj")
     elf, map_file = out_dir / "firmware.elf", out_dir / "firmware.map"
-    link = [compiler, *board.link_flags, *extra_flags, *map(str, objects), "-o", str(elf), f"-Wl,-Map={map_file}"]
+    # The linker expands % in the map's name and -Wl splits at commas: it is named without its folder.
+    link = [compiler, *board.link_flags, *extra_flags, *(str(o.absolute()) for o in objects)]
+    link += ["-o", str(elf.absolute()), f"-Wl,-Map={map_file.name}"]
     if board.family == "host":
         link += HOST_LINK_FLAGS
     else:
-        link += [*_bare_flags(compiler), f"-Wl,-T,{linker_script}", "-lgcc"]
-    _call(link, f"the firmware for {board.name} does not link", str(elf))
+        link += [*_bare_flags(compiler), "-T", str(linker_script and linker_script.absolute()), "-lgcc"]
+    _call(link, f"the firmware for {board.name} does not link", str(elf), cwd=out_dir)
     return elf
 
 

@@ -59,8 +59,9 @@ rc_status_t rc_image_check(const uint8_t *image, uint32_t bytes, const rc_image_
         rc_image_entry_t entry;
         memcpy(&entry, table + i * RC_IMAGE_ENTRY_BYTES, sizeof entry);
         const rc_section_t *want = &spec->sections[i];
-        if (entry.kind != want->kind || entry.index != i || entry.offset != want->offset || entry.bytes != want->bytes ||
-            entry.offset > bytes || entry.bytes > bytes - entry.offset || entry.offset % RC_IMAGE_ALIGN != 0u) {
+        if (entry.kind != want->kind || entry.index != i || entry.offset != want->offset ||
+            entry.bytes != want->bytes || entry.offset > bytes || entry.bytes > bytes - entry.offset ||
+            entry.offset % RC_IMAGE_ALIGN != 0u) {
             return RC_ERR_IMAGE_SECTION;
         }
         if (entry.crc != rc_crc32(0, image + entry.offset, entry.bytes)) {

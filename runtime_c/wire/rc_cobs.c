@@ -1,7 +1,8 @@
 /* Consistent Overhead Byte Stuffing: a zero byte then occurs only as the delimiter between frames. */
 #include "recurc/rc_wire.h"
 
-uint32_t rc_cobs_encode(const uint8_t *data, uint32_t n, uint8_t *out) {
+uint32_t rc_cobs_encode(const uint8_t *data, uint32_t n, uint8_t *out)
+{
     uint32_t code_at = 0; /* where the current block's length byte goes */
     uint32_t at = 1;
     uint8_t code = 1;
@@ -21,7 +22,8 @@ uint32_t rc_cobs_encode(const uint8_t *data, uint32_t n, uint8_t *out) {
     return at;
 }
 
-uint32_t rc_cobs_decode(uint8_t *data, uint32_t n) {
+uint32_t rc_cobs_decode(uint8_t *data, uint32_t n)
+{
     uint32_t from = 0, to = 0;
     while (from < n) {
         uint32_t code = data[from++];

@@ -2,10 +2,11 @@
 #include "recurc/rc_port.h"
 #include "recurc/rc_wire.h"
 
-#define FAULT_BODY 24u
+#define FAULT_BODY      24u
 #define FAULT_EXIT_CODE 99u
 
-void rc_fault(const rc_fault_t *fault) {
+void rc_fault(const rc_fault_t *fault)
+{
     static uint8_t out[2u * FAULT_BODY];
     static const uint8_t delimiter = 0; /* ends whatever frame was being sent */
     uint8_t body[FAULT_BODY];

@@ -5,30 +5,34 @@
 #include "recurc/rc_port.h"
 
 #define HELLO_FIXED 100u
-#define NAME_MAX 31u
-#define RUN_BODY 20u
-#define STEP_BODY 30u
+#define NAME_MAX    31u
+#define RUN_BODY    20u
+#define STEP_BODY   30u
 #define RESULT_BODY 20u
 #define READ_HEADER 8u
 
-static void reply(rc_server_t *s, uint8_t type, uint8_t seq, const uint8_t *body, uint32_t n) {
+static void reply(rc_server_t *s, uint8_t type, uint8_t seq, const uint8_t *body, uint32_t n)
+{
     rc_port_write(s->tx, rc_frame_build(type, seq, body, n, s->tx));
 }
 
-static void refuse(rc_server_t *s, const rc_frame_t *f, rc_status_t status) {
+static void refuse(rc_server_t *s, const rc_frame_t *f, rc_status_t status)
+{
     uint8_t body[2];
     body[0] = (uint8_t)status;
     body[1] = f->type;
     reply(s, RC_FRAME_NAK, f->seq, body, sizeof body);
 }
 
-void rc_server_open(rc_server_t *s) {
+void rc_server_open(rc_server_t *s)
+{
     s->image_status = rc_model_open(&s->ctx, s->image, s->image_size, s->arena, s->arena_size);
     s->begun = 0;
 }
 
 /* A length byte and at most NAME_MAX characters. */
-static uint32_t put_name(uint8_t *p, const char *text) {
+static uint32_t put_name(uint8_t *p, const char *text)
+{
     uint32_t n = 0;
     while (text[n] != '\0' && n < NAME_MAX) {
         p[1u + n] = (uint8_t)text[n];
@@ -38,12 +42,12 @@ static uint32_t put_name(uint8_t *p, const char *text) {
     return n + 1u;
 }
 
-static void answer_hello(rc_server_t *s, const rc_frame_t *f) {
+static void answer_hello(rc_server_t *s, const rc_frame_t *f)
+{
     const rc_model_info_t *m = &rc_model_info;
-    const uint32_t numbers[11] = {m->seq_len,  m->vocab,       m->rows,
-                                  m->hidden,   m->puzzles,     m->steps,
-                                  m->h_cycles, m->l_cycles,    m->arena_bytes,
-                                  rc_port_stack_size(),        rc_port_tick_hz()};
+    const uint32_t numbers[11] = {m->seq_len,       m->vocab,    m->rows,     m->hidden,      m->puzzles,
+                                  m->steps,         m->h_cycles, m->l_cycles, m->arena_bytes, rc_port_stack_size(),
+                                  rc_port_tick_hz()};
     uint8_t *b = s->body;
     if (f->length != 2u) {
         refuse(s, f, RC_ERR_ARGUMENT);
@@ -69,7 +73,8 @@ static void answer_hello(rc_server_t *s, const rc_frame_t *f) {
 }
 
 /* Body: offset u32, tokens. Reply: CRC of the whole input row as it now is. */
-static void answer_load(rc_server_t *s, const rc_frame_t *f) {
+static void answer_load(rc_server_t *s, const rc_frame_t *f)
+{
     uint32_t seq_len = rc_model_info.seq_len;
     if (f->length < 5u) {
         refuse(s, f, RC_ERR_ARGUMENT);
@@ -87,13 +92,15 @@ static void answer_load(rc_server_t *s, const rc_frame_t *f) {
     reply(s, RC_FRAME_LOAD | RC_FRAME_REPLY, f->seq, s->body, 4);
 }
 
-static uint32_t tensor_crc(const rc_server_t *s, uint32_t crc, uint32_t id) {
+static uint32_t tensor_crc(const rc_server_t *s, uint32_t crc, uint32_t id)
+{
     uint32_t bytes = 0;
     const uint8_t *data = rc_model_tensor(&s->ctx, id, &bytes);
     return data == 0 ? crc : rc_crc32(crc, data, bytes);
 }
 
-static void send_step(rc_server_t *s, uint8_t seq, uint32_t step, uint64_t ticks) {
+static void send_step(rc_server_t *s, uint8_t seq, uint32_t step, uint64_t ticks)
+{
     uint32_t bytes = 0;
     const uint8_t *q = rc_model_tensor(&s->ctx, RC_TENSOR_Q, &bytes);
     uint8_t *b = s->body;
@@ -109,7 +116,8 @@ static void send_step(rc_server_t *s, uint8_t seq, uint32_t step, uint64_t ticks
 }
 
 /* Everything of RUN that can be refused before a step is run. */
-static rc_status_t check_run(rc_server_t *s, const rc_frame_t *f) {
+static rc_status_t check_run(rc_server_t *s, const rc_frame_t *f)
+{
     const uint8_t *b = f->body;
     if (s->image_status != RC_OK) {
         return s->image_status;
@@ -134,7 +142,8 @@ static rc_status_t check_run(rc_server_t *s, const rc_frame_t *f) {
     return RC_OK;
 }
 
-static void answer_run(rc_server_t *s, const rc_frame_t *f) {
+static void answer_run(rc_server_t *s, const rc_frame_t *f)
+{
     rc_status_t status = check_run(s, f);
     if (status != RC_OK) {
         refuse(s, f, status);
@@ -180,7 +189,8 @@ static void answer_run(rc_server_t *s, const rc_frame_t *f) {
 }
 
 /* Body: tensor u8, offset u32, length u16. Reply: offset u32, size of the whole tensor u32, bytes. */
-static void answer_read(rc_server_t *s, const rc_frame_t *f) {
+static void answer_read(rc_server_t *s, const rc_frame_t *f)
+{
     uint32_t bytes = 0;
     if (f->length != 7u) {
         refuse(s, f, RC_ERR_ARGUMENT);
@@ -205,7 +215,8 @@ static void answer_read(rc_server_t *s, const rc_frame_t *f) {
 }
 
 /* Checks the image anew; the carry is lost. Reply: status u8, 3 zeros, image size u32, CRC of the whole image u32. */
-static void answer_selftest(rc_server_t *s, const rc_frame_t *f) {
+static void answer_selftest(rc_server_t *s, const rc_frame_t *f)
+{
     rc_server_open(s);
     rc_put_u32(s->body, (uint32_t)s->image_status);
     rc_put_u32(s->body + 4, s->image_size);
@@ -213,7 +224,8 @@ static void answer_selftest(rc_server_t *s, const rc_frame_t *f) {
     reply(s, RC_FRAME_SELFTEST | RC_FRAME_REPLY, f->seq, s->body, 12);
 }
 
-static void answer_exit(rc_server_t *s, const rc_frame_t *f) {
+static void answer_exit(rc_server_t *s, const rc_frame_t *f)
+{
     if (f->length != 4u) {
         refuse(s, f, RC_ERR_ARGUMENT);
         return;
@@ -227,7 +239,8 @@ static void answer_exit(rc_server_t *s, const rc_frame_t *f) {
     rc_port_exit(code);
 }
 
-void rc_server_answer(rc_server_t *s, const rc_frame_t *f) {
+void rc_server_answer(rc_server_t *s, const rc_frame_t *f)
+{
     switch (f->type) {
     case RC_FRAME_HELLO:
         answer_hello(s, f);
@@ -261,7 +274,8 @@ void rc_server_answer(rc_server_t *s, const rc_frame_t *f) {
     }
 }
 
-void rc_server_run(rc_server_t *s) {
+void rc_server_run(rc_server_t *s)
+{
     rc_frame_t frame = {0, 0, 0, 0};
     uint8_t byte = 0;
     rc_server_open(s);

@@ -61,12 +61,12 @@ def test_the_built_host_engine_is_the_simulator(built, quantized, data):
 
 
 def test_building_again_gives_the_same_bytes_and_replaces_the_old(built, quantized, gate, tmp_path):
-    out = tmp_path / "elsewhere" / "b"
+    out = tmp_path / "it's 100%s, a=ü$x" / "b,c"  # what shells, linkers and assemblers stumble over
     shutil.copytree(built.path, out)
     (out / "left.over").write_text("of the old build")
     again = quantized.build("mps2-an500", out, gate=gate)
     assert not (out / "left.over").exists()
-    assert [p.name for p in out.parent.iterdir()] == ["b"]
+    assert [p.name for p in out.parent.iterdir()] == ["b,c"]
     one, two = (dict(b.details["files"]) for b in (built, again))
     assert sorted(one) == sorted(two)
     assert [n for n in one if one[n] != two[n] and not n.endswith(".map")] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -105,6 +106,19 @@ def test_tiles_shrink_to_what_the_region_has_left():
     assert tight.layout.arena_bytes <= load_board("stm32h7").region("axisram").size < roomy.layout.arena_bytes
     assert tight.layout.carry == roomy.layout.carry
     assert 25_000 < tight.layout.scratch_bytes < roomy.layout.scratch_bytes
+
+
+def test_a_larger_but_slower_region_is_not_preferred():
+    """Tiles are cut to the first region that holds the arena at all, not to the largest one."""
+    model = program(hidden=624, ndim=624)
+    board = load_board("mps2-an500")
+    small = replace(board.region("ssram23"), size=520_000)
+    regions = tuple(small if r.name == "ssram23" else r for r in board.regions)
+    placement = {**board.placement, "data": ("psram",), "stack": ("psram",)}
+    tight = plan_memory(model, 4, 1000, replace(board, regions=regions, placement=placement))
+    assert tight.placement["arena"] == "ssram23" and tight.layout.arena_bytes <= 520_000
+    tiny = tuple(replace(r, size=100_000) if r.name == "ssram23" else r for r in board.regions)
+    assert plan_memory(model, 4, 1000, replace(board, regions=tiny, placement=placement)).placement["arena"] == "psram"
 
 
 def test_a_twin_takes_the_layout_of_its_board():

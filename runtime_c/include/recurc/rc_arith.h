@@ -14,9 +14,10 @@ _Static_assert(sizeof(float) == 4, "binary32 expected");
 /* Rows whose largest magnitude is below 2^-96 quantize to zeros: scales and their inverses stay normal numbers. */
 #define RC_ROW_TINY 0x1p-96f
 
-/* 1.5 * 2^23: adding it rounds |x| < 2^22 to an integer, half to even, and leaves that integer in the low mantissa bits. */
+/* 1.5 * 2^23: adding it rounds |x| < 2^22 to an integer, half to even, and leaves that integer in the low mantissa
+ * bits. */
 #define RC_ROUND_MAGIC 12582912.0f
-#define RC_ROUND_BITS 0x4B400000
+#define RC_ROUND_BITS  0x4B400000
 
 static inline int32_t rc_bits_of(float x)
 {

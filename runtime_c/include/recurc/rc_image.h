@@ -6,13 +6,13 @@
 
 #include "recurc/rc_status.h"
 
-#define RC_IMAGE_MAGIC 0x314D4352u  /* "RCM1" read little-endian */
-#define RC_IMAGE_ENDIAN 0x01020304u
-#define RC_IMAGE_VERSION 1u         /* major; minors only add optional sections */
-#define RC_IMAGE_KNOWN_FLAGS 0u
-#define RC_IMAGE_ALIGN 64u
+#define RC_IMAGE_MAGIC        0x314D4352u /* "RCM1" read little-endian */
+#define RC_IMAGE_ENDIAN       0x01020304u
+#define RC_IMAGE_VERSION      1u /* major; minors only add optional sections */
+#define RC_IMAGE_KNOWN_FLAGS  0u
+#define RC_IMAGE_ALIGN        64u
 #define RC_IMAGE_HEADER_BYTES 128u
-#define RC_IMAGE_ENTRY_BYTES 32u
+#define RC_IMAGE_ENTRY_BYTES  32u
 
 typedef struct {
     uint32_t magic;
@@ -28,7 +28,7 @@ typedef struct {
     uint32_t table_crc;
     uint8_t body_sha256[32]; /* of all bytes after the header: the model's identity */
     uint32_t reserved[13];
-    uint32_t header_crc;     /* of the 124 bytes before it */
+    uint32_t header_crc; /* of the 124 bytes before it */
 } rc_image_header_t;
 
 _Static_assert(sizeof(rc_image_header_t) == RC_IMAGE_HEADER_BYTES, "image header layout");

@@ -42,8 +42,8 @@ void rc_gemm_tile16_dsp(const rc_rows16_t *x, const int16_t *w, uint32_t n, cons
 /* The same product with weights in panels of 16 channels, [n/16][ld/4][16][4] unsigned bytes (host variants). */
 void rc_gemm_panel8(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const int32_t *zero, const float *scale,
                     float *y, uint32_t ldy);
-void rc_gemm_panel8_vnni(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const int32_t *zero,
-                         const float *scale, float *y, uint32_t ldy);
+void rc_gemm_panel8_vnni(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const int32_t *zero, const float *scale,
+                         float *y, uint32_t ldy);
 
 /* fp32: y[r][j] = sum_k x[r][k] * w[j][k], partial sums by k mod 4. Row-major weights w[n][k], or panels
  * [n/16][k][16]. */

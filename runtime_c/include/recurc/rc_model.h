@@ -20,13 +20,13 @@ typedef enum {
 
 /* Constants of the compiled model. */
 typedef struct {
-    uint32_t seq_len, vocab, rows, hidden;  /* rows = seq_len + puzzle rows */
-    uint32_t puzzles;                       /* rows of the puzzle table; 0: the model has none */
-    uint32_t steps, h_cycles, l_cycles;     /* trained or overridden depth */
+    uint32_t seq_len, vocab, rows, hidden; /* rows = seq_len + puzzle rows */
+    uint32_t puzzles;                      /* rows of the puzzle table; 0: the model has none */
+    uint32_t steps, h_cycles, l_cycles;    /* trained or overridden depth */
     uint32_t arena_bytes, image_bytes;
-    uint32_t halt_rule;                     /* 0: q_halt > threshold; 1: q_halt - q_continue > threshold */
-    uint8_t model_sha256[32];               /* sha256 of the image */
-    const char *name;                       /* model, precision; for people */
+    uint32_t halt_rule;       /* 0: q_halt > threshold; 1: q_halt - q_continue > threshold */
+    uint8_t model_sha256[32]; /* sha256 of the image */
+    const char *name;         /* model, precision; for people */
 } rc_model_info_t;
 
 extern const rc_model_info_t rc_model_info;
@@ -35,9 +35,9 @@ extern const rc_model_info_t rc_model_info;
 typedef struct {
     const uint8_t *image;
     uint8_t *arena;
-    uint32_t step;       /* supervision steps run since rc_model_begin */
-    uint32_t state;      /* 0 closed, 1 open, 2 input loaded */
-    uint32_t puzzle;     /* row of the puzzle table */
+    uint32_t step;   /* supervision steps run since rc_model_begin */
+    uint32_t state;  /* 0 closed, 1 open, 2 input loaded */
+    uint32_t puzzle; /* row of the puzzle table */
 } rc_ctx_t;
 
 /* Check the image (magic, version, flags, sizes, every CRC, model hash) and take the arena

@@ -1,4 +1,5 @@
-/* What a port (one board family's startup, UART and clock) gives the rest of the firmware. Nothing else touches hardware. */
+/* What a port (one board family's startup, UART and clock) gives the rest of the firmware. Nothing else touches
+ * hardware. */
 #ifndef RECURC_PORT_H
 #define RECURC_PORT_H
 

@@ -2,22 +2,22 @@
 #ifndef RECURC_STATUS_H
 #define RECURC_STATUS_H
 
-#define RC_STATUS_LIST(X)                                              \
-    X(RC_OK, 0, "ok")                                                  \
-    X(RC_ERR_ARGUMENT, 1, "an argument is null or out of range")       \
-    X(RC_ERR_IMAGE_MAGIC, 2, "the image does not start with RCM1")     \
-    X(RC_ERR_IMAGE_VERSION, 3, "the image has another format version") \
-    X(RC_ERR_IMAGE_FLAGS, 4, "the image uses flags unknown here")      \
-    X(RC_ERR_IMAGE_SIZE, 5, "the image is truncated or too long")      \
-    X(RC_ERR_IMAGE_CRC, 6, "a checksum of the image is wrong")         \
-    X(RC_ERR_IMAGE_SECTION, 7, "a section is missing or mis-sized")    \
-    X(RC_ERR_IMAGE_MODEL, 8, "the image is of another model")          \
-    X(RC_ERR_ALIGNMENT, 9, "a buffer is not aligned")                  \
-    X(RC_ERR_ARENA, 10, "the arena is too small")                      \
-    X(RC_ERR_TOKEN, 11, "a token is outside the vocabulary")           \
-    X(RC_ERR_PUZZLE, 12, "the puzzle identifier is out of range")      \
-    X(RC_ERR_STATE, 13, "called before an earlier step has run")       \
-    X(RC_ERR_FRAME, 14, "a frame is malformed")                        \
+#define RC_STATUS_LIST(X)                                                                                              \
+    X(RC_OK, 0, "ok")                                                                                                  \
+    X(RC_ERR_ARGUMENT, 1, "an argument is null or out of range")                                                       \
+    X(RC_ERR_IMAGE_MAGIC, 2, "the image does not start with RCM1")                                                     \
+    X(RC_ERR_IMAGE_VERSION, 3, "the image has another format version")                                                 \
+    X(RC_ERR_IMAGE_FLAGS, 4, "the image uses flags unknown here")                                                      \
+    X(RC_ERR_IMAGE_SIZE, 5, "the image is truncated or too long")                                                      \
+    X(RC_ERR_IMAGE_CRC, 6, "a checksum of the image is wrong")                                                         \
+    X(RC_ERR_IMAGE_SECTION, 7, "a section is missing or mis-sized")                                                    \
+    X(RC_ERR_IMAGE_MODEL, 8, "the image is of another model")                                                          \
+    X(RC_ERR_ALIGNMENT, 9, "a buffer is not aligned")                                                                  \
+    X(RC_ERR_ARENA, 10, "the arena is too small")                                                                      \
+    X(RC_ERR_TOKEN, 11, "a token is outside the vocabulary")                                                           \
+    X(RC_ERR_PUZZLE, 12, "the puzzle identifier is out of range")                                                      \
+    X(RC_ERR_STATE, 13, "called before an earlier step has run")                                                       \
+    X(RC_ERR_FRAME, 14, "a frame is malformed")                                                                        \
     X(RC_ERR_COMMAND, 15, "unknown command or flag")
 
 typedef enum {

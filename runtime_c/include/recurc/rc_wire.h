@@ -1,4 +1,5 @@
-/* The wire: COBS frames with a CRC, and the server that answers them. runtime_c/SPEC.md, section "Wire", is the full text. */
+/* The wire: COBS frames with a CRC, and the server that answers them. runtime_c/SPEC.md, section "Wire", is the full
+ * text. */
 #ifndef RECURC_WIRE_H
 #define RECURC_WIRE_H
 
@@ -7,10 +8,11 @@
 #include "recurc/rc_model.h"
 #include "recurc/rc_status.h"
 
-#define RC_WIRE_VERSION 1u
-#define RC_WIRE_MAX_BODY 1024u
-#define RC_WIRE_MAX_PAYLOAD (2u + RC_WIRE_MAX_BODY + 4u)                                /* type, seq, body, crc */
-#define RC_WIRE_MAX_ENCODED (RC_WIRE_MAX_PAYLOAD + RC_WIRE_MAX_PAYLOAD / 254u + 1u + 1u) /* COBS overhead, delimiter */
+#define RC_WIRE_VERSION     1u
+#define RC_WIRE_MAX_BODY    1024u
+#define RC_WIRE_MAX_PAYLOAD (2u + RC_WIRE_MAX_BODY + 4u)                                 /* type, seq, body, crc */
+#define RC_WIRE_MAX_ENCODED (RC_WIRE_MAX_PAYLOAD + RC_WIRE_MAX_PAYLOAD / 254u + 1u + 1u) /* COBS overhead, delimiter   \
+                                                                                          */
 
 /* Requests; the reply of a request carries its type with bit 7 set. */
 enum {
@@ -29,7 +31,7 @@ enum {
 
 /* RUN flags. */
 #define RC_RUN_BEGIN 0x01u /* start from the loaded input; without it: go on from the carry as it is */
-#define RC_RUN_HALT 0x02u  /* stop when the halting head says so */
+#define RC_RUN_HALT  0x02u /* stop when the halting head says so */
 
 /* HELLO capabilities. */
 #define RC_HELLO_CAN_EXIT 0x01u
@@ -84,13 +86,13 @@ float rc_get_f32(const uint8_t *p);
 
 /* Everything the server works on; the caller owns the memory and sets the first block of fields. */
 typedef struct {
-    const char *board;         /* shown in HELLO */
-    const uint8_t *build_id;   /* 16 bytes */
+    const char *board;       /* shown in HELLO */
+    const uint8_t *build_id; /* 16 bytes */
     const uint8_t *image;
     uint32_t image_size;
     uint8_t *arena;
     uint32_t arena_size;
-    uint8_t *input;            /* rc_model_info.seq_len bytes */
+    uint8_t *input; /* rc_model_info.seq_len bytes */
 
     rc_ctx_t ctx;
     rc_status_t image_status;

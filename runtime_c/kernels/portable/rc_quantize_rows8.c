@@ -3,7 +3,7 @@
 
 /* |x * (1 / (m / 127))| <= 127 * (1 + 2^-22) for |x| <= m, so rounding lands in [-127, 127] without a clamp. */
 void rc_quantize_rows8(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int8_t *q, uint32_t ld, float *a,
-                        int32_t *sum)
+                       int32_t *sum)
 {
     for (uint32_t r = 0; r < rows; r++, x += ldx, q += ld) {
         float m = 0.0f;

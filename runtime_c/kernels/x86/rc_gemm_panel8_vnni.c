@@ -15,8 +15,8 @@ static inline __m512i quad(const int8_t *p)
     return _mm512_set1_epi32(v);
 }
 
-void rc_gemm_panel8_vnni(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const int32_t *zero,
-                         const float *scale, float *y, uint32_t ldy)
+void rc_gemm_panel8_vnni(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const int32_t *zero, const float *scale,
+                         float *y, uint32_t ldy)
 {
     const __mmask16 live = (__mmask16)((1u << n) - 1u);
     const __m512i zv = _mm512_maskz_loadu_epi32(live, zero);

@@ -6,28 +6,30 @@
 
 #define RC_REG32(address) (*(volatile uint32_t *)(uintptr_t)(address))
 
-#define RC_SYSTICK_CTRL 0xE000E010u
-#define RC_SYSTICK_LOAD 0xE000E014u
+#define RC_SYSTICK_CTRL  0xE000E010u
+#define RC_SYSTICK_LOAD  0xE000E014u
 #define RC_SYSTICK_VALUE 0xE000E018u
-#define RC_SCB_VTOR 0xE000ED08u
-#define RC_SCB_AIRCR 0xE000ED0Cu
-#define RC_SCB_CCR 0xE000ED14u
-#define RC_SCB_SHCSR 0xE000ED24u
-#define RC_SCB_CFSR 0xE000ED28u
-#define RC_SCB_HFSR 0xE000ED2Cu
-#define RC_SCB_MMFAR 0xE000ED34u
-#define RC_SCB_BFAR 0xE000ED38u
-#define RC_SCB_CPACR 0xE000ED88u
+#define RC_SCB_VTOR      0xE000ED08u
+#define RC_SCB_AIRCR     0xE000ED0Cu
+#define RC_SCB_CCR       0xE000ED14u
+#define RC_SCB_SHCSR     0xE000ED24u
+#define RC_SCB_CFSR      0xE000ED28u
+#define RC_SCB_HFSR      0xE000ED2Cu
+#define RC_SCB_MMFAR     0xE000ED34u
+#define RC_SCB_BFAR      0xE000ED38u
+#define RC_SCB_CPACR     0xE000ED88u
 
 /* Start SysTick at its longest period (24 bits of core clock); its handler samples the tick counter. */
-static inline void rc_arm_start_sampling(void) {
+static inline void rc_arm_start_sampling(void)
+{
     RC_REG32(RC_SYSTICK_LOAD) = 0x00FFFFFFu;
     RC_REG32(RC_SYSTICK_VALUE) = 0;
     RC_REG32(RC_SYSTICK_CTRL) = 7;
 }
 
 /* Extend a free-running 32-bit counter; must be called at least once per wrap. */
-static inline uint64_t rc_arm_extend(uint32_t counter_address) {
+static inline uint64_t rc_arm_extend(uint32_t counter_address)
+{
     static uint32_t last, wraps;
     uint32_t masked;
     __asm__ volatile("mrs %0, primask\n\tcpsid i" : "=r"(masked)::"memory");
@@ -41,7 +43,8 @@ static inline uint64_t rc_arm_extend(uint32_t counter_address) {
     return ticks;
 }
 
-static inline void rc_arm_reset(void) {
+static inline void rc_arm_reset(void)
+{
     __asm__ volatile("dsb" ::: "memory");
     RC_REG32(RC_SCB_AIRCR) = 0x05FA0004u; /* SYSRESETREQ */
     for (;;) {

@@ -17,30 +17,31 @@ void rc_systick_handler(void);
 extern const uintptr_t rc_vectors[];
 
 /* Naked: nothing may touch the stack before it is painted and before the stack limit is set. */
-__attribute__((naked, noreturn)) void rc_reset_handler(void) {
-    __asm__ volatile(
-        "cpsid i\n"
-        "ldr r0, =rc_stack_top\n"
-        "msr msp, r0\n"
-        "ldr r1, =rc_stack_limit\n"
+__attribute__((naked, noreturn)) void rc_reset_handler(void)
+{
+    __asm__ volatile("cpsid i\n"
+                     "ldr r0, =rc_stack_top\n"
+                     "msr msp, r0\n"
+                     "ldr r1, =rc_stack_limit\n"
 #if defined(__ARM_ARCH) && __ARM_ARCH >= 8
-        "msr msplim, r1\n" /* Armv8-M checks every push against it */
+                     "msr msplim, r1\n" /* Armv8-M checks every push against it */
 #endif
-        "ldr r2, =0xC5C5C5C5\n" /* RC_STACK_PATTERN */
-        "1: cmp r1, r0\n"
-        "bhs 2f\n"
-        "str r2, [r1], #4\n"
-        "b 1b\n"
-        "2: b rc_reset_c\n"
-        ".ltorg\n");
+                     "ldr r2, =0xC5C5C5C5\n" /* RC_STACK_PATTERN */
+                     "1: cmp r1, r0\n"
+                     "bhs 2f\n"
+                     "str r2, [r1], #4\n"
+                     "b 1b\n"
+                     "2: b rc_reset_c\n"
+                     ".ltorg\n");
 }
 
-__attribute__((noreturn, used)) void rc_reset_c(void) {
+__attribute__((noreturn, used)) void rc_reset_c(void)
+{
     RC_REG32(RC_SCB_CPACR) |= 0xFu << 20; /* FPU and MVE on, before any code that could use them */
     __asm__ volatile("dsb\n\tisb" ::: "memory");
     RC_REG32(RC_SCB_VTOR) = (uint32_t)(uintptr_t)rc_vectors;
-    RC_REG32(RC_SCB_SHCSR) |= 7u << 16;   /* MemManage, BusFault, UsageFault each with its own cause */
-    RC_REG32(RC_SCB_CCR) |= 1u << 4;      /* trap division by zero */
+    RC_REG32(RC_SCB_SHCSR) |= 7u << 16; /* MemManage, BusFault, UsageFault each with its own cause */
+    RC_REG32(RC_SCB_CCR) |= 1u << 4;    /* trap division by zero */
     for (uint32_t *to = rc_data_start, *from = rc_data_load; to < rc_data_end;) {
         *to++ = *from++;
     }
@@ -55,20 +56,21 @@ __attribute__((noreturn, used)) void rc_reset_c(void) {
 }
 
 /* Pass on the exception frame and start over on a fresh stack: the old one may be what overflowed. */
-__attribute__((naked, used)) void rc_fault_handler(void) {
-    __asm__ volatile(
-        "cpsid i\n"
-        "tst lr, #4\n"
-        "ite eq\n"
-        "mrseq r0, msp\n"
-        "mrsne r0, psp\n"
-        "ldr r1, =rc_stack_top\n"
-        "msr msp, r1\n"
-        "b rc_fault_c\n"
-        ".ltorg\n");
+__attribute__((naked, used)) void rc_fault_handler(void)
+{
+    __asm__ volatile("cpsid i\n"
+                     "tst lr, #4\n"
+                     "ite eq\n"
+                     "mrseq r0, msp\n"
+                     "mrsne r0, psp\n"
+                     "ldr r1, =rc_stack_top\n"
+                     "msr msp, r1\n"
+                     "b rc_fault_c\n"
+                     ".ltorg\n");
 }
 
-__attribute__((used, noreturn)) void rc_fault_c(uint32_t frame_address) {
+__attribute__((used, noreturn)) void rc_fault_c(uint32_t frame_address)
+{
     rc_fault_t fault;
     fault.cfsr = RC_REG32(RC_SCB_CFSR);
     fault.hfsr = RC_REG32(RC_SCB_HFSR);
@@ -91,7 +93,8 @@ __attribute__((used, noreturn)) void rc_fault_c(uint32_t frame_address) {
 }
 
 /* The tick counters are 32 bits wide; looking at them often enough is what makes 64 of them. */
-__attribute__((used)) void rc_systick_handler(void) {
+__attribute__((used)) void rc_systick_handler(void)
+{
     (void)rc_port_ticks();
 }
 

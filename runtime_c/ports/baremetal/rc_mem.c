@@ -3,12 +3,14 @@
 
 #include "string.h"
 
-/* Without this attribute the compiler would recognise the loops and turn them into calls of the functions themselves. */
+/* Without this attribute the compiler would recognise the loops and turn them into calls of the functions themselves.
+ */
 #define PLAIN_LOOPS __attribute__((optimize("no-tree-loop-distribute-patterns"), used))
 
 typedef uint32_t __attribute__((may_alias)) word_t;
 
-PLAIN_LOOPS void *memcpy(void *restrict to, const void *restrict from, size_t n) {
+PLAIN_LOOPS void *memcpy(void *restrict to, const void *restrict from, size_t n)
+{
     uint8_t *d = to;
     const uint8_t *s = from;
     if ((((uintptr_t)d | (uintptr_t)s) & 3u) == 0u) {
@@ -22,7 +24,8 @@ PLAIN_LOOPS void *memcpy(void *restrict to, const void *restrict from, size_t n)
     return to;
 }
 
-PLAIN_LOOPS void *memset(void *to, int value, size_t n) {
+PLAIN_LOOPS void *memset(void *to, int value, size_t n)
+{
     uint8_t *d = to;
     uint8_t byte = (uint8_t)value;
     if (((uintptr_t)d & 3u) == 0u) {
@@ -37,7 +40,8 @@ PLAIN_LOOPS void *memset(void *to, int value, size_t n) {
     return to;
 }
 
-PLAIN_LOOPS void *memmove(void *to, const void *from, size_t n) {
+PLAIN_LOOPS void *memmove(void *to, const void *from, size_t n)
+{
     uint8_t *d = to;
     const uint8_t *s = from;
     if ((uintptr_t)d <= (uintptr_t)s) {
@@ -52,7 +56,8 @@ PLAIN_LOOPS void *memmove(void *to, const void *from, size_t n) {
     return to;
 }
 
-PLAIN_LOOPS int memcmp(const void *a, const void *b, size_t n) {
+PLAIN_LOOPS int memcmp(const void *a, const void *b, size_t n)
+{
     const uint8_t *x = a, *y = b;
     for (size_t i = 0; i < n; i++) {
         if (x[i] != y[i]) {

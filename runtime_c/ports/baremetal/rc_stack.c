@@ -3,11 +3,13 @@
 
 #include "rc_stack.h"
 
-uint32_t rc_port_stack_size(void) {
+uint32_t rc_port_stack_size(void)
+{
     return (uint32_t)((uintptr_t)rc_stack_top - (uintptr_t)rc_stack_limit);
 }
 
-uint32_t rc_port_stack_used(void) {
+uint32_t rc_port_stack_used(void)
+{
     const uint32_t *p = rc_stack_limit;
     while (p < rc_stack_top && *p == RC_STACK_PATTERN) {
         p++;

@@ -11,10 +11,12 @@
 
 #define NANOSECONDS 1000000000u
 
-void rc_port_init(void) {
+void rc_port_init(void)
+{
 }
 
-int32_t rc_port_read(uint8_t *byte, uint32_t timeout_ms) {
+int32_t rc_port_read(uint8_t *byte, uint32_t timeout_ms)
+{
     static uint8_t buffer[4096];
     static ssize_t have, at;
     if (at == have) {
@@ -35,7 +37,8 @@ int32_t rc_port_read(uint8_t *byte, uint32_t timeout_ms) {
     return 1;
 }
 
-void rc_port_write(const uint8_t *data, uint32_t n) {
+void rc_port_write(const uint8_t *data, uint32_t n)
+{
     while (n > 0u) {
         ssize_t sent = write(STDOUT_FILENO, data, n);
         if (sent < 0) {
@@ -49,32 +52,39 @@ void rc_port_write(const uint8_t *data, uint32_t n) {
     }
 }
 
-uint64_t rc_port_ticks(void) {
+uint64_t rc_port_ticks(void)
+{
     struct timespec now = {0, 0};
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * NANOSECONDS + (uint64_t)now.tv_nsec;
 }
 
-uint32_t rc_port_tick_hz(void) {
+uint32_t rc_port_tick_hz(void)
+{
     return NANOSECONDS;
 }
 
-uint32_t rc_port_can_exit(void) {
+uint32_t rc_port_can_exit(void)
+{
     return 1;
 }
 
-void rc_port_exit(uint32_t code) {
+void rc_port_exit(uint32_t code)
+{
     exit((int)(code & 0xFFu));
 }
 
-void rc_port_reset(void) {
+void rc_port_reset(void)
+{
     exit(0);
 }
 
-uint32_t rc_port_stack_size(void) {
+uint32_t rc_port_stack_size(void)
+{
     return 0;
 }
 
-uint32_t rc_port_stack_used(void) {
+uint32_t rc_port_stack_used(void)
+{
     return 0;
 }

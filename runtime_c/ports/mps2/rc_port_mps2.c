@@ -3,24 +3,26 @@
 #include "rc_arm.h"
 #include "recurc/rc_port.h"
 
-#define UART_DATA (RC_UART_BASE + 0x00u)
-#define UART_STATE (RC_UART_BASE + 0x04u)
-#define UART_CTRL (RC_UART_BASE + 0x08u)
-#define UART_BAUDDIV (RC_UART_BASE + 0x10u)
-#define STATE_TX_FULL 1u
-#define STATE_RX_FULL 2u
+#define UART_DATA      (RC_UART_BASE + 0x00u)
+#define UART_STATE     (RC_UART_BASE + 0x04u)
+#define UART_CTRL      (RC_UART_BASE + 0x08u)
+#define UART_BAUDDIV   (RC_UART_BASE + 0x10u)
+#define STATE_TX_FULL  1u
+#define STATE_RX_FULL  2u
 #define FPGAIO_COUNTER (RC_FPGAIO_BASE + 0x18u)
 
-#define SYS_EXIT_EXTENDED 0x20u
+#define SYS_EXIT_EXTENDED            0x20u
 #define ADP_STOPPED_APPLICATION_EXIT 0x20026u
 
-void rc_port_init(void) {
+void rc_port_init(void)
+{
     RC_REG32(UART_BAUDDIV) = 16; /* the smallest allowed; QEMU does not model the rate */
     RC_REG32(UART_CTRL) = 3;     /* transmitter and receiver on */
     rc_arm_start_sampling();
 }
 
-int32_t rc_port_read(uint8_t *byte, uint32_t timeout_ms) {
+int32_t rc_port_read(uint8_t *byte, uint32_t timeout_ms)
+{
     uint64_t start = rc_port_ticks();
     uint64_t limit = (uint64_t)timeout_ms * (RC_TICK_HZ / 1000u);
     while ((RC_REG32(UART_STATE) & STATE_RX_FULL) == 0u) {
@@ -32,7 +34,8 @@ int32_t rc_port_read(uint8_t *byte, uint32_t timeout_ms) {
     return 1;
 }
 
-void rc_port_write(const uint8_t *data, uint32_t n) {
+void rc_port_write(const uint8_t *data, uint32_t n)
+{
     for (uint32_t i = 0; i < n; i++) {
         while ((RC_REG32(UART_STATE) & STATE_TX_FULL) != 0u) {
         }
@@ -40,19 +43,23 @@ void rc_port_write(const uint8_t *data, uint32_t n) {
     }
 }
 
-uint64_t rc_port_ticks(void) {
+uint64_t rc_port_ticks(void)
+{
     return rc_arm_extend(FPGAIO_COUNTER);
 }
 
-uint32_t rc_port_tick_hz(void) {
+uint32_t rc_port_tick_hz(void)
+{
     return RC_TICK_HZ;
 }
 
-uint32_t rc_port_can_exit(void) {
+uint32_t rc_port_can_exit(void)
+{
     return 1;
 }
 
-void rc_port_exit(uint32_t code) {
+void rc_port_exit(uint32_t code)
+{
     const uint32_t arguments[2] = {ADP_STOPPED_APPLICATION_EXIT, code};
     register uint32_t r0 __asm__("r0") = SYS_EXIT_EXTENDED;
     register const uint32_t *r1 __asm__("r1") = arguments;
@@ -61,6 +68,7 @@ void rc_port_exit(uint32_t code) {
     }
 }
 
-void rc_port_reset(void) {
+void rc_port_reset(void)
+{
     rc_arm_reset();
 }

@@ -1,22 +1,22 @@
 /* Port of QEMU's RISC-V virt machine: ns16550 UART, retired instructions as ticks, exit through the test device. */
 #include "recurc/rc_port.h"
 
-#define REG8(address) (*(volatile uint8_t *)(uintptr_t)(address))
+#define REG8(address)  (*(volatile uint8_t *)(uintptr_t)(address))
 #define REG32(address) (*(volatile uint32_t *)(uintptr_t)(address))
 
-#define UART_DATA (RC_UART_BASE + 0u)
-#define UART_IER (RC_UART_BASE + 1u)
-#define UART_LCR (RC_UART_BASE + 3u)
-#define UART_LSR (RC_UART_BASE + 5u)
+#define UART_DATA      (RC_UART_BASE + 0u)
+#define UART_IER       (RC_UART_BASE + 1u)
+#define UART_LCR       (RC_UART_BASE + 3u)
+#define UART_LSR       (RC_UART_BASE + 5u)
 #define LSR_DATA_READY 0x01u
-#define LSR_THR_EMPTY 0x20u
+#define LSR_THR_EMPTY  0x20u
 
-#define MTIME_LOW 0x0200BFF8u /* CLINT, 10 MHz; only for timeouts */
+#define MTIME_LOW    0x0200BFF8u /* CLINT, 10 MHz; only for timeouts */
 #define MTIME_PER_MS 10000u
-#define TEST_DEVICE 0x00100000u
-#define TEST_PASS 0x5555u
-#define TEST_FAIL 0x3333u
-#define TEST_RESET 0x7777u
+#define TEST_DEVICE  0x00100000u
+#define TEST_PASS    0x5555u
+#define TEST_FAIL    0x3333u
+#define TEST_RESET   0x7777u
 
 #define PMP_LOCKED_NAPOT_READ_EXECUTE 0x9Du
 
@@ -25,10 +25,12 @@ _Static_assert((RC_FLASH_BYTES & (RC_FLASH_BYTES - 1u)) == 0u && (RC_FLASH_BASE 
 
 void rc_trap_c(uint32_t epc, uint32_t ra, uint32_t cause, uint32_t value);
 
-void rc_port_init(void) {
+void rc_port_init(void)
+{
     /* What stands for flash is RAM in this machine. Make it behave like flash, and a stack overflow into it a fault. */
     uint32_t range = (RC_FLASH_BASE >> 2) | ((RC_FLASH_BYTES >> 3) - 1u);
-    __asm__ volatile("csrw pmpaddr0, %0\n\tcsrw pmpcfg0, %1" ::"r"(range), "r"(PMP_LOCKED_NAPOT_READ_EXECUTE) : "memory");
+    __asm__ volatile("csrw pmpaddr0, %0\n\tcsrw pmpcfg0, %1" ::"r"(range), "r"(PMP_LOCKED_NAPOT_READ_EXECUTE)
+                     : "memory");
 
     /* The FIFOs stay off: turning them on empties them, and the host may have sent its first bytes already.
      * In QEMU the receiver then even stalls. */
@@ -36,7 +38,8 @@ void rc_port_init(void) {
     REG8(UART_LCR) = 3; /* 8N1 */
 }
 
-int32_t rc_port_read(uint8_t *byte, uint32_t timeout_ms) {
+int32_t rc_port_read(uint8_t *byte, uint32_t timeout_ms)
+{
     uint32_t start = REG32(MTIME_LOW);
     while ((REG8(UART_LSR) & LSR_DATA_READY) == 0u) {
         if (timeout_ms != RC_PORT_FOREVER && (REG32(MTIME_LOW) - start) / MTIME_PER_MS > timeout_ms) {
@@ -47,7 +50,8 @@ int32_t rc_port_read(uint8_t *byte, uint32_t timeout_ms) {
     return 1;
 }
 
-void rc_port_write(const uint8_t *data, uint32_t n) {
+void rc_port_write(const uint8_t *data, uint32_t n)
+{
     for (uint32_t i = 0; i < n; i++) {
         while ((REG8(UART_LSR) & LSR_THR_EMPTY) == 0u) {
         }
@@ -55,7 +59,8 @@ void rc_port_write(const uint8_t *data, uint32_t n) {
     }
 }
 
-uint64_t rc_port_ticks(void) {
+uint64_t rc_port_ticks(void)
+{
     uint32_t high, low, again;
     do { /* the halves are read one after the other; take them again when the low one wrapped in between */
         __asm__ volatile("csrr %0, minstreth" : "=r"(high));
@@ -65,21 +70,25 @@ uint64_t rc_port_ticks(void) {
     return ((uint64_t)high << 32) | low;
 }
 
-uint32_t rc_port_tick_hz(void) {
+uint32_t rc_port_tick_hz(void)
+{
     return RC_TICK_HZ;
 }
 
-uint32_t rc_port_can_exit(void) {
+uint32_t rc_port_can_exit(void)
+{
     return 1;
 }
 
-void rc_port_exit(uint32_t code) {
+void rc_port_exit(uint32_t code)
+{
     REG32(TEST_DEVICE) = code == 0u ? TEST_PASS : (code << 16) | TEST_FAIL;
     for (;;) {
     }
 }
 
-void rc_port_reset(void) {
+void rc_port_reset(void)
+{
     REG32(TEST_DEVICE) = TEST_RESET;
     for (;;) {
     }
@@ -90,7 +99,8 @@ void rc_port_reset(void) {
 _Static_assert((RC_FLASH_BYTES & (RC_FLASH_BYTES - 1u)) == 0u && (RC_FLASH_BASE & (RC_FLASH_BYTES - 1u)) == 0u,
                "the flash region must be a naturally aligned power of two to be protected");
 
-void rc_trap_c(uint32_t epc, uint32_t ra, uint32_t cause, uint32_t value) {
+void rc_trap_c(uint32_t epc, uint32_t ra, uint32_t cause, uint32_t value)
+{
     rc_fault_t fault = {epc, ra, cause, 0, value, 0};
     rc_fault(&fault);
     for (;;) {

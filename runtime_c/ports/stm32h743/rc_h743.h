@@ -5,34 +5,34 @@
 #include "rc_arm.h"
 
 /* RCC: reset and clock control */
-#define RCC_CR 0x58024400u
-#define RCC_CFGR 0x58024410u
-#define RCC_D1CFGR 0x58024418u
-#define RCC_D2CFGR 0x5802441Cu
-#define RCC_D3CFGR 0x58024420u
+#define RCC_CR        0x58024400u
+#define RCC_CFGR      0x58024410u
+#define RCC_D1CFGR    0x58024418u
+#define RCC_D2CFGR    0x5802441Cu
+#define RCC_D3CFGR    0x58024420u
 #define RCC_PLLCKSELR 0x58024428u
-#define RCC_PLLCFGR 0x5802442Cu
-#define RCC_PLL1DIVR 0x58024430u
-#define RCC_AHB3ENR 0x580244D4u
-#define RCC_AHB2ENR 0x580244DCu
-#define RCC_AHB4ENR 0x580244E0u
-#define RCC_APB1LENR 0x580244E8u
-#define RCC_APB4ENR 0x580244F4u
+#define RCC_PLLCFGR   0x5802442Cu
+#define RCC_PLL1DIVR  0x58024430u
+#define RCC_AHB3ENR   0x580244D4u
+#define RCC_AHB2ENR   0x580244DCu
+#define RCC_AHB4ENR   0x580244E0u
+#define RCC_APB1LENR  0x580244E8u
+#define RCC_APB4ENR   0x580244F4u
 /* PWR: power control */
 #define PWR_CSR1 0x58024804u
-#define PWR_CR3 0x5802480Cu
+#define PWR_CR3  0x5802480Cu
 #define PWR_D3CR 0x58024818u
 /* SYSCFG, flash interface, debug identity */
-#define SYSCFG_PWRCR 0x5800042Cu
-#define FLASH_ACR 0x52002000u
+#define SYSCFG_PWRCR  0x5800042Cu
+#define FLASH_ACR     0x52002000u
 #define DBGMCU_IDCODE 0x5C001000u
 /* GPIO ports: offsets from each port's base */
-#define GPIOB 0x58020400u
-#define GPIOD 0x58020C00u
-#define GPIOE 0x58021000u
-#define GPIO_MODER 0x00u
+#define GPIOB        0x58020400u
+#define GPIOD        0x58020C00u
+#define GPIOE        0x58021000u
+#define GPIO_MODER   0x00u
 #define GPIO_OSPEEDR 0x08u
-#define GPIO_AFRL 0x20u
+#define GPIO_AFRL    0x20u
 /* USART3 */
 #define USART3_CR1 0x40004800u
 #define USART3_BRR 0x4000480Cu
@@ -41,37 +41,39 @@
 #define USART3_RDR 0x40004824u
 #define USART3_TDR 0x40004828u
 /* QUADSPI */
-#define QUADSPI_CR 0x52005000u
+#define QUADSPI_CR  0x52005000u
 #define QUADSPI_DCR 0x52005004u
-#define QUADSPI_SR 0x52005008u
+#define QUADSPI_SR  0x52005008u
 #define QUADSPI_FCR 0x5200500Cu
 #define QUADSPI_DLR 0x52005010u
 #define QUADSPI_CCR 0x52005014u
 #define QUADSPI_ABR 0x5200501Cu
-#define QUADSPI_DR 0x52005020u
+#define QUADSPI_DR  0x52005020u
 /* Core: MPU, caches, cycle counter (Arm v7-M ARM, Cortex-M7 TRM) */
-#define MPU_CTRL 0xE000ED94u
-#define MPU_RNR 0xE000ED98u
-#define MPU_RBAR 0xE000ED9Cu
-#define MPU_RASR 0xE000EDA0u
-#define SCB_CCSIDR 0xE000ED80u
-#define SCB_CSSELR 0xE000ED84u
+#define MPU_CTRL    0xE000ED94u
+#define MPU_RNR     0xE000ED98u
+#define MPU_RBAR    0xE000ED9Cu
+#define MPU_RASR    0xE000EDA0u
+#define SCB_CCSIDR  0xE000ED80u
+#define SCB_CSSELR  0xE000ED84u
 #define SCB_ICIALLU 0xE000EF50u
-#define SCB_DCISW 0xE000EF60u
-#define DEMCR 0xE000EDFCu
-#define DWT_CTRL 0xE0001000u
-#define DWT_CYCCNT 0xE0001004u
-#define DWT_LAR 0xE0001FB0u
+#define SCB_DCISW   0xE000EF60u
+#define DEMCR       0xE000EDFCu
+#define DWT_CTRL    0xE0001000u
+#define DWT_CYCCNT  0xE0001004u
+#define DWT_LAR     0xE0001FB0u
 
 #define QSPI_MEMORY_BASE 0x90000000u
 
-static inline void rc_h743_wait(uint32_t address, uint32_t mask, uint32_t value) {
+static inline void rc_h743_wait(uint32_t address, uint32_t mask, uint32_t value)
+{
     while ((RC_REG32(address) & mask) != value) {
     }
 }
 
 /* Alternate function `af` on one pin, at the highest slew rate. */
-static inline void rc_h743_pin(uint32_t port, uint32_t pin, uint32_t af) {
+static inline void rc_h743_pin(uint32_t port, uint32_t pin, uint32_t af)
+{
     uint32_t two = pin * 2u, four = (pin & 7u) * 4u;
     uint32_t afr = port + GPIO_AFRL + (pin >> 3) * 4u;
     RC_REG32(afr) = (RC_REG32(afr) & ~(15u << four)) | (af << four);

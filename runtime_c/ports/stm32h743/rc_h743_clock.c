@@ -1,23 +1,24 @@
-/* Clocks of the STM32H743: 480 MHz on silicon revision V, 400 MHz on earlier ones. COMPILED ONLY: not yet run on a chip.
+/* Clocks of the STM32H743: 480 MHz on silicon revision V, 400 MHz on earlier ones. COMPILED ONLY: not yet run on a
+ * chip.
  *
- * Source: the internal 64 MHz oscillator (HSI) unless RC_HSE_HZ names an external clock of 8 or 16 MHz (bypass mode: the
- * ST-LINK of a Nucleo feeds 8 MHz in). HSI is within 1 %, good enough for a UART; it makes ticks as wrong as itself.
- * The supply is the internal linear regulator (LDO), as on the Nucleo-144 boards. */
+ * Source: the internal 64 MHz oscillator (HSI) unless RC_HSE_HZ names an external clock of 8 or 16 MHz (bypass mode:
+ * the ST-LINK of a Nucleo feeds 8 MHz in). HSI is within 1 %, good enough for a UART; it makes ticks as wrong as
+ * itself. The supply is the internal linear regulator (LDO), as on the Nucleo-144 boards. */
 #include "rc_h743.h"
 
-#define HSI_HZ 64000000u
+#define HSI_HZ       64000000u
 #define PLL_INPUT_HZ 8000000u
 
-#define CR_HSION (1u << 0)
-#define CR_HSIRDY (1u << 2)
-#define CR_HSEON (1u << 16)
-#define CR_HSERDY (1u << 17)
-#define CR_HSEBYP (1u << 18)
-#define CR_PLL1ON (1u << 24)
+#define CR_HSION   (1u << 0)
+#define CR_HSIRDY  (1u << 2)
+#define CR_HSEON   (1u << 16)
+#define CR_HSERDY  (1u << 17)
+#define CR_HSEBYP  (1u << 18)
+#define CR_PLL1ON  (1u << 24)
 #define CR_PLL1RDY (1u << 25)
 
-#define CR3_LDOEN (1u << 1)
-#define VOSRDY (1u << 13)
+#define CR3_LDOEN  (1u << 1)
+#define VOSRDY     (1u << 13)
 #define VOS_SCALE1 (3u << 14)
 #define REVISION_V 0x2003u
 
@@ -25,7 +26,8 @@
 _Static_assert(RC_HSE_HZ % PLL_INPUT_HZ == 0, "the PLL's input is 8 MHz: RC_HSE_HZ must be a multiple of it");
 #endif
 
-uint32_t rc_h743_clocks(void) {
+uint32_t rc_h743_clocks(void)
+{
     uint32_t fast = (RC_REG32(DBGMCU_IDCODE) >> 16) >= REVISION_V ? 1u : 0u;
     uint32_t source, divider;
 
@@ -71,13 +73,15 @@ uint32_t rc_h743_clocks(void) {
     return fast != 0u ? 480000000u : 400000000u;
 }
 
-static void mpu_region(uint32_t number, uint32_t base, uint32_t attributes) {
+static void mpu_region(uint32_t number, uint32_t base, uint32_t attributes)
+{
     RC_REG32(MPU_RNR) = number;
     RC_REG32(MPU_RBAR) = base;
     RC_REG32(MPU_RASR) = attributes;
 }
 
-void rc_h743_caches(uint32_t qspi) {
+void rc_h743_caches(uint32_t qspi)
+{
     /* Region 0: no access to the external memories, which the core would otherwise read ahead into and hang on
      * (4 GB with the eighths 0x00000000-0x5FFFFFFF and 0xE0000000 up left to the default map).
      * Region 1: the mapped QSPI flash, read only, normal memory, write-through: cached and never executed. */

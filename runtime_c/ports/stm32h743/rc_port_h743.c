@@ -3,16 +3,17 @@
 #include "rc_h743.h"
 #include "recurc/rc_port.h"
 
-#define ISR_OVERRUN (1u << 3)
+#define ISR_OVERRUN  (1u << 3)
 #define ISR_RX_READY (1u << 5)
-#define ISR_TX_DONE (1u << 6)
+#define ISR_TX_DONE  (1u << 6)
 #define ISR_TX_SPACE (1u << 7)
 
 extern const uint8_t rc_image_start[];
 
 static uint32_t core_hz;
 
-void rc_port_init(void) {
+void rc_port_init(void)
+{
     uint32_t qspi = (uintptr_t)rc_image_start >= QSPI_MEMORY_BASE ? 1u : 0u;
     core_hz = rc_h743_clocks();
     RC_REG32(RCC_AHB2ENR) |= 7u << 29; /* SRAM1, SRAM2, SRAM3 */
@@ -37,7 +38,8 @@ void rc_port_init(void) {
     rc_arm_start_sampling();
 }
 
-int32_t rc_port_read(uint8_t *byte, uint32_t timeout_ms) {
+int32_t rc_port_read(uint8_t *byte, uint32_t timeout_ms)
+{
     uint64_t start = rc_port_ticks();
     uint64_t limit = (uint64_t)timeout_ms * (core_hz / 1000u);
     while ((RC_REG32(USART3_ISR) & ISR_RX_READY) == 0u) {
@@ -52,31 +54,37 @@ int32_t rc_port_read(uint8_t *byte, uint32_t timeout_ms) {
     return 1;
 }
 
-void rc_port_write(const uint8_t *data, uint32_t n) {
+void rc_port_write(const uint8_t *data, uint32_t n)
+{
     for (uint32_t i = 0; i < n; i++) {
         rc_h743_wait(USART3_ISR, ISR_TX_SPACE, ISR_TX_SPACE);
         RC_REG32(USART3_TDR) = data[i];
     }
 }
 
-uint64_t rc_port_ticks(void) {
+uint64_t rc_port_ticks(void)
+{
     return rc_arm_extend(DWT_CYCCNT);
 }
 
-uint32_t rc_port_tick_hz(void) {
+uint32_t rc_port_tick_hz(void)
+{
     return core_hz;
 }
 
-uint32_t rc_port_can_exit(void) {
+uint32_t rc_port_can_exit(void)
+{
     return 0;
 }
 
-void rc_port_exit(uint32_t code) {
+void rc_port_exit(uint32_t code)
+{
     (void)code;
     rc_port_reset();
 }
 
-void rc_port_reset(void) {
+void rc_port_reset(void)
+{
     rc_h743_wait(USART3_ISR, ISR_TX_DONE, ISR_TX_DONE); /* let the last reply out */
     rc_arm_reset();
 }
