@@ -81,10 +81,12 @@ def model_card(metrics: dict, recipe: Recipe) -> str:
     measured = "" if held["n"] == recipe.export.test_slice else f", of which the first {held['n']} were measured"
     unfinished = "" if metrics["finished"] else "\n**An early snapshot: training was still running.**\n"
 
+    harder = f"None with fewer than {task.givens[0]} givens was trained on."
+    harder = harder if task.test_givens[0] < task.givens[0] else ""
     about_figures = paragraph(f"""
         Puzzles solved completely, in %, after a number of supervision steps. Held-out puzzles with {test_given} givens,
         computed in {metrics["compute"]} from the weights as stored. *Early exit* stops at the first step whose halting
-        logit is above zero. {SPLIT[task.n]}""")
+        logit is above zero. {harder} {SPLIT[task.n]}""")
     about_errors = paragraph(f"""
         Standard error of the figure after {last} steps: {error:.1f} points. Cells include the givens, as in the
         original metric. After the last step the halting head is right about "solved or not" for

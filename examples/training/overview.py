@@ -1,4 +1,4 @@
-"""Rewrites the results table in examples/README.md from the models' metrics.json files.
+"""Rewrites the results table in examples/README.md and the model cards from the models' metrics.json files.
 
 Run as `python -m examples.training.overview`.
 """
@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+
+from .card import model_card
+from .recipe import read_recipe
 
 BEGIN, END = "<!-- results: written by examples/training/overview.py -->", "<!-- end of results -->"
 EXAMPLES = Path(__file__).resolve().parent.parent
@@ -38,6 +41,13 @@ def with_table(text: str, models: Path) -> str:
     return f"{head}{BEGIN}\n{table(models)}\n{END}{tail}"
 
 
+def rewrite_card(folder: Path) -> None:
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    (folder / "README.md").write_text(model_card(metrics, read_recipe(folder / "recipe.toml")), encoding="utf-8")
+
+
 if __name__ == "__main__":
+    for path in (EXAMPLES / "models").glob("*/metrics.json"):
+        rewrite_card(path.parent)
     readme = EXAMPLES / "README.md"
     readme.write_text(with_table(readme.read_text(encoding="utf-8"), EXAMPLES / "models"), encoding="utf-8")

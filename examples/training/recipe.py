@@ -18,6 +18,7 @@ class Task:
     dig_to: int  # base puzzles have at least this many givens
     pool: int  # base puzzles for training
     test_pool: int = 2000  # base puzzles held out
+    test_dig_to: int = 0  # fewest givens of those; 0: as in training
     seed: int = 0
 
 

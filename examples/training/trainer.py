@@ -33,10 +33,11 @@ def pools(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> tuple[sud
     result = []
     for held_out, count in ((False, task.pool), (True, task.test_pool)):
         side = "test" if held_out else "train"
-        path = folder / f"pool-{task.n}-{task.dig_to}-{count}-{task.seed}-{side}.npz"
+        stop = (task.test_dig_to or task.dig_to) if held_out else task.dig_to
+        path = folder / f"pool-{task.n}-{stop}-{count}-{task.seed}-{side}.npz"
         if not path.exists():
             say(f"digging {count} {side} base puzzles ...")
-            pool = sudoku.make_pool(task.n, count, task.dig_to, task.seed, held_out)
+            pool = sudoku.make_pool(task.n, count, stop, task.seed, held_out)
             part = path.with_suffix(".part.npz")
             np.savez_compressed(part, puzzles=pool.puzzles, solutions=pool.solutions)
             os.replace(part, path)
@@ -235,7 +236,8 @@ class Trainer:
         model = evaluate.make_eval_model(self.recipe.model, state, self.recipe.model.forward_dtype)
         cells, exact, q = evaluate.per_step(model, x, y, e.steps)
         row = evaluate.summary(x, cells, exact, q, [])
-        row.update(step=self.step, minutes=self.elapsed / 60)
+        givens = (x > 1).sum(1)
+        row.update(step=self.step, minutes=self.elapsed / 60, givens=[int(givens.min()), int(givens.max())])
         self.evals.append(row)
         if on_eval is not None:
             on_eval(row)

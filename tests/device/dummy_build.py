@@ -59,4 +59,5 @@ def build_dummy(
 def build_dummy_library(out: Path) -> Path:
     """The stand-in model as a shared library."""
     runtime = resource_dir("runtime_c")
-    return compile_shared([DUMMY / "model.c", runtime / "image" / "rc_crc32.c"], [DUMMY, runtime / "include"], out)
+    image = [runtime / "image" / name for name in ("rc_crc32.c", "rc_status.c")]
+    return compile_shared([DUMMY / "model.c", *image], [DUMMY, runtime / "include"], out)

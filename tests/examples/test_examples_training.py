@@ -127,9 +127,7 @@ EXPECTED_ATTENTION = {
 }
 
 
-@pytest.mark.parametrize(
-    "mixer, weights, extra", [(MLP, "float32", EXPECTED_MLP), (ATTENTION, "bfloat16", EXPECTED_ATTENTION)]
-)
+@pytest.mark.parametrize("mixer, weights, extra", [(MLP, "float32", EXPECTED_MLP), (ATTENTION, "bfloat16", EXPECTED_ATTENTION)])
 def test_exported_folder(tmp_path, mixer, weights, extra):
     t, train_pool, test = make(tmp_path, weights=weights, mixer=mixer)
     t.run(test)
