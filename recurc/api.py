@@ -18,6 +18,7 @@ from typing import Any, Callable, Mapping, Optional
 
 import numpy as np
 
+from recurc.codegen.image import build_image
 from recurc.codegen.manifest import Build
 from recurc.codegen.project import build_project, compile_host_engine
 from recurc.dataset import Dataset, check_compatible, load_dataset
@@ -25,6 +26,8 @@ from recurc.errors import FidelityError, InputError, UsageError
 from recurc.models.checkpoint import load as load_reasoner
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.models.reference import Reference
+from recurc.plan.kernels import choose_kernels
+from recurc.plan.planner import plan_memory
 from recurc.quant.calibrate import DEFAULT_PUZZLES, Calibration, calibrate
 from recurc.quant.fidelity import carry_fidelity, layer_damage
 from recurc.quant.model import QuantizedModel, quantize_model
@@ -183,6 +186,22 @@ class Quantized:
         damage = layer_damage(program, self.model.weights, self.source.reasoner.tensors, moments)
         return Gate(phi, len(inputs), kind, tuple(damage[:3]))
 
+    def check_target(self, board: Board, *, allow_lossy: bool = False) -> None:
+        """What can be refused before anything runs: a lossy precision, and a model that does not fit the board.
+
+        Raises:
+            FidelityError, DoesNotFitError.
+        """
+        scheme = self.model.precision
+        if scheme.lossy and not allow_lossy:
+            raise FidelityError(
+                f"{scheme.name} is for comparison only", where="--precision",
+                why="it keeps cells right and loses whole puzzles", next="Use int4, or pass --allow-lossy")
+        if board.family != "host":
+            kernels = choose_kernels(board.features)
+            size = len(build_image(self.model, kernels).data)
+            plan_memory(self.model.program, scheme.bits, size, board, kernels)
+
     def build(
         self, target: str | Board, out: Path | str, *, min_fidelity: float = DEFAULT_MIN_FIDELITY,
         allow_lossy: bool = False, gate: Optional[Gate] = None, details: Optional[Mapping[str, Any]] = None,
@@ -196,11 +215,8 @@ class Quantized:
             DoesNotFitError, ToolchainError, UsageError, InputError.
         """
         board = target if isinstance(target, Board) else load_board(target)
+        self.check_target(board, allow_lossy=allow_lossy)
         scheme = self.model.precision
-        if scheme.lossy and not allow_lossy:
-            raise FidelityError(
-                f"{scheme.name} is for comparison only", where="--precision",
-                why="it keeps cells right and loses whole puzzles", next="use int4, or pass --allow-lossy")
         gate = gate or self.gate()
         # Random inputs are not what the model was trained on: without calibration data fidelity is told, not judged.
         if gate.fidelity < min_fidelity and not allow_lossy and self.sample is not None:

@@ -81,8 +81,9 @@ def model_card(metrics: dict, recipe: Recipe) -> str:
     measured = "" if held["n"] == recipe.export.test_slice else f", of which the first {held['n']} were measured"
     unfinished = "" if metrics["finished"] else "\n**An early snapshot: training was still running.**\n"
 
-    harder = f"None with fewer than {task.givens[0]} givens was trained on."
-    harder = harder if task.test_givens[0] < task.givens[0] else ""
+    harder = ""
+    if task.test_givens[0] < task.givens[0]:
+        harder = f"Puzzles with fewer than {task.givens[0]} givens were not trained on."
     about_figures = paragraph(f"""
         Puzzles solved completely, in %, after a number of supervision steps. Held-out puzzles with {test_given} givens,
         computed in {metrics["compute"]} from the weights as stored. *Early exit* stops at the first step whose halting

@@ -65,6 +65,7 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
     quantized = quantize_with_progress(
         console, model, chosen, precision, calibration=calibration, puzzles=puzzles, seed=seed, steps=steps,
         h_cycles=h_cycles, l_cycles=l_cycles)
+    quantized.check_target(board, allow_lossy=allow_lossy)
     gate = quantized.gate()
     accuracy = _accuracy(console, chosen, quantized, accuracy_puzzles)
     folder = out or Path("build") / f"{name}-{board.name}-{precision}"

@@ -134,9 +134,9 @@ def other_dataset(data_dir: str | Path, difference: str) -> InputError:
 
 
 def nearby_datasets(checkpoint: Path) -> list[Path]:
-    """Folders `data` beside a checkpoint file and beside its folder."""
+    """Folders `data` beside a checkpoint file and beside its folder, when they hold a dataset."""
     folder = checkpoint.resolve().parent
-    return [p for p in (folder / "data", folder.parent / "data") if p.is_dir()]
+    return [p for p in (folder / "data", folder.parent / "data") if any(p.glob("t*/dataset.json"))]
 
 
 def _configured(fields: Mapping[str, object], folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Mapping
 
-from recurc.errors import InputError
+from recurc.errors import InputError, UsageError
 from recurc.resources import resource_dir
 
 FAMILIES = ("arm", "riscv", "host")
@@ -351,7 +351,7 @@ def load_board(name_or_path: str | Path) -> Board:
     """A bundled board by name or alias, or any board by the path of its TOML file.
 
     Raises:
-        InputError: no such board (the nearest names are given), or its file is invalid.
+        UsageError: no such board (the nearest names are given). InputError: its file is invalid.
     """
     text = str(name_or_path)
     boards = _bundled()
@@ -361,7 +361,7 @@ def load_board(name_or_path: str | Path) -> Board:
     if text.endswith(".toml"):
         return read_board(Path(text))
     known = [n for b in boards.values() for n in (b.name, *b.aliases)]
-    raise InputError(
+    raise UsageError(
         f"there is no board {text!r}",
         why=nearest(text, known),
         next="Run `recurc boards` for the list, or name a board's TOML file",

@@ -108,7 +108,8 @@ class HostEngine:
             raise InputError("the puzzle does not fit the model", where="tokens",
                              why=f"shape {np.shape(tokens)}, the model takes {self.info.seq_len} tokens of one byte",
                              next="check the dataset")
-        self._check(self._lib.rc_model_begin(ctypes.byref(self._context), self._pointer(row), int(puzzle_id)), "begin")
+        puzzle = min(max(int(puzzle_id), -1) & 0xFFFFFFFFFFFFFFFF, 0xFFFFFFFF)  # whatever is no uint32 is out of range
+        self._check(self._lib.rc_model_begin(ctypes.byref(self._context), self._pointer(row), puzzle), "begin")
 
     def step(self) -> None:
         """One supervision step (releases the GIL)."""

@@ -218,7 +218,7 @@ def test_no_compiler_means_nothing_is_written(quantized, gate, tmp_path, monkeyp
 
 
 def test_unknown_board(quantized, tmp_path):
-    with pytest.raises(InputError, match="mps2-an500"):
+    with pytest.raises(UsageError, match="mps2-an500"):
         quantized.build("mps2-an501", tmp_path / "b", gate=GOOD)
 
 

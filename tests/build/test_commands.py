@@ -138,7 +138,7 @@ def test_build_document(capsys, tmp_path, data):
 def test_unknown_target_and_precision(capsys, tmp_path):
     out = ("--out", str(tmp_path / "b"))
     status, error = failure(capsys, "build", NAME, "--target", "stm32h8", *out)
-    assert (status, error["code"]) == (3, "input") and "stm32h7" in error["why"]
+    assert (status, error["code"]) == (2, "usage") and "stm32h7" in error["why"]
     status, error = failure(capsys, "build", NAME, "--precision", "int5", *out)
     assert (status, error["code"]) == (2, "usage") and "int4" in error["why"] + error["next"]
     status, error = failure(capsys, "eval", NAME, "--precision", "int3")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recurc.errors import InputError
+from recurc.errors import InputError, UsageError
 from recurc.resources import resource_dir
 from recurc.targets.boards import PARTS, list_boards, load_board, parse_board
 
@@ -137,7 +137,7 @@ def test_boards_are_found_by_name_alias_and_path(tmp_path):
 
 
 def test_unknown_boards_name_the_nearest(tmp_path):
-    with pytest.raises(InputError, match="no board 'stm32h8'.*stm32h7"):
+    with pytest.raises(UsageError, match="no board 'stm32h8'.*stm32h7"):
         load_board("stm32h8")
     with pytest.raises(InputError, match="cannot be read"):
         load_board(tmp_path / "none.toml")
