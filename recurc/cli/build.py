@@ -56,10 +56,13 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
         find_compiler(family)  # before the long work, not after it
     chosen = resolve_model(console, checkpoint, data)
     from recurc.api import Model as LoadedModel
+    from recurc.codegen.project import check_output
 
     reasoner = chosen.load()
     name = Path(chosen.checkpoint).name or "model"
     model = LoadedModel(reasoner, name)
+    folder = out or Path("build") / f"{name}-{board.name}-{precision}"
+    check_output(folder)
     for text in reasoner.notes:
         console.note(f"note: {text}")
     quantized = quantize_with_progress(
@@ -68,7 +71,6 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
     quantized.check_target(board, allow_lossy=allow_lossy)
     gate = quantized.gate()
     accuracy = _accuracy(console, chosen, quantized, accuracy_puzzles)
-    folder = out or Path("build") / f"{name}-{board.name}-{precision}"
     build = quantized.build(
         board, folder, min_fidelity=min_fidelity, allow_lossy=allow_lossy, gate=gate,
         details={"accuracy": accuracy, "data": None if chosen.data is None else str(chosen.data.resolve())},

@@ -66,9 +66,9 @@ def resolve_model(console: Console, checkpoint: str | None, data: str | Path | N
     said = ""
     if checkpoint is None:
         project = _project()
+        data = data or project.get("data")
         if "checkpoint" in project:
             checkpoint, said = project["checkpoint"], f"model: {project['checkpoint']} ({PROJECT_FILE})"
-            data = data or project.get("data")
         else:
             bundled = bundled_models()
             name = DEFAULT_MODEL if DEFAULT_MODEL in bundled else next(iter(bundled), None)
@@ -132,6 +132,18 @@ class Precision(click.ParamType):
             why=f"precisions are {', '.join(known)}",
             next=f"Did you mean {near[0]}?" if near else "Choose one of them",
         )
+
+
+class Threshold(click.ParamType):
+    """A halting margin: any number but NaN (nothing exceeds NaN); infinity means never or always."""
+
+    name = "number"
+
+    def convert(self, value, param, ctx):
+        number = click.FLOAT.convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
 
 
 def checkpoint_argument(required: bool = False) -> Callable:

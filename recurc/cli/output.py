@@ -57,7 +57,7 @@ class Console:
         """An aligned table: the first column to the left, the others to the right when `numeric`."""
         table = rich.table.Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
         for i, column in enumerate(columns):
-            table.add_column(column, justify="right" if numeric and i else "left", overflow="fold")
+            table.add_column(column, justify="right" if numeric and i else "left", overflow="fold", no_wrap=not i)
         for row in rows:
             table.add_row(*(rich.markup.escape(str(cell)) for cell in row))
         self.people.print(table, highlight=False)

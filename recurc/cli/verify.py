@@ -10,7 +10,7 @@ import numpy as np
 from rich.text import Text
 
 from recurc.cli._grid import grid_lines, is_sudoku, side_by_side, side_of
-from recurc.cli.options import data_option, limit_option, pass_console
+from recurc.cli.options import Threshold, data_option, limit_option, pass_console
 from recurc.cli.output import Console
 from recurc.errors import MismatchError, UsageError
 
@@ -31,7 +31,7 @@ DEFAULT_LIMIT = 8
     "--steps", type=click.IntRange(min=1), default=None, metavar="N", help="Supervision steps (default: as compiled)."
 )
 @click.option("--halt", is_flag=True, help="Stop early on the halting head.")
-@click.option("--halt-threshold", type=float, default=0.0, metavar="Q", help="Halting logit to exceed. Default: 0.")
+@click.option("--halt-threshold", type=Threshold(), default=0.0, metavar="Q", help="Halting logit to exceed. Default: 0.")
 @click.option(
     "--min-steps", type=click.IntRange(min=1), default=1, metavar="K", help="Steps before halting is asked. Default: 1."
 )

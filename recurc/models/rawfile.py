@@ -86,12 +86,13 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
         if not isinstance(value, torch.Tensor):
             wrong.append(f"{name} is a {type(value).__name__}")
         elif not value.is_floating_point() or value.layout != torch.strided or value.is_quantized:
-            wrong.append(f"{name} is {str(value.dtype).removeprefix('torch.')}")
+            form = "" if value.layout == torch.strided else f" ({str(value.layout).removeprefix('torch.')})"
+            wrong.append(f"{name} is {str(value.dtype).removeprefix('torch.')}{form}")
         else:
             tensors[short] = _to_numpy(value.detach(), short, torch)
     if wrong:
         raise InputError(
-            "the state dict holds things that are no float tensors",
+            "the state dict holds things that are no dense float tensors",
             where=str(path),
             why=", ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""),
             next="Save the float model's state dict: torch.save(model.state_dict(), ...)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Iterable, Mapping, Optional
 
@@ -71,7 +72,7 @@ def config_from_fields(
     layers = f.integer("L_layers", 1, 1024) or level_depth(shapes, "L_level")
     ndim, puzzle_len, identifiers = _puzzle_fields(f, shapes)
     pos = _positions(f, shapes, mixer, notes)
-    seq_len, puzzle_len = _lengths(f, shapes, mixer, pos, hidden, ndim, puzzle_len, notes)
+    seq_len, puzzle_len = _lengths(f, shapes, mixer, pos, hidden, ndim, puzzle_len, vocab, notes)
     rows = seq_len + (puzzle_len or -(-ndim // hidden))
     expansion = f.number("expansion", 1e-3)
     if expansion is None:
@@ -151,7 +152,7 @@ def _positions(f: Fields, shapes: Mapping[str, Shape], mixer: str, notes: list[s
 
 def _lengths(
     f: Fields, shapes: Mapping[str, Shape], mixer: str, pos: str, hidden: int,
-    ndim: int, puzzle_len: Optional[int], notes: list[str],
+    ndim: int, puzzle_len: Optional[int], vocab: int, notes: list[str],
 ) -> tuple[int, int]:  # fmt: skip
     """(seq_len, puzzle_emb_len), from the fields, the rows S that the tensors show, and a dataset's seq_len."""
     total = None  # S = seq_len + puzzle rows
@@ -169,12 +170,9 @@ def _lengths(
         if total is not None and data is not None and total - data >= minimum:
             puzzle_len = total - data
             notes.append(f"puzzle_emb_len is not given: {puzzle_len}, as the dataset has {data} of {total} positions")
-        elif total is not None and total <= PUBLISHED_PUZZLE_ROWS:
-            puzzle_len = minimum
-            notes.append(f"puzzle_emb_len is not given: {minimum} is assumed, the fewest rows that hold the embedding")
         else:
-            puzzle_len = PUBLISHED_PUZZLE_ROWS
-            notes.append(f"puzzle_emb_len is not given: {puzzle_len} is assumed, as in all published runs")
+            puzzle_len, reason = _assumed_rows(total, minimum, vocab)
+            notes.append(f"puzzle_emb_len is not given: {puzzle_len} is assumed, {reason}")
     rows = puzzle_len or minimum
     if total is not None:
         if total <= rows:
@@ -186,6 +184,24 @@ def _lengths(
             )
         return total - rows, puzzle_len
     return _told_length(seq_len, nearby, f, notes), puzzle_len
+
+
+def _assumed_rows(total: Optional[int], minimum: int, vocab: int) -> tuple[int, str]:
+    """(puzzle rows, why) when nothing tells: 16 as published, or as few as needed where only that leaves a whole grid.
+
+    A sudoku of side n has n + 2 tokens, so that is asked first; any square grid after it.
+    """
+    if total is None:
+        return PUBLISHED_PUZZLE_ROWS, "as in all published runs"
+    choices = {PUBLISHED_PUZZLE_ROWS: "as in all published runs", minimum: "the fewest rows that hold the embedding"}
+    possible = [rows for rows in choices if minimum <= rows < total]
+    for cells in ((vocab - 2) ** 2, None):
+        for rows in possible:
+            left = total - rows
+            if left > 1 and math.isqrt(left) ** 2 == left and cells in (None, left):
+                return rows, f"{choices[rows]}, which leaves a square of {left} cells"
+    rows = possible[0] if possible else minimum
+    return rows, choices[rows]
 
 
 def _lengths_without_embedding(

@@ -1,6 +1,7 @@
 """The command line's frame: discovery, exit codes, errors as a paragraph and as JSON."""
 
 import json
+import shutil
 import os
 import subprocess
 import sys
@@ -212,7 +213,7 @@ def test_bundled_default_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save(load(CHECKPOINT), tmp_path / "models" / "sudoku9-mlp")
     monkeypatch.setattr("recurc.resources.resource_dir", lambda kind: tmp_path)
-    (tmp_path / "models" / "sudoku9-mlp" / "data").mkdir()
+    shutil.copytree(Path(CHECKPOINT).parent / "data", tmp_path / "models" / "sudoku9-mlp" / "data")
     model = options.resolve_model(Console(), None)
     assert model.checkpoint == "sudoku9-mlp" and model.data == tmp_path / "models" / "sudoku9-mlp" / "data"
     assert "bundled" in capsys.readouterr().err
