@@ -117,7 +117,7 @@ def _show(console: Console, build, board, gate, accuracy: dict | None, seconds: 
                       numeric=True)
     console.pairs([
         ("fits", f"{board.title}"),
-        ("image", f"{bytes_text(d['image_bytes'])}, {build.precision} ({d['method']}), kernels "
+        ("image", f"{bytes_text(d['image_bytes'])}, {d['label']}, kernels "
                   f"{d['boards'][build.target].get('kernels', d['boards']['host']['kernels'])}"),
         ("carry + scratch", f"{bytes_text(d['arena_bytes'])} (z_H and z_L in place, X never stored)"),
         ("fidelity", f"{gate.fidelity:.4f} after one step, {gate.puzzles} {gate.inputs}"

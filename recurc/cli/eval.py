@@ -49,7 +49,7 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
         console, model, chosen, precision, calibration=calibration, puzzles=puzzles, seed=seed, steps=steps,
         h_cycles=h_cycles, l_cycles=l_cycles)
     total = len(test) + min(fidelity_puzzles, len(test))
-    with console.progress(f"{precision}: puzzles", total) as advance:
+    with console.progress(f"{precision}: {len(test)} puzzles, then fidelity", total) as advance:
         result = quantized.evaluate(test, halt=halt, threshold=halt_threshold, min_steps=min_steps,
                                     fidelity_puzzles=fidelity_puzzles, progress=advance)
     final = result.halted if halt and result.halted else result.scores
@@ -65,7 +65,7 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
     console.emit_json(document)
     if console.json:
         return
-    console.print(f"{precision} ({quantized.model.method}), {result.n} test puzzles, the device's arithmetic")
+    console.print(f"{quantized.model.label}, {result.n} test puzzles, the device's arithmetic")
     rows = [(f"after step {s}", f"{100 * v.cell:.2f} %", f"{100 * v.exact:.2f} %") for s, v in result.by_step.items()]
     if halt and result.halted:
         rows.append((f"halting, {result.mean_steps:.2f} steps on average", f"{100 * result.halted.cell:.2f} %",

@@ -29,11 +29,10 @@ def quantize_with_progress(console: Console, model, chosen: Model, precision: st
     from recurc.quant.weights import precision_named
 
     scheme = precision_named(precision)
-    method = calibration if calibration in scheme.methods else None
     train = None
     if chosen.data is not None:
         train = chosen.dataset("train")
-    elif "gptq" in scheme.methods and method != "min-max":
+    elif "gptq" in scheme.methods and calibration != "min-max":
         console.note("no dataset is known, so calibration uses the weights alone; pass --data DIR for better int4")
     with console.progress("calibrating", 1) as advance:
         done = 0
@@ -43,5 +42,5 @@ def quantize_with_progress(console: Console, model, chosen: Model, precision: st
             advance((now - done) / total)
             done = now
 
-        return model.quantize(precision, train, method=method, puzzles=puzzles, seed=seed, steps=steps,
+        return model.quantize(precision, train, method=calibration, puzzles=puzzles, seed=seed, steps=steps,
                               h_cycles=h_cycles, l_cycles=l_cycles, progress=progress)

@@ -41,6 +41,11 @@ class QuantizedModel:
     def config(self) -> ReasonerConfig:
         return self.program.config
 
+    @property
+    def label(self) -> str:
+        """Precision and calibration for people."""
+        return self.precision.name + (f" ({self.method})" if self.method != "none" else "")
+
     def rope_vectors(self) -> dict[str, np.ndarray]:
         """Rotary tables "rope.cos", "rope.sin" [S, head_dim / 2] fp32; empty when no op uses them."""
         ops = [op for block in self.program.blocks for op in block.ops]

@@ -1,8 +1,8 @@
 """The command line's frame: discovery, exit codes, errors as a paragraph and as JSON."""
 
 import json
-import shutil
 import os
+import shutil
 import subprocess
 import sys
 import textwrap

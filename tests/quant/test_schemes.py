@@ -164,7 +164,8 @@ def test_gptq_in_blocks_equals_one_column_after_the_other():
     """Error feedback against a plain loop: the block structure must not change the result."""
     k, x = 150, correlated(150)
     w = np.random.default_rng(2).normal(size=(6, k)).astype(np.float32)
-    stored = scheme_int4.quantize(w, x.T @ x, "gptq")
+    stored = scheme_int4.quantize(w, None, "min-max")
+    fed_back = scheme_int4._Feedback(x.T @ x).round(w, stored.scale.astype(float), stored.zero.astype(float))
     h = x.T @ x
     h += np.eye(k) * 0.01 * np.mean(np.diag(h))
     order = np.argsort(-np.diag(h), kind="stable")
@@ -175,7 +176,20 @@ def test_gptq_in_blocks_equals_one_column_after_the_other():
         error = rest[:, i] - (q[:, i] - stored.zero) * stored.scale
         inverse = np.linalg.inv(h[i:, i:])  # of the columns still free
         rest[:, i:] -= np.outer(error, inverse[0] / inverse[0, 0])
-    assert (q != stored.q[:, order]).mean() < 0.01  # a tie may round the other way
+    assert (q != fed_back[:, order]).mean() < 0.01  # a tie may round the other way
+
+
+def test_descent_lowers_the_output_error_and_stays_in_range():
+    x = correlated(96)
+    w = np.random.default_rng(3).normal(size=(10, 96)).astype(np.float32)
+    stored = scheme_int4.quantize(w, None, "min-max")
+    scale, zero = stored.scale.astype(float), stored.zero.astype(float)
+    feedback = scheme_int4._Feedback(x.T @ x)
+    for start in (stored.q.astype(float), feedback.round(w, scale, zero)):
+        moved = feedback.descend(w, start, scale, zero)
+        assert moved.min() >= 0 and moved.max() <= 15 and (moved == np.rint(moved)).all()
+        before, after = (feedback.loss(w, q, scale, zero) for q in (start, moved))
+        assert (after <= before * (1 + 1e-9)).all() and after.sum() < before.sum()
 
 
 def test_naive_shares_one_symmetric_scale():
