@@ -6,4 +6,4 @@ export PATH="$PWD/.venv/bin:$PATH"
 
 run() { echo "\$ $*"; "$@"; }
 run recurc build --target stm32h7 --precision int4 --out build/demo
-run recurc verify build/demo --on qemu --limit 3 --show
+run recurc verify build/demo --on qemu --offset 4 --limit 3 --show

@@ -72,7 +72,14 @@ def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerCon
         "schema": SCHEMA, **details, "config": asdict(config),
         "files": {str(p.relative_to(folder)): file_sha256(p) for p in files},
     }
+    document["digest"] = _digest(document)
     (folder / MANIFEST).write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    """sha256 over everything else in the manifest: damage to it is found like damage to a file."""
+    rest = {key: value for key, value in document.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _broken(path: Path, why: str) -> InputError:
@@ -94,6 +101,8 @@ def load_build(path: Path | str) -> Build:
         d = json.loads(manifest.read_text())
         if d.get("schema") != SCHEMA:
             raise _broken(folder, f"its schema is {d.get('schema')!r}, this recurc reads {SCHEMA!r}")
+        if d["digest"] != _digest(d):
+            raise _broken(folder, f"{MANIFEST} has changed since it was written")
         for name, digest in d["files"].items():
             file = folder / name
             if not file.is_file():
