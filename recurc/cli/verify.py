@@ -76,8 +76,8 @@ def command(
     with console.progress(f"verify on {board.name}", total) as advance:
         result = verify(
             made, on, dataset, steps=steps, halt=Halt(halt_threshold, min_steps) if halt else None,
-            progress=lambda puzzle, step: advance(1, note=f"puzzle {puzzle + 1}, step {step}"),
-            show=views.append if show else None,
+            progress=lambda puzzle, step: advance(1, note=f"puzzle {puzzle}, step {step}"),
+            show=views.append if show else None, offset=offset,
         )  # fmt: skip
     _print(console, made, result, views)
     console.emit_json(_document(result, offset))

@@ -112,6 +112,7 @@ def verify_session(
     halt: Halt | None = None,
     progress: Callable[[int, int], None] = _no_progress,
     show: Callable[[StepView], None] | None = None,
+    offset: int = 0,
 ) -> VerifyResult:
     """Compare an open session with an engine over all examples of a dataset; `verify` with the connection made.
 
@@ -139,9 +140,9 @@ def verify_session(
     first: Difference | None = None
     valid_all = dataset.valid
     for i, (tokens, labels, puzzle_id, valid) in enumerate(
-        zip(dataset.inputs, dataset.labels, dataset.puzzle_ids, valid_all, strict=True)
+        zip(dataset.inputs, dataset.labels, dataset.puzzle_ids, valid_all, strict=True), start=offset
     ):
-        stepwise = show is not None and i == 0
+        stepwise = show is not None and i == offset
         if stepwise:
             assert show is not None
             show(StepView(0, np.asarray(tokens), tokens, labels, valid))
@@ -174,6 +175,7 @@ def verify(
     halt: Halt | None = None,
     progress: Callable[[int, int], None] = _no_progress,
     show: Callable[[StepView], None] | None = None,
+    offset: int = 0,
 ) -> VerifyResult:
     """Run a dataset's puzzles on a build's firmware and compare each supervision step with the host, bit for bit.
 
@@ -190,6 +192,7 @@ def verify(
         halt: stop early on the halting head.
         progress: called after each step with puzzle and step.
         show: called for the first puzzle before the first and after each step.
+        offset: number of the dataset's first example, for reports.
 
     Raises:
         InputError: the build is missing or stale, or the dataset is not the model's.
@@ -209,5 +212,6 @@ def verify(
     with connect(board, artifact.elf, on) as session:
         check_identity(session.hello(), artifact)
         return verify_session(
-            session, engine, data, board=board, on=on, steps=steps, halt=halt, progress=progress, show=show
+            session, engine, data, board=board, on=on, steps=steps, halt=halt, progress=progress, show=show,
+            offset=offset,
         )
