@@ -114,7 +114,7 @@ def _show(console: Console, build, board, gate, accuracy: dict | None, seconds: 
                      f"{100 * region['used'] / region['size']:.1f} %", f"= {parts}"))
     if rows:
         console.table(("region", "kind", "used bytes", "of", "", "sum"), rows, title=f"Memory of {board.name}",
-                      numeric=True)
+                      text_columns=("kind", "sum"))
     console.pairs([
         ("fits", f"{board.title}"),
         ("image", f"{bytes_text(d['image_bytes'])}, {d['label']}, kernels "

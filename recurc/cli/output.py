@@ -52,12 +52,14 @@ class Console:
         _console(sys.stderr).print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
     def table(
-        self, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None, numeric: bool = True
-    ) -> None:
-        """An aligned table: the first column to the left, the others to the right when `numeric`."""
+        self, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None, numeric: bool = True,
+        text_columns: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """An aligned table: the first column and `text_columns` to the left, the others to the right when `numeric`."""
         table = rich.table.Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
         for i, column in enumerate(columns):
-            table.add_column(column, justify="right" if numeric and i else "left", overflow="fold", no_wrap=not i)
+            right = numeric and i and column not in text_columns
+            table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=not i)
         for row in rows:
             table.add_row(*(rich.markup.escape(str(cell)) for cell in row))
         self.people.print(table, highlight=False)
