@@ -15,7 +15,7 @@ from recurc.ir.program import LinearRef
 from recurc.plan.kernels import KernelSet, padded
 from recurc.plan.layout import ARENA_ALIGN, Layout
 from recurc.quant.model import QuantizedModel
-from recurc.resources import resource_dir
+from recurc.targets.linker import template_environment
 
 # Sections that model.c addresses by name -> suffix of their OFF_ macro.
 _FIXED = {
@@ -31,10 +31,7 @@ def _f32(value: float) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:
-    env = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resource_dir("templates")), undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )
+    env = template_environment()
     env.filters["f32"] = _f32
     return env
 

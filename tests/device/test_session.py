@@ -173,7 +173,10 @@ def test_ports_that_are_not_there(url):
 
 def test_a_pseudo_terminal_is_a_port(elfs):
     """The serial transport against the real server behind a pty."""
-    master, slave = pty.openpty()
+    try:
+        master, slave = pty.openpty()
+    except OSError as error:  # a container without /dev/pts
+        pytest.skip(f"this system gives no pseudo terminals: {error}")
     process = ProcessTransport([str(elfs("host"))])
     stop = threading.Event()
 
