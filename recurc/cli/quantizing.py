@@ -8,6 +8,7 @@ import click
 
 from recurc.cli.options import Model
 from recurc.cli.output import Console
+from recurc.errors import InputError
 
 CALIBRATIONS = ("gptq", "mse", "min-max")
 
@@ -29,10 +30,16 @@ def quantize_with_progress(console: Console, model, chosen: Model, precision: st
     from recurc.quant.weights import precision_named
 
     scheme = precision_named(precision)
+    learns = "gptq" in scheme.methods and calibration != "min-max"
     train = None
     if chosen.data is not None:
-        train = chosen.dataset("train")
-    elif "gptq" in scheme.methods and calibration != "min-max":
+        try:
+            train = chosen.dataset("train")
+        except InputError as error:
+            if learns:  # accuracy would suffer without a word
+                raise
+            console.note(f"no calibration puzzles: {error.paragraph()}")
+    elif learns:
         console.note("no dataset is known, so calibration uses the weights alone; pass --data DIR for better int4")
     with console.progress("calibrating", 1) as advance:
         done = 0
