@@ -220,13 +220,12 @@ class Quantized:
         gate = gate or self.gate()
         # Random inputs are not what the model was trained on: without calibration data fidelity is told, not judged.
         if gate.fidelity < min_fidelity and not allow_lossy and self.sample is not None:
-            calls = self.model.program.h_cycles * (self.model.program.l_cycles + 1)
             worst = ", ".join(f"{name} ({100 * loss:.2g} %)" for name, loss in gate.damage)
             raise FidelityError(
                 f"fidelity is {gate.fidelity:.3f} after one supervision step, below {min_fidelity}",
                 where=f"{scheme.name}, {gate.puzzles} {gate.inputs}",
                 why=f"rounding the weights costs most in {worst} of the output's energy a call, and errors add up over "
-                    f"{calls} calls",
+                    f"{self.model.program.calls_per_step} calls",
                 next="Use a higher precision (int8), calibrate with data, lower --min-fidelity, or pass --allow-lossy")
         calibration = self.calibration
         return build_project(self.model, board, Path(out), note=note, details={

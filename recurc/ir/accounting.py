@@ -22,7 +22,7 @@ def cost(config: ReasonerConfig) -> Cost:
     """The model's cost at its trained depth."""
     program = lower(config)
     step = program.macs_per_step
-    return Cost(program.macs_per_call["L_level"], step, step * program.steps, config.calls_per_step)
+    return Cost(program.macs_per_call["L_level"], step, step * program.steps, program.calls_per_step)
 
 
 @dataclass(frozen=True)

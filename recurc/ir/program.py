@@ -140,6 +140,11 @@ class Program:
         return {block.name: sum(op_macs(op, self.config) for op in block.ops) for block in self.blocks}
 
     @property
+    def calls_per_step(self) -> int:
+        """Block calls in one supervision step."""
+        return _calls(self.schedule.body, {block.name: 1 for block in self.blocks})
+
+    @property
     def macs_per_step(self) -> int:
         """Multiply-adds of one supervision step, heads included."""
         c = self.config
@@ -148,6 +153,7 @@ class Program:
 
 
 def _calls(body: tuple[Union[Loop, Update], ...], macs: dict[str, int]) -> int:
+    """Sum of `macs` (a number a block) over all calls of a schedule's body."""
     total = 0
     for item in body:
         total += item.count * _calls(item.body, macs) if isinstance(item, Loop) else macs[item.block]

@@ -74,6 +74,7 @@ class ReasonerConfig:
 
     @property
     def embed_scale(self) -> float:
+        """What embedding rows are multiplied by."""
         return math.sqrt(self.hidden_size)
 
     @property
@@ -86,11 +87,6 @@ class ReasonerConfig:
     def h_level(self) -> str:
         """Module that updates z_H: TRM shares the low-level one."""
         return "H_level" if self.H_layers else "L_level"
-
-    @property
-    def calls_per_step(self) -> int:
-        """Block calls in one supervision step."""
-        return self.H_cycles * (self.L_cycles + 1)
 
 
 @dataclass(frozen=True)

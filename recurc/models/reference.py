@@ -6,7 +6,6 @@ This is the model that quantized arithmetic is compared with; it must equal the 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Callable, Iterator, Optional
 
@@ -117,7 +116,7 @@ class Reference:
             x = torch.cat((rows.view(-1, c.puzzle_rows, c.hidden_size), x), dim=1)
         if c.pos_encodings == "learned":
             x = 0.707106781 * (x + self.w["embed_pos.embedding_weight"])
-        return math.sqrt(c.hidden_size) * x
+        return c.embed_scale * x
 
     @torch.no_grad()
     def steps(

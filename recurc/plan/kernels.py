@@ -43,10 +43,6 @@ class KernelSet:
     sources: tuple[str, ...]
 
     @property
-    def act_bytes(self) -> int:
-        return 2 if self.act == "int16_t" else 1
-
-    @property
     def rows_type(self) -> str:
         return "rc_rows16_t" if self.act == "int16_t" else "rc_rows8_t"
 
@@ -67,14 +63,13 @@ class KernelSet:
 
     def pack(self, ref: LinearRef, weights: Weights) -> dict[str, bytes]:
         """Sections of one layer: "weights", and for integer weights "scales" and (if any) "zeros"."""
-        parts = range(ref.parts)
         if isinstance(weights, FloatWeights):
             return {"weights": b"".join(self._pack_f32(w) for w in np.split(weights.w, ref.parts))}
         packed = b"".join(self._pack_int(q, weights.bits) for q in np.split(weights.q, ref.parts))
         sections = {"weights": packed, "scales": weights.scale.astype("<f4").tobytes()}
         if self.has_zero(weights.bits):
             sections["zeros"] = self._zeros(weights).astype(np.uint8).tobytes()
-        assert len(packed) == self.part_bytes(ref, weights.bits) * len(parts)
+        assert len(packed) == self.part_bytes(ref, weights.bits) * ref.parts
         return sections
 
     def _zeros(self, weights: IntWeights) -> np.ndarray:

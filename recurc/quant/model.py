@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Mapping, Optional
 
@@ -61,7 +60,7 @@ def scaled_tables(reasoner: Reasoner) -> dict[str, np.ndarray]:
         DoesNotFitError: the puzzle table is far larger than any image.
     """
     c = reasoner.config
-    factor = math.sqrt(c.hidden_size) * (0.707106781 if c.pos_encodings == "learned" else 1.0)
+    factor = c.embed_scale * (0.707106781 if c.pos_encodings == "learned" else 1.0)
     names = {"tokens": "embed_tokens.embedding_weight"}
     if c.puzzle_emb_ndim:
         names["puzzles"] = "puzzle_emb.weights"

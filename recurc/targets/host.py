@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from recurc.device.frames import TENSORS
 from recurc.errors import InputError
 
 _U8P = ctypes.POINTER(ctypes.c_uint8)
-TENSORS = {"z_H": 0, "z_L": 1, "logits": 2, "q": 3, "tokens": 4, "input": 5}
 
 
 class _Info(ctypes.Structure):

@@ -20,6 +20,7 @@ from recurc.device.transports import (
     open_transport,
 )
 from recurc.errors import DeviceUnreachableError
+from tests.tools import missing
 
 
 class BadLine:
@@ -176,7 +177,7 @@ def test_a_pseudo_terminal_is_a_port(elfs):
     try:
         master, slave = pty.openpty()
     except OSError as error:  # a container without /dev/pts
-        pytest.skip(f"this system gives no pseudo terminals: {error}")
+        missing(f"a pseudo terminal ({error})")
     process = ProcessTransport([str(elfs("host"))])
     stop = threading.Event()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import struct
 import zlib
 
@@ -24,6 +25,18 @@ NONE = 0xFFFFFFFF
 RUNS = st.lists(st.tuples(st.integers(0, 2), st.sampled_from([1, 2, 253, 254, 255, 508])), max_size=4).map(
     lambda runs: b"".join(bytes([value]) * n for value, n in runs)[: frames.MAX_BODY]
 )
+
+
+def test_names_and_numbers_are_those_of_the_c_headers():
+    headers = resource_dir("runtime_c") / "include" / "recurc"
+    listed = re.findall(r'X\((RC_\w+), (\d+), "([^"]+)"\)', (headers / "rc_status.h").read_text())
+    assert [(int(number), text) for _, number, text in listed] == list(enumerate(frames.STATUS_TEXT))
+    named = {name: int(number) for name, number, _ in listed}
+    assert (frames.STATUS_FRAME, frames.STATUS_STATE) == (named["RC_ERR_FRAME"], named["RC_ERR_STATE"])
+    tensors = re.findall(r"RC_TENSOR_(\w+) = (\d+)", (headers / "rc_model.h").read_text())
+    assert {name.upper(): number for name, number in frames.TENSORS.items()} == {
+        name: int(number) for name, number in tensors if name != "COUNT"
+    }
 
 
 class Rx(ctypes.Structure):
