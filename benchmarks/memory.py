@@ -94,7 +94,7 @@ def own_table(figures: list[Figures]) -> str:
         else:
             rows.append((*name, f.image, f.kinds["carry"], f.kinds["kv"], f.kinds["scratch"], f.kinds["io"], f.least, f.arena,
                          f.data, f.stack, f.ram, "fits"))
-    header = ("board", "weights", "carry", "image", "z_H + z_L", "K and V", "scratch", "in, out", "least arena", "arena",
+    header = ("board", "weights", "carry", "image", "z_H + z_L", "K, V, mixed", "scratch", "in, out", "least arena", "arena",
               "data", "stack", "RAM in all", "verdict")
     return table(header, rows, 3)
 
@@ -113,7 +113,7 @@ def ratio_table(subject: Subject, results: list[dict[str, Any]], figures: list[F
             rows.append((f.board, f.precision, f.carry, f.arena, *(times(t, f.arena) for t in theirs), f.ram,
                          times(min(theirs), f.ram)))
     header = ("board", "weights", "carry", "our arena", *(f"theirs: {text}" for text in GRAPHS.values()), "our RAM in all",
-              "their least")
+              "their least / that")
     return table(header, rows, 3)
 
 
@@ -123,7 +123,8 @@ def subject_section(subject: Subject, results: list[dict[str, Any]], figures: li
     calls = b["h_cycles"] * (b["l_cycles"] + 1)
     return f"""## {subject.title}
 
-S = {b['rows']} rows, D = {b['hidden']}, {mixing}, channel mixing {b['inner']} wide, {b['layers']} layers; one supervision step is {calls} block calls.
+S = {b['rows']} rows, D = {b['hidden']}, {mixing}, channel mixing {b['inner']} wide, {b['layers']} layers. One supervision step
+is {calls} block calls. z_H and z_L alone are {2 * b['rows'] * b['hidden']:,} bytes in int8.
 
 TensorFlow Lite Micro, bytes:
 
@@ -146,9 +147,9 @@ def page(measured: dict[str, Any]) -> str:
     return f"""<!-- Written by `python benchmarks/memory.py`; do not edit. -->
 # RAM beside TensorFlow Lite Micro
 
-recurc {recurc.__version__}, tflite-micro {measured['versions']['tflite-micro']}. `python benchmarks/memory.py` (or `make bench-memory`) makes this page:
-it installs the peer into an environment of its own, writes the same step as .tflite files and asks the peer's recording
-interpreter what it allocates.
+recurc {recurc.__version__}, tflite-micro {measured['versions']['tflite-micro']}.
+`python benchmarks/memory.py` (or `make bench-memory`) makes this page: it installs the peer into an environment of its
+own, writes the same step as .tflite files and asks the peer's recording interpreter what it allocates.
 
 ![RAM of one supervision step](memory.png)
 
@@ -158,12 +159,12 @@ What the figures are:
   code, no stack, no .data, no heads. The wheel is a 64-bit build, so pointers in the metadata are twice as wide as on a
   32-bit part; activations are the same. The kernels are the reference ones; optimised ones may ask for more scratch. An
   arena of the recorded size is accepted: that is checked for every row.
-* **Kept beside**: with a graph of one block call the loop is the application's. z_L, z_H and X are the graph's inputs and may be
-  overwritten during the call, so at least the state that the call does not return has to be kept elsewhere (X is looked
-  up again).
-* **Our arena** holds z_H and z_L, K and V, scratch of one tile, inputs, tokens and logits. Data (.data, .bss) and stack are
-  the planner's figures and come on top in "RAM in all". Code and weights are in flash on both sides. "Least arena": with
-  tiles of one row.
+* **Kept beside**: with a graph of one block call the loop is the application's. z_L, z_H and X are the graph's inputs and
+  may be overwritten during the call, so at least the state that the call does not return has to be kept elsewhere (X is
+  looked up again).
+* **Our arena** holds z_H and z_L with their scales, keys, values and mixed values of attention, scratch of one tile (the
+  logits take its place after a step), inputs and tokens. Data (.data, .bss) and stack are the planner's figures and come on
+  top in "RAM in all". Code and weights are in flash on both sides. "Least arena": with tiles of one row.
 * **Their graphs** are written by hand with memory in mind: wide tensors in the order that keeps fewest alive, V transposed
   by an operator (inside BATCH_MATMUL it would cost persistent memory), in attention one head after the other ("heads
   together" is what a converter emits). Cutting a graph further into tiles of rows was not tried.

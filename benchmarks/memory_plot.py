@@ -14,8 +14,9 @@ import matplotlib.pyplot as plt  # noqa: E402  the backend is chosen first
 
 THEIRS = (("head", "TFLM: activations and scratch", "#c26a3d"), ("tail", "TFLM: metadata", "#e3b295"))
 OURS = (
-    ("carry", "recurc: z_H and z_L", "#1f4e79"), ("kv", "recurc: K and V", "#3f86c2"), ("scratch", "recurc: scratch", "#8bb9dd"),
-    ("io", "recurc: in, out", "#c3d9ec"), ("data", "recurc: data", "#8a8a8a"), ("stack", "recurc: stack", "#bdbdbd"),
+    ("carry", "recurc: z_H and z_L", "#1f4e79"), ("kv", "recurc: K, V, mixed values", "#3f86c2"),
+    ("scratch", "recurc: scratch", "#8bb9dd"), ("io", "recurc: in, out", "#c3d9ec"),
+    ("data", "recurc: data", "#8a8a8a"), ("stack", "recurc: stack", "#bdbdbd"),
 )
 MB = 1e6
 

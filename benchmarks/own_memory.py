@@ -10,18 +10,17 @@ import numpy as np
 
 from recurc.codegen.image import build_image
 from recurc.errors import DoesNotFitError
-from recurc.ir import program as ir_program
 from recurc.ir.lower import lower
-from recurc.ir.program import Program
+from recurc.ir.program import CARRIES
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.plan.kernels import KernelSet, choose_kernels
-from recurc.plan.layout import Layout, make_layout
+from recurc.plan.layout import Layout, arena_pieces, make_layout
 from recurc.plan.planner import plan_memory
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.targets.boards import load_board
 
-CARRIES: tuple[str, ...] = getattr(ir_program, "CARRIES", ("fp32",))
+__all__ = ["CARRIES", "PRECISIONS", "Figures", "arena_kinds", "image_bytes", "own_figures"]
 PRECISIONS = ("int8", "int4")
 
 
@@ -48,15 +47,16 @@ class Figures:
         return self.arena + self.data + self.stack
 
 
-def lowered(config: ReasonerConfig, carry: str) -> Program:
-    return lower(config) if carry == "fp32" else lower(config, carry=carry)
-
-
 def arena_kinds(layout: Layout) -> dict[str, int]:
-    """Bytes of the arena by use: carry, K and V, scratch, inputs and outputs (with what aligns them)."""
-    carry = sum(b.bytes for b in layout.carry.buffers if b.name.startswith("z_"))
-    rest = layout.arena_bytes - carry - layout.kv.bytes - layout.scratch_bytes
-    return {"carry": carry, "kv": layout.kv.bytes, "scratch": layout.scratch_bytes, "io": rest}
+    """Bytes of the arena by use: the carry; "io": inputs and outputs; then the place that all ops share by turns, as keys
+    and values ("kv", with the mixed values) and the rest of it ("scratch", where the logits are too). The sum is the arena.
+    """
+    pieces = arena_pieces(layout)
+    carry = sum(piece.bytes for piece in pieces if piece.kind == "carry")
+    kv = max((sum(p.bytes for p in pieces if p.kind == "kv" and p.name.startswith(f"{shape.name}."))
+              for shape in layout.shapes), default=0)
+    scratch = layout.scratch_bytes - kv
+    return {"carry": carry, "kv": kv, "scratch": scratch, "io": layout.arena_bytes - carry - kv - scratch}
 
 
 @lru_cache(maxsize=None)
@@ -76,7 +76,7 @@ def image_bytes(config: ReasonerConfig, precision: str, kernels: KernelSet) -> i
 
 def own_figures(config: ReasonerConfig, board_name: str, precision: str, carry: str) -> Figures:
     """Plan one firmware."""
-    board, program = load_board(board_name), lowered(config, carry)
+    board, program = load_board(board_name), lower(config, carry=carry)
     kernels, bits = choose_kernels(board.features), precision_named(precision).bits
     image = image_bytes(config, precision, kernels)
     least = make_layout(program, bits, kernels, 0)
