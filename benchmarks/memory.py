@@ -90,7 +90,8 @@ def own_table(figures: list[Figures]) -> str:
     for f in figures:
         name = (f.board, f.precision, f.carry)
         if f.problem:
-            rows.append((*name, f.image, None, None, None, None, f.least, None, None, None, None, f.problem))
+            rows.append((*name, f.image, None, None, None, None, f.least, None, None, None, None,
+                         f.problem.removeprefix(f"does not fit {f.board}: ")))
         else:
             rows.append((*name, f.image, f.kinds["carry"], f.kinds["kv"], f.kinds["scratch"], f.kinds["io"], f.least, f.arena,
                          f.data, f.stack, f.ram, "fits"))

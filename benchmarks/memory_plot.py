@@ -54,8 +54,10 @@ def _bars(results: list[dict[str, Any]], figures: list[Figures]) -> list[tuple[s
             continue
         heads = ", heads together" if v["heads"] == "together" else ""
         found.append((f"TFLM {v['weights']}, {v['graph']}{heads}", [(label, color, r[key]) for key, label, color in THEIRS]))
+    fitting = [f.board for f in figures if f.problem is None]
+    board = max(fitting, key=fitting.count, default="")  # the first of those that take most of the firmwares
     for f in figures:
-        if f.problem is None and f.board == figures[0].board:
+        if f.problem is None and f.board == board:
             sizes = {**f.kinds, "data": f.data, "stack": f.stack}
             pieces = [(label, color, sizes[key]) for key, label, color in OURS if sizes[key]]
             found.append((f"recurc {f.precision}, carry {f.carry}", pieces))
