@@ -23,8 +23,8 @@ class _Info(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_uint32) for name in (
             "seq_len", "vocab", "rows", "hidden", "puzzles", "steps", "h_cycles", "l_cycles", "arena_bytes",
-            "image_bytes", "halt_rule")),
-        ("model_sha256", ctypes.c_uint8 * 32), ("name", ctypes.c_char_p),
+            "image_bytes", "halt_rule", "carry", "table_dtype", "table_rows", "record_bytes")),
+        ("model_sha256", ctypes.c_uint8 * 32), ("table_key", ctypes.c_uint8 * 16), ("name", ctypes.c_char_p),
     ]
 
 

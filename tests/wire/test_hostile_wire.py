@@ -70,7 +70,7 @@ def test_runs_with_mutated_fields(server):
             body[rng.randrange(len(body))] = rng.randrange(256)
         stream += request(frames.RUN, i % 254 + 2, bytes(body))
         stream += request(
-            frames.READ, 1, struct.pack("<BIH", rng.randrange(8), rng.randrange(700), rng.randrange(1100))
+            frames.READ, 1, struct.pack("<BIH", rng.randrange(10), rng.randrange(700), rng.randrange(1100))
         )
     replies = run(server, stream)
     kinds = {r.type for r in replies}

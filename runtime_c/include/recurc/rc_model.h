@@ -7,15 +7,18 @@
 
 #include "recurc/rc_status.h"
 
-/* Tensors that can be read back. Element types: f32 but for the two token rows (u8, one byte a cell). */
+/* Tensors that can be read back. Element types: f32 but for the two token rows (u8, one byte a cell) and a carry that
+ * is stored as f16 or i8. */
 typedef enum {
-    RC_TENSOR_Z_H = 0,    /* carry [rows][hidden] f32 */
-    RC_TENSOR_Z_L = 1,    /* carry [rows][hidden] f32 */
-    RC_TENSOR_LOGITS = 2, /* [seq_len][vocab] f32, of the last supervision step run */
-    RC_TENSOR_Q = 3,      /* [2] f32: halt, continue */
-    RC_TENSOR_TOKENS = 4, /* predicted tokens [seq_len] u8 */
-    RC_TENSOR_INPUT = 5,  /* input tokens [seq_len] u8 */
-    RC_TENSOR_COUNT = 6
+    RC_TENSOR_Z_H = 0,     /* carry [rows][hidden], of the type that rc_model_info.carry tells */
+    RC_TENSOR_Z_L = 1,     /* carry [rows][hidden], likewise */
+    RC_TENSOR_LOGITS = 2,  /* [seq_len][vocab] f32, of the last supervision step run */
+    RC_TENSOR_Q = 3,       /* [2] f32: halt, continue */
+    RC_TENSOR_TOKENS = 4,  /* predicted tokens [seq_len] u8 */
+    RC_TENSOR_INPUT = 5,   /* input tokens [seq_len] u8 */
+    RC_TENSOR_H_SCALE = 6, /* [rows] f32: value of z_H = int8 * its row's scale; int8 carries only */
+    RC_TENSOR_L_SCALE = 7, /* [rows] f32, of z_L */
+    RC_TENSOR_COUNT = 8
 } rc_tensor_id_t;
 
 /* Constants of the compiled model. */
@@ -25,7 +28,12 @@ typedef struct {
     uint32_t steps, h_cycles, l_cycles;    /* trained or overridden depth */
     uint32_t arena_bytes, image_bytes;
     uint32_t halt_rule;       /* 0: q_halt > threshold; 1: q_halt - q_continue > threshold */
+    uint32_t carry;           /* stored type of z_H and z_L: 0 f32, 1 f16, 2 i8 with a scale a row */
+    uint32_t table_dtype;     /* streamed puzzle table: 0 none (or in the image), 1 f32 rows, 2 i8 rows */
+    uint32_t table_rows;      /* of the streamed table */
+    uint32_t record_bytes;    /* of one of its records (rc_table.h) */
     uint8_t model_sha256[32]; /* sha256 of the image */
+    uint8_t table_key[16];    /* the streamed table's key */
     const char *name;         /* model, precision; for people */
 } rc_model_info_t;
 
@@ -45,7 +53,18 @@ typedef struct {
 rc_status_t rc_model_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena,
                           uint32_t arena_size);
 
-/* Load a puzzle (tokens[seq_len], one byte a cell) and set the carry to its initial value. */
+/* Take a memory-mapped puzzle table; its header is checked, its records when rc_model_begin fetches one. RC_ERR_TABLE
+ * when it is not this model's. */
+rc_status_t rc_model_table(rc_ctx_t *ctx, const uint8_t *table, uint32_t bytes);
+
+/* Take `n` bytes of the record of puzzle `index`, beginning at `offset`; with its last byte the record is checked and
+ * becomes the puzzle's row. Offset 0 starts anew and the row held before is gone; a piece may come twice, but none may
+ * be left out. The puzzle under way has ended: rc_model_begin comes next.
+ * RC_ERR_PUZZLE: no such index; RC_ERR_ROW: a piece is missing, or the record is corrupt or of another model. */
+rc_status_t rc_model_row(rc_ctx_t *ctx, uint32_t index, uint32_t offset, const uint8_t *data, uint32_t n);
+
+/* Load a puzzle (tokens[seq_len], one byte a cell) and set the carry to its initial value. With a streamed table:
+ * RC_ERR_ROW unless the puzzle's row is there (or, memory-mapped, is good). */
 rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle);
 
 /* Run one supervision step: H x (L x low-level call, high-level call), then the heads. */
