@@ -8,11 +8,10 @@ from typing import Mapping, Optional, Protocol, Sequence
 from recurc.errors import DoesNotFitError
 from recurc.ir.program import Program
 from recurc.plan.kernels import KernelSet, choose_kernels
-from recurc.plan.layout import Layout, make_layout
+from recurc.plan.layout import Layout, comfortable_scratch, make_layout
 
 CODE_RESERVE = 48 * 1024  # code, vectors and constants before the link says exactly; the linker checks the rest
 DATA_RESERVE = 8 * 1024  # .data and .bss of runtime and port, one row of tokens
-MAX_SCRATCH = 64 * 1024  # beyond this larger tiles gain little: unpacking already costs under 1 instruction in 30
 
 
 class RegionLike(Protocol):
@@ -94,7 +93,7 @@ def plan_memory(program: Program, bits: int, image_bytes: int, board: BoardLike,
         fitting = [free[r.name] for r in board.candidates("arena") if free[r.name] >= smallest.arena_bytes]
         # The first such region, however much larger a later one is: regions are in order of speed.
         room = fitting[0] if fitting else 0
-        budget = min(MAX_SCRATCH, room - (smallest.arena_bytes - smallest.scratch_bytes))
+        budget = min(comfortable_scratch(program, bits, kernels), room - (smallest.arena_bytes - smallest.scratch_bytes))
         layout = make_layout(program, bits, kernels, budget) if budget > 0 else smallest
     place("arena", layout.arena_bytes)
     return MemoryPlan(board.name, kernels, layout, placement, tuple(parts), image_bytes, board.stack_bytes)
