@@ -78,7 +78,8 @@ def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: 
     sums = "m->xs" if bits != 32 else "m->sums" if carry == "int8" else "0"  # where storing rows may put their sums
     context = {
         "carry": carry, "has_columns": has_columns(model.program), "sums": sums,
-        "has_token_mix": has_op(model.program, TokenMix), "has_attention": has_op(model.program, Attention), "table": table,
+        "has_token_mix": has_op(model.program, TokenMix), "has_attention": has_op(model.program, Attention),
+        "table": table,
         "table_key": [f"0x{b:02x}" for b in model.puzzles.key] if model.puzzles else [],
         "record_bytes": model.puzzles.record_bytes if model.puzzles else 0,
         "model": model, "program": model.program, "config": model.config, "image": image, "layout": layout,

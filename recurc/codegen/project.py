@@ -87,7 +87,7 @@ def compile_host_engine(folder: Path, model: QuantizedModel) -> HostEngine:
     runtime = resource_dir("runtime_c")
     library = compile_shared(_model_files(sources, runtime), [sources.folder, runtime / "include"],
                              folder / "librecurc.so", host_flags())
-    return HostEngine(library, sources.folder / "model.rcm")
+    return HostEngine(library, sources.folder / "model.rcm", model.puzzles.record if model.puzzles else None)
 
 
 def _build_id(parts: list[str]) -> str:

@@ -49,6 +49,12 @@ class QuantizedModel:
         return self.program.config
 
     @property
+    def puzzle_storage(self) -> str:
+        """Where puzzle embeddings are: "image", "fp32" or "int8" (streamed), or "none"."""
+        table = self.program.tables.get("puzzles")
+        return table.storage if table else "none"
+
+    @property
     def label(self) -> str:
         """Precision and calibration for people."""
         return self.precision.name + (f" ({self.method})" if self.method != "none" else "")
