@@ -1,0 +1,115 @@
+#include "recurc/rc_host.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+/* Best first; `here` says whether this CPU (and its system, where registers have to be saved) runs a variant. */
+
+static const rc_host_kernels_t PORTABLE = {
+    "portable",  rc_gemm_panel8, rc_gemm_panel8, rc_linear_f32_panel, rc_quantize_rows8, rc_silu_mul,
+    rc_rms_norm, rc_softmax,     rc_rope,        rc_dot_s8,           rc_dot_f32,
+};
+
+#if defined(__x86_64__)
+static const rc_host_kernels_t AVX512 = {
+    "avx512vnni",
+    rc_gemm_panel8_avx512,
+    rc_gemm_panel8_avx512,
+    rc_linear_f32_panel_avx512,
+    rc_quantize_rows8_avx512,
+    rc_silu_mul_avx512,
+    rc_rms_norm,
+    rc_softmax_avx512,
+    rc_rope,
+    rc_dot_s8_avx512,
+    rc_dot_f32,
+};
+static const rc_host_kernels_t AVXVNNI = {
+    "avxvnni",
+    rc_gemm_panel8_avxvnni,
+    rc_gemm_panel8_avxvnni,
+    rc_linear_f32_panel_avx2,
+    rc_quantize_rows8_avx2,
+    rc_silu_mul_avx2,
+    rc_rms_norm,
+    rc_softmax_avx2,
+    rc_rope,
+    rc_dot_s8_avx2,
+    rc_dot_f32,
+};
+static const rc_host_kernels_t AVX2 = {
+    "avx2",
+    rc_gemm_panel8_avx2,
+    rc_gemm_panel4_avx2,
+    rc_linear_f32_panel_avx2,
+    rc_quantize_rows8_avx2,
+    rc_silu_mul_avx2,
+    rc_rms_norm,
+    rc_softmax_avx2,
+    rc_rope,
+    rc_dot_s8_avx2,
+    rc_dot_f32,
+};
+
+static const rc_host_kernels_t *const VARIANTS[] = {&AVX512, &AVXVNNI, &AVX2, &PORTABLE};
+
+static int here(const rc_host_kernels_t *variant)
+{
+    __builtin_cpu_init();
+    if (variant == &AVX512) {
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+    }
+    if (variant == &AVXVNNI) {
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("avxvnni");
+    }
+    return variant == &PORTABLE || __builtin_cpu_supports("avx2");
+}
+#elif defined(__aarch64__) && defined(__linux__)
+static const rc_host_kernels_t DOT = {
+    "neon-dot",  rc_gemm_panel8_dot, rc_gemm_panel8_dot, rc_linear_f32_panel, rc_quantize_rows8, rc_silu_mul,
+    rc_rms_norm, rc_softmax,         rc_rope,            rc_dot_s8_dot,       rc_dot_f32,
+};
+
+static const rc_host_kernels_t *const VARIANTS[] = {&DOT, &PORTABLE};
+
+static int here(const rc_host_kernels_t *variant)
+{
+    return variant == &PORTABLE || (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0u;
+}
+#else
+static const rc_host_kernels_t *const VARIANTS[] = {&PORTABLE};
+
+static int here(const rc_host_kernels_t *variant)
+{
+    (void)variant;
+    return 1;
+}
+#endif
+
+const rc_host_kernels_t *rc_host = &PORTABLE;
+
+const rc_host_kernels_t *rc_host_variant(uint32_t i)
+{
+    for (uint32_t v = 0; v < sizeof VARIANTS / sizeof VARIANTS[0]; v++) {
+        if (here(VARIANTS[v]) && i-- == 0u) {
+            return VARIANTS[v];
+        }
+    }
+    return 0;
+}
+
+__attribute__((constructor)) static void choose(void)
+{
+    const char *wanted = getenv("RECURC_KERNELS");
+    rc_host = rc_host_variant(0);
+    for (uint32_t i = 0; wanted != 0 && rc_host_variant(i) != 0; i++) {
+        if (strcmp(rc_host_variant(i)->name, wanted) == 0) {
+            rc_host = rc_host_variant(i);
+        }
+    }
+}

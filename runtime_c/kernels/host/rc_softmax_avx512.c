@@ -1,0 +1,30 @@
+#include "recurc/rc_arith.h"
+#include "recurc/rc_host.h"
+
+#if defined(__x86_64__)
+/* As rc_softmax; the loop of exponentials is apart from the ordered sum, so that it becomes vector instructions. */
+RC_AVX512 void rc_softmax_avx512(float *x, uint32_t n)
+{
+    float m = x[0];
+    for (uint32_t i = 1; i < n; i++) {
+        m = x[i] > m ? x[i] : m;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        x[i] = rc_exp(x[i] - m);
+    }
+    float s[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    uint32_t i = 0;
+    for (; i + 4u <= n; i += 4u) {
+        for (uint32_t k = 0; k < 4u; k++) {
+            s[k] += x[i + k];
+        }
+    }
+    for (uint32_t k = 0; i + k < n; k++) {
+        s[k] += x[i + k];
+    }
+    const float inverse = 1.0f / ((s[0] + s[1]) + (s[2] + s[3]));
+    for (i = 0; i < n; i++) {
+        x[i] *= inverse;
+    }
+}
+#endif
