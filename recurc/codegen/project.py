@@ -16,14 +16,14 @@ from recurc.codegen.emit import emit_model
 from recurc.codegen.image import Image, build_image
 from recurc.codegen.manifest import MANIFEST, Build, load_build, write_manifest
 from recurc.errors import InputError, UsageError
-from recurc.plan.kernels import KernelSet, choose_kernels
+from recurc.plan.kernels import KernelSet, choose_kernels, kernel_set
 from recurc.plan.layout import Layout, make_layout
 from recurc.plan.planner import MemoryPlan, plan_memory
 from recurc.quant.model import QuantizedModel
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board, load_board
 from recurc.targets.elf import section_report
-from recurc.targets.host import HostEngine, cpu_signature, host_features
+from recurc.targets.host import HostEngine, cpu_signature
 from recurc.targets.linker import Placement, render_linker_script, render_main
 from recurc.targets.toolchain import compile_firmware, compile_shared, port_include_dirs, runtime_sources
 
@@ -41,11 +41,6 @@ class Sources:
     image: Image
     arena_bytes: int
     digest: str
-
-
-def host_flags() -> tuple[str, ...]:
-    """Flags that tune code for this computer; float arithmetic stays as the contract has it."""
-    return ("-march=native",) if os.uname().machine in ("x86_64", "aarch64") else ()
 
 
 def _write_sources(folder: Path, model: QuantizedModel, image: Image, kernels: KernelSet, layout: Layout) -> Sources:
@@ -71,7 +66,7 @@ def _copy_runtime(folder: Path) -> Path:
 
 
 def _host_sources(folder: Path, model: QuantizedModel) -> Sources:
-    kernels = choose_kernels(host_features())
+    kernels = kernel_set("host")
     image = build_image(model, kernels)
     layout = make_layout(model.program, model.precision.bits, kernels, HOST_SCRATCH)
     return _write_sources(folder, model, image, kernels, layout)
@@ -86,7 +81,7 @@ def compile_host_engine(folder: Path, model: QuantizedModel) -> HostEngine:
     sources = _host_sources(folder / "src", model)
     runtime = resource_dir("runtime_c")
     library = compile_shared(_model_files(sources, runtime), [sources.folder, runtime / "include"],
-                             folder / "librecurc.so", host_flags())
+                             folder / "librecurc.so")
     return HostEngine(library, sources.folder / "model.rcm", model.puzzles.record if model.puzzles else None)
 
 
@@ -109,8 +104,7 @@ def _firmware(folder: Path, board: Board, sources: Sources, runtime: Path, plan:
     main.write_text(render_main(build_id))
     files = [main, *_model_files(sources, runtime), sources.folder / "weights.S", *runtime_sources(board, runtime)]
     includes = [sources.folder, *port_include_dirs(board, runtime)]
-    extra = host_flags() if board.family == "host" else ()
-    elf = compile_firmware(board, list(dict.fromkeys(files)), includes, {}, script, board_folder, extra)
+    elf = compile_firmware(board, list(dict.fromkeys(files)), includes, {}, script, board_folder)
     shutil.rmtree(board_folder / "obj", ignore_errors=True)
     return {
         "elf": str(elf.relative_to(folder)), "image": str((sources.folder / "model.rcm").relative_to(folder)),
@@ -232,7 +226,7 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
         host = _host_sources(folder / "host" / "src", model)
         entries["host"] = _firmware(folder, load_board("host"), host, runtime, None)
         library = compile_shared(_model_files(host, runtime), [host.folder, runtime / "include"],
-                                 folder / "host" / "librecurc.so", host_flags())
+                                 folder / "host" / "librecurc.so")
         shutil.rmtree(folder / "host" / "librecurc.so.obj", ignore_errors=True)
         main = sources or host
         write_manifest(folder, {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Callable, Sequence
 
 from recurc.ir.program import Attention, Op, Program, TokenMix
-from recurc.plan.kernels import KernelSet, padded
+from recurc.plan.kernels import IntKernel, KernelSet, padded
 
 BUFFER_ALIGN = 16
 ARENA_ALIGN = 64
@@ -117,18 +117,27 @@ class _Sizing:
         return self.bits != 32
 
     @property
+    def kernel(self) -> IntKernel | None:
+        return self.kernels.of(self.bits)
+
+    @property
     def sums(self) -> int:
         """1 when storing an int8 carry needs a place for row sums that quantized activations do not have already."""
         return int(self.program.carry == "int8" and not self.quantized)
 
     def activations(self, tile: int, k: int) -> list[tuple[str, str, int]]:
         """Quantized rows with scales and sums."""
-        q = self.quantized
-        return [("x", self.kernels.act, tile * padded(k) * q), ("xa", "float", tile * q), ("xs", "int32_t", tile * q)]
+        if self.kernel is None:
+            return []
+        return [("x", self.kernel.act, tile * self.kernels.padded(k)), ("xa", "float", tile), ("xs", "int32_t", tile)]
 
     def weight_tile(self, k: int) -> tuple[str, str, int]:
-        """Weights of one tile of channels, unpacked."""
-        return ("w", "int16_t", self.kernels.tile * padded(k) * (self.quantized and self.kernels.style == "rows"))
+        """What a kernel unpacks weights of one tile of channels to."""
+        return ("w", "uint8_t", self.kernel.scratch_bytes(self.kernels.padded(k)) if self.kernel else 0)
+
+    def row_bytes(self, k: int) -> int:
+        """Bytes of a row that activations are multiplied from."""
+        return _SIZES[self.kernel.act] * self.kernels.padded(k) if self.kernel else 4 * k
 
 
 def _mix_buffers(z: _Sizing, op: Op, rows: int, tile: int) -> list[tuple[str, str, int]]:
@@ -139,7 +148,7 @@ def _mix_buffers(z: _Sizing, op: Op, rows: int, tile: int) -> list[tuple[str, st
     """
     k, inner, c = op.gate_up.k, op.gate_up.part_n, z.kernels.tile
     copied = isinstance(op, TokenMix) or z.program.carry != "fp32"
-    in_h = z.quantized and 4 * inner - _SIZES[z.kernels.act] * padded(inner) >= 4 * k
+    in_h = 4 * inner - z.row_bytes(inner) >= 4 * k
     return [
         ("t", "float", tile * k * (copied and not in_h)), *z.activations(tile, k), ("sums", "int32_t", tile * z.sums),
         ("h", "float", tile * inner), ("g", "float", tile * c), ("u", "float", tile * c), z.weight_tile(max(k, inner)),

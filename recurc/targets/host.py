@@ -6,7 +6,6 @@ It is the simulator: the same code and arithmetic as the firmware's, so accuracy
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import mmap
 import platform
 from pathlib import Path
@@ -157,23 +156,7 @@ class HostEngine:
         return np.ctypeslib.as_array(pointer, (count.value,)).copy()
 
 
-def _cpu_flags() -> frozenset[str]:
-    """Instruction set extensions of this computer; empty where they cannot be read."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return frozenset()
-    line = next((x for x in text.splitlines() if x.startswith(("flags", "Features"))), ":")
-    return frozenset(line.split(":", 1)[1].split())
-
-
-def host_features() -> frozenset[str]:
-    """Features of this computer that kernel sets ask for ("avx512vnni")."""
-    wanted = {"avx512vnni": {"avx512_vnni", "avx512vl", "avx512bw", "avx512f"}}
-    flags = _cpu_flags()
-    return frozenset(name for name, needs in wanted.items() if needs <= flags)
-
-
 def cpu_signature() -> str:
-    """What a library compiled for this very CPU must not be moved away from."""
-    return hashlib.sha256(" ".join([platform.machine(), *sorted(_cpu_flags())]).encode()).hexdigest()[:16]
+    """What a host library must not be moved away from: it runs on every CPU of its architecture, with the kernels that
+    this CPU has."""
+    return platform.machine()

@@ -155,9 +155,9 @@ def _unpacked(data, ref, w, kernels):
         for j in range(ref.part_n):
             if isinstance(w, FloatWeights):
                 flat = np.frombuffer(piece, "<f4")
-                row = flat[j * ref.k:(j + 1) * ref.k] if kernels.style == "rows" else \
+                row = flat[j * ref.k:(j + 1) * ref.k] if kernels.packing != 2 else \
                     flat.reshape(-1, ref.k, 16)[j // 16, :, j % 16]
-            elif kernels.style == "panel":
+            elif kernels.packing == 2:
                 row = np.frombuffer(piece, np.uint8).reshape(-1, kp // 4, 16, 4)[j // 16, :, j % 16].reshape(-1)
                 row = row.astype(int) - (128 if w.bits == 8 else 0)
             elif w.bits == 8:

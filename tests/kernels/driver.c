@@ -112,19 +112,37 @@ static void quantize8(const uint8_t *r) {
     send(sum, rows * 4u);
 }
 
+static void silu_mul(const uint8_t *r) {
+    const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldh = param(r, 3);
+    float *h = out(rows * ldh * FLOAT_BYTES, 4);
+    rc_silu_mul(in(r, 0), in(r, 1), ld, rows, n, h, ldh);
+    send(h, rows * ldh * FLOAT_BYTES);
+}
+
 static void unpack(const uint8_t *r, void (*kernel)(const uint8_t *, uint32_t, int16_t *)) {
     int16_t *w = out(param(r, 0) * 2u, 0);
     kernel(in(r, 0), param(r, 0), w);
     send(w, param(r, 0) * 2u);
 }
 
-typedef void gemm16_t(const rc_rows16_t *, const int16_t *, uint32_t, const int32_t *, const float *, float *, uint32_t);
+/* A tile product: parameter 4 is the bytes of scratch; an empty array of zero points stands for none. */
+typedef void tile16_t(const rc_rows16_t *, const uint8_t *, uint32_t, const uint8_t *, const float *, float *, uint32_t,
+                      void *);
+typedef void tile8_t(const rc_rows8_t *, const uint8_t *, uint32_t, const uint8_t *, const float *, float *, uint32_t,
+                     void *);
 
-static void gemm16(const uint8_t *r, gemm16_t *kernel) {
+static void tile(const uint8_t *r, tile16_t *kernel16, tile8_t *kernel8) {
     const uint32_t rows = param(r, 0), ld = param(r, 1), n = param(r, 2), ldy = param(r, 3);
     const rc_rows16_t x = {in(r, 0), in(r, 1), in(r, 2), rows, ld};
+    const rc_rows8_t b = {(const int8_t *)(const void *)x.q, x.a, x.sum, rows, ld};
+    const uint8_t *zero = word(r, 19u) != 0u ? in(r, 4) : 0;
     float *y = out(rows * ldy * FLOAT_BYTES, 4);
-    kernel(&x, in(r, 3), n, in(r, 4), in(r, 5), y, ldy);
+    void *w = param(r, 4) != 0u ? out(param(r, 4), 0) : 0;
+    if (kernel16 != 0) {
+        kernel16(&x, in(r, 3), n, zero, in(r, 5), y, ldy, w);
+    } else {
+        kernel8(&b, in(r, 3), n, zero, in(r, 5), y, ldy, w);
+    }
     send(y, rows * ldy * FLOAT_BYTES);
 }
 
@@ -136,18 +154,6 @@ static void linear(const uint8_t *r, linear_t *kernel) {
     kernel(in(r, 0), ldx, rows, k, in(r, 1), n, y, ldy);
     send(y, rows * ldy * FLOAT_BYTES);
 }
-
-#ifdef DRIVER_PANELS
-typedef void gemm8_t(const rc_rows8_t *, const uint8_t *, uint32_t, const int32_t *, const float *, float *, uint32_t);
-
-static void gemm8(const uint8_t *r, gemm8_t *kernel) {
-    const uint32_t rows = param(r, 0), ld = param(r, 1), n = param(r, 2), ldy = param(r, 3);
-    const rc_rows8_t x = {in(r, 0), in(r, 1), in(r, 2), rows, ld};
-    float *y = out(rows * ldy * FLOAT_BYTES, 4);
-    kernel(&x, in(r, 3), n, in(r, 4), in(r, 5), y, ldy);
-    send(y, rows * ldy * FLOAT_BYTES);
-}
-#endif
 
 /* Kernels that work in place get a copy of their input. */
 static float *copy(const uint8_t *r, uint32_t i, uint32_t n) {
@@ -161,10 +167,6 @@ static void vectors(const uint8_t *r) {
     float *x = 0;
     float eps = 0.0f;
     switch (word(r, 0)) {
-    case 7:
-        x = out(n * FLOAT_BYTES, 4);
-        rc_silu_mul(in(r, 0), in(r, 1), n, x);
-        break;
     case 8:
         x = copy(r, 0, n);
         memcpy(&eps, in(r, 1), sizeof eps);
@@ -219,7 +221,10 @@ static void run(const uint8_t *r) {
         unpack(r, rc_unpack_s8);
         break;
     case 5:
-        gemm16(r, rc_gemm_tile16);
+        tile(r, rc_tile_s4, 0); /* both unpack and go on with rc_gemm_tile16 */
+        break;
+    case 14:
+        tile(r, rc_tile_s8, 0);
         break;
     case 6:
         linear(r, rc_linear_f32);
@@ -228,14 +233,9 @@ static void run(const uint8_t *r) {
     case 12:
         dots(r);
         break;
-#ifdef DRIVER_DSP
-    case 20:
-        gemm16(r, rc_gemm_tile16_dsp);
-        break;
-#endif
 #ifdef DRIVER_PANELS
     case 21:
-        gemm8(r, rc_gemm_panel8);
+        tile(r, 0, rc_gemm_panel8);
         break;
     case 22:
         linear(r, rc_linear_f32_panel);
@@ -243,13 +243,15 @@ static void run(const uint8_t *r) {
 #endif
 #ifdef DRIVER_VNNI
     case 23:
-        gemm8(r, rc_gemm_panel8_vnni);
+        tile(r, 0, rc_gemm_panel8_vnni);
         break;
     case 24:
         linear(r, rc_linear_f32_panel_avx512);
         break;
 #endif
     case 7:
+        silu_mul(r);
+        break;
     case 8:
     case 9:
     case 10:

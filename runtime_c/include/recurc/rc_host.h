@@ -16,21 +16,20 @@
 #define RC_DOT __attribute__((target("arch=armv8.2-a+dotprod")))
 #endif
 
-#define RC_PANEL 16u       /* channels a panel */
-#define RC_HOST_TILE 64u   /* most channels that a product computes at once */
+#define RC_PANEL     16u /* channels a panel */
+#define RC_HOST_TILE 64u /* most channels that a product computes at once */
 
 typedef struct {
     const char *name;
     rc_gemm_panel_t *gemm8; /* weights of any byte */
     rc_gemm_panel_t *gemm4; /* weights below 16 */
     rc_linear_f32_t *linear_f32;
-    void (*quantize_rows8)(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int8_t *q, uint32_t ld, float *a,
-                           int32_t *sum);
-    void (*silu_mul)(const float *g, const float *u, uint32_t n, float *h);
+    rc_quantize_rows8_t *quantize_rows8;
+    rc_silu_mul_t *silu_mul;
     void (*rms_norm)(float *x, uint32_t n, float eps);
-    void (*softmax)(float *x, uint32_t n);
+    rc_softmax_t *softmax;
     void (*rope)(float *x, uint32_t half, const float *cosine, const float *sine);
-    int32_t (*dot_s8)(const int8_t *x, const int8_t *y, uint32_t n);
+    rc_dot_s8_t *dot_s8;
     float (*dot_f32)(const float *x, const float *y, uint32_t n);
 } rc_host_kernels_t;
 

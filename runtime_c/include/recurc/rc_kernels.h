@@ -5,13 +5,14 @@
 
 #include <stdint.h>
 
-/* A tile of activation rows after dynamic quantization: q[rows][ld] (zero beyond k), value = q * a[row]. */
+/* A tile of activation rows after dynamic quantization: rows * ld elements, value = q * a[row], zero beyond k. Their
+ * order belongs to the kernels: plain rows q[rows][ld], or as the comment at the quantizing function says. */
 typedef struct {
     const int16_t *q;
     const float *a;
     const int32_t *sum; /* sum of q over the row */
     uint32_t rows;
-    uint32_t ld; /* elements from row to row, a multiple of 8; base 16-byte aligned */
+    uint32_t ld; /* elements a row, a multiple of the packing's depth (8 or more); base 16-byte aligned */
 } rc_rows16_t;
 
 typedef struct {
@@ -25,28 +26,32 @@ typedef struct {
 /* Quantize x[rows][n] to q[rows][ld], a[rows], sum[rows] (SPEC "Quantize a row"). */
 void rc_quantize_rows16(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int16_t *q, uint32_t ld, float *a,
                         int32_t *sum);
-void rc_quantize_rows8(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int8_t *q, uint32_t ld, float *a,
-                       int32_t *sum);
-void rc_quantize_rows8_avx2(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int8_t *q, uint32_t ld, float *a,
-                            int32_t *sum);
-void rc_quantize_rows8_avx512(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int8_t *q, uint32_t ld, float *a,
-                              int32_t *sum);
+typedef void rc_quantize_rows8_t(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int8_t *q, uint32_t ld,
+                                 float *a, int32_t *sum);
+rc_quantize_rows8_t rc_quantize_rows8, rc_quantize_rows8_avx2, rc_quantize_rows8_avx512;
 
 /* Unpack k (multiple of 8) weights of one output channel to int16. s4: two a byte, low nibble first, 0..15. */
 void rc_unpack_s4(const uint8_t *packed, uint32_t k, int16_t *out);
 void rc_unpack_s8(const uint8_t *packed, uint32_t k, int16_t *out);
 
-/* y[r][j] = float(sum_k x[r][k] * w[j][k] - zero[j] * sum[r]) * (a[r] * scale[j]) for j < n <= 4.
- * w[n][ld of x]; y row distance ldy. */
-void rc_gemm_tile16(const rc_rows16_t *x, const int16_t *w, uint32_t n, const int32_t *zero, const float *scale,
-                    float *y, uint32_t ldy);
-void rc_gemm_tile16_dsp(const rc_rows16_t *x, const int16_t *w, uint32_t n, const int32_t *zero, const float *scale,
-                        float *y, uint32_t ldy);
+/* Tile products: y[r][j] = float(sum_k x[r][k] * w[j][k] - zero[j] * sum[r]) * (a[r] * scale[j]) for all rows of x and
+ * j < n, from the packed weights of one tile of at most `tile` channels (SPEC "Image"). zero, scale: those of the tile,
+ * zero null where the packing stores none. y: row distance ldy. w: scratch to unpack to, as much as the kernel set
+ * says.
+ *
+ * Packing 1, tiles of 4; w: 4 * ld int16. */
+void rc_tile_s4(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
+                float *y, uint32_t ldy, void *w);
+void rc_tile_s8(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
+                float *y, uint32_t ldy, void *w);
 
-/* The same product with weights in panels of 16 channels, [n/16][ld/4][16][4] unsigned bytes, n <= 64. _s4: all weights
- * below 16. Variants of computers, see rc_host.h. */
-typedef void rc_gemm_panel_t(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const int32_t *zero,
-                             const float *scale, float *y, uint32_t ldy);
+/* The product of both with unpacked weights w[n][ld of x], n <= 4. */
+void rc_gemm_tile16(const rc_rows16_t *x, const int16_t *w, uint32_t n, const uint8_t *zero, const float *scale,
+                    float *y, uint32_t ldy);
+
+/* Packing 2, tiles of 64 in panels of 16, plain rows of bytes; no scratch. panel4: all weights below 16. */
+typedef void rc_gemm_panel_t(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const uint8_t *zero,
+                             const float *scale, float *y, uint32_t ldy, void *w);
 rc_gemm_panel_t rc_gemm_panel8, rc_gemm_panel8_avx2, rc_gemm_panel4_avx2, rc_gemm_panel8_avxvnni, rc_gemm_panel8_avx512,
     rc_gemm_panel8_dot;
 
@@ -56,27 +61,24 @@ typedef void rc_linear_f32_t(const float *x, uint32_t ldx, uint32_t rows, uint32
                              float *y, uint32_t ldy);
 rc_linear_f32_t rc_linear_f32, rc_linear_f32_panel, rc_linear_f32_panel_avx2, rc_linear_f32_panel_avx512;
 
-/* h[i] = silu(g[i]) * u[i] */
-void rc_silu_mul(const float *g, const float *u, uint32_t n, float *h);
-void rc_silu_mul_avx2(const float *g, const float *u, uint32_t n, float *h);
-void rc_silu_mul_avx512(const float *g, const float *u, uint32_t n, float *h);
+/* h[r][i] = silu(g[r][i]) * u[r][i] for i < n; row distances ld of g and u, ldh of h. */
+typedef void rc_silu_mul_t(const float *g, const float *u, uint32_t ld, uint32_t rows, uint32_t n, float *h,
+                           uint32_t ldh);
+rc_silu_mul_t rc_silu_mul, rc_silu_mul_avx2, rc_silu_mul_avx512;
 
 /* x = x * (1 / sqrt(mean(x^2) + eps)), in place; partial sums by index mod 4. */
 void rc_rms_norm(float *x, uint32_t n, float eps);
 
 /* softmax in place; partial sums by index mod 4. */
-void rc_softmax(float *x, uint32_t n);
-void rc_softmax_avx2(float *x, uint32_t n);
-void rc_softmax_avx512(float *x, uint32_t n);
+typedef void rc_softmax_t(float *x, uint32_t n);
+rc_softmax_t rc_softmax, rc_softmax_avx2, rc_softmax_avx512;
 
 /* Rotary position embedding of one head row x[2*half] in place, tables cos[half], sin[half]. */
 void rc_rope(float *x, uint32_t half, const float *cosine, const float *sine);
 
 /* Dot products: exact int32; fp32 by index mod 4. */
-int32_t rc_dot_s8(const int8_t *x, const int8_t *y, uint32_t n);
-int32_t rc_dot_s8_avx2(const int8_t *x, const int8_t *y, uint32_t n);
-int32_t rc_dot_s8_avx512(const int8_t *x, const int8_t *y, uint32_t n);
-int32_t rc_dot_s8_dot(const int8_t *x, const int8_t *y, uint32_t n);
+typedef int32_t rc_dot_s8_t(const int8_t *x, const int8_t *y, uint32_t n);
+rc_dot_s8_t rc_dot_s8, rc_dot_s8_avx2, rc_dot_s8_avx512, rc_dot_s8_dot;
 float rc_dot_f32(const float *x, const float *y, uint32_t n);
 
 #endif

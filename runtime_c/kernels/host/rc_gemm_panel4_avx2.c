@@ -8,7 +8,7 @@
  * int16 (8 * 3810 = 30480); then they are widened. */
 
 #define LANES 8u
-#define ROWS 3u
+#define ROWS  3u
 #define DEPTH 32u /* bytes of a row that are summed in int16 */
 
 RC_AVX2 static inline __m256i quad(const int8_t *p)
@@ -63,7 +63,8 @@ RC_AVX2 __attribute__((always_inline)) static inline void block(const rc_rows8_t
         float *to = n == RC_PANEL ? y + (r0 + r) * ldy : value;
 #pragma GCC unroll 8
         for (uint32_t h = 0; h < 2u; h++) {
-            const __m256i z = _mm256_mullo_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(zero + h * LANES)), sum);
+            const __m256i z =
+                _mm256_mullo_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(zero + h * LANES)), sum);
             const __m256 factor = _mm256_mul_ps(a, _mm256_loadu_ps(scale + h * LANES));
             _mm256_storeu_ps(to + h * LANES, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(acc[r][h], z)), factor));
         }
@@ -73,14 +74,17 @@ RC_AVX2 __attribute__((always_inline)) static inline void block(const rc_rows8_t
     }
 }
 
-RC_AVX2 void rc_gemm_panel4_avx2(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const int32_t *zero,
-                                 const float *scale, float *y, uint32_t ldy)
+RC_AVX2 void rc_gemm_panel4_avx2(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const uint8_t *zero,
+                                 const float *scale, float *y, uint32_t ldy, void *w)
 {
+    (void)w;
     for (uint32_t j = 0; j < n; j += RC_PANEL) {
         const uint32_t live = n - j < RC_PANEL ? n - j : RC_PANEL;
         int32_t z[RC_PANEL] = {0};
         float s[RC_PANEL] = {0.0f};
-        memcpy(z, zero + j, live * sizeof(int32_t));
+        for (uint32_t i = 0; i < live; i++) {
+            z[i] = (int32_t)zero[j + i];
+        }
         memcpy(s, scale + j, live * sizeof(float));
         uint32_t r = 0;
         for (; r + ROWS <= x->rows; r += ROWS) {

@@ -4,11 +4,11 @@
 #include <immintrin.h>
 #include <string.h>
 
-/* AVX2: bytes are widened to int16, unsigned weights and signed activations, and multiplied in pairs (VPMADDWD), which is
- * exact; the byte product VPMADDUBSW would saturate. Lanes hold half a channel: two halves are added at the end. */
+/* AVX2: bytes are widened to int16, unsigned weights and signed activations, and multiplied in pairs (VPMADDWD), which
+ * is exact; the byte product VPMADDUBSW would saturate. Lanes hold half a channel: two halves are added at the end. */
 
 #define LANES 8u
-#define ROWS 2u
+#define ROWS  2u
 #define PARTS 4u /* registers a panel: 4 channels each */
 
 RC_AVX2 static inline __m256i quad(const int8_t *p)
@@ -64,7 +64,8 @@ RC_AVX2 __attribute__((always_inline)) static inline void block(const rc_rows8_t
         float *to = n == RC_PANEL ? y + (r0 + r) * ldy : value;
 #pragma GCC unroll 8
         for (uint32_t h = 0; h < 2u; h++) {
-            const __m256i z = _mm256_mullo_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(zero + h * LANES)), sum);
+            const __m256i z =
+                _mm256_mullo_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(zero + h * LANES)), sum);
             const __m256 factor = _mm256_mul_ps(a, _mm256_loadu_ps(scale + h * LANES));
             _mm256_storeu_ps(to + h * LANES, finish(acc[r][2u * h], acc[r][2u * h + 1u], z, factor));
         }
@@ -74,14 +75,17 @@ RC_AVX2 __attribute__((always_inline)) static inline void block(const rc_rows8_t
     }
 }
 
-RC_AVX2 void rc_gemm_panel8_avx2(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const int32_t *zero,
-                                 const float *scale, float *y, uint32_t ldy)
+RC_AVX2 void rc_gemm_panel8_avx2(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const uint8_t *zero,
+                                 const float *scale, float *y, uint32_t ldy, void *w)
 {
+    (void)w;
     for (uint32_t j = 0; j < n; j += RC_PANEL) {
         const uint32_t live = n - j < RC_PANEL ? n - j : RC_PANEL;
         int32_t z[RC_PANEL] = {0};
         float s[RC_PANEL] = {0.0f};
-        memcpy(z, zero + j, live * sizeof(int32_t));
+        for (uint32_t i = 0; i < live; i++) {
+            z[i] = (int32_t)zero[j + i];
+        }
         memcpy(s, scale + j, live * sizeof(float));
         uint32_t r = 0;
         for (; r + ROWS <= x->rows; r += ROWS) {

@@ -5,10 +5,10 @@
 #include <string.h>
 
 /* AVX-512 VNNI: VPDPBUSD multiplies unsigned weight bytes by signed activation bytes, four a lane, exactly (it does not
- * saturate). Up to 6 rows by 4 panels are summed in registers: each weight that is loaded serves 6 rows, each activation
- * 64 channels. */
+ * saturate). Up to 6 rows by 4 panels are summed in registers: each weight that is loaded serves 6 rows, each
+ * activation 64 channels. */
 
-#define ROWS 6u
+#define ROWS   6u
 #define PANELS 4u
 
 typedef struct {
@@ -33,9 +33,8 @@ RC_AVX512 static inline void multiply_add(__m512i *acc, __m512i w, __m512i x)
 }
 
 /* `rows` and `panels` are constants where this is inlined. */
-RC_AVX512 __attribute__((always_inline)) static inline void block(const rc_rows8_t *x, uint32_t r0, uint32_t rows,
-                                                                  uint32_t panels, const tile_t *t, float *y,
-                                                                  uint32_t ldy)
+RC_AVX512 __attribute__((always_inline)) static inline void
+block(const rc_rows8_t *x, uint32_t r0, uint32_t rows, uint32_t panels, const tile_t *t, float *y, uint32_t ldy)
 {
     __m512i acc[ROWS][PANELS];
 #pragma GCC unroll 8
@@ -108,16 +107,18 @@ RC_AVX512 __attribute__((always_inline)) static inline void rows_of(const rc_row
     }
 }
 
-RC_AVX512 void rc_gemm_panel8_avx512(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const int32_t *zero,
-                                     const float *scale, float *y, uint32_t ldy)
+RC_AVX512 void rc_gemm_panel8_avx512(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const uint8_t *zero,
+                                     const float *scale, float *y, uint32_t ldy, void *w)
 {
+    (void)w;
     tile_t t = {.panel = panel, .panel_bytes = RC_PANEL * x->ld, .n = n};
     const uint32_t panels = (n + RC_PANEL - 1u) / RC_PANEL;
 #pragma GCC unroll 8
     for (uint32_t p = 0; p < panels; p++) {
         const uint32_t live = n - p * RC_PANEL;
         const __mmask16 mask = (__mmask16)(live < RC_PANEL ? (1u << live) - 1u : 0xFFFFu);
-        t.minus_zero[p] = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_maskz_loadu_epi32(mask, zero + p * RC_PANEL));
+        const __m512i z = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, zero + p * RC_PANEL));
+        t.minus_zero[p] = _mm512_sub_epi32(_mm512_setzero_si512(), z);
         t.scale[p] = _mm512_maskz_loadu_ps(mask, scale + p * RC_PANEL);
     }
     switch (panels) {

@@ -4,10 +4,10 @@
 #include <immintrin.h>
 #include <string.h>
 
-/* AVX-VNNI, for CPUs without AVX-512: VPDPBUSD multiplies unsigned weight bytes by signed activation bytes, four a lane,
- * exactly (it does not saturate). Up to 6 rows by one panel (two registers) are summed in registers. */
+/* AVX-VNNI, for CPUs without AVX-512: VPDPBUSD multiplies unsigned weight bytes by signed activation bytes, four a
+ * lane, exactly (it does not saturate). Up to 6 rows by one panel (two registers) are summed in registers. */
 
-#define ROWS 6u
+#define ROWS  6u
 #define LANES 8u
 
 typedef struct {
@@ -92,15 +92,16 @@ RC_AVXVNNI static void rows_of(const rc_rows8_t *x, const tile_t *t, float *y, u
     }
 }
 
-RC_AVXVNNI void rc_gemm_panel8_avxvnni(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const int32_t *zero,
-                                       const float *scale, float *y, uint32_t ldy)
+RC_AVXVNNI void rc_gemm_panel8_avxvnni(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const uint8_t *zero,
+                                       const float *scale, float *y, uint32_t ldy, void *w)
 {
+    (void)w;
     for (uint32_t j = 0; j < n; j += RC_PANEL) {
         tile_t t = {.panel = panel + j * x->ld, .n = n - j < RC_PANEL ? n - j : RC_PANEL};
         int32_t minus[RC_PANEL] = {0};
         float s[RC_PANEL] = {0.0f};
         for (uint32_t i = 0; i < t.n; i++) {
-            minus[i] = -zero[j + i];
+            minus[i] = -(int32_t)zero[j + i];
             s[i] = scale[j + i];
         }
         for (uint32_t h = 0; h < 2u; h++) {

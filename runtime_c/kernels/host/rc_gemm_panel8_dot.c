@@ -4,11 +4,11 @@
 #include <arm_neon.h>
 #include <string.h>
 
-/* NEON with dot products (Armv8.2): SDOT multiplies signed bytes, four a lane, exactly. Weights are unsigned in the image:
- * w - 128 is multiplied, and 128 is taken off the zero points. Up to 4 rows by one panel (four registers) are summed in
- * registers. */
+/* NEON with dot products (Armv8.2): SDOT multiplies signed bytes, four a lane, exactly. Weights are unsigned in the
+ * image: w - 128 is multiplied, and 128 is taken off the zero points. Up to 4 rows by one panel (four registers) are
+ * summed in registers. */
 
-#define ROWS 4u
+#define ROWS  4u
 #define PARTS 4u
 #define LANES 4u
 
@@ -60,15 +60,16 @@ RC_DOT __attribute__((always_inline)) static inline void block(const rc_rows8_t 
     }
 }
 
-RC_DOT void rc_gemm_panel8_dot(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const int32_t *zero,
-                               const float *scale, float *y, uint32_t ldy)
+RC_DOT void rc_gemm_panel8_dot(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const uint8_t *zero,
+                               const float *scale, float *y, uint32_t ldy, void *w)
 {
+    (void)w;
     for (uint32_t j = 0; j < n; j += RC_PANEL) {
         const uint32_t live = n - j < RC_PANEL ? n - j : RC_PANEL;
         int32_t z[RC_PANEL] = {0};
         float s[RC_PANEL] = {0.0f};
         for (uint32_t i = 0; i < live; i++) {
-            z[i] = zero[j + i] - 128;
+            z[i] = (int32_t)zero[j + i] - 128;
             s[i] = scale[j + i];
         }
         const uint8_t *at = panel + j * x->ld;

@@ -71,8 +71,9 @@ static int here(const rc_host_kernels_t *variant)
 }
 #elif defined(__aarch64__) && defined(__linux__)
 static const rc_host_kernels_t DOT = {
-    "neon-dot",  rc_gemm_panel8_dot, rc_gemm_panel8_dot, rc_linear_f32_panel, rc_quantize_rows8, rc_silu_mul,
-    rc_rms_norm, rc_softmax,         rc_rope,            rc_dot_s8_dot,       rc_dot_f32,
+    "neon-dot",        rc_gemm_panel8_dot, rc_gemm_panel8_dot, rc_linear_f32_panel,
+    rc_quantize_rows8, rc_silu_mul,        rc_rms_norm,        rc_softmax,
+    rc_rope,           rc_dot_s8_dot,      rc_dot_f32,
 };
 
 static const rc_host_kernels_t *const VARIANTS[] = {&DOT, &PORTABLE};

@@ -4,11 +4,11 @@
 #include <immintrin.h>
 #include <string.h>
 
-/* AVX2: a lane a channel, four partial sums by k mod 4 for half a panel, so the bits are those of rc_linear_f32. Products
- * and sums are rounded apart (-ffp-contract=off holds for intrinsics too). */
+/* AVX2: a lane a channel, four partial sums by k mod 4 for half a panel, so the bits are those of rc_linear_f32.
+ * Products and sums are rounded apart (-ffp-contract=off holds for intrinsics too). */
 
 #define LANES 8u
-#define ROWS 2u
+#define ROWS  2u
 
 RC_AVX2 static inline __m256 madd(__m256 acc, const float *x, __m256 w)
 {

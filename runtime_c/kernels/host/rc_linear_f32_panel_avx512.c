@@ -13,8 +13,8 @@ RC_AVX512 static inline __m512 madd(__m512 acc, const float *x, __m512 w)
     return _mm512_add_ps(acc, _mm512_mul_ps(_mm512_set1_ps(*x), w));
 }
 
-RC_AVX512 static void rows_of_panel(const float *const *x, uint32_t rows, uint32_t k, const float *panel, __mmask16 live,
-                          float *y, uint32_t ldy)
+RC_AVX512 static void rows_of_panel(const float *const *x, uint32_t rows, uint32_t k, const float *panel,
+                                    __mmask16 live, float *y, uint32_t ldy)
 {
     __m512 s[ROWS][4];
     for (uint32_t r = 0; r < ROWS; r++) {
@@ -43,8 +43,8 @@ RC_AVX512 static void rows_of_panel(const float *const *x, uint32_t rows, uint32
     }
 }
 
-RC_AVX512 void rc_linear_f32_panel_avx512(const float *x, uint32_t ldx, uint32_t rows, uint32_t k, const float *panel, uint32_t n,
-                                float *y, uint32_t ldy)
+RC_AVX512 void rc_linear_f32_panel_avx512(const float *x, uint32_t ldx, uint32_t rows, uint32_t k, const float *panel,
+                                          uint32_t n, float *y, uint32_t ldy)
 {
     for (uint32_t j = 0; j < n; j += 16u, panel += 16u * k) {
         const __mmask16 live = (__mmask16)(n - j < 16u ? (1u << (n - j)) - 1u : 0xFFFFu);
