@@ -7,7 +7,10 @@
 #include "recurc/rc_kernels.h"
 #include "recurc/rc_port.h"
 
-#ifdef DRIVER_HEAP /* each array in a block of its own, so that a sanitizer sees the first byte beyond it */
+#ifdef DRIVER_HOST
+#include "recurc/rc_host.h"
+#endif
+#if defined(DRIVER_HEAP) || defined(DRIVER_HOST)
 #include <stdlib.h>
 #endif
 
@@ -41,6 +44,7 @@ static uint32_t param(const uint8_t *record, uint32_t i) {
     return word(record, 2u + i);
 }
 
+/* DRIVER_HEAP: each array in a block of its own, so that a sanitizer sees the first byte beyond it. */
 static void *room(uint32_t bytes, uint32_t skew) {
 #ifdef DRIVER_HEAP
     uint8_t *block = (uint8_t *)malloc(bytes + skew) + skew;
@@ -101,21 +105,21 @@ static void quantize16(const uint8_t *r) {
     send(sum, rows * 4u);
 }
 
-static void quantize8(const uint8_t *r) {
+static void quantize8(const uint8_t *r, rc_quantize_rows8_t *kernel) {
     const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldx = param(r, 3);
     int8_t *q = out(rows * ld, 0);
     float *a = out(rows * FLOAT_BYTES, 0);
     int32_t *sum = out(rows * 4u, 0);
-    rc_quantize_rows8(in(r, 0), ldx, rows, n, q, ld, a, sum);
+    kernel(in(r, 0), ldx, rows, n, q, ld, a, sum);
     send(q, rows * ld);
     send(a, rows * FLOAT_BYTES);
     send(sum, rows * 4u);
 }
 
-static void silu_mul(const uint8_t *r) {
+static void silu_mul(const uint8_t *r, rc_silu_mul_t *kernel) {
     const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldh = param(r, 3);
     float *h = out(rows * ldh * FLOAT_BYTES, 4);
-    rc_silu_mul(in(r, 0), in(r, 1), ld, rows, n, h, ldh);
+    kernel(in(r, 0), in(r, 1), ld, rows, n, h, ldh);
     send(h, rows * ldh * FLOAT_BYTES);
 }
 
@@ -190,18 +194,68 @@ static void vectors(const uint8_t *r) {
     send(x, n * FLOAT_BYTES);
 }
 
-static void dots(const uint8_t *r) {
-    if (word(r, 0) == 11u) {
-        const int32_t s8 = rc_dot_s8(in(r, 0), in(r, 1), param(r, 0));
+static void dots(const uint8_t *r, int32_t (*s8)(const int8_t *, const int8_t *, uint32_t),
+                 float (*f32)(const float *, const float *, uint32_t)) {
+    if (s8 != 0) {
         int32_t *result = out(4, 0);
-        *result = s8;
+        *result = s8(in(r, 0), in(r, 1), param(r, 0));
         send(result, 4);
     } else {
         float *result = out(FLOAT_BYTES, 0);
-        *result = rc_dot_f32(in(r, 0), in(r, 1), param(r, 0));
+        *result = f32(in(r, 0), in(r, 1), param(r, 0));
         send(result, FLOAT_BYTES);
     }
 }
+
+#ifdef DRIVER_HOST
+/* The variant that rc_host.c has chosen. */
+static void host(const uint8_t *r) {
+    const uint32_t n = param(r, 0);
+    float *x = 0;
+    float eps = 0.0f;
+    switch (word(r, 0)) {
+    case 21:
+        tile(r, 0, rc_host->gemm8);
+        return;
+    case 22:
+        linear(r, rc_host->linear_f32);
+        return;
+    case 23:
+        tile(r, 0, rc_host->gemm4);
+        return;
+    case 24:
+        quantize8(r, rc_host->quantize_rows8);
+        return;
+    case 25:
+        silu_mul(r, rc_host->silu_mul);
+        return;
+    case 29:
+        dots(r, rc_host->dot_s8, 0);
+        return;
+    case 30:
+        dots(r, 0, rc_host->dot_f32);
+        return;
+    default:
+        break;
+    }
+    x = copy(r, 0, n);
+    switch (word(r, 0)) {
+    case 26:
+        memcpy(&eps, in(r, 1), sizeof eps);
+        rc_host->rms_norm(x, n, eps);
+        break;
+    case 27:
+        rc_host->softmax(x, n);
+        break;
+    case 28:
+        rc_host->rope(x, n / 2u, in(r, 1), in(r, 2));
+        break;
+    default:
+        rc_port_exit(97);
+    }
+    send(x, n * FLOAT_BYTES);
+}
+#endif
 
 static void run(const uint8_t *r) {
 #ifndef DRIVER_HEAP
@@ -212,7 +266,7 @@ static void run(const uint8_t *r) {
         quantize16(r);
         break;
     case 2:
-        quantize8(r);
+        quantize8(r, rc_quantize_rows8);
         break;
     case 3:
         unpack(r, rc_unpack_s4);
@@ -230,27 +284,13 @@ static void run(const uint8_t *r) {
         linear(r, rc_linear_f32);
         break;
     case 11:
+        dots(r, rc_dot_s8, 0);
+        break;
     case 12:
-        dots(r);
+        dots(r, 0, rc_dot_f32);
         break;
-#ifdef DRIVER_PANELS
-    case 21:
-        tile(r, 0, rc_gemm_panel8);
-        break;
-    case 22:
-        linear(r, rc_linear_f32_panel);
-        break;
-#endif
-#ifdef DRIVER_VNNI
-    case 23:
-        tile(r, 0, rc_gemm_panel8_vnni);
-        break;
-    case 24:
-        linear(r, rc_linear_f32_panel_avx512);
-        break;
-#endif
     case 7:
-        silu_mul(r);
+        silu_mul(r, rc_silu_mul);
         break;
     case 8:
     case 9:
@@ -259,11 +299,21 @@ static void run(const uint8_t *r) {
         vectors(r);
         break;
     default:
+#ifdef DRIVER_HOST
+        host(r);
+#else
         rc_port_exit(97);
+#endif
     }
 }
 
 int main(void) {
+#ifdef DRIVER_HOST
+    const char *wanted = getenv("RECURC_KERNELS");
+    if (wanted != 0 && strcmp(wanted, rc_host->name) != 0) {
+        rc_port_exit(96); /* this CPU does not run that variant */
+    }
+#endif
     const uint8_t *const end = rc_image_end;
     for (const uint8_t *r = rc_image_start; r != end; r += word(r, 1)) {
         run(r);

@@ -8,7 +8,7 @@ from typing import Callable
 
 import numpy as np
 
-from recurc.plan.packing import ROWS, Packing
+from recurc.plan.packing import PANELS, ROWS, Packing
 from recurc.quant import arith
 from recurc.quant.arith import F32
 
@@ -16,8 +16,9 @@ WORDS, ARRAYS, ALIGN = 32, 11, 64
 GUARD = b"\xa5" * 64
 OPS = {
     "quantize16": 1, "quantize8": 2, "unpack4": 3, "unpack8": 4, "tile_s4": 5, "linear": 6, "silu_mul": 7,
-    "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14, "gemm8": 21,
-    "linear_panel": 22, "gemm8_vnni": 23, "linear_panel_avx512": 24,
+    "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14,
+    "gemm8": 21, "linear_panel": 22, "gemm4": 23, "host_quantize8": 24, "host_silu_mul": 25, "host_rms_norm": 26,
+    "host_softmax": 27, "host_rope": 28, "host_dot_s8": 29, "host_dot_f32": 30,
 }
 DEPTHS = (1, 7, 8, 97, 1536)
 TILE_DEPTHS = (1, 7, 8, 15, 24, 40, 64, 97, 104, 1536)
@@ -161,14 +162,14 @@ def tile_cases(op: str, bits: int, packing: Packing, rng: np.random.Generator, a
 
 
 def panel_cases(rng: np.random.Generator) -> list[Case]:
-    """Products with panels of 16 channels of unsigned bytes (host only)."""
+    """Products with panels of 16 channels of unsigned bytes (host only): all bytes, all zero points."""
     made = []
     for k in DEPTHS:
-        for rows, n in ((1, 16), (5, 3), (4, 15), (3, 1)):
+        for rows, n in ((1, 16), (5, 3), (4, 15), (3, 1), (13, 64), (2, 33), (6, 48)):
             made.append(_panel(f"K={k} {rows}x{n}", rng.integers(-127, 128, (rows, k)), rng.integers(0, 256, (n, k)),
                                rng.integers(0, 256, n), rng))
     for x, w, z in ((-127, 255, 0), (127, 255, 255), (-127, 0, 255), (127, 1, 128)):
-        made.append(_panel(f"all {x} by {w}, zero {z}", np.full((5, 1536), x), np.full((16, 1536), w), np.full(16, z),
+        made.append(_panel(f"all {x} by {w}, zero {z}", np.full((7, 1536), x), np.full((64, 1536), w), np.full(64, z),
                            rng))
     return made
 
@@ -176,9 +177,9 @@ def panel_cases(rng: np.random.Generator) -> list[Case]:
 def _panel(name: str, q: np.ndarray, w: np.ndarray, zero: np.ndarray, rng: np.random.Generator) -> Case:
     rows, k, n, ld = len(q), q.shape[1], len(w), padded(q.shape[1])
     a, scale = (np.exp(rng.normal(size=size) * 3).astype(F32) for size in (rows, n))
-    x, full = np.zeros((rows, ld), np.int8), np.zeros((16, ld), np.uint8)
+    x, full = np.zeros((rows, ld), np.int8), np.zeros((-(-n // 16) * 16, ld), np.uint8)
     x[:, :k], full[:n, :k] = q, w
-    panel = np.ascontiguousarray(full.reshape(16, ld // 4, 4).swapaxes(0, 1))
+    panel = np.ascontiguousarray(full.reshape(-1, 16, ld // 4, 4).swapaxes(1, 2))
     ldy = n + 2
     arrays = ((x, 0), (a, 4), (q.sum(axis=1).astype(np.int32), 8), (panel, 0), (zero.astype(np.uint8), 3), (scale, 4))
     return Case("gemm8", name, (rows, ld, n, ldy), arrays, (_product(q, w, zero, a, scale, ldy),))
@@ -187,7 +188,7 @@ def _panel(name: str, q: np.ndarray, w: np.ndarray, zero: np.ndarray, rng: np.ra
 def linear_cases(rng: np.random.Generator, panels: bool = False) -> list[Case]:
     made = []
     for i, k in enumerate(DEPTHS):
-        for rows, n in ((i % 5 + 1, 3), (2, 17 if panels else 5)):
+        for rows, n in ((i % 5 + 1, 3), (2, 17 if panels else 5), *([(7, 64)] * panels)):
             wild = i % 2 == 1
             x, w = (rng.normal(size=s) * 10.0 ** rng.uniform(-6 * wild, 6 * wild, s) for s in ((rows, k), (n, k)))
             made.append(_linear(f"K={k} {rows}x{n}", x.astype(F32), w.astype(F32), i % 3, panels))
@@ -255,15 +256,27 @@ def _norm(name: str, row: np.ndarray, eps: float) -> Case:
     return Case("rms_norm", name, (len(row),), ((row, 4), (np.array([eps], F32), 0)), (arith.rms_norm(row[None], eps)[0],))
 
 
+HOST_ROWS = {
+    "quantize8": "host_quantize8", "silu_mul": "host_silu_mul", "rms_norm": "host_rms_norm", "softmax": "host_softmax",
+    "rope": "host_rope", "dot_s8": "host_dot_s8", "dot_f32": "host_dot_f32",
+}
+
+
+def host_cases(rng: np.random.Generator) -> list[Case]:
+    """Cases of what a computer's variants replace, the general kernels' own vectors among them."""
+    own = [*quantize_cases(rng), *row_cases(rng)]
+    four = tile_cases("gemm4", 4, PANELS, rng, act=np.int8)
+    return [*panel_cases(rng), *linear_cases(rng, panels=True), *four, *(c.as_op("gemm8") for c in four),
+            *tile_cases("gemm8", 8, PANELS, rng, act=np.int8),
+            *(c.as_op(HOST_ROWS[c.op]) for c in own if c.op in HOST_ROWS)]
+
+
 def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
-    """All cases; `variants` of {"dsp", "panels", "vnni"} add theirs."""
+    """All cases; "host" in `variants` adds those of computers."""
     rng = np.random.default_rng(20)
     made = [*quantize_cases(rng), *unpack_cases(rng), *linear_cases(rng), *row_cases(rng)]
     for bits in (4, 8):
         made += tile_cases(f"tile_s{bits}", bits, ROWS, rng, scratch=8)
-    if "panels" in variants:
-        products, lines = panel_cases(rng), linear_cases(rng, panels=True)
-        made += [*products, *lines]
-        if "vnni" in variants:
-            made += [c.as_op("gemm8_vnni") for c in products] + [c.as_op("linear_panel_avx512") for c in lines]
+    if "host" in variants:
+        made += host_cases(rng)
     return made
