@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import platform
 from pathlib import Path
 from typing import Callable, Optional
@@ -42,6 +43,10 @@ def _aligned(size: int) -> np.ndarray:
     return np.frombuffer(mmap.mmap(-1, max(size, 1)), dtype=np.uint8)
 
 
+class _Variant(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p)]  # functions follow
+
+
 class HostEngine:
     """One compiled model on this computer; `clone` gives more instances that share code and image.
 
@@ -49,12 +54,15 @@ class HostEngine:
         library: the shared library that codegen built.
         image: path of its model.rcm.
         records: gives a record of the streamed puzzle table by index; needed by models that have one.
+        kernels: variant of the library's kernels (see `variants`); the best one that this CPU runs when left out, or
+            what the environment variable RECURC_KERNELS says. It counts for all engines of that library.
 
     Raises:
-        InputError: the library or image cannot be used together.
+        InputError: the library or image cannot be used together, or this CPU does not run those kernels.
     """
 
-    def __init__(self, library: Path, image: Path, records: Optional[Callable[[int], bytes]] = None) -> None:
+    def __init__(self, library: Path, image: Path, records: Optional[Callable[[int], bytes]] = None,
+                 kernels: Optional[str] = None) -> None:
         self._records = records
         try:
             self._lib = ctypes.CDLL(str(library))
@@ -66,7 +74,39 @@ class HostEngine:
         self._image = _aligned(len(data))
         self._image[:] = np.frombuffer(data, dtype=np.uint8)
         self.info = _Info.in_dll(self._lib, "rc_model_info")
+        wanted = kernels or os.environ.get("RECURC_KERNELS")
+        if wanted and self.variants:
+            self._use(wanted)
         self._open(str(image))
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Variants of the kernels that this CPU runs, best first; empty for libraries that have no choice."""
+        return tuple(self._variants())
+
+    @property
+    def kernels(self) -> Optional[str]:
+        """The variant in use; None for libraries that have no choice."""
+        return _Variant.from_address(self._chosen().value).name.decode() if self.variants else None
+
+    def _chosen(self) -> ctypes.c_void_p:
+        return ctypes.c_void_p.in_dll(self._lib, "rc_host")
+
+    def _variants(self) -> dict[str, int]:
+        """Name -> address of its table, best first."""
+        if not hasattr(self._lib, "rc_host_variant"):
+            return {}
+        self._lib.rc_host_variant.restype = ctypes.POINTER(_Variant)
+        found: dict[str, int] = {}
+        while entry := self._lib.rc_host_variant(len(found)):
+            found[entry.contents.name.decode()] = ctypes.addressof(entry.contents)
+        return found
+
+    def _use(self, name: str) -> None:
+        if name not in self.variants:
+            raise InputError(f"this CPU has no kernels {name!r}", where="RECURC_KERNELS",
+                             why="it runs " + ", ".join(self.variants), next="choose one of them, or leave it out")
+        self._chosen().value = self._variants()[name]
 
     def _declare(self) -> None:
         lib = self._lib

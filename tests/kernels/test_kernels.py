@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import subprocess
 
 import numpy as np
@@ -79,6 +80,16 @@ def test_an_old_aarch64_core_does_not_get_the_dot_product(driver, monkeypatch):
     monkeypatch.setenv("RECURC_HOST_CC", compiler)
     _, elf = driver("-static")
     assert harness.run_here(elf, "neon-dot", (emulator, "-cpu", "cortex-a53"))[1] == NOT_THIS_CPU
+
+
+@pytest.mark.skipif(not X86, reason="computers of another architecture")
+@pytest.mark.parametrize(("cpu", "runs", "lacks"), [("qemu64", "portable", "avx2"), ("Haswell", "avx2", "avx512vnni")])
+def test_kernels_on_older_computers(cpu, runs, lacks, driver):
+    if shutil.which("qemu-x86_64") is None:
+        missing("qemu-x86_64")
+    under = ("qemu-x86_64", "-cpu", cpu)
+    assert harness.run_here(driver()[1], lacks, under)[1] == NOT_THIS_CPU
+    check_here(driver(), runs, under)
 
 
 @pytest.mark.parametrize("name", EMULATED)
