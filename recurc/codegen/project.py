@@ -27,7 +27,7 @@ from recurc.targets.host import HostEngine, cpu_signature
 from recurc.targets.linker import Placement, render_linker_script, render_main
 from recurc.targets.toolchain import compile_firmware, compile_shared, port_include_dirs, runtime_sources
 
-HOST_SCRATCH = 512 * 1024  # tiles that stay in a core's second-level cache
+HOST_SCRATCH = 256 * 1024  # tiles that stay in a core's second-level cache, beside the weights that pass by
 _ENGINE_SOURCES = ("image/rc_image.c", "image/rc_crc32.c", "image/rc_status.c", "image/rc_table.c")
 Note = Callable[[str], None]
 
