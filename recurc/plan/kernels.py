@@ -56,7 +56,7 @@ class KernelSet:
 
     int4, int8: kernels a bit width. f32: C function of fp32 layers. requires: features of the target.
     sources: files below runtime_c/kernels. variants: C functions that replace general ones of the same arguments.
-    header: what generated code includes for them beyond recurc/rc_kernels.h.
+    header: what generated code includes for them beyond recurc/rc_kernels.h. row_step: rows that kernels take together.
     """
 
     name: str
@@ -68,6 +68,7 @@ class KernelSet:
     sources: tuple[str, ...]
     variants: tuple[tuple[str, str], ...] = ()
     header: str = ""
+    row_step: int = 2
 
     @property
     def packing(self) -> int:
@@ -86,6 +87,10 @@ class KernelSet:
     def fn(self, name: str) -> str:
         """The C function that stands for the general one of this name."""
         return dict(self.variants).get(name, name)
+
+    def has(self, name: str) -> bool:
+        """Whether this set has a function for what generated code else does by itself."""
+        return name in dict(self.variants)
 
     def padded(self, k: int) -> int:
         """Elements of a row of quantized activations of k."""
@@ -125,17 +130,18 @@ _HOST_FILES = (
     "rc_host", "rc_gemm_panel8_avx512", "rc_gemm_panel8_avxvnni", "rc_gemm_panel8_avx2", "rc_gemm_panel4_avx2",
     "rc_gemm_panel8_dot", "rc_linear_f32_panel_avx512", "rc_linear_f32_panel_avx2", "rc_quantize_rows8_avx512",
     "rc_quantize_rows8_avx2", "rc_silu_mul_avx512", "rc_silu_mul_avx2", "rc_softmax_avx512", "rc_softmax_avx2",
-    "rc_dot_s8_avx512", "rc_dot_s8_avx2", "rc_dot_s8_dot",
+    "rc_dot_s8_avx512", "rc_dot_s8_avx2", "rc_dot_s8_dot", "rc_swiglu_panel8_avx512", "rc_rms_rows", "rc_rms_rows_avx2",
+    "rc_transpose", "rc_transpose_avx2",
 )
 _HOST_SOURCES = (*_COMMON, "portable/rc_gemm_panel8.c", "portable/rc_linear_f32_panel.c", *(f"host/{f}.c" for f in _HOST_FILES))
 _HOST_VARIANTS = tuple(
     (f"rc_{name}", f"rc_host->{name}")
-    for name in ("quantize_rows8", "silu_mul", "rms_norm", "softmax", "rope", "dot_s8", "dot_f32"))
+    for name in ("quantize_rows8", "silu_mul", "swiglu", "rms_rows", "transpose", "softmax", "rope", "dot_s8", "dot_f32"))
 
 KERNEL_SETS = (
     KernelSet("host", PANELS, IntKernel("rc_host->gemm4", "rc_host->quantize_rows8", "int8_t"),
               IntKernel("rc_host->gemm8", "rc_host->quantize_rows8", "int8_t"), "rc_host->linear_f32", frozenset({"host"}),
-              _HOST_SOURCES, _HOST_VARIANTS, "recurc/rc_host.h"),
+              _HOST_SOURCES, _HOST_VARIANTS, "recurc/rc_host.h", row_step=8),
     KernelSet("dsp", ROWS, _ROWS_4, _ROWS_8, "rc_linear_f32", frozenset({"dsp"}), _ROWS),
     KernelSet("portable", ROWS, _ROWS_4, _ROWS_8, "rc_linear_f32", frozenset(), _ROWS),
 )

@@ -148,7 +148,7 @@ def _mix_buffers(z: _Sizing, op: Op, rows: int, tile: int) -> list[tuple[str, st
     """
     k, inner, c = op.gate_up.k, op.gate_up.part_n, z.kernels.tile
     copied = isinstance(op, TokenMix) or z.program.carry != "fp32"
-    in_h = 4 * inner - z.row_bytes(inner) >= 4 * k
+    in_h = 4 * inner - z.row_bytes(inner) >= 4 * k and not z.kernels.has("rc_transpose")
     return [
         ("t", "float", tile * k * (copied and not in_h)), *z.activations(tile, k), ("sums", "int32_t", tile * z.sums),
         ("h", "float", tile * inner), ("g", "float", tile * c), ("u", "float", tile * c), z.weight_tile(max(k, inner)),
@@ -213,13 +213,16 @@ def has_op(program: Program, kind: type) -> bool:
     return any(isinstance(op, kind) for block in program.blocks for op in block.ops)
 
 
-def _largest_tile(rows: int, budget: int, size_of: Callable[[int], int]) -> int:
-    """Rows a tile: the most that fit the budget, then evened out so that the last tile is not a small rest."""
+def _largest_tile(rows: int, budget: int, size_of: Callable[[int], int], step: int) -> int:
+    """Rows a tile: the most that fit the budget, then evened out so that the last tile is not a small rest.
+
+    Kernels take `step` rows at a time.
+    """
     tile = next((t for t in range(min(rows, MAX_TILE), 1, -1) if size_of(t) <= budget), 1)
     tiles = -(-rows // tile)
     even = -(-rows // tiles)
-    if even % 2 and even < rows:  # kernels take rows in pairs
-        even += 1 if even < tile else -1
+    if even < rows:
+        even = next((align_up(even, n) for n in (step, 2) if align_up(even, n) <= tile), even - even % 2)
     return max(even, 1)
 
 
@@ -251,13 +254,14 @@ def make_layout(program: Program, bits: int, kernels: KernelSet, scratch_budget:
                 def size_of(tile: int, op: Op = op, rows: int = rows) -> int:
                     return _op_struct(z, op, rows, tile).bytes
 
-                tile = _largest_tile(rows, scratch_budget, size_of)
+                tile = _largest_tile(rows, scratch_budget, size_of, kernels.row_step)
                 name = f"{op.kind}_{len(keys)}"
                 keys.append(key)
                 shapes.append(OpShape(name, op, rows, tile, _op_struct(z, op, rows, tile, name)))
             indices.append(keys.index(key))
         op_shape.append(tuple(indices))
-    heads_tile = _largest_tile(program.config.seq_len, scratch_budget, lambda tile: _heads_struct(z, tile).bytes)
+    heads_tile = _largest_tile(program.config.seq_len, scratch_budget, lambda tile: _heads_struct(z, tile).bytes,
+                               kernels.row_step)
     heads, carry = _heads_struct(z, heads_tile), _carry_struct(program)
     record = program.puzzle_table.dim * 4 + 8 if program.puzzle_table else 0  # a row of the table on its way in
     scratch_bytes = align_up(max([heads.bytes, record, *(shape.scratch.bytes for shape in shapes)]), BUFFER_ALIGN)

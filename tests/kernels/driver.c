@@ -208,11 +208,43 @@ static void dots(const uint8_t *r, int32_t (*s8)(const int8_t *, const int8_t *,
 }
 
 #ifdef DRIVER_HOST
+/* Where a variant has none of its own, generated code does it in three calls, all of which have vectors of theirs. */
+static void swiglu(const uint8_t *r) {
+    const uint32_t rows = param(r, 0), ld = param(r, 1), n = param(r, 2), ldh = param(r, 3);
+    const rc_rows8_t x = {in(r, 0), in(r, 1), in(r, 2), rows, ld};
+    const rc_panels_t gate = {in(r, 3), in(r, 4), in(r, 5)}, up = {in(r, 6), in(r, 7), in(r, 8)};
+    float *h = out(rows * ldh * FLOAT_BYTES, 4);
+    if (rc_host->swiglu != 0) {
+        rc_host->swiglu(&x, &gate, &up, n, h, ldh);
+    } else {
+        float *g = out(rows * n * FLOAT_BYTES, 0), *u = out(rows * n * FLOAT_BYTES, 0);
+        rc_host->gemm8(&x, gate.panel, n, gate.zero, gate.scale, g, n, 0);
+        rc_host->gemm8(&x, up.panel, n, up.zero, up.scale, u, n, 0);
+        rc_host->silu_mul(g, u, n, rows, n, h, ldh);
+    }
+    send(h, rows * ldh * FLOAT_BYTES);
+}
+
+static void rms_rows(const uint8_t *r) {
+    const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2);
+    float *x = copy(r, 0, rows * ld);
+    float eps = 0.0f;
+    memcpy(&eps, in(r, 1), sizeof eps);
+    rc_host->rms_rows(x, ld, rows, n, eps);
+    send(x, rows * ld * FLOAT_BYTES);
+}
+
+static void transpose(const uint8_t *r) {
+    const uint32_t rows = param(r, 0), columns = param(r, 1), ldx = param(r, 2), ldy = param(r, 3);
+    float *y = out(columns * ldy * FLOAT_BYTES, 4);
+    rc_host->transpose(in(r, 0), ldx, rows, columns, y, ldy);
+    send(y, columns * ldy * FLOAT_BYTES);
+}
+
 /* The variant that rc_host.c has chosen. */
 static void host(const uint8_t *r) {
     const uint32_t n = param(r, 0);
     float *x = 0;
-    float eps = 0.0f;
     switch (word(r, 0)) {
     case 21:
         tile(r, 0, rc_host->gemm8);
@@ -235,15 +267,20 @@ static void host(const uint8_t *r) {
     case 30:
         dots(r, 0, rc_host->dot_f32);
         return;
+    case 26:
+        rms_rows(r);
+        return;
+    case 31:
+        swiglu(r);
+        return;
+    case 32:
+        transpose(r);
+        return;
     default:
         break;
     }
     x = copy(r, 0, n);
     switch (word(r, 0)) {
-    case 26:
-        memcpy(&eps, in(r, 1), sizeof eps);
-        rc_host->rms_norm(x, n, eps);
-        break;
     case 27:
         rc_host->softmax(x, n);
         break;

@@ -17,8 +17,9 @@ GUARD = b"\xa5" * 64
 OPS = {
     "quantize16": 1, "quantize8": 2, "unpack4": 3, "unpack8": 4, "tile_s4": 5, "linear": 6, "silu_mul": 7,
     "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14,
-    "gemm8": 21, "linear_panel": 22, "gemm4": 23, "host_quantize8": 24, "host_silu_mul": 25, "host_rms_norm": 26,
+    "gemm8": 21, "linear_panel": 22, "gemm4": 23, "host_quantize8": 24, "host_silu_mul": 25, "host_rms_rows": 26,
     "host_softmax": 27, "host_rope": 28, "host_dot_s8": 29, "host_dot_f32": 30,
+    "host_swiglu": 31, "host_transpose": 32,
 }
 DEPTHS = (1, 7, 8, 97, 1536)
 TILE_DEPTHS = (1, 7, 8, 15, 24, 40, 64, 97, 104, 1536)
@@ -257,9 +258,41 @@ def _norm(name: str, row: np.ndarray, eps: float) -> Case:
 
 
 HOST_ROWS = {
-    "quantize8": "host_quantize8", "silu_mul": "host_silu_mul", "rms_norm": "host_rms_norm", "softmax": "host_softmax",
-    "rope": "host_rope", "dot_s8": "host_dot_s8", "dot_f32": "host_dot_f32",
+    "quantize8": "host_quantize8", "silu_mul": "host_silu_mul", "softmax": "host_softmax", "rope": "host_rope", "dot_s8": "host_dot_s8", "dot_f32": "host_dot_f32",
 }
+
+
+def _swiglu(name: str, k: int, rows: int, n: int, rng: np.random.Generator) -> Case:
+    """gate and up of any bytes, whose products meet in SiLU(g) * u."""
+    q, gate, up = rng.integers(-127, 128, (rows, k)), rng.integers(0, 256, (n, k)), rng.integers(0, 256, (n, k))
+    zeros = rng.integers(0, 256, (2, n))
+    scales = np.exp(rng.normal(size=(2, n)) - 8).astype(F32)
+    a, sums = np.exp(rng.normal(size=rows)).astype(F32), q.sum(axis=1).astype(np.int32)
+    x, ldh = np.zeros((rows, padded(k)), np.int8), n + 3
+    x[:, :k] = q
+    packed = [np.frombuffer(PANELS.pack_int(w, 4), np.uint8) for w in (gate, up)]  # bytes as they are
+    g, u = (_product(q, w, z, a, s, n) for w, z, s in zip((gate, up), zeros, scales))
+    h = np.frombuffer(b"\xa5" * (4 * rows * ldh), F32).reshape(rows, ldh).copy()
+    h[:, :n] = arith.silu(g) * u
+    stored = zeros.astype(np.uint8)
+    arrays = ((x, 0), (a, 4), (sums, 8), (packed[0], 0), (stored[0], 3), (scales[0], 4), (packed[1], 0), (stored[1], 1),
+              (scales[1], 8))
+    return Case("host_swiglu", name, (rows, x.shape[1], n, ldh), arrays, (h,))
+
+
+def _rms_rows(n: int, rows: int, gap: int, rng: np.random.Generator) -> Case:
+    wide = np.full((rows, n + gap), 7e30, F32)  # what lies between rows must stay as it is
+    wide[:, :n] = rng.normal(size=(rows, n)) * 10.0 ** rng.uniform(-6, 6, (rows, 1))
+    y = wide.copy()
+    y[:, :n] = arith.rms_norm(wide[:, :n], 1e-5)
+    return Case("host_rms_rows", f"{rows} rows of {n}", (rows, n, n + gap), ((wide, 4), (np.array([1e-5], F32), 0)), (y,))
+
+
+def _transpose(rows: int, columns: int, gap: int, rng: np.random.Generator) -> Case:
+    x = rng.normal(size=(rows, columns + gap)).astype(F32)
+    y = np.frombuffer(b"\xa5" * (4 * columns * (rows + gap)), F32).reshape(columns, rows + gap).copy()
+    y[:, :rows] = x[:, :columns].T
+    return Case("host_transpose", f"{rows}x{columns}", (rows, columns, columns + gap, rows + gap), ((x, 4),), (y,))
 
 
 def host_cases(rng: np.random.Generator) -> list[Case]:
@@ -268,7 +301,11 @@ def host_cases(rng: np.random.Generator) -> list[Case]:
     four = tile_cases("gemm4", 4, PANELS, rng, act=np.int8)
     return [*panel_cases(rng), *linear_cases(rng, panels=True), *four, *(c.as_op("gemm8") for c in four),
             *tile_cases("gemm8", 8, PANELS, rng, act=np.int8),
-            *(c.as_op(HOST_ROWS[c.op]) for c in own if c.op in HOST_ROWS)]
+            *(c.as_op(HOST_ROWS[c.op]) for c in own if c.op in HOST_ROWS),
+            *(_swiglu(f"K={k} {rows}x{n}", k, rows, n, rng) for k, rows, n in (
+                (1, 1, 64), (7, 2, 32), (97, 13, 64), (104, 5, 16), (40, 3, 33), (64, 4, 1), (1536, 7, 48), (8, 6, 64))),
+            *(_rms_rows(n, rows, gap, rng) for n, rows, gap in ((1, 1, 0), (3, 5, 1), (97, 9, 2), (512, 4, 0), (33, 2, 7))),
+            *(_transpose(*shape, rng) for shape in ((1, 1, 0), (8, 8, 0), (97, 80, 3), (7, 9, 1), (16, 3, 2), (33, 40, 0)))]
 
 
 def cases(variants: frozenset[str] = frozenset()) -> list[Case]:

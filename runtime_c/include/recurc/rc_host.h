@@ -16,8 +16,27 @@
 #define RC_DOT __attribute__((target("arch=armv8.2-a+dotprod")))
 #endif
 
-#define RC_PANEL     16u /* channels a panel */
-#define RC_HOST_TILE 64u /* most channels that a product computes at once */
+#define RC_PANEL 16u /* channels a panel */
+
+/* Panels of some channels one after the other, with the channels' zero points and scales. */
+typedef struct {
+    const uint8_t *panel;
+    const uint8_t *zero;
+    const float *scale;
+} rc_panels_t;
+
+/* h[r][j] = silu(g) * u for all rows of x and j < n, g and u being the products with both. */
+typedef void rc_swiglu_panel_t(const rc_rows8_t *x, const rc_panels_t *gate, const rc_panels_t *up, uint32_t n,
+                               float *h, uint32_t ldh);
+rc_swiglu_panel_t rc_swiglu_panel8_avx512;
+
+/* rc_rms_norm of rows of n, ld from one to the next. */
+typedef void rc_rms_rows_t(float *x, uint32_t ld, uint32_t rows, uint32_t n, float eps);
+rc_rms_rows_t rc_rms_rows, rc_rms_rows_avx2;
+
+/* y[c][r] = x[r][c]; row distances ldx, ldy. */
+typedef void rc_transpose_t(const float *x, uint32_t ldx, uint32_t rows, uint32_t columns, float *y, uint32_t ldy);
+rc_transpose_t rc_transpose, rc_transpose_avx2;
 
 typedef struct {
     const char *name;
@@ -26,7 +45,9 @@ typedef struct {
     rc_linear_f32_t *linear_f32;
     rc_quantize_rows8_t *quantize_rows8;
     rc_silu_mul_t *silu_mul;
-    void (*rms_norm)(float *x, uint32_t n, float eps);
+    rc_swiglu_panel_t *swiglu; /* null: gemm8 or gemm4 twice, then silu_mul */
+    rc_rms_rows_t *rms_rows;
+    rc_transpose_t *transpose;
     rc_softmax_t *softmax;
     void (*rope)(float *x, uint32_t half, const float *cosine, const float *sine);
     rc_dot_s8_t *dot_s8;
