@@ -8,7 +8,7 @@ from typing import Callable
 
 import numpy as np
 
-from recurc.plan.packing import ROWS, Packing
+from recurc.plan.packing import PAIRS, ROWS, Packing
 from recurc.quant import arith
 from recurc.quant.arith import F32
 
@@ -16,7 +16,8 @@ WORDS, ARRAYS, ALIGN = 32, 11, 64
 GUARD = b"\xa5" * 64
 OPS = {
     "quantize16": 1, "quantize8": 2, "unpack4": 3, "unpack8": 4, "tile_s4": 5, "linear": 6, "silu_mul": 7,
-    "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14, "gemm8": 21,
+    "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14, "quantize_pairs": 15,
+    "tile_s4_dsp": 20, "tile_s8_dsp": 25, "gemm8": 21,
     "linear_panel": 22, "gemm8_vnni": 23, "linear_panel_avx512": 24,
 }
 DEPTHS = (1, 7, 8, 97, 1536)
@@ -79,6 +80,14 @@ def extreme_rows(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
 # -- cases of each kernel -----------------------------------------------------------------------------------------
 
 
+def in_pairs(q: np.ndarray) -> np.ndarray:
+    """Rows [rows, ld] interleaved by pairs two elements at a time; the last of an odd number stays plain."""
+    rows, ld = q.shape
+    even = rows // 2 * 2
+    pairs = q[:even].reshape(even // 2, 2, ld // 2, 2).swapaxes(1, 2).reshape(even, ld)
+    return np.ascontiguousarray(np.concatenate((pairs, q[even:])))
+
+
 def quantize_cases(rng: np.random.Generator) -> list[Case]:
     made = []
 
@@ -90,9 +99,10 @@ def quantize_cases(rng: np.random.Generator) -> list[Case]:
         r = arith.quantize_rows(x)
         q = np.zeros((rows, ld), np.int16)
         q[:, :n] = r.q
-        for op, kind in (("quantize16", np.int16), ("quantize8", np.int8)):
-            made.append(Case(op, name, (rows, n, ld, ldx), ((wide, skew),),
-                             (q.astype(kind), r.a.astype(F32), r.total.astype(np.int32))))
+        for op, ordered in (("quantize16", q), ("quantize8", q.astype(np.int8)), ("quantize_pairs", in_pairs(q))):
+            for in_place in range(1 + (op != "quantize8" and 2 * ld <= 4 * ldx)):
+                made.append(Case(op, f"{name}{', in place' if in_place else ''}", (rows, n, ld, ldx, in_place), ((wide, skew),),
+                                 (ordered, r.a.astype(F32), r.total.astype(np.int32))))
 
     for i, k in enumerate(DEPTHS):
         add(f"random K={k}", rng.normal(size=(i + 1, k)).astype(F32), 4 * (i % 4), i % 3)
@@ -261,6 +271,8 @@ def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
     made = [*quantize_cases(rng), *unpack_cases(rng), *linear_cases(rng), *row_cases(rng)]
     for bits in (4, 8):
         made += tile_cases(f"tile_s{bits}", bits, ROWS, rng, scratch=8)
+        if "dsp" in variants:
+            made += tile_cases(f"tile_s{bits}_dsp", bits, PAIRS, rng, in_pairs, step=4)
     if "panels" in variants:
         products, lines = panel_cases(rng), linear_cases(rng, panels=True)
         made += [*products, *lines]

@@ -1,0 +1,142 @@
+#include <arm_acle.h>
+#include <string.h>
+
+#include "recurc/rc_kernels.h"
+
+/* Packing 3, int4: a half word holds w0 + 16 w1 + 256 w2 + 4096 (w3 - 8) of one k for four channels, a word two k. SMLAD
+ * with the whole word, with two fields masked out of it and with its odd bytes gives four sums that make up the four
+ * channels' sums. So four operands cost three instructions and no register beside the word's own, which leaves all 14 for
+ * two rows by four channels: eight sums, the word, an operand, two activations, two pointers. Arithmetic is modulo 2^32;
+ * only sums[2] must not wrap (SPEC, packing 3). */
+
+typedef struct {
+    const int16_t *x;   /* two rows, interleaved word by word */
+    const uint8_t *w;   /* a packed tile */
+    const int16_t *end; /* of the two rows */
+    uint32_t skip;      /* bytes of the loop's code that the first turn leaves out, from its end */
+    int32_t sums[8];    /* of the first row, of the second: by the word, w1 * 16, w2 * 256, w2 + 16 (w3 - 8) */
+} pass_t;
+
+/* One step of two k. The loads are those of the step after it. Where two instructions issue together (Cortex-M7) every SMLAD
+ * has a partner; elsewhere LDRD saves one instruction. Only the M7 has Armv7E-M with an FPv5 unit. */
+#define PRODUCTS_1 "smlad r4, r3, r2, r4\n and lr, r2, #0x00F000F0\n smlad r8, r12, r2, r8\n"
+#define PRODUCTS_2 "smlad r5, r3, lr, r5\n smlad r9, r12, lr, r9\n and lr, r2, #0x0F000F00\n"
+#define PRODUCTS_3 "smlad r6, r3, lr, r6\n smlad r10, r12, lr, r10\n sxtb16 lr, r2, ror #8\n"
+#define PRODUCT_4A "smlad r7, r3, lr, r7\n"
+#define PRODUCT_4B "smlad r11, r12, lr, r11\n"
+#if defined(__ARM_ARCH_7EM__) && defined(__ARM_FPV5__)
+#define STEP_BYTES 56u
+#define STEP                                                                                                                   \
+    PRODUCTS_1 PRODUCTS_2 PRODUCTS_3 "ldr.w r2, [r1], #4\n" PRODUCT_4A "ldr.w r3, [r0], #8\n" PRODUCT_4B                        \
+                                     "ldr.w r12, [r0, #-4]\n"
+#else
+#define STEP_BYTES 52u
+#define STEP PRODUCTS_1 PRODUCTS_2 PRODUCTS_3 PRODUCT_4A PRODUCT_4B "ldr.w r2, [r1], #4\n ldrd r3, r12, [r0], #8\n"
+#endif
+#define STEPS 16u /* in the loop, all of STEP_BYTES, so that it can be entered before any of them */
+
+/* The loop ends before the last step, which loads nothing: no byte beyond rows and tile is read. Two words of stack. */
+static inline void two_rows(pass_t *pass)
+{
+    register pass_t *p __asm__("r0") = pass;
+    __asm__ volatile("ldr r2, [r0, #8]\n"
+                     "push {r0, r2}\n"
+                     "ldr r1, [r0, #4]\n"
+                     "ldr r12, [r0, #12]\n"
+                     "ldr r0, [r0]\n"
+                     "adr.w lr, 2f\n"
+                     "sub lr, lr, r12\n"
+                     "orr lr, lr, #1\n"
+                     "ldr.w r2, [r1], #4\n"
+                     "ldrd r3, r12, [r0], #8\n"
+                     "movs r4, #0\n movs r5, #0\n movs r6, #0\n movs r7, #0\n"
+                     "mov r8, r4\n mov r9, r4\n mov r10, r4\n mov r11, r4\n"
+                     "bx lr\n"
+                     "1:\n"
+                     ".rept 16\n" STEP ".endr\n"
+                     "2: ldr lr, [sp, #4]\n"
+                     "cmp r0, lr\n"
+                     "bne.w 1b\n" PRODUCTS_1 PRODUCTS_2 PRODUCTS_3 PRODUCT_4A PRODUCT_4B "pop {r0, r1}\n"
+                     "add r0, r0, #16\n"
+                     "stm r0, {r4-r11}\n"
+                     : "+r"(p)
+                     :
+                     : "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
+}
+
+static inline uint32_t word_at(const void *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline int16x2_t odd_bytes(uint32_t word)
+{
+    return __sxtb16((int8x4_t)(word >> 8 | word << 24));
+}
+
+/* A row without a partner: plain, not interleaved. */
+static void one_row(const int16_t *x, const uint8_t *w, uint32_t k, int32_t *sums)
+{
+    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    for (const int16_t *const end = x + k; x != end; x += 8, w += 16) {
+        for (uint32_t i = 0; i < 4u; i++) {
+            const int16x2_t pair = (int16x2_t)word_at(x + 2u * i);
+            const uint32_t word = word_at(w + 4u * i);
+            s0 = __smlad(pair, (int16x2_t)word, s0);
+            s1 = __smlad(pair, (int16x2_t)(word & 0x00F000F0u), s1);
+            s2 = __smlad(pair, (int16x2_t)(word & 0x0F000F00u), s2);
+            s3 = __smlad(pair, odd_bytes(word), s3);
+        }
+    }
+    sums[0] = s0;
+    sums[1] = s1;
+    sums[2] = s2;
+    sums[3] = s3;
+}
+
+/* The four channels' results from a row's four sums. zero[3] is 8 less than the channel's zero point. */
+static inline void finish(const int32_t *sums, const int32_t *zero, const float *scale, float a, int32_t sum, float *y,
+                          uint32_t n)
+{
+    const uint32_t wrapped = (uint32_t)sums[0] - (uint32_t)sums[1] - ((uint32_t)sums[3] << 8);
+    const int32_t third = sums[2] >> 8;
+    const int32_t acc[4] = {(int32_t)wrapped, sums[1] >> 4, third, (sums[3] - third) >> 4};
+    for (uint32_t j = 0; j < n; j++) {
+        y[j] = (float)(acc[j] - zero[j] * sum) * (a * scale[j]);
+    }
+}
+
+void rc_tile_s4_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
+                    uint32_t ldy, void *w)
+{
+    (void)w;
+    int32_t z[4] = {0, 0, 0, 0};
+    float s[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    for (uint32_t j = 0; j < n; j++) {
+        z[j] = (int32_t)zero[j] - (j == 3u ? 8 : 0);
+        s[j] = scale[j];
+    }
+    const uint32_t steps = x->ld / 2u, rows = x->rows;
+    const float *a = x->a;
+    const int32_t *sum = x->sum;
+    pass_t pass = {x->q, packed, x->q + 2u * x->ld, (steps - 1u) % STEPS * STEP_BYTES, {0}};
+    uint32_t r = 0;
+    for (; r + 2u <= rows; r += 2u, y += 2u * ldy) {
+        two_rows(&pass);
+        if (n == 4u) {
+            finish(pass.sums, z, s, a[r], sum[r], y, 4u);
+            finish(pass.sums + 4, z, s, a[r + 1u], sum[r + 1u], y + ldy, 4u);
+        } else {
+            finish(pass.sums, z, s, a[r], sum[r], y, n);
+            finish(pass.sums + 4, z, s, a[r + 1u], sum[r + 1u], y + ldy, n);
+        }
+        pass.x = pass.end;
+        pass.end += 2u * x->ld;
+    }
+    if (r < rows) {
+        one_row(pass.x, packed, x->ld, pass.sums);
+        finish(pass.sums, z, s, a[r], sum[r], y, n);
+    }
+}

@@ -1,0 +1,131 @@
+#include <arm_acle.h>
+#include <string.h>
+
+#include "recurc/rc_kernels.h"
+
+/* Packing 3, int8: a half word holds (w0 + 128) + 256 w1 of one k, the next word's (w2 + 128) + 256 w3. SMLAD with the
+ * whole word, then with its odd bytes, gives sums that make up two channels' sums: four operands cost two instructions, in
+ * place, so that two rows by four channels fit the 14 registers. Arithmetic is modulo 2^32. */
+
+typedef struct {
+    const int16_t *x;   /* two rows, interleaved word by word */
+    const uint8_t *w;   /* a packed tile */
+    const int16_t *end; /* of the two rows */
+    uint32_t skip;      /* bytes of the loop's code that the first turn leaves out, from its end */
+    int32_t sums[8];    /* of the first row, of the second: by the first word, w1, by the second word, w3 */
+} pass_t;
+
+/* One step of two k. The loads are those of the step after it. */
+#define PRODUCTS_1 "smlad r4, r3, r2, r4\n smlad r8, r12, r2, r8\n sxtb16 r2, r2, ror #8\n"
+#define PRODUCTS_2 "smlad r6, r3, lr, r6\n smlad r10, r12, lr, r10\n sxtb16 lr, lr, ror #8\n"
+#define PRODUCTS_3 "smlad r5, r3, r2, r5\n smlad r9, r12, r2, r9\n smlad r7, r3, lr, r7\n smlad r11, r12, lr, r11\n"
+#define STEP PRODUCTS_1 PRODUCTS_2 PRODUCTS_3 "ldrd r2, lr, [r1], #8\n ldrd r3, r12, [r0], #8\n"
+#define STEP_BYTES 48u
+#define STEPS 16u /* in the loop, all of STEP_BYTES, so that it can be entered before any of them */
+
+/* The loop ends before the last step, which loads nothing: no byte beyond rows and tile is read. Three words of stack. */
+static inline void two_rows(pass_t *pass)
+{
+    register pass_t *p __asm__("r0") = pass;
+    __asm__ volatile("ldr r2, [r0, #8]\n"
+                     "push {r0, r2}\n"
+                     "ldr r1, [r0, #4]\n"
+                     "ldr r12, [r0, #12]\n"
+                     "ldr r0, [r0]\n"
+                     "adr.w lr, 2f\n"
+                     "sub lr, lr, r12\n"
+                     "orr lr, lr, #1\n"
+                     "push {lr}\n" /* where to enter */
+                     "ldrd r2, lr, [r1], #8\n"
+                     "ldrd r3, r12, [r0], #8\n"
+                     "movs r4, #0\n movs r5, #0\n movs r6, #0\n movs r7, #0\n"
+                     "mov r8, r4\n mov r9, r4\n mov r10, r4\n mov r11, r4\n"
+                     "pop {pc}\n"
+                     "1:\n"
+                     ".rept 16\n" STEP ".endr\n"
+                     "2: ldr lr, [sp, #4]\n"
+                     "cmp r0, lr\n"
+                     "ldr lr, [r1, #-4]\n"
+                     "bne.w 1b\n" PRODUCTS_1 PRODUCTS_2 PRODUCTS_3 "pop {r0, r1}\n"
+                     "add r0, r0, #16\n"
+                     "stm r0, {r4-r11}\n"
+                     : "+r"(p)
+                     :
+                     : "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
+}
+
+static inline uint32_t word_at(const void *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline int16x2_t odd_bytes(uint32_t word)
+{
+    return __sxtb16((int8x4_t)(word >> 8 | word << 24));
+}
+
+/* A row without a partner: plain, not interleaved. */
+static void one_row(const int16_t *x, const uint8_t *w, uint32_t k, int32_t *sums)
+{
+    int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    for (const int16_t *const end = x + k; x != end; x += 8, w += 32) {
+        for (uint32_t i = 0; i < 4u; i++) {
+            const int16x2_t pair = (int16x2_t)word_at(x + 2u * i);
+            const uint32_t low = word_at(w + 8u * i), high = word_at(w + 8u * i + 4u);
+            s0 = __smlad(pair, (int16x2_t)low, s0);
+            s1 = __smlad(pair, odd_bytes(low), s1);
+            s2 = __smlad(pair, (int16x2_t)high, s2);
+            s3 = __smlad(pair, odd_bytes(high), s3);
+        }
+    }
+    sums[0] = s0;
+    sums[1] = s1;
+    sums[2] = s2;
+    sums[3] = s3;
+}
+
+/* The four channels' results from a row's four sums. */
+static inline void finish(const int32_t *sums, const float *scale, float a, int32_t sum, float *y, uint32_t n)
+{
+    const uint32_t offset = (uint32_t)sum << 7;
+    const uint32_t first = (uint32_t)sums[0] - ((uint32_t)sums[1] << 8) - offset;
+    const uint32_t third = (uint32_t)sums[2] - ((uint32_t)sums[3] << 8) - offset;
+    const int32_t acc[4] = {(int32_t)first, sums[1], (int32_t)third, sums[3]};
+    for (uint32_t j = 0; j < n; j++) {
+        y[j] = (float)acc[j] * (a * scale[j]);
+    }
+}
+
+void rc_tile_s8_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
+                    uint32_t ldy, void *w)
+{
+    (void)zero;
+    (void)w;
+    float s[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    for (uint32_t j = 0; j < n; j++) {
+        s[j] = scale[j];
+    }
+    const uint32_t steps = x->ld / 2u, rows = x->rows;
+    const float *a = x->a;
+    const int32_t *sum = x->sum;
+    pass_t pass = {x->q, packed, x->q + 2u * x->ld, (steps - 1u) % STEPS * STEP_BYTES, {0}};
+    uint32_t r = 0;
+    for (; r + 2u <= rows; r += 2u, y += 2u * ldy) {
+        two_rows(&pass);
+        if (n == 4u) {
+            finish(pass.sums, s, a[r], sum[r], y, 4u);
+            finish(pass.sums + 4, s, a[r + 1u], sum[r + 1u], y + ldy, 4u);
+        } else {
+            finish(pass.sums, s, a[r], sum[r], y, n);
+            finish(pass.sums + 4, s, a[r + 1u], sum[r + 1u], y + ldy, n);
+        }
+        pass.x = pass.end;
+        pass.end += 2u * x->ld;
+    }
+    if (r < rows) {
+        one_row(pass.x, packed, x->ld, pass.sums);
+        finish(pass.sums, s, a[r], sum[r], y, n);
+    }
+}
