@@ -22,7 +22,6 @@ from recurc.targets.toolchain import compile_objects, link_firmware, port_includ
 
 TRIAL_REGION_BYTES = 1 << 28  # in a trial link every region is at least this large, so that nothing overflows
 ENGINE_SOURCES = ("image/rc_image.c", "image/rc_crc32.c", "image/rc_status.c")
-BOARD_FILE = "board.toml"
 
 
 @dataclass(frozen=True)

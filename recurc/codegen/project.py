@@ -11,7 +11,6 @@ from typing import Any, Callable, Mapping, Optional
 from recurc import __version__
 from recurc.codegen.emit import emit_model
 from recurc.codegen.firmware import (
-    BOARD_FILE,
     ArenaTooLargeError,
     Firmware,
     Sources,
@@ -22,7 +21,7 @@ from recurc.codegen.firmware import (
 from recurc.codegen.fit import early_plan
 from recurc.codegen.folder import check_output, fresh_folder
 from recurc.codegen.image import Image, build_image
-from recurc.codegen.manifest import Build, load_build, write_manifest
+from recurc.codegen.manifest import BOARD_FILE, Build, load_build, write_manifest
 from recurc.ir.program import Program
 from recurc.plan.kernels import KernelSet, choose_kernels
 from recurc.plan.layout import Layout, make_layout
