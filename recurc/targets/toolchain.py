@@ -14,7 +14,7 @@ from recurc.errors import ToolchainError
 from recurc.targets.boards import Board
 
 C_FLAGS = (
-    "-std=c99 -O3 -ffp-contract=off -fno-math-errno -ffunction-sections -fdata-sections -g "
+    "-std=c99 -O3 -ffp-contract=off -fno-math-errno -fno-strict-aliasing -ffunction-sections -fdata-sections -g "
     "-Wall -Wextra -Wconversion -Wshadow -Wdouble-promotion -Werror"
 ).split()
 # Freestanding, so that the compiler's own stdint.h serves and no C library need be installed; -fbuiltin after it,
