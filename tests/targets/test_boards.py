@@ -174,3 +174,21 @@ def test_unknown_boards_name_the_nearest(tmp_path):
         load_board("stm32h8")
     with pytest.raises(InputError, match="cannot be read"):
         load_board(tmp_path / "none.toml")
+
+
+def test_the_boards_readme_names_every_key():
+    """A board file with an unknown key makes the reader name all keys of that table; the page must have them too."""
+    page = (resource_dir("boards") / "README.md").read_text()
+    wrong = {
+        "clock_hz = 1000000": "clock_hz = 1000000\nzzzzzzzz = 1",
+        "base = 0x40004000": "base = 0x40004000\nzzzzzzzz = 1",
+        "base = 0x08000000": "base = 0x08000000\nzzzzzzzz = 1",
+        'stack = ["ram"]': 'stack = ["ram"]\nzzzzzzzz = ["ram"]',
+        "[uart]": BOOT.format(port="arm_common", place="first", bytes="256\nzzzzzzzz = 1"),
+    }
+    for old, new in wrong.items():
+        with pytest.raises(InputError) as e:
+            parse(GOOD.replace(old, new, 1))
+        known = e.value.next.removeprefix("known: ").split(", ")
+        assert len(known) >= 3
+        assert [key for key in known if f"`{key}`" not in page and f"[{key}]" not in page] == []
