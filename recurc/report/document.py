@@ -72,7 +72,7 @@ def region_rows(regions: Iterable[Mapping[str, Any]], notes: Optional[Mapping[st
         pieces = [
             {"name": p["name"], "kind": p["kind"], "address": p["address"],
              "offset": None if base is None else p["address"] - base, "bytes": p["bytes"], "lifetime": p.get("lifetime", "")}
-            for p in sorted(region.get("pieces", ()), key=lambda p: (p["address"], -p["bytes"]))
+            for p in sorted(region.get("pieces", ()), key=lambda p: p["address"])
         ]
         rows.append({
             "name": region["name"], "kind": region["kind"], "base": base, "size": size, "used": used,

@@ -112,6 +112,12 @@ def widths(sizes: Sequence[int], total: float = 100.0, least: float = _LEAST) ->
         raised |= small
 
 
+def short_name(name: str) -> str:
+    """What tells a piece from its neighbours: "gate_up_proj" of "L_level.layers.0.mlp.gate_up_proj.weight:weights"."""
+    tensor = name.partition(":")[0].removesuffix(".weight")
+    return tensor.rsplit(".", 1)[-1] or name
+
+
 def hide_class(label: str, detail: str, width: float) -> str:
     """The class of a label: in which windows its span is too narrow for it."""
     need = max(len(label), len(detail)) * _CHARACTER + 8
@@ -158,9 +164,7 @@ def _span(x: float, width: float, start: int, stop: int, block: Optional[Block],
         lines += [str(block.pieces[0]["lifetime"])] if block.pieces[0].get("lifetime") else []
     else:
         lines.append(f"shared by {len(block.pieces)} buffers that are not live at once")
-    # The shortest name that says it, where the whole one does not fit.
-    short = block.name.rsplit(".", 1)[-1]
-    label = block.name if hide_class(block.name, "", width) != "never" else short
+    label = short_name(block.name)
     return Span(x, width, block.kind, label, f"{size:,}", "\n".join(lines), hide_class(label, f"{size:,}", width))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
-from recurc.report.drawing import Span, hide_class, widths
+from recurc.report.drawing import Span, hide_class, short_name, widths
 
 ARENA_KINDS = ("carry", "kv", "io", "scratch")
 _SCRATCH_SHARE = 0.6  # of the chart's width, where scratch is the smaller part of the memory
@@ -81,6 +81,6 @@ def lifetime_chart(region: Mapping[str, Any]) -> Chart | None:
 def _span(piece: Mapping[str, Any], scale: _Scale) -> Span:
     x = scale(piece["address"])
     width = max(scale(piece["address"] + piece["bytes"]) - x, 0.25)
-    label = str(piece["name"]).rsplit(".", 1)[-1]
+    label = short_name(str(piece["name"]))
     title = f"{piece['name']} ({piece['kind']}): {piece['bytes']:,} bytes at 0x{piece['address']:08x}\n{piece['lifetime']}"
     return Span(x, width, piece["kind"], label, "", title.strip(), hide_class(label, "", width))
