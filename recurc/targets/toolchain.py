@@ -24,6 +24,8 @@ BARE_LINK_FLAGS = (
     "-nostdlib -nostartfiles -Wl,--gc-sections -Wl,--build-id=none -Wl,--fatal-warnings -Wl,-z,noexecstack "
     "-Wl,--no-warn-rwx-segments"
 ).split()
+# Writes a call graph with the frame of each function beside the object; changes no code.
+STACK_FLAGS = ("-fcallgraph-info=su",)
 HOST_LINK_FLAGS = ("-Wl,--build-id=none", "-Wl,-z,noexecstack")
 _SHOWN_LINES = 30
 
@@ -71,6 +73,13 @@ def find_compiler(family: str) -> str:
     Raises:
         ToolchainError: it is not installed.
     """
+    if family not in TOOLCHAINS:
+        raise ToolchainError(
+            f"recurc has no compiler for {family}",
+            where=family,
+            why="boards of this family are described, so that memory can be planned for them; they cannot be compiled for",
+            next=f"Choose a board whose family is {', '.join(f for f in TOOLCHAINS if f != 'host')} (`recurc boards`)",
+        )
     return TOOLCHAINS[family].find()
 
 
@@ -189,20 +198,55 @@ def compile_firmware(
     Raises:
         ToolchainError: compiler missing, or it failed; its output is in the message.
     """
+    objects = compile_objects(board, sources, include_dirs, defines, out_dir, extra_flags)
+    return link_firmware(board, objects, linker_script, out_dir, extra_flags)
+
+
+def compile_objects(
+    board: Board,
+    sources: Sequence[Path],
+    include_dirs: Sequence[Path],
+    defines: Mapping[str, int | str | None],
+    out_dir: Path,
+    extra_flags: Sequence[str] = (),
+) -> list[Path]:
+    """Compile sources for a board into `out_dir`/obj, in their order; arguments as of `compile_firmware`.
+
+    Beside each object of a microcontroller lies its call graph with stack usage (.ci).
+
+    Raises:
+        ToolchainError: compiler missing, or it failed; its output is in the message.
+    """
     compiler = find_compiler(board.family)
     out_dir.mkdir(parents=True, exist_ok=True)
     all_defines = {**board.defines, **defines, "RC_BOARD_NAME": board.name}
     flags = [
         *C_FLAGS,
-        *(() if board.family == "host" else BARE_C_FLAGS),
+        *(() if board.family == "host" else (*BARE_C_FLAGS, *STACK_FLAGS)),
         *board.cpu_flags,
         *_define_flags(all_defines),
         *(f"-I{d}" for d in include_dirs),
         *_prefix_maps(sources, include_dirs, out_dir),
         *extra_flags,
     ]
-    objects = _compile_objects(compiler, flags, sources, out_dir / "obj")
-    elf, map_file = out_dir / "firmware.elf", out_dir / "firmware.map"
+    return _compile_objects(compiler, flags, sources, out_dir / "obj")
+
+
+def link_firmware(
+    board: Board,
+    objects: Sequence[Path],
+    linker_script: Path | None,
+    out_dir: Path,
+    extra_flags: Sequence[str] = (),
+    name: str = "firmware",
+) -> Path:
+    """Link objects to `out_dir`/NAME.elf, with its map beside it.
+
+    Raises:
+        ToolchainError: compiler missing, or the link failed; its output is in the message.
+    """
+    compiler = find_compiler(board.family)
+    elf, map_file = out_dir / f"{name}.elf", out_dir / f"{name}.map"
     # The linker expands % in the map's name and -Wl splits at commas: it is named without its folder.
     link = [compiler, *board.link_flags, *extra_flags, *(str(o.absolute()) for o in objects)]
     link += ["-o", str(elf.absolute()), f"-Wl,-Map={map_file.name}"]
