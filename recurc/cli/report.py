@@ -23,6 +23,8 @@ _DEFAULT_TARGET, _DEFAULT_PRECISION = "stm32h7", "int4"
 @click.option("--precision", type=Precision(), default=None, metavar="P", help="Precision to plan with. Default: int4.")
 @click.option("--carry", type=click.Choice(["fp32", "fp16", "int8"]), default=None,
               help="How z_H and z_L are stored in the plan. Default: fp32.")
+@click.option("--puzzle-table", type=click.Choice(["image", "fp32", "int8"]), default=None,
+              help="Where puzzle embeddings lie in the plan: in the image, or rows of a file. Default: image.")
 @depth_options
 @click.option("--pieces", is_flag=True, help="List every piece with address, offset, size and lifetime.")
 @click.option("--html", is_flag=False, flag_value=_BESIDE, default=None, metavar="[FILE]",
@@ -30,7 +32,8 @@ _DEFAULT_TARGET, _DEFAULT_PRECISION = "stm32h7", "int4"
                    "folder; of a plan MODEL-BOARD-PRECISION.html here.")
 @pass_console
 def command(console: Console, source: str | None, target: str | None, precision: str | None, carry: str | None,
-            steps: int | None, h_cycles: int | None, l_cycles: int | None, pieces: bool, html: str | None) -> None:
+            puzzle_table: str | None, steps: int | None, h_cycles: int | None, l_cycles: int | None, pieces: bool,
+            html: str | None) -> None:
     """Show a build's memory map, or whether a model would fit.
 
     BUILD is a folder that `recurc build` made. Anything else is a CHECKPOINT as in `recurc build`: it is planned for
@@ -40,13 +43,14 @@ def command(console: Console, source: str | None, target: str | None, precision:
     """
     if source is None and html and _is_build(Path(html)):  # `recurc report --html BUILD`
         source, html = html, _BESIDE
-    given = {"--precision": precision, "--carry": carry, "--steps": steps, "--h-cycles": h_cycles, "--l-cycles": l_cycles}
+    given = {"--precision": precision, "--carry": carry, "--puzzle-table": puzzle_table, "--steps": steps,
+             "--h-cycles": h_cycles, "--l-cycles": l_cycles}
     error: DoesNotFitError | None = None
     if source is not None and _is_build(Path(source)):
         document, page = _of_build(Path(source), target, [name for name, value in given.items() if value is not None])
     else:
         document, page, error = _of_plan(console, source, target or _DEFAULT_TARGET, precision or _DEFAULT_PRECISION,
-                                         carry or "fp32", (steps, h_cycles, l_cycles))
+                                         carry or "fp32", puzzle_table or "image", (steps, h_cycles, l_cycles))
     written = None
     if html is not None:
         written = _write_page(document, page if html == _BESIDE else Path(html))
@@ -79,7 +83,7 @@ def _of_build(folder: Path, target: str | None, not_for_builds: list[str]) -> tu
     return report_build(build, target), folder / "report.html"
 
 
-def _of_plan(console: Console, source: str | None, target: str, precision: str, carry: str,
+def _of_plan(console: Console, source: str | None, target: str, precision: str, carry: str, puzzle_table: str,
              depth: tuple[int | None, int | None, int | None]) -> tuple[dict[str, Any], Path, DoesNotFitError | None]:
     from recurc.report.document import report_plan
     from recurc.report.planning import plan_checkpoint
@@ -95,7 +99,8 @@ def _of_plan(console: Console, source: str | None, target: str, precision: str, 
                              next="pass a folder that `recurc build` made, or a checkpoint") from e
         raise
     name = Path(chosen.checkpoint).name or "model"
-    planned = plan_checkpoint(reasoner.config, board, precision, carry=carry, depth=depth)
+    planned = plan_checkpoint(reasoner.config, board, precision, carry=carry,
+                              puzzle_table=puzzle_table, depth=depth)
     document = report_plan(
         planned.summary, board, {"name": name, "checkpoint": reasoner.source, "sha256": reasoner.sha256},
         precision=precision, carry=carry, depth=planned.depth)
@@ -129,7 +134,7 @@ def _show(console: Console, document: dict[str, Any], pieces: bool, written: Pat
         show_pieces(console, document["regions"])
     changes = change_rows(document)
     if changes:
-        console.table(("change", "effect", ""), changes, title="Changes that would help", numeric=False)
+        console.table(("change", "options", "outcome"), changes, title="Changes that would help", numeric=False)
     console.pairs(fact_rows(document))
     console.print()
     console.print(verdict_text(document), style="bold green" if document["fits"] else "bold red")

@@ -82,6 +82,14 @@ def region_rows(regions: Iterable[Mapping[str, Any]], notes: Optional[Mapping[st
     return rows
 
 
+def _unused(board: Optional[Board], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The board's regions that nothing was placed in."""
+    names = {r["name"] for r in rows}
+    return region_rows(
+        {"name": r.name, "kind": r.kind, "base": r.base, "size": r.size, "parts": {}, "optional": r.optional, "note": r.note}
+        for r in (board.regions if board else ()) if r.name not in names)
+
+
 def sum_text(region: Mapping[str, Any]) -> str:
     """The region's sum spelled out: "weights 2,511,616 + scales 47,115 = 2,558,731"."""
     parts = [f"{kind} {size:,}" for kind, size in region["parts"].items() if size]
@@ -116,12 +124,12 @@ def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
         "value": d["fidelity"], "n": d.get("fidelity_puzzles"), "inputs": d.get("fidelity_inputs"), "after_steps": 1}
     return _document(
         source=source, board=known_board, target=name, twin=build.twin if name == build.target else None,
-        precision=build.precision, label=d.get("label", build.precision), carry=d.get("carry") or plan.get("carry"),
+        precision=build.precision, label=d.get("label", build.precision), carry=_carry(d, plan),
         depth=(build.steps, build.h_cycles, build.l_cycles), plan=plan, regions=region_rows(kinds, notes), estimated=False,
         linked=_linked(plan, entry), measured=entry.get("stack"),
         more={"kernels": entry.get("kernels"), "image_bytes": d.get("image_bytes"), "arena_bytes": d.get("arena_bytes"),
               "boards": list(build.boards), "fidelity": fidelity, "accuracy": d.get("accuracy"),
-              "table": d.get("table")},
+              "table": plan.get("table")},
     )
 
 
@@ -136,9 +144,12 @@ def report_plan(plan: Mapping[str, Any], board: Board, source: Mapping[str, Any]
     """
     notes = {r.name: {"optional": r.optional, "note": r.note} for r in board.regions}
     return _document(
-        source={"kind": "plan", "recurc": __version__, **source}, board=board, target=board.name, twin=board.twin, precision=precision,
-        label=precision, carry=carry, depth=depth, plan=plan, regions=region_rows(plan["regions"], notes), estimated=True,
-        linked=None, measured=None, more={"fidelity": None, "accuracy": None},
+        source={"kind": "plan", "recurc": __version__, **source}, board=board, target=board.name, twin=board.twin,
+        precision=precision, label=precision, carry=carry, depth=depth, plan=plan,
+        regions=region_rows(plan["regions"], notes), estimated=True,
+        linked=None, measured=None,
+        more={"kernels": (plan.get("model") or {}).get("kernels"), "image_bytes": (plan.get("image") or {}).get("bytes"),
+              "arena_bytes": plan.get("arena_bytes"), "fidelity": None, "accuracy": None, "table": plan.get("table")},
     )
 
 
@@ -149,14 +160,19 @@ def _document(*, source: Mapping[str, Any], board: Optional[Board], target: str,
     verdict = plan.get("verdict") or {"fits": True}
     steps, h_cycles, l_cycles = depth
     return printable({
-        "schema": SCHEMA, "source": {**dict.fromkeys(_SOURCE), **source}, "target": target, "twin": twin, "precision": precision, "label": label,
-        "carry": carry, "estimated": estimated,
+        "schema": SCHEMA, "source": {**dict.fromkeys(_SOURCE), **source}, "target": target, "twin": twin,
+        "precision": precision, "label": label, "carry": carry, "estimated": estimated,
         "board": _board_entry(board, target),
         "fits": bool(verdict.get("fits", True)), "missing_bytes": int(verdict.get("missing_bytes") or 0),
-        "region": verdict.get("region"), "changes": list(verdict.get("changes") or ()),
+        "region": verdict.get("region"), "missing": list(verdict.get("missing") or ()),
+        "changes": list(verdict.get("changes") or ()),
         "model": {"steps": steps, "h_cycles": h_cycles, "l_cycles": l_cycles, **(plan.get("model") or {})},
-        "regions": regions, "stack": _stack(plan, board, regions, measured), "linked": linked, **more,
+        "regions": regions + _unused(board, regions), "stack": _stack(plan, board, regions, measured), "linked": linked, **more,
     })
+
+
+def _carry(details: Mapping[str, Any], plan: Mapping[str, Any]) -> Optional[str]:
+    return details.get("carry") or (plan.get("model") or {}).get("carry")
 
 
 def _board_or_none(name: str) -> Optional[Board]:
@@ -177,7 +193,7 @@ def _board_entry(board: Optional[Board], name: str) -> dict[str, Any]:
 
 def _stack(plan: Mapping[str, Any], board: Optional[Board], regions: list[dict[str, Any]],
            measured: Optional[Mapping[str, Any]]) -> Optional[dict[str, Any]]:
-    """Stack: reserved bytes, worst path with its functions, measured high-water; None where none is known."""
+    """Stack: reserved bytes, worst path with its functions, measured high-water; None where nothing is reserved."""
     found = {**(plan.get("stack") or {}), **(measured or {})}
     reserved = found.get("reserved") or sum(r["parts"].get("stack", 0) for r in regions)
     if not reserved and board is not None and board.family != "host":
@@ -185,7 +201,7 @@ def _stack(plan: Mapping[str, Any], board: Optional[Board], regions: list[dict[s
     if not reserved:
         return None
     return {"reserved": reserved, "worst": found.get("worst"), "path": list(found.get("path") or ()),
-            "measured": found.get("measured")}
+            "interrupt_bytes": found.get("interrupt_bytes"), "measured": found.get("measured")}
 
 
 def _linked(plan: Mapping[str, Any], entry: Mapping[str, Any]) -> Optional[dict[str, Any]]:

@@ -52,6 +52,7 @@ class Bar:
 
     spans: tuple[Span, ...]
     ticks: tuple[Tick, ...]
+    limit: Optional[float] = None  # where the region ends, when more is planned than it has
 
     @property
     def cut(self) -> bool:
@@ -127,7 +128,7 @@ def hide_class(label: str, detail: str, width: float) -> str:
 def region_bar(region: Mapping[str, Any]) -> Bar:
     """The bar of one region: its blocks in address order, free memory between and after them."""
     base = region["base"] or 0
-    end = base + region["size"]
+    end = base + max(region["size"], region["used"])
     runs: list[tuple[int, int, Optional[Block]]] = []
     at = base
     for block in blocks_of(region):
@@ -150,7 +151,16 @@ def region_bar(region: Mapping[str, Any]) -> Bar:
     for (start, stop, block), share in zip(runs, shares):
         spans.append(_span(x, share, start, stop, block, cut, region["base"] is not None))
         x += share
-    return Bar(tuple(spans), _ticks(runs, spans, end) if region["base"] is not None else ())
+    limit = _position(base + region["size"], runs, spans) if region["used"] > region["size"] else None
+    return Bar(tuple(spans), _ticks(runs, spans, end) if region["base"] is not None else (), limit)
+
+
+def _position(address: int, runs: Sequence[tuple[int, int, Optional[Block]]], spans: Sequence[Span]) -> float:
+    """Where an address is in the bar."""
+    for (start, stop, _), span in zip(runs, spans):
+        if address < stop:
+            return span.x + span.width * max(address - start, 0) / (stop - start)
+    return 100.0
 
 
 def _span(x: float, width: float, start: int, stop: int, block: Optional[Block], cut: bool, placed: bool) -> Span:
@@ -191,6 +201,7 @@ class Overview:
     width: float
     cut: bool
     spans: tuple[Span, ...]
+    over: bool = False  # more is planned than the region has
 
 
 def overview(regions: Sequence[Mapping[str, Any]]) -> list[Overview]:
@@ -206,9 +217,10 @@ def overview(regions: Sequence[Mapping[str, Any]]) -> list[Overview]:
         width = 100.0 if cut else max((80.0 if anything_cut else 100.0) * r["size"] / scale, 1.0)
         spans, x = [], 0.0
         for kind in sorted(r["parts"], key=kind_rank):
-            share = 100 * r["parts"][kind] / r["size"]
+            share = 100 * r["parts"][kind] / max(r["size"], r["used"])
             spans.append(Span(x, share, kind, title=f"{kind}: {r['parts'][kind]:,} bytes"))
             x += share
-        spans.append(Span(x, max(100 - x, 0.0), None, title=f"free: {r['free']:,} bytes"))
-        lines.append(Overview(r["name"], size_text(r["size"]), width, cut, tuple(spans)))
+        if r["free"] > 0:
+            spans.append(Span(x, max(100 - x, 0.0), None, title=f"free: {r['free']:,} bytes"))
+        lines.append(Overview(r["name"], size_text(r["size"]), width, cut, tuple(spans), r["free"] < 0))
     return lines

@@ -37,6 +37,12 @@ def phase_of(piece: Mapping[str, Any]) -> str:
     return operation if dot else ""
 
 
+def _schedule_order(operation: str) -> tuple[bool, int, str]:
+    """Operations are numbered in the order in which a block runs them; the heads come after all of them."""
+    number = operation.rpartition("_")[2]
+    return operation == "heads", int(number) if number.isdigit() else 0, operation
+
+
 class _Scale:
     """Addresses to percent, linear between the marks."""
 
@@ -56,7 +62,7 @@ def lifetime_chart(region: Mapping[str, Any]) -> Chart | None:
     """The chart of one region; None where nothing in it shares memory over time."""
     pieces = [p for p in region["pieces"] if p["kind"] in ARENA_KINDS and p["bytes"]]
     passing = [p for p in pieces if phase_of(p)]
-    names = list(dict.fromkeys(phase_of(p) for p in passing))
+    names = sorted({phase_of(p) for p in passing}, key=_schedule_order)
     if len(names) < 2:
         return None
     start, end = min(p["address"] for p in pieces), max(p["address"] + p["bytes"] for p in pieces)

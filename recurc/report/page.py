@@ -39,6 +39,7 @@ def render_page(document: Mapping[str, Any]) -> str:
         overview=overview([r for r in document["regions"] if r["used"] or not r["optional"]]),
         bars={r["name"]: region_bar(r) for r in regions},
         charts=[chart for r in regions if (chart := lifetime_chart(r))],
-        kinds=kinds, colours=sorted({_kind_class(k) for k in kinds}), meaning=KIND_MEANING, verdict=verdict_text(document), facts=fact_rows(document),
+        kinds=kinds, colours=sorted({_kind_class(k) for k in kinds}), meaning=KIND_MEANING,
+        verdict=verdict_text(document), facts=fact_rows(document),
         changes=change_rows(document), schedule=schedule_text(document), percent=percent_text, sum_text=sum_text,
     )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 from recurc.report.numbers import bytes_text, count_text
-
-_KNOWN_CHANGE_KEYS = ("change", "fits", "saves", "needs", "region")
 
 
 def verdict_text(document: Mapping[str, Any]) -> str:
@@ -16,29 +14,22 @@ def verdict_text(document: Mapping[str, Any]) -> str:
         return f"fits {title}"
     if not document["missing_bytes"]:
         return f"does not fit {title}"
-    where = f" in {document['region']}" if document["region"] else ""
-    return f"does not fit: {document['missing_bytes']:,} bytes more{where} of {title}"
+    missing = document["missing"] or [{"region": document["region"], "bytes": document["missing_bytes"]}]
+    lacks = " and ".join(f"{m['bytes']:,} bytes more in {m['region']}" for m in missing)
+    return f"does not fit: {lacks} of {title}"
 
 
 def change_rows(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Changes that were tried, in the planner's order (cheapest first): change, effect, whether it then fits."""
-    return [
-        (str(c["change"]), _effect(c), "fits then" if c.get("fits") else "does not fit alone")
-        for c in document["changes"]
-    ]
+    """Changes that were planned, cheapest first: change, its options, what comes of it."""
+    return [(str(c["change"]), " ".join(c.get("options", ())), _outcome(c)) for c in document["changes"]]
 
 
-def _effect(change: Mapping[str, Any]) -> str:
-    said = []
-    if change.get("saves"):
-        said.append(f"saves {change['saves']:,} bytes")
-    if change.get("needs"):
-        where = f" in {change['region']}" if change.get("region") else ""
-        said.append(f"needs {change['needs']:,} bytes{where}")
-    for key, value in change.items():
-        if key not in _KNOWN_CHANGE_KEYS and value not in (None, ""):
-            said.append(f"{key.replace('_', ' ')} {value:,}" if isinstance(value, int) else f"{key.replace('_', ' ')} {value}")
-    return ", ".join(said)
+def _outcome(change: Mapping[str, Any]) -> str:
+    saves = f", saves {change['saves']:,} bytes" if change.get("saves") else ""
+    if change.get("fits"):
+        return f"fits{saves}"
+    lacks = f", {change['missing_bytes']:,} bytes more in {change['region']}" if change.get("missing_bytes") else ""
+    return f"does not fit alone{saves}{lacks}"
 
 
 def schedule_text(document: Mapping[str, Any]) -> str:
@@ -54,12 +45,11 @@ def fact_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     m, board = document["model"], document["board"]
     if m.get("parameters"):
         rows.append(("parameters", f"{m['parameters']:,}"))
-    per_call = m.get("macs_per_call")
-    if isinstance(per_call, Mapping):
-        per_call_text = ", ".join(f"{name} {count_text(n)}" for name, n in per_call.items())
-        rows.append(("MACs a call", per_call_text))
-    elif per_call:
-        rows.append(("MACs a call", count_text(per_call)))
+    blocks = m.get("macs_by_block") or {}
+    if len(set(blocks.values())) > 1:
+        rows.append(("MACs a call", ", ".join(f"{name} {count_text(n)}" for name, n in blocks.items())))
+    elif m.get("macs_per_call"):
+        rows.append(("MACs a call", f"{count_text(m['macs_per_call'])} ({m['macs_per_call']:,})"))
     if m.get("macs_per_step"):
         rows.append(("MACs a step", f"{count_text(m['macs_per_step'])} ({m['macs_per_step']:,})"))
     if m.get("macs_per_puzzle"):
@@ -85,14 +75,14 @@ def fact_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _table_row(table: Any) -> list[tuple[str, str]]:
-    if not isinstance(table, Mapping) or not table.get("rows"):
+def _table_row(table: Optional[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    if not table:
         return []
-    size = f", {bytes_text(table['file_bytes'])}" if table.get("file_bytes") else ""
-    return [("puzzle table", f"{table['rows']:,} rows, {table.get('storage', '')}{size}, beside the image")]
+    where = f"memory-mapped in {table['region']} at 0x{table['address']:08x}" if table.get("region") else "rows over the wire"
+    return [("puzzle table", f"{table['bytes']:,} bytes in a file of its own, {where}")]
 
 
-def _stack_rows(stack: Any) -> list[tuple[str, str]]:
+def _stack_rows(stack: Optional[Mapping[str, Any]]) -> list[tuple[str, str]]:
     if not stack:
         return []
     said = [f"{stack['reserved']:,} bytes reserved"]
@@ -101,18 +91,10 @@ def _stack_rows(stack: Any) -> list[tuple[str, str]]:
     said.append(f"measured high-water {stack['measured']:,}" if stack["measured"] is not None else "not measured")
     rows = [("stack", ", ".join(said))]
     if stack["path"]:
-        rows.append(("worst path", " > ".join(_call(call) for call in stack["path"])))
+        calls = " > ".join(f"{call['function']} {call['bytes']:,}" for call in stack["path"])
+        interrupt = f", and {stack['interrupt_bytes']:,} for an interrupt" if stack["interrupt_bytes"] else ""
+        rows.append(("worst path", calls + interrupt))
     return rows
-
-
-def _call(call: Any) -> str:
-    """A function of the worst path: its name, with its frame where that is told."""
-    if isinstance(call, Mapping):
-        frame = call.get("bytes", call.get("frame"))
-        return str(call.get("function", call.get("name", "?"))) + (f" {frame:,}" if frame is not None else "")
-    if isinstance(call, (list, tuple)) and len(call) == 2:
-        return f"{call[0]} {call[1]:,}"
-    return str(call)
 
 
 def linked_text(linked: Mapping[str, Any]) -> str:
