@@ -11,6 +11,7 @@ import rich.table
 from recurc.cli.output import Console
 from recurc.report.document import sum_text
 from recurc.report.numbers import percent_text, size_text
+from recurc.report.wording import change_rows
 
 _WIDE = 140  # columns from which the sums stand in the table itself
 
@@ -63,3 +64,10 @@ def show_pieces(console: Console, regions: Sequence[Mapping[str, Any]]) -> None:
         title = f"{region['name']}: {region['kind']} at 0x{region['base']:08x}"
         console.table(("piece", "kind", "address", "offset", "bytes", "lifetime"), rows, title=title,
                       text_columns=("kind", "lifetime"))
+
+
+def show_changes(console: Console, document: Mapping[str, Any]) -> None:
+    """What would make it fit, where it does not."""
+    changes = change_rows(document)
+    if changes:
+        console.table(("change", "options", "outcome"), changes, title="Changes that would help", numeric=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from recurc.cli._memory import show_memory, show_pieces
+from recurc.cli._memory import show_changes, show_memory, show_pieces
 from recurc.cli.options import Precision, depth_options, pass_console, resolve_model
 from recurc.cli.output import Console
 from recurc.errors import DoesNotFitError, InputError, UsageError
@@ -54,11 +54,16 @@ def command(console: Console, source: str | None, target: str | None, precision:
     written = None
     if html is not None:
         written = _write_page(document, page if html == _BESIDE else Path(html))
-    console.emit_json({**document, "html": written, **({"error": error.as_dict()} if error else {})})
+    console.emit_json({**document, "html": written, **({"error": _plain_error(error)} if error else {})})
     if not console.json:
         _show(console, document, pieces, written)
     if error is not None:
         raise error
+
+
+def _plain_error(error: DoesNotFitError) -> dict[str, Any]:
+    """The error without its plan: the document is that plan."""
+    return {key: value for key, value in error.as_dict().items() if key != "plan"}
 
 
 def _is_build(path: Path) -> bool:
@@ -122,19 +127,18 @@ def _write_page(document: dict[str, Any], path: Path) -> Path:
 
 
 def _show(console: Console, document: dict[str, Any], pieces: bool, written: Path | None) -> None:
-    from recurc.report.wording import change_rows, fact_rows, verdict_text
+    from recurc.report.wording import fact_rows, verdict_text
 
     name, label = document["source"]["name"], document["label"]
     console.print(f"{name} on {document['target']}, {label}" + (", planned only" if document["estimated"] else ""),
                   style="bold")
+    console.print()
     show_memory(console, document["regions"], f"Memory of {document['target']}")
     if not document["regions"]:
         console.print("no memory map: the firmware is a process of this computer")
     if pieces:
         show_pieces(console, document["regions"])
-    changes = change_rows(document)
-    if changes:
-        console.table(("change", "options", "outcome"), changes, title="Changes that would help", numeric=False)
+    show_changes(console, document)
     console.pairs(fact_rows(document))
     console.print()
     console.print(verdict_text(document), style="bold green" if document["fits"] else "bold red")

@@ -16,9 +16,10 @@ _CUT_BELOW = 0.4  # a region used less than this has its free memory cut ...
 _CUT_FREE = 0.25  # ... to this share of the bar
 _LEAST = 0.5  # percent of the bar that anything gets at least
 _MANY = 1000  # sizes further apart than this are not drawn to one scale
+_BREAK = 32  # pixels that a break mark takes from a label
 _CHARACTER = 6.4  # pixels of a label's character, generously
 # Width in pixels of a bar in windows up to 480, 760 and 1080 pixels and beyond; classes that hide a label in the former.
-_BAR_WIDTHS = ((260, ""), (420, "w1"), (680, "w2"), (940, "w3"))
+_BAR_WIDTHS = ((270, ""), (405, "w1"), (680, "w2"), (1000, "w3"))
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,9 @@ def short_name(name: str) -> str:
     return tensor.rsplit(".", 1)[-1] or name
 
 
-def hide_class(label: str, detail: str, width: float) -> str:
-    """The class of a label: in which windows its span is too narrow for it."""
-    need = max(len(label), len(detail)) * _CHARACTER + 8
+def hide_class(label: str, detail: str, width: float, beside: float = 8) -> str:
+    """The class of a label: in which windows its span is too narrow for it and `beside` pixels."""
+    need = max(len(label), len(detail)) * _CHARACTER + beside
     return next((name for pixels, name in _BAR_WIDTHS if pixels * width / 100 >= need), "never")
 
 
@@ -168,7 +169,7 @@ def _span(x: float, width: float, start: int, stop: int, block: Optional[Block],
     where = f"\n0x{start:08x} to 0x{stop - 1:08x}" if placed else ""
     if block is None:
         return Span(x, width, None, "free", f"{size:,}", f"free: {size:,} bytes{where}",
-                    hide_class("free", f"{size:,}", width), cut and size > 0)
+                    hide_class("free", f"{size:,}", width, _BREAK if cut else 8), cut)
     lines = [f"{block.name} ({block.kind}): {size:,} bytes{where}"]
     if len(block.pieces) == 1:
         lines += [str(block.pieces[0]["lifetime"])] if block.pieces[0].get("lifetime") else []

@@ -8,6 +8,7 @@ from typing import Any, Mapping, Sequence
 from recurc.report.drawing import Span, hide_class, short_name, widths
 
 ARENA_KINDS = ("carry", "kv", "io", "scratch")
+_NARROWER = 0.72  # the chart's bars against those of the memory map, whose labels' classes are used here too
 _SCRATCH_SHARE = 0.6  # of the chart's width, where scratch is the smaller part of the memory
 
 
@@ -89,4 +90,5 @@ def _span(piece: Mapping[str, Any], scale: _Scale) -> Span:
     width = max(scale(piece["address"] + piece["bytes"]) - x, 0.25)
     label = short_name(str(piece["name"]))
     title = f"{piece['name']} ({piece['kind']}): {piece['bytes']:,} bytes at 0x{piece['address']:08x}\n{piece['lifetime']}"
-    return Span(x, width, piece["kind"], label, "", title.strip(), hide_class(label, "", width))
+    return Span(x, width, piece["kind"], label, "", title.strip(),
+                hide_class(label, "", width * _NARROWER))

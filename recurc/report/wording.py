@@ -9,14 +9,10 @@ from recurc.report.numbers import bytes_text, count_text
 
 def verdict_text(document: Mapping[str, Any]) -> str:
     """"fits TITLE" or "does not fit: N bytes more in REGION"."""
-    title = document["board"]["title"]
     if document["fits"]:
-        return f"fits {title}"
-    if not document["missing_bytes"]:
-        return f"does not fit {title}"
+        return f"fits {document['board']['title']}"
     missing = document["missing"] or [{"region": document["region"], "bytes": document["missing_bytes"]}]
-    lacks = " and ".join(f"{m['bytes']:,} bytes more in {m['region']}" for m in missing)
-    return f"does not fit: {lacks} of {title}"
+    return "does not fit: " + " and ".join(f"{m['bytes']:,} bytes more in {m['region']}" for m in missing)
 
 
 def change_rows(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -59,6 +55,8 @@ def fact_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     kernels = f", kernels {document['kernels']}" if document.get("kernels") else ""
     image = f"{bytes_text(document['image_bytes'])}, " if document.get("image_bytes") else ""
     rows.append(("image", f"{image}{document['label']}{carry}{kernels}"))
+    if document.get("arena_bytes"):
+        rows.append(("carry + scratch", f"{bytes_text(document['arena_bytes'])} (z_H and z_L in place, X never stored)"))
     rows += _table_row(document.get("table"))
     rows += _stack_rows(document["stack"])
     if document["linked"]:
