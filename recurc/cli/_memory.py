@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import rich.box
 import rich.markup
 import rich.table
 
@@ -13,6 +14,7 @@ from recurc.report.document import sum_text
 from recurc.report.numbers import percent_text, size_text
 from recurc.report.wording import change_rows
 
+_ROOMY = 110  # columns from which pieces show their address beside the offset
 _WIDE = 140  # columns from which the sums stand in the table itself
 
 
@@ -53,17 +55,22 @@ def _sums(console: Console, regions: Sequence[Mapping[str, Any]]) -> None:
 
 
 def show_pieces(console: Console, regions: Sequence[Mapping[str, Any]]) -> None:
-    """Every piece with address, offset in its region, size and lifetime."""
+    """Every piece with offset in its region (and address, where there is room), size and lifetime."""
+    roomy = console.people.width >= _ROOMY
     for region in regions:
         if not region["pieces"]:
             continue
-        rows = [
-            (p["name"], p["kind"], f"0x{p['address']:08x}", f"{p['offset']:,}", f"{p['bytes']:,}", p["lifetime"])
-            for p in region["pieces"]
-        ]
         title = f"{region['name']}: {region['kind']} at 0x{region['base']:08x}"
-        console.table(("piece", "kind", "address", "offset", "bytes", "lifetime"), rows, title=title,
-                      text_columns=("kind", "lifetime"))
+        table = rich.table.Table(title=rich.markup.escape(title), title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
+        for column in ("address", "offset", "bytes")[not roomy:]:
+            table.add_column(column, justify="right", no_wrap=True)
+        table.add_column("kind", no_wrap=True)
+        table.add_column("piece", overflow="fold", ratio=2)  # names of layers are long: they wrap, numbers never do
+        table.add_column("lifetime", ratio=1)
+        for p in region["pieces"]:
+            numbers = (f"0x{p['address']:08x}", f"{p['offset']:,}", f"{p['bytes']:,}")[not roomy:]
+            table.add_row(*numbers, *(rich.markup.escape(p[key]) for key in ("kind", "name", "lifetime")))
+        console.people.print(table, highlight=False)
 
 
 def show_changes(console: Console, document: Mapping[str, Any]) -> None:
