@@ -18,7 +18,7 @@ from typing import Any, Callable, Mapping, Optional
 
 import numpy as np
 
-from recurc.codegen.image import build_image
+from recurc.codegen.fit import early_plan
 from recurc.codegen.manifest import Build
 from recurc.codegen.project import build_project, compile_host_engine
 from recurc.dataset import Dataset, check_compatible, load_dataset
@@ -26,8 +26,6 @@ from recurc.errors import FidelityError, InputError, UsageError
 from recurc.models.checkpoint import load as load_reasoner
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.models.reference import Reference
-from recurc.plan.kernels import choose_kernels
-from recurc.plan.planner import plan_memory
 from recurc.quant.calibrate import DEFAULT_PUZZLES, Calibration, calibrate
 from recurc.quant.fidelity import carry_fidelity, layer_damage
 from recurc.quant.model import QuantizedModel, quantize_model
@@ -198,9 +196,7 @@ class Quantized:
                 f"{scheme.name} is for comparison only", where="--precision",
                 why="it keeps cells right and loses whole puzzles", next="Use int4, or pass --allow-lossy")
         if board.family != "host":
-            kernels = choose_kernels(board.features)
-            size = len(build_image(self.model, kernels).data)
-            plan_memory(self.model.program, scheme.bits, size, board, kernels)
+            early_plan(self.model.program, scheme.bits, board)
 
     def build(
         self, target: str | Board, out: Path | str, *, min_fidelity: float = DEFAULT_MIN_FIDELITY,

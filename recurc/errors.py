@@ -95,3 +95,9 @@ class MismatchError(RecurcError):
     """The device answered, and its answer differs from the host's."""
 
     exit_code, code = 8, "device-differs"
+
+
+class UnboundedStackError(RecurcError):
+    """The firmware's stack has no bound: recursion, a call through a pointer, or a frame of unknown size."""
+
+    exit_code, code = 1, "unbounded-stack"

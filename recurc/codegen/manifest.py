@@ -10,9 +10,11 @@ from typing import Any, Mapping, Optional
 
 from recurc.errors import InputError
 from recurc.models.reasoner import ReasonerConfig
+from recurc.targets.boards import Board, load_board, read_board
 from recurc.targets.host import cpu_signature
 
 MANIFEST = "recurc-build.json"
+BOARD_FILE = "board.toml"  # in each board's folder
 SCHEMA = "recurc/build-folder/1"
 
 
@@ -57,6 +59,15 @@ class Build:
     def elf(self) -> Path:
         """The target's firmware."""
         return self.boards[self.target].elf
+
+    def board(self, name: str) -> Board:
+        """A board that the build has firmware for, as its file was when it was built: it need not be a bundled one.
+
+        Raises:
+            InputError, UsageError: the build does not know it, and no bundled board has that name.
+        """
+        file = self.path / name / BOARD_FILE
+        return read_board(file) if file.is_file() else load_board(name)
 
     @property
     def data(self) -> Optional[Path]:

@@ -6,7 +6,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 from recurc.plan.advice import Change
 from recurc.plan.budget import parameter_count
-from recurc.plan.pieces import ARENA_KINDS, KINDS, RegionLike, union_bytes
+from recurc.plan.pieces import KINDS, RegionLike, union_bytes
 from recurc.plan.planner import MemoryPlan
 
 

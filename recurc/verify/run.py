@@ -11,7 +11,7 @@ from recurc.device import frames as f
 from recurc.device.session import DeviceFaultError, DeviceRefusedError, DeviceSession
 from recurc.device.transports import ProcessTransport, Transport, open_transport
 from recurc.errors import DeviceUnreachableError, InputError, MismatchError, UsageError
-from recurc.targets.boards import Board, load_board
+from recurc.targets.boards import Board
 from recurc.targets.qemu import QemuTransport
 from recurc.verify.compare import Comparison, Engine
 from recurc.verify.result import Difference, Halt, PuzzleResult, StepView, VerifyResult
@@ -29,7 +29,7 @@ def resolve(build: Any, on: str) -> tuple[Board, Any]:
     name = build.target
     if on == "host":
         name = "host"
-    elif on == "qemu" and load_board(build.target).emulator is None:
+    elif on == "qemu" and build.board(build.target).emulator is None:
         name = build.twin
         if name is None:
             raise UsageError(
@@ -46,7 +46,7 @@ def resolve(build: Any, on: str) -> tuple[Board, Any]:
             why=f"it has {', '.join(build.boards)}",
             next="Build for it",
         )
-    return load_board(name), artifact
+    return build.board(name), artifact
 
 
 @contextmanager
