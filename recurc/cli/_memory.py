@@ -61,7 +61,8 @@ def show_pieces(console: Console, regions: Sequence[Mapping[str, Any]]) -> None:
         if not region["pieces"]:
             continue
         title = f"{region['name']}: {region['kind']} at 0x{region['base']:08x}"
-        table = rich.table.Table(title=rich.markup.escape(title), title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
+        table = rich.table.Table(title=rich.markup.escape(title), title_justify="left", box=rich.box.SIMPLE_HEAD,
+                                 pad_edge=False)
         for column in ("address", "offset", "bytes")[not roomy:]:
             table.add_column(column, justify="right", no_wrap=True)
         table.add_column("kind", no_wrap=True)

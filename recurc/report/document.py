@@ -126,7 +126,7 @@ def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
         source=source, board=known_board, target=name, twin=build.twin if name == build.target else None,
         precision=build.precision, label=d.get("label", build.precision), carry=_carry(d, plan),
         depth=(build.steps, build.h_cycles, build.l_cycles), plan=plan, regions=region_rows(kinds, notes), estimated=False,
-        linked=_linked(plan, entry), measured=entry.get("stack"),
+        linked=_linked(entry), measured=entry.get("stack"),
         more={"kernels": entry.get("kernels"), "image_bytes": d.get("image_bytes"), "arena_bytes": d.get("arena_bytes"),
               "boards": list(build.boards), "fidelity": fidelity, "accuracy": d.get("accuracy"),
               "table": plan.get("table")},
@@ -204,15 +204,10 @@ def _stack(plan: Mapping[str, Any], board: Optional[Board], regions: list[dict[s
             "interrupt_bytes": found.get("interrupt_bytes"), "measured": found.get("measured")}
 
 
-def _linked(plan: Mapping[str, Any], entry: Mapping[str, Any]) -> Optional[dict[str, Any]]:
-    """Planned and linked bytes of each region; None where one of them is not known."""
-    if not plan.get("regions") or not entry.get("regions"):
+def _linked(entry: Mapping[str, Any]) -> Optional[dict[str, Any]]:
+    """How the linked ELF compares with the plan; None where the manifest does not say."""
+    link = entry.get("link")
+    if not link:
         return None
-    planned = {r["name"]: int(r["used"]) for r in plan["regions"] if r["used"]}
-    linked = {r["name"]: int(r["used"]) for r in entry["regions"] if r["used"]}
-    rows = [
-        {"name": n, "planned": planned.get(n, 0), "linked": linked.get(n, 0),
-         "difference": linked.get(n, 0) - planned.get(n, 0)}
-        for n in dict.fromkeys((*planned, *linked))
-    ]
-    return {"equal": all(not r["difference"] for r in rows), "regions": rows}
+    sections = [dict(s) for s in link.get("sections", ())]
+    return {"equal": bool(link["agrees"]), "differences": list(link.get("differences", ())), "sections": sections}

@@ -101,8 +101,8 @@ def blocks_of(region: Mapping[str, Any]) -> list[Block]:
 
 def widths(sizes: Sequence[int], total: float = 100.0, least: float = _LEAST) -> list[float]:
     """Shares of `total` in proportion to sizes, none below `least` (less where there are very many)."""
-    if not sizes:
-        return []
+    if not any(sizes):
+        return [total / max(len(sizes), 1)] * len(sizes)
     least = min(least, total / (2 * len(sizes)))
     raised: set[int] = set()
     while True:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional
 
+from recurc.codegen.fit import early_plan
 from recurc.errors import DoesNotFitError, UsageError
 from recurc.ir.lower import lower
 from recurc.models.reasoner import ReasonerConfig
-from recurc.plan.advice import advice_text, cheapest_changes
-from recurc.plan.planner import does_not_fit, make_plan
 from recurc.plan.summary import plan_summary
 from recurc.quant.weights import precision_named
-from recurc.targets.boards import Board, list_boards
+from recurc.targets.boards import Board
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,11 @@ def plan_checkpoint(config: ReasonerConfig, board: Board, precision: str, *, car
     storage = {name: value for name, value, plain in (("carry", carry, "fp32"), ("puzzle_table", puzzle_table, "image"))
                if value != plain}
     program = lower(config, steps=steps, h_cycles=h_cycles, l_cycles=l_cycles, **storage)
-    plan = make_plan(program, precision_named(precision).bits, board)
-    changes = cheapest_changes(plan, board, list_boards())
-    summary = plan_summary(plan, changes)
-    error = None if plan.fits else does_not_fit(plan, advice_text(changes), summary)
-    return Planned(summary, (program.steps, program.h_cycles, program.l_cycles), error)
+    chosen = (program.steps, program.h_cycles, program.l_cycles)
+    try:
+        plan = early_plan(program, precision_named(precision).bits, board)
+    except DoesNotFitError as error:
+        if error.summary is None:
+            raise
+        return Planned(error.summary, chosen, error)
+    return Planned(plan_summary(plan), chosen, None)

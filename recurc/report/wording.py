@@ -96,11 +96,13 @@ def _stack_rows(stack: Optional[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 
 def linked_text(linked: Mapping[str, Any]) -> str:
-    """Whether the linked firmware takes what was planned, region by region."""
-    if linked["equal"]:
-        return "yes, to the byte: " + ", ".join(f"{r['name']} {r['linked']:,}" for r in linked["regions"])
-    return "NO: " + ", ".join(f"{r['name']} planned {r['planned']:,}, linked {r['linked']:,}"
-                              for r in linked["regions"] if r["difference"])
+    """Whether the linked firmware lies where it was planned."""
+    sections = linked["sections"]
+    what = f"{len(sections)} sections, {sum(s['bytes'] for s in sections):,} bytes" if sections else "all sections"
+    if not linked["differences"]:
+        return (f"yes, to the byte: {what}, read from the ELF" if linked["equal"] else "NO")
+    said = "; ".join(linked["differences"])
+    return f"yes, but for alignment: {what}; {said}" if linked["equal"] else f"NO: {said}"
 
 
 def _quality_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
