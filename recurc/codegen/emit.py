@@ -11,9 +11,9 @@ import numpy as np
 
 from recurc import __version__
 from recurc.codegen.image import KINDS, Image
-from recurc.ir.program import LinearRef
+from recurc.ir.program import Attention, LinearRef, TokenMix
 from recurc.plan.kernels import KernelSet, padded
-from recurc.plan.layout import ARENA_ALIGN, Layout
+from recurc.plan.layout import ARENA_ALIGN, Layout, has_columns, has_op
 from recurc.quant.model import QuantizedModel
 from recurc.targets.linker import template_environment
 
@@ -74,10 +74,15 @@ def _overflow_proofs(model: QuantizedModel) -> list[dict[str, Any]]:
 
 def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: Layout) -> dict[str, str]:
     """Generated files of one model for one kernel set: file name -> text."""
+    bits, carry, table = model.precision.bits, model.program.carry, model.program.puzzle_table
+    sums = "m->xs" if bits != 32 else "m->sums" if carry == "int8" else "0"  # where storing rows may put their sums
     context = {
+        "carry": carry, "has_columns": has_columns(model.program), "sums": sums,
+        "has_token_mix": has_op(model.program, TokenMix), "has_attention": has_op(model.program, Attention), "table": table,
+        "table_key": [f"0x{b:02x}" for b in model.puzzles.key] if model.puzzles else [],
+        "record_bytes": model.puzzles.record_bytes if model.puzzles else 0,
         "model": model, "program": model.program, "config": model.config, "image": image, "layout": layout,
-        "k": kernels, "bits": model.precision.bits, "quantized": model.precision.bits != 32,
-        "has_zero": kernels.has_zero(model.precision.bits), "padded": padded, "kinds": KINDS,
+        "k": kernels, "bits": bits, "quantized": bits != 32, "has_zero": kernels.has_zero(bits), "padded": padded, "kinds": KINDS,
         "fixed_sections": _FIXED, "arena_align": ARENA_ALIGN,
         "sha_bytes": [f"0x{b:02x}" for b in bytes.fromhex(image.sha256)],
         "layers": _layers(model, image, kernels),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
@@ -63,9 +64,9 @@ def build_id(parts: list[str]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def enlarged(board: Board) -> Board:
-    """The board with regions in which everything has room, for a trial link: linking must not fail for size."""
-    return replace(board, regions=tuple(replace(r, size=max(r.size, TRIAL_REGION_BYTES)) for r in board.regions))
+def enlarged(script: str) -> str:
+    """A linker script with regions in which everything has room, for a trial link: linking must not fail for size."""
+    return re.sub(r"LENGTH = (0x[0-9A-Fa-f]+)", lambda m: f"LENGTH = {max(int(m[1], 16), TRIAL_REGION_BYTES):#x}", script)
 
 
 def _script(board: Board, plan: MemoryPlan) -> str:
@@ -102,7 +103,7 @@ class _Compilation:
 
     def trial(self, plan: MemoryPlan) -> Path:
         """Link as `plan` has it, into regions without end."""
-        self.script.write_text(_script(enlarged(self.board), plan))
+        self.script.write_text(enlarged(_script(self.board, plan)))
         # Regions that now reach into each other are no mistake here.
         return link_firmware(self.board, self.objects(plan), self.script, self.folder, ("-Wl,--no-check-sections",), "trial")
 

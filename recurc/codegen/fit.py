@@ -16,8 +16,7 @@ from recurc.targets.boards import Board, list_boards
 
 def alternatives(board: Board) -> list[Board]:
     """Bundled boards that a user could take instead: parts one can buy, not emulators."""
-    return [b for b in list_boards() if b.family != "host" and b.name != board.name
-            and (b.kind == "board" if hasattr(b, "kind") else b.verified != "emulated")]
+    return [b for b in list_boards() if b.kind == "board" and b.name != board.name]
 
 
 def refusal(plan: MemoryPlan, board: Board, measured: Optional[Measured] = None) -> DoesNotFitError:

@@ -58,6 +58,8 @@ def _blobs(model: QuantizedModel, kernels: KernelSet) -> list[tuple[str, str, by
     blobs = [("table", f"table.{role}", np.ascontiguousarray(t, dtype="<f4").tobytes())
              for role, t in model.tables.items()]
     blobs += [("vector", name, v.astype("<f4").tobytes()) for name, v in model.vectors.items()]
+    if model.puzzles:  # the model's identity covers the table that belongs to it
+        blobs.append(("vector", "puzzle_key", model.puzzles.key))
     for name, v in model.rope_vectors().items():
         blobs.append(("table", name, np.ascontiguousarray(v, dtype="<f4").tobytes()))
     for ref in model.program.linears:

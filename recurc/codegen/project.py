@@ -31,7 +31,7 @@ from recurc.resources import resource_dir
 from recurc.targets.boards import Board, load_board
 from recurc.targets.host import HostEngine, cpu_signature, host_features
 from recurc.targets.linker import render_main
-from recurc.targets.toolchain import compile_firmware, compile_shared, port_include_dirs, runtime_sources
+from recurc.targets.toolchain import check_linkable, compile_firmware, compile_shared, port_include_dirs, runtime_sources
 
 HOST_SCRATCH = 512 * 1024  # tiles that stay in a core's second-level cache
 Note = Callable[[str], None]
@@ -160,6 +160,7 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
     """
     out = Path(os.path.abspath(out))
     _plans(model.program, model.precision.bits, target)  # before anything is written
+    check_linkable(target)
     with fresh_folder(out) as folder:
         runtime = _copy_runtime(folder / "runtime")
         entries, sources = _board_firmware(folder, model, target, runtime, note)

@@ -6,6 +6,8 @@ from typing import Optional
 
 from recurc.errors import InputError
 from recurc.ir.program import (
+    CARRIES,
+    STORAGES,
     Attention,
     Block,
     ChannelMix,
@@ -24,9 +26,13 @@ MAX_VOCAB = 256  # a token is one byte on the wire and in memory
 
 def lower(
     config: ReasonerConfig, *, steps: Optional[int] = None, h_cycles: Optional[int] = None,
-    l_cycles: Optional[int] = None,
+    l_cycles: Optional[int] = None, carry: str = "fp32", puzzle_table: str = "image",
 ) -> Program:
     """Lower a configuration, optionally with another depth than the trained one.
+
+    Args:
+        carry: how z_H and z_L are stored, one of CARRIES.
+        puzzle_table: where the puzzle embeddings are, one of STORAGES; without meaning for models that have none.
 
     Raises:
         InputError: the vocabulary does not fit one byte, or the heads do not divide the width.
@@ -43,23 +49,25 @@ def lower(
             f"{c.num_heads} heads do not divide hidden size {c.hidden_size} into even parts", where="num_heads",
             why="each head takes hidden_size / num_heads features", next="check num_heads in the configuration",
         )
+    if carry not in CARRIES or puzzle_table not in STORAGES:
+        raise ValueError(f"carry {carry!r}, puzzle table {puzzle_table!r}")
     n_steps, n_h, n_l = steps or c.halt_max_steps, h_cycles or c.H_cycles, l_cycles or c.L_cycles
     low = Update("z_L", ("z_H", "X"), "L_level")
     high = Update("z_H", ("z_L",), c.h_level)
     schedule = Loop("steps", n_steps, (Loop("h_cycles", n_h, (Loop("l_cycles", n_l, (low,)), high)),))
     return Program(
-        config=c, tables=_tables(c), blocks=tuple(_block(c, name, layers) for name, layers in c.levels),
+        config=c, tables=_tables(c, puzzle_table), blocks=tuple(_block(c, name, layers) for name, layers in c.levels),
         schedule=schedule,
         lm_head=LinearRef("lm_head.weight", c.hidden_size, c.vocab_size),
         q_head=LinearRef("q_head.weight", c.hidden_size, 2),
-        steps=n_steps, h_cycles=n_h, l_cycles=n_l,
+        steps=n_steps, h_cycles=n_h, l_cycles=n_l, carry=carry,
     )
 
 
-def _tables(c: ReasonerConfig) -> dict[str, Table]:
+def _tables(c: ReasonerConfig, puzzle_storage: str) -> dict[str, Table]:
     tables = {"tokens": Table("tokens", c.vocab_size, c.hidden_size)}
     if c.puzzle_emb_ndim:
-        tables["puzzles"] = Table("puzzles", c.num_puzzle_identifiers, c.puzzle_emb_ndim)
+        tables["puzzles"] = Table("puzzles", c.num_puzzle_identifiers, c.puzzle_emb_ndim, puzzle_storage)
     if c.pos_encodings == "learned":
         tables["positions"] = Table("positions", c.rows, c.hidden_size)
     return tables
@@ -77,7 +85,7 @@ def _block(c: ReasonerConfig, level: str, layers: int) -> Block:
         else:
             d = c.hidden_size
             ops.append(Attention(
-                LinearRef(f"{prefix}.self_attn.qkv_proj.weight", d, 3 * d, parts=3),
+                LinearRef(f"{prefix}.self_attn.qkv_proj.weight", d, 3 * d, parts=3 * c.num_heads),
                 LinearRef(f"{prefix}.self_attn.o_proj.weight", d, d),
                 heads=c.num_heads, head_dim=c.head_dim, rope=c.pos_encodings == "rope",
             ))

@@ -8,16 +8,19 @@ their own memory. Adding an op is one class here plus one template `templates/op
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Union
+from typing import ClassVar, Optional, Union
 
 from recurc.models.reasoner import ReasonerConfig
+
+CARRIES = ("fp32", "fp16", "int8")  # int8 rows have a scale each
+STORAGES = ("image", "fp32", "int8")  # of the puzzle table
 
 
 @dataclass(frozen=True)
 class LinearRef:
     """A linear layer without bias: weights [n, k] by tensor name; y[n] = W x[k].
 
-    `parts` layers of equal height may lie in one tensor: gate and up (2), q, k and v (3).
+    `parts` layers of equal height may lie in one tensor: gate and up (2); q, k and v of each head (3 a head).
     """
 
     name: str
@@ -104,18 +107,28 @@ class Loop:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows looked up in flash: `rows` x `dim` fp32, already multiplied by the embedding scale."""
+    """Rows looked up one at a time: `rows` x `dim`, already multiplied by the embedding scale.
+
+    `storage`: "image" (fp32 rows in the weights image), or "fp32" / "int8": a file of its own, one row of which is
+    fetched for each puzzle.
+    """
 
     name: str
     rows: int
     dim: int
+    storage: str = "image"
+
+    @property
+    def streamed(self) -> bool:
+        return self.storage != "image"
 
 
 @dataclass(frozen=True)
 class Program:
     """Everything that is compiled, without the weights' values.
 
-    `tables` maps role ("tokens", "puzzles", "positions") to Table; `heads` are lm_head and q_head.
+    `tables` maps role ("tokens", "puzzles", "positions") to Table; `heads` are lm_head and q_head. `carry` is how z_H and
+    z_L are stored between ops: one of CARRIES.
     """
 
     config: ReasonerConfig
@@ -127,6 +140,13 @@ class Program:
     steps: int
     h_cycles: int
     l_cycles: int
+    carry: str = "fp32"
+
+    @property
+    def puzzle_table(self) -> Optional[Table]:
+        """The table of puzzle embeddings when its rows are streamed, else None."""
+        table = self.tables.get("puzzles")
+        return table if table is not None and table.streamed else None
 
     @property
     def linears(self) -> tuple[LinearRef, ...]:

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Optional, Sequence
 
-from recurc.ir.program import Program
+from recurc.ir.program import CARRIES, Program
 from recurc.plan.planner import BoardLike, Measured, MemoryPlan, make_plan
 
-_CARRIES = ("fp32", "fp16", "int8")  # by size; each costs no more accuracy than the next
 _PRECISIONS = ((32, "fp32"), (8, "int8"), (4, "int4"))
 _MOST_COMBINATIONS = 3
 
@@ -121,8 +120,8 @@ def cheapest_changes(plan: MemoryPlan, board: BoardLike, boards: Sequence[BoardL
         return ()
     program, trials = plan.program, _Trials(plan, board, measured)
     puzzles = program.tables.get("puzzles")
-    streams = [False] + [True] * (getattr(puzzles, "storage", None) == "image")
-    carries = [None, *_smaller(getattr(program, "carry", None), _CARRIES)]
+    streams = [False] + [True] * (puzzles is not None and not puzzles.streamed)
+    carries = [None, *_smaller(program.carry, CARRIES)]
     bits = [None, *_smaller(plan.bits, [b for b, _ in _PRECISIONS])]
     others = sorted((b for b in boards if b.name != plan.board and b.placement), key=_total)
 
@@ -130,7 +129,7 @@ def cheapest_changes(plan: MemoryPlan, board: BoardLike, boards: Sequence[BoardL
         return next((c for b in others if (c := trials.run(replace(variant, board=b))).fits), None)
 
     knobs = [_Variant(t, c, b) for t, c, b in product(streams, carries, bits)]
-    knobs.sort(key=lambda v: (v.steps, -(v.bits or 64), _CARRIES.index(v.carry) if v.carry else -1))
+    knobs.sort(key=lambda v: (v.steps, -(v.bits or 64), CARRIES.index(v.carry) if v.carry else -1))
     singles = sorted((v for v in knobs if v.steps == 1), key=lambda v: (not v.table, v.carry is None))
     tried = [trials.run(v) for v in singles]
     single_board = fitting_board(_Variant())

@@ -61,7 +61,7 @@ class ImageBudget:
 def _contents(program: Program, bits: int, kernels: KernelSet) -> list[tuple[str, str, int]]:
     """(kind, name, bytes) of each section in the order of the file."""
     c = program.config
-    found = [("table", f"table.{role}", 4 * t.rows * t.dim) for role, t in program.tables.items() if in_image(t)]
+    found = [("table", f"table.{role}", 4 * t.rows * t.dim) for role, t in program.tables.items() if not t.streamed]
     found += [("vector", name, 4 * n) for name, n in (("H_init", c.hidden_size), ("L_init", c.hidden_size), ("q_bias", 2))]
     ops = [op for block in program.blocks for op in block.ops]
     if any(isinstance(op, Attention) and op.rope for op in ops):
@@ -73,11 +73,6 @@ def _contents(program: Program, bits: int, kernels: KernelSet) -> list[tuple[str
         if kernels.has_zero(bits):
             found.append(("zeros", f"{ref.name}:zeros", ref.n))
     return found
-
-
-def in_image(table) -> bool:
-    """Whether a table's rows are part of the image (others are streamed, a row a puzzle)."""
-    return getattr(table, "storage", "image") == "image"
 
 
 def image_budget(program: Program, bits: int, kernels: KernelSet) -> ImageBudget:
@@ -99,10 +94,8 @@ def table_file_bytes(rows: int, dim: int, storage: str) -> int:
 
 def streamed_table_bytes(program: Program) -> int:
     """Bytes of the program's puzzle table file; 0 when its table is part of the image or it has none."""
-    table = program.tables.get("puzzles")
-    if table is None or in_image(table):
-        return 0
-    return table_file_bytes(table.rows, table.dim, table.storage)
+    table = program.puzzle_table
+    return table_file_bytes(table.rows, table.dim, table.storage) if table else 0
 
 
 def parameter_count(program: Program) -> int:

@@ -8,14 +8,17 @@ one place.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Callable, Sequence
 
 from recurc.ir.program import Attention, Op, Program, TokenMix
 from recurc.plan.kernels import KernelSet, padded
 
 BUFFER_ALIGN = 16
 ARENA_ALIGN = 64
-_SIZES = {"float": 4, "int32_t": 4, "int16_t": 2, "int8_t": 1, "uint8_t": 1}
+MAX_SCRATCH = 48 * 1024
+MIN_TILE = 8
+MAX_TILE = 256
+_SIZES = {"float": 4, "int32_t": 4, "int16_t": 2, "uint16_t": 2, "int8_t": 1, "uint8_t": 1}
 
 
 def align_up(n: int, to: int) -> int:
@@ -71,10 +74,9 @@ class OpShape:
 
 @dataclass(frozen=True)
 class Layout:
-    """Arena of one program for one kernel set and scratch budget."""
+    """Arena of one program for one kernel set and scratch budget: the carry, then one place that all scratch shares."""
 
     carry: Struct
-    kv: Struct
     heads: Struct
     heads_tile: int
     shapes: tuple[OpShape, ...]
@@ -83,60 +85,118 @@ class Layout:
     arena_bytes: int
 
 
-def _mix_buffers(op: Op, rows: int, tile: int, bits: int, kernels: KernelSet) -> list[tuple[str, str, int]]:
-    """Scratch of a SwiGLU over rows of length k with inner width i."""
-    k, inner = op.gate_up.k, op.gate_up.part_n
-    quantized = bits != 32
-    kp, ip = padded(k), padded(inner)
-    c = kernels.tile
+@dataclass(frozen=True)
+class ArenaPiece:
+    """One buffer of the arena for people and plans: byte offset in the arena, size, and when it is in use.
+
+    kind: "carry" (z_H, z_L and their scales), "io", "kv" (keys, values and mixed values of attention) or "scratch".
+    """
+
+    name: str
+    kind: str
+    offset: int
+    bytes: int
+    lifetime: str
+
+
+@dataclass(frozen=True)
+class _Sizing:
+    """What the buffers of every op depend on beside the op itself."""
+
+    program: Program
+    bits: int
+    kernels: KernelSet
+
+    @property
+    def quantized(self) -> bool:
+        return self.bits != 32
+
+    @property
+    def sums(self) -> int:
+        """1 when storing an int8 carry needs a place for row sums that quantized activations do not have already."""
+        return int(self.program.carry == "int8" and not self.quantized)
+
+    def activations(self, tile: int, k: int) -> list[tuple[str, str, int]]:
+        """Quantized rows with scales and sums."""
+        q = self.quantized
+        return [("x", self.kernels.act, tile * padded(k) * q), ("xa", "float", tile * q), ("xs", "int32_t", tile * q)]
+
+    def weight_tile(self, k: int) -> tuple[str, str, int]:
+        """Weights of one tile of channels, unpacked."""
+        return ("w", "int16_t", self.kernels.tile * padded(k) * (self.quantized and self.kernels.style == "rows"))
+
+
+def _mix_buffers(z: _Sizing, op: Op, rows: int, tile: int) -> list[tuple[str, str, int]]:
+    """Scratch of a SwiGLU over rows of length k with inner width i. An fp32 carry is channel-mixed in its own memory."""
+    k, inner, c = op.gate_up.k, op.gate_up.part_n, z.kernels.tile
+    copied = isinstance(op, TokenMix) or z.program.carry != "fp32"
     return [
-        ("t", "float", tile * k if isinstance(op, TokenMix) else 0),
-        ("x", kernels.act, tile * kp * quantized), ("xa", "float", tile * quantized),
-        ("xs", "int32_t", tile * quantized),
-        ("h", "float", tile * inner),
-        ("hx", kernels.act, tile * ip * quantized), ("ha", "float", tile * quantized),
-        ("hs", "int32_t", tile * quantized),
-        ("g", "float", tile * c), ("u", "float", tile * c),
-        ("w", "int16_t", c * max(kp, ip) * (quantized and kernels.style == "rows")),
+        ("t", "float", tile * k * copied), *z.activations(tile, k), ("sums", "int32_t", tile * z.sums),
+        ("h", "float", tile * inner), ("g", "float", tile * c), ("u", "float", tile * c), z.weight_tile(max(k, inner)),
     ]
 
 
-def _attention_buffers(op: Attention, rows: int, tile: int, bits: int, kernels: KernelSet) -> list[tuple[str, str, int]]:
-    d = op.heads * op.head_dim
-    dp, hp, sp = padded(d), padded(op.head_dim), padded(rows)
-    quantized, c = bits != 32, kernels.tile
+def _attention_buffers(z: _Sizing, op: Attention, rows: int, tile: int) -> list[tuple[str, str, int]]:
+    """Keys, values (transposed) of one head, mixed values of all heads, then a tile's rows."""
+    heads, hd = op.heads, op.head_dim
+    d, hp, sp, q = heads * hd, padded(hd), padded(rows), z.quantized
+    kind = "int8_t" if q else "float"
     return [
-        ("x", kernels.act, tile * dp * quantized), ("xa", "float", tile * quantized),
-        ("xs", "int32_t", tile * quantized),
-        ("row", "float", tile * d), ("out", "float", tile * d), ("p", "float", sp),
-        ("r8", "int8_t", op.heads * hp * quantized), ("ra", "float", op.heads * quantized),
-        ("rs", "int32_t", op.heads * quantized),
-        ("p8", "int8_t", sp * quantized), ("y", "float", tile * c),
-        ("w", "int16_t", c * dp * (quantized and kernels.style == "rows")),
+        ("k", kind, rows * (hp if q else hd)), ("v", kind, hd * sp), ("mixed", kind, rows * d),
+        ("ka", "float", rows * q), ("va", "float", rows * q), ("ma", "float", rows * heads * q),
+        ("t", "float", tile * d), *z.activations(tile, d), ("sums", "int32_t", tile * z.sums),
+        ("row", "float", tile * hd), ("out", "float", tile * d * q), ("p", "float", sp), ("p8", "int8_t", sp * q),
+        ("r8", "int8_t", hp * q), ("sum", "int32_t", int(q)), ("y", "float", tile * z.kernels.tile), z.weight_tile(d),
     ]
 
 
-def _op_buffers(op: Op, rows: int, tile: int, bits: int, kernels: KernelSet) -> list[tuple[str, str, int]]:
+KV_BUFFERS = ("k", "v", "mixed", "ka", "va", "ma")  # of attention: they grow with the sequence, not with the tile
+
+
+def _op_struct(z: _Sizing, op: Op, rows: int, tile: int, name: str = "") -> Struct:
     make = _attention_buffers if isinstance(op, Attention) else _mix_buffers
-    return make(op, rows, tile, bits, kernels)
+    return pack_struct(name, make(z, op, rows, tile))
 
 
-def _kv_buffers(program: Program, bits: int) -> list[tuple[str, str, int]]:
-    """K and V of all tokens: int8 with a scale a (token, head), V transposed; fp32 when the weights are."""
-    found = [op for block in program.blocks for op in block.ops if isinstance(op, Attention)]
-    if not found:
-        return []
-    op, s = found[0], program.config.rows
-    d, hp, sp = op.heads * op.head_dim, padded(op.head_dim), padded(s)
-    if bits == 32:
-        return [("k", "float", s * d), ("v", "float", d * sp)]
-    return [("k", "int8_t", s * op.heads * hp), ("v", "int8_t", d * sp),
-            ("ka", "float", s * op.heads), ("va", "float", s * op.heads)]
+def _op_rows(op: Op, program: Program) -> int:
+    return program.config.hidden_size if isinstance(op, TokenMix) else program.config.rows
 
 
-def _largest_tile(rows: int, budget: int, size_of) -> int:
+def _heads_struct(z: _Sizing, tile: int) -> Struct:
+    """Scratch of the heads. The logits come first and stay until the next step."""
+    c = z.program.config
+    return pack_struct("heads", [
+        ("logits", "float", c.seq_len * c.vocab_size), ("t", "float", tile * c.hidden_size),
+        *z.activations(tile, c.hidden_size), z.weight_tile(c.hidden_size),
+    ])
+
+
+def _carry_struct(program: Program) -> Struct:
+    c, table = program.config, program.puzzle_table
+    s, d = c.rows, c.hidden_size
+    kind = {"fp32": "float", "fp16": "uint16_t", "int8": "int8_t"}[program.carry]
+    scaled = program.carry == "int8"
+    return pack_struct("carry", [
+        ("z_h", kind, s * d), ("z_l", kind, s * d),
+        ("z_h_scale", "float", s * scaled), ("z_l_scale", "float", s * scaled),
+        ("columns", "float", d * has_columns(program)), ("puzzle_row", "float", table.dim if table else 0),
+        ("q", "float", 4), ("input", "uint8_t", c.seq_len), ("tokens", "uint8_t", c.seq_len),
+    ])
+
+
+def has_columns(program: Program) -> bool:
+    """Whether token mixing leaves its tensor with a scale a channel, as an int8 carry then has."""
+    return program.carry == "int8" and has_op(program, TokenMix)
+
+
+def has_op(program: Program, kind: type) -> bool:
+    """Whether any block has an op of that class."""
+    return any(isinstance(op, kind) for block in program.blocks for op in block.ops)
+
+
+def _largest_tile(rows: int, budget: int, size_of: Callable[[int], int]) -> int:
     """Rows a tile: the most that fit the budget, then evened out so that the last tile is not a small rest."""
-    tile = next((t for t in range(min(rows, 256), 1, -1) if size_of(t) <= budget), 1)
+    tile = next((t for t in range(min(rows, MAX_TILE), 1, -1) if size_of(t) <= budget), 1)
     tiles = -(-rows // tile)
     even = -(-rows // tiles)
     if even % 2 and even < rows:  # kernels take rows in pairs
@@ -144,20 +204,21 @@ def _largest_tile(rows: int, budget: int, size_of) -> int:
     return max(even, 1)
 
 
+def comfortable_scratch(program: Program, bits: int, kernels: KernelSet) -> int:
+    """Scratch in bytes beyond which more costs RAM and gains little time.
+
+    Unpacking a weight costs a few instructions that all rows of a tile share. MAX_SCRATCH serves all but attention,
+    whose keys and values need their room whatever the tile: MIN_TILE rows come on top of them.
+    """
+    z = _Sizing(program, bits, kernels)
+    attention = [op for block in program.blocks for op in block.ops if isinstance(op, Attention)]
+    least = [_op_struct(z, op, _op_rows(op, program), MIN_TILE).bytes for op in attention]
+    return max(MAX_SCRATCH, _heads_struct(z, 1).bytes, *least)
+
+
 def make_layout(program: Program, bits: int, kernels: KernelSet, scratch_budget: int) -> Layout:
     """Lay out the arena; tiles are the largest whose scratch stays within `scratch_budget` bytes (at least one row)."""
-    c = program.config
-    s, d = c.rows, c.hidden_size
-    quantized = bits != 32
-
-    def heads_struct(tile: int) -> Struct:
-        dp = padded(d)
-        return pack_struct("heads", [
-            ("x", kernels.act, tile * dp * quantized), ("xa", "float", tile * quantized),
-            ("xs", "int32_t", tile * quantized),
-            ("w", "int16_t", kernels.tile * dp * (quantized and kernels.style == "rows")),
-        ])
-
+    z = _Sizing(program, bits, kernels)
     shapes: list[OpShape] = []
     keys: list[tuple] = []
     op_shape = []
@@ -166,26 +227,48 @@ def make_layout(program: Program, bits: int, kernels: KernelSet, scratch_budget:
         for op in block.ops:
             key = (op.kind, *((ref.k, ref.n) for ref in op.linears))
             if key not in keys:
-                rows = d if isinstance(op, TokenMix) else s
+                rows = _op_rows(op, program)
 
-                def sized(tile: int, op: Op = op, rows: int = rows) -> int:
-                    return pack_struct("", _op_buffers(op, rows, tile, bits, kernels)).bytes
+                def size_of(tile: int, op: Op = op, rows: int = rows) -> int:
+                    return _op_struct(z, op, rows, tile).bytes
 
-                tile = _largest_tile(rows, scratch_budget, sized)
+                tile = _largest_tile(rows, scratch_budget, size_of)
                 name = f"{op.kind}_{len(keys)}"
-                scratch = pack_struct(name, _op_buffers(op, rows, tile, bits, kernels))
                 keys.append(key)
-                shapes.append(OpShape(name, op, rows, tile, scratch))
+                shapes.append(OpShape(name, op, rows, tile, _op_struct(z, op, rows, tile, name)))
             indices.append(keys.index(key))
         op_shape.append(tuple(indices))
-    heads_tile = _largest_tile(c.seq_len, scratch_budget, lambda t: heads_struct(t).bytes)
-    heads = heads_struct(heads_tile)
-    carry = pack_struct("carry", [
-        ("z_h", "float", s * d), ("z_l", "float", s * d),
-        ("logits", "float", c.seq_len * c.vocab_size), ("q", "float", 4),
-        ("input", "uint8_t", c.seq_len), ("tokens", "uint8_t", c.seq_len),
-    ])
-    kv = pack_struct("kv", _kv_buffers(program, bits))
-    scratch_bytes = max([heads.bytes, *(shape.scratch.bytes for shape in shapes)])
-    arena = align_up(carry.bytes + kv.bytes + scratch_bytes, ARENA_ALIGN)
-    return Layout(carry, kv, heads, heads_tile, tuple(shapes), tuple(op_shape), scratch_bytes, arena)
+    heads_tile = _largest_tile(program.config.seq_len, scratch_budget, lambda tile: _heads_struct(z, tile).bytes)
+    heads, carry = _heads_struct(z, heads_tile), _carry_struct(program)
+    record = program.puzzle_table.dim * 4 + 8 if program.puzzle_table else 0  # a row of the table on its way in
+    scratch_bytes = align_up(max([heads.bytes, record, *(shape.scratch.bytes for shape in shapes)]), BUFFER_ALIGN)
+    arena = align_up(carry.bytes + scratch_bytes, ARENA_ALIGN)
+    return Layout(carry, heads, heads_tile, tuple(shapes), tuple(op_shape), scratch_bytes, arena)
+
+
+_CARRY_LIFETIMES = {
+    "columns": "from token mixing to the channel mixing after it", "puzzle_row": "a puzzle", "input": "a puzzle",
+    "q": "from the heads to the next step", "tokens": "from the heads to the next step",
+}
+
+
+def arena_pieces(layout: Layout) -> tuple[ArenaPiece, ...]:
+    """Every buffer of the arena. Scratch of different ops overlaps: one op runs at a time."""
+    pieces = [
+        ArenaPiece(b.name, "io" if b.name in ("q", "input", "tokens", "puzzle_row") else "carry", b.offset, b.bytes,
+                   _CARRY_LIFETIMES.get(b.name, "a puzzle"))
+        for b in layout.carry.buffers
+    ]
+    base = layout.carry.bytes
+    for shape in layout.shapes:
+        pieces += [
+            ArenaPiece(f"{shape.name}.{b.name}", "kv" if shape.op.kind == "attention" and b.name in KV_BUFFERS else "scratch",
+                       base + b.offset, b.bytes, f"op {shape.name}")
+            for b in shape.scratch.buffers
+        ]
+    pieces += [
+        ArenaPiece(f"heads.{b.name}", "io" if b.name == "logits" else "scratch", base + b.offset, b.bytes,
+                   "from the heads to the next step" if b.name == "logits" else "the heads")
+        for b in layout.heads.buffers
+    ]
+    return tuple(pieces)

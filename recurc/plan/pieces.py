@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Iterable, Mapping, Optional, Protocol, Sequence
 
 from recurc.plan.budget import ImageBudget
-from recurc.plan.layout import Layout, align_up
+from recurc.plan.layout import Layout, align_up, arena_pieces
 
 # Kinds of pieces, in the order in which reports show them. "headers" is the image's own; "padding" is what alignment costs.
 KINDS = ("weights", "scales", "tables", "vectors", "headers", "code", "constants", "data", "carry", "kv", "scratch", "io",
          "stack", "padding")
-ARENA_KINDS = ("carry", "kv", "scratch", "io")
+_SHARE_ORDER = {"carry": 0, "kv": 1, "io": 2, "scratch": 3}
 _ALWAYS, _READ_ONLY = "always", "always, read only"
 
 # Output section -> part of the firmware that a board places. Sections not named here stay where the linker puts them.
@@ -60,7 +60,7 @@ class PlannedSection:
 
 @dataclass(frozen=True)
 class Piece:
-    """One thing in memory: `bytes` from `address` on. Pieces of kind "scratch" may share memory, one op after the other."""
+    """One thing in memory: `bytes` from `address` on. Pieces of the arena may share memory, one op after the other."""
 
     name: str
     kind: str
@@ -82,31 +82,6 @@ class StackUse:
     path: tuple[tuple[str, int], ...]
     interrupt_bytes: int
     assumed: tuple[tuple[str, int], ...] = ()
-
-
-@dataclass(frozen=True)
-class ArenaPiece:
-    """A buffer of the arena: offset in it, bytes, and how long what it holds is needed."""
-
-    name: str
-    kind: str
-    offset: int
-    bytes: int
-    lifetime: str
-
-
-def arena_pieces(layout: Layout) -> tuple[ArenaPiece, ...]:
-    """Every buffer of the arena; all scratch shares one place, each op's buffers in turn."""
-    found = [
-        ArenaPiece(b.name, "carry" if b.name.startswith("z_") else "io", b.offset, b.bytes, "a puzzle")
-        for b in layout.carry.buffers
-    ]
-    found += [ArenaPiece(b.name, "kv", layout.carry.bytes + b.offset, b.bytes, "one attention op") for b in layout.kv.buffers]
-    scratch = layout.carry.bytes + layout.kv.bytes
-    for struct in (*(s.scratch for s in layout.shapes), layout.heads):
-        found += [ArenaPiece(f"{struct.name}.{b.name}", "scratch", scratch + b.offset, b.bytes, f"during {struct.name}")
-                  for b in struct.buffers]
-    return tuple(found)
 
 
 def lay_out(sections: Iterable[SectionSize], placement: Mapping[str, str],
@@ -163,8 +138,21 @@ def pieces_of(sections: Sequence[PlannedSection], image: ImageBudget, layout: La
     return tuple(found)
 
 
-def union_bytes(spans: Iterable[tuple[int, int]]) -> int:
-    """Bytes covered by (address, bytes) spans, shared memory counted once."""
+def bytes_by_kind(pieces: Iterable[Piece]) -> dict[str, int]:
+    """Bytes of each kind, in the order of KINDS. Memory that several pieces share in turn counts once, for the first of its
+    kinds in the order of _SHARE_ORDER (what attention or the logits use is "kv" or "io", although ops use it as scratch)."""
+    found = dict.fromkeys(KINDS, 0)
+    covered: list[tuple[int, int]] = []
+    ordered = sorted(pieces, key=lambda p: (_SHARE_ORDER.get(p.kind, -1), p.address))
+    for kind in dict.fromkeys(p.kind for p in ordered):
+        before = _union(covered)
+        covered += [(p.address, p.bytes) for p in ordered if p.kind == kind]
+        found[kind] = _union(covered) - before
+    return found
+
+
+def _union(spans: Iterable[tuple[int, int]]) -> int:
+    """Bytes covered by (address, bytes) spans."""
     total, reached = 0, 0
     for address, size in sorted(spans):
         total += max(0, address + size - max(address, reached))

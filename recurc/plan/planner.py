@@ -13,7 +13,7 @@ from recurc.errors import DoesNotFitError
 from recurc.ir.program import Program
 from recurc.plan.budget import ImageBudget, image_budget, streamed_table_bytes
 from recurc.plan.kernels import KernelSet, choose_kernels
-from recurc.plan.layout import ARENA_ALIGN, Layout, align_up, make_layout
+from recurc.plan.layout import ARENA_ALIGN, Layout, align_up, comfortable_scratch, make_layout
 from recurc.plan.pieces import (
     Piece,
     PlannedSection,
@@ -30,7 +30,6 @@ ESTIMATED_CODE = 20 * 1024  # the largest firmware of the bundled models has 13 
 ESTIMATED_CONSTANTS = 3 * 1024
 ESTIMATED_DATA = 4 * 1024
 LEAST_CODE, LEAST_DATA = 4 * 1024, 1024  # no firmware of ours is smaller: what does not fit with these never will
-MAX_SCRATCH = 48 * 1024  # beyond this larger tiles gain little: unpacking already costs under 1 instruction in 30
 IMAGE_ALIGN, STACK_ALIGN = 64, 64
 TABLE_ALIGN = 4096  # a streamed table starts at a page of its flash
 
@@ -192,7 +191,8 @@ def _choose_layout(program: Program, bits: int, kernels: KernelSet, placer: _Pla
     """The arena with the largest tiles for the first region that holds it at all: regions are in order of speed."""
     smallest = make_layout(program, bits, kernels, 0)
     fitting = [room for r in board.candidates("arena") if (room := _arena_room(placer, r)) >= smallest.arena_bytes]
-    budget = min(MAX_SCRATCH, (fitting[0] if fitting else 0) - (smallest.arena_bytes - smallest.scratch_bytes) - ARENA_ALIGN)
+    room = (fitting[0] if fitting else 0) - (smallest.arena_bytes - smallest.scratch_bytes) - ARENA_ALIGN
+    budget = min(comfortable_scratch(program, bits, kernels), room)
     if budget <= 0:
         return smallest
     layout = make_layout(program, bits, kernels, budget)

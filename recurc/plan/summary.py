@@ -6,17 +6,14 @@ from typing import Any, Mapping, Optional, Sequence
 
 from recurc.plan.advice import Change
 from recurc.plan.budget import parameter_count
-from recurc.plan.pieces import KINDS, RegionLike, union_bytes
+from recurc.plan.pieces import RegionLike, bytes_by_kind
 from recurc.plan.planner import MemoryPlan
 
 
 def region_parts(plan: MemoryPlan, region: str) -> dict[str, int]:
     """Bytes by kind in a region. They add up to what is used: shared memory counts once, alignment is "padding"."""
     base = next(r.base for r in plan.regions if r.name == region)
-    parts: dict[str, int] = {}
-    for kind in KINDS:
-        spans = [(p.address, p.bytes) for p in plan.pieces if p.region == region and p.kind == kind]
-        parts[kind] = union_bytes(spans)
+    parts = bytes_by_kind(p for p in plan.pieces if p.region == region)
     if plan.table is not None and plan.table.region == region:
         parts["tables"] += plan.table.bytes
     parts["padding"] = plan.end(region) - base - sum(parts.values())
@@ -59,7 +56,7 @@ def _model(plan: MemoryPlan) -> dict[str, Any]:
     program = plan.program
     calls = program.macs_per_call
     return {
-        "parameters": parameter_count(program), "bits": plan.bits, "carry": getattr(program, "carry", "fp32"),
+        "parameters": parameter_count(program), "bits": plan.bits, "carry": program.carry,
         "kernels": plan.kernels.name, "steps": program.steps, "h_cycles": program.h_cycles, "l_cycles": program.l_cycles,
         "calls_per_step": program.calls_per_step, "macs_per_call": next(iter(calls.values())), "macs_by_block": calls,
         "macs_per_step": program.macs_per_step, "macs_per_puzzle": program.macs_per_step * program.steps,
@@ -80,7 +77,7 @@ def plan_summary(plan: MemoryPlan, changes: Sequence[Change] = ()) -> dict[str, 
     """The plan as JSON-able data.
 
     Regions without anything in them are left out. In each, `used` = the sum of `parts` = the extent from the region's base
-    to the last byte; pieces of kind "scratch" share memory and count once in `parts`.
+    to the last byte; buffers of the arena that share memory in turn count once in `parts`.
     """
     used = [r for r in plan.regions if plan.end(r.name) > r.base]
     table: Optional[Mapping[str, Any]] = None

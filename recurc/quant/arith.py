@@ -56,6 +56,16 @@ def quantize_rows(x: np.ndarray) -> Rows:
     return Rows(q.astype(np.int32), scale)
 
 
+def stored_rows(x: np.ndarray, kind: str) -> np.ndarray:
+    """float32 rows as they read back after being stored as "fp32", "fp16" or "int8" with a scale a row."""
+    if kind == "int8":
+        rows = quantize_rows(x)
+        return rows.q.astype(F32) * rows.a[..., None]
+    if kind == "fp16":
+        return np.clip(x, F32(-65504.0), F32(65504.0)).astype(np.float16).astype(F32)
+    return x
+
+
 def exp(x: np.ndarray) -> np.ndarray:
     """e^x by the contract's polynomial, argument clamped to [-87, 88]."""
     x = np.asarray(x, dtype=F32)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
-from typing import Mapping, Optional
+from typing import TYPE_CHECKING, Mapping, Optional
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.models.reference import rope_tables
 from recurc.quant.calibrate import Calibration
 from recurc.quant.weights import Precision, Weights
+
+if TYPE_CHECKING:
+    from recurc.quant.tables import PuzzleTable
 
 # One puzzle's row is all that a run needs; tables beyond this do not belong in an image.
 MAX_TABLE_BYTES = 64 * 1024 * 1024
@@ -35,6 +39,11 @@ class QuantizedModel:
     tables: Mapping[str, np.ndarray]
     vectors: Mapping[str, np.ndarray]
     notes: tuple[str, ...] = field(default=())
+    puzzles: Optional["PuzzleTable"] = None  # the streamed table, which is no part of the image
+
+    def puzzle_rows(self, ids: np.ndarray) -> np.ndarray:
+        """Puzzle embeddings as the device adds them: ids [N] -> float32 [N, puzzle_emb_ndim]."""
+        return self.puzzles.values(ids) if self.puzzles else self.tables["puzzles"][ids]
 
     @property
     def config(self) -> ReasonerConfig:
@@ -53,23 +62,28 @@ class QuantizedModel:
         return dict(zip(("rope.cos", "rope.sin"), rope_tables(self.config)))
 
 
-def scaled_tables(reasoner: Reasoner) -> dict[str, np.ndarray]:
-    """Lookup tables times the embedding scale (and 1/sqrt(2) with learned positions), so X is a sum of rows.
+def table_factor(config: ReasonerConfig) -> float:
+    """What embeddings are multiplied by before they are stored, so that X is a sum of rows."""
+    return config.embed_scale * (0.707106781 if config.pos_encodings == "learned" else 1.0)
+
+
+def scaled_tables(reasoner: Reasoner, program: Program) -> dict[str, np.ndarray]:
+    """Lookup tables of the image times the embedding scale (and 1/sqrt(2) with learned positions).
 
     Raises:
         DoesNotFitError: the puzzle table is far larger than any image.
     """
     c = reasoner.config
-    factor = c.embed_scale * (0.707106781 if c.pos_encodings == "learned" else 1.0)
+    factor = table_factor(c)
     names = {"tokens": "embed_tokens.embedding_weight"}
-    if c.puzzle_emb_ndim:
+    if c.puzzle_emb_ndim and program.puzzle_table is None:
         names["puzzles"] = "puzzle_emb.weights"
         size = c.num_puzzle_identifiers * c.puzzle_emb_ndim * 4
         if size > MAX_TABLE_BYTES:
             raise DoesNotFitError(
                 f"the puzzle embedding table takes {size:,} bytes", where="puzzle_emb.weights",
                 why=f"tables are part of the image, and one above {MAX_TABLE_BYTES:,} bytes fits no target",
-                next="cut the table to the puzzles that the device will see",
+                next="stream it: --puzzle-table fp32 or int8",
             )
     if c.pos_encodings == "learned":
         names["positions"] = "embed_pos.embedding_weight"
@@ -82,7 +96,7 @@ def scaled_tables(reasoner: Reasoner) -> dict[str, np.ndarray]:
 def quantize_model(
     reasoner: Reasoner, precision: Precision, calibration: Optional[Calibration] = None, *,
     method: Optional[str] = None, steps: Optional[int] = None, h_cycles: Optional[int] = None,
-    l_cycles: Optional[int] = None, name: str = "model",
+    l_cycles: Optional[int] = None, carry: str = "fp32", puzzle_table: str = "image", name: str = "model",
 ) -> QuantizedModel:
     """Quantize every linear layer of a model (heads too; embeddings, H_init, L_init and biases stay fp32).
 
@@ -90,8 +104,10 @@ def quantize_model(
         calibration: second moments of the layers' inputs; None means no data.
         method: one of the precision's calibration methods; its best one when left out.
         steps, h_cycles, l_cycles: override the trained depth.
+        carry, puzzle_table: how the carry and the puzzle embeddings are stored (see `lower`).
     """
-    program = lower(reasoner.config, steps=steps, h_cycles=h_cycles, l_cycles=l_cycles)
+    program = lower(reasoner.config, steps=steps, h_cycles=h_cycles, l_cycles=l_cycles, carry=carry,
+                    puzzle_table=puzzle_table)
     chosen = method if method in precision.methods else precision.methods[0]
     moments = calibration.moments if calibration else {}
     weights = {
@@ -105,5 +121,16 @@ def quantize_model(
     }
     return QuantizedModel(
         name=name, program=program, precision=precision, method=chosen, weights=weights,
-        tables=scaled_tables(reasoner), vectors=vectors,
+        tables=scaled_tables(reasoner, program), vectors=vectors, puzzles=_streamed(reasoner, program),
     )
+
+
+def _streamed(reasoner: Reasoner, program: Program) -> Optional["PuzzleTable"]:
+    table = program.puzzle_table
+    if table is None:
+        return None
+    from recurc.quant.tables import PuzzleTable
+
+    factor = table_factor(reasoner.config)
+    key = hashlib.sha256(f"{reasoner.sha256} {table.storage} {factor!r}".encode()).digest()[:16]
+    return PuzzleTable(reasoner.tensors["puzzle_emb.weights"], factor, table.storage, key)

@@ -38,17 +38,17 @@ class Twin:
         c = self.model.config
         inputs = np.asarray(inputs)
         x = self.model.tables["tokens"][inputs]
+        ids = np.zeros(len(inputs), dtype=np.int64) if puzzle_ids is None else puzzle_ids
         if c.puzzle_rows:
             head = np.zeros((len(inputs), c.puzzle_rows * c.hidden_size), dtype=F32)
             if c.puzzle_emb_ndim:
-                ids = np.zeros(len(inputs), dtype=np.int64) if puzzle_ids is None else puzzle_ids
-                head[:, :c.puzzle_emb_ndim] = self.model.tables["puzzles"][ids]
+                head[:, :c.puzzle_emb_ndim] = self.model.puzzle_rows(ids)
             x = np.concatenate((head.reshape(len(inputs), c.puzzle_rows, c.hidden_size), x), axis=1)
         if "positions" in self.model.tables:
             x = x + self.model.tables["positions"]
         self.X = x.astype(F32)
-        self.z_H = np.broadcast_to(self.model.vectors["H_init"], x.shape).astype(F32)
-        self.z_L = np.broadcast_to(self.model.vectors["L_init"], x.shape).astype(F32)
+        self.z_H = self.stored(np.broadcast_to(self.model.vectors["H_init"], x.shape).astype(F32))
+        self.z_L = self.stored(np.broadcast_to(self.model.vectors["L_init"], x.shape).astype(F32))
 
     def step(self) -> None:
         """One supervision step, then the heads."""
@@ -72,9 +72,17 @@ class Twin:
         z = getattr(self, update.state) + added
         for op in self.blocks[update.block].ops:
             z = self.op(op, z)
+            if isinstance(op, TokenMix):  # works on channels, so an int8 carry has a scale a channel after it
+                z = self.stored(z.transpose(0, 2, 1)).transpose(0, 2, 1)
+            else:
+                z = self.stored(z)
             if self.trace:
                 self.trace(op.kind, z)
         setattr(self, update.state, z)
+
+    def stored(self, rows: np.ndarray) -> np.ndarray:
+        """What is left of float32 rows [..., n] once the carry has stored them."""
+        return arith.stored_rows(rows, self.model.program.carry)
 
     # -- ops -----------------------------------------------------------------------------------------------------
 
@@ -108,6 +116,8 @@ class Twin:
         quantized = not isinstance(self.model.weights[op.qkv.name], FloatWeights)
         mix = self._mix_int if quantized else self._mix_f32
         out = mix(q, k, v, F32(1.0) / np.sqrt(F32(op.head_dim)))
+        if quantized:  # heads are done one after the other, and wait as int8
+            out = arith.stored_rows(out, "int8")
         return self.linear(op.o, out.transpose(0, 2, 1, 3).reshape(n, s, d))
 
     @staticmethod

@@ -10,12 +10,15 @@ import hashlib
 import mmap
 import platform
 from pathlib import Path
+from typing import Callable, Optional
 
 import numpy as np
 
+from recurc.device.carry import CARRIES, SCALES, widen_carry
 from recurc.device.frames import TENSORS
 from recurc.errors import InputError
 
+_TENSORS = {**TENSORS, SCALES["z_H"]: 6, SCALES["z_L"]: 7}
 _U8P = ctypes.POINTER(ctypes.c_uint8)
 
 
@@ -23,14 +26,16 @@ class _Info(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_uint32) for name in (
             "seq_len", "vocab", "rows", "hidden", "puzzles", "steps", "h_cycles", "l_cycles", "arena_bytes",
-            "image_bytes", "halt_rule")),
-        ("model_sha256", ctypes.c_uint8 * 32), ("name", ctypes.c_char_p),
+            "image_bytes", "halt_rule", "carry", "table_dtype", "table_rows", "record_bytes")),
+        ("model_sha256", ctypes.c_uint8 * 32), ("table_key", ctypes.c_uint8 * 16), ("name", ctypes.c_char_p),
     ]
 
 
 class _Context(ctypes.Structure):
     _fields_ = [("image", ctypes.c_void_p), ("arena", ctypes.c_void_p), ("step", ctypes.c_uint32),
-                ("state", ctypes.c_uint32), ("puzzle", ctypes.c_uint32)]
+                ("state", ctypes.c_uint32), ("puzzle", ctypes.c_uint32), ("puzzle_row", ctypes.c_void_p),
+                ("table", ctypes.c_void_p),
+                *((name, ctypes.c_uint32) for name in ("row_index", "row_got", "row_ready"))]
 
 
 def _aligned(size: int) -> np.ndarray:
@@ -44,12 +49,14 @@ class HostEngine:
     Args:
         library: the shared library that codegen built.
         image: path of its model.rcm.
+        records: gives a record of the streamed puzzle table by index; needed by models that have one.
 
     Raises:
         InputError: the library or image cannot be used together.
     """
 
-    def __init__(self, library: Path, image: Path) -> None:
+    def __init__(self, library: Path, image: Path, records: Optional[Callable[[int], bytes]] = None) -> None:
+        self._records = records
         try:
             self._lib = ctypes.CDLL(str(library))
             data = Path(image).read_bytes()
@@ -66,6 +73,8 @@ class HostEngine:
         lib = self._lib
         lib.rc_model_open.argtypes = [ctypes.POINTER(_Context), _U8P, ctypes.c_uint32, _U8P, ctypes.c_uint32]
         lib.rc_model_begin.argtypes = [ctypes.POINTER(_Context), _U8P, ctypes.c_uint32]
+        lib.rc_model_row.argtypes = [
+            ctypes.POINTER(_Context), ctypes.c_uint32, ctypes.c_uint32, ctypes.c_char_p, ctypes.c_uint32]
         lib.rc_model_step.argtypes = [ctypes.POINTER(_Context)]
         lib.rc_model_halts.argtypes = [ctypes.POINTER(_Context), ctypes.c_float]
         lib.rc_model_tensor.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)]
@@ -93,7 +102,7 @@ class HostEngine:
     def clone(self) -> "HostEngine":
         """Another instance with its own carry."""
         other = object.__new__(HostEngine)
-        other._lib, other._image, other.info = self._lib, self._image, self.info
+        other._lib, other._image, other.info, other._records = self._lib, self._image, self.info, self._records
         other._open("clone")
         return other
 
@@ -108,6 +117,10 @@ class HostEngine:
             raise InputError("the puzzle does not fit the model", where="tokens",
                              why=f"shape {np.shape(tokens)}, the model takes {self.info.seq_len} tokens of one byte",
                              next="check the dataset")
+        if self.info.table_dtype and self._records and 0 <= puzzle_id < self.info.table_rows:
+            record = self._records(int(puzzle_id))
+            context = ctypes.byref(self._context)
+            self._check(self._lib.rc_model_row(context, int(puzzle_id), 0, record, len(record)), f"row {puzzle_id}")
         puzzle = min(max(int(puzzle_id), -1) & 0xFFFFFFFFFFFFFFFF, 0xFFFFFFFF)  # whatever is no uint32 is out of range
         self._check(self._lib.rc_model_begin(ctypes.byref(self._context), self._pointer(row), puzzle), "begin")
 
@@ -120,13 +133,28 @@ class HostEngine:
         return bool(self._lib.rc_model_halts(ctypes.byref(self._context), threshold))
 
     def tensor(self, name: str) -> np.ndarray:
-        """Copy of a tensor: "z_H", "z_L" float32 [S, D], "logits" [seq, vocab], "q" [2]; "tokens", "input" uint8."""
-        count = ctypes.c_uint32()
-        pointer = self._lib.rc_model_tensor(ctypes.byref(self._context), TENSORS[name], ctypes.byref(count))
-        raw = np.ctypeslib.as_array(pointer, (count.value,)).copy()
-        i = self.info
-        shapes = {"z_H": (i.rows, i.hidden), "z_L": (i.rows, i.hidden), "logits": (i.seq_len, i.vocab), "q": (2,)}
+        """Copy of a tensor: "z_H", "z_L" float32 [S, D], "logits" [seq, vocab], "q" [2]; "tokens", "input" uint8.
+
+        A carry that is stored as fp16 or int8 is widened to what the ops read.
+        """
+        i, raw = self.info, self._raw(name)
+        shapes = {"logits": (i.seq_len, i.vocab), "q": (2,)}
+        if name in SCALES:
+            scale = self._raw(SCALES[name]).view(np.float32) if CARRIES[i.carry] == "int8" else None
+            return widen_carry(raw, CARRIES[i.carry], (i.rows, i.hidden), scale)
         return raw.view(np.float32).reshape(shapes[name]) if name in shapes else raw
+
+    def carry_bytes(self) -> bytes:
+        """The carry as stored: z_H, its scales if any, z_L, its scales; what the wire's carry checksum covers."""
+        scaled = CARRIES[self.info.carry] == "int8"
+        names = [part for name, scale in SCALES.items() for part in ((name, scale) if scaled else (name,))]
+        return b"".join(self._raw(name).tobytes() for name in names)
+
+    def _raw(self, name: str) -> np.ndarray:
+        """A tensor's bytes as stored, uint8."""
+        count = ctypes.c_uint32()
+        pointer = self._lib.rc_model_tensor(ctypes.byref(self._context), _TENSORS[name], ctypes.byref(count))
+        return np.ctypeslib.as_array(pointer, (count.value,)).copy()
 
 
 def _cpu_flags() -> frozenset[str]:

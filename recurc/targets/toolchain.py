@@ -14,7 +14,7 @@ from recurc.errors import ToolchainError
 from recurc.targets.boards import Board
 
 C_FLAGS = (
-    "-std=c99 -O3 -ffp-contract=off -fno-math-errno -ffunction-sections -fdata-sections -g "
+    "-std=c99 -O3 -ffp-contract=off -fno-math-errno -fno-strict-aliasing -ffunction-sections -fdata-sections -g "
     "-Wall -Wextra -Wconversion -Wshadow -Wdouble-promotion -Werror"
 ).split()
 # Freestanding, so that the compiler's own stdint.h serves and no C library need be installed; -fbuiltin after it,
@@ -71,15 +71,11 @@ def find_compiler(family: str) -> str:
     """Path of the C compiler of a board family ("arm", "riscv", "host").
 
     Raises:
-        ToolchainError: it is not installed.
+        ToolchainError: it is not installed, or recurc drives none for this family ("xtensa").
     """
     if family not in TOOLCHAINS:
-        raise ToolchainError(
-            f"recurc has no compiler for {family}",
-            where=family,
-            why="boards of this family are described, so that memory can be planned for them; they cannot be compiled for",
-            next=f"Choose a board whose family is {', '.join(f for f in TOOLCHAINS if f != 'host')} (`recurc boards`)",
-        )
+        raise ToolchainError(f"recurc drives no C compiler for {family}", why="boards of this family are described only",
+                             next="Take a board that `recurc boards` lists as emulated or compiled")
     return TOOLCHAINS[family].find()
 
 
@@ -175,6 +171,27 @@ def port_include_dirs(board: Board, runtime: Path) -> list[Path]:
     return [runtime / "include", *(runtime / "ports" / port for port in board.ports)]
 
 
+def check_linkable(board: Board) -> None:
+    """That firmware can be compiled for a board at all.
+
+    Raises:
+        ToolchainError: its memory can be planned, but recurc has no compiler or no port for it; says which.
+    """
+    if board.linkable:
+        return
+    missing = (
+        "recurc drives no Xtensa compiler (Debian has none; Espressif's SDK brings its own)"
+        if board.family == "xtensa"
+        else "recurc has no port for it: startup, clock, UART"
+    )
+    raise ToolchainError(
+        f"no firmware can be built for {board.name}",
+        where=f"board file {board.path.name}" if board.path else board.name,
+        why=f"its memory map is described, so the plan and its figures hold, but {missing}",
+        next="Take a board that `recurc boards` lists as emulated or compiled, or write a port (runtime_c/ports)",
+    )
+
+
 def compile_firmware(
     board: Board,
     sources: Sequence[Path],
@@ -217,9 +234,12 @@ def compile_objects(
     Raises:
         ToolchainError: compiler missing, or it failed; its output is in the message.
     """
+    check_linkable(board)
     compiler = find_compiler(board.family)
     out_dir.mkdir(parents=True, exist_ok=True)
     all_defines = {**board.defines, **defines, "RC_BOARD_NAME": board.name}
+    if board.mpu:
+        all_defines["RC_MPU"] = int(board.mpu[1:])
     flags = [
         *C_FLAGS,
         *(() if board.family == "host" else (*BARE_C_FLAGS, *STACK_FLAGS)),

@@ -181,10 +181,8 @@ def test_sizes_and_offsets_are_asserted_in_c(kernels, precision, tmp_path):
     model = quantize_model(random_reasoner(), precision_named(precision), method="min-max")
     _, layout = write_sources(tmp_path, model, kernels, 20_000)
     text = (tmp_path / "model.c").read_text()
-    structs = [(layout.carry, "carry_t"), (layout.kv, "kv_t"),
+    structs = [(layout.carry, "carry_t"), (layout.heads, "heads_scratch_t"),
                *((s.scratch, f"{s.name}_scratch_t") for s in layout.shapes)]
-    if precision != "fp32":
-        structs.append((layout.heads, "heads_scratch_t"))
     for struct, name in structs:
         assert f"_Static_assert(sizeof({name}) == {struct.bytes}u" in text
         for b in struct.buffers:

@@ -67,6 +67,20 @@ def test_engine_equals_the_twin(shape, precision, tmp_path, kernels_folder):
     assert differences(model, reasoner, engines) == []
 
 
+@pytest.mark.parametrize("carry", ["fp16", "int8"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("shape", ["trained sudoku4", "rope, odd", "learned, odd heads", "token mix, deep", "one cell"])
+def test_narrow_carries_equal_the_twin(shape, precision, carry, tmp_path, kernels_folder):
+    reasoner = MODELS[shape]()
+    model = quantize_model(reasoner, precision_named(precision), method="min-max", carry=carry)
+    engines = {name: compile_model(tmp_path / name, model, name, 6_000 if "odd" in shape else 20_000, kernels_folder)
+               for name in HERE_SETS}
+    assert differences(model, reasoner, engines) == []
+    stored = {"fp16": 2, "int8": 1}[carry] * engines["portable"].info.rows * engines["portable"].info.hidden
+    scales = 4 * engines["portable"].info.rows * (carry == "int8")
+    assert len(engines["portable"].carry_bytes()) == 2 * (stored + scales)
+
+
 def test_the_naive_precision_too(tmp_path, kernels_folder):
     reasoner = random_reasoner()
     model = quantize_model(reasoner, precision_named("int4-naive"))

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recurc.ir.lower import lower
-from recurc.ir.program import Attention, Program, TokenMix
+from recurc.ir.program import CARRIES, Attention, Program, TokenMix
 from recurc.models.reasoner import ReasonerConfig
 from recurc.plan.kernels import KERNEL_SETS, choose_kernels, kernel_set, padded
-from recurc.plan.layout import _SIZES, Struct, make_layout
+from recurc.plan.layout import _SIZES, Struct, arena_pieces, comfortable_scratch, make_layout
 from tests.randmodels import random_reasoner
 
 
@@ -22,7 +22,7 @@ def program(mixer="mlp_t", seq=81, hidden=512, plen=16, ndim=512, heads=8, layer
 PROGRAMS = st.builds(
     program, mixer=st.sampled_from(["mlp_t", "attention"]), seq=st.integers(1, 100),
     hidden=st.sampled_from([8, 16, 40, 72, 128, 512]), plen=st.integers(0, 16), ndim=st.sampled_from([0, 40, 512]),
-    heads=st.sampled_from([1, 2, 4]), layers=st.integers(1, 3))
+    heads=st.sampled_from([1, 2, 4]), layers=st.integers(1, 3), carry=st.sampled_from(CARRIES))
 
 
 def sound(struct: Struct) -> None:
@@ -39,20 +39,24 @@ def sound(struct: Struct) -> None:
 @given(PROGRAMS, st.sampled_from([4, 8, 32]), st.sampled_from(KERNEL_SETS), st.sampled_from([0, 3000, 20_000, 65_536]))
 def test_every_layout_is_sound(program, bits, kernels, budget):
     layout = make_layout(program, bits, kernels, budget)
-    for struct in (layout.carry, layout.kv, layout.heads, *(s.scratch for s in layout.shapes)):
+    for struct in (layout.carry, layout.heads, *(s.scratch for s in layout.shapes)):
         sound(struct)
     c = program.config
     assert (layout.carry.buffers[0].name, layout.carry.buffers[1].name) == ("z_h", "z_l")
-    assert layout.carry.buffers[0].bytes == layout.carry.buffers[1].bytes == 4 * c.rows * c.hidden_size
+    element = {"fp32": 4, "fp16": 2, "int8": 1}[program.carry]
+    assert layout.carry.buffers[0].bytes == layout.carry.buffers[1].bytes == element * c.rows * c.hidden_size
     for shape in layout.shapes:
         rows = c.hidden_size if isinstance(shape.op, TokenMix) else c.rows
         assert shape.rows == rows and 1 <= shape.tile <= rows
         assert shape.scratch.bytes <= budget or shape.tile == 1, "a tile above one row stays within the budget"
     assert layout.heads.bytes <= budget or layout.heads_tile == 1
     assert layout.scratch_bytes == max(layout.heads.bytes, *(s.scratch.bytes for s in layout.shapes))
-    total = layout.carry.bytes + layout.kv.bytes + layout.scratch_bytes
+    total = layout.carry.bytes + layout.scratch_bytes
     assert total <= layout.arena_bytes < total + 64 and layout.arena_bytes % 64 == 0
-    assert bool(layout.kv.buffers) == (c.mixer == "attention")
+    pieces = arena_pieces(layout)
+    assert max(p.offset + p.bytes for p in pieces) <= layout.arena_bytes
+    assert ("kv" in {p.kind for p in pieces}) == (c.mixer == "attention")
+    assert len({p.name for p in pieces}) == len(pieces)
     assert [len(block.ops) for block in program.blocks] == [len(s) for s in layout.op_shape]
 
 
@@ -80,10 +84,22 @@ def test_scratch_counts_what_the_templates_use():
     layout = make_layout(lower(r.config), 8, kernel_set("dsp"), 6_000)
     attention = next(s for s in layout.shapes if isinstance(s.op, Attention))
     counts = {b.name: b.count for b in attention.scratch.buffers}
-    assert counts["w"] == 4 * padded(40) and counts["r8"] == 2 * padded(20)
+    assert counts["w"] == 4 * padded(40) and counts["r8"] == padded(20)
     assert counts["p"] == counts["p8"] == padded(r.config.rows)
-    kv = {b.name: b for b in layout.kv.buffers}
-    assert kv["k"].count == r.config.rows * 2 * padded(20) and kv["v"].count == 40 * padded(r.config.rows)
+    rows = r.config.rows
+    assert counts["k"] == rows * padded(20) and counts["v"] == 20 * padded(rows), "keys and values of one head"
+    assert counts["mixed"] == rows * 40 and counts["ma"] == rows * 2
+
+
+@pytest.mark.parametrize("carry", CARRIES)
+def test_attention_stores_no_score_matrix(carry):
+    """S = 916, the ARC and maze shape: the carry twice, mixed values once (int8), keys and values of one head."""
+    p = program("attention", seq=900, carry=carry)
+    layout = make_layout(p, 8, kernel_set("dsp"), comfortable_scratch(p, 8, kernel_set("dsp")))
+    s, d = 916, 512
+    element = {"fp32": 4, "fp16": 2, "int8": 1}[carry]
+    floor = 2 * element * s * d + s * d + 2 * s * 64
+    assert floor < layout.arena_bytes < floor + 128 * 1024
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from recurc.codegen.image import build_image
 from recurc.errors import DoesNotFitError
 from recurc.ir.lower import lower
 from recurc.plan.kernels import choose_kernels
-from recurc.plan.planner import CODE_RESERVE, DATA_RESERVE, MAX_SCRATCH, plan_memory
+from recurc.plan.layout import MAX_SCRATCH
+from recurc.plan.planner import CODE_RESERVE, DATA_RESERVE, plan_memory
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.targets.boards import load_board

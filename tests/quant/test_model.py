@@ -146,7 +146,7 @@ def test_quantizing_is_deterministic():
 @pytest.mark.parametrize("pos", ["rope", "learned", "none"])
 def test_tables_carry_the_embedding_scale(pos):
     r = random_reasoner(pos=pos, hidden=64, ndim=64)
-    tables = scaled_tables(r)
+    tables = scaled_tables(r, lower(r.config))
     factor = 8 * (0.707106781 if pos == "learned" else 1)
     assert np.allclose(tables["tokens"], r.tensors["embed_tokens.embedding_weight"] * factor, rtol=1e-6)
     assert ("positions" in tables) == (pos == "learned")
@@ -163,7 +163,7 @@ def test_an_absurd_puzzle_table_does_not_fit():
     r = random_reasoner()
     config = r.config.__class__(**{**r.config.__dict__, "num_puzzle_identifiers": 10**6})
     with pytest.raises(DoesNotFitError, match="puzzle embedding table"):
-        scaled_tables(Reasoner(config, r.tensors, "x", "y"))
+        scaled_tables(Reasoner(config, r.tensors, "x", "y"), lower(config))
 
 
 @pytest.mark.parametrize("mixer", ["mlp_t", "attention"])

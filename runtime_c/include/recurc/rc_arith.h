@@ -69,6 +69,30 @@ static inline float rc_silu(float x)
     return x / (1.0f + rc_exp(-x));
 }
 
+/* binary16, as fp16 carries are stored: round to nearest even, magnitudes beyond 65504 become 65504. Integer steps only
+ * where a float would be subnormal, which some targets flush. */
+static inline uint16_t rc_to_half(float x)
+{
+    const int32_t bits = rc_bits_of(x);
+    const float a = rc_abs(x);
+    int32_t h = 0;
+    if (a >= 0x1p-14f) {
+        const int32_t m = bits & 0x7FFFFFFF;
+        h = ((m + 0xFFF + ((m >> 13) & 1)) >> 13) - (112 << 10);
+        h = h > 0x7BFF ? 0x7BFF : h;
+    } else {
+        h = rc_round(a * 0x1p24f);
+    }
+    return (uint16_t)(((uint32_t)bits >> 31 << 15) | (uint32_t)h);
+}
+
+static inline float rc_from_half(uint16_t half)
+{
+    const int32_t m = half & 0x7FFF;
+    const float a = m < 0x400 ? (float)m * 0x1p-24f : rc_float_of((m << 13) + (112 << 23));
+    return (half & 0x8000) != 0 ? -a : a;
+}
+
 /* Square root, correctly rounded: one instruction on every target that has an FPU. */
 static inline float rc_sqrt(float x)
 {

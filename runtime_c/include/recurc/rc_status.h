@@ -18,7 +18,9 @@
     X(RC_ERR_PUZZLE, 12, "the puzzle identifier is out of range")                                                      \
     X(RC_ERR_STATE, 13, "called before an earlier step has run")                                                       \
     X(RC_ERR_FRAME, 14, "a frame is malformed")                                                                        \
-    X(RC_ERR_COMMAND, 15, "unknown command or flag")
+    X(RC_ERR_COMMAND, 15, "unknown command or flag")                                                                   \
+    X(RC_ERR_TABLE, 16, "the puzzle table is missing or not this model's")                                             \
+    X(RC_ERR_ROW, 17, "the puzzle's row is missing or corrupt")
 
 typedef enum {
 #define RC_STATUS_ENUM(name, value, text) name = (value),
