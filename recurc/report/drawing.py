@@ -16,6 +16,7 @@ _CUT_BELOW = 0.4  # a region used less than this has its free memory cut ...
 _CUT_FREE = 0.25  # ... to this share of the bar
 _LEAST = 0.5  # percent of the bar that anything gets at least
 _MANY = 1000  # sizes further apart than this are not drawn to one scale
+_SHARED = ("carry", "kv", "io", "scratch")  # shared memory is drawn as the first of these that uses it
 _BREAK = 32  # pixels that a break mark takes from a label
 _CHARACTER = 6.4  # pixels of a label's character, generously
 # Width in pixels of a bar in windows up to 480, 760 and 1080 pixels and beyond; classes that hide a label in the former.
@@ -62,7 +63,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Block:
-    """Pieces of one region that overlap in memory (scratch of several operations), or one piece alone."""
+    """Memory of one kind: one piece, or several that take it in turn (scratch of operations)."""
 
     start: int
     end: int
@@ -93,10 +94,28 @@ def blocks_of(region: Mapping[str, Any]) -> list[Block]:
         else:
             groups.append([piece])
         end = max(end, piece["address"] + piece["bytes"])
+    return [block for group in groups for block in _by_kind(group)]
+
+
+def _by_kind(group: Sequence[Mapping[str, Any]]) -> list[Block]:
+    """Blocks of pieces that share memory: what is of several kinds in turn is drawn as the kind that the sums count it as."""
+    edges = sorted({p["address"] for p in group} | {p["address"] + p["bytes"] for p in group})
+    runs: list[list[Any]] = []
+    for low, high in zip(edges, edges[1:]):
+        kind = min((p["kind"] for p in group if p["address"] <= low and high <= p["address"] + p["bytes"]), key=_share_rank)
+        if runs and runs[-1][2] == kind:
+            runs[-1][1] = high
+        else:
+            runs.append([low, high, kind])
     return [
-        Block(g[0]["address"], max(p["address"] + p["bytes"] for p in g), max(g, key=lambda p: p["bytes"])["kind"], tuple(g))
-        for g in groups
+        Block(low, high, kind, tuple(p for p in group if p["address"] < high and low < p["address"] + p["bytes"]))
+        for low, high, kind in runs
     ]
+
+
+def _share_rank(kind: str) -> int:
+    """Place of a kind where memory is shared, as in `recurc.plan.pieces.bytes_by_kind`."""
+    return _SHARED.index(kind) if kind in _SHARED else -1
 
 
 def widths(sizes: Sequence[int], total: float = 100.0, least: float = _LEAST) -> list[float]:
@@ -174,7 +193,7 @@ def _span(x: float, width: float, start: int, stop: int, block: Optional[Block],
     if len(block.pieces) == 1:
         lines += [str(block.pieces[0]["lifetime"])] if block.pieces[0].get("lifetime") else []
     else:
-        lines.append(f"shared by {len(block.pieces)} buffers that are not live at once")
+        lines.append(f"{len(block.pieces)} buffers, not all live at once")
     label = short_name(block.name)
     return Span(x, width, block.kind, label, f"{size:,}", "\n".join(lines), hide_class(label, f"{size:,}", width))
 

@@ -86,7 +86,7 @@ def _stack_rows(stack: Optional[Mapping[str, Any]]) -> list[tuple[str, str]]:
     said = [f"{stack['reserved']:,} bytes reserved"]
     if stack["worst"] is not None:
         said.append(f"worst path {stack['worst']:,}")
-    said.append(f"measured high-water {stack['measured']:,}" if stack["measured"] is not None else "not measured")
+    said.append(f"measured high-water {stack['measured']:,}" if stack["measured"] is not None else "high-water not measured")
     rows = [("stack", ", ".join(said))]
     if stack["path"]:
         calls = " > ".join(f"{call['function']} {call['bytes']:,}" for call in stack["path"])

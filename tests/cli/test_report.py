@@ -68,6 +68,21 @@ def test_the_page_of_a_plan_lies_here(capsys, tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == [f"{TINY}-stm32h7-int4.html"]
 
 
+def test_carry_and_table_options_reach_the_plan(capsys):
+    def used(*options: str) -> dict:
+        status, out, _ = run(capsys, "sudoku9-paper", "--json", *options)
+        assert status == 0
+        d = json.loads(out)
+        return {"table": d["table"], "carry": d["carry"],
+                "parts": {k: n for r in d["regions"] for k, n in r["parts"].items()}}
+
+    plain, small = used(), used("--carry", "int8")
+    assert (plain["carry"], small["carry"]) == ("fp32", "int8")
+    assert small["parts"]["carry"] < plain["parts"]["carry"] / 3.9
+    streamed = used("--puzzle-table", "int8")
+    assert plain["table"] is None and streamed["table"]["bytes"] > 0 and streamed["parts"]["tables"] < plain["parts"]["tables"]
+
+
 @pytest.mark.parametrize("width", [80, 120, 160])
 def test_numbers_never_wrap(capsys, monkeypatch, width):
     monkeypatch.setattr("recurc.cli.output.PIPE_WIDTH", width)

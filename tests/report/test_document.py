@@ -16,6 +16,8 @@ CASES = {
     "paper": lambda: document(board=sized("stm32h7", flash=4 << 20)),
     "qspi": lambda: document(),
     "attention": lambda: document(config("attention", seq_len=900), board="mps2-an386", precision="int8"),
+    "int8 carry": lambda: document(config("attention", seq_len=900, num_puzzle_identifiers=400_000), board="mps2-an386",
+                                   precision="int8", carry="int8", puzzle_table="int8"),
     "fp32": lambda: document(config(hidden_size=128, puzzle_emb_ndim=128), board="riscv32-virt", precision="fp32"),
     "too large": lambda: document(board=sized("stm32h7", qspi=64 << 10), precision="int8"),
 }
@@ -76,7 +78,7 @@ def test_model_figures_are_the_paper_shapes():
     assert rows["MACs a call"] == "610.3 M (610,271,232)"
     assert rows["MACs a step"].startswith("12.82 G (12,8")
     assert schedule_text(d) == "16 steps, each 3 x (6 x low-level call, then 1 high-level call), then the heads"
-    assert rows["stack"] == "16,384 bytes reserved, not measured"
+    assert rows["stack"] == f"{d['stack']['reserved']:,} bytes reserved, high-water not measured"
     assert "needs qspi" not in rows and "needs qspi" in dict(fact_rows(CASES["qspi"]()))
 
 
@@ -86,7 +88,7 @@ def test_stack_and_blocks_are_told():
                       interrupt_bytes=96, measured=1100)
     d["model"]["macs_by_block"] = {"L_level": 1_000_000, "H_level": 2_000_000}
     rows = dict(fact_rows(d))
-    assert rows["stack"] == "16,384 bytes reserved, worst path 1,234, measured high-water 1,100"
+    assert rows["stack"] == f"{d['stack']['reserved']:,} bytes reserved, worst path 1,234, measured high-water 1,100"
     assert rows["worst path"] == "main 48 > rc_serve 1,090, and 96 for an interrupt"
     assert rows["MACs a call"] == "L_level 1 M, H_level 2 M"
 

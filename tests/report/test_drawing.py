@@ -46,7 +46,7 @@ def test_a_bar_holds_every_byte_in_order(plan, name):
         assert a.x + a.width == pytest.approx(b.x)
     assert bar.spans[-1].x + bar.spans[-1].width == pytest.approx(100)
     drawn = [p["name"] for block in blocks_of(r) for p in block.pieces]
-    assert sorted(drawn) == sorted(p["name"] for p in r["pieces"])
+    assert set(drawn) == {p["name"] for p in r["pieces"]}
     assert bar.spans[-1].kind is None and bar.limit is None
 
 
@@ -74,6 +74,15 @@ def test_buffers_that_share_memory_are_one_block():
     a, b = blocks_of(region(1000, ("x", "scratch", 0, 100), ("y", "scratch", 0, 300), ("z", "scratch", 200, 200),
                             ("s", "stack", 400, 50)))
     assert (a.end - a.start, len(a.pieces), a.name) == (400, 3, "scratch") and b.name == "s"
+
+
+def test_shared_memory_is_drawn_as_the_kind_that_the_sums_count():
+    plan = document(config("attention", seq_len=900), board="mps2-an386", precision="int8", carry="int8")
+    for r in plan["regions"]:
+        drawn: dict[str, int] = {}
+        for block in blocks_of(r):
+            drawn[block.kind] = drawn.get(block.kind, 0) + block.end - block.start
+        assert drawn == {kind: size for kind, size in r["parts"].items() if kind != "padding"}
 
 
 def test_an_empty_region_is_all_free():
