@@ -11,7 +11,7 @@ from typing import Any, Iterable, Mapping, Optional
 from recurc import __version__
 from recurc.codegen.manifest import Build
 from recurc.errors import RecurcError, UsageError
-from recurc.targets.boards import Board, load_board
+from recurc.targets.boards import Board
 
 SCHEMA = "recurc/report/1"
 _SOURCE = ("kind", "path", "name", "checkpoint", "sha256", "recurc", "model_sha256", "build_id")
@@ -110,7 +110,7 @@ def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
         raise UsageError(f"this build has no firmware for {name}", where=str(build.path),
                          why=f"it was made for {known}", next="name one of these with --target, or build for that board")
     d, entry = build.details, build.details["boards"][name]
-    known_board = _board_or_none(entry.get("board_file") or name)
+    known_board = _board_or_none(build, name)
     plan = entry.get("plan") or {}
     linked = entry.get("regions", [])
     notes = {r["name"]: {"optional": r.get("optional", False), "note": r.get("note", "")} for r in linked}
@@ -175,10 +175,10 @@ def _carry(details: Mapping[str, Any], plan: Mapping[str, Any]) -> Optional[str]
     return details.get("carry") or (plan.get("model") or {}).get("carry")
 
 
-def _board_or_none(name: str) -> Optional[Board]:
-    """The board, or None where its file (named by path at build time) is gone."""
+def _board_or_none(build: Build, name: str) -> Optional[Board]:
+    """The board as the build has it, or None where neither the build nor this recurc knows it any more."""
     try:
-        return load_board(name)
+        return build.board(name)
     except RecurcError:
         return None
 
