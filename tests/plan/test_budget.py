@@ -36,7 +36,7 @@ def shaped_model(reasoner, precision) -> QuantizedModel:
     }
     vectors = {"H_init": reasoner.tensors["H_init"], "L_init": reasoner.tensors["L_init"],
                "q_bias": reasoner.tensors["q_head.bias"]}
-    return QuantizedModel("m", prog, precision, "none", zeros, scaled_tables(reasoner), vectors)
+    return QuantizedModel("m", prog, precision, "none", zeros, scaled_tables(reasoner, prog), vectors)
 
 
 @pytest.mark.parametrize("name", MODELS)
