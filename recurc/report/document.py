@@ -185,10 +185,10 @@ def _board_or_none(build: Build, name: str) -> Optional[Board]:
 
 def _board_entry(board: Optional[Board], name: str) -> dict[str, Any]:
     if board is None:
-        return {"name": name, "title": name, "core": None, "verified": None, "meaning": None, "evidence": ""}
+        return {"name": name, "title": name, "core": None, "verified": None, "meaning": None, "evidence": "", "reference": ""}
     word = "host" if board.family == "host" else board.verified
     return {"name": board.name, "title": board.title, "core": board.core, "verified": board.verified,
-            "meaning": MEANING.get(word, ""), "evidence": getattr(board, "evidence", "") or ""}
+            "meaning": MEANING.get(word, ""), "evidence": board.evidence, "reference": board.reference}
 
 
 def _stack(plan: Mapping[str, Any], board: Optional[Board], regions: list[dict[str, Any]],

@@ -66,6 +66,8 @@ def fact_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append((document["target"], board["meaning"]))
     if board["evidence"]:
         rows.append(("evidence", board["evidence"]))
+    if board["reference"]:
+        rows.append(("reference part", board["reference"]))
     if document["twin"]:
         rows.append((document["twin"], "its emulated twin: same objects but the port; `recurc verify` runs it"))
     rows += [(f"needs {r['name']}", r["note"] or "an optional region of this board")
