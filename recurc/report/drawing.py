@@ -156,6 +156,7 @@ def region_bar(region: Mapping[str, Any]) -> Bar:
             runs.append((at, block.start, None))
         runs.append((block.start, block.end, block))
         at = max(at, block.end)
+    at = max(at, base + region["used"])  # what alignment leaves at the end counts as used
     if end > at:
         runs.append((at, end, None))
     free = [i for i, run in enumerate(runs) if run[2] is None]

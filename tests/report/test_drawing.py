@@ -47,7 +47,7 @@ def test_a_bar_holds_every_byte_in_order(plan, name):
     assert bar.spans[-1].x + bar.spans[-1].width == pytest.approx(100)
     drawn = [p["name"] for block in blocks_of(r) for p in block.pieces]
     assert set(drawn) == {p["name"] for p in r["pieces"]}
-    assert bar.spans[-1].kind is None and bar.limit is None
+    assert bar.spans[-1].kind is None and bar.spans[-1].detail == f"{r['free']:,}" and bar.limit is None
 
 
 def test_free_memory_is_cut_only_where_it_hides_the_rest():

@@ -12,6 +12,7 @@ from recurc.codegen.manifest import load_build
 from recurc.report.document import KINDS, report_build, report_plan
 from recurc.report.page import render_page
 from recurc.report.planning import plan_checkpoint
+from recurc.targets.boards import list_boards
 from tests.report.samples import build_folder, config, document, sized
 
 HOSTILE = '<script>alert("1")</script>&amp;]]>\'--><img src=x onerror=y>\x00\x1b[2J'
@@ -127,3 +128,12 @@ def test_regions_without_addresses_are_drawn_from_their_sums(tmp_path):
                      "parts": {"image": 200, "code": 100}, "pieces": [], "optional": False, "note": ""}]
     page = render_page(d)
     assert "image 200 + code 100 = 300" in text_of(page) and 'class="tick' not in page
+
+
+@pytest.mark.parametrize("name", [b.name for b in list_boards() if b.family != "host"])
+def test_a_page_for_every_board(name):
+    d = document(board=name)
+    text = text_of(render_page(d))
+    for r in d["regions"]:
+        assert r["name"] in text and sum(r["parts"].values()) == r["used"]
+    assert ("does not fit" in text) != d["fits"]
