@@ -84,7 +84,8 @@ class QemuTransport(SocketTransport):
             *("-M", board.emulator.machine, "-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot"),
             *board.emulator.args,
             *("-serial", f"unix:{path},server=on,wait=on", "-kernel", str(elf)),
-            *(f"-device=loader,file={_escaped(file)},addr={address:#x},force-raw=on" for file, address in memory),
+            *(word for file, address in memory
+              for word in ("-device", f"loader,file={_escaped(file)},addr={address:#x},force-raw=on")),
             *extra_args,
         ]
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
