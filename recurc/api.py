@@ -23,6 +23,7 @@ from recurc.codegen.manifest import Build
 from recurc.codegen.project import build_project, compile_host_engine
 from recurc.dataset import Dataset, check_compatible, load_dataset
 from recurc.errors import FidelityError, InputError, UsageError
+from recurc.ir.program import CARRIES, STORAGES
 from recurc.models.checkpoint import load as load_reasoner
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.models.reference import Reference
@@ -35,6 +36,7 @@ from recurc.targets.boards import Board, load_board
 from recurc.targets.host import HostEngine
 
 DEFAULT_MIN_FIDELITY = 0.85
+IMAGE_TABLE_BYTES = 64 * 1024  # larger puzzle tables are streamed, unless asked otherwise
 GATE_PUZZLES = 32
 GATE_MACS = 6e10  # compute that the gate of `build` may take; large models are judged on fewer puzzles
 _BATCH = 16
@@ -92,7 +94,8 @@ class Model:
     def quantize(
         self, precision: str = "int4", calibration: Dataset | Path | str | None = None, *, method: Optional[str] = None,
         puzzles: int = DEFAULT_PUZZLES, seed: int = 0, steps: Optional[int] = None, h_cycles: Optional[int] = None,
-        l_cycles: Optional[int] = None, progress: Optional[Callable[[int, int], None]] = None,
+        l_cycles: Optional[int] = None, carry: str = "fp32", puzzle_table: str = "auto",
+        progress: Optional[Callable[[int, int], None]] = None,
     ) -> "Quantized":
         """Quantize to a precision.
 
@@ -102,14 +105,25 @@ class Model:
             method: calibration method of the precision ("gptq", "mse" or "min-max" for int4).
             seed: of the draw.
             steps, h_cycles, l_cycles: override the trained depth.
+            carry: how z_H and z_L are stored: "fp32", "fp16", or "int8" with a scale a row.
+            puzzle_table: where puzzle embeddings are: "image", streamed rows of "fp32" or "int8", or "auto": in the
+                image up to IMAGE_TABLE_BYTES, else streamed as fp32.
 
         Raises:
-            UsageError: unknown precision or method. InputError: a dataset of another shape.
+            UsageError: unknown precision, method, carry or table. InputError: a dataset of another shape.
         """
         scheme = precision_named(precision)
         if method is not None and method not in scheme.methods:
             raise UsageError(f"{precision} has no calibration method {method!r}", where="--calibration",
                              why="its methods are " + ", ".join(scheme.methods), next="choose one of them")
+        for what, value, known in (("carry", carry, CARRIES), ("puzzle_table", puzzle_table, ("auto", *STORAGES))):
+            if value not in known:
+                raise UsageError(f"unknown {what} {value!r}", where=what, why="it is one of " + ", ".join(known),
+                                 next="choose one of them")
+        if puzzle_table == "auto":
+            c = self.config
+            size = 4 * c.num_puzzle_identifiers * c.puzzle_emb_ndim
+            puzzle_table = "image" if size <= IMAGE_TABLE_BYTES else "fp32"
         found: Optional[Calibration] = None
         sample = None
         if isinstance(calibration, (str, Path)):
@@ -121,7 +135,7 @@ class Model:
                 found = calibrate(self.reasoner, sample.inputs, sample.puzzle_ids, seed=seed, steps=steps,
                                   progress=progress)
         model = quantize_model(self.reasoner, scheme, found, method=method, steps=steps, h_cycles=h_cycles,
-                               l_cycles=l_cycles, name=self.name)
+                               l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table, name=self.name)
         return Quantized(self, model, found, sample)
 
 

@@ -15,6 +15,7 @@ from recurc.cli.options import (
     precision_option,
     resolve_model,
     seed_option,
+    storage_options,
 )
 from recurc.cli.output import Console, bytes_text
 from recurc.cli.quantizing import calibration_options, quantize_with_progress
@@ -36,6 +37,7 @@ _MEANING = {
               help="Build folder. Default: build/MODEL-BOARD-PRECISION.")
 @seed_option
 @depth_options
+@storage_options
 @calibration_options
 @click.option("--min-fidelity", type=click.FloatRange(-1, 1), default=0.85, metavar="PHI",
               help="Refuse below this fidelity after one step. Default: 0.85.")
@@ -44,8 +46,8 @@ _MEANING = {
               help="Test puzzles that accuracy is shown for, when there is data. Default: 32; 0 for none.")
 @pass_console
 def command(console: Console, checkpoint: str | None, target: str, precision: str, data: str | None, out: Path | None,
-            seed: int, steps: int | None, h_cycles: int | None, l_cycles: int | None, calibration: str | None,
-            puzzles: int, min_fidelity: float, allow_lossy: bool, accuracy_puzzles: int) -> None:
+            seed: int, steps: int | None, h_cycles: int | None, l_cycles: int | None, carry: str, puzzle_table: str,
+            calibration: str | None, puzzles: int, min_fidelity: float, allow_lossy: bool, accuracy_puzzles: int) -> None:
     """Quantize CHECKPOINT, check that it still reasons, fit it into a board's memory and compile its firmware."""
     from recurc.targets.boards import load_board
     from recurc.targets.toolchain import find_compiler
@@ -67,7 +69,7 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
         console.note(f"note: {text}")
     quantized = quantize_with_progress(
         console, model, chosen, precision, calibration=calibration, puzzles=puzzles, seed=seed, steps=steps,
-        h_cycles=h_cycles, l_cycles=l_cycles)
+        h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)
     quantized.check_target(board, allow_lossy=allow_lossy)
     gate = quantized.gate()
     accuracy = _accuracy(console, chosen, quantized, accuracy_puzzles)
@@ -80,6 +82,7 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
     entry = build.details["boards"][build.target]
     console.emit_json({
         "target": build.target, "twin": build.twin, "precision": precision, "calibration": quantized.model.method,
+        "carry": carry, "puzzle_table": quantized.model.puzzle_storage,
         "image_bytes": build.details["image_bytes"], "elf": main.elf, "out": build.path, "fits": True,
         "fidelity": gate.fidelity, "fidelity_puzzles": gate.puzzles, "accuracy": accuracy,
         "regions": entry.get("regions", []), "model_sha256": main.model_sha256, "build_id": main.build_id,

@@ -14,6 +14,7 @@ from recurc.cli.options import (
     precision_option,
     resolve_model,
     seed_option,
+    storage_options,
 )
 from recurc.cli.output import Console
 from recurc.cli.quantizing import calibration_options, quantize_with_progress
@@ -26,6 +27,7 @@ from recurc.cli.quantizing import calibration_options, quantize_with_progress
 @limit_option()
 @seed_option
 @depth_options
+@storage_options
 @calibration_options
 @click.option("--halt", is_flag=True, help="Also score the answer where the halting head stops (TRM: q_halt > 0).")
 @click.option("--halt-threshold", type=Threshold(), default=0.0, metavar="Q", help="Margin of the halting head. Default: 0.")
@@ -34,8 +36,9 @@ from recurc.cli.quantizing import calibration_options, quantize_with_progress
               help="Puzzles that fidelity is measured on. Default: 64.")
 @pass_console
 def command(console: Console, checkpoint: str | None, data: str | None, precision: str, limit: int | None, seed: int,
-            steps: int | None, h_cycles: int | None, l_cycles: int | None, calibration: str | None, puzzles: int,
-            halt: bool, halt_threshold: float, min_steps: int, fidelity_puzzles: int) -> None:
+            steps: int | None, h_cycles: int | None, l_cycles: int | None, carry: str, puzzle_table: str,
+            calibration: str | None, puzzles: int, halt: bool, halt_threshold: float, min_steps: int,
+            fidelity_puzzles: int) -> None:
     """Cell and puzzle-exact accuracy of CHECKPOINT in a precision, and its fidelity to fp32.
 
     The arithmetic is the firmware's, bit for bit: the generated C runs on this computer.
@@ -47,7 +50,7 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
     model = LoadedModel(chosen.load(), chosen.checkpoint)
     quantized = quantize_with_progress(
         console, model, chosen, precision, calibration=calibration, puzzles=puzzles, seed=seed, steps=steps,
-        h_cycles=h_cycles, l_cycles=l_cycles)
+        h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)
     total = len(test) + min(fidelity_puzzles, len(test))
     with console.progress(f"{precision}: {len(test)} puzzles, then fidelity", total) as advance:
         result = quantized.evaluate(test, halt=halt, threshold=halt_threshold, min_steps=min_steps,
@@ -55,6 +58,7 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
     final = result.halted if halt and result.halted else result.scores
     document = {
         "checkpoint": model.reasoner.source, "precision": precision, "calibration": quantized.model.method,
+        "carry": carry, "puzzle_table": quantized.model.puzzle_storage,
         "n": result.n, "steps": result.steps, "cell": final.cell, "exact": final.exact,
         "fidelity": result.fidelity_first, "fidelity_last": result.fidelity_last, "fidelity_n": result.fidelity_n,
         "mean_steps": result.mean_steps,
@@ -65,7 +69,7 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
     console.emit_json(document)
     if console.json:
         return
-    console.print(f"{quantized.model.label}, {result.n} test puzzles, the device's arithmetic")
+    console.print(f"{quantized.model.label}, {carry} carry, {result.n} test puzzles, the device's arithmetic")
     rows = [(f"after step {s}", f"{100 * v.cell:.2f} %", f"{100 * v.exact:.2f} %") for s, v in result.by_step.items()]
     if halt and result.halted:
         rows.append((f"halting, {result.mean_steps:.2f} steps on average", f"{100 * result.halted.cell:.2f} %",

@@ -12,6 +12,7 @@ import click
 
 from recurc.cli.output import Console
 from recurc.errors import InputError, UsageError
+from recurc.ir.program import CARRIES, STORAGES
 from recurc.quant.weights import precisions
 
 PROJECT_FILE = "recurc.toml"
@@ -189,3 +190,14 @@ def depth_options(function: Callable) -> Callable:
     ):
         function = click.option(name, type=kind, default=None, metavar="N", help=text)(function)
     return function
+
+
+def storage_options(function: Callable) -> Callable:
+    """--carry KIND and --puzzle-table WHERE: how the carry and the puzzle embeddings are stored."""
+    function = click.option(
+        "--puzzle-table", type=click.Choice(("auto", *STORAGES)), default="auto", metavar="WHERE",
+        help="Puzzle embeddings: in the image, or streamed a row a puzzle from a table file of fp32 or int8 rows. "
+             "Default: auto (in the image up to 64 KB, else fp32).")(function)
+    return click.option(
+        "--carry", type=click.Choice(CARRIES), default="fp32", metavar="KIND",
+        help="How z_H and z_L are stored between ops: fp32, fp16, or int8 with a scale a row. Default: fp32.")(function)

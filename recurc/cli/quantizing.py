@@ -25,8 +25,11 @@ def calibration_options(function: Callable) -> Callable:
 
 
 def quantize_with_progress(console: Console, model, chosen: Model, precision: str, *, calibration: str | None,
-                           puzzles: int, seed: int, steps: int | None, h_cycles: int | None, l_cycles: int | None):
-    """Quantize `model`, calibrating on the training split when there is a dataset and the precision uses one."""
+                           puzzles: int, seed: int, **lowering):
+    """Quantize `model`, calibrating on the training split when there is a dataset and the precision uses one.
+
+    `lowering`: steps, h_cycles, l_cycles, carry, puzzle_table of `recurc.api.Model.quantize`.
+    """
     from recurc.quant.weights import precision_named
 
     scheme = precision_named(precision)
@@ -49,5 +52,5 @@ def quantize_with_progress(console: Console, model, chosen: Model, precision: st
             advance((now - done) / total)
             done = now
 
-        return model.quantize(precision, train, method=calibration, puzzles=puzzles, seed=seed, steps=steps,
-                              h_cycles=h_cycles, l_cycles=l_cycles, progress=progress)
+        return model.quantize(precision, train, method=calibration, puzzles=puzzles, seed=seed, progress=progress,
+                              **lowering)

@@ -78,11 +78,13 @@ def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: 
     sums = "m->xs" if bits != 32 else "m->sums" if carry == "int8" else "0"  # where storing rows may put their sums
     context = {
         "carry": carry, "has_columns": has_columns(model.program), "sums": sums,
-        "has_token_mix": has_op(model.program, TokenMix), "has_attention": has_op(model.program, Attention), "table": table,
+        "has_token_mix": has_op(model.program, TokenMix), "has_attention": has_op(model.program, Attention),
+        "table": table,
         "table_key": [f"0x{b:02x}" for b in model.puzzles.key] if model.puzzles else [],
         "record_bytes": model.puzzles.record_bytes if model.puzzles else 0,
         "model": model, "program": model.program, "config": model.config, "image": image, "layout": layout,
-        "k": kernels, "bits": bits, "quantized": bits != 32, "has_zero": kernels.has_zero(bits), "padded": padded, "kinds": KINDS,
+        "k": kernels,
+        "bits": bits, "quantized": bits != 32, "has_zero": kernels.has_zero(bits), "padded": padded, "kinds": KINDS,
         "fixed_sections": _FIXED, "arena_align": ARENA_ALIGN,
         "sha_bytes": [f"0x{b:02x}" for b in bytes.fromhex(image.sha256)],
         "layers": _layers(model, image, kernels),

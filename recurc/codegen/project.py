@@ -21,7 +21,7 @@ from recurc.codegen.firmware import (
 from recurc.codegen.fit import early_plan
 from recurc.codegen.folder import check_output, fresh_folder
 from recurc.codegen.image import Image, build_image
-from recurc.codegen.manifest import BOARD_FILE, Build, load_build, write_manifest
+from recurc.codegen.manifest import BOARD_FILE, TABLE_FILE, Build, load_build, table_entry, write_manifest
 from recurc.ir.program import Program
 from recurc.plan.kernels import KernelSet, choose_kernels
 from recurc.plan.layout import Layout, make_layout
@@ -75,7 +75,7 @@ def compile_host_engine(folder: Path, model: QuantizedModel) -> HostEngine:
     runtime = resource_dir("runtime_c")
     library = compile_shared(sources.model_files(runtime), [sources.folder, runtime / "include"],
                              folder / "librecurc.so", host_flags())
-    return HostEngine(library, sources.folder / "model.rcm")
+    return HostEngine(library, sources.folder / "model.rcm", model.puzzles.record if model.puzzles else None)
 
 
 def _firmware(folder: Path, board: Board, sources: Sources, runtime: Path, plan: Optional[MemoryPlan]) -> dict[str, Any]:
@@ -170,6 +170,10 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
         library = compile_shared(host.model_files(runtime), [host.folder, runtime / "include"],
                                  folder / "host" / "librecurc.so", host_flags())
         shutil.rmtree(folder / "host" / "librecurc.so.obj", ignore_errors=True)
+        if model.puzzles:
+            note(f"writing the puzzle table, {model.puzzles.file_bytes:,} bytes")
+            (folder / TABLE_FILE).parent.mkdir()
+            model.puzzles.write(folder / TABLE_FILE)
         main = sources or host
         write_manifest(folder, {
             "recurc": __version__, "name": model.name, "target": target.name, "twin": target.twin,
@@ -177,7 +181,8 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
             "h_cycles": model.program.h_cycles, "l_cycles": model.program.l_cycles, "boards": entries,
             "image_bytes": len(main.image.data), "arena_bytes": main.arena_bytes,
             "host_cpu": cpu_signature(), "host_library": str(library.relative_to(folder)),
-            "host_image": "host/src/model.rcm", **details,
+            "host_image": "host/src/model.rcm",
+            "table": table_entry(model.puzzles.header) if model.puzzles else None, **details,
         }, model.config)
     return load_build(out)
 

@@ -11,11 +11,11 @@ from typing import Mapping
 
 from recurc.ir.program import Attention, Program
 from recurc.plan.kernels import KernelSet
+from recurc.quant.tableformat import HEADER, KEY_BYTES, record_bytes
 
 IMAGE_ALIGN = 64
 IMAGE_HEADER_BYTES = 128
 IMAGE_ENTRY_BYTES = 32  # one entry of the section table
-TABLE_HEADER_BYTES = 128  # of a puzzle table file (runtime_c/SPEC.md)
 
 # Kind of an image section in its file -> kind in plans and reports.
 _BUDGET_KIND = {"table": "tables", "vector": "vectors", "weights": "weights", "scales": "scales", "zeros": "scales"}
@@ -63,6 +63,8 @@ def _contents(program: Program, bits: int, kernels: KernelSet) -> list[tuple[str
     c = program.config
     found = [("table", f"table.{role}", 4 * t.rows * t.dim) for role, t in program.tables.items() if not t.streamed]
     found += [("vector", name, 4 * n) for name, n in (("H_init", c.hidden_size), ("L_init", c.hidden_size), ("q_bias", 2))]
+    if program.puzzle_table:
+        found.append(("vector", "puzzle_key", KEY_BYTES))
     ops = [op for block in program.blocks for op in block.ops]
     if any(isinstance(op, Attention) and op.rope for op in ops):
         found += [("table", name, 4 * c.rows * (c.head_dim // 2)) for name in ("rope.cos", "rope.sin")]
@@ -88,8 +90,7 @@ def image_budget(program: Program, bits: int, kernels: KernelSet) -> ImageBudget
 
 def table_file_bytes(rows: int, dim: int, storage: str) -> int:
     """Bytes of a streamed table's file: header, then per row [fp32 scale when int8][payload, padded to 4][crc32]."""
-    payload = 4 * dim if storage == "fp32" else 4 + -(-dim // 4) * 4
-    return TABLE_HEADER_BYTES + rows * (payload + 4)
+    return HEADER.size + rows * record_bytes(storage, dim)
 
 
 def streamed_table_bytes(program: Program) -> int:

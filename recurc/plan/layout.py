@@ -71,6 +71,11 @@ class OpShape:
     tile: int
     scratch: Struct
 
+    @property
+    def rows_in_h(self) -> bool:
+        """Whether a SwiGLU's tile of fp32 rows lies at the end of h instead of in a buffer of its own."""
+        return all(b.name != "t" for b in self.scratch.buffers)
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -127,11 +132,16 @@ class _Sizing:
 
 
 def _mix_buffers(z: _Sizing, op: Op, rows: int, tile: int) -> list[tuple[str, str, int]]:
-    """Scratch of a SwiGLU over rows of length k with inner width i. An fp32 carry is channel-mixed in its own memory."""
+    """Scratch of a SwiGLU over rows of length k.
+
+    An fp32 carry is channel-mixed in its own memory. Else the tile's rows are copied, to the end of h where there is
+    room beside the quantized inner rows (they are not needed in between, and read again), or to a buffer.
+    """
     k, inner, c = op.gate_up.k, op.gate_up.part_n, z.kernels.tile
     copied = isinstance(op, TokenMix) or z.program.carry != "fp32"
+    in_h = z.quantized and 4 * inner - _SIZES[z.kernels.act] * padded(inner) >= 4 * k
     return [
-        ("t", "float", tile * k * copied), *z.activations(tile, k), ("sums", "int32_t", tile * z.sums),
+        ("t", "float", tile * k * (copied and not in_h)), *z.activations(tile, k), ("sums", "int32_t", tile * z.sums),
         ("h", "float", tile * inner), ("g", "float", tile * c), ("u", "float", tile * c), z.weight_tile(max(k, inner)),
     ]
 

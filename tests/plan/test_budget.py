@@ -8,6 +8,7 @@ import pytest
 import recurc
 from recurc.codegen.image import ENTRY, HEADER, build_image
 from recurc.ir.lower import lower
+from recurc.ir.program import STORAGES
 from recurc.plan.budget import (
     IMAGE_ENTRY_BYTES,
     IMAGE_HEADER_BYTES,
@@ -55,14 +56,16 @@ def test_the_budget_is_the_size_of_the_image_to_the_byte(name):
     assert parameter_count(model.program) == reasoner.parameters
 
 
+@pytest.mark.parametrize("table", STORAGES)
 @pytest.mark.parametrize("mixer,pos", [("mlp_t", "none"), ("attention", "rope"), ("attention", "learned")])
-def test_odd_shapes_too(mixer, pos):
+def test_odd_shapes_too(mixer, pos, table):
     reasoner = random_reasoner(mixer, seq=11, vocab=5, hidden=40, heads=2, pos=pos, ndim=56, plen=2, puzzles=7)
     for precision in ("fp32", "int8", "int4"):
-        model = quantize_model(reasoner, precision_named(precision), method="min-max" if precision == "int4" else None)
+        model = quantize_model(reasoner, precision_named(precision), method="min-max", puzzle_table=table)
         for kernels in KERNEL_SETS:
             budget = image_budget(model.program, model.precision.bits, kernels)
             assert budget.total == len(build_image(model, kernels).data)
+        assert streamed_table_bytes(model.program) == (model.puzzles.file_bytes if model.puzzles else 0)
     assert parameter_count(model.program) == reasoner.parameters
 
 
