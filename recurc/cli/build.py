@@ -49,8 +49,9 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
 
     started = time.monotonic()
     board = load_board(target)
-    for family in dict.fromkeys((board.family, "host")):
-        find_compiler(family)  # before the long work, not after it
+    # Before the long work, not after it; a board without toolchain or port is told so after its plan.
+    for family in dict.fromkeys((board.family, "host") if board.linkable else ("host",)):
+        find_compiler(family)
     chosen = resolve_model(console, checkpoint, data)
     from recurc.api import Model as LoadedModel
     from recurc.codegen.project import check_output
