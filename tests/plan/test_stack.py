@@ -154,9 +154,10 @@ def test_known_c(name, tmp_path):
 
 
 def test_recursion_and_frames_of_unknown_size_are_refused(tmp_path):
-    more = ("#include <stdint.h>\nvolatile int v; __attribute__((noinline)) int odd(int); "
-            "__attribute__((noinline)) int even(int n) { v = n; return n == 0 ? 1 : 1 + odd(n - 1); } int odd(int n) { v = n; return n == 0 ? 0 : 2 + even(n - 1); }\n")
-    more = more.replace("volatile int v;", "extern volatile int v; volatile int v; int even(int); ")
+    more = ("#include <stdint.h>\nextern volatile int v; volatile int v;\n"
+            "__attribute__((noinline)) int odd(int n); __attribute__((noinline)) int even(int n);\n"
+            "int even(int n) { v = n; return n == 0 ? 1 : 1 + odd(n - 1); }\n"
+            "int odd(int n) { v = n; return n == 0 ? 0 : 2 + even(n - 1); }\n")
     (tmp_path / "r").mkdir()
     elf, objects, board = compiled(tmp_path / "r", "mps2-an386", "(void)even(5)", more)
     with pytest.raises(UnboundedStackError, match="even|odd"):
