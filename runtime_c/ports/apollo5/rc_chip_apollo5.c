@@ -9,7 +9,7 @@
 #include "rc_pl011.h"
 
 #define GPIO_PINCFG0   0x40010000u /* one word a pad */
-#define GPIO_PADKEY    0x40010380u /* behind the 224 pads */
+#define GPIO_PADKEY    0x40010400u
 #define PWR_DEVPWREN   0x40021004u
 #define PWR_DEVPWRSTAT 0x40021008u
 #define UART0          0x40039000u
