@@ -1,9 +1,10 @@
 /* Ambiq Apollo510: UART0 on pads 30 (TX) and 55 (RX), as on the evaluation board's COM port. COMPILED ONLY: not yet run
  * on a chip.
  *
- * The core stays at the 96 MHz ("low power") that the boot ROM leaves; its 250 MHz mode needs the vendor's power sequence.
- * Registers: Ambiq's public register pages for PWRCTRL, its device header for GPIO, its device-tree and UART sources
- * (hal_ambiq, mcu/apollo510). The UART is Arm's PL011 with a clock selector in CR, whose bits are the Apollo4's. */
+ * The core stays at the 96 MHz ("low power") that the boot ROM leaves; its 250 MHz mode needs the vendor's power
+ * sequence. Registers: Ambiq's public register pages for PWRCTRL, its device header for GPIO, its device-tree and UART
+ * sources (hal_ambiq, mcu/apollo510). The UART is Arm's PL011 with a clock selector in CR, whose bits are the
+ * Apollo4's. */
 #include "rc_chip.h"
 #include "rc_pl011.h"
 
