@@ -34,6 +34,7 @@ from recurc.targets.linker import render_main
 from recurc.targets.toolchain import check_linkable, compile_firmware, compile_shared, port_include_dirs, runtime_sources
 
 HOST_SCRATCH = 512 * 1024  # tiles that stay in a core's second-level cache
+LIBRARY, _LIBRARY_DIGEST = "librecurc.so", "sources.sha256"
 Note = Callable[[str], None]
 
 
@@ -65,6 +66,18 @@ def _host_sources(folder: Path, model: QuantizedModel) -> Sources:
     return _write_sources(folder, model, image, kernels, layout)
 
 
+def _host_library(folder: Path, sources: Sources, runtime: Path, compiled: Optional[Path]) -> Path:
+    """The host engine's library in `folder`: the one in folder `compiled` when it was made of the same sources."""
+    library = folder / LIBRARY
+    if compiled is not None and (compiled / _LIBRARY_DIGEST).read_text() == sources.digest:
+        shutil.copyfile(compiled / LIBRARY, library)
+        shutil.copymode(compiled / LIBRARY, library)
+        return library
+    compile_shared(sources.model_files(runtime), [sources.folder, runtime / "include"], library, host_flags())
+    shutil.rmtree(folder / (LIBRARY + ".obj"), ignore_errors=True)
+    return library
+
+
 def compile_host_engine(folder: Path, model: QuantizedModel) -> HostEngine:
     """Emit and compile the host engine of a model into `folder`.
 
@@ -74,7 +87,8 @@ def compile_host_engine(folder: Path, model: QuantizedModel) -> HostEngine:
     sources = _host_sources(folder / "src", model)
     runtime = resource_dir("runtime_c")
     library = compile_shared(sources.model_files(runtime), [sources.folder, runtime / "include"],
-                             folder / "librecurc.so", host_flags())
+                             folder / LIBRARY, host_flags())
+    (folder / _LIBRARY_DIGEST).write_text(sources.digest)
     return HostEngine(library, sources.folder / "model.rcm", model.puzzles.record if model.puzzles else None)
 
 
@@ -146,7 +160,7 @@ def _board_firmware(folder: Path, model: QuantizedModel, target: Board, runtime:
 
 
 def build_project(model: QuantizedModel, target: Board, out: Path, *, details: Mapping[str, Any],
-                  note: Note = lambda text: None) -> Build:
+                  note: Note = lambda text: None, engine: Optional[Path] = None) -> Build:
     """Build firmware for a board, its emulated twin and this computer into the folder `out`.
 
     Nothing is left half-written: the folder appears whole, or not at all.
@@ -154,6 +168,7 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
     Args:
         details: entries for the manifest (fidelity, calibration, checkpoint).
         note: told what is being done, for people.
+        engine: folder in which `compile_host_engine` has compiled this very model already.
 
     Raises:
         DoesNotFitError, ToolchainError, InputError, UsageError.
@@ -167,9 +182,7 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
         note("compiling the host engine")
         host = _host_sources(folder / "host" / "src", model)
         entries["host"] = _firmware(folder, load_board("host"), host, runtime, None)
-        library = compile_shared(host.model_files(runtime), [host.folder, runtime / "include"],
-                                 folder / "host" / "librecurc.so", host_flags())
-        shutil.rmtree(folder / "host" / "librecurc.so.obj", ignore_errors=True)
+        library = _host_library(folder / "host", host, runtime, engine)
         if model.puzzles:
             note(f"writing the puzzle table, {model.puzzles.file_bytes:,} bytes")
             (folder / TABLE_FILE).parent.mkdir()
