@@ -38,7 +38,6 @@ from recurc.targets.boards import Board, load_board
 from recurc.targets.host import HostEngine
 
 DEFAULT_MIN_FIDELITY = 0.85
-IMAGE_TABLE_BYTES = 64 * 1024  # larger puzzle tables are streamed, unless asked otherwise
 GATE_PUZZLES = 32
 GATE_MACS = 6e10  # compute that the gate of `build` may take; large models are judged on fewer puzzles
 _BATCH = 16
@@ -109,7 +108,7 @@ class Model:
             steps, h_cycles, l_cycles: override the trained depth.
             carry: how z_H and z_L are stored: "fp32", "fp16", or "int8" with a scale a row.
             puzzle_table: where puzzle embeddings are: "image", streamed rows of "fp32" or "int8", or "auto": in the
-                image up to IMAGE_TABLE_BYTES, else streamed as fp32.
+                image while it is small, else streamed as fp32.
 
         Raises:
             UsageError: unknown precision, method, carry or table. InputError: a dataset of another shape.
@@ -122,10 +121,6 @@ class Model:
             if value not in known:
                 raise UsageError(f"unknown {what} {value!r}", where=what, why="it is one of " + ", ".join(known),
                                  next="choose one of them")
-        if puzzle_table == "auto":
-            c = self.config
-            size = 4 * c.num_puzzle_identifiers * c.puzzle_emb_ndim
-            puzzle_table = "image" if size <= IMAGE_TABLE_BYTES else "fp32"
         found: Optional[Calibration] = None
         sample = None
         if isinstance(calibration, (str, Path)):

@@ -23,6 +23,9 @@ VERIFIED = ("emulated", "compiled", "described")
 PARTS = ("code", "image", "arena", "data", "stack")
 TABLE = "table"  # the optional part: a puzzle table outside the image
 MPUS = ("v7", "v8")
+GUARDED = {
+    mpu: f"PMSA{mpu}: flash-like memory read-only, RAM never executed, what is not listed closed" for mpu in MPUS
+}
 BOOT_PLACES = ("first", "after-vectors")
 _WRITABLE = ("ram", "external-ram")
 
@@ -130,6 +133,20 @@ class Board:
     evidence: str = ""
     mpu: str | None = None
     boot: Boot | None = None
+
+    @property
+    def flash_bytes(self) -> int:
+        """All flash-like memory that is always there, in bytes."""
+        return sum(r.size for r in self.regions if not r.writable and not r.optional)
+
+    @property
+    def ram_bytes(self) -> int:
+        """All RAM that is always there, in bytes, whatever its kind."""
+        return sum(r.size for r in self.regions if r.writable and not r.optional)
+
+    def largest(self, kind: str) -> int:
+        """Bytes of the largest region of a kind that is always there, 0 when there is none: no buffer can be larger."""
+        return max((r.size for r in self.regions if r.kind == kind and not r.optional), default=0)
 
     @property
     def linkable(self) -> bool:

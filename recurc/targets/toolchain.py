@@ -188,7 +188,8 @@ def check_linkable(board: Board) -> None:
         f"no firmware can be built for {board.name}",
         where=f"board file {board.path.name}" if board.path else board.name,
         why=f"its memory map is described, so the plan and its figures hold, but {missing}",
-        next="Take a board that `recurc boards` lists as emulated or compiled, or write a port (runtime_c/ports)",
+        next="Take a board that `recurc boards` lists as emulated or compiled"
+        + ("" if board.family == "xtensa" else ", or write a port (runtime_c/ports)"),
     )
 
 

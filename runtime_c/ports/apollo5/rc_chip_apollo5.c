@@ -1,9 +1,10 @@
 /* Ambiq Apollo510: UART0 on pads 30 (TX) and 55 (RX), as on the evaluation board's COM port. COMPILED ONLY: not yet run
  * on a chip.
  *
- * The core stays at the 96 MHz ("low power") that the boot ROM leaves; its 250 MHz mode needs the vendor's power sequence.
- * Registers: Ambiq's public register pages for PWRCTRL and its device-tree and UART sources (hal_ambiq, mcu/apollo510);
- * the UART is Arm's PL011 with a clock selector in CR. The place of PADKEY is deduced from the 224 pad registers. */
+ * The core stays at the 96 MHz ("low power") that the boot ROM leaves; its 250 MHz mode needs the vendor's power
+ * sequence. Registers: Ambiq's public register pages for PWRCTRL and its device-tree and UART sources (hal_ambiq,
+ * mcu/apollo510); the UART is Arm's PL011 with a clock selector in CR. The place of PADKEY is deduced from the 224 pad
+ * registers. */
 #include "rc_chip.h"
 #include "rc_pl011.h"
 
@@ -17,7 +18,7 @@
 #define UART_HZ       24000000u
 #define PWR_UART0     (1u << 9)
 #define PADKEY_OPEN   0x73u
-#define PAD_UART0     4u           /* function of both pads */
+#define PAD_UART0     4u /* function of both pads */
 #define PAD_INPUT     (1u << 4)
 #define CR_CLOCK_ON   (1u << 3)
 #define CR_HFRC_24MHZ (1u << 4)

@@ -1,8 +1,8 @@
-/* NXP i.MX RT1062 and RT1064: 396 MHz, LPUART1 on GPIO_AD_B0_12 (TX) and _13 (RX): the debug probe's port on an MIMXRT1064-EVK,
- * pins 24 and 25 of a Teensy 4.1. COMPILED ONLY: not yet run on a chip.
+/* NXP i.MX RT1062 and RT1064: 396 MHz, LPUART1 on GPIO_AD_B0_12 (TX) and _13 (RX): the debug probe's port on an
+ * MIMXRT1064-EVK, pins 24 and 25 of a Teensy 4.1. COMPILED ONLY: not yet run on a chip.
  *
- * i.MX RT1060 Processor Reference Manual, chapters CCM, IOMUXC, LPUART; addresses, bits and the order in which clocks may
- * change compared with the Teensy core (imxrt.h, clockspeed.c). 396 MHz is safe at the core voltage after reset. */
+ * i.MX RT1060 Processor Reference Manual, chapters CCM, IOMUXC, LPUART; addresses, bits and the order in which clocks
+ * may change compared with the Teensy core (imxrt.h, clockspeed.c). 396 MHz is safe at the core voltage after reset. */
 #include "rc_chip.h"
 #include "rc_chip_caches.h"
 

@@ -1,8 +1,8 @@
 /* What the boot ROM of the i.MX RT1060 family reads from the start of the flash, and the first instructions after it.
  * COMPILED ONLY: not yet run on a chip.
  *
- * i.MX RT1060 Processor Reference Manual, "System Boot": flash configuration block at 0, image vector table at 0x1000; our
- * vector table follows at 0x2000. Checked against the Teensy core's public boot data and startup. RC_FLASH_BASE and
+ * i.MX RT1060 Processor Reference Manual, "System Boot": flash configuration block at 0, image vector table at 0x1000;
+ * our vector table follows at 0x2000. Checked against the Teensy core's public boot data and startup. RC_FLASH_BASE and
  * RC_FLASH_BYTES come from the board file. */
 #include "rc_chip.h"
 
@@ -25,9 +25,9 @@ _Static_assert(sizeof(boot_header_t) == 0x2000, "the vector table must begin at 
 __attribute__((section(".recurc_boot"), used)) static const boot_header_t boot_header = {
     .flash_config =
         {
-            [0] = 0x42464346u, /* "FCFB" */
-            [1] = 0x56010400u, /* version 1.4 */
-            [3] = 0x00030301u, /* data set-up and hold 3 cycles, read strobe looped back from the DQS pad */
+            [0] = 0x42464346u,  /* "FCFB" */
+            [1] = 0x56010400u,  /* version 1.4 */
+            [3] = 0x00030301u,  /* data set-up and hold 3 cycles, read strobe looped back from the DQS pad */
             [17] = 0x00030401u, /* serial NOR flash, 4 data lines, 60 MHz */
             [20] = RC_FLASH_BYTES,
             /* Look-up table, sequence 0, read: 0xEB on 1 line, 24 address bits on 4, 6 dummy cycles, data on 4. */
@@ -52,8 +52,8 @@ __attribute__((section(".recurc_boot"), used)) static const boot_header_t boot_h
     .boot_data = {RC_FLASH_BASE, RC_FLASH_BYTES, 0, 0xFFFFFFFFu},
 };
 
-/* All sixteen banks of FlexRAM become data TCM: 512 KiB at 0x20000000. The stack lies there, so this comes before any use of
- * it. (Reference manual, chapter FlexRAM; IOMUXC_GPR14, 16 and 17.) */
+/* All sixteen banks of FlexRAM become data TCM: 512 KiB at 0x20000000. The stack lies there, so this comes before any
+ * use of it. (Reference manual, chapter FlexRAM; IOMUXC_GPR14, 16 and 17.) */
 __attribute__((naked, used)) void rc_imxrt_entry(void)
 {
     __asm__ volatile("cpsid i\n"

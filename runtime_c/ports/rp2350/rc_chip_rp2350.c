@@ -1,8 +1,9 @@
-/* RP2350 as on the Raspberry Pi Pico 2: 150 MHz from the 12 MHz crystal, UART0 on GPIO 0 (TX) and 1 (RX). COMPILED ONLY:
- * not yet run on a chip.
+/* RP2350 as on the Raspberry Pi Pico 2: 150 MHz from the 12 MHz crystal, UART0 on GPIO 0 (TX) and 1 (RX). COMPILED
+ * ONLY: not yet run on a chip.
  *
- * Registers: RP2350 datasheet, chapters Clocks, PLL, XOSC, Resets, GPIO, UART; addresses and bits compared with the public
- * pico-sdk (hardware/regs). Flash stays in the read mode that the boot ROM found, which is slower than the SDK's. */
+ * Registers: RP2350 datasheet, chapters Clocks, PLL, XOSC, Resets, GPIO, UART; addresses and bits compared with the
+ * public pico-sdk (hardware/regs). Flash stays in the read mode that the boot ROM found, which is slower than the
+ * SDK's. */
 #include "rc_chip.h"
 #include "rc_pl011.h"
 

@@ -1,9 +1,9 @@
 /* STM32U5A5 (and its family): 160 MHz from the internal 16 MHz oscillator, USART1 on PA9 and PA10, which a Nucleo's
  * ST-LINK passes on. COMPILED ONLY: not yet run on a chip.
  *
- * Registers: ST RM0456 chapters PWR, RCC, FLASH, GPIO, USART; addresses and bits compared with ST's public device header
- * (stm32u5a5xx.h). TrustZone off (TZEN = 0, the delivery state): non-secure addresses. Supply: the regulator that is
- * active after reset (LDO). */
+ * Registers: ST RM0456 chapters PWR, RCC, FLASH, GPIO, USART; addresses and bits compared with ST's public device
+ * header (stm32u5a5xx.h). TrustZone off (TZEN = 0, the delivery state): non-secure addresses. Supply: the regulator
+ * that is active after reset (LDO). */
 #include "rc_chip.h"
 
 #define FLASH_ACR    0x40022000u
@@ -71,10 +71,10 @@ static void clocks(void)
 uint32_t rc_chip_init(void)
 {
     clocks();
-    RC_REG32(RCC_AHB1ENR) |= 1u << 31;              /* SRAM1, */
-    RC_REG32(RCC_AHB2ENR1) |= (3u << 30) | 1u;      /* SRAM2, SRAM3, GPIOA, */
-    RC_REG32(RCC_AHB2ENR2) |= 1u << 31;             /* SRAM5 */
-    RC_REG32(RCC_APB2ENR) |= 1u << 14;              /* USART1 */
+    RC_REG32(RCC_AHB1ENR) |= 1u << 31;         /* SRAM1, */
+    RC_REG32(RCC_AHB2ENR1) |= (3u << 30) | 1u; /* SRAM2, SRAM3, GPIOA, */
+    RC_REG32(RCC_AHB2ENR2) |= 1u << 31;        /* SRAM5 */
+    RC_REG32(RCC_APB2ENR) |= 1u << 14;         /* USART1 */
     (void)RC_REG32(RCC_APB2ENR);
     RC_REG32(GPIOA_AFRH) = (RC_REG32(GPIOA_AFRH) & ~0xFF0u) | 0x770u; /* PA9, PA10: function 7 */
     RC_REG32(GPIOA_OSPEED) |= 0xFu << 18;
