@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional
@@ -22,6 +23,7 @@ from recurc.codegen.fit import early_plan
 from recurc.codegen.folder import check_output, fresh_folder
 from recurc.codegen.image import Image, build_image
 from recurc.codegen.manifest import BOARD_FILE, TABLE_FILE, Build, load_build, table_entry, write_manifest
+from recurc.errors import InputError
 from recurc.ir.program import Program
 from recurc.plan.kernels import KernelSet, choose_kernels
 from recurc.plan.layout import Layout, make_layout
@@ -121,6 +123,18 @@ def _host_program(folder: Path, board: Board, sources: Sources, runtime: Path) -
     return Firmware(elf, identity, None)
 
 
+def _check_name(board: Board) -> None:
+    """That a board's name can be a folder in a build beside the build's own.
+
+    Raises:
+        InputError: it cannot.
+    """
+    taken = board.name in ("src", "runtime", "tables") or (board.name == "host") != (board.family == "host")
+    if taken or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", board.name):
+        raise InputError("the board's name cannot be used", where=str(board.path), why=f"{board.name!r} names a folder of the "
+                         "build, so it is one word and none of src, runtime, tables, host", next="Rename the board")
+
+
 def _plans(program: Program, bits: int, target: Board, layout: Optional[Layout] = None) -> list[tuple[Board, MemoryPlan]]:
     """Plans of the target and of its emulated twin, which runs the very code of its board.
 
@@ -174,6 +188,7 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
         DoesNotFitError, ToolchainError, InputError, UsageError.
     """
     out = Path(os.path.abspath(out))
+    _check_name(target)
     _plans(model.program, model.precision.bits, target)  # before anything is written
     check_linkable(target)
     with fresh_folder(out) as folder:

@@ -167,6 +167,14 @@ def test_no_compiler(capsys, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_board_without_port_or_compiler_is_refused_before_the_work(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("recurc.cli.options.Model.load", None)
+    for board in ("esp32-s3-n8r8", "portenta-h7"):
+        status, error = failure(capsys, "build", NAME, "--target", board, "--out", str(tmp_path / "b"))
+        assert (status, error["code"]) == (6, "toolchain") and "plan" in error["why"] and "recurc boards" in error["next"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_model_that_does_not_fit(capsys, tmp_path, monkeypatch, no_gate):
     need("mps2-an500")
     need("host")
