@@ -45,7 +45,7 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
             calibration: str | None, puzzles: int, min_fidelity: float, allow_lossy: bool, accuracy_puzzles: int) -> None:
     """Quantize CHECKPOINT, check that it still reasons, fit it into a board's memory and compile its firmware."""
     from recurc.targets.boards import load_board
-    from recurc.targets.toolchain import check_linkable, find_compiler
+    from recurc.targets.toolchain import find_compiler
 
     started = time.monotonic()
     board = load_board(target)
