@@ -10,7 +10,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -146,8 +148,14 @@ class Quantized:
     @cached_property
     def engine(self) -> HostEngine:
         """The generated C, compiled for this computer."""
-        with tempfile.TemporaryDirectory(prefix="recurc-engine-") as folder:
-            return compile_host_engine(Path(folder), self.model)  # the loaded library outlives its file
+        return compile_host_engine(self._engine_folder, self.model)
+
+    @cached_property
+    def _engine_folder(self) -> Path:
+        """Where the engine is compiled; builds take it from there. Removed with this object."""
+        folder = Path(tempfile.mkdtemp(prefix="recurc-engine-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
 
     def run(self, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None, steps: Optional[int] = None) -> Outputs:
         """As `Model.run`, with the device's arithmetic, bit for bit."""
@@ -233,7 +241,8 @@ class Quantized:
                     f"{self.model.program.calls_per_step} calls",
                 next="Use a higher precision (int8), calibrate with data, lower --min-fidelity, or pass --allow-lossy")
         calibration = self.calibration
-        return build_project(self.model, board, Path(out), note=note, details={
+        compiled = self._engine_folder if "engine" in vars(self) else None
+        return build_project(self.model, board, Path(out), note=note, engine=compiled, details={
             "checkpoint": {"source": self.source.reasoner.source, "sha256": self.source.reasoner.sha256},
             "fidelity": gate.fidelity, "fidelity_puzzles": gate.puzzles, "fidelity_inputs": gate.inputs,
             "calibration": None if calibration is None else {

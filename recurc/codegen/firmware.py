@@ -52,7 +52,7 @@ class Firmware:
 
 
 class ArenaTooLargeError(Exception):
-    """With the measured code and variables the compiled arena has no room, but one with smaller tiles would."""
+    """With the measured code and variables the compiled arena has no room in its region, but one with smaller tiles has."""
 
     def __init__(self, plan: MemoryPlan) -> None:
         super().__init__("the arena needs smaller tiles")
@@ -124,15 +124,17 @@ def _exact(plan: MemoryPlan, board: Board, measured: Measured) -> MemoryPlan:
     """The plan with measured sizes and the compiled arena.
 
     Raises:
-        ArenaTooLargeError: smaller tiles would fit. DoesNotFitError: nothing would.
+        ArenaTooLargeError: smaller tiles would fit, or keep the arena out of a slower region. DoesNotFitError: nothing fits.
     """
     below = plan.table.address if plan.table else 0
     exact = make_plan(plan.program, plan.bits, board, plan.kernels, plan.layout, measured, table_not_below=below)
-    if exact.fits:
+    if exact.fits and exact.placement["arena"] == plan.placement["arena"]:
         return exact
     other = make_plan(plan.program, plan.bits, board, plan.kernels, None, measured)
-    if other.fits:
+    if other.fits and other.layout.arena_bytes < plan.layout.arena_bytes:
         raise ArenaTooLargeError(other)
+    if exact.fits:
+        return exact
     raise refusal(other, board, measured)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional
@@ -22,6 +23,7 @@ from recurc.codegen.fit import early_plan
 from recurc.codegen.folder import check_output, fresh_folder
 from recurc.codegen.image import Image, build_image
 from recurc.codegen.manifest import BOARD_FILE, TABLE_FILE, Build, load_build, table_entry, write_manifest
+from recurc.errors import InputError
 from recurc.ir.program import Program
 from recurc.plan.kernels import KernelSet, choose_kernels
 from recurc.plan.layout import Layout, make_layout
@@ -34,6 +36,7 @@ from recurc.targets.linker import render_main
 from recurc.targets.toolchain import check_linkable, compile_firmware, compile_shared, port_include_dirs, runtime_sources
 
 HOST_SCRATCH = 512 * 1024  # tiles that stay in a core's second-level cache
+LIBRARY, _LIBRARY_DIGEST = "librecurc.so", "sources.sha256"
 Note = Callable[[str], None]
 
 
@@ -65,6 +68,18 @@ def _host_sources(folder: Path, model: QuantizedModel) -> Sources:
     return _write_sources(folder, model, image, kernels, layout)
 
 
+def _host_library(folder: Path, sources: Sources, runtime: Path, compiled: Optional[Path]) -> Path:
+    """The host engine's library in `folder`: the one in folder `compiled` when it was made of the same sources."""
+    library = folder / LIBRARY
+    if compiled is not None and (compiled / _LIBRARY_DIGEST).read_text() == sources.digest:
+        shutil.copyfile(compiled / LIBRARY, library)
+        shutil.copymode(compiled / LIBRARY, library)
+        return library
+    compile_shared(sources.model_files(runtime), [sources.folder, runtime / "include"], library, host_flags())
+    shutil.rmtree(folder / (LIBRARY + ".obj"), ignore_errors=True)
+    return library
+
+
 def compile_host_engine(folder: Path, model: QuantizedModel) -> HostEngine:
     """Emit and compile the host engine of a model into `folder`.
 
@@ -74,7 +89,8 @@ def compile_host_engine(folder: Path, model: QuantizedModel) -> HostEngine:
     sources = _host_sources(folder / "src", model)
     runtime = resource_dir("runtime_c")
     library = compile_shared(sources.model_files(runtime), [sources.folder, runtime / "include"],
-                             folder / "librecurc.so", host_flags())
+                             folder / LIBRARY, host_flags())
+    (folder / _LIBRARY_DIGEST).write_text(sources.digest)
     return HostEngine(library, sources.folder / "model.rcm", model.puzzles.record if model.puzzles else None)
 
 
@@ -105,6 +121,18 @@ def _host_program(folder: Path, board: Board, sources: Sources, runtime: Path) -
     elf = compile_firmware(board, list(dict.fromkeys(files)), includes, {}, None, folder, host_flags())
     shutil.rmtree(folder / "obj", ignore_errors=True)
     return Firmware(elf, identity, None)
+
+
+def _check_name(board: Board) -> None:
+    """That a board's name can be a folder in a build beside the build's own.
+
+    Raises:
+        InputError: it cannot.
+    """
+    taken = board.name in ("src", "runtime", "tables") or (board.name == "host") != (board.family == "host")
+    if taken or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", board.name):
+        raise InputError("the board's name cannot be used", where=str(board.path), why=f"{board.name!r} names a folder of the "
+                         "build, so it is one word and none of src, runtime, tables, host", next="Rename the board")
 
 
 def _plans(program: Program, bits: int, target: Board, layout: Optional[Layout] = None) -> list[tuple[Board, MemoryPlan]]:
@@ -146,7 +174,7 @@ def _board_firmware(folder: Path, model: QuantizedModel, target: Board, runtime:
 
 
 def build_project(model: QuantizedModel, target: Board, out: Path, *, details: Mapping[str, Any],
-                  note: Note = lambda text: None) -> Build:
+                  note: Note = lambda text: None, engine: Optional[Path] = None) -> Build:
     """Build firmware for a board, its emulated twin and this computer into the folder `out`.
 
     Nothing is left half-written: the folder appears whole, or not at all.
@@ -154,11 +182,13 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
     Args:
         details: entries for the manifest (fidelity, calibration, checkpoint).
         note: told what is being done, for people.
+        engine: folder in which `compile_host_engine` has compiled this very model already.
 
     Raises:
         DoesNotFitError, ToolchainError, InputError, UsageError.
     """
     out = Path(os.path.abspath(out))
+    _check_name(target)
     _plans(model.program, model.precision.bits, target)  # before anything is written
     check_linkable(target)
     with fresh_folder(out) as folder:
@@ -167,9 +197,7 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
         note("compiling the host engine")
         host = _host_sources(folder / "host" / "src", model)
         entries["host"] = _firmware(folder, load_board("host"), host, runtime, None)
-        library = compile_shared(host.model_files(runtime), [host.folder, runtime / "include"],
-                                 folder / "host" / "librecurc.so", host_flags())
-        shutil.rmtree(folder / "host" / "librecurc.so.obj", ignore_errors=True)
+        library = _host_library(folder / "host", host, runtime, engine)
         if model.puzzles:
             note(f"writing the puzzle table, {model.puzzles.file_bytes:,} bytes")
             (folder / TABLE_FILE).parent.mkdir()

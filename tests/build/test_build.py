@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from recurc.codegen.manifest import MANIFEST, file_sha256, load_build
 from recurc.errors import FidelityError, InputError, ToolchainError, UsageError
 from recurc.targets.host import HostEngine
 from tests.build.conftest import GOOD
+from tests.tools import need
 
 
 @pytest.fixture
@@ -75,6 +77,30 @@ def test_building_again_gives_the_same_bytes_and_replaces_the_old(built, quantiz
     assert [n for n in one if one[n] != two[n] and not n.endswith(".map")] == []
 
 
+def test_the_engine_of_the_gate_is_the_builds(quantized, gate, built, tmp_path, monkeypatch):
+    """It is compiled once: the build takes the library that the gate ran, which is the one that it would compile."""
+    need("mps2-an386")
+    assert quantized.engine
+    fresh = replace(quantized).build("mps2-an386", tmp_path / "fresh", gate=gate)
+    monkeypatch.setattr(project, "compile_shared", None)
+    reused = quantized.build("mps2-an386", tmp_path / "reused", gate=gate)
+    assert reused.host_library.read_bytes() == fresh.host_library.read_bytes()
+    assert {k: v for k, v in reused.details["files"].items() if not k.endswith(".map")} == {
+        k: v for k, v in fresh.details["files"].items() if not k.endswith(".map")}
+    engine = HostEngine(reused.host_library, reused.host_image)
+    assert engine.info.hidden == quantized.model.config.hidden_size
+
+
+def test_the_engines_folder_goes_with_its_model(model):
+    need("host")
+    other = model.quantize("int8")
+    folder = other._engine_folder
+    assert other.engine and folder.is_dir()
+    del other
+    gc.collect()
+    assert not folder.exists()
+
+
 def test_the_manifest_notices_changed_and_missing_files(copy):
     assert load_build(copy).path == copy
     for name in ("mps2-an500/firmware.elf", "host/librecurc.so", "src/model.rcm", "src/model.c", "runtime/wire/rc_cobs.c"):
@@ -126,7 +152,7 @@ def test_an_interrupted_build_leaves_nothing(where, error, quantized, tmp_path, 
 
     monkeypatch.setattr(project, where, stop)
     with pytest.raises(error):
-        quantized.build("mps2-an500", tmp_path / "b", gate=GOOD)
+        replace(quantized).build("mps2-an500", tmp_path / "b", gate=GOOD)
     assert list(tmp_path.iterdir()) == []
 
 

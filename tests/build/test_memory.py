@@ -11,7 +11,7 @@ import recurc
 from recurc.codegen import firmware as firmware_module
 from recurc.codegen import project
 from recurc.codegen.firmware import Firmware, enlarged
-from recurc.errors import DoesNotFitError, PlanMismatchError, ToolchainError
+from recurc.errors import DoesNotFitError, InputError, PlanMismatchError, ToolchainError
 from recurc.plan import planner
 from recurc.plan.planner import make_plan
 from recurc.resources import resource_dir
@@ -146,6 +146,14 @@ def test_a_family_without_compiler_has_a_plan_and_a_clear_error(quantized, tmp_p
     with pytest.raises(ToolchainError) as e:
         quantized.build(board, tmp_path / "b", gate=GOOD)
     assert e.value.exit_code == 6 and "plan" in e.value.why and not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("name", ["src", "host", "../up", "a b", ".x"])
+def test_board_names_that_would_be_in_the_way(name, quantized, tmp_path):
+    path = custom_board(tmp_path, "mps2-an386", **{'name = "mine"': f'name = "{name}"'})
+    with pytest.raises(InputError, match="cannot be used") as e:
+        quantized.build(str(path), tmp_path / "b", gate=GOOD)
+    assert e.value.exit_code == 3 and [p.name for p in tmp_path.iterdir()] == ["mine.toml"]
 
 
 # -- the comparison itself --------------------------------------------------------------------------------------------
