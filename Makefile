@@ -1,6 +1,7 @@
 # make demo   set up, build the bundled model for an STM32H7, run it on the emulated twin
 # make test   set up, run all tests
-.PHONY: demo test setup lint clean
+# make bench-memory   RAM beside other runtimes: writes benchmarks/memory.md; each peer gets a venv of its own
+.PHONY: demo test setup lint clean bench-memory
 
 demo: setup
 	@bash scripts/demo.sh
@@ -10,6 +11,9 @@ test: setup
 
 setup:
 	@bash scripts/setup.sh
+
+bench-memory: setup
+	@.venv/bin/python benchmarks/memory.py
 
 lint: setup
 	@.venv/bin/ruff check .

@@ -67,7 +67,10 @@ def command(console: Console, checkpoint: str | None, data: str | None) -> None:
 def _show(console: Console, reasoner, work, weights) -> None:
     c = reasoner.config
     mixer = f"MLP over the sequence (width {c.inter_t})" if c.mixer == "mlp_t" else f"attention, {c.num_heads} heads"
-    table = f"{c.num_puzzle_identifiers:,} x {c.puzzle_emb_ndim}" if c.puzzle_emb_ndim else "none"
+    table = "none"
+    if c.puzzle_emb_ndim:
+        size = 4 * c.num_puzzle_identifiers * c.puzzle_emb_ndim
+        table = f"{c.num_puzzle_identifiers:,} x {c.puzzle_emb_ndim}, {bytes_text(size)} fp32"
     state = 4 * c.rows * c.hidden_size
     console.pairs(
         [

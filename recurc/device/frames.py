@@ -6,22 +6,31 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-VERSION = 1
+import numpy as np
+
+VERSION = 2
 MAX_BODY = 1024
 READ_HEADER = 8
 MAX_READ = MAX_BODY - READ_HEADER
 LOAD_HEADER = 4
 MAX_LOAD = MAX_BODY - LOAD_HEADER
+ROW_HEADER = 6
+MAX_ROW = MAX_BODY - ROW_HEADER
 
-HELLO, LOAD, RUN, READ, SELFTEST, RESET, EXIT = range(1, 8)
+HELLO, LOAD, RUN, READ, SELFTEST, RESET, EXIT, ROW = range(1, 9)
 REPLY = 0x80
 STEP, NAK, FAULT = 0xC3, 0xFE, 0xFF
 RUN_BEGIN, RUN_HALT = 1, 2
 
-TENSORS = {"z_H": 0, "z_L": 1, "logits": 2, "q": 3, "tokens": 4, "input": 5}
-TENSOR_TYPES = {"z_H": "<f4", "z_L": "<f4", "logits": "<f4", "q": "<f4", "tokens": "u1", "input": "u1"}
+TENSORS = {"z_H": 0, "z_L": 1, "logits": 2, "q": 3, "tokens": 4, "input": 5, "H_scale": 6, "L_scale": 7}
+TENSOR_TYPES = {"tokens": "u1", "input": "u1"}  # the others are "<f4", but for the carry
+CARRY_SCALES = {"z_H": "H_scale", "z_L": "L_scale"}
+CARRIES = ("fp32", "fp16", "int8")
+CARRY_TYPES = {"fp32": "<f4", "fp16": "<f2", "int8": "i1"}
+TABLE_NONE, TABLE_MAPPED, TABLE_WIRE = range(3)
+TABLE_STORAGES = ("", "fp32", "int8")
 
-STATUS_FRAME, STATUS_STATE = 14, 13
+STATUS_FRAME, STATUS_STATE, STATUS_TABLE, STATUS_ROW = 14, 13, 16, 17
 STATUS_TEXT = (
     "ok",
     "an argument is null or out of range",
@@ -39,6 +48,8 @@ STATUS_TEXT = (
     "called before an earlier step has run",
     "a frame is malformed",
     "unknown command or flag",
+    "the puzzle table is missing or not this model's",
+    "the puzzle's row is missing or corrupt",
 )
 
 
@@ -145,7 +156,10 @@ class Receiver:
 class Hello:
     """What a firmware says of itself.
 
-    Sizes in bytes; `tick_hz` 0 means that ticks are instructions; `status` is that of its image.
+    Sizes in bytes; `tick_hz` 0 means that ticks are instructions; `status` is that of its image. `carry`: stored type of
+    z_H and z_L, one of CARRIES. `table_mode`: where rows of a streamed puzzle table come from (TABLE_NONE, TABLE_MAPPED,
+    TABLE_WIRE), with `table_storage` ("fp32", "int8", "" without one), the bytes of a record and the table's key;
+    `table_status` is that of a memory-mapped table.
     """
 
     version: int
@@ -165,6 +179,12 @@ class Hello:
     stack_bytes: int
     tick_hz: int
     image_bytes: int
+    carry: str
+    table_mode: int
+    table_status: int
+    table_storage: str
+    record_bytes: int
+    table_key: str
     board: str
     model: str
 
@@ -213,7 +233,7 @@ class Fault:
         return " ".join(f"{name}={value:08x}" for name, value in vars(self).items())
 
 
-_HELLO = struct.Struct("<HBB16s32s12I")
+_HELLO = struct.Struct("<HBB16s32s12I4BI16s")
 _STEP = struct.Struct("<HIII8sQ")
 _RESULT = struct.Struct("<BBHHHQI")
 _FAULT = struct.Struct("<6I")
@@ -234,8 +254,18 @@ def parse_hello(body: bytes) -> Hello:
             raise FrameError("HELLO's names are cut off")
         names.append(rest[1 : 1 + rest[0]].decode("ascii", "replace"))
         rest = rest[1 + rest[0] :]
-    version, status, flags, build_id, sha256, *numbers = fixed
-    return Hello(version, status, bool(flags & 1), build_id.hex(), sha256.hex(), *numbers, *names)
+    version, status, flags, build_id, sha256, *numbers, carry, mode, table_status, dtype, record, key = fixed
+    if carry >= len(CARRIES) or mode > TABLE_WIRE or dtype >= len(TABLE_STORAGES):
+        raise FrameError(f"HELLO tells carry type {carry}, table mode {mode}, table type {dtype}")
+    return Hello(
+        version, status, bool(flags & 1), build_id.hex(), sha256.hex(), *numbers,
+        CARRIES[carry], mode, table_status, TABLE_STORAGES[dtype], record, key.hex(), *names,
+    )  # fmt: skip
+
+
+def hello_version(body: bytes) -> int:
+    """Protocol version of HELLO's reply, which stands first in every version. Raises FrameError when it is cut off."""
+    return _unpack(struct.Struct("<H"), body[:2], "HELLO")[0]
 
 
 def parse_step(body: bytes) -> StepEvent:
@@ -250,6 +280,12 @@ def parse_result(body: bytes) -> RunResult:
     return RunResult(status, bool(halted), steps, total, ticks, stack)
 
 
+def parse_row(body: bytes) -> tuple[int, bool]:
+    """ROW's reply: (bytes of the record that the device holds, whether the row is whole). Raises FrameError."""
+    got, whole, _ = _unpack(struct.Struct("<HBB"), body, "ROW")
+    return got, bool(whole)
+
+
 def parse_fault(body: bytes) -> Fault:
     """A FAULT frame. Raises FrameError when it is malformed."""
     return Fault(*_unpack(_FAULT, body, "FAULT"))
@@ -258,3 +294,28 @@ def parse_fault(body: bytes) -> Fault:
 def run_body(flags: int, steps: int, min_steps: int, at: int, puzzle: int, input_crc: int, threshold: float) -> bytes:
     """Body of a RUN request."""
     return struct.pack("<BBHHHIIf", flags, 0, steps, min_steps, at, puzzle, input_crc, threshold)
+
+
+def row_body(index: int, offset: int, piece: bytes) -> bytes:
+    """Body of a ROW request: `piece` of the record of puzzle `index`, beginning at `offset`."""
+    return struct.pack("<IH", index, offset) + piece
+
+
+def decode_carry(carry: str, stored: bytes, scales: bytes = b"") -> np.ndarray:
+    """A carry tensor as float32, flat, from its stored bytes.
+
+    Args:
+        carry: "fp32" (f32 [S, D]), "fp16" (IEEE binary16 [S, D]) or "int8" (int8 [S, D], value = float32(q) * scale).
+        scales: f32 [S], for int8 only.
+
+    Raises:
+        FrameError: the sizes do not go together.
+    """
+    kind = np.dtype(CARRY_TYPES[carry])
+    rows = len(scales) // 4
+    if len(stored) % kind.itemsize or len(scales) % 4 or (carry == "int8" and (not rows or len(stored) % rows)):
+        raise FrameError(f"a carry of {len(stored)} bytes and {len(scales)} bytes of scales")
+    values = np.frombuffer(stored, kind)
+    if carry != "int8":
+        return values.astype(np.float32)
+    return (values.reshape(rows, -1).astype(np.float32) * np.frombuffer(scales, "<f4")[:, None]).reshape(-1)

@@ -45,6 +45,7 @@ _NAMES = {
     f.SELFTEST: "SELFTEST",
     f.RESET: "RESET",
     f.EXIT: "EXIT",
+    f.ROW: "ROW",
 }
 
 
@@ -156,12 +157,14 @@ class DeviceSession:
         Raises:
             DeviceUnreachableError: no answer, or one of another protocol version.
         """
+        body = self._request(f.HELLO, struct.pack("<H", f.VERSION))
         try:
-            info = f.parse_hello(self._request(f.HELLO, struct.pack("<H", f.VERSION)))
+            version = f.hello_version(body)
+            if version != f.VERSION:
+                raise self._lost(f"it speaks protocol version {version}, this recurc {f.VERSION}")
+            info = f.parse_hello(body)
         except f.FrameError as e:
             raise self._lost(f"its HELLO is malformed: {e}") from e
-        if info.version != f.VERSION:
-            raise self._lost(f"it speaks protocol version {info.version}, this recurc {f.VERSION}")
         self.info = info
         return info
 
@@ -189,6 +192,48 @@ class DeviceSession:
             (reported,) = struct.unpack("<I", self._request(f.LOAD, body))
         if reported != self._input_crc:
             raise self._lost("it holds another input row than was sent")
+
+    def send_row(self, index: int, record: bytes) -> None:
+        """Send a puzzle's row of the streamed table; `run` with that puzzle comes next. A puzzle under way ends.
+
+        Args:
+            index: the puzzle's identifier, its row in the table.
+            record: the whole record, as `TableFile.record` or `PuzzleTable.record` gives it.
+
+        Raises:
+            InputError: the model takes no rows over the wire, or rows of another size; no such puzzle.
+            DeviceRefusedError: the record is corrupt, of another puzzle or of another model's table.
+        """
+        info = self.info or self.hello()
+        if info.table_mode != f.TABLE_WIRE:
+            where = "has them in its memory" if info.table_mode == f.TABLE_MAPPED else "has no streamed puzzle table"
+            raise InputError(
+                "the device takes no puzzle rows", where=self.transport.description, why=f"its firmware {where}",
+                next="Build with a table streamed over the wire, or run without sending rows",
+            )  # fmt: skip
+        if len(record) != info.record_bytes:
+            raise InputError(
+                "the puzzle's record does not fit the device's model",
+                why=f"it has {len(record)} bytes, the model takes {info.record_bytes}",
+                next="Use the table file that was written with this build",
+            )
+        if not 0 <= index < info.puzzles:
+            raise InputError(
+                f"there is no puzzle {index}", where=self.transport.description,
+                why=f"the device's table has puzzles 0 to {info.puzzles - 1}",
+                next="Use the dataset that the model was trained with",
+            )  # fmt: skip
+        self._step = 0
+        reply = (0, False)
+        for offset in range(0, len(record), f.MAX_ROW):
+            piece = record[offset : offset + f.MAX_ROW]
+            body = self._request(f.ROW, f.row_body(index, offset, piece))
+            try:
+                reply = f.parse_row(body)
+            except f.FrameError as e:
+                raise self._lost(f"its reply to ROW is malformed: {e}") from e
+        if reply != (len(record), True):
+            raise self._lost(f"it holds {reply[0]} of {len(record)} bytes of the puzzle's row")
 
     def run(
         self,
@@ -260,10 +305,27 @@ class DeviceSession:
         raise AssertionError("unreachable")
 
     def read_tensor(self, name: str) -> np.ndarray:
-        """A tensor of the last step, flat: float32 for "z_H", "z_L", "logits", "q"; uint8 for "tokens", "input".
+        """A tensor of the last step, flat: uint8 for "tokens" and "input", float32 for all others.
+
+        "z_H" and "z_L" are decoded to float32 from whatever type the device stores the carry in.
 
         Raises:
-            DeviceRefusedError: nothing has run yet.
+            DeviceRefusedError: nothing has run yet, or the model has no such tensor.
+        """
+        if name not in f.CARRY_SCALES:
+            return np.frombuffer(self.read_raw(name), dtype=f.TENSOR_TYPES.get(name, "<f4"))
+        carry = (self.info or self.hello()).carry
+        scales = self.read_raw(f.CARRY_SCALES[name]) if carry == "int8" else b""
+        try:
+            return f.decode_carry(carry, self.read_raw(name), scales)
+        except f.FrameError as e:
+            raise self._lost(f"its {name} is malformed: {e}") from e
+
+    def read_raw(self, name: str) -> bytes:
+        """The bytes of a tensor of the last step, as the device stores them.
+
+        Raises:
+            DeviceRefusedError: nothing has run yet, or the model has no such tensor.
         """
         ident, data, total = f.TENSORS[name], b"", None
         while total is None or len(data) < total:
@@ -275,7 +337,7 @@ class DeviceSession:
             if offset != len(data) or len(body) - f.READ_HEADER != length:
                 raise self._lost(f"its reply to READ {name} is not what was asked for")
             data += body[f.READ_HEADER :]
-        return np.frombuffer(data, dtype=f.TENSOR_TYPES[name])
+        return data
 
     def selftest(self) -> tuple[int, int, int]:
         """Let the device check its image anew: (status, image bytes, CRC-32 of the image). The carry is lost."""

@@ -47,10 +47,12 @@ def load(path: str | Path, data_dir: str | Path | None = None) -> Reasoner:
         InputError: not a checkpoint, damaged, unsupported, or not consistent.
     """
     file, notes = find_checkpoint(path)
+    files = [file]
     if file.suffix == ".safetensors":
         tensors = tensorfile.read(file)
         if (table := file.parent / _TABLE).is_file() and PUZZLE_TABLE not in tensors:
             tensors.update(tensorfile.read(table))
+            files.append(table)
         names = rawfile.strip_names(tensors, file)
         tensors = {names[name]: tensor for name, tensor in tensors.items()}
     else:
@@ -75,7 +77,7 @@ def load(path: str | Path, data_dir: str | Path | None = None) -> Reasoner:
     if data_dir is not None and data_len != config.seq_len:
         raise other_dataset(data_dir, f"sequences of {data_len} cells where the model takes {config.seq_len}")
     ordered = {name: _own(name, tensors[name]) for name in expected}
-    return Reasoner(config, ordered, str(file), _sha256(file), tuple(notes))
+    return Reasoner(config, ordered, str(file), _sha256(files), tuple(notes))
 
 
 def save(reasoner: Reasoner, folder: str | Path, dtype: str = "f32") -> None:
@@ -215,6 +217,10 @@ def _own(name: str, tensor: np.ndarray) -> np.ndarray:
     return np.array(tensor, dtype=np.float32, order="C")
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sha256(files: list[Path]) -> str:
+    """sha256 of the weights file; where the puzzle table has a file of its own, of the two files' digests."""
+    digests = []
+    for path in files:
+        with open(path, "rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256"))
+    return digests[0].hexdigest() if len(digests) == 1 else hashlib.sha256(b"".join(d.digest() for d in digests)).hexdigest()

@@ -11,8 +11,8 @@ from typing import Mapping
 import numpy as np
 
 from recurc.errors import InputError
+from recurc.models.pages import pieces
 
-_CHUNK = 1 << 22
 _LISTED = 20
 
 
@@ -66,7 +66,7 @@ def check_shapes(tensors: Mapping[str, np.ndarray], expected: Mapping[str, tuple
 
 
 def check_finite(tensors: Mapping[str, np.ndarray], where: str) -> None:
-    """No NaN and no infinity in any tensor (large tables are read a piece at a time).
+    """No NaN and no infinity in any tensor (large tables are read a piece at a time and do not stay in memory).
 
     Raises:
         InputError: names each such tensor, its first bad index, the value there and how many there are.
@@ -83,8 +83,8 @@ def check_finite(tensors: Mapping[str, np.ndarray], where: str) -> None:
 
 def _first_bad(name: str, tensor: np.ndarray) -> str:
     flat, first, count = tensor.reshape(-1), None, 0
-    for begin in range(0, flat.size, _CHUNK):
-        bad = ~np.isfinite(flat[begin : begin + _CHUNK])
+    for begin, part in pieces(flat):
+        bad = ~np.isfinite(part)
         if bad.any():
             count += int(bad.sum())
             first = begin + int(np.argmax(bad)) if first is None else first

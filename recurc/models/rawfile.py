@@ -106,10 +106,12 @@ def _to_numpy(value, name: str, torch) -> np.ndarray:
             table = value.numpy()
             table.flags.writeable = False
             return table
-        bits = value.view(torch.int16).numpy() if value.element_size() == 2 else None
-        if bits is not None:
+        if value.element_size() == 2:
             kind = value.dtype
+            bits = value.view(torch.int16).numpy()
             return widen(bits, lambda part: torch.from_numpy(part.copy()).view(kind).float().numpy())
+        if value.dtype == torch.float64:
+            return widen(value.numpy(), lambda part: part.astype(np.float32))
     return np.array(value.to(torch.float32).contiguous().numpy(), order="C")
 
 

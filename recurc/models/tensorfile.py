@@ -15,6 +15,7 @@ from typing import Mapping
 import numpy as np
 
 from recurc.errors import InputError
+from recurc.models.pages import dropper, pieces
 
 _DTYPES = {
     "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2"),
@@ -22,7 +23,6 @@ _DTYPES = {
     "BOOL": np.dtype("?"),
 }  # fmt: skip
 _MAX_HEADER = 100_000_000  # the format's own limit
-_CHUNK = 1 << 22  # elements converted at a time
 _IN_MEMORY = 1 << 24  # larger half-precision tables are widened into a file of their own
 
 
@@ -101,9 +101,11 @@ def widen(source: np.ndarray, convert) -> np.ndarray:
         return np.ascontiguousarray(convert(np.asarray(source)))
     with tempfile.TemporaryFile() as file:
         out = np.memmap(file, dtype=np.float32, mode="w+", shape=source.shape)
-    step = max(1, _CHUNK // max(1, source[0].size))
-    for row in range(0, len(source), step):
-        out[row : row + step] = convert(np.asarray(source[row : row + step]))
+    drop = dropper(out)
+    for row, part in pieces(source):
+        wide = out[row : row + len(part)]
+        wide[:] = convert(np.asarray(part))
+        drop(wide)  # a shared mapping: what was written stays in the file
     out.flags.writeable = False
     return out
 
@@ -128,9 +130,7 @@ def write(path: Path, tensors: Mapping[str, np.ndarray], dtype: str) -> None:
         with open(part, "wb") as file:
             file.write(len(head).to_bytes(8, "little") + head)
             for tensor in tensors.values():
-                flat = tensor.reshape(-1)
-                for begin in range(0, flat.size, _CHUNK):
-                    chunk = flat[begin : begin + _CHUNK]
+                for _, chunk in pieces(tensor.reshape(-1)):
                     data = narrow_bfloat16(chunk) if dtype == "bf16" else np.asarray(chunk, dtype="<f4")
                     file.write(data.tobytes())
             file.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Mapping, Optional
 
@@ -135,8 +134,8 @@ def _streamed(reasoner: Reasoner, program: Program) -> Optional["PuzzleTable"]:
     table = program.puzzle_table
     if table is None:
         return None
-    from recurc.quant.tables import PuzzleTable
+    from recurc.quant.tables import PuzzleTable, table_key
 
     factor = table_factor(reasoner.config)
-    key = hashlib.sha256(f"{reasoner.sha256} {table.storage} {factor!r}".encode()).digest()[:16]
+    key = table_key(reasoner.sha256, table.storage, factor)
     return PuzzleTable(reasoner.tensors["puzzle_emb.weights"], factor, table.storage, key)

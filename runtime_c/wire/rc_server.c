@@ -4,12 +4,13 @@
 #include "recurc/rc_crc32.h"
 #include "recurc/rc_port.h"
 
-#define HELLO_FIXED 100u
+#define HELLO_FIXED 124u
 #define NAME_MAX    31u
 #define RUN_BODY    20u
 #define STEP_BODY   30u
 #define RESULT_BODY 20u
 #define READ_HEADER 8u
+#define ROW_HEADER  6u
 
 static void reply(rc_server_t *s, uint8_t type, uint8_t seq, const uint8_t *body, uint32_t n)
 {
@@ -24,9 +25,21 @@ static void refuse(rc_server_t *s, const rc_frame_t *f, rc_status_t status)
     reply(s, RC_FRAME_NAK, f->seq, body, sizeof body);
 }
 
+static uint32_t table_mode(const rc_server_t *s)
+{
+    if (rc_model_info.table_dtype == 0u) {
+        return RC_TABLE_NONE;
+    }
+    return s->table != 0 ? RC_TABLE_MAPPED : RC_TABLE_WIRE;
+}
+
 void rc_server_open(rc_server_t *s)
 {
     s->image_status = rc_model_open(&s->ctx, s->image, s->image_size, s->arena, s->arena_size);
+    s->table_status = RC_OK;
+    if (s->image_status == RC_OK && table_mode(s) == RC_TABLE_MAPPED) {
+        s->table_status = rc_model_table(&s->ctx, s->table, s->table_bytes);
+    }
     s->begun = 0;
 }
 
@@ -66,6 +79,14 @@ static void answer_hello(rc_server_t *s, const rc_frame_t *f)
         rc_put_u32(b + 52u + 4u * i, numbers[i]);
     }
     rc_put_u32(b + 96, s->image_size);
+    b[100] = (uint8_t)m->carry;
+    b[101] = (uint8_t)table_mode(s);
+    b[102] = (uint8_t)s->table_status;
+    b[103] = (uint8_t)m->table_dtype;
+    rc_put_u32(b + 104, m->record_bytes);
+    for (uint32_t i = 0; i < 16u; i++) {
+        b[108u + i] = m->table_key[i];
+    }
     uint32_t n = HELLO_FIXED;
     n += put_name(b + n, s->board);
     n += put_name(b + n, m->name);
@@ -99,13 +120,22 @@ static uint32_t tensor_crc(const rc_server_t *s, uint32_t crc, uint32_t id)
     return data == 0 ? crc : rc_crc32(crc, data, bytes);
 }
 
+/* The carry as it is stored: an int8 carry's scales follow their tensor. */
+static uint32_t carry_crc(const rc_server_t *s)
+{
+    uint32_t crc = tensor_crc(s, 0, RC_TENSOR_Z_H);
+    crc = tensor_crc(s, crc, RC_TENSOR_H_SCALE);
+    crc = tensor_crc(s, crc, RC_TENSOR_Z_L);
+    return tensor_crc(s, crc, RC_TENSOR_L_SCALE);
+}
+
 static void send_step(rc_server_t *s, uint8_t seq, uint32_t step, uint64_t ticks)
 {
     uint32_t bytes = 0;
     const uint8_t *q = rc_model_tensor(&s->ctx, RC_TENSOR_Q, &bytes);
     uint8_t *b = s->body;
     rc_put_u16(b, step);
-    rc_put_u32(b + 2, tensor_crc(s, tensor_crc(s, 0, RC_TENSOR_Z_H), RC_TENSOR_Z_L));
+    rc_put_u32(b + 2, carry_crc(s));
     rc_put_u32(b + 6, tensor_crc(s, 0, RC_TENSOR_LOGITS));
     rc_put_u32(b + 10, tensor_crc(s, 0, RC_TENSOR_TOKENS));
     for (uint32_t i = 0; i < 8u; i++) {
@@ -132,6 +162,9 @@ static rc_status_t check_run(rc_server_t *s, const rc_frame_t *f)
     if ((b[0] & RC_RUN_BEGIN) != 0u) {
         if (at != 0u || rc_get_u32(b + 12) != rc_crc32(0, s->input, rc_model_info.seq_len)) {
             return RC_ERR_ARGUMENT;
+        }
+        if (s->table_status != RC_OK) {
+            return s->table_status;
         }
     } else if (s->begun == 0u || at != s->ctx.step) {
         return RC_ERR_STATE; /* also a repeated request whose first copy was already carried out */
@@ -186,6 +219,40 @@ static void answer_run(rc_server_t *s, const rc_frame_t *f)
     rc_put_u64(b + 8, total);
     rc_put_u32(b + 16, rc_port_stack_used());
     reply(s, RC_FRAME_RUN | RC_FRAME_REPLY, f->seq, b, RESULT_BODY);
+}
+
+/* Body: index u32, offset u16, bytes of the record. Reply: bytes held u16, 1 when the row is whole and good u8, 0 u8.
+ * The row is part of the puzzle under way, so that ends with it. */
+static void answer_row(rc_server_t *s, const rc_frame_t *f)
+{
+    const uint32_t record_bytes = rc_model_info.record_bytes;
+    if (table_mode(s) != RC_TABLE_WIRE) {
+        refuse(s, f, RC_ERR_COMMAND);
+        return;
+    }
+    if (s->image_status != RC_OK) {
+        refuse(s, f, s->image_status);
+        return;
+    }
+    if (f->length <= ROW_HEADER) {
+        refuse(s, f, RC_ERR_ARGUMENT);
+        return;
+    }
+    uint32_t offset = rc_get_u16(f->body + 4), n = f->length - ROW_HEADER;
+    if (offset > record_bytes || n > record_bytes - offset) {
+        refuse(s, f, RC_ERR_ARGUMENT);
+        return;
+    }
+    s->begun = 0;
+    rc_status_t status = rc_model_row(&s->ctx, rc_get_u32(f->body), offset, f->body + ROW_HEADER, n);
+    if (status != RC_OK) {
+        refuse(s, f, status);
+        return;
+    }
+    rc_put_u16(s->body, offset + n);
+    s->body[2] = (uint8_t)(offset + n == record_bytes ? 1u : 0u);
+    s->body[3] = 0;
+    reply(s, RC_FRAME_ROW | RC_FRAME_REPLY, f->seq, s->body, 4);
 }
 
 /* Body: tensor u8, offset u32, length u16. Reply: offset u32, size of the whole tensor u32, bytes. */
@@ -253,6 +320,9 @@ void rc_server_answer(rc_server_t *s, const rc_frame_t *f)
         return;
     case RC_FRAME_READ:
         answer_read(s, f);
+        return;
+    case RC_FRAME_ROW:
+        answer_row(s, f);
         return;
     case RC_FRAME_EXIT:
         answer_exit(s, f);

@@ -16,7 +16,7 @@ from recurc.targets.host import HostEngine, host_features
 from recurc.targets.toolchain import compile_shared
 
 RUNTIME = resource_dir("runtime_c")
-COMMON = ("image/rc_image.c", "image/rc_crc32.c", "image/rc_status.c")
+COMMON = ("image/rc_image.c", "image/rc_crc32.c", "image/rc_status.c", "image/rc_table.c")
 HERE_SETS = tuple(dict.fromkeys(("portable", choose_kernels(host_features()).name)))
 _NATIVE = ("-march=native",) if "avx512vnni" in host_features() else ()
 

@@ -25,6 +25,11 @@ def image_bytes(good: bool = True) -> bytes:
     return body + (zlib.crc32(body) ^ (0 if good else 1)).to_bytes(4, "little")
 
 
+def _sources(board: Board, runtime: Path) -> list[Path]:
+    """The runtime of the server, and what the stand-in itself calls."""
+    return list(dict.fromkeys((*runtime_sources(board, runtime), runtime / "image" / "rc_table.c")))
+
+
 def build_dummy(
     board_name: str,
     out: Path,
@@ -47,7 +52,7 @@ def build_dummy(
         script.write_text(render_linker_script(board, placement or default_placement(board)))
     return compile_firmware(
         board,
-        [main, DUMMY / "model.c", DUMMY / "weights.S", *runtime_sources(board, runtime)],
+        [main, DUMMY / "model.c", DUMMY / "weights.S", *_sources(board, runtime)],
         [DUMMY, *port_include_dirs(board, runtime)],
         {"IMAGE_PATH": str(image), **(defines or {})},
         script,
@@ -57,7 +62,7 @@ def build_dummy(
 
 
 def build_dummy_library(out: Path) -> Path:
-    """The stand-in model as a shared library."""
+    """The stand-in model as a shared library (fp32 carry, no streamed table)."""
     runtime = resource_dir("runtime_c")
-    image = [runtime / "image" / name for name in ("rc_crc32.c", "rc_status.c")]
+    image = [runtime / "image" / name for name in ("rc_crc32.c", "rc_status.c", "rc_table.c")]
     return compile_shared([DUMMY / "model.c", *image], [DUMMY, runtime / "include"], out)

@@ -25,9 +25,10 @@ def crc(*arrays: np.ndarray) -> int:
 def test_hello_tells_who_it_is(session):
     hello = session.hello()
     assert hello.board == session.transport.description.split(" in ")[0] or hello.board == "host"
-    assert (hello.version, hello.status, hello.can_exit) == (1, 0, True)
+    assert (hello.version, hello.status, hello.can_exit) == (2, 0, True)
     assert (hello.build_id, hello.model_sha256, hello.model) == (dummy.BUILD_ID, dummy.SHA256.hex(), "dummy fp32")
     assert (hello.seq_len, hello.vocab, hello.rows, hello.hidden, hello.steps) == (16, 6, 17, 8, 12)
+    assert (hello.carry, hello.table_mode, hello.table_status, hello.record_bytes) == ("fp32", 0, 0, 0)
     assert hello.stack_bytes == load_board(hello.board).stack_bytes
     assert hello.tick_hz == load_board(hello.board).ticks.hz
 

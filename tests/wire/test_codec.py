@@ -33,6 +33,13 @@ def test_names_and_numbers_are_those_of_the_c_headers():
     assert [(int(number), text) for _, number, text in listed] == list(enumerate(frames.STATUS_TEXT))
     named = {name: int(number) for name, number, _ in listed}
     assert (frames.STATUS_FRAME, frames.STATUS_STATE) == (named["RC_ERR_FRAME"], named["RC_ERR_STATE"])
+    assert (frames.STATUS_TABLE, frames.STATUS_ROW) == (named["RC_ERR_TABLE"], named["RC_ERR_ROW"])
+    wire = (headers / "rc_wire.h").read_text()
+    assert int(re.search(r"RC_WIRE_VERSION +(\d+)u", wire)[1]) == frames.VERSION
+    kinds = {n: int(v, 16) for n, v in re.findall(r"RC_FRAME_(\w+) = (0x\w+)", wire)}
+    assert {n: getattr(frames, n) for n in kinds} == kinds
+    modes = {n: int(v) for n, v in re.findall(r"RC_TABLE_(\w+) = (\d)", wire)}
+    assert modes == {"NONE": frames.TABLE_NONE, "MAPPED": frames.TABLE_MAPPED, "WIRE": frames.TABLE_WIRE}
     tensors = re.findall(r"RC_TENSOR_(\w+) = (\d+)", (headers / "rc_model.h").read_text())
     assert {name.upper(): number for name, number in frames.TENSORS.items()} == {
         name: int(number) for name, number in tensors if name != "COUNT"
@@ -155,11 +162,21 @@ def test_an_endless_frame_is_dropped_and_the_next_one_read(lib):
 
 
 def test_malformed_bodies_are_refused():
-    for parse in (frames.parse_hello, frames.parse_step, frames.parse_result, frames.parse_fault):
-        for n in range(0, 99):
+    for parse in (frames.parse_hello, frames.parse_step, frames.parse_result, frames.parse_fault, frames.parse_row):
+        for n in range(0, 125):
             try:
                 parse(bytes(n))
             except frames.FrameError:
                 continue
-            assert parse in (frames.parse_step, frames.parse_result, frames.parse_fault)
-    assert struct.calcsize("<HBB16s32s12I") == 100
+            assert parse is not frames.parse_hello
+    good = bytearray(126)
+    assert frames.parse_hello(bytes(good)).carry == "fp32"
+    for at, value in ((100, 3), (101, 3), (103, 3)):  # types and modes that this recurc does not know
+        bent = bytearray(good)
+        bent[at] = value
+        with pytest.raises(frames.FrameError):
+            frames.parse_hello(bytes(bent))
+    for carry, stored, scales in (("fp32", 6, 0), ("fp16", 3, 0), ("int8", 8, 0), ("int8", 9, 8), ("int8", 8, 6)):
+        with pytest.raises(frames.FrameError):
+            frames.decode_carry(carry, bytes(stored), bytes(scales))
+    assert struct.calcsize("<HBB16s32s12I4BI16s") == 124

@@ -7,15 +7,15 @@
 
 #include "recurc/rc_status.h"
 
-/* Tensors that can be read back. Element types: f32 but for the two token rows (u8, one byte a cell) and the carry, which
- * is f32, f16 or i8 as rc_model_info.carry says. */
+/* Tensors that can be read back. Element types: f32 but for the two token rows (u8, one byte a cell) and the carry,
+ * which is f32, f16 or i8 as rc_model_info.carry says. */
 typedef enum {
-    RC_TENSOR_Z_H = 0,    /* carry [rows][hidden] */
-    RC_TENSOR_Z_L = 1,    /* carry [rows][hidden] */
-    RC_TENSOR_LOGITS = 2, /* [seq_len][vocab] f32, of the last supervision step run */
-    RC_TENSOR_Q = 3,      /* [2] f32: halt, continue */
-    RC_TENSOR_TOKENS = 4, /* predicted tokens [seq_len] u8 */
-    RC_TENSOR_INPUT = 5,  /* input tokens [seq_len] u8 */
+    RC_TENSOR_Z_H = 0,     /* carry [rows][hidden] */
+    RC_TENSOR_Z_L = 1,     /* carry [rows][hidden] */
+    RC_TENSOR_LOGITS = 2,  /* [seq_len][vocab] f32, of the last supervision step run */
+    RC_TENSOR_Q = 3,       /* [2] f32: halt, continue */
+    RC_TENSOR_TOKENS = 4,  /* predicted tokens [seq_len] u8 */
+    RC_TENSOR_INPUT = 5,   /* input tokens [seq_len] u8 */
     RC_TENSOR_H_SCALE = 6, /* int8 carry: scales of z_H's rows, [rows] f32 */
     RC_TENSOR_L_SCALE = 7, /* int8 carry: scales of z_L's rows, [rows] f32 */
     RC_TENSOR_COUNT = 8
@@ -27,9 +27,9 @@ typedef struct {
     uint32_t puzzles;                      /* rows of the puzzle table; 0: the model has none */
     uint32_t steps, h_cycles, l_cycles;    /* trained or overridden depth */
     uint32_t arena_bytes, image_bytes;
-    uint32_t halt_rule;       /* 0: q_halt > threshold; 1: q_halt - q_continue > threshold */
-    uint32_t carry;           /* how z_H and z_L are stored: 0 f32, 1 f16, 2 i8 with a scale a row */
-    uint32_t table_dtype;     /* streamed puzzle table: 0 none (or in the image), 1 f32 rows, 2 i8 rows */
+    uint32_t halt_rule;   /* 0: q_halt > threshold; 1: q_halt - q_continue > threshold */
+    uint32_t carry;       /* how z_H and z_L are stored: 0 f32, 1 f16, 2 i8 with a scale a row */
+    uint32_t table_dtype; /* streamed puzzle table: 0 none (or in the image), 1 f32 rows, 2 i8 rows */
     uint32_t table_rows, record_bytes;
     uint8_t model_sha256[32]; /* sha256 of the image */
     uint8_t table_key[16];    /* of the streamed table that belongs to this model */
@@ -42,9 +42,9 @@ extern const rc_model_info_t rc_model_info;
 typedef struct {
     const uint8_t *image;
     uint8_t *arena;
-    uint32_t step;   /* supervision steps run since rc_model_begin */
-    uint32_t state;  /* 0 closed, 1 open, 2 input loaded */
-    uint32_t puzzle; /* row of the puzzle table */
+    uint32_t step;           /* supervision steps run since rc_model_begin */
+    uint32_t state;          /* 0 closed, 1 open, 2 input loaded */
+    uint32_t puzzle;         /* row of the puzzle table */
     const float *puzzle_row; /* that row, as it is added */
     const uint8_t *table;    /* memory-mapped table; null: rows are given with rc_model_row */
     uint32_t row_index, row_got, row_ready;
@@ -55,15 +55,18 @@ typedef struct {
 rc_status_t rc_model_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena,
                           uint32_t arena_size);
 
-/* A streamed puzzle table that lies in memory (a mapped file or external flash): its header is checked here, each row when
- * it is used. RC_ERR_TABLE: not this model's table, or the model streams none. */
+/* A streamed puzzle table that lies in memory (a mapped file or external flash): its header is checked here, each row
+ * when it is used. RC_ERR_TABLE: not this model's table, or the model streams none. */
 rc_status_t rc_model_table(rc_ctx_t *ctx, const uint8_t *table, uint32_t bytes);
 
-/* Give (a part of) a record of the streamed table, parts in order; the last one checks it and makes it the row that
- * rc_model_begin uses. Ends a puzzle in progress. RC_ERR_ROW: corrupt, or not the part that is due. */
+/* Take `n` bytes of the record of puzzle `index`, beginning at `offset`; with its last byte the record is checked and
+ * becomes the puzzle's row. Offset 0 starts anew and the row held before is gone; a piece may come twice, but none may
+ * be left out. The puzzle under way has ended: rc_model_begin comes next.
+ * RC_ERR_PUZZLE: no such index; RC_ERR_ROW: a piece is missing, or the record is corrupt or of another model. */
 rc_status_t rc_model_row(rc_ctx_t *ctx, uint32_t index, uint32_t offset, const uint8_t *data, uint32_t n);
 
-/* Load a puzzle (tokens[seq_len], one byte a cell) and set the carry to its initial value. */
+/* Load a puzzle (tokens[seq_len], one byte a cell) and set the carry to its initial value. With a streamed table:
+ * RC_ERR_ROW unless the puzzle's row is there (or, memory-mapped, is good). */
 rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle);
 
 /* Run one supervision step: H x (L x low-level call, high-level call), then the heads. */

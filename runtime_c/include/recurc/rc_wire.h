@@ -8,11 +8,12 @@
 #include "recurc/rc_model.h"
 #include "recurc/rc_status.h"
 
-#define RC_WIRE_VERSION     1u
+#define RC_WIRE_VERSION     2u
 #define RC_WIRE_MAX_BODY    1024u
-#define RC_WIRE_MAX_PAYLOAD (2u + RC_WIRE_MAX_BODY + 4u)                                 /* type, seq, body, crc */
-#define RC_WIRE_MAX_ENCODED (RC_WIRE_MAX_PAYLOAD + RC_WIRE_MAX_PAYLOAD / 254u + 1u + 1u) /* COBS overhead, delimiter   \
-                                                                                          */
+#define RC_WIRE_MAX_PAYLOAD (2u + RC_WIRE_MAX_BODY + 4u) /* type, seq, body, crc */
+#define RC_WIRE_MAX_ENCODED                                                                                            \
+    (RC_WIRE_MAX_PAYLOAD + RC_WIRE_MAX_PAYLOAD / 254u + 1u + 1u) /* COBS overhead, delimiter                           \
+                                                                  */
 
 /* Requests; the reply of a request carries its type with bit 7 set. */
 enum {
@@ -23,6 +24,7 @@ enum {
     RC_FRAME_SELFTEST = 0x05,
     RC_FRAME_RESET = 0x06,
     RC_FRAME_EXIT = 0x07,
+    RC_FRAME_ROW = 0x08,
     RC_FRAME_REPLY = 0x80, /* or-ed to a request's type */
     RC_FRAME_STEP = 0xC3,  /* during RUN, before its reply */
     RC_FRAME_NAK = 0xFE,
@@ -35,6 +37,13 @@ enum {
 
 /* HELLO capabilities. */
 #define RC_HELLO_CAN_EXIT 0x01u
+
+/* Where the rows of a streamed puzzle table come from, told in HELLO. */
+enum {
+    RC_TABLE_NONE = 0,   /* no puzzle table, or it is part of the image */
+    RC_TABLE_MAPPED = 1, /* memory-mapped */
+    RC_TABLE_WIRE = 2    /* the host sends each puzzle's row: ROW */
+};
 
 /* --- COBS ------------------------------------------------------------------------------------------------------- */
 
@@ -92,24 +101,27 @@ typedef struct {
     uint32_t image_size;
     uint8_t *arena;
     uint32_t arena_size;
-    uint8_t *input; /* rc_model_info.seq_len bytes */
+    uint8_t *input;       /* rc_model_info.seq_len bytes */
+    const uint8_t *table; /* memory-mapped puzzle table; null: none, a streamed table's rows come over the wire */
+    uint32_t table_bytes;
 
     rc_ctx_t ctx;
     rc_status_t image_status;
-    uint32_t begun; /* the carry holds a puzzle */
+    rc_status_t table_status; /* of the memory-mapped table */
+    uint32_t begun;           /* the carry holds a puzzle */
     rc_frame_rx_t rx;
     uint8_t tx[RC_WIRE_MAX_ENCODED];
     uint8_t body[RC_WIRE_MAX_BODY];
 } rc_server_t;
 
-/* Open the model and answer requests until the wire closes. A bad image does not stop the server: HELLO tells the
- * status, and everything that needs the model is refused with it. */
+/* Open the model and answer requests until the wire closes. A bad image or table does not stop the server: HELLO tells
+ * the status, and everything that needs the model (the table: RUN with begin) is refused with it. */
 void rc_server_run(rc_server_t *server);
 
 /* Answer one frame; the loop of rc_server_run without the reading, for tests. */
 void rc_server_answer(rc_server_t *server, const rc_frame_t *frame);
 
-/* Open (or re-open) the model; sets image_status. */
+/* Open (or re-open) the model and its memory-mapped table; sets image_status and table_status. */
 void rc_server_open(rc_server_t *server);
 
 #endif

@@ -18,13 +18,13 @@ typedef struct {
 } pass_t;
 
 /* One step of two k. The loads are those of the step after it. Where two instructions issue together (Cortex-M7) every SMLAD
- * has a partner; elsewhere LDRD saves one instruction. Only the M7 has Armv7E-M with an FPv5 unit. */
+ * has a partner; elsewhere LDRD saves one instruction. Only the M7 has Armv7E-M with doubles. */
 #define PRODUCTS_1 "smlad r4, r3, r2, r4\n and lr, r2, #0x00F000F0\n smlad r8, r12, r2, r8\n"
 #define PRODUCTS_2 "smlad r5, r3, lr, r5\n smlad r9, r12, lr, r9\n and lr, r2, #0x0F000F00\n"
 #define PRODUCTS_3 "smlad r6, r3, lr, r6\n smlad r10, r12, lr, r10\n sxtb16 lr, r2, ror #8\n"
 #define PRODUCT_4A "smlad r7, r3, lr, r7\n"
 #define PRODUCT_4B "smlad r11, r12, lr, r11\n"
-#if defined(__ARM_ARCH_7EM__) && defined(__ARM_FPV5__)
+#if defined(__ARM_ARCH_7EM__) && (__ARM_FP & 8)
 #define STEP_BYTES 56u
 #define STEP                                                                                                                   \
     PRODUCTS_1 PRODUCTS_2 PRODUCTS_3 "ldr.w r2, [r1], #4\n" PRODUCT_4A "ldr.w r3, [r0], #8\n" PRODUCT_4B                        \
