@@ -10,28 +10,27 @@
  * only sums[2] must not wrap (SPEC, packing 3). */
 
 typedef struct {
-    const int16_t *x;   /* two rows, interleaved word by word */
-    const uint8_t *w;   /* a packed tile */
-    const int16_t *end; /* of the two rows */
-    uint32_t skip;      /* bytes of the loop's code that the first turn leaves out, from its end */
-    int32_t sums[8];    /* of the first row, of the second: by the word, w1 * 16, w2 * 256, w2 + 16 (w3 - 8) */
+    const int16_t *x;    /* two rows, interleaved word by word */
+    const uint8_t *w;    /* a packed tile */
+    const int16_t *last; /* the two rows' last step */
+    uint32_t skip, code; /* steps of the loop that its first turn leaves out, and how many bytes of code these are */
+    int32_t sums[8];     /* of the first row, of the second: by the word, w1 * 16, w2 * 256, w2 + 16 (w3 - 8) */
 } pass_t;
 
-/* One step of two k. The loads are those of the step after it. Where two instructions issue together (Cortex-M7) every SMLAD
- * has a partner; elsewhere LDRD saves one instruction. Only the M7 has Armv7E-M with doubles. */
-#define PRODUCTS_1 "smlad r4, r3, r2, r4\n and lr, r2, #0x00F000F0\n smlad r8, r12, r2, r8\n"
-#define PRODUCTS_2 "smlad r5, r3, lr, r5\n smlad r9, r12, lr, r9\n and lr, r2, #0x0F000F00\n"
-#define PRODUCTS_3 "smlad r6, r3, lr, r6\n smlad r10, r12, lr, r10\n sxtb16 lr, r2, ror #8\n"
-#define PRODUCT_4A "smlad r7, r3, lr, r7\n"
-#define PRODUCT_4B "smlad r11, r12, lr, r11\n"
+/* One step of two k; its loads are for the step after it, `rc_step` counts them within the loop. Most SMLAD have a partner
+ * that can issue with them on a Cortex-M7 (post-indexed loads could not). Elsewhere LDRD saves an instruction. Of the cores
+ * with Armv7E-M only the M7 has doubles. */
+#define FIELD_1 "and lr, r2, #0x00F000F0\n smlad r4, r3, r2, r4\n smlad r5, r3, lr, r5\n smlad r9, r12, lr, r9\n"
+#define FIELD_2 "and lr, r2, #0x0F000F00\n smlad r8, r12, r2, r8\n sxtb16 r2, r2, ror #8\n smlad r6, r3, lr, r6\n"
+#define ODD_BYTES_1 "smlad r10, r12, lr, r10\n smlad r7, r3, r2, r7\n"
+#define ODD_BYTES_2 "smlad r11, r12, r2, r11\n"
+#define LOAD_W "ldr.w r2, [r1, #4 * rc_step]\n"
 #if defined(__ARM_ARCH_7EM__) && (__ARM_FP & 8)
 #define STEP_BYTES 56u
-#define STEP                                                                                                                   \
-    PRODUCTS_1 PRODUCTS_2 PRODUCTS_3 "ldr.w r2, [r1], #4\n" PRODUCT_4A "ldr.w r3, [r0], #8\n" PRODUCT_4B                        \
-                                     "ldr.w r12, [r0, #-4]\n"
+#define STEP FIELD_1 FIELD_2 ODD_BYTES_1 "ldr.w r3, [r0, #8 * rc_step]\n" ODD_BYTES_2 LOAD_W "ldr.w r12, [r0, #8 * rc_step + 4]\n"
 #else
 #define STEP_BYTES 52u
-#define STEP PRODUCTS_1 PRODUCTS_2 PRODUCTS_3 PRODUCT_4A PRODUCT_4B "ldr.w r2, [r1], #4\n ldrd r3, r12, [r0], #8\n"
+#define STEP FIELD_1 FIELD_2 ODD_BYTES_1 ODD_BYTES_2 LOAD_W "ldrd r3, r12, [r0, #8 * rc_step]\n"
 #endif
 #define STEPS 16u /* in the loop, all of STEP_BYTES, so that it can be entered before any of them */
 
@@ -39,25 +38,33 @@ typedef struct {
 static inline void two_rows(pass_t *pass)
 {
     register pass_t *p __asm__("r0") = pass;
-    __asm__ volatile("ldr r2, [r0, #8]\n"
+    __asm__ volatile("ldr r2, [r0, #8]\n" /* last */
                      "push {r0, r2}\n"
-                     "ldr r1, [r0, #4]\n"
-                     "ldr r12, [r0, #12]\n"
-                     "ldr r0, [r0]\n"
-                     "adr.w lr, 2f\n"
-                     "sub lr, lr, r12\n"
+                     "ldrd r12, lr, [r0, #12]\n" /* skip, code */
+                     "adr.w r3, 1f\n"
+                     "add lr, lr, r3\n"
                      "orr lr, lr, #1\n"
-                     "ldr.w r2, [r1], #4\n"
-                     "ldrd r3, r12, [r0], #8\n"
+                     "ldrd r0, r1, [r0]\n"
                      "movs r4, #0\n movs r5, #0\n movs r6, #0\n movs r7, #0\n"
                      "mov r8, r4\n mov r9, r4\n mov r10, r4\n mov r11, r4\n"
+                     "ldr r2, [r1]\n"
+                     "ldr r3, [r0]\n"
+                     "sub r1, r1, r12, lsl #2\n"
+                     "sub r0, r0, r12, lsl #3\n"
+                     "add r12, r0, r12, lsl #3\n"
+                     "ldr r12, [r12, #4]\n"
                      "bx lr\n"
+                     ".balign 4\n"
                      "1:\n"
-                     ".rept 16\n" STEP ".endr\n"
-                     "2: ldr lr, [sp, #4]\n"
+                     ".set rc_step, 1\n"
+                     ".rept 16\n" STEP ".set rc_step, rc_step + 1\n"
+                     ".endr\n"
+                     "ldr lr, [sp, #4]\n"
+                     "add r0, r0, #128\n"
+                     "add r1, r1, #64\n"
                      "cmp r0, lr\n"
-                     "bne.w 1b\n" PRODUCTS_1 PRODUCTS_2 PRODUCTS_3 PRODUCT_4A PRODUCT_4B "pop {r0, r1}\n"
-                     "add r0, r0, #16\n"
+                     "bne.w 1b\n" FIELD_1 FIELD_2 ODD_BYTES_1 ODD_BYTES_2 "pop {r0, r1}\n"
+                     "add r0, r0, #20\n"
                      "stm r0, {r4-r11}\n"
                      : "+r"(p)
                      :
@@ -118,10 +125,10 @@ void rc_tile_s4_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, con
         z[j] = (int32_t)zero[j] - (j == 3u ? 8 : 0);
         s[j] = scale[j];
     }
-    const uint32_t steps = x->ld / 2u, rows = x->rows;
+    const uint32_t pair = 2u * x->ld, skip = STEPS - (x->ld / 2u - 1u) % STEPS, rows = x->rows; /* ld: a multiple of 8 */
     const float *a = x->a;
     const int32_t *sum = x->sum;
-    pass_t pass = {x->q, packed, x->q + 2u * x->ld, (steps - 1u) % STEPS * STEP_BYTES, {0}};
+    pass_t pass = {x->q, packed, x->q + pair - 4u, skip, skip * STEP_BYTES, {0}};
     uint32_t r = 0;
     for (; r + 2u <= rows; r += 2u, y += 2u * ldy) {
         two_rows(&pass);
@@ -132,8 +139,8 @@ void rc_tile_s4_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, con
             finish(pass.sums, z, s, a[r], sum[r], y, n);
             finish(pass.sums + 4, z, s, a[r + 1u], sum[r + 1u], y + ldy, n);
         }
-        pass.x = pass.end;
-        pass.end += 2u * x->ld;
+        pass.x += pair;
+        pass.last += pair;
     }
     if (r < rows) {
         one_row(pass.x, packed, x->ld, pass.sums);

@@ -8,18 +8,18 @@
  * place, so that two rows by four channels fit the 14 registers. Arithmetic is modulo 2^32. */
 
 typedef struct {
-    const int16_t *x;   /* two rows, interleaved word by word */
-    const uint8_t *w;   /* a packed tile */
-    const int16_t *end; /* of the two rows */
-    uint32_t skip;      /* bytes of the loop's code that the first turn leaves out, from its end */
-    int32_t sums[8];    /* of the first row, of the second: by the first word, w1, by the second word, w3 */
+    const int16_t *x;    /* two rows, interleaved word by word */
+    const uint8_t *w;    /* a packed tile */
+    const int16_t *last; /* the two rows' last step */
+    uint32_t skip, code; /* steps of the loop that its first turn leaves out, and how many bytes of code these are */
+    int32_t sums[8];     /* of the first row, of the second: by the first word, w1, by the second, w3 */
 } pass_t;
 
-/* One step of two k. The loads are those of the step after it. */
-#define PRODUCTS_1 "smlad r4, r3, r2, r4\n smlad r8, r12, r2, r8\n sxtb16 r2, r2, ror #8\n"
-#define PRODUCTS_2 "smlad r6, r3, lr, r6\n smlad r10, r12, lr, r10\n sxtb16 lr, lr, ror #8\n"
-#define PRODUCTS_3 "smlad r5, r3, r2, r5\n smlad r9, r12, r2, r9\n smlad r7, r3, lr, r7\n smlad r11, r12, lr, r11\n"
-#define STEP PRODUCTS_1 PRODUCTS_2 PRODUCTS_3 "ldrd r2, lr, [r1], #8\n ldrd r3, r12, [r0], #8\n"
+/* One step of two k; its loads are for the step after it, `rc_step` counts them within the loop. */
+#define WORDS "smlad r4, r3, r2, r4\n smlad r8, r12, r2, r8\n sxtb16 r2, r2, ror #8\n smlad r6, r3, lr, r6\n"
+#define ODD_BYTES_1 "smlad r10, r12, lr, r10\n sxtb16 lr, lr, ror #8\n smlad r5, r3, r2, r5\n smlad r9, r12, r2, r9\n"
+#define ODD_BYTES_2 "smlad r7, r3, lr, r7\n smlad r11, r12, lr, r11\n"
+#define STEP WORDS ODD_BYTES_1 ODD_BYTES_2 "ldrd r2, lr, [r1, #8 * rc_step]\n ldrd r3, r12, [r0, #8 * rc_step]\n"
 #define STEP_BYTES 48u
 #define STEPS 16u /* in the loop, all of STEP_BYTES, so that it can be entered before any of them */
 
@@ -27,27 +27,35 @@ typedef struct {
 static inline void two_rows(pass_t *pass)
 {
     register pass_t *p __asm__("r0") = pass;
-    __asm__ volatile("ldr r2, [r0, #8]\n"
+    __asm__ volatile("ldr r2, [r0, #8]\n" /* last */
                      "push {r0, r2}\n"
-                     "ldr r1, [r0, #4]\n"
-                     "ldr r12, [r0, #12]\n"
-                     "ldr r0, [r0]\n"
-                     "adr.w lr, 2f\n"
-                     "sub lr, lr, r12\n"
+                     "ldrd r12, lr, [r0, #12]\n" /* skip, code */
+                     "adr.w r3, 1f\n"
+                     "add lr, lr, r3\n"
                      "orr lr, lr, #1\n"
-                     "push {lr}\n" /* where to enter */
-                     "ldrd r2, lr, [r1], #8\n"
-                     "ldrd r3, r12, [r0], #8\n"
+                     "ldrd r0, r1, [r0]\n"
                      "movs r4, #0\n movs r5, #0\n movs r6, #0\n movs r7, #0\n"
                      "mov r8, r4\n mov r9, r4\n mov r10, r4\n mov r11, r4\n"
+                     "push {lr}\n" /* where to enter */
+                     "ldrd r2, lr, [r1]\n"
+                     "ldr r3, [r0]\n"
+                     "sub r1, r1, r12, lsl #3\n"
+                     "sub r0, r0, r12, lsl #3\n"
+                     "add r12, r0, r12, lsl #3\n"
+                     "ldr r12, [r12, #4]\n"
                      "pop {pc}\n"
+                     ".balign 4\n"
                      "1:\n"
-                     ".rept 16\n" STEP ".endr\n"
-                     "2: ldr lr, [sp, #4]\n"
+                     ".set rc_step, 1\n"
+                     ".rept 16\n" STEP ".set rc_step, rc_step + 1\n"
+                     ".endr\n"
+                     "ldr lr, [sp, #4]\n"
+                     "add r0, r0, #128\n"
+                     "add r1, r1, #128\n"
                      "cmp r0, lr\n"
-                     "ldr lr, [r1, #-4]\n"
-                     "bne.w 1b\n" PRODUCTS_1 PRODUCTS_2 PRODUCTS_3 "pop {r0, r1}\n"
-                     "add r0, r0, #16\n"
+                     "ldr lr, [r1, #4]\n"
+                     "bne.w 1b\n" WORDS ODD_BYTES_1 ODD_BYTES_2 "pop {r0, r1}\n"
+                     "add r0, r0, #20\n"
                      "stm r0, {r4-r11}\n"
                      : "+r"(p)
                      :
@@ -107,10 +115,10 @@ void rc_tile_s8_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, con
     for (uint32_t j = 0; j < n; j++) {
         s[j] = scale[j];
     }
-    const uint32_t steps = x->ld / 2u, rows = x->rows;
+    const uint32_t pair = 2u * x->ld, skip = STEPS - (x->ld / 2u - 1u) % STEPS, rows = x->rows; /* ld: a multiple of 8 */
     const float *a = x->a;
     const int32_t *sum = x->sum;
-    pass_t pass = {x->q, packed, x->q + 2u * x->ld, (steps - 1u) % STEPS * STEP_BYTES, {0}};
+    pass_t pass = {x->q, packed, x->q + pair - 4u, skip, skip * STEP_BYTES, {0}};
     uint32_t r = 0;
     for (; r + 2u <= rows; r += 2u, y += 2u * ldy) {
         two_rows(&pass);
@@ -121,8 +129,8 @@ void rc_tile_s8_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, con
             finish(pass.sums, s, a[r], sum[r], y, n);
             finish(pass.sums + 4, s, a[r + 1u], sum[r + 1u], y + ldy, n);
         }
-        pass.x = pass.end;
-        pass.end += 2u * x->ld;
+        pass.x += pair;
+        pass.last += pair;
     }
     if (r < rows) {
         one_row(pass.x, packed, x->ld, pass.sums);
