@@ -8,10 +8,10 @@
  * place, so that two rows by four channels fit the 14 registers. Arithmetic is modulo 2^32. */
 
 typedef struct {
-    const int16_t *x;    /* two rows, interleaved word by word */
-    const uint8_t *w;    /* a packed tile */
+    const int16_t *x;    /* two rows, interleaved word by word: where they would begin if the loop began at its first step */
+    const uint8_t *w;    /* a packed tile, likewise */
     const int16_t *last; /* the two rows' last step */
-    uint32_t skip, code; /* steps of the loop that its first turn leaves out, and how many bytes of code these are */
+    uint32_t skip, code; /* steps of the loop that its first turn leaves out, and their bytes of code plus one (Thumb) */
     int32_t sums[8];     /* of the first row, of the second: by the first word, w1, by the second, w3 */
 } pass_t;
 
@@ -32,17 +32,14 @@ static inline void two_rows(pass_t *pass)
                      "ldrd r12, lr, [r0, #12]\n" /* skip, code */
                      "adr.w r3, 1f\n"
                      "add lr, lr, r3\n"
-                     "orr lr, lr, #1\n"
                      "ldrd r0, r1, [r0]\n"
                      "movs r4, #0\n movs r5, #0\n movs r6, #0\n movs r7, #0\n"
                      "mov r8, r4\n mov r9, r4\n mov r10, r4\n mov r11, r4\n"
                      "push {lr}\n" /* where to enter */
-                     "ldrd r2, lr, [r1]\n"
-                     "ldr r3, [r0]\n"
-                     "sub r1, r1, r12, lsl #3\n"
-                     "sub r0, r0, r12, lsl #3\n"
+                     "add r2, r1, r12, lsl #3\n"
+                     "ldrd r2, lr, [r2]\n"
                      "add r12, r0, r12, lsl #3\n"
-                     "ldr r12, [r12, #4]\n"
+                     "ldrd r3, r12, [r12]\n"
                      "pop {pc}\n"
                      ".balign 4\n"
                      "1:\n"
@@ -94,15 +91,45 @@ static void one_row(const int16_t *x, const uint8_t *w, uint32_t k, int32_t *sum
     sums[3] = s3;
 }
 
-/* The four channels' results from a row's four sums. */
-static inline void finish(const int32_t *sums, const float *scale, float a, int32_t sum, float *y, uint32_t n)
+/* The four channels' sums from a row's four. */
+static inline void finish(const int32_t *sums, int32_t sum, int32_t *acc)
 {
     const uint32_t offset = (uint32_t)sum << 7;
-    const uint32_t first = (uint32_t)sums[0] - ((uint32_t)sums[1] << 8) - offset;
-    const uint32_t third = (uint32_t)sums[2] - ((uint32_t)sums[3] << 8) - offset;
-    const int32_t acc[4] = {(int32_t)first, sums[1], (int32_t)third, sums[3]};
+    acc[0] = (int32_t)((uint32_t)sums[0] - ((uint32_t)sums[1] << 8) - offset);
+    acc[1] = sums[1];
+    acc[2] = (int32_t)((uint32_t)sums[2] - ((uint32_t)sums[3] << 8) - offset);
+    acc[3] = sums[3];
+}
+
+/* One row's results; all is known at compile time where n is, and stays in registers. */
+static inline void results(const int32_t *sums, const float *s, float a, int32_t sum, float *y, uint32_t n)
+{
+    int32_t acc[4];
+    finish(sums, sum, acc);
     for (uint32_t j = 0; j < n; j++) {
-        y[j] = (float)acc[j] * (a * scale[j]);
+        y[j] = (float)acc[j] * (a * s[j]);
+    }
+}
+
+static inline void all_rows(const rc_rows16_t *x, const uint8_t *packed, const float *s, float *y, uint32_t ldy,
+                            uint32_t n)
+{
+    const uint32_t pair = 2u * x->ld, skip = STEPS - (x->ld / 2u - 1u) % STEPS; /* ld is a multiple of 8 */
+    const int16_t *q = x->q;
+    const float *a = x->a;
+    const int32_t *sum = x->sum;
+    const float *const end = a + (x->rows & ~1u);
+    pass_t pass = {q - 4u * skip, packed - 8u * skip, q + pair - 4u, skip, skip * STEP_BYTES + 1u, {0}};
+    for (; a != end; a += 2, sum += 2, y += 2u * ldy) {
+        two_rows(&pass);
+        pass.x += pair;
+        pass.last += pair;
+        results(pass.sums, s, a[0], sum[0], y, n);
+        results(pass.sums + 4, s, a[1], sum[1], y + ldy, n);
+    }
+    if ((x->rows & 1u) != 0u) {
+        one_row(pass.x + 4u * skip, packed, x->ld, pass.sums);
+        results(pass.sums, s, a[0], sum[0], y, n);
     }
 }
 
@@ -111,29 +138,10 @@ void rc_tile_s8_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, con
 {
     (void)zero;
     (void)w;
-    float s[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-    for (uint32_t j = 0; j < n; j++) {
-        s[j] = scale[j];
-    }
-    const uint32_t pair = 2u * x->ld, skip = STEPS - (x->ld / 2u - 1u) % STEPS, rows = x->rows; /* ld: a multiple of 8 */
-    const float *a = x->a;
-    const int32_t *sum = x->sum;
-    pass_t pass = {x->q, packed, x->q + pair - 4u, skip, skip * STEP_BYTES, {0}};
-    uint32_t r = 0;
-    for (; r + 2u <= rows; r += 2u, y += 2u * ldy) {
-        two_rows(&pass);
-        if (n == 4u) {
-            finish(pass.sums, s, a[r], sum[r], y, 4u);
-            finish(pass.sums + 4, s, a[r + 1u], sum[r + 1u], y + ldy, 4u);
-        } else {
-            finish(pass.sums, s, a[r], sum[r], y, n);
-            finish(pass.sums + 4, s, a[r + 1u], sum[r + 1u], y + ldy, n);
-        }
-        pass.x += pair;
-        pass.last += pair;
-    }
-    if (r < rows) {
-        one_row(pass.x, packed, x->ld, pass.sums);
-        finish(pass.sums, s, a[r], sum[r], y, n);
+    if (n == 4u) {
+        const float s[4] = {scale[0], scale[1], scale[2], scale[3]};
+        all_rows(x, packed, s, y, ldy, 4u);
+    } else {
+        all_rows(x, packed, scale, y, ldy, n);
     }
 }
