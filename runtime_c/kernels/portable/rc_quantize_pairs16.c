@@ -7,6 +7,7 @@
 static float largest(const float *x, uint32_t n)
 {
     uint32_t m = 0;
+#pragma GCC unroll 8
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t v = (uint32_t)rc_bits_of(x[i]) << 1;
         m = v > m ? v : m;
