@@ -15,13 +15,13 @@ from typing import Optional, Sequence
 import numpy as np
 
 from recurc.codegen.emit import emit_model
+from recurc.codegen.fit import early_plan
 from recurc.codegen.image import build_image
 from recurc.device.transports import TransportClosed
 from recurc.ir.lower import lower
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.plan.kernels import choose_kernels
 from recurc.plan.layout import make_layout
-from recurc.codegen.fit import early_plan
 from recurc.quant.model import QuantizedModel
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board, load_board

@@ -18,6 +18,7 @@ CORES = {"cortex-m7": "thumbv7em-none-eabihf", "cortex-m4": "thumbv7em-none-eabi
 BRANCH_CYCLES = 0.5
 _ITERATIONS = 50
 _BRANCH = re.compile(r"^(b|bl|bx|blx|cbz|cbnz|tbb|tbh|b(eq|ne|lt|gt|le|ge|cs|cc|hs|lo|hi|ls|mi|pl|vs|vc))(\.[nw])?\s")
+_CONDITIONAL = ("mov", "add", "sub", "ldr", "str", "mvn", "rsb", "vmov", "lsl", "orr")
 _CONDITION = re.compile(r"^(\w+?)(eq|ne|lt|gt|le|ge|hs|lo|hi|ls|mi|pl|vs|vc)(\.\w+)*\s")
 
 
@@ -93,7 +94,7 @@ def block_cycles(body: Sequence[str], core: str) -> float:
     source = []
     for text in plain:
         text = re.sub(r"\[pc, #?-?\w+\]", "[r0]", text)
-        if (found := _CONDITION.match(text)) and found[1] in ("mov", "add", "sub", "ldr", "str", "mvn", "rsb", "vmov", "lsl", "orr"):
+        if (found := _CONDITION.match(text)) and found[1] in _CONDITIONAL:
             text = re.sub(rf"^{found[1]}{found[2]}", found[1], text)
         text = re.sub(r"^vcmpe?\.f32\s+(\w+), .*", r"vadd.f32 s31, \1, \1", text)  # the model lacks comparisons
         source.append(text)
