@@ -10,7 +10,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Any, Callable, Mapping, Optional
 
 import numpy as np
 
-from recurc.codegen.image import build_image
+from recurc.codegen.fit import early_plan
 from recurc.codegen.manifest import Build
 from recurc.codegen.project import build_project, compile_host_engine
 from recurc.dataset import Dataset, check_compatible, load_dataset
@@ -27,8 +29,6 @@ from recurc.ir.program import CARRIES, STORAGES
 from recurc.models.checkpoint import load as load_reasoner
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.models.reference import Reference
-from recurc.plan.kernels import choose_kernels
-from recurc.plan.planner import plan_memory
 from recurc.quant.calibrate import DEFAULT_PUZZLES, Calibration, calibrate
 from recurc.quant.fidelity import carry_fidelity, layer_damage
 from recurc.quant.model import QuantizedModel, quantize_model
@@ -38,7 +38,6 @@ from recurc.targets.boards import Board, load_board
 from recurc.targets.host import HostEngine
 
 DEFAULT_MIN_FIDELITY = 0.85
-IMAGE_TABLE_BYTES = 64 * 1024  # larger puzzle tables are streamed, unless asked otherwise
 GATE_PUZZLES = 32
 GATE_MACS = 6e10  # compute that the gate of `build` may take; large models are judged on fewer puzzles
 _BATCH = 16
@@ -109,7 +108,7 @@ class Model:
             steps, h_cycles, l_cycles: override the trained depth.
             carry: how z_H and z_L are stored: "fp32", "fp16", or "int8" with a scale a row.
             puzzle_table: where puzzle embeddings are: "image", streamed rows of "fp32" or "int8", or "auto": in the
-                image up to IMAGE_TABLE_BYTES, else streamed as fp32.
+                image while it is small, else streamed as fp32.
 
         Raises:
             UsageError: unknown precision, method, carry or table. InputError: a dataset of another shape.
@@ -122,10 +121,6 @@ class Model:
             if value not in known:
                 raise UsageError(f"unknown {what} {value!r}", where=what, why="it is one of " + ", ".join(known),
                                  next="choose one of them")
-        if puzzle_table == "auto":
-            c = self.config
-            size = 4 * c.num_puzzle_identifiers * c.puzzle_emb_ndim
-            puzzle_table = "image" if size <= IMAGE_TABLE_BYTES else "fp32"
         found: Optional[Calibration] = None
         sample = None
         if isinstance(calibration, (str, Path)):
@@ -153,8 +148,14 @@ class Quantized:
     @cached_property
     def engine(self) -> HostEngine:
         """The generated C, compiled for this computer."""
-        with tempfile.TemporaryDirectory(prefix="recurc-engine-") as folder:
-            return compile_host_engine(Path(folder), self.model)  # the loaded library outlives its file
+        return compile_host_engine(self._engine_folder, self.model)
+
+    @cached_property
+    def _engine_folder(self) -> Path:
+        """Where the engine is compiled; builds take it from there. Removed with this object."""
+        folder = Path(tempfile.mkdtemp(prefix="recurc-engine-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
 
     def run(self, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None, steps: Optional[int] = None) -> Outputs:
         """As `Model.run`, with the device's arithmetic, bit for bit."""
@@ -212,9 +213,7 @@ class Quantized:
                 f"{scheme.name} is for comparison only", where="--precision",
                 why="it keeps cells right and loses whole puzzles", next="Use int4, or pass --allow-lossy")
         if board.family != "host":
-            kernels = choose_kernels(board.features)
-            size = len(build_image(self.model, kernels).data)
-            plan_memory(self.model.program, scheme.bits, size, board, kernels)
+            early_plan(self.model.program, scheme.bits, board)
 
     def build(
         self, target: str | Board, out: Path | str, *, min_fidelity: float = DEFAULT_MIN_FIDELITY,
@@ -242,7 +241,8 @@ class Quantized:
                     f"{self.model.program.calls_per_step} calls",
                 next="Use a higher precision (int8), calibrate with data, lower --min-fidelity, or pass --allow-lossy")
         calibration = self.calibration
-        return build_project(self.model, board, Path(out), note=note, details={
+        compiled = self._engine_folder if "engine" in vars(self) else None
+        return build_project(self.model, board, Path(out), note=note, engine=compiled, details={
             "checkpoint": {"source": self.source.reasoner.source, "sha256": self.source.reasoner.sha256},
             "fidelity": gate.fidelity, "fidelity_puzzles": gate.puzzles, "fidelity_inputs": gate.inputs,
             "calibration": None if calibration is None else {

@@ -6,6 +6,8 @@ The class decides the process's exit code; the command line prints the four part
 
 from __future__ import annotations
 
+from typing import Any, Mapping, Optional
+
 
 class RecurcError(Exception):
     """Base of all errors that recurc raises on purpose.
@@ -30,7 +32,7 @@ class RecurcError(Exception):
         parts = (part.strip() for part in (text, self.next))
         return " ".join(part if part.endswith((".", "?", "!")) else part + "." for part in parts if part)
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, Any]:
         """The error for `--json`: {code, what, where, why, next}."""
         return {"code": self.code, "what": self.what, "where": self.where, "why": self.why, "next": self.next}
 
@@ -48,9 +50,27 @@ class InputError(RecurcError):
 
 
 class DoesNotFitError(RecurcError):
-    """The model does not fit the target's memory."""
+    """The model does not fit the target's memory.
+
+    Args:
+        summary: the plan that does not fit, as `recurc.plan.summary.plan_summary` gives it; "plan" in the error's JSON.
+    """
 
     exit_code, code = 4, "does-not-fit"
+
+    def __init__(self, what: str, *, where: str = "", why: str = "", next: str = "",
+                 summary: Optional[Mapping[str, Any]] = None) -> None:
+        super().__init__(what, where=where, why=why, next=next)
+        self.summary = summary
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), **({"plan": dict(self.summary)} if self.summary else {})}
+
+
+class PlanMismatchError(RecurcError):
+    """The linked firmware differs from the plan: a mistake in recurc, not in the model."""
+
+    exit_code, code = 1, "plan-mismatch"
 
 
 class FidelityError(RecurcError):
@@ -75,3 +95,9 @@ class MismatchError(RecurcError):
     """The device answered, and its answer differs from the host's."""
 
     exit_code, code = 8, "device-differs"
+
+
+class UnboundedStackError(RecurcError):
+    """The firmware's stack has no bound: recursion, a call through a pointer, or a frame of unknown size."""
+
+    exit_code, code = 1, "unbounded-stack"

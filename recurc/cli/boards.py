@@ -1,7 +1,8 @@
-"""`recurc boards`: which boards there are, and how far each has been tested."""
+"""`recurc boards`: which boards there are, what memory they have, and how far each has been tested."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -11,9 +12,23 @@ from recurc.cli.output import Console
 
 REACH = {
     "emulated": "firmware runs in an emulator and is compared bit for bit",
-    "compiled": "firmware is compiled and linked within the real memory map; it has not run on a chip",
-    "described": "memory map only; nothing is compiled for it yet",
+    "compiled": "firmware links within the real memory map; it has not run on a chip",
+    "described": "memory map only: models can be planned for it, not built",
 }
+GROUPS = {
+    "budget": "Budget classes (emulated in exactly these sizes)", "board": "Boards", "emulator": "Emulated machines",
+    "host": "This computer",
+}  # fmt: skip
+COLUMNS = ("board", "core", "MHz", "flash", "RAM", "ext RAM", "all RAM", "tested", "twin")
+_NUMBERS = ("MHz", "flash", "RAM", "ext RAM", "all RAM")
+LEGEND = (
+    "MHz: as the port sets it. Memory in KiB: flash = all that keeps code and",
+    "weights, RAM = largest contiguous region on the chip, ext RAM = the same beside",
+    "the chip, all RAM = every region together; +: an optional chip would add to it.",
+    "twin: the emulated board that stands for it.",
+)
+_TITLE_FROM = 120  # terminal columns from which the titles stand beside the figures
+_CORE_PREFIXES = ("cortex-", "xtensa-")
 
 
 @click.group(invoke_without_command=True)
@@ -27,12 +42,22 @@ def command(ctx: click.Context) -> None:
 @command.command("list")
 @pass_console
 def list_command(console: Console) -> None:
-    """List the boards."""
+    """List the boards by kind, with their memory in KiB."""
     from recurc.targets.boards import list_boards
 
     boards = list_boards()
-    rows = [(b.name, b.core, _flash(b), _ram(b), b.verified, b.twin or "", ", ".join(b.aliases)) for b in boards]
-    console.table(("board", "core", "flash", "largest RAM", "tested", "twin", "aliases"), rows, numeric=False)
+    lines = _aligned([COLUMNS, *(_row(b) for b in boards)])
+    titled = console.people.width >= _TITLE_FROM
+    room = console.people.width - len(lines[0]) - 2
+    console.print(lines[0].rstrip(), style="bold")
+    for kind, heading in GROUPS.items():
+        members = [(b, line) for b, line in zip(boards, lines[1:], strict=True) if b.kind == kind]
+        if not members:
+            continue
+        console.print(f"\n{heading}")
+        for b, line in members:
+            console.print(f"{line}  {_shortened(b.title, room)}" if titled else line.rstrip())
+    console.print("\n" + "\n".join(LEGEND))
     for word in ("emulated", "compiled", "described"):
         if any(b.verified == word for b in boards):
             console.print(f"{word}: {REACH[word]}")
@@ -44,26 +69,73 @@ def list_command(console: Console) -> None:
 @pass_console
 def show_command(console: Console, name: str) -> None:
     """Show one board: NAME, an alias, or the path of a TOML file."""
-    from recurc.targets.boards import load_board
+    from recurc.targets.boards import GUARDED, load_board
 
     b = load_board(name)
     clock = f"{b.clock_hz / 1e6:g} MHz" if b.clock_hz else "not modelled"
     emulator = f"QEMU {b.emulator.machine}" if b.emulator else "none" + (f"; twin {b.twin}" if b.twin else "")
-    console.pairs([
-        ("board", f"{b.name}  {b.title}"), ("core", f"{b.core}, {', '.join(sorted(b.features)) or 'no extensions'}"),
+    pairs = [
+        ("board", f"{b.name}  {b.title}"), ("kind", b.kind), ("stands for", b.reference),
+        ("other names", ", ".join(b.aliases)),
+        ("core", f"{b.core}, {', '.join(sorted(b.features)) or 'no extensions'}"),
         ("compiler flags", " ".join(b.cpu_flags)), ("clock", clock), ("tested", f"{b.verified}: {REACH[b.verified]}"),
-        ("emulator", emulator), ("wire", f"{b.uart.kind} {b.uart.baud or ''} {b.uart.note}".strip()),
+        ("evidence", b.evidence), ("emulator", emulator),
+        ("protection", GUARDED[b.mpu] if b.mpu else ""),
+        ("boot header", f"{_size(b.boot.bytes)}, {b.boot.place}, from port {b.boot.port}" if b.boot else ""),
+        ("wire", f"{b.uart.kind} {b.uart.baud or ''} {b.uart.note}".strip()),
         ("ticks", f"{b.ticks.source}, {b.ticks.hz:,} a second" if b.ticks.hz else f"{b.ticks.source}, not a time"),
-        ("stack", _size(b.stack_bytes)),
-    ])  # fmt: skip
-    rows = []
-    for r in b.regions:
-        parts = [part for part, names in b.placement.items() if r.name in names]
-        note = "; ".join(x for x in ("optional" if r.optional else "", r.note) if x)
-        rows.append((r.name, r.kind, f"0x{r.base:08x}", _size(r.size), ", ".join(parts), note))
-    if rows:
-        console.table(("region", "kind", "base", "size", "may hold", ""), rows, numeric=False)
+        ("stack", _size(b.stack_bytes) if b.stack_bytes else ""),
+    ]  # fmt: skip
+    console.pairs([(k, v) for k, v in pairs if v])
+    if b.regions:
+        rows = [("region", "kind", "base", "size", "may hold")]
+        for r in b.regions:
+            parts = [part for part, names in b.placement.items() if r.name in names]
+            rows.append((r.name, r.kind, f"0x{r.base:08x}", _size(r.size), ", ".join(parts) or "-"))
+        header, *lines = _aligned(rows, right=("size",))
+        console.print()
+        console.print(header.rstrip(), style="bold")
+        for line in lines:
+            console.print(line.rstrip())
+        console.print()
+        notes = [(r.name, "; ".join(_remarks(r))) for r in b.regions if _remarks(r)]
+        console.pairs([*notes, *((f"{part} goes to", ", then ".join(names)) for part, names in b.placement.items())])
     console.emit_json({"board": _document(b)})
+
+
+def _row(b: Any) -> tuple[str, ...]:
+    core = b.core
+    for prefix in _CORE_PREFIXES:
+        core = core.removeprefix(prefix)
+    more = [r for r in b.regions if r.optional]
+    flash = _kib(b.flash_bytes) + "+" * any(not r.writable for r in more)
+    ram = _kib(b.ram_bytes) + "+" * any(r.writable for r in more)
+    if not b.regions:
+        flash = ram = "-"
+    clock = f"{b.clock_hz / 1e6:g}" if b.clock_hz else "-"
+    inside, outside = (_kib(n) if n else "-" for n in (b.largest("ram"), b.largest("external-ram")))
+    core = core if b.family != "riscv" else core[:4]
+    return (b.name, core, clock, flash, inside, outside, ram, b.verified, b.twin or "")
+
+
+def _aligned(rows: Sequence[Sequence[str]], right: Sequence[str] = _NUMBERS) -> list[str]:
+    """Rows (the first one the column names) as lines of equal width, two spaces between columns; nothing is ever folded."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(cell.rjust(w) if name in right else cell.ljust(w)
+                      for cell, w, name in zip(row, widths, rows[0], strict=True)) for row in rows]  # fmt: skip
+
+
+def _shortened(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: max(0, room - 1)] + "…"
+
+
+def _kib(n: int) -> str:
+    return f"{n / 1024:.0f}" if n % 1024 == 0 else f"{n / 1024:.1f}"
+
+
+def _remarks(region: Any) -> list[str]:
+    waits = "" if region.wait_states is None else f"{region.wait_states or 'no'} wait states"
+    return [x for x in ("optional" if region.optional else "", waits, region.note) if x]
 
 
 def _size(n: int) -> str:
@@ -74,27 +146,16 @@ def _size(n: int) -> str:
     return f"{n:,} B"
 
 
-def _flash(board: Any) -> str:
-    return _inside_and_outside(board, "flash", sum)
-
-
-def _ram(board: Any) -> str:
-    return _inside_and_outside(board, "ram", max)
-
-
-def _inside_and_outside(board: Any, kind: str, combine: Any) -> str:
-    """Size on the chip, and what external memory adds to it."""
-    inside = combine([r.size for r in board.regions if r.kind == kind] or [0])
-    outside = combine([r.size for r in board.regions if r.kind == f"external-{kind}"] or [0])
-    return " + ".join(_size(n) + note for n, note in ((inside, ""), (outside, " external")) if n)
-
-
 def _document(b: Any) -> dict[str, object]:
     return {
-        "name": b.name, "title": b.title, "aliases": list(b.aliases), "family": b.family, "core": b.core,
+        "name": b.name, "title": b.title, "aliases": list(b.aliases), "kind": b.kind, "reference": b.reference,
+        "family": b.family, "core": b.core,
         "features": sorted(b.features), "cpu_flags": list(b.cpu_flags), "clock_hz": b.clock_hz, "verified": b.verified,
-        "twin": b.twin, "stack_bytes": b.stack_bytes,
+        "evidence": b.evidence, "twin": b.twin, "stack_bytes": b.stack_bytes, "mpu": b.mpu,
+        "flash_bytes": b.flash_bytes, "largest_ram_bytes": b.largest("ram"),
+        "largest_external_ram_bytes": b.largest("external-ram"), "ram_bytes": b.ram_bytes,
         "emulator": None if b.emulator is None else {"kind": b.emulator.kind, "machine": b.emulator.machine},
+        "boot": None if b.boot is None else {"port": b.boot.port, "place": b.boot.place, "bytes": b.boot.bytes},
         "regions": [
             {"name": r.name, "kind": r.kind, "base": r.base, "size": r.size, "wait_states": r.wait_states,
              "optional": r.optional, "note": r.note}

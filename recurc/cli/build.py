@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from recurc.cli._memory import show_changes, show_memory
 from recurc.cli.options import (
     checkpoint_argument,
     data_option,
@@ -17,15 +18,9 @@ from recurc.cli.options import (
     seed_option,
     storage_options,
 )
-from recurc.cli.output import Console, bytes_text
+from recurc.cli.output import Console
 from recurc.cli.quantizing import calibration_options, quantize_with_progress
-
-_MEANING = {
-    "emulated": "runs in the emulator; what is verified there is this board's own firmware",
-    "compiled": "compiled and linked within the real memory map; never run on the part itself by recurc's tests",
-    "described": "described only",
-    "host": "the firmware as a process of this computer",
-}
+from recurc.errors import DoesNotFitError
 
 
 @click.command()
@@ -54,11 +49,13 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
 
     started = time.monotonic()
     board = load_board(target)
-    for family in dict.fromkeys((board.family, "host")):
-        find_compiler(family)  # before the long work, not after it
+    # Before the long work, not after it; a board without toolchain or port is told so after its plan.
+    for family in dict.fromkeys((board.family, "host") if board.linkable else ("host",)):
+        find_compiler(family)
     chosen = resolve_model(console, checkpoint, data)
     from recurc.api import Model as LoadedModel
     from recurc.codegen.project import check_output
+    from recurc.report.document import report_build
 
     reasoner = chosen.load()
     name = Path(chosen.checkpoint).name or "model"
@@ -67,30 +64,68 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
     check_output(folder)
     for text in reasoner.notes:
         console.note(f"note: {text}")
-    quantized = quantize_with_progress(
-        console, model, chosen, precision, calibration=calibration, puzzles=puzzles, seed=seed, steps=steps,
-        h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)
-    quantized.check_target(board, allow_lossy=allow_lossy)
-    gate = quantized.gate()
-    accuracy = _accuracy(console, chosen, quantized, accuracy_puzzles)
-    build = quantized.build(
-        board, folder, min_fidelity=min_fidelity, allow_lossy=allow_lossy, gate=gate,
-        details={"accuracy": accuracy, "data": None if chosen.data is None else str(chosen.data.resolve())},
-        note=lambda text: console.note(text + " ..."),
-    )
+    try:
+        # Planned from shapes alone first: who is refused is not kept waiting for the calibration.
+        _plan_first(board, reasoner, precision, (steps, h_cycles, l_cycles), carry, puzzle_table)
+        quantized = quantize_with_progress(
+            console, model, chosen, precision, calibration=calibration, puzzles=puzzles, seed=seed, steps=steps,
+            h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)
+        quantized.check_target(board, allow_lossy=allow_lossy)
+        gate = quantized.gate()
+        accuracy = _accuracy(console, chosen, quantized, accuracy_puzzles)
+        build = quantized.build(
+            board, folder, min_fidelity=min_fidelity, allow_lossy=allow_lossy, gate=gate,
+            details={"accuracy": accuracy, "data": None if chosen.data is None else str(chosen.data.resolve())},
+            note=lambda text: console.note(text + " ..."),
+        )
+    except DoesNotFitError as error:
+        _show_refused(console, error, board, name, precision)
+        raise
+    document = report_build(build)
     main = build.boards[build.target]
-    entry = build.details["boards"][build.target]
     console.emit_json({
         "target": build.target, "twin": build.twin, "precision": precision, "calibration": quantized.model.method,
         "carry": carry, "puzzle_table": quantized.model.puzzle_storage,
         "image_bytes": build.details["image_bytes"], "elf": main.elf, "out": build.path, "fits": True,
         "fidelity": gate.fidelity, "fidelity_puzzles": gate.puzzles, "accuracy": accuracy,
-        "regions": entry.get("regions", []), "model_sha256": main.model_sha256, "build_id": main.build_id,
+        "regions": [r for r in document["regions"] if r["used"]], "model": document["model"], "stack": document["stack"],
+        "linked": document["linked"], "model_sha256": main.model_sha256, "build_id": main.build_id,
         "verified": board.verified, "seconds": time.monotonic() - started,
         "elves": {n: artifact.elf for n, artifact in build.boards.items()},
     })
     if not console.json:
-        _show(console, build, board, gate, accuracy, time.monotonic() - started)
+        _show(console, build, document, time.monotonic() - started)
+
+
+def _plan_first(board, reasoner, precision: str, depth: tuple[int | None, int | None, int | None], carry: str,
+                puzzle_table: str) -> None:
+    """Raises DoesNotFitError where no build can end well."""
+    from recurc.report.planning import plan_checkpoint
+
+    if board.family == "host":
+        return
+    error = plan_checkpoint(reasoner.config, board, precision, carry=carry, puzzle_table=puzzle_table, depth=depth).error
+    if error is not None:
+        raise error
+
+
+def _show_refused(console: Console, error: DoesNotFitError, board, name: str, precision: str) -> None:
+    """The plan that does not fit, above the error that says so; in the JSON document beside it."""
+    if not error.summary:
+        return
+    from recurc.report.document import report_plan
+
+    model = error.summary["model"]
+    document = report_plan(error.summary, board, {"name": name}, precision=precision, carry=model.get("carry"),
+                           depth=(model["steps"], model["h_cycles"], model["l_cycles"]))
+    console.emit_json({
+        "target": board.name, "precision": precision, "fits": False,
+        "error": {key: value for key, value in error.as_dict().items() if key != "plan"}, "plan": error.summary,
+        "regions": [r for r in document["regions"] if r["used"]],
+    })
+    if not console.json:
+        show_memory(console, document["regions"], f"Memory of {board.name}")
+        show_changes(console, document)
 
 
 def _accuracy(console: Console, chosen, quantized, count: int) -> dict | None:
@@ -107,29 +142,13 @@ def _accuracy(console: Console, chosen, quantized, count: int) -> dict | None:
     return {"n": len(test), "cell": scores.cell, "exact": scores.exact}
 
 
-def _show(console: Console, build, board, gate, accuracy: dict | None, seconds: float) -> None:
-    d = build.details
-    regions = d["boards"][build.target].get("regions", [])
-    rows = []
-    for region in regions:
-        parts = " + ".join(f"{part} {size:,}" for part, size in sorted(region["parts"].items(), key=lambda p: -p[1]))
-        rows.append((region["name"], region["kind"], f"{region['used']:,}", f"{region['size']:,}",
-                     f"{100 * region['used'] / region['size']:.1f} %", f"= {parts}"))
-    if rows:
-        console.table(("region", "kind", "used bytes", "of", "", "sum"), rows, title=f"Memory of {board.name}",
-                      text_columns=("kind", "sum"))
+def _show(console: Console, build, document: dict, seconds: float) -> None:
+    from recurc.report.wording import fact_rows
+
+    show_memory(console, document["regions"], f"Memory of {build.target}")
     console.pairs([
-        ("fits", f"{board.title}"),
-        ("image", f"{bytes_text(d['image_bytes'])}, {d['label']}, kernels "
-                  f"{d['boards'][build.target].get('kernels', d['boards']['host']['kernels'])}"),
-        ("carry + scratch", f"{bytes_text(d['arena_bytes'])} (z_H and z_L in place, X never stored)"),
-        ("fidelity", f"{gate.fidelity:.4f} after one step, {gate.puzzles} {gate.inputs}"
-                     + ("" if "calibration" in gate.inputs else ": told, not judged; pass --data DIR for a verdict")),
-        *([("accuracy", f"{100 * accuracy['exact']:.1f} % puzzles exact, {100 * accuracy['cell']:.1f} % cells, "
-                        f"first {accuracy['n']} test puzzles, after step {build.steps}")] if accuracy else []),
-        *((f"needs {r['name']}", f"{r['note']}") for r in regions if r["optional"]),
-        (build.target, _MEANING["host" if board.family == "host" else board.verified]),
-        *([(build.twin, "its emulated twin: same objects but the port; `recurc verify` runs it")] if build.twin else []),
-        ("firmware", ", ".join(str(a.elf) for n, a in build.boards.items() if n != "host" or n == board.name)),
-        ("build", f"{build.path} in {seconds:.1f} s"),
+        ("fits", document["board"]["title"]),
+        *fact_rows(document),
+        ("firmware", ", ".join(str(a.elf) for n, a in build.boards.items() if n != "host" or n == build.target)),
+        ("build", f"{build.path} in {seconds:.1f} s; `recurc report {build.path} --html` draws its memory"),
     ])

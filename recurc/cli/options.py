@@ -192,12 +192,17 @@ def depth_options(function: Callable) -> Callable:
     return function
 
 
-def storage_options(function: Callable) -> Callable:
-    """--carry KIND and --puzzle-table WHERE: how the carry and the puzzle embeddings are stored."""
+def storage_options(function: Callable, carry: str | None = "fp32", puzzle_table: str | None = "auto") -> Callable:
+    """--carry KIND and --puzzle-table WHERE: how the carry and the puzzle embeddings are stored; with their defaults."""
     function = click.option(
-        "--puzzle-table", type=click.Choice(("auto", *STORAGES)), default="auto", metavar="WHERE",
+        "--puzzle-table", type=click.Choice(("auto", *STORAGES)), default=puzzle_table, metavar="WHERE",
         help="Puzzle embeddings: in the image, or streamed a row a puzzle from a table file of fp32 or int8 rows. "
              "Default: auto (in the image up to 64 KB, else fp32).")(function)
     return click.option(
-        "--carry", type=click.Choice(CARRIES), default="fp32", metavar="KIND",
+        "--carry", type=click.Choice(CARRIES), default=carry, metavar="KIND",
         help="How z_H and z_L are stored between ops: fp32, fp16, or int8 with a scale a row. Default: fp32.")(function)
+
+
+def storage_given(function: Callable) -> Callable:
+    """The same options, None when not given."""
+    return storage_options(function, carry=None, puzzle_table=None)

@@ -20,6 +20,9 @@ import rich.progress
 import rich.table
 
 from recurc.errors import RecurcError
+from recurc.report.numbers import bytes_text, count_text
+
+__all__ = ["Console", "bytes_text", "count_text"]
 
 PIPE_WIDTH = 160  # columns when nobody's terminal gives a width, so that tables are not cut in files
 
@@ -128,18 +131,3 @@ def _plain(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def bytes_text(n: int) -> str:
-    """A byte count for people: exact below 10 KiB, else KiB or MiB."""
-    if n < 10 * 1024:
-        return f"{n:,} B"
-    return f"{n / 1024:,.1f} KiB" if n < 10 * 1024 * 1024 else f"{n / 1024**2:,.2f} MiB"
-
-
-def count_text(n: float) -> str:
-    """A count for people: 610.3 M, 12.82 G."""
-    for limit, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(n) >= limit:
-            return f"{n / limit:.4g} {unit}"
-    return f"{n:,}"

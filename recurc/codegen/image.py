@@ -11,6 +11,8 @@ from typing import Sequence
 import numpy as np
 
 from recurc.errors import InputError
+from recurc.plan.budget import IMAGE_ALIGN as ALIGN
+from recurc.plan.budget import IMAGE_ENTRY_BYTES, IMAGE_HEADER_BYTES
 from recurc.plan.kernels import KernelSet
 from recurc.quant.model import QuantizedModel
 
@@ -18,12 +20,11 @@ MAGIC = b"RCM1"
 ENDIAN_MARK = 0x01020304
 VERSION = (1, 0)
 ARITHMETIC_ID = 1
-ALIGN = 64
 HEADER = struct.Struct("<4sIHHIIIIIII32s52xI")
 ENTRY = struct.Struct("<IIIII12x")
 KINDS = {"table": 1, "vector": 2, "weights": 3, "scales": 4, "zeros": 5}
 
-assert HEADER.size == 128 and ENTRY.size == 32
+assert (HEADER.size, ENTRY.size) == (IMAGE_HEADER_BYTES, IMAGE_ENTRY_BYTES)
 
 
 @dataclass(frozen=True)

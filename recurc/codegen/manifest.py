@@ -8,11 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
+from recurc.codegen.tablefile import TableFile
 from recurc.errors import InputError
 from recurc.models.reasoner import ReasonerConfig
+from recurc.quant.tableformat import TableHeader
+from recurc.targets.boards import Board, load_board, read_board
 from recurc.targets.host import cpu_signature
 
 MANIFEST = "recurc-build.json"
+TABLE_FILE = "tables/puzzles.rct"  # the streamed puzzle table, when the model has one
+BOARD_FILE = "board.toml"  # in each board's folder
 SCHEMA = "recurc/build-folder/1"
 
 
@@ -52,11 +57,34 @@ class Build:
     host_library: Path
     host_image: Path
     details: Mapping[str, Any]
+    table: Optional[TableHeader] = None
+
+    @property
+    def table_path(self) -> Optional[Path]:
+        """File of the streamed puzzle table."""
+        return self.path / TABLE_FILE if self.table else None
+
+    def open_table(self) -> Optional[TableFile]:
+        """The streamed puzzle table, for reading; None where the model has none.
+
+        Raises:
+            InputError: the file is missing, truncated, damaged or of another model.
+        """
+        return TableFile(self.path / TABLE_FILE, self.table) if self.table else None
 
     @property
     def elf(self) -> Path:
         """The target's firmware."""
         return self.boards[self.target].elf
+
+    def board(self, name: str) -> Board:
+        """A board that the build has firmware for, as its file was when it was built: it need not be a bundled one.
+
+        Raises:
+            InputError, UsageError: the build does not know it, and no bundled board has that name.
+        """
+        file = self.path / name / BOARD_FILE
+        return read_board(file) if file.is_file() else load_board(name)
 
     @property
     def data(self) -> Optional[Path]:
@@ -67,13 +95,21 @@ class Build:
 
 def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerConfig) -> None:
     """Write the manifest, the last file of a build: it lists every artifact's sha256."""
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != MANIFEST]
+    # The table, which may have gigabytes, has a checksum on each record.
+    skipped = (folder / MANIFEST, folder / TABLE_FILE)
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p not in skipped]
     document = {
         "schema": SCHEMA, **details, "config": asdict(config),
         "files": {str(p.relative_to(folder)): file_sha256(p) for p in files},
     }
     document["digest"] = _digest(document)
     (folder / MANIFEST).write_text(json.dumps(document, indent=2) + "\n")
+
+
+def table_entry(header: TableHeader) -> dict[str, Any]:
+    """What the manifest says of the streamed puzzle table."""
+    return {"path": TABLE_FILE, "storage": header.storage, "rows": header.rows, "dim": header.dim,
+            "record_bytes": header.record_bytes, "bytes": header.file_bytes, "key": header.key.hex()}
 
 
 def _digest(document: Mapping[str, Any]) -> str:
@@ -115,10 +151,15 @@ def load_build(path: Path | str) -> Build:
             name: BoardArtifact(folder / b["elf"], folder / b["image"], b["model_sha256"], b["build_id"])
             for name, b in d["boards"].items()
         }
+        t = d.get("table")
+        table = TableHeader(t["storage"], t["rows"], t["dim"], bytes.fromhex(t["key"])) if t else None
+        if table:
+            TableFile(folder / TABLE_FILE, table).close()
         return Build(
             path=folder, name=d["name"], target=d["target"], twin=d["twin"], precision=d["precision"],
             config=ReasonerConfig(**d["config"]), steps=d["steps"], h_cycles=d["h_cycles"], l_cycles=d["l_cycles"],
             boards=boards, host_library=folder / d["host_library"], host_image=folder / d["host_image"], details=d,
+            table=table,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise _broken(folder, f"{MANIFEST} is damaged: {e!r}") from e

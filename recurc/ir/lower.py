@@ -21,6 +21,7 @@ from recurc.ir.program import (
 )
 from recurc.models.reasoner import ReasonerConfig
 
+IMAGE_TABLE_BYTES = 64 * 1024  # larger puzzle tables are streamed, unless asked otherwise
 MAX_VOCAB = 256  # a token is one byte on the wire and in memory
 
 
@@ -32,7 +33,8 @@ def lower(
 
     Args:
         carry: how z_H and z_L are stored, one of CARRIES.
-        puzzle_table: where the puzzle embeddings are, one of STORAGES; without meaning for models that have none.
+        puzzle_table: where the puzzle embeddings are, one of STORAGES, or "auto": in the image up to IMAGE_TABLE_BYTES,
+            else streamed as fp32 rows. Without meaning for models that have none.
 
     Raises:
         InputError: the vocabulary does not fit one byte, or the heads do not divide the width.
@@ -49,6 +51,9 @@ def lower(
             f"{c.num_heads} heads do not divide hidden size {c.hidden_size} into even parts", where="num_heads",
             why="each head takes hidden_size / num_heads features", next="check num_heads in the configuration",
         )
+    if puzzle_table == "auto":
+        size = 4 * c.num_puzzle_identifiers * c.puzzle_emb_ndim
+        puzzle_table = "image" if size <= IMAGE_TABLE_BYTES else "fp32"
     if carry not in CARRIES or puzzle_table not in STORAGES:
         raise ValueError(f"carry {carry!r}, puzzle table {puzzle_table!r}")
     n_steps, n_h, n_l = steps or c.halt_max_steps, h_cycles or c.H_cycles, l_cycles or c.L_cycles

@@ -13,7 +13,7 @@ from typing import Iterable
 import numpy as np
 
 from recurc.ir.program import LinearRef
-from recurc.plan.packing import PANELS, ROWS, Packing
+from recurc.plan.packing import PAIRS, PANELS, ROWS, Packing
 from recurc.quant.weights import FloatWeights, Weights
 
 ROW_ELEMENTS = 8  # rows of int8 keys, values and probabilities of attention are padded to a multiple of this
@@ -142,7 +142,10 @@ KERNEL_SETS = (
     KernelSet("host", PANELS, IntKernel("rc_host->gemm4", "rc_host->quantize_rows8", "int8_t"),
               IntKernel("rc_host->gemm8", "rc_host->quantize_rows8", "int8_t"), "rc_host->linear_f32", frozenset({"host"}),
               _HOST_SOURCES, _HOST_VARIANTS, "recurc/rc_host.h", row_step=8),
-    KernelSet("dsp", ROWS, _ROWS_4, _ROWS_8, "rc_linear_f32", frozenset({"dsp"}), _ROWS),
+    KernelSet("dsp", PAIRS, IntKernel("rc_tile_s4_dsp", "rc_quantize_pairs16", "int16_t"),
+              IntKernel("rc_tile_s8_dsp", "rc_quantize_pairs16", "int16_t"), "rc_linear_f32", frozenset({"dsp"}),
+              (*_COMMON, "portable/rc_quantize_pairs16.c", "portable/rc_linear_f32.c", "dsp/rc_tile_s4_dsp.c",
+               "dsp/rc_tile_s8_dsp.c")),
     KernelSet("portable", ROWS, _ROWS_4, _ROWS_8, "rc_linear_f32", frozenset(), _ROWS),
 )
 

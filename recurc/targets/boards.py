@@ -6,7 +6,6 @@ its UART and clock, and how far recurc's own tests reach on it ("emulated", "com
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,13 +14,20 @@ from typing import Any, Mapping
 
 from recurc.errors import InputError, UsageError
 from recurc.resources import resource_dir
+from recurc.targets.tomltable import ADDRESS_LIMIT, Table, nearest
 
-FAMILIES = ("arm", "riscv", "host")
+FAMILIES = ("arm", "riscv", "xtensa", "host")
+KINDS = ("budget", "board", "emulator", "host")
 REGION_KINDS = ("flash", "ram", "external-flash", "external-ram")
 VERIFIED = ("emulated", "compiled", "described")
 PARTS = ("code", "image", "arena", "data", "stack")
+TABLE = "table"  # the optional part: a puzzle table outside the image
+MPUS = ("v7", "v8")
+GUARDED = {
+    mpu: f"PMSA{mpu}: flash-like memory read-only, RAM never executed, what is not listed closed" for mpu in MPUS
+}
+BOOT_PLACES = ("first", "after-vectors")
 _WRITABLE = ("ram", "external-ram")
-_ADDRESS_LIMIT = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -79,10 +85,26 @@ class Emulator:
 
 
 @dataclass(frozen=True)
+class Boot:
+    """What the chip's boot ROM wants to find in the code region: section .recurc_boot, filled by the port `port`.
+
+    `place` "first": it fills the region's first `bytes`, the vector table follows. "after-vectors": it comes behind
+    the vector table, `bytes` is its size.
+    """
+
+    port: str
+    place: str
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Board:
     """A board as its TOML file describes it.
 
-    `placement` maps each part of the firmware to region names in order of preference.
+    `kind` is one of KINDS: a budget class, a real board, an emulator's machine, this computer. `placement` maps each
+    part of the firmware to region names in order of preference. `reference` names the part that a budget class stands
+    for, `evidence` says in a line what was checked, and how. `mpu` is the memory protection unit that the startup turns
+    on from the table in the linker script ("v7": PMSAv7, "v8": PMSAv8, None: it stays as the port sets it).
     """
 
     name: str
@@ -106,78 +128,46 @@ class Board:
     defines: Mapping[str, int | str] = field(default_factory=dict)
     platformio: Mapping[str, str] = field(default_factory=dict)
     path: Path | None = None
+    kind: str = "board"
+    reference: str = ""
+    evidence: str = ""
+    mpu: str | None = None
+    boot: Boot | None = None
+
+    @property
+    def flash_bytes(self) -> int:
+        """All flash-like memory that is always there, in bytes."""
+        return sum(r.size for r in self.regions if not r.writable and not r.optional)
+
+    @property
+    def ram_bytes(self) -> int:
+        """All RAM that is always there, in bytes, whatever its kind."""
+        return sum(r.size for r in self.regions if r.writable and not r.optional)
+
+    def largest(self, kind: str) -> int:
+        """Bytes of the largest region of a kind that is always there, 0 when there is none: no buffer can be larger."""
+        return max((r.size for r in self.regions if r.kind == kind and not r.optional), default=0)
+
+    @property
+    def linkable(self) -> bool:
+        """Whether firmware can be compiled for it: its family has a toolchain here and it has a port."""
+        return self.family != "xtensa" and bool(self.ports)
 
     def region(self, name: str) -> Region:
         """The region of that name (KeyError when there is none)."""
         return next(r for r in self.regions if r.name == name)
 
     def candidates(self, part: str) -> tuple[Region, ...]:
-        """Regions that may hold a part ("code", "image", "arena", "data", "stack"), best first."""
+        """Regions that may hold a part ("code", "image", "arena", "data", "stack", "table"), best first; () for none."""
         return tuple(self.region(name) for name in self.placement.get(part, ()))
 
 
-def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
-    """A hint that names the known words closest to `word`."""
-    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
-    return f"the nearest known: {', '.join(close)}" if close else f"known: {', '.join(known)}"
-
-
-class _Table:
-    """One TOML table being read: every key must be asked for, of the right type and in range."""
-
-    def __init__(self, data: Any, where: str, path: Path) -> None:
-        self.path, self.where = path, where
-        if not isinstance(data, dict):
-            raise self.bad(f"{where} is not a table", "Write it as a TOML table of key = value lines")
-        self.data: dict[str, Any] = data
-        self.asked: list[str] = []
-
-    def bad(self, why: str, next: str = "Correct the board file") -> InputError:
-        return InputError("the board file is invalid", where=str(self.path), why=why, next=next)
-
-    def get(self, key: str, kind: type, default: Any = ...) -> Any:
-        self.asked.append(key)
-        if key not in self.data:
-            if default is ...:
-                raise self.bad(f"{self.where}: {key!r} is missing")
-            return default
-        value = self.data[key]
-        right = isinstance(value, (int, float)) if kind is float else isinstance(value, kind)
-        if not right or (isinstance(value, bool) and kind is not bool):
-            raise self.bad(f"{self.where}: {key!r} must be of type {kind.__name__}, not {value!r}")
-        return float(value) if kind is float else value
-
-    def number(self, key: str, default: Any = ..., low: int = 0, high: int = _ADDRESS_LIMIT) -> Any:
-        value = self.get(key, int, default)
-        if value is not None and not low <= value <= high:
-            raise self.bad(f"{self.where}: {key} = {value} is outside {low} to {high}")
-        return value
-
-    def text(self, key: str, default: Any = ..., one_of: tuple[str, ...] = ()) -> Any:
-        value = self.get(key, str, default)
-        if one_of and value is not None and value not in one_of:
-            raise self.bad(f"{self.where}: {key} = {value!r} is not one of {', '.join(one_of)}", nearest(value, one_of))
-        return value
-
-    def words(self, key: str, default: Any = ...) -> tuple[str, ...]:
-        value = self.get(key, list, default)
-        if not all(isinstance(v, str) for v in value):
-            raise self.bad(f"{self.where}: {key!r} must be a list of strings")
-        return tuple(value)
-
-    def close(self) -> None:
-        """Refuse keys that nothing asked for."""
-        for key in self.data:
-            if key not in self.asked:
-                raise self.bad(f"{self.where}: unknown key {key!r}", nearest(key, tuple(self.asked)))
-
-
 def _region(data: Any, index: int, path: Path) -> Region:
-    t = _Table(data, f"regions[{index}]", path)
+    t = Table(data, f"regions[{index}]", path)
     region = Region(
         name=t.text("name"),
         kind=t.text("kind", one_of=REGION_KINDS),
-        base=t.number("base", high=_ADDRESS_LIMIT - 1),
+        base=t.number("base", high=ADDRESS_LIMIT - 1),
         size=t.number("size"),
         wait_states=t.number("wait_states", None, high=1000),
         optional=t.get("optional", bool, False),
@@ -186,14 +176,14 @@ def _region(data: Any, index: int, path: Path) -> Region:
     t.close()
     if region.size == 0:
         raise t.bad(f"region {region.name!r} has size 0")
-    if region.end > _ADDRESS_LIMIT:
+    if region.end > ADDRESS_LIMIT:
         raise t.bad(f"region {region.name!r} ends beyond the 32-bit address space")
     if not region.name.isidentifier():
         raise t.bad(f"region name {region.name!r} is not a plain word")
     return region
 
 
-def _regions(t: _Table, family: str) -> tuple[Region, ...]:
+def _regions(t: Table, family: str) -> tuple[Region, ...]:
     regions = tuple(_region(d, i, t.path) for i, d in enumerate(t.get("regions", list, [])))
     names = [r.name for r in regions]
     for name in names:
@@ -210,17 +200,20 @@ def _regions(t: _Table, family: str) -> tuple[Region, ...]:
     return regions
 
 
-def _placement(t: _Table, regions: tuple[Region, ...], family: str, emulated: bool) -> dict[str, tuple[str, ...]]:
+def _placement(t: Table, regions: tuple[Region, ...], family: str, emulated: bool) -> dict[str, tuple[str, ...]]:
     if family == "host":
         t.get("placement", dict, {})
         return {}
-    p = _Table(t.get("placement", dict), "placement", t.path)
+    p = Table(t.get("placement", dict), "placement", t.path)
     by_name = {r.name: r for r in regions}
     placement = {part: p.words(part) for part in PARTS}
+    table = p.words(TABLE, [])
     p.close()
     for part, names in placement.items():
         if not names:
             raise t.bad(f"placement.{part} names no region")
+    placement |= {TABLE: table} if table else {}
+    for part, names in placement.items():
         for name in names:
             if name not in by_name:
                 raise t.bad(f"placement.{part}: there is no region {name!r}", nearest(name, tuple(by_name)))
@@ -228,22 +221,37 @@ def _placement(t: _Table, regions: tuple[Region, ...], family: str, emulated: bo
             if part in ("arena", "data", "stack") and not writable:
                 raise t.bad(f"placement.{part}: region {name!r} is {by_name[name].kind}, which cannot be written")
             # Only an emulator's loader can fill RAM before the start; elsewhere code must survive without power.
-            if part in ("code", "image") and writable and not emulated:
+            if part in ("code", "image", TABLE) and writable and not emulated:
                 raise t.bad(f"placement.{part}: region {name!r} is {by_name[name].kind}, which is empty after power-on")
     return placement
 
 
-def _emulator(t: _Table) -> Emulator | None:
+def _emulator(t: Table) -> Emulator | None:
     data = t.get("emulator", dict, None)
     if data is None:
         return None
-    e = _Table(data, "emulator", t.path)
+    e = Table(data, "emulator", t.path)
     emulator = Emulator(e.text("kind", one_of=("qemu",)), e.text("program"), e.text("machine"), e.words("args", []))
     e.close()
     return emulator
 
 
-def _defines(t: _Table) -> dict[str, int | str]:
+def _boot(t: Table, ports: tuple[str, ...]) -> Boot | None:
+    data = t.get("boot", dict, None)
+    if data is None:
+        return None
+    b = Table(data, "boot", t.path)
+    place = b.text("place", one_of=BOOT_PLACES)
+    boot = Boot(b.text("port"), place, b.number("bytes", low=4, high=1 << 20))
+    b.close()
+    if boot.port not in ports:
+        raise t.bad(f"boot.port = {boot.port!r} is not one of the board's ports", nearest(boot.port, ports))
+    if boot.bytes % 4 or (place == "first" and boot.bytes % 256):  # the vector table behind it is aligned
+        raise t.bad(f"boot.bytes = {boot.bytes} is not a multiple of {256 if place == 'first' else 4}")
+    return boot
+
+
+def _defines(t: Table) -> dict[str, int | str]:
     values = t.get("defines", dict, {})
     for key, value in values.items():
         if not key.isidentifier() or isinstance(value, bool) or not isinstance(value, (int, str)):
@@ -263,21 +271,23 @@ def parse_board(text: str, path: Path) -> Board:
         raise InputError(
             "the board file is not TOML", where=str(path), why=str(e), next="Correct the board file"
         ) from e
-    t = _Table(data, "top level", path)
+    t = Table(data, "top level", path)
     name, title = t.text("name"), t.text("title")
     family = t.text("family", one_of=FAMILIES)
     emulator = _emulator(t)
     regions = _regions(t, family)
-    u = _Table(t.get("uart", dict), "uart", path)
+    u = Table(t.get("uart", dict), "uart", path)
     uart = Uart(u.text("kind"), u.number("base"), u.number("baud", high=100_000_000), u.text("note", ""))
     u.close()
-    k = _Table(t.get("ticks", dict), "ticks", path)
+    k = Table(t.get("ticks", dict), "ticks", path)
     ticks = Ticks(k.text("source"), k.number("hz", high=10**11), k.get("per_instruction", float, None))
     k.close()
     if ticks.per_instruction is not None and not 0 < ticks.per_instruction < 1e6:
         raise k.bad(f"ticks: per_instruction = {ticks.per_instruction} is not a positive number")
     cpu_flags = t.words("cpu_flags")
     platformio = t.get("platformio", dict, {})
+    ports = t.words("ports")
+    mpu = t.text("mpu", None, one_of=MPUS)
     board = Board(
         name=name,
         title=title,
@@ -286,7 +296,7 @@ def parse_board(text: str, path: Path) -> Board:
         cpu_flags=cpu_flags,
         link_flags=t.words("link_flags", list(cpu_flags)),
         features=frozenset(t.words("features")),
-        ports=t.words("ports"),
+        ports=ports,
         clock_hz=t.number("clock_hz", high=10**11),
         stack_bytes=t.number("stack_bytes", high=1 << 24),
         verified=t.text("verified", one_of=VERIFIED),
@@ -300,8 +310,15 @@ def parse_board(text: str, path: Path) -> Board:
         defines=_defines(t),
         platformio={str(k): str(v) for k, v in platformio.items()},
         path=path,
+        kind=t.text("kind", "host" if family == "host" else "board", one_of=KINDS),
+        reference=t.text("reference", ""),
+        evidence=t.text("evidence", ""),
+        mpu=mpu,
+        boot=_boot(t, ports),
     )
     t.close()
+    if mpu and family != "arm":
+        raise t.bad(f"mpu = {mpu!r} is Arm's memory protection unit; the family is {family}", "Leave it out")
     if family != "host" and (board.stack_bytes < 1024 or board.stack_bytes % 16):
         raise t.bad(f"stack_bytes = {board.stack_bytes} is not a multiple of 16 of at least 1024")
     return board
@@ -358,7 +375,7 @@ def load_board(name_or_path: str | Path) -> Board:
     for board in boards.values():
         if text == board.name or text in board.aliases:
             return board
-    if text.endswith(".toml"):
+    if text.endswith(".toml") or "/" in text:
         return read_board(Path(text))
     known = [n for b in boards.values() for n in (b.name, *b.aliases)]
     raise UsageError(

@@ -14,11 +14,9 @@ from typing import Callable, Optional
 
 import numpy as np
 
-from recurc.device.carry import CARRIES, SCALES, widen_carry
-from recurc.device.frames import TENSORS
+from recurc.device.frames import CARRIES, CARRY_SCALES, TENSORS, decode_carry
 from recurc.errors import InputError
 
-_TENSORS = {**TENSORS, SCALES["z_H"]: 6, SCALES["z_L"]: 7}
 _U8P = ctypes.POINTER(ctypes.c_uint8)
 
 
@@ -178,21 +176,22 @@ class HostEngine:
         """
         i, raw = self.info, self._raw(name)
         shapes = {"logits": (i.seq_len, i.vocab), "q": (2,)}
-        if name in SCALES:
-            scale = self._raw(SCALES[name]).view(np.float32) if CARRIES[i.carry] == "int8" else None
-            return widen_carry(raw, CARRIES[i.carry], (i.rows, i.hidden), scale)
+        if name in CARRY_SCALES:
+            kind = CARRIES[i.carry]
+            scales = self._raw(CARRY_SCALES[name]).tobytes() if kind == "int8" else b""
+            return decode_carry(kind, raw.tobytes(), scales).reshape(i.rows, i.hidden)
         return raw.view(np.float32).reshape(shapes[name]) if name in shapes else raw
 
     def carry_bytes(self) -> bytes:
         """The carry as stored: z_H, its scales if any, z_L, its scales; what the wire's carry checksum covers."""
         scaled = CARRIES[self.info.carry] == "int8"
-        names = [part for name, scale in SCALES.items() for part in ((name, scale) if scaled else (name,))]
+        names = [part for name, scale in CARRY_SCALES.items() for part in ((name, scale) if scaled else (name,))]
         return b"".join(self._raw(name).tobytes() for name in names)
 
     def _raw(self, name: str) -> np.ndarray:
         """A tensor's bytes as stored, uint8."""
         count = ctypes.c_uint32()
-        pointer = self._lib.rc_model_tensor(ctypes.byref(self._context), _TENSORS[name], ctypes.byref(count))
+        pointer = self._lib.rc_model_tensor(ctypes.byref(self._context), TENSORS[name], ctypes.byref(count))
         return np.ctypeslib.as_array(pointer, (count.value,)).copy()
 
 

@@ -9,6 +9,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from recurc.resources import resource_dir
 from recurc.targets.boards import PARTS, Board
+from recurc.targets.mpu import mpu_entries
+
+_VECTOR_BYTES = 64  # rc_vectors in rc_startup.c: 16 words
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,19 @@ def default_placement(board: Board) -> Placement:
 def render_linker_script(board: Board, placement: Placement) -> str:
     """The linker script of one board.
 
-    Input sections it knows: .vectors, .text, .rodata.recurc_image, .rodata, .data, .bss and .recurc_arena.
+    Input sections it knows: .vectors, .recurc_boot, .text, .rodata.recurc_image, .rodata, .data, .bss and .recurc_arena.
+
+    Raises:
+        InputError: the board's regions do not fit its memory protection unit.
     """
     missing = [part for part in PARTS if part not in placement.regions]
     if missing:
         raise ValueError(f"no region is chosen for {', '.join(missing)}")
     template = template_environment().get_template("linker.ld.j2")
     regions = {part: placement.regions[part] for part in PARTS}
-    return template.render(board=board, placement=regions, stack_bytes=placement.sizes["stack"])
+    boot_end = board.boot.bytes + (_VECTOR_BYTES if board.boot.place == "after-vectors" else 0) if board.boot else 0
+    return template.render(board=board, placement=regions, stack_bytes=placement.sizes["stack"], boot_end=boot_end,
+                           mpu=mpu_entries(board, frozenset(placement.regions.values())))
 
 
 def render_main(build_id: str) -> str:

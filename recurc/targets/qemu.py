@@ -53,10 +53,19 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-class QemuTransport(SocketTransport):
-    """The UART of a firmware in QEMU. Closing it ends the emulator."""
+def _escaped(path: Path) -> str:
+    """A path in an option of QEMU, where a comma ends a value."""
+    return str(path).replace(",", ",,")
 
-    def __init__(self, board: Board, elf: Path, extra_args: tuple[str, ...] = ()) -> None:
+
+class QemuTransport(SocketTransport):
+    """The UART of a firmware in QEMU. Closing it ends the emulator.
+
+    `memory`: files that are loaded at addresses beside the firmware, as a board's other flash would hold them.
+    """
+
+    def __init__(self, board: Board, elf: Path, extra_args: tuple[str, ...] = (),
+                 memory: tuple[tuple[Path, int], ...] = ()) -> None:
         program = find_qemu(board)
         assert board.emulator is not None
         if not elf.is_file():
@@ -75,6 +84,8 @@ class QemuTransport(SocketTransport):
             *("-M", board.emulator.machine, "-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot"),
             *board.emulator.args,
             *("-serial", f"unix:{path},server=on,wait=on", "-kernel", str(elf)),
+            *(word for file, address in memory
+              for word in ("-device", f"loader,file={_escaped(file)},addr={address:#x},force-raw=on")),
             *extra_args,
         ]
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process

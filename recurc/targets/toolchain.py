@@ -24,6 +24,8 @@ BARE_LINK_FLAGS = (
     "-nostdlib -nostartfiles -Wl,--gc-sections -Wl,--build-id=none -Wl,--fatal-warnings -Wl,-z,noexecstack "
     "-Wl,--no-warn-rwx-segments"
 ).split()
+# Writes a call graph with the frame of each function beside the object; changes no code.
+STACK_FLAGS = ("-fcallgraph-info=su",)
 HOST_LINK_FLAGS = ("-Wl,--build-id=none", "-Wl,-z,noexecstack")
 _SHOWN_LINES = 30
 
@@ -69,8 +71,11 @@ def find_compiler(family: str) -> str:
     """Path of the C compiler of a board family ("arm", "riscv", "host").
 
     Raises:
-        ToolchainError: it is not installed.
+        ToolchainError: it is not installed, or recurc drives none for this family ("xtensa").
     """
+    if family not in TOOLCHAINS:
+        raise ToolchainError(f"recurc drives no C compiler for {family}", why="boards of this family are described only",
+                             next="Take a board that `recurc boards` lists as emulated or compiled")
     return TOOLCHAINS[family].find()
 
 
@@ -166,6 +171,28 @@ def port_include_dirs(board: Board, runtime: Path) -> list[Path]:
     return [runtime / "include", *(runtime / "ports" / port for port in board.ports)]
 
 
+def check_linkable(board: Board) -> None:
+    """That firmware can be compiled for a board at all.
+
+    Raises:
+        ToolchainError: its memory can be planned, but recurc has no compiler or no port for it; says which.
+    """
+    if board.linkable:
+        return
+    missing = (
+        "recurc drives no Xtensa compiler (Debian has none; Espressif's SDK brings its own)"
+        if board.family == "xtensa"
+        else "recurc has no port for it: startup, clock, UART"
+    )
+    raise ToolchainError(
+        f"no firmware can be built for {board.name}",
+        where=f"board file {board.path.name}" if board.path else board.name,
+        why=f"its memory map is described, so the plan and its figures hold, but {missing}",
+        next="Take a board that `recurc boards` lists as emulated or compiled"
+        + ("" if board.family == "xtensa" else ", or write a port (runtime_c/ports)"),
+    )
+
+
 def compile_firmware(
     board: Board,
     sources: Sequence[Path],
@@ -189,20 +216,58 @@ def compile_firmware(
     Raises:
         ToolchainError: compiler missing, or it failed; its output is in the message.
     """
+    objects = compile_objects(board, sources, include_dirs, defines, out_dir, extra_flags)
+    return link_firmware(board, objects, linker_script, out_dir, extra_flags)
+
+
+def compile_objects(
+    board: Board,
+    sources: Sequence[Path],
+    include_dirs: Sequence[Path],
+    defines: Mapping[str, int | str | None],
+    out_dir: Path,
+    extra_flags: Sequence[str] = (),
+) -> list[Path]:
+    """Compile sources for a board into `out_dir`/obj, in their order; arguments as of `compile_firmware`.
+
+    Beside each object of a microcontroller lies its call graph with stack usage (.ci).
+
+    Raises:
+        ToolchainError: compiler missing, or it failed; its output is in the message.
+    """
+    check_linkable(board)
     compiler = find_compiler(board.family)
     out_dir.mkdir(parents=True, exist_ok=True)
     all_defines = {**board.defines, **defines, "RC_BOARD_NAME": board.name}
+    if board.mpu:
+        all_defines["RC_MPU"] = int(board.mpu[1:])
     flags = [
         *C_FLAGS,
-        *(() if board.family == "host" else BARE_C_FLAGS),
+        *(() if board.family == "host" else (*BARE_C_FLAGS, *STACK_FLAGS)),
         *board.cpu_flags,
         *_define_flags(all_defines),
         *(f"-I{d}" for d in include_dirs),
         *_prefix_maps(sources, include_dirs, out_dir),
         *extra_flags,
     ]
-    objects = _compile_objects(compiler, flags, sources, out_dir / "obj")
-    elf, map_file = out_dir / "firmware.elf", out_dir / "firmware.map"
+    return _compile_objects(compiler, flags, sources, out_dir / "obj")
+
+
+def link_firmware(
+    board: Board,
+    objects: Sequence[Path],
+    linker_script: Path | None,
+    out_dir: Path,
+    extra_flags: Sequence[str] = (),
+    name: str = "firmware",
+) -> Path:
+    """Link objects to `out_dir`/NAME.elf, with its map beside it.
+
+    Raises:
+        ToolchainError: compiler missing, or the link failed; its output is in the message.
+    """
+    compiler = find_compiler(board.family)
+    elf, map_file = out_dir / f"{name}.elf", out_dir / f"{name}.map"
     # The linker expands % in the map's name and -Wl splits at commas: it is named without its folder.
     link = [compiler, *board.link_flags, *extra_flags, *(str(o.absolute()) for o in objects)]
     link += ["-o", str(elf.absolute()), f"-Wl,-Map={map_file.name}"]

@@ -31,8 +31,11 @@ class Engine(Protocol):
 class Comparison:
     """Compares one firmware with one engine, puzzle by puzzle."""
 
-    def __init__(self, session: DeviceSession, engine: Engine, steps: int, halt: Halt | None) -> None:
-        self.session, self.engine, self.steps, self.halt = session, engine, steps, halt
+    def __init__(
+        self, session: DeviceSession, engine: Engine, steps: int, halt: Halt | None,
+        records: Callable[[int], bytes] | None = None,
+    ) -> None:
+        self.session, self.engine, self.steps, self.halt, self.records = session, engine, steps, halt, records
         self.stack_used = 0
 
     def _host_crcs(self) -> dict[str, int]:
@@ -75,6 +78,8 @@ class Comparison:
     ) -> tuple[np.ndarray, int, int, bool, Difference | None]:
         """Run one puzzle: (device's tokens, steps, ticks, halted, first difference or None)."""
         self.session.load(tokens)
+        if self.records and self.session.info.table_mode == f.TABLE_WIRE:
+            self.session.send_row(puzzle_id, self.records(puzzle_id))
         self.engine.begin(tokens, puzzle_id)
         difference: Difference | None = None
         ticks, host_halts = 0, False

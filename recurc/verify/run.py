@@ -11,7 +11,7 @@ from recurc.device import frames as f
 from recurc.device.session import DeviceFaultError, DeviceRefusedError, DeviceSession
 from recurc.device.transports import ProcessTransport, Transport, open_transport
 from recurc.errors import DeviceUnreachableError, InputError, MismatchError, UsageError
-from recurc.targets.boards import Board, load_board
+from recurc.targets.boards import Board
 from recurc.targets.qemu import QemuTransport
 from recurc.verify.compare import Comparison, Engine
 from recurc.verify.result import Difference, Halt, PuzzleResult, StepView, VerifyResult
@@ -29,7 +29,7 @@ def resolve(build: Any, on: str) -> tuple[Board, Any]:
     name = build.target
     if on == "host":
         name = "host"
-    elif on == "qemu" and load_board(build.target).emulator is None:
+    elif on == "qemu" and build.board(build.target).emulator is None:
         name = build.twin
         if name is None:
             raise UsageError(
@@ -46,19 +46,24 @@ def resolve(build: Any, on: str) -> tuple[Board, Any]:
             why=f"it has {', '.join(build.boards)}",
             next="Build for it",
         )
-    return load_board(name), artifact
+    return build.board(name), artifact
 
 
 @contextmanager
-def connect(board: Board, elf: Any, on: str, step_timeout: float | None = None) -> Iterator[DeviceSession]:
+def connect(
+    board: Board, elf: Any, on: str, step_timeout: float | None = None, memory: tuple[tuple[Any, int], ...] = ()
+) -> Iterator[DeviceSession]:
     """A session with a firmware in QEMU, in a process of this computer, or behind a port; ended on leaving.
+
+    Args:
+        memory: files that lie in an emulated board's memory beside the firmware, with their addresses.
 
     Raises:
         ToolchainError: no emulator. DeviceUnreachableError: nothing answers.
     """
     transport: Transport
     if on == "qemu":
-        transport = QemuTransport(board, elf)
+        transport = QemuTransport(board, elf, memory=memory)
     elif on == "host":
         transport = ProcessTransport([str(elf)])
     else:
@@ -113,6 +118,7 @@ def verify_session(
     progress: Callable[[int, int], None] = _no_progress,
     show: Callable[[StepView], None] | None = None,
     offset: int = 0,
+    records: Callable[[int], bytes] | None = None,
 ) -> VerifyResult:
     """Compare an open session with an engine over all examples of a dataset; `verify` with the connection made.
 
@@ -120,6 +126,13 @@ def verify_session(
         UsageError: more steps than the firmware was compiled for. DeviceUnreachableError: it stopped answering.
     """
     info = session.info or session.hello()
+    if info.table_status:
+        raise MismatchError(
+            "the device's puzzle table is not usable",
+            where=info.board,
+            why=f.status_text(info.table_status),
+            next="Write the build's table file to the device's flash, at the address that `recurc report` tells",
+        )
     steps = info.steps if steps is None else steps
     if not 1 <= steps <= info.steps:
         raise UsageError(
@@ -135,7 +148,7 @@ def verify_session(
             why=f"{dataset.seq_len} cells, the firmware has {info.seq_len}",
             next="Pass the model's dataset",
         )
-    runner = Comparison(session, engine, steps, halt)
+    runner = Comparison(session, engine, steps, halt, records)
     results: list[PuzzleResult] = []
     first: Difference | None = None
     valid_all = dataset.valid
@@ -164,6 +177,12 @@ def verify_session(
         right = int((predicted == labels)[valid].sum())
         results.append(PuzzleResult(i, run, halted, difference is None, right, int(valid.sum()), ticks))
     return VerifyResult(on, board, info, tuple(results), first, runner.stack_used, session.retries)
+
+
+def _table_memory(build: Any, board: Board) -> tuple[tuple[Any, int], ...]:
+    """Where a board's memory-mapped puzzle table lies, for an emulator to load it there."""
+    place = (build.details["boards"][board.name].get("plan") or {}).get("table") or {}
+    return ((build.table_path, place["address"]),) if place.get("address") else ()
 
 
 def verify(
@@ -207,11 +226,13 @@ def verify(
     if dataset is None:
         raise UsageError("no puzzles to run", where="dataset", why="none was given", next="Pass a dataset")
     board, artifact = resolve(build, on)
-    engine = HostEngine(build.host_library, build.host_image)
+    table = build.open_table()
+    records = table.record if table else None
+    engine = HostEngine(build.host_library, build.host_image, records)
     data = dataset if limit is None else dataset.take(limit)
-    with connect(board, artifact.elf, on) as session:
+    with connect(board, artifact.elf, on, memory=_table_memory(build, board)) as session:
         check_identity(session.hello(), artifact)
         return verify_session(
             session, engine, data, board=board, on=on, steps=steps, halt=halt, progress=progress, show=show,
-            offset=offset,
+            offset=offset, records=records,
         )

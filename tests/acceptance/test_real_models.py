@@ -49,9 +49,10 @@ def test_paper_shape_builds_for_the_m7_and_runs_a_step(tmp_path):
                                cycles=(3, 6), steps=16, puzzles=1)
     assert reasoner.parameters == 5_028_866
     build = Model(reasoner, "paper-shape").quantize("int4").build("stm32h7", tmp_path / "b")
-    assert build.details["image_bytes"] < 2_750_000
-    regions = {r["name"]: r["parts"] for r in build.details["boards"]["stm32h7"]["regions"]}
-    assert regions["axisram"]["arena"] <= 512 * 1024 and regions["qspi"]["image"] == build.details["image_bytes"]
+    plan = build.details["boards"]["stm32h7"]["plan"]
+    regions = {r["name"]: r for r in plan["regions"]}
+    assert plan["ram_bytes"] <= 460_000 and regions["axisram"]["used"] == plan["arena_bytes"]
+    assert regions["qspi"]["used"] == build.details["image_bytes"] <= 2_620_000
     inputs, _ = random_inputs(reasoner, 1)
     result = recurc.verify(build, on="qemu", dataset=unlabelled(reasoner, inputs), steps=1)
     assert result.bit_exact, result.first_difference

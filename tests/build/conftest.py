@@ -9,6 +9,7 @@ import pytest
 import recurc
 from recurc.api import Gate, Model, Quantized
 from recurc.codegen import project
+from recurc.codegen.firmware import Firmware
 from recurc.codegen.manifest import Build
 from recurc.resources import bundled_models
 from tests.tools import need
@@ -54,13 +55,18 @@ def no_compile(monkeypatch):
         out.write_bytes(b"")
         return out
 
+    def planned(folder, board, sources, runtime, plan):
+        folder.mkdir(parents=True, exist_ok=True)
+        return Firmware(firmware(board, [], [], {}, None, folder), "0" * 32, plan)
+
     def firmware(board, sources, include_dirs, defines, script, out_dir, extra_flags=()):
         (out_dir / "firmware.elf").write_bytes(b"")
         return out_dir / "firmware.elf"
 
     monkeypatch.setattr(project, "compile_shared", shared)
     monkeypatch.setattr(project, "compile_firmware", firmware)
-    monkeypatch.setattr(project, "section_report", lambda elf, board: {})
+    monkeypatch.setattr(project, "compile_firmware_for", planned)
+    monkeypatch.setattr(project, "plan_entry", lambda firmware: {})
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -14,11 +15,12 @@ import pytest
 
 import recurc
 from recurc.codegen import project
+from recurc.codegen.folder import fresh_folder
 from recurc.codegen.manifest import MANIFEST, file_sha256, load_build
-from recurc.codegen.project import _fresh_folder
 from recurc.errors import FidelityError, InputError, ToolchainError, UsageError
 from recurc.targets.host import HostEngine
 from tests.build.conftest import GOOD
+from tests.tools import need
 
 
 @pytest.fixture
@@ -42,7 +44,10 @@ def test_a_build_is_whole(built, quantized):
     assert details["image_bytes"] == built.boards["mps2-an500"].image.stat().st_size
     regions = {r["name"]: r for r in details["boards"]["mps2-an500"]["regions"]}
     parts = {part: size for r in regions.values() for part, size in r["parts"].items()}
-    assert parts["arena"] == details["arena_bytes"] and parts["image"] == details["image_bytes"]
+    sums = {part: sum(r["parts"].get(part, 0) for r in regions.values()) for part in parts}
+    image = ("weights", "scales", "tables", "vectors", "headers")
+    assert details["image_bytes"] - 64 * 40 < sum(sums[kind] for kind in image) <= details["image_bytes"]
+    assert {"code", "constants", "data", "stack", "carry", "scratch", "io"} <= set(parts)
     assert all(r["used"] == sum(r["parts"].values()) <= r["size"] for r in regions.values())
     assert not [p for p in built.path.parent.iterdir() if p != built.path], "nothing is left beside it"
 
@@ -70,6 +75,30 @@ def test_building_again_gives_the_same_bytes_and_replaces_the_old(built, quantiz
     one, two = (dict(b.details["files"]) for b in (built, again))
     assert sorted(one) == sorted(two)
     assert [n for n in one if one[n] != two[n] and not n.endswith(".map")] == []
+
+
+def test_the_engine_of_the_gate_is_the_builds(quantized, gate, built, tmp_path, monkeypatch):
+    """It is compiled once: the build takes the library that the gate ran, which is the one that it would compile."""
+    need("mps2-an386")
+    assert quantized.engine
+    fresh = replace(quantized).build("mps2-an386", tmp_path / "fresh", gate=gate)
+    monkeypatch.setattr(project, "compile_shared", None)
+    reused = quantized.build("mps2-an386", tmp_path / "reused", gate=gate)
+    assert reused.host_library.read_bytes() == fresh.host_library.read_bytes()
+    assert {k: v for k, v in reused.details["files"].items() if not k.endswith(".map")} == {
+        k: v for k, v in fresh.details["files"].items() if not k.endswith(".map")}
+    engine = HostEngine(reused.host_library, reused.host_image)
+    assert engine.info.hidden == quantized.model.config.hidden_size
+
+
+def test_the_engines_folder_goes_with_its_model(model):
+    need("host")
+    other = model.quantize("int8")
+    folder = other._engine_folder
+    assert other.engine and folder.is_dir()
+    del other
+    gc.collect()
+    assert not folder.exists()
 
 
 def test_the_manifest_notices_changed_and_missing_files(copy):
@@ -116,14 +145,14 @@ def test_the_manifest_lists_every_file(built):
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-@pytest.mark.parametrize("where", ["compile_firmware", "compile_shared", "write_manifest"])
+@pytest.mark.parametrize("where", ["compile_firmware_for", "compile_firmware", "compile_shared", "write_manifest"])
 def test_an_interrupted_build_leaves_nothing(where, error, quantized, tmp_path, monkeypatch, no_compile):
     def stop(*args, **kwargs):
         raise error("stopped here")
 
     monkeypatch.setattr(project, where, stop)
     with pytest.raises(error):
-        quantized.build("mps2-an500", tmp_path / "b", gate=GOOD)
+        replace(quantized).build("mps2-an500", tmp_path / "b", gate=GOOD)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -160,14 +189,14 @@ def test_the_stale_half_of_a_killed_build_is_never_used_and_removed(quantized, t
 
 def test_a_killed_process_leaves_no_output(tmp_path):
     """SIGKILL in the middle: the name that was asked for does not exist, and the next build cleans up."""
-    code = ("import os, signal, sys, pathlib\nfrom recurc.codegen.project import _fresh_folder\n"
-            "with _fresh_folder(pathlib.Path(sys.argv[1])) as f:\n"
+    code = ("import os, signal, sys, pathlib\nfrom recurc.codegen.folder import fresh_folder\n"
+            "with fresh_folder(pathlib.Path(sys.argv[1])) as f:\n"
             "    (f / 'half').write_text('x')\n    os.kill(os.getpid(), signal.SIGKILL)\n")
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "b")])
     assert done.returncode == -9
     assert not (tmp_path / "b").exists()
     assert [p.name.startswith(".b.partial-") for p in tmp_path.iterdir()] == [True]
-    with _fresh_folder(tmp_path / "b") as folder:
+    with fresh_folder(tmp_path / "b") as folder:
         (folder / "whole").write_text("x")
     assert [p.name for p in tmp_path.iterdir()] == ["b"]
     assert [p.name for p in (tmp_path / "b").iterdir()] == ["whole"]

@@ -33,9 +33,10 @@ def failure(capsys, *args: str) -> tuple[int, dict]:
     status = main([*args, "--json"])
     said = capsys.readouterr()
     assert "Traceback" not in said.err + said.out
-    error = json.loads(said.out)["error"]
+    document = json.loads(said.out)
+    error = document["error"]
     assert set(error) == {"code", "what", "where", "why", "next"}
-    return status, error
+    return status, error | ({"plan": document["plan"]} if error["code"] == "does-not-fit" else {})
 
 
 # -- eval -------------------------------------------------------------------------------------------------------------
@@ -176,6 +177,10 @@ def test_a_model_that_does_not_fit(capsys, tmp_path, monkeypatch, no_gate):
     status, error = failure(capsys, "build", NAME, "--target", "stm32h7", "--out", str(tmp_path / "b"))
     assert (status, error["code"]) == (4, "does-not-fit")
     assert "axisram" in error["what"] and "bytes more" in error["what"]
+    verdict = error["plan"]["verdict"]
+    assert not verdict["fits"] and verdict["region"] == "axisram" and verdict["missing_bytes"] > 0
+    assert f"{verdict['missing_bytes']:,} bytes more in axisram" in error["what"]
+    assert any(c["fits"] and c["options"][0] in error["next"] for c in verdict["changes"])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -146,6 +146,15 @@ def test_packed_weights_read_back(kernels, precision):
         assert _unpacked(data, ref, w, kernels).tolist() == (w.w if isinstance(w, FloatWeights) else w.q).tolist()
 
 
+def _of_pairs(piece, j, kp, bits):
+    """Channel j from tiles of 4: int4 a half word w0 + 16 w1 + 256 w2 + 4096 (w3 - 8) an element of depth, int8 two."""
+    if bits == 4:
+        half = np.frombuffer(piece, "<u2").reshape(-1, kp)[j // 4] ^ 0x8000
+        return half >> 4 * (j % 4) & 15
+    words = np.frombuffer(piece, "<i2").reshape(-1, kp // 2, 2, 2)[j // 4, :, j % 4 // 2].reshape(-1).astype(int)
+    return (words & 255) - 128 if j % 2 == 0 else words >> 8
+
+
 def _unpacked(data, ref, w, kernels):
     """Weights [n, k] from packed bytes, element by element as rc_kernels.h describes the packing."""
     parts, out = ref.parts, []
@@ -157,6 +166,8 @@ def _unpacked(data, ref, w, kernels):
                 flat = np.frombuffer(piece, "<f4")
                 row = flat[j * ref.k:(j + 1) * ref.k] if kernels.packing != 2 else \
                     flat.reshape(-1, ref.k, 16)[j // 16, :, j % 16]
+            elif kernels.packing == 3:
+                row = _of_pairs(piece, j, kp, w.bits)
             elif kernels.packing == 2:
                 row = np.frombuffer(piece, np.uint8).reshape(-1, kp // 4, 16, 4)[j // 16, :, j % 16].reshape(-1)
                 row = row.astype(int) - (128 if w.bits == 8 else 0)

@@ -94,12 +94,26 @@ static void send(const void *data, uint32_t bytes) {
 #endif
 }
 
-static void quantize16(const uint8_t *r) {
+typedef void quantize16_t(const float *, uint32_t, uint32_t, uint32_t, int16_t *, uint32_t, float *, int32_t *);
+
+/* Parameter 4: x lies where q goes, as the inner rows of a SwiGLU do; q is then sent as far as it is written. */
+static void quantize16(const uint8_t *r, quantize16_t *kernel) {
     const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldx = param(r, 3);
-    int16_t *q = out(rows * ld * 2u, 0);
+    const uint32_t floats = rows * ldx * FLOAT_BYTES;
+    int16_t *q = out(param(r, 4) != 0u && floats > rows * ld * 2u ? floats : rows * ld * 2u, 0);
+    const float *x = in(r, 0);
+    if (param(r, 4) != 0u) {
+        memcpy(q, x, floats);
+        x = (const float *)(const void *)q;
+    }
     float *a = out(rows * FLOAT_BYTES, 0);
     int32_t *sum = out(rows * 4u, 0);
-    rc_quantize_rows16(in(r, 0), ldx, rows, n, q, ld, a, sum);
+    kernel(x, ldx, rows, n, q, ld, a, sum);
+#ifndef DRIVER_HEAP
+    if (param(r, 4) != 0u) {
+        memset(q + rows * ld, SENTINEL, GUARD);
+    }
+#endif
     send(q, rows * ld * 2u);
     send(a, rows * FLOAT_BYTES);
     send(sum, rows * 4u);
@@ -300,7 +314,10 @@ static void run(const uint8_t *r) {
 #endif
     switch (word(r, 0)) {
     case 1:
-        quantize16(r);
+        quantize16(r, rc_quantize_rows16);
+        break;
+    case 15:
+        quantize16(r, rc_quantize_pairs16);
         break;
     case 2:
         quantize8(r, rc_quantize_rows8);
@@ -326,6 +343,14 @@ static void run(const uint8_t *r) {
     case 12:
         dots(r, 0, rc_dot_f32);
         break;
+#ifdef DRIVER_DSP
+    case 20:
+        tile(r, rc_tile_s4_dsp, 0);
+        break;
+    case 16:
+        tile(r, rc_tile_s8_dsp, 0);
+        break;
+#endif
     case 7:
         silu_mul(r, rc_silu_mul);
         break;

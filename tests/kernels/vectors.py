@@ -8,7 +8,7 @@ from typing import Callable
 
 import numpy as np
 
-from recurc.plan.packing import PANELS, ROWS, Packing
+from recurc.plan.packing import PAIRS, PANELS, ROWS, Packing
 from recurc.quant import arith
 from recurc.quant.arith import F32
 
@@ -16,7 +16,8 @@ WORDS, ARRAYS, ALIGN = 32, 11, 64
 GUARD = b"\xa5" * 64
 OPS = {
     "quantize16": 1, "quantize8": 2, "unpack4": 3, "unpack8": 4, "tile_s4": 5, "linear": 6, "silu_mul": 7,
-    "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14,
+    "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14, "quantize_pairs": 15,
+    "tile_s8_dsp": 16, "tile_s4_dsp": 20,
     "gemm8": 21, "linear_panel": 22, "gemm4": 23, "host_quantize8": 24, "host_silu_mul": 25, "host_rms_rows": 26,
     "host_softmax": 27, "host_rope": 28, "host_dot_s8": 29, "host_dot_f32": 30,
     "host_swiglu": 31, "host_transpose": 32,
@@ -81,6 +82,14 @@ def extreme_rows(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
 # -- cases of each kernel -----------------------------------------------------------------------------------------
 
 
+def in_pairs(q: np.ndarray) -> np.ndarray:
+    """Rows [rows, ld] interleaved by pairs two elements at a time; the last of an odd number stays plain."""
+    rows, ld = q.shape
+    even = rows // 2 * 2
+    pairs = q[:even].reshape(even // 2, 2, ld // 2, 2).swapaxes(1, 2).reshape(even, ld)
+    return np.ascontiguousarray(np.concatenate((pairs, q[even:])))
+
+
 def quantize_cases(rng: np.random.Generator) -> list[Case]:
     made = []
 
@@ -92,9 +101,10 @@ def quantize_cases(rng: np.random.Generator) -> list[Case]:
         r = arith.quantize_rows(x)
         q = np.zeros((rows, ld), np.int16)
         q[:, :n] = r.q
-        for op, kind in (("quantize16", np.int16), ("quantize8", np.int8)):
-            made.append(Case(op, name, (rows, n, ld, ldx), ((wide, skew),),
-                             (q.astype(kind), r.a.astype(F32), r.total.astype(np.int32))))
+        for op, ordered in (("quantize16", q), ("quantize8", q.astype(np.int8)), ("quantize_pairs", in_pairs(q))):
+            for in_place in range(1 + (op != "quantize8" and 2 * ld <= 4 * ldx)):
+                made.append(Case(op, f"{name}{', in place' if in_place else ''}", (rows, n, ld, ldx, in_place), ((wide, skew),),
+                                 (ordered, r.a.astype(F32), r.total.astype(np.int32))))
 
     for i, k in enumerate(DEPTHS):
         add(f"random K={k}", rng.normal(size=(i + 1, k)).astype(F32), 4 * (i % 4), i % 3)
@@ -258,7 +268,8 @@ def _norm(name: str, row: np.ndarray, eps: float) -> Case:
 
 
 HOST_ROWS = {
-    "quantize8": "host_quantize8", "silu_mul": "host_silu_mul", "softmax": "host_softmax", "rope": "host_rope", "dot_s8": "host_dot_s8", "dot_f32": "host_dot_f32",
+    "quantize8": "host_quantize8", "silu_mul": "host_silu_mul", "softmax": "host_softmax",
+    "rope": "host_rope", "dot_s8": "host_dot_s8", "dot_f32": "host_dot_f32",
 }
 
 
@@ -314,6 +325,8 @@ def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
     made = [*quantize_cases(rng), *unpack_cases(rng), *linear_cases(rng), *row_cases(rng)]
     for bits in (4, 8):
         made += tile_cases(f"tile_s{bits}", bits, ROWS, rng, scratch=8)
+        if "dsp" in variants:
+            made += tile_cases(f"tile_s{bits}_dsp", bits, PAIRS, rng, in_pairs, step=4)
     if "host" in variants:
         made += host_cases(rng)
     return made

@@ -81,14 +81,20 @@ def test_x_is_never_stored():
 
 def test_scratch_counts_what_the_templates_use():
     r = random_reasoner(hidden=40, heads=2, ndim=40)
-    layout = make_layout(lower(r.config), 8, kernel_set("dsp"), 6_000)
+    layout = make_layout(lower(r.config), 8, kernel_set("portable"), 6_000)
     attention = next(s for s in layout.shapes if isinstance(s.op, Attention))
     counts = {b.name: b.count for b in attention.scratch.buffers}
-    assert counts["w"] == 4 * padded(40) and counts["r8"] == padded(20)
+    assert counts["w"] == 4 * 2 * padded(40) and counts["r8"] == padded(20)
     assert counts["p"] == counts["p8"] == padded(r.config.rows)
     rows = r.config.rows
     assert counts["k"] == rows * padded(20) and counts["v"] == 20 * padded(rows), "keys and values of one head"
     assert counts["mixed"] == rows * 40 and counts["ma"] == rows * 2
+
+
+def test_kernels_that_unpack_nothing_have_no_room_for_it():
+    for bits in (4, 8):
+        layout = make_layout(program(), bits, kernel_set("dsp"), 20_000)
+        assert all(b.name != "w" for s in layout.shapes for b in s.scratch.buffers)
 
 
 @pytest.mark.parametrize("carry", CARRIES)
@@ -118,6 +124,13 @@ def test_kernel_sets_name_files_that_exist():
     for k in KERNEL_SETS:
         assert all((kernels / s).is_file() for s in k.sources), k.name
         stems = {s.split("/")[1].removesuffix(".c") for s in k.sources}
-        assert {k.gemm, k.quantize, k.f32} <= stems
-        assert all(f"{name}(" in header for name in stems)
+        used = {k.f32, k.int4.tile, k.int4.quantize, k.int8.tile, k.int8.quantize, *(variant for _, variant in k.variants)}
+        if k.header:  # through a table, each entry of which has files of its own
+            table = (kernels.parent / "include" / k.header).read_text()
+            assert all(f"*{name.removeprefix('rc_host->')};" in table or f"(*{name.removeprefix('rc_host->')})" in table
+                       for name in used)
+            assert all(name in header + table for name in stems)
+            continue
+        assert used <= stems
+        assert all(f"{name}(" in header or f" {name}" in header for name in stems)
     assert KERNEL_SETS[-1].requires == frozenset(), "the last one serves every target"

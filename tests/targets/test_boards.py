@@ -8,7 +8,7 @@ import pytest
 
 from recurc.errors import InputError, UsageError
 from recurc.resources import resource_dir
-from recurc.targets.boards import PARTS, list_boards, load_board, parse_board
+from recurc.targets.boards import PARTS, Boot, list_boards, load_board, parse_board
 
 GOOD = """
 name = "b"
@@ -52,6 +52,8 @@ stack = ["ram"]
 """
 SECOND = '[[regions]]\nname = "second"\nkind = "ram"\nbase = {base}\nsize = {size}\n\n[placement]'
 
+BOOT = '[boot]\nport = "{port}"\nplace = "{place}"\nbytes = {bytes}\n\n[uart]'
+
 
 def parse(text: str):
     return parse_board(text, Path("b.toml"))
@@ -62,6 +64,24 @@ def test_the_sample_is_good():
     assert board.region("ram").end == 0x20001000
     assert [r.name for r in board.candidates("image")] == ["flash"]
     assert board.link_flags == board.cpu_flags
+    assert (board.kind, board.reference, board.evidence, board.mpu, board.boot) == ("board", "", "", None, None)
+    assert board.candidates("table") == ()
+    assert (board.flash_bytes, board.ram_bytes, board.largest("ram"), board.largest("external-ram")) == (4096, 4096, 4096, 0)
+
+
+def test_the_new_keys_are_read():
+    text = GOOD.replace("clock_hz = 1", 'kind = "budget"\nreference = "a part"\nevidence = "none"\nmpu = "v7"\nclock_hz = 1')
+    text = text.replace("[uart]", BOOT.format(port="arm_common", place="after-vectors", bytes=20), 1)
+    board = parse(text.replace('stack = ["ram"]', 'stack = ["ram"]\ntable = ["flash"]'))
+    assert (board.kind, board.reference, board.evidence, board.mpu) == ("budget", "a part", "none", "v7")
+    assert board.boot == Boot("arm_common", "after-vectors", 20)
+    assert [r.name for r in board.candidates("table")] == ["flash"]
+
+
+def test_streamed_tables_may_lie_in_ram_only_where_a_loader_fills_it():
+    emulated = '[emulator]\nkind = "qemu"\nprogram = "q"\nmachine = "m"\n\n[placement]'
+    text = GOOD.replace('stack = ["ram"]', 'stack = ["ram"]\ntable = ["ram"]')
+    assert parse(text.replace("[placement]", emulated)).candidates("table")[0].name == "ram"
 
 
 @pytest.mark.parametrize(
@@ -100,6 +120,19 @@ def test_the_sample_is_good():
             "is not one of qemu",
         ),
         ("[placement]", SECOND.format(base=0x20000FFF, size=16), "'ram' and 'second' overlap"),
+        ('stack = ["ram"]', 'stack = ["ram"]\ntables = ["flash"]', "unknown key 'tables'. the nearest known: table"),
+        ('stack = ["ram"]', 'stack = ["ram"]\ntable = ["ram"]', "placement.table: region 'ram' is ram, which is empty"),
+        ('stack = ["ram"]', 'stack = ["ram"]\ntable = ["flsh"]', "there is no region 'flsh'. the nearest known: flash"),
+        ("clock_hz = 1000000", 'clock_hz = 1000000\nkind = "bord"', "is not one of budget, board, emulator, host"),
+        ("clock_hz = 1000000", 'clock_hz = 1000000\nevidense = "x"', "unknown key 'evidense'. the nearest known: evidence"),
+        ("clock_hz = 1000000", 'clock_hz = 1000000\nrefrence = "x"', "the nearest known: reference"),
+        ("clock_hz = 1000000", 'clock_hz = 1000000\nmpu = "v9"', "mpu = 'v9' is not one of v7, v8"),
+        ('family = "arm"', 'family = "riscv"\nmpu = "v8"', "is Arm's memory protection unit; the family is riscv"),
+        ("[uart]", BOOT.format(port="imxrt", place="first", bytes=4096), "boot.port = 'imxrt' is not one of the board's"),
+        ("[uart]", BOOT.format(port="arm_common", place="last", bytes=4096), "place = 'last' is not one of first, after"),
+        ("[uart]", BOOT.format(port="arm_common", place="first", bytes=100), "boot.bytes = 100 is not a multiple of 256"),
+        ("[uart]", BOOT.format(port="arm_common", place="after-vectors", bytes=6), "6 is not a multiple of 4"),
+        ("[uart]", BOOT.format(port="arm_common", place="first", bytes="256\nsize = 1"), "boot: unknown key 'size'"),
     ],
 )
 def test_wrong_boards_are_refused_with_the_reason(old, new, said):
@@ -141,3 +174,21 @@ def test_unknown_boards_name_the_nearest(tmp_path):
         load_board("stm32h8")
     with pytest.raises(InputError, match="cannot be read"):
         load_board(tmp_path / "none.toml")
+
+
+def test_the_boards_readme_names_every_key():
+    """A board file with an unknown key makes the reader name all keys of that table; the page must have them too."""
+    page = (resource_dir("boards") / "README.md").read_text()
+    wrong = {
+        "clock_hz = 1000000": "clock_hz = 1000000\nzzzzzzzz = 1",
+        "base = 0x40004000": "base = 0x40004000\nzzzzzzzz = 1",
+        "base = 0x08000000": "base = 0x08000000\nzzzzzzzz = 1",
+        'stack = ["ram"]': 'stack = ["ram"]\nzzzzzzzz = ["ram"]',
+        "[uart]": BOOT.format(port="arm_common", place="first", bytes="256\nzzzzzzzz = 1"),
+    }
+    for old, new in wrong.items():
+        with pytest.raises(InputError) as e:
+            parse(GOOD.replace(old, new, 1))
+        known = e.value.next.removeprefix("known: ").split(", ")
+        assert len(known) >= 3
+        assert [key for key in known if f"`{key}`" not in page and f"[{key}]" not in page] == []

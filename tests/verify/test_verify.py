@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -45,6 +46,13 @@ class Build:
     twin: str | None = "mps2-an500"
     steps: int = 12
     config: Config = field(default_factory=Config)
+    details: dict = field(default_factory=lambda: {"boards": defaultdict(dict)})
+
+    def board(self, name: str):
+        return load_board(name)
+
+    def open_table(self):
+        return None
 
 
 def dataset(n: int = 3, first: int = 0) -> Dataset:

@@ -26,6 +26,10 @@ typedef struct {
 /* Quantize x[rows][n] to q[rows][ld], a[rows], sum[rows] (SPEC "Quantize a row"). */
 void rc_quantize_rows16(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int16_t *q, uint32_t ld, float *a,
                         int32_t *sum);
+/* The same with rows in pairs, interleaved two elements at a time: rows 2p and 2p + 1 fill q[2p * ld] .. as x_2p[0..1],
+ * x_2p+1[0..1], x_2p[2..3] ..; a last row without a partner is plain. Little-endian. */
+void rc_quantize_pairs16(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int16_t *q, uint32_t ld, float *a,
+                         int32_t *sum);
 typedef void rc_quantize_rows8_t(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int8_t *q, uint32_t ld,
                                  float *a, int32_t *sum);
 rc_quantize_rows8_t rc_quantize_rows8, rc_quantize_rows8_avx2, rc_quantize_rows8_avx512;
@@ -48,6 +52,12 @@ void rc_tile_s8(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const u
 /* The product of both with unpacked weights w[n][ld of x], n <= 4. */
 void rc_gemm_tile16(const rc_rows16_t *x, const int16_t *w, uint32_t n, const uint8_t *zero, const float *scale,
                     float *y, uint32_t ldy);
+
+/* Packing 3, tiles of 4, rows in pairs (rc_quantize_pairs16), packed and rows 4-byte aligned; no scratch. */
+void rc_tile_s4_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
+                    uint32_t ldy, void *w);
+void rc_tile_s8_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
+                    uint32_t ldy, void *w);
 
 /* Packing 2, tiles of 64 in panels of 16, plain rows of bytes; no scratch. panel4: all weights below 16. */
 typedef void rc_gemm_panel_t(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const uint8_t *zero,

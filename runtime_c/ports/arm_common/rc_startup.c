@@ -2,6 +2,7 @@
 #include <stdint.h>
 
 #include "rc_arm.h"
+#include "rc_mpu.h"
 #include "rc_stack.h"
 #include "recurc/rc_port.h"
 
@@ -48,6 +49,9 @@ __attribute__((noreturn, used)) void rc_reset_c(void)
     for (uint32_t *to = rc_bss_start; to < rc_bss_end;) {
         *to++ = 0;
     }
+#ifdef RC_MPU
+    rc_mpu_on();
+#endif
     __asm__ volatile("cpsie i" ::: "memory");
     rc_port_init();
     rc_port_exit((uint32_t)main());

@@ -1,5 +1,5 @@
-/* Memory-mapped QSPI flash of the STM32H743; used only when the weights image lies there. COMPILED ONLY: not yet run on
- * a chip.
+/* Memory-mapped QSPI flash of the STM32H743; used only when the weights image or a puzzle table lies there. COMPILED
+ * ONLY: not yet run on a chip.
  *
  * Pins as on common H743 boards with a W25Q128: CLK PB2, NCS PB6, IO0 PD11, IO1 PD12, IO2 PE2, IO3 PD13.
  * The flash's quad-enable bit is set (volatile form); reads use "Fast Read Quad I/O" (0xEB). */

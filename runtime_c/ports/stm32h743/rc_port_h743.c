@@ -8,13 +8,17 @@
 #define ISR_TX_DONE  (1u << 6)
 #define ISR_TX_SPACE (1u << 7)
 
+#ifndef RC_TABLE_ADDRESS
+#define RC_TABLE_ADDRESS 0u /* no puzzle table in flash */
+#endif
+
 extern const uint8_t rc_image_start[];
 
 static uint32_t core_hz;
 
 void rc_port_init(void)
 {
-    uint32_t qspi = (uintptr_t)rc_image_start >= QSPI_MEMORY_BASE ? 1u : 0u;
+    uint32_t qspi = (uintptr_t)rc_image_start >= QSPI_MEMORY_BASE || RC_TABLE_ADDRESS >= QSPI_MEMORY_BASE ? 1u : 0u;
     core_hz = rc_h743_clocks();
     RC_REG32(RCC_AHB2ENR) |= 7u << 29; /* SRAM1, SRAM2, SRAM3 */
     if (qspi != 0u) {

@@ -213,6 +213,30 @@ static uint32_t deep(const volatile uint8_t *above, uint32_t levels) {
 }
 #endif
 
+#ifdef DUMMY_PROBE
+extern uint8_t rc_image_start[];
+
+/* One access that the memory protection decides on; DUMMY_ADDRESS where it is not a symbol's. */
+static rc_status_t probe(void) {
+#if DUMMY_PROBE == 1 /* write into the weights image */
+    ((volatile uint8_t *)rc_image_start)[4] ^= 1u;
+#elif DUMMY_PROBE == 2 /* write into code */
+    *(volatile uint32_t *)((uintptr_t)&rc_model_step & ~(uintptr_t)3) = 0;
+#elif DUMMY_PROBE == 3 /* run instructions from RAM */
+    static uint32_t ram[2];
+    volatile uint16_t *code = (volatile uint16_t *)(void *)ram;
+    code[0] = 0x4770u; /* bx lr */
+    __asm__ volatile("dsb\n\tisb" ::: "memory");
+    ((void (*)(void))((uintptr_t)code | 1u))();
+#elif DUMMY_PROBE == 4 /* read */
+    (void)*(volatile uint8_t *)(uintptr_t)DUMMY_ADDRESS;
+#elif DUMMY_PROBE == 5 /* write */
+    *(volatile uint8_t *)(uintptr_t)DUMMY_ADDRESS = 1u;
+#endif
+    return RC_OK;
+}
+#endif
+
 rc_status_t rc_model_step(rc_ctx_t *ctx) {
     arena_t *a = arena_of(ctx);
     if (ctx->state != 2u) {
@@ -252,6 +276,11 @@ rc_status_t rc_model_step(rc_ctx_t *ctx) {
 #ifdef DUMMY_CRASH_STEP
     if (ctx->step == DUMMY_CRASH_STEP) {
         *(volatile uint32_t *)(uintptr_t)0xFFFFFF00u = 1; /* no memory there on any board */
+    }
+#endif
+#ifdef DUMMY_PROBE
+    if (ctx->step == 2u) {
+        return probe();
     }
 #endif
 #ifdef DUMMY_DEEP_STEP

@@ -1,0 +1,147 @@
+"""`recurc report`: what a build takes of its board's memory, or what it would take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from recurc.cli._memory import show_changes, show_memory, show_pieces
+from recurc.cli.options import Precision, depth_options, pass_console, resolve_model, storage_given
+from recurc.cli.output import Console
+from recurc.errors import DoesNotFitError, InputError, UsageError
+
+_BESIDE = ""  # --html without a value
+_DEFAULT_TARGET, _DEFAULT_PRECISION = "stm32h7", "int4"
+
+
+@click.command()
+@click.argument("source", required=False, metavar="[BUILD | CHECKPOINT]")
+@click.option("--target", default=None, metavar="BOARD",
+              help="Of a build: one of its boards. Else the board to plan for. Default: stm32h7.")
+@click.option("--precision", type=Precision(), default=None, metavar="P", help="Precision to plan with. Default: int4.")
+@storage_given
+@depth_options
+@click.option("--pieces", is_flag=True, help="List every piece with address, offset, size and lifetime.")
+@click.option("--html", is_flag=False, flag_value=_BESIDE, default=None, metavar="[FILE]",
+              help="Write one self-contained HTML page with the drawn memory map. Default FILE: report.html in the build "
+                   "folder; of a plan MODEL-BOARD-PRECISION.html here.")
+@pass_console
+def command(console: Console, source: str | None, target: str | None, precision: str | None, carry: str | None,
+            puzzle_table: str | None, steps: int | None, h_cycles: int | None, l_cycles: int | None, pieces: bool,
+            html: str | None) -> None:
+    """Show a build's memory map, or whether a model would fit.
+
+    BUILD is a folder that `recurc build` made. Anything else is a CHECKPOINT as in `recurc build`: it is planned for
+    --target without building anything, so the sizes of code are then estimates.
+
+    Exits with 4 when the plan does not fit.
+    """
+    if source is None and html and _is_build(Path(html)):  # `recurc report --html BUILD`
+        source, html = html, _BESIDE
+    given = {"--precision": precision, "--carry": carry, "--puzzle-table": puzzle_table, "--steps": steps,
+             "--h-cycles": h_cycles, "--l-cycles": l_cycles}
+    error: DoesNotFitError | None = None
+    if source is not None and _is_build(Path(source)):
+        document, page = _of_build(Path(source), target, [name for name, value in given.items() if value is not None])
+    else:
+        document, page, error = _of_plan(console, source, target or _DEFAULT_TARGET, precision or _DEFAULT_PRECISION,
+                                         carry or "fp32", puzzle_table or "auto", (steps, h_cycles, l_cycles))
+    written = None
+    if html is not None:
+        written = _write_page(document, page if html == _BESIDE else Path(html))
+    console.emit_json({**document, "html": written, **({"error": _plain_error(error)} if error else {})})
+    if not console.json:
+        _show(console, document, pieces, written)
+    if error is not None:
+        raise error
+
+
+def _plain_error(error: DoesNotFitError) -> dict[str, Any]:
+    """The error without its plan: the document is that plan."""
+    return {key: value for key, value in error.as_dict().items() if key != "plan"}
+
+
+def _is_build(path: Path) -> bool:
+    from recurc.codegen.manifest import MANIFEST
+
+    return (path / MANIFEST).is_file()
+
+
+def _of_build(folder: Path, target: str | None, not_for_builds: list[str]) -> tuple[dict[str, Any], Path]:
+    from recurc.codegen.manifest import load_build
+    from recurc.report.document import report_build
+
+    if not_for_builds:
+        raise UsageError(f"{not_for_builds[0]} does not apply to a build", where=str(folder),
+                         why="it was chosen when the build was made",
+                         next="leave it out, or name a checkpoint to plan another build")
+    build = load_build(folder)
+    if target is not None and target not in build.boards:
+        from recurc.targets.boards import load_board
+
+        target = load_board(target).name  # an alias
+    return report_build(build, target), folder / "report.html"
+
+
+def _of_plan(console: Console, source: str | None, target: str, precision: str, carry: str, puzzle_table: str,
+             depth: tuple[int | None, int | None, int | None]) -> tuple[dict[str, Any], Path, DoesNotFitError | None]:
+    from recurc.report.document import report_plan
+    from recurc.report.planning import plan_checkpoint
+    from recurc.targets.boards import load_board
+
+    board = load_board(target)
+    try:
+        chosen = resolve_model(console, source)
+        reasoner = chosen.load()
+    except InputError as e:
+        if source is not None and Path(source).is_dir():
+            raise InputError("neither a build nor a checkpoint", where=source, why=f"{e.what}: {e.why}",
+                             next="pass a folder that `recurc build` made, or a checkpoint") from e
+        raise
+    name = Path(chosen.checkpoint).name or "model"
+    planned = plan_checkpoint(reasoner.config, board, precision, carry=carry,
+                              puzzle_table=puzzle_table, depth=depth)
+    document = report_plan(
+        planned.summary, board, {"name": name, "checkpoint": reasoner.source, "sha256": reasoner.sha256},
+        precision=precision, carry=carry, depth=planned.depth)
+    return document, Path(f"{name}-{board.name}-{precision}.html"), planned.error
+
+
+def _write_page(document: dict[str, Any], path: Path) -> Path:
+    from recurc.report.page import render_page
+
+    if path.is_dir():
+        raise UsageError("--html names a folder", where=str(path), why="the page is one file",
+                         next=f"name the file, for example {path / 'report.html'}")
+    try:
+        path.write_text(render_page(document), encoding="utf-8")
+    except OSError as e:
+        raise InputError("the page cannot be written", where=str(path), why=e.strerror or str(e),
+                         next="name a file that you may write with --html FILE") from e
+    return path
+
+
+def _show(console: Console, document: dict[str, Any], pieces: bool, written: Path | None) -> None:
+    from recurc.report.wording import fact_rows, verdict_text
+
+    name, label = document["source"]["name"], document["label"]
+    console.print(f"{name} on {document['target']}, {label}" + (", planned only" if document["estimated"] else ""),
+                  style="bold")
+    console.print()
+    show_memory(console, document["regions"], f"Memory of {document['target']}")
+    if not document["regions"]:
+        console.print("no memory map: the firmware is a process of this computer")
+    if pieces:
+        show_pieces(console, document["regions"])
+    show_changes(console, document)
+    console.pairs(fact_rows(document))
+    console.print()
+    console.print(verdict_text(document), style="bold green" if document["fits"] else "bold red")
+    if document["estimated"]:
+        console.print("estimates: code, constants and data; exact: weights, tables and buffers", style="dim")
+    if written is not None:
+        console.print(f"page: {written}")
+
+

@@ -1,0 +1,180 @@
+"""One board's firmware: compiled, measured by a trial link, planned exactly, linked, and compared with its plan."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Mapping, Optional
+
+from recurc import __version__
+from recurc.codegen.fit import refusal
+from recurc.codegen.image import Image
+from recurc.plan.kernels import KernelSet
+from recurc.plan.planner import Measured, MemoryPlan, make_plan, with_stack
+from recurc.plan.summary import plan_summary
+from recurc.targets.boards import Board
+from recurc.targets.elf import Difference, check_link, linked_sections, measure
+from recurc.targets.linker import Placement, render_linker_script, render_main
+from recurc.targets.stack import stack_use
+from recurc.targets.toolchain import compile_objects, link_firmware, port_include_dirs, runtime_sources
+
+TRIAL_REGION_BYTES = 1 << 28  # in a trial link every region is at least this large, so that nothing overflows
+ENGINE_SOURCES = ("image/rc_image.c", "image/rc_crc32.c", "image/rc_status.c", "image/rc_table.c")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Generated sources of one kernel set, in a folder, with what they were made from."""
+
+    folder: Path
+    kernels: KernelSet
+    image: Image
+    arena_bytes: int
+    digest: str
+
+    def model_files(self, runtime: Path) -> list[Path]:
+        """C files of the model itself: generated code, kernels, image reader."""
+        kernels = [runtime / "kernels" / name for name in self.kernels.sources]
+        return [self.folder / "model.c", *kernels, *(runtime / name for name in ENGINE_SOURCES)]
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """A linked firmware with its exact plan; `padding`: differences between the two that alignment explains."""
+
+    elf: Path
+    build_id: str
+    plan: Optional[MemoryPlan]
+    padding: tuple[Difference, ...] = ()
+
+
+class ArenaTooLargeError(Exception):
+    """With the measured code and variables the compiled arena has no room in its region, but one with smaller tiles has."""
+
+    def __init__(self, plan: MemoryPlan) -> None:
+        super().__init__("the arena needs smaller tiles")
+        self.plan = plan
+
+
+def build_id(parts: list[str]) -> str:
+    """32 hexadecimal digits that name a build."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def enlarged(script: str) -> str:
+    """A linker script with regions in which everything has room, for a trial link: linking must not fail for size."""
+    return re.sub(r"LENGTH = (0x[0-9A-Fa-f]+)", lambda m: f"LENGTH = {max(int(m[1], 16), TRIAL_REGION_BYTES):#x}", script)
+
+
+def _script(board: Board, plan: MemoryPlan) -> str:
+    return render_linker_script(board, Placement(plan.placement, {"stack": plan.stack_bytes}))
+
+
+def table_defines(plan: MemoryPlan) -> Mapping[str, int]:
+    """Macros of main.c that say where a memory-mapped puzzle table lies; none when rows come over the wire."""
+    if plan.table is None:
+        return {}
+    return {"RC_TABLE_ADDRESS": plan.table.address, "RC_TABLE_BYTES": plan.table.bytes}
+
+
+class _Compilation:
+    """Objects of one board's firmware; only main.c, which carries the build id, depends on the plan."""
+
+    def __init__(self, folder: Path, board: Board, sources: Sources, runtime: Path) -> None:
+        self.folder, self.board, self.sources, self.runtime = folder, board, sources, runtime
+        self.includes = [sources.folder, *port_include_dirs(board, runtime)]
+        self.id, self.main, self.script = "", folder / "main.c", folder / "firmware.ld"
+        files = [*sources.model_files(runtime), sources.folder / "weights.S", *runtime_sources(board, runtime)]
+        self.rest = compile_objects(board, list(dict.fromkeys(files)), self.includes, {}, folder / "model")
+        self.state: Any = None
+
+    def objects(self, plan: MemoryPlan) -> list[Path]:
+        """All objects for a plan; main.c is compiled again when the plan changes it."""
+        text, defines = _script(self.board, plan), table_defines(plan)
+        if (text, defines) != self.state:
+            self.state = (text, defines)
+            self.id = build_id([__version__, self.sources.digest, self.board.name, *self.board.cpu_flags, text, str(defines)])
+            self.main.write_text(render_main(self.id))
+            self.main_objects = compile_objects(self.board, [self.main], self.includes, defines, self.folder)
+        return [*self.main_objects, *self.rest]
+
+    def trial(self, plan: MemoryPlan) -> Path:
+        """Link as `plan` has it, into regions without end."""
+        self.script.write_text(enlarged(_script(self.board, plan)))
+        # Regions that now reach into each other are no mistake here.
+        return link_firmware(self.board, self.objects(plan), self.script, self.folder, ("-Wl,--no-check-sections",), "trial")
+
+    def link(self, plan: MemoryPlan) -> Path:
+        """The firmware itself."""
+        self.script.write_text(_script(self.board, plan))
+        return link_firmware(self.board, self.objects(plan), self.script, self.folder)
+
+    def clean(self) -> None:
+        """Remove objects and the trial."""
+        for folder in (self.folder / "obj", self.folder / "model"):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in self.folder.glob("trial.*"):
+            file.unlink()
+
+
+def _exact(plan: MemoryPlan, board: Board, measured: Measured) -> MemoryPlan:
+    """The plan with measured sizes and the compiled arena.
+
+    Raises:
+        ArenaTooLargeError: smaller tiles would fit, or keep the arena out of a slower region. DoesNotFitError: nothing fits.
+    """
+    below = plan.table.address if plan.table else 0
+    exact = make_plan(plan.program, plan.bits, board, plan.kernels, plan.layout, measured, table_not_below=below)
+    if exact.fits and exact.placement["arena"] == plan.placement["arena"]:
+        return exact
+    other = make_plan(plan.program, plan.bits, board, plan.kernels, None, measured)
+    if other.fits and other.layout.arena_bytes < plan.layout.arena_bytes:
+        raise ArenaTooLargeError(other)
+    if exact.fits:
+        return exact
+    raise refusal(other, board, measured)
+
+
+def compile_firmware_for(folder: Path, board: Board, sources: Sources, runtime: Path, plan: MemoryPlan) -> Firmware:
+    """Compile and link one microcontroller's firmware into `folder`; the exact plan decides whether it fits.
+
+    Raises:
+        DoesNotFitError: with the code's real size, or with its worst stack path, it does not fit.
+        ArenaTooLargeError: it would with the layout of the plan that it carries.
+        ToolchainError. PlanMismatchError, UnboundedStackError: mistakes of ours.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    compilation = _Compilation(folder, board, sources, runtime)
+    try:
+        while True:
+            trial = compilation.trial(plan)
+            exact = _exact(plan, board, measure(trial, board, plan.placement))
+            settled = (exact.placement, exact.table) == (plan.placement, plan.table)
+            plan = exact
+            if settled:
+                break
+        plan = with_stack(plan, stack_use(trial, compilation.objects(plan), board))
+        if not plan.fits:
+            raise refusal(plan, board)
+        elf = compilation.link(plan)
+        return Firmware(elf, compilation.id, plan, check_link(plan, elf, board))
+    finally:
+        compilation.clean()
+
+
+def plan_entry(firmware: Firmware) -> dict[str, Any]:
+    """What the manifest says of a firmware's memory: the plan, the linked sections, and how they compare."""
+    if firmware.plan is None:
+        return {}
+    summary = plan_summary(firmware.plan)
+    regions = [{k: v for k, v in region.items() if k != "pieces"} for region in summary["regions"]]
+    return {
+        "regions": regions, "plan": summary,
+        "link": {
+            "agrees": True, "differences": [str(d) for d in firmware.padding],
+            "sections": [s.as_dict() for s in linked_sections(firmware.elf)],
+        },
+    }

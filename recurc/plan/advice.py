@@ -1,0 +1,155 @@
+"""What would make a model fit: changes that are really planned, cheapest first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any, Optional, Sequence
+
+from recurc.ir.program import CARRIES, Program
+from recurc.plan.planner import BoardLike, Measured, MemoryPlan, make_plan
+
+_PRECISIONS = ((32, "fp32"), (8, "int8"), (4, "int4"))
+_MOST_COMBINATIONS = 3
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change (or several at once) with what planning it gave.
+
+    options: what to put on the command line. saves: bytes less than before of what was missing in that region (equal to the
+    missing bytes or more when it fits). missing_bytes, region: what still lacks when it does not.
+    """
+
+    change: str
+    options: tuple[str, ...]
+    fits: bool
+    saves: int
+    missing_bytes: int = 0
+    region: Optional[str] = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"change": self.change, "options": list(self.options), "fits": self.fits, "saves": self.saves,
+                "missing_bytes": self.missing_bytes, "region": self.region}
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """A value of each knob; None leaves it as it is."""
+
+    table: bool = False
+    carry: Optional[str] = None
+    bits: Optional[int] = None
+    board: Optional[BoardLike] = None
+
+    @property
+    def steps(self) -> int:
+        return sum((self.table, self.carry is not None, self.bits is not None, self.board is not None))
+
+    @property
+    def texts(self) -> tuple[tuple[str, str], ...]:
+        """(words, option) of each knob that is turned."""
+        found = []
+        if self.table:
+            found.append(("puzzle table streamed", "--puzzle-table fp32"))
+        if self.carry is not None:
+            found.append((f"carry in {self.carry}", f"--carry {self.carry}"))
+        if self.bits is not None:
+            name = dict(_PRECISIONS)[self.bits]
+            found.append((f"weights in {name}", f"--precision {name}"))
+        if self.board is not None:
+            found.append((f"board {self.board.name}", f"--target {self.board.name}"))
+        return tuple(found)
+
+    def program(self, program: Program) -> Program:
+        if self.carry is not None:
+            program = replace(program, carry=self.carry)
+        if self.table:
+            tables = {**program.tables, "puzzles": replace(program.tables["puzzles"], storage="fp32")}
+            program = replace(program, tables=tables)
+        return program
+
+
+def _smaller(value: Any, values: Sequence[Any]) -> list[Any]:
+    return list(values[values.index(value) + 1:]) if value in values else []
+
+
+def _total(board: BoardLike) -> int:
+    return sum(r.size for r in board.regions)
+
+
+class _Trials:
+    """Plans variants of one case."""
+
+    def __init__(self, plan: MemoryPlan, board: BoardLike, measured: Optional[Measured]) -> None:
+        self.plan, self.board, self.measured = plan, board, measured
+
+    def run(self, variant: _Variant) -> Change:
+        board = variant.board or self.board
+        # Another board's kernels and port have other sizes: there only the estimate is known.
+        measured = self.measured if variant.board is None else None
+        plan = make_plan(variant.program(self.plan.program), variant.bits or self.plan.bits, board, measured=measured)
+        words, options = zip(*variant.texts)
+        before = self.plan.missing[0]
+        lacks = {m.region: m.bytes for m in plan.missing}
+        if variant.board is not None:
+            saves = before.bytes if plan.fits else 0
+        else:
+            after = next((m for m in plan.missing if m.region == before.region), None)
+            saves = before.bytes - after.bytes if after else self._used(self.plan, before.region) - self._used(
+                plan, before.region)
+        worst = max(lacks, key=lacks.__getitem__) if lacks else None
+        return Change(" and ".join(words), tuple(options), plan.fits, saves, lacks.get(worst, 0) if worst else 0, worst)
+
+    @staticmethod
+    def _used(plan: MemoryPlan, region: str) -> int:
+        return plan.end(region) - next(r.base for r in plan.regions if r.name == region)
+
+
+def cheapest_changes(plan: MemoryPlan, board: BoardLike, boards: Sequence[BoardLike] = (),
+                     measured: Optional[Measured] = None) -> tuple[Change, ...]:
+    """Changes that would make a plan fit, cheapest first; single ones that would not follow, with what still lacks.
+
+    In order: the puzzle table streamed (costs nothing), a smaller carry, fewer bits a weight, another board (the one with
+    least memory that fits). Combinations are tried only when no single change is enough.
+
+    Args:
+        boards: boards to try instead; those without a place for each part, and the board itself, are passed over.
+    """
+    if plan.fits:
+        return ()
+    program, trials = plan.program, _Trials(plan, board, measured)
+    puzzles = program.tables.get("puzzles")
+    streams = [False] + [True] * (puzzles is not None and not puzzles.streamed)
+    carries = [None, *_smaller(program.carry, CARRIES)]
+    bits = [None, *_smaller(plan.bits, [b for b, _ in _PRECISIONS])]
+    others = sorted((b for b in boards if b.name != plan.board and b.placement), key=_total)
+
+    def fitting_board(variant: _Variant) -> Optional[Change]:
+        return next((c for b in others if (c := trials.run(replace(variant, board=b))).fits), None)
+
+    knobs = [_Variant(t, c, b) for t, c, b in product(streams, carries, bits)]
+    knobs.sort(key=lambda v: (v.steps, -(v.bits or 64), CARRIES.index(v.carry) if v.carry else -1))
+    singles = sorted((v for v in knobs if v.steps == 1), key=lambda v: (not v.table, v.carry is None))
+    tried = [trials.run(v) for v in singles]
+    single_board = fitting_board(_Variant())
+    fitting = [c for c in tried if c.fits] + ([single_board] if single_board else [])
+    if fitting:
+        return (*fitting, *(c for c in tried if not c.fits))
+    combined: list[Change] = []
+    for variant in (v for v in knobs if v.steps > 1):
+        if len(combined) < _MOST_COMBINATIONS and (change := trials.run(variant)).fits:
+            combined.append(change)
+    if not combined:
+        combined = [c for v in knobs if v.steps == 1 and (c := fitting_board(v))][:_MOST_COMBINATIONS]
+    if not combined and knobs and (last := fitting_board(max(knobs, key=lambda v: v.steps))):
+        combined = [last]
+    return (*combined, *tried)
+
+
+def advice_text(changes: Sequence[Change]) -> str:
+    """One sentence for an error: the changes that make it fit, or that nothing tried does."""
+    fitting = [c for c in changes if c.fits]
+    if not fitting:
+        return "No change that recurc knows makes it fit: no precision, carry type, streamed table or bundled board"
+    return "Would fit with " + ", or with ".join(" ".join(c.options) for c in fitting)

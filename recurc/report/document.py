@@ -1,0 +1,213 @@
+"""The report as one document ("recurc/report/1"): what `--json` prints and every rendering is made from.
+
+Built from a build folder's manifest, or from a plan alone. Nothing is computed twice: regions, pieces, verdict and model
+figures are the planner's (`plan_summary`), sizes after the link are the manifest's, read from the ELF.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Mapping, Optional
+
+from recurc import __version__
+from recurc.codegen.manifest import Build
+from recurc.errors import RecurcError, UsageError
+from recurc.targets.boards import Board
+
+SCHEMA = "recurc/report/1"
+_SOURCE = ("kind", "path", "name", "checkpoint", "sha256", "recurc", "model_sha256", "build_id")
+# Kinds in the order in which sums, legends and tables have them where sizes do not decide.
+KINDS = (
+    "weights", "scales", "tables", "vectors", "headers", "image", "code", "constants", "data", "carry", "kv", "scratch", "io",
+    "arena", "stack", "padding",
+)
+KIND_MEANING = {
+    "weights": "quantized weights", "scales": "scales and zero points", "tables": "embeddings, positions",
+    "vectors": "initial states, biases", "headers": "header and section table of the image",
+    "image": "weights image", "code": "instructions", "constants": "read-only constants of the code",
+    "data": "variables of runtime and port", "carry": "z_H and z_L, live for the whole run",
+    "kv": "keys and values of attention", "scratch": "working memory of one operation at a time",
+    "io": "puzzle in, tokens out", "arena": "carry, scratch, in- and outputs", "stack": "reserved stack",
+    "padding": "left by alignment",
+}
+MEANING = {
+    "emulated": "runs in the emulator; what is verified there is this board's own firmware",
+    "compiled": "compiled and linked within the real memory map; never run on the part itself by recurc's tests",
+    "described": "described only",
+    "host": "the firmware as a process of this computer",
+}
+
+
+def printable(value: Any) -> Any:
+    """The value with control characters in its texts replaced: names come from files, and end on terminals and in XML."""
+    if isinstance(value, str):
+        return "".join(c if c.isprintable() or c == " " else "\N{REPLACEMENT CHARACTER}" for c in value)
+    if isinstance(value, Mapping):
+        return {printable(str(k)): printable(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [printable(v) for v in value]
+    return value
+
+
+def kind_rank(kind: str) -> int:
+    """Place of a kind in KINDS; unknown ones last."""
+    return KINDS.index(kind) if kind in KINDS else len(KINDS)
+
+
+def region_rows(regions: Iterable[Mapping[str, Any]], notes: Optional[Mapping[str, Mapping[str, Any]]] = None
+                ) -> list[dict[str, Any]]:
+    """Regions in one shape, whether they come from a plan or from a linked ELF.
+
+    Each: name, kind, base (None when unknown), size, used, free, share (0..1), parts {kind: bytes}, largest first, pieces
+    [{name, kind, address, offset, bytes, lifetime}] by address, optional, note.
+
+    Args:
+        notes: further entries a region by name, for what the plan does not say (optional, note).
+    """
+    rows = []
+    for region in regions:
+        base, size = region.get("base"), int(region["size"])
+        parts = dict(sorted(region["parts"].items(), key=lambda p: (-p[1], kind_rank(p[0]))))
+        used = int(region.get("used", sum(parts.values())))
+        more = {**(notes or {}).get(region["name"], {}), **region}
+        pieces = [
+            {"name": p["name"], "kind": p["kind"], "address": p["address"],
+             "offset": None if base is None else p["address"] - base, "bytes": p["bytes"], "lifetime": p.get("lifetime", "")}
+            for p in sorted(region.get("pieces", ()), key=lambda p: p["address"])
+        ]
+        rows.append({
+            "name": region["name"], "kind": region["kind"], "base": base, "size": size, "used": used,
+            "free": int(region.get("free", size - used)), "share": used / size if size else 0.0, "parts": parts,
+            "pieces": pieces, "optional": bool(more.get("optional", False)), "note": more.get("note", "") or "",
+        })
+    return rows
+
+
+def _unused(board: Optional[Board], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The board's regions that nothing was placed in."""
+    names = {r["name"] for r in rows}
+    return region_rows(
+        {"name": r.name, "kind": r.kind, "base": r.base, "size": r.size, "parts": {}, "optional": r.optional, "note": r.note}
+        for r in (board.regions if board else ()) if r.name not in names)
+
+
+def sum_text(region: Mapping[str, Any]) -> str:
+    """The region's sum spelled out: "weights 2,511,616 + scales 47,115 = 2,558,731"."""
+    parts = [f"{kind} {size:,}" for kind, size in region["parts"].items() if size]
+    if not parts:
+        return "nothing"
+    return " + ".join(parts) + (f" = {sum(region['parts'].values()):,}" if len(parts) > 1 else "")
+
+
+def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
+    """The report of a build folder, for its target or another of its boards.
+
+    Raises:
+        UsageError: the build has no such board.
+    """
+    name = board or build.target
+    if name not in build.boards:
+        known = ", ".join(build.boards)
+        raise UsageError(f"this build has no firmware for {name}", where=str(build.path),
+                         why=f"it was made for {known}", next="name one of these with --target, or build for that board")
+    d, entry = build.details, build.details["boards"][name]
+    known_board = _board_or_none(build, name)
+    plan = entry.get("plan") or {}
+    linked = entry.get("regions", [])
+    notes = {r["name"]: {"optional": r.get("optional", False), "note": r.get("note", "")} for r in linked}
+    kinds = plan.get("regions") or linked
+    source = {
+        "kind": "build", "path": str(build.path), "name": build.name, "checkpoint": d.get("checkpoint", {}).get("source"),
+        "sha256": d.get("checkpoint", {}).get("sha256"), "recurc": d.get("recurc"), "model_sha256": entry.get("model_sha256"),
+        "build_id": entry.get("build_id"),
+    }
+    fidelity = None if d.get("fidelity") is None else {
+        "value": d["fidelity"], "n": d.get("fidelity_puzzles"), "inputs": d.get("fidelity_inputs"), "after_steps": 1}
+    return _document(
+        source=source, board=known_board, target=name, twin=build.twin if name == build.target else None,
+        precision=build.precision, label=d.get("label", build.precision), carry=_carry(d, plan),
+        depth=(build.steps, build.h_cycles, build.l_cycles), plan=plan, regions=region_rows(kinds, notes), estimated=False,
+        linked=_linked(entry), measured=entry.get("stack"),
+        more={"kernels": entry.get("kernels"), "image_bytes": d.get("image_bytes"), "arena_bytes": d.get("arena_bytes"),
+              "boards": list(build.boards), "fidelity": fidelity, "accuracy": d.get("accuracy"),
+              "table": plan.get("table")},
+    )
+
+
+def report_plan(plan: Mapping[str, Any], board: Board, source: Mapping[str, Any], *, precision: str, carry: str,
+                depth: tuple[int, int, int]) -> dict[str, Any]:
+    """The report of a plan that nothing was built from: sizes of code and data are estimates.
+
+    Args:
+        plan: what `plan_summary` gives.
+        source: name, checkpoint, sha256 of the model.
+        depth: steps, H cycles, L cycles.
+    """
+    notes = {r.name: {"optional": r.optional, "note": r.note} for r in board.regions}
+    return _document(
+        source={"kind": "plan", "recurc": __version__, **source}, board=board, target=board.name, twin=board.twin,
+        precision=precision, label=precision, carry=carry, depth=depth, plan=plan,
+        regions=region_rows(plan["regions"], notes), estimated=True,
+        linked=None, measured=None,
+        more={"kernels": (plan.get("model") or {}).get("kernels"), "image_bytes": (plan.get("image") or {}).get("bytes"),
+              "arena_bytes": plan.get("arena_bytes"), "fidelity": None, "accuracy": None, "table": plan.get("table")},
+    )
+
+
+def _document(*, source: Mapping[str, Any], board: Optional[Board], target: str, twin: Optional[str], precision: str,
+              label: str, carry: Optional[str], depth: tuple[int, int, int], plan: Mapping[str, Any],
+              regions: list[dict[str, Any]], estimated: bool, linked: Optional[dict[str, Any]],
+              measured: Optional[Mapping[str, Any]], more: Mapping[str, Any]) -> dict[str, Any]:
+    verdict = plan.get("verdict") or {"fits": True}
+    steps, h_cycles, l_cycles = depth
+    return printable({
+        "schema": SCHEMA, "source": {**dict.fromkeys(_SOURCE), **source}, "target": target, "twin": twin,
+        "precision": precision, "label": label, "carry": carry, "estimated": estimated,
+        "board": _board_entry(board, target),
+        "fits": bool(verdict.get("fits", True)), "missing_bytes": int(verdict.get("missing_bytes") or 0),
+        "region": verdict.get("region"), "missing": list(verdict.get("missing") or ()),
+        "changes": list(verdict.get("changes") or ()),
+        "model": {"steps": steps, "h_cycles": h_cycles, "l_cycles": l_cycles, **(plan.get("model") or {})},
+        "regions": regions + _unused(board, regions), "stack": _stack(plan, board, regions, measured), "linked": linked, **more,
+    })
+
+
+def _carry(details: Mapping[str, Any], plan: Mapping[str, Any]) -> Optional[str]:
+    return details.get("carry") or (plan.get("model") or {}).get("carry")
+
+
+def _board_or_none(build: Build, name: str) -> Optional[Board]:
+    """The board as the build has it, or None where neither the build nor this recurc knows it any more."""
+    try:
+        return build.board(name)
+    except RecurcError:
+        return None
+
+
+def _board_entry(board: Optional[Board], name: str) -> dict[str, Any]:
+    if board is None:
+        return {"name": name, "title": name, "core": None, "verified": None, "meaning": None, "evidence": "", "reference": ""}
+    word = "host" if board.family == "host" else board.verified
+    return {"name": board.name, "title": board.title, "core": board.core, "verified": board.verified,
+            "meaning": MEANING.get(word, ""), "evidence": board.evidence, "reference": board.reference}
+
+
+def _stack(plan: Mapping[str, Any], board: Optional[Board], regions: list[dict[str, Any]],
+           measured: Optional[Mapping[str, Any]]) -> Optional[dict[str, Any]]:
+    """Stack: reserved bytes, worst path with its functions, measured high-water; None where nothing is reserved."""
+    found = {**(plan.get("stack") or {}), **(measured or {})}
+    reserved = found.get("reserved") or sum(r["parts"].get("stack", 0) for r in regions)
+    if not reserved and board is not None and board.family != "host":
+        reserved = board.stack_bytes
+    if not reserved:
+        return None
+    return {"reserved": reserved, "worst": found.get("worst"), "path": list(found.get("path") or ()),
+            "interrupt_bytes": found.get("interrupt_bytes"), "measured": found.get("measured")}
+
+
+def _linked(entry: Mapping[str, Any]) -> Optional[dict[str, Any]]:
+    """How the linked ELF compares with the plan; None where the manifest does not say."""
+    link = entry.get("link")
+    if not link:
+        return None
+    sections = [dict(s) for s in link.get("sections", ())]
+    return {"equal": bool(link["agrees"]), "differences": list(link.get("differences", ())), "sections": sections}

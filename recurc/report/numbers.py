@@ -1,0 +1,38 @@
+"""Numbers for people."""
+
+from __future__ import annotations
+
+
+def bytes_text(n: int) -> str:
+    """A byte count for people: exact below 10 KiB, else KiB or MiB."""
+    if n < 10 * 1024:
+        return f"{n:,} B"
+    return f"{n / 1024:,.1f} KiB" if n < 10 * 1024 * 1024 else f"{n / 1024**2:,.2f} MiB"
+
+
+def count_text(n: float) -> str:
+    """A count for people: 610.3 M, 12.82 G."""
+    for limit, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(n) >= limit:
+            return f"{n / limit:.4g} {unit}"
+    return f"{n:,}"
+
+
+def size_text(n: int) -> str:
+    """A memory's size: whole MiB or KiB where it is that, else exact."""
+    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if n and n % unit == 0:
+            return f"{n // unit:,} {name}"
+    return bytes_text(n)
+
+
+def percent_text(part: int, whole: int) -> str:
+    """A share in percent; what is there at all never shows as 0.0 %, and what is not all never as 100.0 %."""
+    if not whole:
+        return "0.0 %"
+    share = 100 * part / whole
+    if 0 < share < 0.05:
+        return "< 0.1 %"
+    if 99.95 <= share < 100:
+        return "> 99.9 %"
+    return f"{share:,.1f} %"

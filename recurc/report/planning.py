@@ -1,0 +1,50 @@
+"""Plan a model for a board from its configuration alone: no weights are quantized, nothing is compiled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Mapping, Optional
+
+from recurc.codegen.fit import early_plan
+from recurc.errors import DoesNotFitError, UsageError
+from recurc.ir.lower import lower
+from recurc.models.reasoner import ReasonerConfig
+from recurc.plan.summary import plan_summary
+from recurc.quant.weights import precision_named
+from recurc.targets.boards import Board
+
+
+@dataclass(frozen=True)
+class Planned:
+    """`plan_summary`'s data, the depth (steps, H cycles, L cycles), and the error that a build would end with, if any."""
+
+    summary: Mapping[str, Any]
+    depth: tuple[int, int, int]
+    error: Optional[DoesNotFitError]
+
+
+def plan_checkpoint(config: ReasonerConfig, board: Board, precision: str, *, carry: str = "fp32",
+                    puzzle_table: str = "auto", depth: tuple[Optional[int], Optional[int], Optional[int]] = (None,) * 3
+                    ) -> Planned:
+    """Plan a configuration; one that does not fit comes with its error, not as an exception.
+
+    Args:
+        carry: storage of z_H and z_L. puzzle_table: where puzzle embeddings lie (see `lower`).
+        depth: steps, H cycles and L cycles instead of the trained ones.
+
+    Raises:
+        UsageError: the board is this computer, whose memory is not planned. InputError: a model that cannot be compiled.
+    """
+    if board.family == "host":
+        raise UsageError("there is no memory to plan on host", where="--target", why="it is a process of this computer",
+                         next="name a board (`recurc boards`)")
+    steps, h_cycles, l_cycles = depth
+    program = lower(config, steps=steps, h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)
+    chosen = (program.steps, program.h_cycles, program.l_cycles)
+    try:
+        plan = early_plan(program, precision_named(precision).bits, board)
+    except DoesNotFitError as error:
+        if error.summary is None:
+            raise
+        return Planned(error.summary, chosen, error)
+    return Planned(plan_summary(plan), chosen, None)

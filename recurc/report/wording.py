@@ -1,0 +1,119 @@
+"""What a report says in words; terminal and page say the same."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Optional
+
+from recurc.report.numbers import bytes_text, count_text
+
+
+def verdict_text(document: Mapping[str, Any]) -> str:
+    """"fits TITLE" or "does not fit: N bytes more in REGION"."""
+    if document["fits"]:
+        return f"fits {document['board']['title']}"
+    missing = document["missing"] or [{"region": document["region"], "bytes": document["missing_bytes"]}]
+    return "does not fit: " + " and ".join(f"{m['bytes']:,} bytes more in {m['region']}" for m in missing)
+
+
+def change_rows(document: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Changes that were planned, cheapest first: change, its options, what comes of it."""
+    return [(str(c["change"]), " ".join(c.get("options", ())), _outcome(c)) for c in document["changes"]]
+
+
+def _outcome(change: Mapping[str, Any]) -> str:
+    saves = f", saves {change['saves']:,} bytes" if change.get("saves") else ""
+    if change.get("fits"):
+        return f"fits{saves}"
+    lacks = f", {change['missing_bytes']:,} bytes more in {change['region']}" if change.get("missing_bytes") else ""
+    return f"does not fit alone{saves}{lacks}"
+
+
+def schedule_text(document: Mapping[str, Any]) -> str:
+    """The schedule in one line."""
+    m = document["model"]
+    return (f"{m['steps']} steps, each {m['h_cycles']} x ({m['l_cycles']} x low-level call, then 1 high-level call), "
+            "then the heads")
+
+
+def fact_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and value of everything that is no memory figure, in reading order; unknown ones are left out."""
+    rows: list[tuple[str, str]] = []
+    m, board = document["model"], document["board"]
+    if m.get("parameters"):
+        rows.append(("parameters", f"{m['parameters']:,}"))
+    blocks = m.get("macs_by_block") or {}
+    if len(set(blocks.values())) > 1:
+        rows.append(("MACs a call", ", ".join(f"{name} {count_text(n)}" for name, n in blocks.items())))
+    elif m.get("macs_per_call"):
+        rows.append(("MACs a call", f"{count_text(m['macs_per_call'])} ({m['macs_per_call']:,})"))
+    if m.get("macs_per_step"):
+        rows.append(("MACs a step", f"{count_text(m['macs_per_step'])} ({m['macs_per_step']:,})"))
+    if m.get("macs_per_puzzle"):
+        rows.append(("MACs a puzzle", f"{count_text(m['macs_per_puzzle'])} (all {m['steps']} steps)"))
+    rows.append(("schedule", schedule_text(document)))
+    carry = f", carry {document['carry']}" if document["carry"] else ""
+    kernels = f", kernels {document['kernels']}" if document.get("kernels") else ""
+    image = f"{bytes_text(document['image_bytes'])}, " if document.get("image_bytes") else ""
+    rows.append(("image", f"{image}{document['label']}{carry}{kernels}"))
+    if document.get("arena_bytes"):
+        rows.append(("carry + scratch", f"{bytes_text(document['arena_bytes'])} (z_H and z_L in place, X never stored)"))
+    rows += _table_row(document.get("table"))
+    rows += _stack_rows(document["stack"])
+    if document["linked"]:
+        rows.append(("planned = linked", linked_text(document["linked"])))
+    rows += _quality_rows(document)
+    if board["meaning"]:
+        rows.append((document["target"], board["meaning"]))
+    if board["evidence"]:
+        rows.append(("evidence", board["evidence"]))
+    if board["reference"]:
+        rows.append(("reference part", board["reference"]))
+    if document["twin"]:
+        rows.append((document["twin"], "its emulated twin: same objects but the port; `recurc verify` runs it"))
+    rows += [(f"needs {r['name']}", r["note"] or "an optional region of this board")
+             for r in document["regions"] if r["optional"] and r["used"]]
+    return rows
+
+
+def _table_row(table: Optional[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    if not table:
+        return []
+    where = f"memory-mapped in {table['region']} at 0x{table['address']:08x}" if table.get("region") else "rows over the wire"
+    return [("puzzle table", f"{table['bytes']:,} bytes in a file of its own, {where}")]
+
+
+def _stack_rows(stack: Optional[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    if not stack:
+        return []
+    said = [f"{stack['reserved']:,} bytes reserved"]
+    if stack["worst"] is not None:
+        said.append(f"worst path {stack['worst']:,}")
+    said.append(f"measured high-water {stack['measured']:,}" if stack["measured"] is not None else "high-water not measured")
+    rows = [("stack", ", ".join(said))]
+    if stack["path"]:
+        calls = " > ".join(f"{call['function']} {call['bytes']:,}" for call in stack["path"])
+        interrupt = f", and {stack['interrupt_bytes']:,} for an interrupt" if stack["interrupt_bytes"] else ""
+        rows.append(("worst path", calls + interrupt))
+    return rows
+
+
+def linked_text(linked: Mapping[str, Any]) -> str:
+    """Whether the linked firmware lies where it was planned."""
+    sections = linked["sections"]
+    what = f"{len(sections)} sections, {sum(s['bytes'] for s in sections):,} bytes" if sections else "all sections"
+    if not linked["differences"]:
+        return (f"yes, to the byte: {what}, read from the ELF" if linked["equal"] else "NO")
+    said = "; ".join(linked["differences"])
+    return f"yes, but for alignment: {what}; {said}" if linked["equal"] else f"NO: {said}"
+
+
+def _quality_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    fidelity, accuracy = document.get("fidelity"), document.get("accuracy")
+    if fidelity:
+        judged = "" if "calibration" in (fidelity["inputs"] or "") else ": told, not judged; pass --data DIR for a verdict"
+        rows.append(("fidelity", f"{fidelity['value']:.4f} after one step, {fidelity['n']} {fidelity['inputs']}{judged}"))
+    if accuracy:
+        rows.append(("accuracy", f"{100 * accuracy['exact']:.1f} % puzzles exact, {100 * accuracy['cell']:.1f} % cells, "
+                                 f"first {accuracy['n']} test puzzles, after step {document['model']['steps']}"))
+    return rows

@@ -1,0 +1,67 @@
+"""TOML read strictly: every key must be asked for; what is wrong is said with its place and the nearest right word."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from recurc.errors import InputError
+
+ADDRESS_LIMIT = 1 << 32
+
+
+def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
+    """A hint that names the known words closest to `word`."""
+    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
+    return f"the nearest known: {', '.join(close)}" if close else f"known: {', '.join(known)}"
+
+
+class Table:
+    """One TOML table being read: every key must be asked for, of the right type and in range."""
+
+    def __init__(self, data: Any, where: str, path: Path) -> None:
+        self.path, self.where = path, where
+        if not isinstance(data, dict):
+            raise self.bad(f"{where} is not a table", "Write it as a TOML table of key = value lines")
+        self.data: dict[str, Any] = data
+        self.asked: list[str] = []
+
+    def bad(self, why: str, next: str = "Correct the board file") -> InputError:
+        return InputError("the board file is invalid", where=str(self.path), why=why, next=next)
+
+    def get(self, key: str, kind: type, default: Any = ...) -> Any:
+        self.asked.append(key)
+        if key not in self.data:
+            if default is ...:
+                raise self.bad(f"{self.where}: {key!r} is missing")
+            return default
+        value = self.data[key]
+        right = isinstance(value, (int, float)) if kind is float else isinstance(value, kind)
+        if not right or (isinstance(value, bool) and kind is not bool):
+            raise self.bad(f"{self.where}: {key!r} must be of type {kind.__name__}, not {value!r}")
+        return float(value) if kind is float else value
+
+    def number(self, key: str, default: Any = ..., low: int = 0, high: int = ADDRESS_LIMIT) -> Any:
+        value = self.get(key, int, default)
+        if value is not None and not low <= value <= high:
+            raise self.bad(f"{self.where}: {key} = {value} is outside {low} to {high}")
+        return value
+
+    def text(self, key: str, default: Any = ..., one_of: tuple[str, ...] = ()) -> Any:
+        value = self.get(key, str, default)
+        if one_of and value is not None and value not in one_of:
+            raise self.bad(f"{self.where}: {key} = {value!r} is not one of {', '.join(one_of)}", nearest(value, one_of))
+        return value
+
+    def words(self, key: str, default: Any = ...) -> tuple[str, ...]:
+        value = self.get(key, list, default)
+        if not all(isinstance(v, str) for v in value):
+            raise self.bad(f"{self.where}: {key!r} must be a list of strings")
+        return tuple(value)
+
+    def close(self) -> None:
+        """Refuse keys that nothing asked for."""
+        for key in self.data:
+            if key not in self.asked:
+                raise self.bad(f"{self.where}: unknown key {key!r}", nearest(key, tuple(self.asked)))

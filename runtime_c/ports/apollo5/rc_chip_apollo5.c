@@ -1,0 +1,51 @@
+/* Ambiq Apollo510: UART0 on pads 30 (TX) and 55 (RX), as on the evaluation board's COM port. COMPILED ONLY: not yet run
+ * on a chip.
+ *
+ * The core stays at the 96 MHz ("low power") that the boot ROM leaves; its 250 MHz mode needs the vendor's power
+ * sequence. Registers: Ambiq's public register pages for PWRCTRL, its device header for GPIO, its device-tree and UART
+ * sources (hal_ambiq, mcu/apollo510). The UART is Arm's PL011 with a clock selector in CR, whose bits are the
+ * Apollo4's. */
+#include "rc_chip.h"
+#include "rc_pl011.h"
+
+#define GPIO_PINCFG0   0x40010000u /* one word a pad */
+#define GPIO_PADKEY    0x40010400u
+#define PWR_DEVPWREN   0x40021004u
+#define PWR_DEVPWRSTAT 0x40021008u
+#define UART0          0x40039000u
+
+#define CORE_HZ       96000000u
+#define UART_HZ       24000000u
+#define PWR_UART0     (1u << 9)
+#define PADKEY_OPEN   0x73u
+#define PAD_UART0     4u /* function of both pads */
+#define PAD_INPUT     (1u << 4)
+#define CR_CLOCK_ON   (1u << 3)
+#define CR_HFRC_24MHZ (1u << 4)
+
+uint32_t rc_chip_init(void)
+{
+    RC_REG32(PWR_DEVPWREN) |= PWR_UART0;
+    rc_chip_wait(PWR_DEVPWRSTAT, PWR_UART0, PWR_UART0);
+    RC_REG32(GPIO_PADKEY) = PADKEY_OPEN;
+    RC_REG32(GPIO_PINCFG0 + 4u * 30u) = PAD_UART0;
+    RC_REG32(GPIO_PINCFG0 + 4u * 55u) = PAD_UART0 | PAD_INPUT;
+    RC_REG32(GPIO_PADKEY) = 0;
+    rc_pl011_start(UART0, UART_HZ, RC_UART_BAUD, CR_CLOCK_ON | CR_HFRC_24MHZ);
+    return CORE_HZ;
+}
+
+uint32_t rc_chip_receive(uint8_t *byte)
+{
+    return rc_pl011_receive(UART0, byte);
+}
+
+void rc_chip_send(uint8_t byte)
+{
+    rc_pl011_send(UART0, byte);
+}
+
+void rc_chip_drain(void)
+{
+    rc_pl011_drain(UART0);
+}

@@ -1,0 +1,103 @@
+"""Changes that would make a model fit are really tried, cheapest first, and what they promise holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from recurc.codegen.fit import alternatives, early_plan, refusal
+from recurc.errors import DoesNotFitError
+from recurc.ir.lower import lower
+from recurc.plan.advice import advice_text, cheapest_changes
+from recurc.plan.planner import make_plan
+from recurc.targets.boards import list_boards, load_board
+from tests.plan.test_layout import program
+from tests.plan.test_planner import with_sizes
+
+
+def changes(prog, bits, board, boards=()):
+    plan = make_plan(prog, bits, board)
+    assert not plan.fits
+    return plan, cheapest_changes(plan, board, boards)
+
+
+def test_nothing_is_advised_where_it_fits():
+    plan = make_plan(program(), 4, load_board("stm32h7"))
+    assert cheapest_changes(plan, load_board("stm32h7"), list_boards()) == ()
+
+
+def test_fewer_bits_for_an_image_too_large():
+    board = load_board("stm32h7")
+    plan, found = changes(program(), 32, board)
+    fitting = [c.options for c in found if c.fits]
+    assert fitting == [("--precision int8",), ("--precision int4",)]
+    assert all(c.saves >= plan.missing[0].bytes for c in found if c.fits)
+    assert all(not c.fits and c.missing_bytes > 0 and c.region for c in found if c.options[0].startswith("--carry"))
+    assert advice_text(found) == "Would fit with --precision int8, or with --precision int4"
+
+
+def test_a_smaller_carry_for_too_little_ram():
+    """A quarter of the RAM: fp16 is not enough, int8 is; what is promised is what planning it gives."""
+    board = with_sizes(load_board("stm32h7"), axisram=200_000)
+    plan, found = changes(program(), 4, board)
+    assert [c.options for c in found if c.fits] == [("--carry int8",)]
+    fp16 = next(c for c in found if c.options == ("--carry fp16",))
+    really = make_plan(program(carry="fp16"), 4, board)
+    assert fp16.missing_bytes == really.missing[0].bytes
+    assert fp16.saves == plan.missing[0].bytes - really.missing[0].bytes
+
+
+def test_a_streamed_table_comes_first():
+    config = replace(program(hidden=128, ndim=128).config, num_puzzle_identifiers=40_000)
+    plan, found = changes(lower(config), 32, load_board("stm32h7"))
+    assert plan.missing[0].region == "qspi"
+    assert found[0].fits and found[0].options == ("--puzzle-table fp32",)
+    assert make_plan(lower(config, puzzle_table="fp32"), 32, load_board("stm32h7")).fits
+
+
+def test_combinations_only_when_no_single_change_is_enough():
+    board = with_sizes(load_board("stm32h7"), axisram=200_000, qspi=6_000_000)
+    _, found = changes(program(), 32, board)
+    fitting = [set(c.options) for c in found if c.fits]
+    assert fitting[0] == {"--carry int8", "--precision int8"}
+    assert all(len(options) > 1 for options in fitting)
+
+
+def test_another_board_is_the_smallest_that_fits():
+    board = with_sizes(load_board("stm32h7"), axisram=64_000)
+    plan = make_plan(program(), 4, board)
+    others = [replace(with_sizes(load_board("stm32h7"), axisram=size), name=f"a{size}")
+              for size in (900_000, 300_000, 600_000)]
+    found = cheapest_changes(plan, board, others)
+    assert [c.options for c in found if c.fits] == [("--target a600000",)]
+
+
+def test_boards_that_are_advised_are_parts_one_can_buy():
+    names = {b.name for b in alternatives(load_board("stm32h7"))}
+    assert "stm32h7" not in names and "host" not in names and not any(n.startswith("mps") for n in names)
+
+
+def test_a_refusal_says_it_all():
+    board = with_sizes(load_board("stm32h7"), axisram=200_000)
+    with pytest.raises(DoesNotFitError) as e:
+        early_plan(program(), 4, board)
+    error = e.value.as_dict()
+    assert "--carry int8" in error["next"] and error["code"] == "does-not-fit"
+    verdict = error["plan"]["verdict"]
+    assert verdict["changes"][0]["fits"] and verdict["missing_bytes"] > 0
+    assert f"{verdict['missing_bytes']:,} bytes more in {verdict['region']}" in error["what"]
+
+
+def test_only_the_estimate_refuses_nothing():
+    board = with_sizes(load_board("stm32h7"), flash=16 << 10)
+    assert not make_plan(program(hidden=64, ndim=64), 4, board).fits
+    assert early_plan(program(hidden=64, ndim=64), 4, board).fits
+    plan = make_plan(program(hidden=64, ndim=64), 4, board)
+    assert "flash" in str(refusal(plan, board))
+
+
+def test_when_nothing_helps_it_says_so():
+    board = with_sizes(load_board("stm32h7"), axisram=1024, dtcm=1024)
+    _, found = changes(program(), 4, board)
+    assert not any(c.fits for c in found) and "No change" in advice_text(found)
