@@ -56,7 +56,8 @@ class _Graph:
         silu = self.add("Mul", gate, self.add("Sigmoid", gate))
         return self.linear(self.add("Mul", silu, up), down)
 
-    def save(self, path: Path, inputs: Mapping[str, tuple[int, int]], outputs: Mapping[str, tuple[str, tuple[int, int]]]) -> Path:
+    def save(self, path: Path, inputs: Mapping[str, tuple[int, int]],
+             outputs: Mapping[str, tuple[str, tuple[int, int]]]) -> Path:
         for name, (source, _) in outputs.items():
             self.nodes.append(helper.make_node("Identity", [source], [name], name=f"to_{name}"))
         values = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in group.items()]

@@ -7,6 +7,7 @@ Runs in the peer's environment: `python -m benchmarks.onnx_worker FOLDER`, FOLDE
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import threading
 import time
@@ -63,6 +64,8 @@ def timed(steps: list[Callable[[], Any]]) -> dict[str, float]:
 
 
 def main(folder: Path) -> None:
+    """Export, quantize, run one step of each variant (results.npz: z_H by variant), then obey."""
+    logging.disable(logging.INFO)  # onnxruntime's tools say what they do, node by node
     with np.load(folder / "model.npz") as stored:
         model = Export(dict(stored))
     block, heads = export_block(model, folder / "block.onnx"), export_heads(model, folder / "heads.onnx")

@@ -209,4 +209,4 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
     return load_build(out)
 
 
-__all__ = ["build_project", "check_output", "compile_host_engine", "host_flags"]
+__all__ = ["build_project", "check_output", "compile_host_engine"]

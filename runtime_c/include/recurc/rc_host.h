@@ -9,9 +9,11 @@
 
 /* Variants compile for their own instruction set, whatever the rest of the library is compiled for. */
 #if defined(__x86_64__)
-#define RC_AVX2    __attribute__((target("avx2")))
-#define RC_AVXVNNI __attribute__((target("avx2,avxvnni")))
-#define RC_AVX512  __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,prefer-vector-width=512")))
+#define RC_AVX2 __attribute__((target("avx2")))
+#if (defined(__clang__) && __clang_major__ >= 12) || (!defined(__clang__) && __GNUC__ >= 11)
+#define RC_AVXVNNI __attribute__((target("avx2,avxvnni"))) /* older compilers do not know it */
+#endif
+#define RC_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,prefer-vector-width=512")))
 #elif defined(__aarch64__)
 #define RC_DOT __attribute__((target("arch=armv8.2-a+dotprod")))
 #endif

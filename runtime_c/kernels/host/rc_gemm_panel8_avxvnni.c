@@ -1,6 +1,6 @@
 #include "recurc/rc_host.h"
 
-#if defined(__x86_64__)
+#if defined(RC_AVXVNNI)
 #include <immintrin.h>
 #include <string.h>
 

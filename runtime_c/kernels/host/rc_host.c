@@ -42,6 +42,7 @@ static const rc_host_kernels_t AVX512 = {
     .dot_f32 = rc_dot_f32,
 };
 
+#if defined(RC_AVXVNNI)
 static const rc_host_kernels_t AVXVNNI = {
     .name = "avxvnni",
     .gemm8 = rc_gemm_panel8_avxvnni,
@@ -57,6 +58,7 @@ static const rc_host_kernels_t AVXVNNI = {
     .dot_s8 = rc_dot_s8_avx2,
     .dot_f32 = rc_dot_f32,
 };
+#endif
 
 static const rc_host_kernels_t AVX2 = {
     .name = "avx2",
@@ -74,7 +76,14 @@ static const rc_host_kernels_t AVX2 = {
     .dot_f32 = rc_dot_f32,
 };
 
-static const rc_host_kernels_t *const VARIANTS[] = {&AVX512, &AVXVNNI, &AVX2, &PORTABLE};
+static const rc_host_kernels_t *const VARIANTS[] = {
+    &AVX512,
+#if defined(RC_AVXVNNI)
+    &AVXVNNI,
+#endif
+    &AVX2,
+    &PORTABLE,
+};
 
 static int here(const rc_host_kernels_t *variant)
 {
@@ -83,9 +92,11 @@ static int here(const rc_host_kernels_t *variant)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
     }
+#if defined(RC_AVXVNNI)
     if (variant == &AVXVNNI) {
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("avxvnni");
     }
+#endif
     return variant == &PORTABLE || __builtin_cpu_supports("avx2");
 }
 #elif defined(__aarch64__) && defined(__linux__)
