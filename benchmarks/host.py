@@ -226,17 +226,17 @@ def page(measured: dict[str, Any]) -> str:
     return f"""# A supervision step on this computer
 
 Written by `python benchmarks/host.py`; the figures are in `host.json`. {measured['cpu']}, {measured['cores']} cores;
-recurc with kernels "{m['kernels']}", onnxruntime {m['onnxruntime']}, torch {e['torch']}. Model: sudoku9-paper (S = 97, D = 512) at
-the published depth of 21 block calls, {m['macs_per_step'] / 1e9:.1f} GMAC a step. The runtimes took turns, one step each, {m['rounds']} rounds.
-The load average of the machine was {m['load'][0]} to {m['load'][1]} meanwhile: it is shared, so CPU time (of the whole process) tells
-more than wall time.
+recurc with kernels "{m['kernels']}", onnxruntime {m['onnxruntime']}, torch {e['torch']}. Model: sudoku9-paper (S = 97,
+D = 512) at the published depth of 21 block calls, {m['macs_per_step'] / 1e9:.1f} GMAC a step. The runtimes took turns, one
+step each, {m['rounds']} rounds. The load average of the machine was {m['load'][0]} to {m['load'][1]} meanwhile: it is
+shared, so CPU time (of the whole process) tells more than wall time.
 
-Included on both sides is a whole step. onnxruntime runs one graph a block call, with residual additions, norms and SiLU in it (fused
-where it can), and one graph for the heads; the loop is in Python. The weights are the same. onnxruntime's int8 has a scale an output
-channel for weights and a scale a tensor for activations, computed anew (dynamic) or calibrated on three puzzles (static, only MatMul
-quantized); MatMulNBits has blocks of 32 with zero points, and computes in int8 (accuracy level 4) or fp32. recurc has a scale a channel
-for weights and a scale a row for activations, computed anew. The exported fp32 graph gives our fp32 reference's z_H within
-{m['fp32_difference']}; fidelity is the cosine with it.
+Included on both sides is a whole step. onnxruntime runs one graph a block call, with residual additions, norms and SiLU
+in it (fused where it can), and one graph for the heads; the loop is in Python. The weights are the same. onnxruntime's int8
+has a scale an output channel for weights and a scale a tensor for activations, computed anew (dynamic) or calibrated on three
+puzzles (static, only MatMul quantized); MatMulNBits has blocks of 32 with zero points, and computes in int8 (accuracy level 4)
+or fp32. recurc has a scale a channel for weights and a scale a row for activations, computed anew. The exported fp32 graph
+gives our fp32 reference's z_H within {m['fp32_difference']}; fidelity is the cosine with it.
 
 ## One thread, one puzzle: milliseconds a step
 
@@ -246,7 +246,7 @@ for weights and a scale a row for activations, computed anew. The exported fp32 
 
 ## Two threads: milliseconds a step and puzzle
 
-{table(["runtime", "one puzzle, median", "two puzzles, median", "two puzzles, best", "two, median / onnxruntime's best int8"], pairs)}
+{table(["runtime", "one puzzle, median", "two puzzles, median", "two puzzles, best", "two / onnxruntime's best int8"], pairs)}
 
 recurc runs a puzzle on one thread, and several puzzles side by side.
 
