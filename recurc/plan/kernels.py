@@ -129,7 +129,7 @@ _ROWS_8 = IntKernel("rc_tile_s8", "rc_quantize_rows16", "int16_t", scratch=8)
 _HOST_FILES = (
     "rc_host", "rc_gemm_panel8_avx512", "rc_gemm_panel8_avxvnni", "rc_gemm_panel8_avx2", "rc_gemm_panel4_avx2",
     "rc_gemm_panel8_dot", "rc_linear_f32_panel_avx512", "rc_linear_f32_panel_avx2", "rc_quantize_rows8_avx512",
-    "rc_quantize_rows8_avx2", "rc_silu_mul_avx512", "rc_silu_mul_avx2", "rc_softmax_avx512", "rc_softmax_avx2",
+    "rc_quantize_rows8_avx2", "rc_silu_mul_avx512", "rc_silu_mul_avx2", "rc_softmax_avx2",
     "rc_dot_s8_avx512", "rc_dot_s8_avx2", "rc_dot_s8_dot", "rc_swiglu_panel8_avx512", "rc_rms_rows", "rc_rms_rows_avx2",
     "rc_transpose", "rc_transpose_avx2",
 )

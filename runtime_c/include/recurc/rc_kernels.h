@@ -81,7 +81,7 @@ void rc_rms_norm(float *x, uint32_t n, float eps);
 
 /* softmax in place; partial sums by index mod 4. */
 typedef void rc_softmax_t(float *x, uint32_t n);
-rc_softmax_t rc_softmax, rc_softmax_avx2, rc_softmax_avx512;
+rc_softmax_t rc_softmax, rc_softmax_avx2;
 
 /* Rotary position embedding of one head row x[2*half] in place, tables cos[half], sin[half]. */
 void rc_rope(float *x, uint32_t half, const float *cosine, const float *sine);
