@@ -256,7 +256,7 @@ def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
     rng = np.random.default_rng(20)
     made = [*quantize_cases(rng), *linear_cases(rng), *row_cases(rng)]
     for bits in (4, 8):
-        made += tile_cases(f"tile_s{bits}", bits, APART, rng, act=np.int8)
+        made += tile_cases(f"tile_s{bits}", bits, APART, rng, act=np.int8, step=4)
         if "dsp" in variants:
             made += tile_cases(f"tile_s{bits}_dsp", bits, PAIRS, rng, in_pairs, step=4)
     if "panels" in variants:

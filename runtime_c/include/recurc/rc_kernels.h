@@ -37,7 +37,7 @@ void rc_quantize_pairs16(const float *x, uint32_t ldx, uint32_t rows, uint32_t n
  * j < n, from the packed weights of one tile of at most `tile` channels (SPEC "Image"). zero, scale: those of the tile, zero
  * null where the packing stores none. y: row distance ldy. w: scratch to unpack to, as much as the kernel set says.
  *
- * Packing 4, tiles of 4, plain rows of bytes; no scratch. */
+ * Packing 4, tiles of 4, plain rows of bytes, packed 4-byte aligned; no scratch. */
 void rc_tile_s4(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
                 uint32_t ldy, void *w);
 void rc_tile_s8(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
