@@ -191,10 +191,15 @@ static void vectors(const uint8_t *r) {
 
 static void dots(const uint8_t *r) {
     if (word(r, 0) == 11u) {
-        const int32_t s8 = rc_dot_s8(in(r, 0), in(r, 1), param(r, 0));
         int32_t *result = out(4, 0);
-        *result = s8;
+        *result = rc_dot_s8(in(r, 0), in(r, 1), param(r, 0));
         send(result, 4);
+#ifdef DRIVER_DSP
+    } else if (word(r, 0) == 26u) {
+        int32_t *result = out(4, 0);
+        *result = rc_dot_s8_dsp(in(r, 0), in(r, 1), param(r, 0));
+        send(result, 4);
+#endif
     } else {
         float *result = out(FLOAT_BYTES, 0);
         *result = rc_dot_f32(in(r, 0), in(r, 1), param(r, 0));
@@ -224,6 +229,7 @@ static void run(const uint8_t *r) {
         break;
     case 11:
     case 12:
+    case 26:
         dots(r);
         break;
 #ifdef DRIVER_DSP

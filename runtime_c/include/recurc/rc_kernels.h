@@ -78,6 +78,7 @@ void rc_rope(float *x, uint32_t half, const float *cosine, const float *sine);
 
 /* Dot products: exact int32; fp32 by index mod 4. */
 int32_t rc_dot_s8(const int8_t *x, const int8_t *y, uint32_t n);
+int32_t rc_dot_s8_dsp(const int8_t *x, const int8_t *y, uint32_t n);
 float rc_dot_f32(const float *x, const float *y, uint32_t n);
 
 #endif
