@@ -15,6 +15,7 @@ from recurc.cli.output import Console
 from recurc.errors import MismatchError, UsageError
 
 DEFAULT_LIMIT = 8
+_KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_steps", "stack_used", "stack_bytes")
 
 
 @click.command()
@@ -80,7 +81,9 @@ def command(
             show=views.append if show else None, offset=offset,
         )  # fmt: skip
     _print(console, made, result, views)
-    console.emit_json(_document(result, offset))
+    document = _document(result, offset)
+    made.record(result.info.build_id, {k: document[k] for k in _KEPT})
+    console.emit_json(document)
     if result.first_difference is not None:
         raise MismatchError(
             "the device's results differ from the host's", where=board.name, why=f"{result.first_difference}",
