@@ -70,7 +70,7 @@ def test_arm_disassembly():
     found = parse_disassembly(ARM)
     assert found["rc_reset_handler"].fresh and found["rc_reset_handler"].calls == {"start"}
     assert found["start"].frame == 12 + 24 + 16 + 24 and found["start"].calls == {"leaf"}
-    assert found["leaf"].frame == 256 and found["leaf"].calls == {"leaf_rest"}, "it falls through into the next symbol"
+    assert found["leaf"].frame == 256 and found["leaf"].falls == "leaf_rest" and not found["start"].falls
     assert found["leaf_rest"].frame == 16 and not found["leaf_rest"].calls
     assert found["pointer"].indirect and not found["leaf_rest"].indirect
 
@@ -92,6 +92,14 @@ def test_worst_path_with_interrupts_and_faults():
     f["report"].frame = 2000
     assert worst_path(f, "reset", 112).path == (("fault", 0), ("report", 2000))
     assert worst_path(f, "reset", 112).worst_bytes == 2000, "a fault starts on a fresh stack"
+
+
+def test_jumping_to_a_fresh_stack_leaves_the_frames_behind():
+    f = {"reset": Function(0, {"main", "trap"}, True), "main": Function(100), "trap": Function(0, {"report"}, True),
+         "report": Function(60)}
+    assert worst_path(f, "reset", 0).worst_bytes == 100
+    f["report"].frame = 140
+    assert worst_path(f, "reset", 0).path == (("trap", 0), ("report", 140))
 
 
 @pytest.mark.parametrize("function,why", [
@@ -151,6 +159,17 @@ def test_known_c(name, tmp_path):
     assert any(n.startswith(("__udivmoddi4", "__aeabi_uldivmod", "__udivdi3")) for n, _ in (*use.assumed, *use.path)), use
     assert use.worst_bytes >= sum(size for _, size in use.path) + exception_frame_bytes(board)
     assert use.worst_bytes < 1200
+
+
+def test_a_call_that_does_not_return_at_a_functions_end(tmp_path):
+    """Compiled code behind it belongs to another function: running on into it would be recursion that is none."""
+    more = ("__attribute__((noreturn, noinline)) void stop(void); int first(int n); int second(int n);\n"
+            "extern volatile int v; volatile int v; void stop(void) { for (;;) { v++; } }\n"
+            "__attribute__((noinline)) int first(int n) { if (n > 5) { return v; } stop(); }\n"
+            "__attribute__((noinline)) int second(int n) { return first(n) + first(n + v); }\n")
+    elf, objects, board = compiled(tmp_path, "mps2-an386", "v = second(v)", more)
+    use = stack_use(elf, objects, board)
+    assert "deep" in dict(use.path) and use.worst_bytes < 1200
 
 
 def test_recursion_and_frames_of_unknown_size_are_refused(tmp_path):
