@@ -11,7 +11,7 @@ from elftools.elf.elffile import ELFFile
 from recurc.errors import ToolchainError
 from recurc.resources import resource_dir
 from recurc.targets.boards import PARTS, list_boards, load_board
-from recurc.targets.elf import section_report
+from recurc.targets.elf import linked_sections
 from recurc.targets.toolchain import find_compiler
 from tests.device.dummy_build import build_dummy
 from tests.tools import BUDGETS, need
@@ -81,12 +81,14 @@ def test_a_twin_runs_the_very_code_and_has_the_room(name):
 def test_a_whole_firmware_links_warning_free(name, tmp_path):
     need(name)
     board = load_board(name)
-    report = section_report(build_dummy(name, tmp_path), board)
-    placed = {region for region, parts in report.items() if any(parts.values())}
-    assert placed <= {r for part in PARTS for r in board.placement[part]}
-    for region, parts in report.items():
-        if board.region(region).writable:
-            assert not {"code", "image"} & set(parts), f"code or weights in {region}"
+    sections = linked_sections(build_dummy(name, tmp_path))
+    placed = {}
+    for section in sections:
+        region = next(r for r in board.regions if r.base <= section.address and section.address + section.bytes <= r.end)
+        placed[section.name] = region
+    assert {r.name for r in placed.values()} <= {r for part in PARTS for r in board.placement[part]}
+    for section in (".text", ".rodata", ".recurc_image"):
+        assert not placed[section].writable, f"{section} in {placed[section].name}"
 
 
 @pytest.mark.parametrize("name", DESCRIBED)

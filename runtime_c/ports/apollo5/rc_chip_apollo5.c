@@ -2,14 +2,14 @@
  * on a chip.
  *
  * The core stays at the 96 MHz ("low power") that the boot ROM leaves; its 250 MHz mode needs the vendor's power
- * sequence. Registers: Ambiq's public register pages for PWRCTRL and its device-tree and UART sources (hal_ambiq,
- * mcu/apollo510); the UART is Arm's PL011 with a clock selector in CR. The place of PADKEY is deduced from the 224 pad
- * registers. */
+ * sequence. Registers: Ambiq's public register pages for PWRCTRL, its device header for GPIO, its device-tree and UART
+ * sources (hal_ambiq, mcu/apollo510). The UART is Arm's PL011 with a clock selector in CR, whose bits are the
+ * Apollo4's. */
 #include "rc_chip.h"
 #include "rc_pl011.h"
 
 #define GPIO_PINCFG0   0x40010000u /* one word a pad */
-#define GPIO_PADKEY    0x40010380u /* behind the 224 pads */
+#define GPIO_PADKEY    0x40010400u
 #define PWR_DEVPWREN   0x40021004u
 #define PWR_DEVPWRSTAT 0x40021008u
 #define UART0          0x40039000u
