@@ -152,11 +152,18 @@ def _merge(elf: Path, compiler_told: dict[str, Function], counted: dict[str, Fun
         if target is not None and told.known:
             target.frame, target.known, target.indirect = told.frame, True, told.indirect
             target.calls |= told.calls
+    add_falls(merged)
     for f in merged.values():
-        # Compiled code that ends without a branch ends in a call that does not return; assembly may really run on.
-        f.calls |= {f.falls} if f.falls and not f.known else set()
         f.calls = {names.get(c, c) for c in f.calls} & merged.keys()
     return merged
+
+
+def add_falls(functions: dict[str, Function]) -> None:
+    """Count running on into the next symbol as a call where it is one: compiled code that ends without a branch ends in a
+    call that does not return, assembly may really run on."""
+    for f in functions.values():
+        if f.falls and not f.known:
+            f.calls.add(f.falls)
 
 
 def deepest(functions: dict[str, Function], root: str) -> tuple[int, tuple[tuple[str, int], ...]]:
