@@ -31,7 +31,7 @@ SUBJECTS = (
         ReasonerConfig("trm", "mlp_t", seq_len=81, vocab_size=11, num_puzzle_identifiers=1, hidden_size=512, expansion=4,
                        num_heads=8, L_layers=2, H_cycles=3, L_cycles=6, halt_max_steps=16, pos_encodings="none",
                        puzzle_emb_ndim=512, puzzle_emb_len=16),
-        ("mcu-4mb-m7", "mcu-4mb", "stm32h7", "pico2"),
+        ("mcu-4mb-m7", "stm32h7"),
     ),
     Subject(
         "maze", "TRM-attention, 30x30 maze (ARC has the same shape)",

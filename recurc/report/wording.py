@@ -89,9 +89,10 @@ def _stack_rows(stack: Optional[Mapping[str, Any]]) -> list[tuple[str, str]]:
     if stack["worst"] is not None:
         said.append(f"worst path {stack['worst']:,}")
     if stack["measured"] is None:
-        said.append("high-water not measured yet (`recurc verify` does)")
+        said.append("high-water not measured")
     else:
-        said.append(f"measured high-water {stack['measured']:,} (painted, {stack['measured_on']})")
+        where = f" ({stack['measured_on']})" if stack["measured_on"] else ""
+        said.append(f"measured high-water {stack['measured']:,}{where}")
     rows = [("stack", ", ".join(said))]
     if stack["path"]:
         calls = " > ".join(f"{call['function']} {call['bytes']:,}" for call in stack["path"])
