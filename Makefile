@@ -1,8 +1,9 @@
 # make demo   set up, build the bundled model for an STM32H7, run it on the emulated twin
 # make test   set up, run all tests
 # make bench-memory   RAM beside other runtimes: writes benchmarks/memory.md; each peer gets a venv of its own
+# make bench-instructions   instructions of layers, block calls and steps on every emulated core: writes benchmarks/instructions.md
 # make bench-host     a supervision step on this computer beside onnxruntime: writes benchmarks/host.md
-.PHONY: demo test setup lint clean bench-memory bench-host
+.PHONY: demo test setup lint clean bench-memory bench-host bench-instructions
 
 demo: setup
 	@bash scripts/demo.sh
@@ -18,6 +19,9 @@ bench-memory: setup
 
 bench-host: setup
 	@.venv/bin/python benchmarks/host.py
+
+bench-instructions: setup
+	@.venv/bin/python benchmarks/instructions.py
 
 lint: setup
 	@.venv/bin/ruff check .

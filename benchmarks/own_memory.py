@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Optional
 
-import numpy as np
-
-from recurc.codegen.image import build_image
 from recurc.errors import DoesNotFitError
 from recurc.ir.lower import lower
 from recurc.ir.program import CARRIES
-from recurc.models.reasoner import Reasoner, ReasonerConfig
-from recurc.plan.kernels import KernelSet, choose_kernels
+from recurc.models.reasoner import ReasonerConfig
+from recurc.plan.budget import image_budget
+from recurc.plan.kernels import choose_kernels
 from recurc.plan.layout import Layout, arena_pieces, make_layout
 from recurc.plan.planner import plan_memory
-from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.targets.boards import load_board
 
-__all__ = ["CARRIES", "PRECISIONS", "Figures", "arena_kinds", "image_bytes", "own_figures"]
+__all__ = ["CARRIES", "PRECISIONS", "Figures", "arena_kinds", "own_figures"]
 PRECISIONS = ("int8", "int4")
 
 
@@ -59,32 +55,17 @@ def arena_kinds(layout: Layout) -> dict[str, int]:
     return {"carry": carry, "kv": kv, "scratch": scratch, "io": layout.arena_bytes - carry - kv - scratch}
 
 
-@lru_cache(maxsize=None)
-def image_bytes(config: ReasonerConfig, precision: str, kernels: KernelSet) -> int:
-    """Size of the weights image: one is built, of zeros."""
-    config = replace(config, halt_max_steps=1)
-    tensors = {ref.name: np.zeros((ref.n, ref.k), dtype=np.float32) for ref in lower(config).linears}
-    tensors |= {name: np.zeros(config.hidden_size, dtype=np.float32) for name in ("H_init", "L_init")}
-    tensors["embed_tokens.embedding_weight"] = np.zeros((config.vocab_size, config.hidden_size), dtype=np.float32)
-    tensors["q_head.bias"] = np.zeros(2, dtype=np.float32)
-    if config.puzzle_emb_ndim:
-        size = (config.num_puzzle_identifiers, config.puzzle_emb_ndim)
-        tensors["puzzle_emb.weights"] = np.zeros(size, dtype=np.float32)
-    model = quantize_model(Reasoner(config, tensors, "zeros", "0" * 64), precision_named(precision))
-    return len(build_image(model, kernels).data)
-
-
 def own_figures(config: ReasonerConfig, board_name: str, precision: str, carry: str) -> Figures:
     """Plan one firmware."""
     board, program = load_board(board_name), lower(config, carry=carry)
     kernels, bits = choose_kernels(board.features), precision_named(precision).bits
-    image = image_bytes(config, precision, kernels)
+    image = image_budget(program, bits, kernels).total
     least = make_layout(program, bits, kernels, 0)
     try:
-        plan = plan_memory(program, bits, image, board, kernels)
+        plan = plan_memory(program, bits, board, kernels)
     except DoesNotFitError as e:
         return Figures(board_name, precision, carry, image, least.arena_bytes, least.arena_bytes, arena_kinds(least),
                        problem=e.what)
-    parts = {part.name: part.bytes for part in plan.parts}
+    parts = {part: sum(s.bytes for s in plan.sections if s.part == part) for part in ("data", "stack")}
     return Figures(board_name, precision, carry, image, least.arena_bytes, plan.layout.arena_bytes,
                    arena_kinds(plan.layout), parts["data"], parts["stack"])

@@ -31,13 +31,13 @@ SUBJECTS = (
         ReasonerConfig("trm", "mlp_t", seq_len=81, vocab_size=11, num_puzzle_identifiers=1, hidden_size=512, expansion=4,
                        num_heads=8, L_layers=2, H_cycles=3, L_cycles=6, halt_max_steps=16, pos_encodings="none",
                        puzzle_emb_ndim=512, puzzle_emb_len=16),
-        ("stm32h7",),
+        ("mcu-4mb-m7", "stm32h7"),
     ),
     Subject(
         "maze", "TRM-attention, 30x30 maze (ARC has the same shape)",
         ReasonerConfig("trm", "attention", seq_len=900, vocab_size=6, num_puzzle_identifiers=1, hidden_size=512,
                        expansion=4, num_heads=8, L_layers=2, H_cycles=3, L_cycles=4, halt_max_steps=16,
                        pos_encodings="rope", puzzle_emb_ndim=512, puzzle_emb_len=16),
-        ("mps2-an500",),
+        ("mcu-4mb", "soc-8mb"),
     ),
 )

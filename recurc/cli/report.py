@@ -77,7 +77,7 @@ def _of_build(folder: Path, target: str | None, not_for_builds: list[str]) -> tu
         raise UsageError(f"{not_for_builds[0]} does not apply to a build", where=str(folder),
                          why="it was chosen when the build was made",
                          next="leave it out, or name a checkpoint to plan another build")
-    build = load_build(folder)
+    build = load_build(folder, to_run=False)
     if target is not None and target not in build.boards:
         from recurc.targets.boards import load_board
 

@@ -15,6 +15,7 @@ from recurc.cli.output import Console
 from recurc.errors import MismatchError, UsageError
 
 DEFAULT_LIMIT = 8
+_KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_steps", "stack_used", "stack_bytes")
 
 
 @click.command()
@@ -80,7 +81,9 @@ def command(
             show=views.append if show else None, offset=offset,
         )  # fmt: skip
     _print(console, made, result, views)
-    console.emit_json(_document(result, offset))
+    document = _document(result, offset, _worst_stack(made, result))
+    made.record(result.info.build_id, {k: document[k] for k in _KEPT})
+    console.emit_json(document)
     if result.first_difference is not None:
         raise MismatchError(
             "the device's results differ from the host's", where=board.name, why=f"{result.first_difference}",
@@ -88,14 +91,21 @@ def command(
         )  # fmt: skip
 
 
-def _document(result: Any, offset: int) -> dict[str, object]:
+def _worst_stack(build: Any, result: Any) -> int | None:
+    """Bytes of the worst stack path that the build computed for the board it ran on; None on this computer."""
+    plan = build.details["boards"].get(result.board.name, {}).get("plan")
+    return plan["stack"]["worst"] if plan else None
+
+
+def _document(result: Any, offset: int, worst: int | None) -> dict[str, object]:
     d = result.first_difference
     return {
         "on": result.on, "board": result.board.name, "n": result.n, "offset": offset, "bit_exact": result.bit_exact,
         "matched": result.matched, "cell": result.cell, "exact": result.exact,
         "mean_steps": result.steps / max(1, result.n), "ticks": result.ticks, "tick_hz": result.info.tick_hz,
         "instructions": result.instructions(result.ticks), "seconds": result.seconds(result.ticks),
-        "stack_used": result.stack_used, "stack_bytes": result.info.stack_bytes, "retries": result.retries,
+        "stack_used": result.stack_used, "stack_bytes": result.info.stack_bytes,
+        "stack_worst": worst, "retries": result.retries,
         "build_id": result.info.build_id, "model_sha256": result.info.model_sha256,
         "first_difference": None if d is None else {
             "puzzle": d.puzzle, "step": d.step, "tensor": d.tensor, "index": d.index,
@@ -133,7 +143,8 @@ def _print(console: Console, build: Any, result: Any, views: list) -> None:
     elif seconds is not None:
         console.print(f"{1000 * seconds:.3f} ms a step, measured there")
     if result.info.stack_bytes:
-        console.print(f"stack: {result.stack_used:,} of {result.info.stack_bytes:,} bytes used")
+        computed = f", {worst:,} by the worst path that the compiler knows" if (worst := _worst_stack(build, result)) else ""
+        console.print(f"stack: {result.stack_used:,} of {result.info.stack_bytes:,} bytes used{computed}")
     if result.board.name != build.target and result.on == "qemu":
         console.print(f"{build.target} itself was compiled, not run: {result.board.name} is its emulated twin")
 

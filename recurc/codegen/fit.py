@@ -23,7 +23,10 @@ def refusal(plan: MemoryPlan, board: Board, measured: Optional[Measured] = None)
     """The error for a plan that does not fit, with the cheapest changes that would make it fit and the whole plan."""
     if plan.missing[0].parts == ("stack",):
         return does_not_fit(plan, summary=plan_summary(plan))
-    changes = cheapest_changes(plan, board, alternatives(board), measured)
+    others = alternatives(board)
+    changes = cheapest_changes(plan, board, [b for b in others if b.linkable], measured)
+    if not any(c.fits for c in changes):  # a board that is only described is better than none
+        changes = cheapest_changes(plan, board, others, measured)
     return does_not_fit(plan, advice_text(changes), plan_summary(plan, changes))
 
 

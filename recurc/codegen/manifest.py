@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Mapping, Optional
@@ -17,6 +19,7 @@ from recurc.targets.host import cpu_signature
 
 MANIFEST = "recurc-build.json"
 TABLE_FILE = "tables/puzzles.rct"  # the streamed puzzle table, when the model has one
+RESULTS_FILE = "verified.json"  # what `verify` found, beside the manifest and no part of the build
 BOARD_FILE = "board.toml"  # in each board's folder
 SCHEMA = "recurc/build-folder/1"
 
@@ -64,6 +67,19 @@ class Build:
         """File of the streamed puzzle table."""
         return self.path / TABLE_FILE if self.table else None
 
+    def verified(self, board: str) -> Optional[Mapping[str, Any]]:
+        """The latest `verify` of a board's firmware ("n", "matched", "stack_used", ...); None when it has not run."""
+        return _results(self.path).get(self.boards[board].build_id) if board in self.boards else None
+
+    def record(self, build_id: str, result: Mapping[str, Any]) -> None:
+        """Keep what `verify` found of a firmware, for reports. A folder that cannot be written is left as it is."""
+        known = {b.build_id for b in self.boards.values()}
+        kept = {key: value for key, value in _results(self.path).items() if key in known}
+        part = self.path / f".{RESULTS_FILE}.{os.getpid()}"
+        with suppress(OSError):
+            part.write_text(json.dumps({**kept, build_id: dict(result)}, indent=2) + "\n")
+            os.replace(part, self.path / RESULTS_FILE)
+
     def open_table(self) -> Optional[TableFile]:
         """The streamed puzzle table, for reading; None where the model has none.
 
@@ -106,6 +122,15 @@ def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerCon
     (folder / MANIFEST).write_text(json.dumps(document, indent=2) + "\n")
 
 
+def _results(folder: Path) -> dict[str, Any]:
+    """Results by build id; empty where there are none or they cannot be read."""
+    try:
+        found = json.loads((folder / RESULTS_FILE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and all(isinstance(v, dict) for v in found.values()) else {}
+
+
 def table_entry(header: TableHeader) -> dict[str, Any]:
     """What the manifest says of the streamed puzzle table."""
     return {"path": TABLE_FILE, "storage": header.storage, "rows": header.rows, "dim": header.dim,
@@ -123,8 +148,11 @@ def _broken(path: Path, why: str) -> InputError:
                       next="make it with `recurc build ... --out DIR` and pass that folder")
 
 
-def load_build(path: Path | str) -> Build:
+def load_build(path: Path | str, to_run: bool = True) -> Build:
     """Open a build folder and check that every file is the one that was built.
+
+    Args:
+        to_run: its host engine will be used here, so it must have been compiled for this CPU.
 
     Raises:
         InputError: no manifest, another version's, a missing or changed file.
@@ -145,7 +173,7 @@ def load_build(path: Path | str) -> Build:
                 raise _broken(folder, f"{name} is missing")
             if file_sha256(file) != digest:
                 raise _broken(folder, f"{name} has changed since it was built")
-        if d["host_cpu"] != cpu_signature():
+        if to_run and d["host_cpu"] != cpu_signature():
             raise _broken(folder, f"its host engine was compiled for {d['host_cpu']}, this computer is {cpu_signature()}")
         boards = {
             name: BoardArtifact(folder / b["elf"], folder / b["image"], b["model_sha256"], b["build_id"])

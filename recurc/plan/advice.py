@@ -18,7 +18,8 @@ class Change:
     """One change (or several at once) with what planning it gave.
 
     options: what to put on the command line. saves: bytes less than before of what was missing in that region (equal to the
-    missing bytes or more when it fits). missing_bytes, region: what still lacks when it does not.
+    missing bytes or more when it fits). missing_bytes, region: what still lacks when it does not. note: a board that can only
+    be planned for.
     """
 
     change: str
@@ -27,10 +28,12 @@ class Change:
     saves: int
     missing_bytes: int = 0
     region: Optional[str] = None
+    note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return {"change": self.change, "options": list(self.options), "fits": self.fits, "saves": self.saves,
-                "missing_bytes": self.missing_bytes, "region": self.region}
+                "missing_bytes": self.missing_bytes, "region": self.region,
+                "note": self.note}
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ class _Trials:
             saves = before.bytes - after.bytes if after else self._used(self.plan, before.region) - self._used(
                 plan, before.region)
         worst = max(lacks, key=lacks.__getitem__) if lacks else None
-        return Change(" and ".join(words), tuple(options), plan.fits, saves, lacks.get(worst, 0) if worst else 0, worst)
+        note = "" if board.linkable else "described only, nothing can be built for it yet"
+        return Change(" and ".join(words), tuple(options), plan.fits, saves, lacks.get(worst, 0) if worst else 0, worst, note)
 
     @staticmethod
     def _used(plan: MemoryPlan, region: str) -> int:
@@ -108,7 +112,8 @@ class _Trials:
 
 def cheapest_changes(plan: MemoryPlan, board: BoardLike, boards: Sequence[BoardLike] = (),
                      measured: Optional[Measured] = None) -> tuple[Change, ...]:
-    """Changes that would make a plan fit, cheapest first; single ones that would not follow, with what still lacks.
+    """Changes that would make a plan fit, cheapest first; single ones that save something but not enough
+    follow, with what still lacks.
 
     In order: the puzzle table streamed (costs nothing), a smaller carry, fewer bits a weight, another board (the one with
     least memory that fits). Combinations are tried only when no single change is enough.
@@ -133,9 +138,10 @@ def cheapest_changes(plan: MemoryPlan, board: BoardLike, boards: Sequence[BoardL
     singles = sorted((v for v in knobs if v.steps == 1), key=lambda v: (not v.table, v.carry is None))
     tried = [trials.run(v) for v in singles]
     single_board = fitting_board(_Variant())
+    useful = [c for c in tried if not c.fits and c.saves > 0]
     fitting = [c for c in tried if c.fits] + ([single_board] if single_board else [])
     if fitting:
-        return (*fitting, *(c for c in tried if not c.fits))
+        return (*fitting, *useful)
     combined: list[Change] = []
     for variant in (v for v in knobs if v.steps > 1):
         if len(combined) < _MOST_COMBINATIONS and (change := trials.run(variant)).fits:
@@ -144,7 +150,7 @@ def cheapest_changes(plan: MemoryPlan, board: BoardLike, boards: Sequence[BoardL
         combined = [c for v in knobs if v.steps == 1 and (c := fitting_board(v))][:_MOST_COMBINATIONS]
     if not combined and knobs and (last := fitting_board(max(knobs, key=lambda v: v.steps))):
         combined = [last]
-    return (*combined, *tried)
+    return (*combined, *useful)
 
 
 def advice_text(changes: Sequence[Change]) -> str:
@@ -152,4 +158,5 @@ def advice_text(changes: Sequence[Change]) -> str:
     fitting = [c for c in changes if c.fits]
     if not fitting:
         return "No change that recurc knows makes it fit: no precision, carry type, streamed table or bundled board"
-    return "Would fit with " + ", or with ".join(" ".join(c.options) for c in fitting)
+    return "Would fit with " + ", or with ".join(
+        " ".join(c.options) + (f" ({c.note})" if c.note else "") for c in fitting)

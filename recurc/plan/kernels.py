@@ -13,7 +13,7 @@ from typing import Iterable
 import numpy as np
 
 from recurc.ir.program import LinearRef
-from recurc.plan.packing import PAIRS, PANELS, ROWS, Packing
+from recurc.plan.packing import APART, PAIRS, PANELS, Packing
 from recurc.quant.weights import FloatWeights, Weights
 
 ROW_ELEMENTS = 8  # rows of int8 keys, values and probabilities of attention are padded to a multiple of this
@@ -31,13 +31,15 @@ class IntKernel:
     tile: C function, `void f(const rc_rows{16,8}_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero,
     const float *scale, float *y, uint32_t ldy, void *w)`, of one packed tile of n <= packing.tile channels; `zero` is null
     where the packing stores none. quantize: C function that makes rows for it, in any order inside rows * ld elements, from
-    fp32 rows that may lie in the same memory from the same address on. act: element type of those rows.
+    fp32 rows that may lie in the same memory from the same address on. act: element type of those rows. rows: as many as
+    it multiplies at a time; tiles of rows are multiples of it where they can.
     scratch: bytes of `w` an element of depth; scratch_depth: most elements that it unpacks at a time (None: whole rows).
     """
 
     tile: str
     quantize: str
     act: str
+    rows: int = 1
     scratch: int = 0
     scratch_depth: int | None = None
 
@@ -56,7 +58,7 @@ class KernelSet:
 
     int4, int8: kernels a bit width. f32: C function of fp32 layers. requires: features of the target.
     sources: files below runtime_c/kernels. variants: C functions that replace general ones of the same arguments.
-    header: what generated code includes for them beyond recurc/rc_kernels.h. row_step: rows that kernels take together.
+    header: what generated code includes for them beyond recurc/rc_kernels.h.
     """
 
     name: str
@@ -68,7 +70,6 @@ class KernelSet:
     sources: tuple[str, ...]
     variants: tuple[tuple[str, str], ...] = ()
     header: str = ""
-    row_step: int = 2
 
     @property
     def packing(self) -> int:
@@ -121,10 +122,6 @@ _COMMON = (
     "portable/rc_dot_f32.c", "portable/rc_dot_s8.c", "portable/rc_rms_norm.c", "portable/rc_silu_mul.c",
     "portable/rc_softmax.c", "portable/rc_rope.c", "portable/rc_quantize_rows8.c",
 )
-_ROWS = (*_COMMON, "portable/rc_quantize_rows16.c", "portable/rc_unpack_s4.c", "portable/rc_unpack_s8.c",
-         "portable/rc_tile_s4.c", "portable/rc_tile_s8.c", "portable/rc_gemm_tile16.c", "portable/rc_linear_f32.c")
-_ROWS_4 = IntKernel("rc_tile_s4", "rc_quantize_rows16", "int16_t", scratch=8)
-_ROWS_8 = IntKernel("rc_tile_s8", "rc_quantize_rows16", "int16_t", scratch=8)
 # Computers: one set for all, whose variants a library chooses among when it is loaded (recurc/rc_host.h).
 _HOST_FILES = (
     "rc_host", "rc_gemm_panel8_avx512", "rc_gemm_panel8_avxvnni", "rc_gemm_panel8_avx2", "rc_gemm_panel4_avx2",
@@ -139,14 +136,16 @@ _HOST_VARIANTS = tuple(
     for name in ("quantize_rows8", "silu_mul", "swiglu", "rms_rows", "transpose", "softmax", "rope", "dot_s8", "dot_f32"))
 
 KERNEL_SETS = (
-    KernelSet("host", PANELS, IntKernel("rc_host->gemm4", "rc_host->quantize_rows8", "int8_t"),
-              IntKernel("rc_host->gemm8", "rc_host->quantize_rows8", "int8_t"), "rc_host->linear_f32", frozenset({"host"}),
-              _HOST_SOURCES, _HOST_VARIANTS, "recurc/rc_host.h", row_step=8),
-    KernelSet("dsp", PAIRS, IntKernel("rc_tile_s4_dsp", "rc_quantize_pairs16", "int16_t"),
-              IntKernel("rc_tile_s8_dsp", "rc_quantize_pairs16", "int16_t"), "rc_linear_f32", frozenset({"dsp"}),
+    KernelSet("host", PANELS, IntKernel("rc_host->gemm4", "rc_host->quantize_rows8", "int8_t", 2),
+              IntKernel("rc_host->gemm8", "rc_host->quantize_rows8", "int8_t", 2), "rc_host->linear_f32", frozenset({"host"}),
+              _HOST_SOURCES, _HOST_VARIANTS, "recurc/rc_host.h"),
+    KernelSet("dsp", PAIRS, IntKernel("rc_tile_s4_dsp", "rc_quantize_pairs16", "int16_t", 2),
+              IntKernel("rc_tile_s8_dsp", "rc_quantize_pairs16", "int16_t", 2), "rc_linear_f32", frozenset({"dsp"}),
               (*_COMMON, "portable/rc_quantize_pairs16.c", "portable/rc_linear_f32.c", "dsp/rc_tile_s4_dsp.c",
-               "dsp/rc_tile_s8_dsp.c")),
-    KernelSet("portable", ROWS, _ROWS_4, _ROWS_8, "rc_linear_f32", frozenset(), _ROWS),
+               "dsp/rc_tile_s8_dsp.c", "dsp/rc_dot_s8_dsp.c"), (("rc_dot_s8", "rc_dot_s8_dsp"),)),
+    KernelSet("portable", APART, IntKernel("rc_tile_s4", "rc_quantize_rows8", "int8_t", 4),
+              IntKernel("rc_tile_s8", "rc_quantize_rows8", "int8_t", 4), "rc_linear_f32", frozenset(),
+              (*_COMMON, "portable/rc_tile_s4.c", "portable/rc_tile_s8.c", "portable/rc_linear_f32.c")),
 )
 
 

@@ -135,6 +135,11 @@ class _Sizing:
         """What a kernel unpacks weights of one tile of channels to."""
         return ("w", "uint8_t", self.kernel.scratch_bytes(self.kernels.padded(k)) if self.kernel else 0)
 
+    @property
+    def rows(self) -> int:
+        """Rows that a kernel takes at a time."""
+        return self.kernel.rows if self.kernel else 1
+
     def row_bytes(self, k: int) -> int:
         """Bytes of a row that activations are multiplied from."""
         return _SIZES[self.kernel.act] * self.kernels.padded(k) if self.kernel else 4 * k
@@ -216,13 +221,13 @@ def has_op(program: Program, kind: type) -> bool:
 def _largest_tile(rows: int, budget: int, size_of: Callable[[int], int], step: int) -> int:
     """Rows a tile: the most that fit the budget, then evened out so that the last tile is not a small rest.
 
-    Kernels take `step` rows at a time.
+    A multiple of `step` where that is possible: kernels take as many rows at a time.
     """
     tile = next((t for t in range(min(rows, MAX_TILE), 1, -1) if size_of(t) <= budget), 1)
     tiles = -(-rows // tile)
     even = -(-rows // tiles)
-    if even < rows:
-        even = next((align_up(even, n) for n in (step, 2) if align_up(even, n) <= tile), even - even % 2)
+    if even % step and even < rows:
+        even = align_up(even, step) if align_up(even, step) <= tile else tile // step * step or even
     return max(even, 1)
 
 
@@ -254,14 +259,13 @@ def make_layout(program: Program, bits: int, kernels: KernelSet, scratch_budget:
                 def size_of(tile: int, op: Op = op, rows: int = rows) -> int:
                     return _op_struct(z, op, rows, tile).bytes
 
-                tile = _largest_tile(rows, scratch_budget, size_of, kernels.row_step)
+                tile = _largest_tile(rows, scratch_budget, size_of, z.rows)
                 name = f"{op.kind}_{len(keys)}"
                 keys.append(key)
                 shapes.append(OpShape(name, op, rows, tile, _op_struct(z, op, rows, tile, name)))
             indices.append(keys.index(key))
         op_shape.append(tuple(indices))
-    heads_tile = _largest_tile(program.config.seq_len, scratch_budget, lambda tile: _heads_struct(z, tile).bytes,
-                               kernels.row_step)
+    heads_tile = _largest_tile(program.config.seq_len, scratch_budget, lambda tile: _heads_struct(z, tile).bytes, z.rows)
     heads, carry = _heads_struct(z, heads_tile), _carry_struct(program)
     record = program.puzzle_table.dim * 4 + 8 if program.puzzle_table else 0  # a row of the table on its way in
     scratch_bytes = align_up(max([heads.bytes, record, *(shape.scratch.bytes for shape in shapes)]), BUFFER_ALIGN)

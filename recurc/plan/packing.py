@@ -60,18 +60,20 @@ class Packing:
 
 
 @dataclass(frozen=True)
-class Rows(Packing):
-    """Channel after channel; int4: two weights a byte, low nibble first. No channel is padded."""
+class Apart(Packing):
+    """Tiles of 4 channels. int4: two words each four k, one a pair of channels that lie 16 bits apart in it: bits 4i to
+    4i + 3 are w of k + i. int8: [k][4] bytes. fp32: plain rows, no channel is padded.
+    """
 
     def part_bytes(self, n: int, k: int, bits: int) -> int:
-        return n * (4 * k if bits == 32 else self.padded(k) * bits // 8)
+        return n * 4 * k if bits == 32 else super().part_bytes(n, k, bits)
 
     def pack_int(self, q: np.ndarray, bits: int) -> bytes:
-        full = np.zeros((len(q), self.padded(q.shape[1])), dtype=np.uint8)
-        full[:, :q.shape[1]] = q & 0xFF
+        full = self._full(q)
         if bits == 8:
-            return full.tobytes()
-        return (full[:, 0::2] | (full[:, 1::2] << 4)).tobytes()
+            return np.ascontiguousarray(full.swapaxes(1, 2)).astype(np.int8).tobytes()
+        fours = full.reshape(len(full), self.tile, -1, 4) @ (1 << 4 * np.arange(4))  # [tiles, channel, k/4]
+        return np.ascontiguousarray(fours.swapaxes(1, 2)).astype("<u2").tobytes()
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,6 @@ class Pairs(Packing):
         return np.ascontiguousarray(pairs).astype("<i2").tobytes()
 
 
-ROWS = Rows(1, 4)
 PANELS = Panels(2, 64)
 PAIRS = Pairs(3, 4)
+APART = Apart(4, 4)

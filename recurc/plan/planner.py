@@ -43,6 +43,9 @@ class BoardLike(Protocol):
     regions: Sequence[RegionLike]
     placement: Mapping[str, Sequence[str]]
 
+    @property
+    def linkable(self) -> bool: ...
+
     def candidates(self, part: str) -> Sequence[RegionLike]: ...
 
 

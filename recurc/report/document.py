@@ -126,11 +126,27 @@ def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
         source=source, board=known_board, target=name, twin=build.twin if name == build.target else None,
         precision=build.precision, label=d.get("label", build.precision), carry=_carry(d, plan),
         depth=(build.steps, build.h_cycles, build.l_cycles), plan=plan, regions=region_rows(kinds, notes), estimated=False,
-        linked=_linked(entry), measured=entry.get("stack"),
+        linked=_linked(entry), measured=_measured(build, name),
         more={"kernels": entry.get("kernels"), "image_bytes": d.get("image_bytes"), "arena_bytes": d.get("arena_bytes"),
-              "boards": list(build.boards), "fidelity": fidelity, "accuracy": d.get("accuracy"),
+              "boards": list(build.boards), "verified": verified_here(build, name),
+              "fidelity": fidelity, "accuracy": d.get("accuracy"),
               "table": plan.get("table")},
     )
+
+
+def verified_here(build: Build, name: str) -> Optional[dict[str, Any]]:
+    """The latest verification of a board's firmware, or else of its emulated twin's; `board` says whose it is."""
+    for board in (name, build.twin if name == build.target else None):
+        found = build.verified(board) if board else None
+        if found:
+            return {**found, "board": board}
+    return None
+
+
+def _measured(build: Build, name: str) -> Optional[dict[str, Any]]:
+    """Painted stack high-water, and the board that told it."""
+    found = verified_here(build, name)
+    return {"measured": found["stack_used"], "measured_on": found["board"]} if found and found.get("stack_used") else None
 
 
 def report_plan(plan: Mapping[str, Any], board: Board, source: Mapping[str, Any], *, precision: str, carry: str,
@@ -201,7 +217,8 @@ def _stack(plan: Mapping[str, Any], board: Optional[Board], regions: list[dict[s
     if not reserved:
         return None
     return {"reserved": reserved, "worst": found.get("worst"), "path": list(found.get("path") or ()),
-            "interrupt_bytes": found.get("interrupt_bytes"), "measured": found.get("measured")}
+            "interrupt_bytes": found.get("interrupt_bytes"), "measured": found.get("measured"),
+            "measured_on": found.get("measured_on")}
 
 
 def _linked(entry: Mapping[str, Any]) -> Optional[dict[str, Any]]:

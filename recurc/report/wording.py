@@ -88,7 +88,11 @@ def _stack_rows(stack: Optional[Mapping[str, Any]]) -> list[tuple[str, str]]:
     said = [f"{stack['reserved']:,} bytes reserved"]
     if stack["worst"] is not None:
         said.append(f"worst path {stack['worst']:,}")
-    said.append(f"measured high-water {stack['measured']:,}" if stack["measured"] is not None else "high-water not measured")
+    if stack["measured"] is None:
+        said.append("high-water not measured")
+    else:
+        where = f" ({stack['measured_on']})" if stack["measured_on"] else ""
+        said.append(f"measured high-water {stack['measured']:,}{where}")
     rows = [("stack", ", ".join(said))]
     if stack["path"]:
         calls = " > ".join(f"{call['function']} {call['bytes']:,}" for call in stack["path"])
@@ -109,11 +113,14 @@ def linked_text(linked: Mapping[str, Any]) -> str:
 
 def _quality_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = []
-    fidelity, accuracy = document.get("fidelity"), document.get("accuracy")
+    fidelity, accuracy, verified = (document.get(key) for key in ("fidelity", "accuracy", "verified"))
     if fidelity:
         judged = "" if "calibration" in (fidelity["inputs"] or "") else ": told, not judged; pass --data DIR for a verdict"
         rows.append(("fidelity", f"{fidelity['value']:.4f} after one step, {fidelity['n']} {fidelity['inputs']}{judged}"))
     if accuracy:
         rows.append(("accuracy", f"{100 * accuracy['exact']:.1f} % puzzles exact, {100 * accuracy['cell']:.1f} % cells, "
                                  f"first {accuracy['n']} test puzzles, after step {document['model']['steps']}"))
+    if verified:
+        rows.append(("verified", f"{verified['matched']} of {verified['n']} puzzles equal to the host in every bit, on "
+                                 f"{verified['board']}"))
     return rows

@@ -6,9 +6,10 @@ file: their frames are counted from the instructions that move the stack pointer
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Iterable, Sequence
 
@@ -36,9 +37,9 @@ _INDIRECT_ARM = re.compile(r"^(blx|bx)\s+r(\d+|ip)")
 
 @dataclass
 class Function:
-    """One function: frame in bytes, names of what it calls. `fresh`: it sets the stack pointer anew, so the path ends there.
+    """One function: frame in bytes, names of what it calls. `fresh`: it sets the stack pointer anew, so a path starts there.
 
-    known: the compiler has told the frame; else it was counted.
+    known: the compiler has told the frame; else it was counted. falls: the symbol behind it, when its code runs on into it.
     """
 
     frame: int = 0
@@ -46,6 +47,7 @@ class Function:
     fresh: bool = False
     known: bool = False
     indirect: bool = False
+    falls: str = ""
 
 
 def _plain(title: str) -> str:
@@ -103,20 +105,20 @@ def _pushed(name: str, operands: str) -> int:
 
 
 def parse_disassembly(text: str) -> dict[str, Function]:
-    """Functions of `objdump -d`, all frames counted; falling through to the next symbol counts as a call of it."""
+    """Functions of `objdump -d`, all frames counted."""
     found: dict[str, Function] = {}
     current, name, last = Function(), "", ("ret", "")
     for line in text.splitlines():
         if header := _FUNCTION.match(line):
             if name and not (_ENDS.match(last[0]) or "pc" in last[1] or last[0] == ".word"):
-                current.calls.add(header[2])
+                current.falls = header[2]
             name, current = header[2], found.setdefault(header[2], Function())
             last = ("nop", "")
             continue
         if not (match := _INSTRUCTION.match(line)) or not name:
             continue
         op, operands = match[1], match[2] or ""
-        if op.split(".")[0] not in ("nop", "c"):
+        if op.split(".")[0] not in ("nop", "c") and (op, operands) != ("movs", "r0, r0"):  # zeros that fill up to a function
             last = (op, operands)
         if op.startswith("msr") and operands.lower().startswith("msp,") or (
                 op in ("auipc", "lui") and operands.startswith("sp,")):
@@ -144,15 +146,24 @@ def _merge(elf: Path, compiler_told: dict[str, Function], counted: dict[str, Fun
     merged: dict[str, Function] = {}
     for name, seen in counted.items():
         if name not in data:
-            merged[name] = Function(seen.frame, set(seen.calls), seen.fresh, False, seen.indirect)
+            merged[name] = Function(seen.frame, set(seen.calls), seen.fresh, False, seen.indirect, seen.falls)
     for name, told in compiler_told.items():
         target = merged.get(names.get(name, name))
         if target is not None and told.known:
             target.frame, target.known, target.indirect = told.frame, True, told.indirect
             target.calls |= told.calls
+    add_falls(merged)
     for f in merged.values():
         f.calls = {names.get(c, c) for c in f.calls} & merged.keys()
     return merged
+
+
+def add_falls(functions: dict[str, Function]) -> None:
+    """Count running on into the next symbol as a call where it is one: compiled code that ends without a branch ends in a
+    call that does not return, assembly may really run on."""
+    for f in functions.values():
+        if f.falls and not f.known:
+            f.calls.add(f.falls)
 
 
 def deepest(functions: dict[str, Function], root: str) -> tuple[int, tuple[tuple[str, int], ...]]:
@@ -196,6 +207,9 @@ def worst_path(functions: dict[str, Function], entry: str, exception_frame: int)
     What nothing calls is a handler. Handlers that set the stack pointer anew start from the stack's top; the others run on
     top of the main path. They have one priority, so at most one of them is active.
     """
+    # Who goes to a function that sets the stack pointer leaves its own frames behind.
+    fresh_ones = {name for name, f in functions.items() if f.fresh}
+    functions = {name: replace(f, calls=f.calls - fresh_ones) for name, f in functions.items()}
     main = _reachable(functions, entry)
     called = {c for name, f in functions.items() for c in f.calls if c != name}
     handlers = [name for name in functions if name not in main and name not in called]
@@ -235,7 +249,7 @@ def stack_use(elf: Path, objects: Sequence[Path], board: Board) -> StackUse:
     try:
         objdump = subprocess.run([compiler, "-print-prog-name=objdump"], capture_output=True, text=True).stdout.strip()
         done = subprocess.run([objdump, "-d", "--no-show-raw-insn", str(elf)], capture_output=True, text=True,
-                              env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"})
+                              env={**os.environ, "LC_ALL": "C"})
         if done.returncode:
             raise OSError(done.stderr.strip())
     except OSError as e:

@@ -182,7 +182,7 @@ def verify_session(
 def _table_memory(build: Any, board: Board) -> tuple[tuple[Any, int], ...]:
     """Where a board's memory-mapped puzzle table lies, for an emulator to load it there."""
     place = (build.details["boards"][board.name].get("plan") or {}).get("table") or {}
-    return ((build.table_path, place["address"]),) if place.get("address") else ()
+    return ((build.table_path, place["address"]),) if place.get("address") is not None else ()
 
 
 def verify(

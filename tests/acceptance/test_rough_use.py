@@ -18,8 +18,8 @@ import torch
 import recurc
 from recurc.api import Model
 from recurc.cli.main import main
+from recurc.codegen.folder import _swap_in, fresh_folder
 from recurc.codegen.manifest import MANIFEST
-from recurc.codegen.project import _fresh_folder, _swap_in
 from tests.build.conftest import built, data, gate, model, quantized  # noqa: F401 - fixtures
 from tests.models.builders import PREFIX, arch, state_dict, write_checkpoint, write_dataset, write_model
 from tests.tools import need
@@ -167,7 +167,7 @@ def test_folder_names_are_no_patterns(tmp_path):
     own, other = tmp_path / f".m[1].partial-{dead.pid}-a", tmp_path / f".mx.partial-{dead.pid}-a"
     own.mkdir(), other.mkdir()
     for name in ("m[1]", "m*"):
-        with _fresh_folder(tmp_path / name) as folder:
+        with fresh_folder(tmp_path / name) as folder:
             (folder / MANIFEST).write_text("")
     assert not own.exists() and other.exists()
 

@@ -94,38 +94,29 @@ static void send(const void *data, uint32_t bytes) {
 #endif
 }
 
-typedef void quantize16_t(const float *, uint32_t, uint32_t, uint32_t, int16_t *, uint32_t, float *, int32_t *);
-
 /* Parameter 4: x lies where q goes, as the inner rows of a SwiGLU do; q is then sent as far as it is written. */
-static void quantize16(const uint8_t *r, quantize16_t *kernel) {
-    const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldx = param(r, 3);
-    const uint32_t floats = rows * ldx * FLOAT_BYTES;
-    int16_t *q = out(param(r, 4) != 0u && floats > rows * ld * 2u ? floats : rows * ld * 2u, 0);
+static void quantize(const uint8_t *r, uint32_t element, rc_quantize_rows8_t *rows8) {
+    const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldx = param(r, 3), in_place = param(r, 4);
+    const uint32_t floats = rows * ldx * FLOAT_BYTES, bytes = rows * ld * element;
+    void *q = out(in_place != 0u && floats > bytes ? floats : bytes, 0);
     const float *x = in(r, 0);
-    if (param(r, 4) != 0u) {
+    if (in_place != 0u) {
         memcpy(q, x, floats);
-        x = (const float *)(const void *)q;
+        x = (const float *)q;
     }
     float *a = out(rows * FLOAT_BYTES, 0);
     int32_t *sum = out(rows * 4u, 0);
-    kernel(x, ldx, rows, n, q, ld, a, sum);
+    if (element == 1u) {
+        rows8(x, ldx, rows, n, (int8_t *)q, ld, a, sum);
+    } else {
+        rc_quantize_pairs16(x, ldx, rows, n, (int16_t *)q, ld, a, sum);
+    }
 #ifndef DRIVER_HEAP
-    if (param(r, 4) != 0u) {
-        memset(q + rows * ld, SENTINEL, GUARD);
+    if (in_place != 0u) {
+        memset((uint8_t *)q + bytes, SENTINEL, GUARD);
     }
 #endif
-    send(q, rows * ld * 2u);
-    send(a, rows * FLOAT_BYTES);
-    send(sum, rows * 4u);
-}
-
-static void quantize8(const uint8_t *r, rc_quantize_rows8_t *kernel) {
-    const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldx = param(r, 3);
-    int8_t *q = out(rows * ld, 0);
-    float *a = out(rows * FLOAT_BYTES, 0);
-    int32_t *sum = out(rows * 4u, 0);
-    kernel(in(r, 0), ldx, rows, n, q, ld, a, sum);
-    send(q, rows * ld);
+    send(q, bytes);
     send(a, rows * FLOAT_BYTES);
     send(sum, rows * 4u);
 }
@@ -135,12 +126,6 @@ static void silu_mul(const uint8_t *r, rc_silu_mul_t *kernel) {
     float *h = out(rows * ldh * FLOAT_BYTES, 4);
     kernel(in(r, 0), in(r, 1), ld, rows, n, h, ldh);
     send(h, rows * ldh * FLOAT_BYTES);
-}
-
-static void unpack(const uint8_t *r, void (*kernel)(const uint8_t *, uint32_t, int16_t *)) {
-    int16_t *w = out(param(r, 0) * 2u, 0);
-    kernel(in(r, 0), param(r, 0), w);
-    send(w, param(r, 0) * 2u);
 }
 
 /* A tile product: parameter 4 is the bytes of scratch; an empty array of zero points stands for none. */
@@ -270,7 +255,7 @@ static void host(const uint8_t *r) {
         tile(r, 0, rc_host->gemm4);
         return;
     case 24:
-        quantize8(r, rc_host->quantize_rows8);
+        quantize(r, 1u, rc_host->quantize_rows8);
         return;
     case 25:
         silu_mul(r, rc_host->silu_mul);
@@ -314,25 +299,16 @@ static void run(const uint8_t *r) {
 #endif
     switch (word(r, 0)) {
     case 1:
-        quantize16(r, rc_quantize_rows16);
-        break;
-    case 15:
-        quantize16(r, rc_quantize_pairs16);
+        quantize(r, 2u, 0);
         break;
     case 2:
-        quantize8(r, rc_quantize_rows8);
-        break;
-    case 3:
-        unpack(r, rc_unpack_s4);
-        break;
-    case 4:
-        unpack(r, rc_unpack_s8);
+        quantize(r, 1u, rc_quantize_rows8);
         break;
     case 5:
-        tile(r, rc_tile_s4, 0); /* both unpack and go on with rc_gemm_tile16 */
+        tile(r, 0, rc_tile_s4);
         break;
     case 14:
-        tile(r, rc_tile_s8, 0);
+        tile(r, 0, rc_tile_s8);
         break;
     case 6:
         linear(r, rc_linear_f32);
@@ -344,6 +320,9 @@ static void run(const uint8_t *r) {
         dots(r, 0, rc_dot_f32);
         break;
 #ifdef DRIVER_DSP
+    case 33:
+        dots(r, rc_dot_s8_dsp, 0);
+        break;
     case 20:
         tile(r, rc_tile_s4_dsp, 0);
         break;

@@ -8,16 +8,16 @@ from typing import Callable
 
 import numpy as np
 
-from recurc.plan.packing import PAIRS, PANELS, ROWS, Packing
+from recurc.plan.packing import APART, PAIRS, PANELS, Packing
 from recurc.quant import arith
 from recurc.quant.arith import F32
 
 WORDS, ARRAYS, ALIGN = 32, 11, 64
 GUARD = b"\xa5" * 64
 OPS = {
-    "quantize16": 1, "quantize8": 2, "unpack4": 3, "unpack8": 4, "tile_s4": 5, "linear": 6, "silu_mul": 7,
-    "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14, "quantize_pairs": 15,
-    "tile_s8_dsp": 16, "tile_s4_dsp": 20,
+    "quantize_pairs": 1, "quantize8": 2, "tile_s4": 5, "linear": 6, "silu_mul": 7,
+    "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14,
+    "tile_s8_dsp": 16, "tile_s4_dsp": 20, "dot_s8_dsp": 33,
     "gemm8": 21, "linear_panel": 22, "gemm4": 23, "host_quantize8": 24, "host_silu_mul": 25, "host_rms_rows": 26,
     "host_softmax": 27, "host_rope": 28, "host_dot_s8": 29, "host_dot_f32": 30,
     "host_swiglu": 31, "host_transpose": 32,
@@ -101,8 +101,8 @@ def quantize_cases(rng: np.random.Generator) -> list[Case]:
         r = arith.quantize_rows(x)
         q = np.zeros((rows, ld), np.int16)
         q[:, :n] = r.q
-        for op, ordered in (("quantize16", q), ("quantize8", q.astype(np.int8)), ("quantize_pairs", in_pairs(q))):
-            for in_place in range(1 + (op != "quantize8" and 2 * ld <= 4 * ldx)):
+        for op, ordered in (("quantize8", q.astype(np.int8)), ("quantize_pairs", in_pairs(q))):
+            for in_place in range(1 + (ordered.itemsize * ld <= 4 * ldx)):
                 made.append(Case(op, f"{name}{', in place' if in_place else ''}", (rows, n, ld, ldx, in_place), ((wide, skew),),
                                  (ordered, r.a.astype(F32), r.total.astype(np.int32))))
 
@@ -110,20 +110,6 @@ def quantize_cases(rng: np.random.Generator) -> list[Case]:
         add(f"random K={k}", rng.normal(size=(i + 1, k)).astype(F32), 4 * (i % 4), i % 3)
     for k in (7, 97):
         add(f"extreme K={k}", np.stack(list(extreme_rows(k, rng).values())), 12, 1)
-    return made
-
-
-def unpack_cases(rng: np.random.Generator) -> list[Case]:
-    made = []
-    for k in (8, 104, 1536):
-        four, eight = rng.integers(0, 16, k), rng.integers(-127, 128, k)
-        packed = (four[0::2] | (four[1::2] << 4)).astype(np.uint8)
-        made.append(Case("unpack4", f"K={k}", (k,), ((packed, k % 7 % 4),), (four.astype(np.int16),)))
-        made.append(Case("unpack8", f"K={k}", (k,), ((eight.astype(np.int8), 3),), (eight.astype(np.int16),)))
-    every = np.arange(256, dtype=np.uint8)
-    nibbles = np.stack((every & 15, every >> 4), axis=1).reshape(-1).astype(np.int16)
-    made.append(Case("unpack4", "every byte", (512,), ((every, 1),), (nibbles,)))
-    made.append(Case("unpack8", "every byte", (256,), ((every, 0),), (every.view(np.int8).astype(np.int16),)))
     return made
 
 
@@ -322,9 +308,11 @@ def host_cases(rng: np.random.Generator) -> list[Case]:
 def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
     """All cases; "host" in `variants` adds those of computers."""
     rng = np.random.default_rng(20)
-    made = [*quantize_cases(rng), *unpack_cases(rng), *linear_cases(rng), *row_cases(rng)]
+    made = [*quantize_cases(rng), *linear_cases(rng), *row_cases(rng)]
+    if "dsp" in variants:
+        made += [c.as_op("dot_s8_dsp") for c in made if c.op == "dot_s8"]
     for bits in (4, 8):
-        made += tile_cases(f"tile_s{bits}", bits, ROWS, rng, scratch=8)
+        made += tile_cases(f"tile_s{bits}", bits, APART, rng, act=np.int8, step=4)
         if "dsp" in variants:
             made += tile_cases(f"tile_s{bits}_dsp", bits, PAIRS, rng, in_pairs, step=4)
     if "host" in variants:

@@ -101,3 +101,16 @@ def test_when_nothing_helps_it_says_so():
     board = with_sizes(load_board("stm32h7"), axisram=1024, dtcm=1024)
     _, found = changes(program(), 4, board)
     assert not any(c.fits for c in found) and "No change" in advice_text(found)
+
+
+def test_boards_one_can_build_for_come_before_those_that_are_only_described():
+    """Sequence 916: int4 on a part that can be built for comes before int8 on one that is only described."""
+    board = load_board("stm32h7")
+    error = refusal(make_plan(program("attention", seq=900, carry="int8"), 8, board), board)
+    fitting = [c for c in error.summary["verdict"]["changes"] if c["fits"]]
+    for change in fitting:
+        targets = [o.split()[-1] for o in change["options"] if o.startswith("--target")]
+        assert targets and all(load_board(t).linkable for t in targets) and not change["note"]
+    plan = make_plan(program("attention", seq=900, carry="int8"), 8, board)
+    described = cheapest_changes(plan, board, [load_board("esp32-s3-n8r8")])
+    assert described[0].fits and "described only" in described[0].note and described[0].note in advice_text(described)

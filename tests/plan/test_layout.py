@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from recurc.ir.lower import lower
 from recurc.ir.program import CARRIES, Attention, Program, TokenMix
 from recurc.models.reasoner import ReasonerConfig
-from recurc.plan.kernels import KERNEL_SETS, choose_kernels, kernel_set, padded
+from recurc.plan.kernels import KERNEL_SETS, IntKernel, choose_kernels, kernel_set, padded
 from recurc.plan.layout import _SIZES, Struct, arena_pieces, comfortable_scratch, make_layout
 from tests.randmodels import random_reasoner
 
@@ -81,20 +83,28 @@ def test_x_is_never_stored():
 
 def test_scratch_counts_what_the_templates_use():
     r = random_reasoner(hidden=40, heads=2, ndim=40)
-    layout = make_layout(lower(r.config), 8, kernel_set("portable"), 6_000)
+    layout = make_layout(lower(r.config), 8, kernel_set("dsp"), 6_000)
     attention = next(s for s in layout.shapes if isinstance(s.op, Attention))
     counts = {b.name: b.count for b in attention.scratch.buffers}
-    assert counts["w"] == 4 * 2 * padded(40) and counts["r8"] == padded(20)
+    assert "w" not in counts and counts["r8"] == padded(20), "no kernel here unpacks weights"
     assert counts["p"] == counts["p8"] == padded(r.config.rows)
     rows = r.config.rows
     assert counts["k"] == rows * padded(20) and counts["v"] == 20 * padded(rows), "keys and values of one head"
     assert counts["mixed"] == rows * 40 and counts["ma"] == rows * 2
 
 
-def test_kernels_that_unpack_nothing_have_no_room_for_it():
-    for bits in (4, 8):
-        layout = make_layout(program(), bits, kernel_set("dsp"), 20_000)
-        assert all(b.name != "w" for s in layout.shapes for b in s.scratch.buffers)
+def test_unpacking_kernels_get_room_for_a_tile():
+    unpacking = replace(kernel_set("dsp"), int4=IntKernel("f", "g", "int8_t", scratch=8, scratch_depth=64))
+    w = {b.name: b.bytes for s in make_layout(program(), 4, unpacking, 20_000).shapes for b in s.scratch.buffers}["w"]
+    assert w == 8 * 64
+
+
+@pytest.mark.parametrize("rows", [2, 4])
+def test_tiles_are_whole_passes_of_the_kernel(rows):
+    kernels = replace(kernel_set("dsp"), int4=replace(kernel_set("dsp").int4, rows=rows))
+    for budget in range(30_000, 60_000, 3_000):
+        for shape in make_layout(program(), 4, kernels, budget).shapes:
+            assert shape.tile % rows == 0 or shape.tile == shape.rows or shape.tile < rows, (budget, shape.name, shape.tile)
 
 
 @pytest.mark.parametrize("carry", CARRIES)

@@ -8,9 +8,12 @@ import time
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recurc.errors import DoesNotFitError
 from recurc.ir.lower import lower
+from recurc.ir.program import CARRIES
 from recurc.plan.budget import image_budget
 from recurc.plan.layout import MAX_SCRATCH, arena_pieces, comfortable_scratch
 from recurc.plan.pieces import KINDS, SectionSize, StackUse, bytes_by_kind, lay_out
@@ -202,6 +205,30 @@ def test_more_code_than_estimated_is_planned_and_moves_the_image():
     room = flash - image
     assert make_plan(small, 4, board, measured=measured(code=room - 4096)).placement["image"] == "flash"
     assert make_plan(small, 4, board, measured=measured(code=room)).placement["image"] == "qspi"
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(sizes=st.lists(st.integers(1024, 3 << 20).map(lambda n: n // 256 * 256), min_size=4, max_size=4),
+       mixer=st.sampled_from(["mlp_t", "attention"]), hidden=st.sampled_from([64, 256, 512]),
+       bits=st.sampled_from([4, 8, 32]), carry=st.sampled_from(CARRIES), least=st.booleans())
+def test_on_any_memory_a_plan_fits_or_says_what_is_missing(sizes, mixer, hidden, bits, carry, least):
+    """Regions of any size: nothing overlaps, what fits lies inside, and giving what is missing makes it fit."""
+    board = with_sizes(load_board("stm32h7"), **dict(zip(("flash", "dtcm", "axisram", "qspi"), sizes, strict=True)))
+    model = program(mixer, hidden=hidden, ndim=hidden, carry=carry)
+    plan = make_plan(model, bits, board, least=least)
+    summary = plan_summary(plan)
+    regions = {r.name: r for r in board.regions}
+    over = {name: plan.end(name) - r.end for name, r in regions.items() if plan.end(name) > r.end}
+    assert over == {m.region: m.bytes for m in plan.missing}
+    assert plan.fits == (not over) == summary["verdict"]["fits"]
+    for name in regions:
+        spans = sorted((s.address, s.address + s.bytes) for s in plan.sections if s.region == name)
+        assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+    for region in summary["regions"]:
+        assert sum(region["parts"].values()) == region["used"]
+    if not plan.fits:
+        larger = {m.region: regions[m.region].size + m.bytes for m in plan.missing}
+        assert make_plan(model, bits, with_sizes(board, **larger), layout=plan.layout, least=least).fits
 
 
 # -- choices ----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from recurc.targets.boards import load_board
 from recurc.targets.linker import default_placement, render_linker_script
 from recurc.targets.stack import (
     Function,
+    add_falls,
     deepest,
     exception_frame_bytes,
     parse_disassembly,
@@ -70,9 +71,23 @@ def test_arm_disassembly():
     found = parse_disassembly(ARM)
     assert found["rc_reset_handler"].fresh and found["rc_reset_handler"].calls == {"start"}
     assert found["start"].frame == 12 + 24 + 16 + 24 and found["start"].calls == {"leaf"}
-    assert found["leaf"].frame == 256 and found["leaf"].calls == {"leaf_rest"}, "it falls through into the next symbol"
+    assert found["leaf"].frame == 256 and found["leaf"].falls == "leaf_rest" and not found["start"].falls
     assert found["leaf_rest"].frame == 16 and not found["leaf_rest"].calls
     assert found["pointer"].indirect and not found["leaf_rest"].indirect
+
+
+def test_zeros_up_to_the_next_function_are_no_way_into_it():
+    text = """
+00000010 <last>:
+      10:\tstmdb\tsp!, {r4, lr}
+      14:\tldmia.w\tsp!, {r4, pc}
+      18:\tmovs\tr0, r0
+\t...
+
+00000020 <next>:
+      20:\tbx\tlr
+"""
+    assert parse_disassembly(text)["last"].calls == set()
 
 
 def test_riscv_disassembly():
@@ -92,6 +107,21 @@ def test_worst_path_with_interrupts_and_faults():
     f["report"].frame = 2000
     assert worst_path(f, "reset", 112).path == (("fault", 0), ("report", 2000))
     assert worst_path(f, "reset", 112).worst_bytes == 2000, "a fault starts on a fresh stack"
+
+
+def test_jumping_to_a_fresh_stack_leaves_the_frames_behind():
+    f = {"reset": Function(0, {"main", "trap"}, True), "main": Function(100), "trap": Function(0, {"report"}, True),
+         "report": Function(60)}
+    assert worst_path(f, "reset", 0).worst_bytes == 100
+    f["report"].frame = 140
+    assert worst_path(f, "reset", 0).path == (("trap", 0), ("report", 140))
+
+
+def test_only_assembly_runs_on_into_the_next_symbol():
+    """Compiled code ends without a branch only behind a call that does not return; an edge there could be a false circle."""
+    f = {"c": Function(8, {"stop"}, known=True, falls="next"), "asm": Function(4, falls="next"), "next": Function(0, {"c"})}
+    add_falls(f)
+    assert f["c"].calls == {"stop"} and f["asm"].calls == {"next"}
 
 
 @pytest.mark.parametrize("function,why", [

@@ -54,6 +54,9 @@ class Build:
     def open_table(self):
         return None
 
+    def record(self, build_id: str, result) -> None:
+        assert build_id and result["n"]
+
 
 def dataset(n: int = 3, first: int = 0) -> Dataset:
     """n examples; every first cell is 2 in the last of them, which the planted difference looks for."""

@@ -1,4 +1,4 @@
-/* Scalar arithmetic of recurc, contract v1 (SPEC.md, "Arithmetic"). Everything here is IEEE 754 binary32 with round to
+/* Scalar arithmetic of recurc, contract v2 (SPEC.md, "Arithmetic"). Everything here is IEEE 754 binary32 with round to
  * nearest even, one rounding an operation: compile with -ffp-contract=off and without -ffast-math. Then every target
  * gives the same bits. The NumPy twin is recurc/quant/arith.py. */
 #ifndef RECURC_ARITH_H
@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define RC_ARITHMETIC_ID 1u
+#define RC_ARITHMETIC_ID 2u
 
 _Static_assert(sizeof(float) == 4, "binary32 expected");
 
@@ -42,6 +42,25 @@ static inline float rc_abs(float x)
 static inline int32_t rc_round(float x)
 {
     return rc_bits_of(x + RC_ROUND_MAGIC) - RC_ROUND_BITS;
+}
+
+/* Scale of a row of n to *a; returns its inverse, zero for a row of (nearly) zeros. Magnitudes compare as their bits do,
+ * shifted left by one to lose the sign. x * inverse then needs no clamp: |x * (1 / (m / 127))| <= 127 * (1 + 2^-22). */
+static inline float rc_row_scale(const float *x, uint32_t n, float *a)
+{
+    uint32_t peak = 0;
+#pragma GCC unroll 8
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t v = (uint32_t)rc_bits_of(x[i]) << 1;
+        peak = v > peak ? v : peak;
+    }
+    const float m = rc_float_of((int32_t)(peak >> 1));
+    if (m < RC_ROW_TINY) {
+        *a = 0.0f;
+        return 0.0f;
+    }
+    *a = m / 127.0f;
+    return 1.0f / *a;
 }
 
 /* e^x for x of [-87, 88]: the result is a normal number. Error below 2 ulp. */

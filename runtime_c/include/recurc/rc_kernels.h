@@ -23,35 +23,27 @@ typedef struct {
     uint32_t ld; /* a multiple of 8 */
 } rc_rows8_t;
 
-/* Quantize x[rows][n] to q[rows][ld], a[rows], sum[rows] (SPEC "Quantize a row"). */
-void rc_quantize_rows16(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int16_t *q, uint32_t ld, float *a,
-                        int32_t *sum);
-/* The same with rows in pairs, interleaved two elements at a time: rows 2p and 2p + 1 fill q[2p * ld] .. as x_2p[0..1],
- * x_2p+1[0..1], x_2p[2..3] ..; a last row without a partner is plain. Little-endian. */
-void rc_quantize_pairs16(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int16_t *q, uint32_t ld, float *a,
-                         int32_t *sum);
+/* Quantize x[rows][n] to q[rows][ld], a[rows], sum[rows] (SPEC "Quantize a row"). q may begin where x does, when no row of q
+ * is longer than one of x. */
 typedef void rc_quantize_rows8_t(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int8_t *q, uint32_t ld,
                                  float *a, int32_t *sum);
 rc_quantize_rows8_t rc_quantize_rows8, rc_quantize_rows8_avx2, rc_quantize_rows8_avx512;
 
-/* Unpack k (multiple of 8) weights of one output channel to int16. s4: two a byte, low nibble first, 0..15. */
-void rc_unpack_s4(const uint8_t *packed, uint32_t k, int16_t *out);
-void rc_unpack_s8(const uint8_t *packed, uint32_t k, int16_t *out);
+/* The same to int16 with rows in pairs, interleaved two elements at a time: rows 2p and 2p + 1 fill q[2p * ld] .. as
+ * x_2p[0..1], x_2p+1[0..1], x_2p[2..3] ..; a last row without a partner is plain. Little-endian, x and q 4-byte aligned. */
+void rc_quantize_pairs16(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int16_t *q, uint32_t ld, float *a,
+                         int32_t *sum);
 
 /* Tile products: y[r][j] = float(sum_k x[r][k] * w[j][k] - zero[j] * sum[r]) * (a[r] * scale[j]) for all rows of x and
  * j < n, from the packed weights of one tile of at most `tile` channels (SPEC "Image"). zero, scale: those of the tile,
  * zero null where the packing stores none. y: row distance ldy. w: scratch to unpack to, as much as the kernel set
  * says.
  *
- * Packing 1, tiles of 4; w: 4 * ld int16. */
-void rc_tile_s4(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
-                float *y, uint32_t ldy, void *w);
-void rc_tile_s8(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
-                float *y, uint32_t ldy, void *w);
-
-/* The product of both with unpacked weights w[n][ld of x], n <= 4. */
-void rc_gemm_tile16(const rc_rows16_t *x, const int16_t *w, uint32_t n, const uint8_t *zero, const float *scale,
-                    float *y, uint32_t ldy);
+ * Packing 4, tiles of 4, plain rows of bytes, packed 4-byte aligned; no scratch. */
+void rc_tile_s4(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
+                uint32_t ldy, void *w);
+void rc_tile_s8(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
+                uint32_t ldy, void *w);
 
 /* Packing 3, tiles of 4, rows in pairs (rc_quantize_pairs16), packed and rows 4-byte aligned; no scratch. */
 void rc_tile_s4_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
@@ -88,7 +80,7 @@ void rc_rope(float *x, uint32_t half, const float *cosine, const float *sine);
 
 /* Dot products: exact int32; fp32 by index mod 4. */
 typedef int32_t rc_dot_s8_t(const int8_t *x, const int8_t *y, uint32_t n);
-rc_dot_s8_t rc_dot_s8, rc_dot_s8_avx2, rc_dot_s8_avx512, rc_dot_s8_dot;
+rc_dot_s8_t rc_dot_s8, rc_dot_s8_avx2, rc_dot_s8_avx512, rc_dot_s8_dot, rc_dot_s8_dsp;
 float rc_dot_f32(const float *x, const float *y, uint32_t n);
 
 #endif

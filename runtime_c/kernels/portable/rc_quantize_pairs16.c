@@ -1,29 +1,6 @@
 #include "recurc/rc_arith.h"
 #include "recurc/rc_kernels.h"
 
-/* Magnitudes compare as their bits do, shifted left by one to lose the sign. No clamp and no case for zeros is needed:
- * |x * (1 / (m / 127))| <= 127 * (1 + 2^-22) for |x| <= m, and a row of zeros is multiplied by zero. */
-
-static float largest(const float *x, uint32_t n)
-{
-    uint32_t m = 0;
-#pragma GCC unroll 8
-    for (uint32_t i = 0; i < n; i++) {
-        const uint32_t v = (uint32_t)rc_bits_of(x[i]) << 1;
-        m = v > m ? v : m;
-    }
-    return rc_float_of((int32_t)(m >> 1));
-}
-
-/* Scale of a row; returns its inverse. */
-static float scale_of(const float *x, uint32_t n, float *a)
-{
-    const float m = largest(x, n);
-    const uint32_t live = m < RC_ROW_TINY ? 0u : 1u;
-    *a = live != 0u ? m / 127.0f : 0.0f;
-    return live != 0u ? 1.0f / *a : 0.0f;
-}
-
 /* round(x * inverse) in the low 16 bits, RC_ROUND_BITS above them. */
 static uint32_t rounded(float x, float inverse)
 {
@@ -42,7 +19,7 @@ void rc_quantize_pairs16(const float *x, uint32_t ldx, uint32_t rows, uint32_t n
     uint32_t r = 0;
     for (; r + 2u <= rows; r += 2u, x += 2u * ldx, q += 2u * ld) {
         const float *const y = x + ldx;
-        const float p = scale_of(x, n, a + r), s = scale_of(y, n, a + r + 1u);
+        const float p = rc_row_scale(x, n, a + r), s = rc_row_scale(y, n, a + r + 1u);
         uint32_t *word = (uint32_t *)(void *)q;
         uint32_t total_x = 0, total_y = 0, i = 0;
         for (; i < even; i += 2u, word += 2) {
@@ -70,7 +47,7 @@ void rc_quantize_pairs16(const float *x, uint32_t ldx, uint32_t rows, uint32_t n
         sum[r + 1u] = (int32_t)(total_y - bias);
     }
     if (r < rows) {
-        const float p = scale_of(x, n, a + r);
+        const float p = rc_row_scale(x, n, a + r);
         uint32_t total = 0;
         for (uint32_t i = 0; i < n; i++) {
             const uint32_t v = rounded(x[i], p);
