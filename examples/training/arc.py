@@ -31,7 +31,7 @@ EOS, FIRST_COLOUR = 1, 2
 VOCAB = 12
 SEPARATOR = "|||"
 RETRIES = 5  # augmentations are drawn at most this often per wanted one; a plain task has few that differ
-STAY = 0.35  # share of training examples whose grids are not moved on the canvas
+STAY = 0.5  # share of training examples whose grids are not moved on the canvas
 
 Grid = np.ndarray  # uint8 [rows, columns], colours 0-9
 Pair = tuple[Grid, Grid]

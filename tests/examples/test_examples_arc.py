@@ -176,7 +176,7 @@ def test_votes_count_answers_turned_back(data):
 
 def recipe_file(tmp_path, **changes):
     text = (EXAMPLES / "recipes/arc-mini.toml").read_text()
-    for old, new in {"minutes = 50": "steps = 12", "batch = 64": "batch = 8\ncompile = false", **changes}.items():
+    for old, new in {"minutes = 42": "steps = 12", "batch = 32": "batch = 8\ncompile = false", **changes}.items():
         assert old in text
         text = text.replace(old, new)
     path = tmp_path / "small.toml"
@@ -208,7 +208,7 @@ from examples.training.optim import PuzzleRows, stablemax_cross_entropy, trm_los
 
 
 def small(tmp_path, folder):
-    changes = {"hidden_size = 128": "hidden_size = 16", "puzzle_emb_ndim = 128": "puzzle_emb_ndim = 16", "= 31": "= 3"}
+    changes = {"hidden_size = 128": "hidden_size = 16", "puzzle_emb_ndim = 128": "puzzle_emb_ndim = 16", "= 23": "= 3"}
     recipe = read_recipe(recipe_file(tmp_path, **changes))
     source, held = trainer.pools(recipe, tmp_path, lambda _: None)
     (tmp_path / folder).mkdir()
