@@ -63,7 +63,7 @@ def texts(metrics: dict, recipe: Recipe) -> CardTexts:
             schedule, decoupled weight decay {recipe.train.puzzle_emb_weight_decay:g}), as in the original; they are not
             averaged.""",
         limits=f"""
-            These {metrics["tasks"]} tasks, chosen before training for small grids and simple rules (see
+            These {metrics["tasks"]} tasks, chosen for small grids and simple rules (see
             `examples/arc-agi-1/README.md`), and no others: a new task has no row, and rows are only made by training.
             Nothing here says anything about ARC as a whole. Where the table shows a low figure, the model has learnt the
             demonstrations and not the rule. It can be confidently wrong: check a grid before you rely on it.""",
