@@ -175,7 +175,7 @@ def _scratch(m7: dict[str, Any]) -> str:
 
 def _modelled(m7: dict[str, Any]) -> str:
     if "modelled" not in m7:
-        return ""
+        return "\nCycles were not modelled: llvm-mca was not installed where this was measured.\n"
     rows = [[f"[{r}x{k}]x[{k}x{n}]", f"int{x['bits']}", f"{x['cycles'] / (r * k * n):.3f}"]
             for x in m7["modelled"]["layers"] for r, k, n in [x["shape"]]]
     for bits in (4, 8):
