@@ -234,13 +234,13 @@ def _largest_tile(rows: int, budget: int, size_of: Callable[[int], int], step: i
 def comfortable_scratch(program: Program, bits: int, kernels: KernelSet) -> int:
     """Scratch in bytes beyond which more costs RAM and gains little time.
 
-    Unpacking a weight costs a few instructions that all rows of a tile share. MAX_SCRATCH serves all but attention,
+    All rows of a tile share one pass over the weights. MAX_SCRATCH (or what the program asks for) serves all but attention,
     whose keys and values need their room whatever the tile: MIN_TILE rows come on top of them.
     """
     z = _Sizing(program, bits, kernels)
     attention = [op for block in program.blocks for op in block.ops if isinstance(op, Attention)]
     least = [_op_struct(z, op, _op_rows(op, program), MIN_TILE).bytes for op in attention]
-    return max(MAX_SCRATCH, _heads_struct(z, 1).bytes, *least)
+    return max(program.scratch or MAX_SCRATCH, _heads_struct(z, 1).bytes, *least)
 
 
 def make_layout(program: Program, bits: int, kernels: KernelSet, scratch_budget: int) -> Layout:

@@ -144,3 +144,11 @@ def test_kernel_sets_name_files_that_exist():
         assert used <= stems
         assert all(f"{name}(" in header or f" {name}" in header for name in stems)
     assert KERNEL_SETS[-1].requires == frozenset(), "the last one serves every target"
+
+
+def test_more_room_is_asked_for_with_scratch():
+    """Larger tiles for those who have the RAM, smaller ones for those who need it: the budget is the program's own."""
+    kernels = kernel_set("dsp")
+    sizes = [make_layout(p, 4, kernels, comfortable_scratch(p, 4, kernels)).scratch_bytes
+             for p in (program(scratch=n) for n in (16 << 10, None, 120 << 10))]
+    assert sizes[0] <= 16 << 10 < sizes[1] <= 48 << 10 < sizes[2] <= 120 << 10
