@@ -44,7 +44,8 @@ from recurc.errors import DoesNotFitError
 @pass_console
 def command(console: Console, checkpoint: str | None, target: str, precision: str, data: str | None, out: Path | None,
             seed: int, steps: int | None, h_cycles: int | None, l_cycles: int | None, carry: str, puzzle_table: str,
-            scratch: int | None, calibration: str | None, puzzles: int, min_fidelity: float, allow_lossy: bool, accuracy_puzzles: int) -> None:
+            scratch: int | None, calibration: str | None, puzzles: int, min_fidelity: float, allow_lossy: bool,
+            accuracy_puzzles: int) -> None:
     """Quantize CHECKPOINT, check that it still reasons, fit it into a board's memory and compile its firmware."""
     from recurc.targets.boards import load_board
     from recurc.targets.toolchain import find_compiler
