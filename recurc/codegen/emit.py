@@ -11,7 +11,7 @@ import numpy as np
 
 from recurc import __version__
 from recurc.codegen.image import KINDS, Image
-from recurc.ir.program import Attention, LinearRef, TokenMix
+from recurc.ir.program import Attention, TokenMix
 from recurc.plan.kernels import KernelSet, padded
 from recurc.plan.layout import ARENA_ALIGN, Layout, has_columns, has_op
 from recurc.quant.model import QuantizedModel
@@ -41,13 +41,6 @@ def render(template: str, **context: Any) -> str:
     return _environment().get_template(template).render(version=__version__, **context)
 
 
-def _row_bytes(kernels: KernelSet, ref: LinearRef, bits: int) -> int:
-    """Bytes from one channel to the next, or from panel to panel for integer panels."""
-    if bits == 32:
-        return 4 * ref.k
-    return 16 * padded(ref.k) if kernels.style == "panel" else padded(ref.k) * bits // 8
-
-
 def _layers(model: QuantizedModel, image: Image, kernels: KernelSet) -> list[dict[str, Any]]:
     offsets = {s.name: s.offset for s in image.sections}
     bits = model.precision.bits
@@ -57,19 +50,19 @@ def _layers(model: QuantizedModel, image: Image, kernels: KernelSet) -> list[dic
             "weights": offsets[f"{ref.name}:weights"],
             "scales": offsets.get(f"{ref.name}:scales", 0),
             "zeros": offsets.get(f"{ref.name}:zeros", 0),
-            "part_bytes": kernels.part_bytes(ref, bits), "row_bytes": _row_bytes(kernels, ref, bits),
+            "part_bytes": kernels.part_bytes(ref, bits), "tile_bytes": kernels.weights.tile_bytes(ref.k, bits),
         }
         for ref in model.program.linears
     ]
 
 
-def _overflow_proofs(model: QuantizedModel) -> list[dict[str, Any]]:
-    """Largest |accumulator| of each layer: k * largest |q - zero| * 127 must fit int32, before and after the zero point."""
+def _overflow_proofs(model: QuantizedModel, kernels: KernelSet) -> list[dict[str, Any]]:
+    """Largest |accumulator| of each layer, before and after the zero point: it must fit int32."""
     bits = model.precision.bits
     if bits == 32:
         return []
-    widest = 255 if bits == 8 else 15  # unsigned bytes in panels are the worst case
-    return [{"name": ref.name, "k": padded(ref.k), "wmax": 2 * widest} for ref in model.program.linears]
+    widest = kernels.weights.widest(bits)
+    return [{"name": ref.name, "k": kernels.padded(ref.k), "wmax": widest} for ref in model.program.linears]
 
 
 def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: Layout) -> dict[str, str]:
@@ -83,13 +76,13 @@ def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: 
         "table_key": [f"0x{b:02x}" for b in model.puzzles.key] if model.puzzles else [],
         "record_bytes": model.puzzles.record_bytes if model.puzzles else 0,
         "model": model, "program": model.program, "config": model.config, "image": image, "layout": layout,
-        "k": kernels,
-        "bits": bits, "quantized": bits != 32, "has_zero": kernels.has_zero(bits), "padded": padded, "kinds": KINDS,
+        "k": kernels, "ik": kernels.of(bits), "bits": bits, "quantized": bits != 32, "has_zero": kernels.has_zero(bits),
+        "padded": padded, "kinds": KINDS,
         "fixed_sections": _FIXED, "arena_align": ARENA_ALIGN,
         "sha_bytes": [f"0x{b:02x}" for b in bytes.fromhex(image.sha256)],
         "layers": _layers(model, image, kernels),
         "layer_index": {ref.name: i for i, ref in enumerate(model.program.linears)},
-        "overflow_proofs": _overflow_proofs(model), "has_positions": "positions" in model.tables,
+        "overflow_proofs": _overflow_proofs(model, kernels), "has_positions": "positions" in model.tables,
         "c_name": f"{model.name}, {model.precision.name}".replace("\\", "/").replace('"', "'"),
     }
     return {

@@ -1,7 +1,8 @@
 """Which kernels a target gets, and how weights are packed for them.
 
-A kernel set is one entry of `KERNEL_SETS`: the C files, the type of quantized activations, the shape of a weight tile
-and the packing of the weights. The first set whose required features a target has is used; all sets give the same bits.
+A kernel set is one entry of `KERNEL_SETS`: the packing of the weights, for each bit width the C functions and the layout
+of quantized activations, and the C files. The first set whose required features a target has is used; all sets give the
+same bits.
 """
 
 from __future__ import annotations
@@ -12,107 +13,121 @@ from typing import Iterable
 import numpy as np
 
 from recurc.ir.program import LinearRef
-from recurc.quant.weights import FloatWeights, IntWeights, Weights
+from recurc.plan.packing import APART, PAIRS, PANELS, Packing
+from recurc.quant.weights import FloatWeights, Weights
 
-ROW_ELEMENTS = 8  # rows of quantized activations and weights are padded to a multiple of this
+ROW_ELEMENTS = 8  # rows of int8 keys, values and probabilities of attention are padded to a multiple of this
 
 
 def padded(k: int) -> int:
-    """k rounded up to a whole number of weight words."""
+    """k rounded up to whole words of attention's int8 rows."""
     return -(-k // ROW_ELEMENTS) * ROW_ELEMENTS
+
+
+@dataclass(frozen=True)
+class IntKernel:
+    """How layers of one bit width are computed.
+
+    tile: C function, `void f(const rc_rows{16,8}_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero,
+    const float *scale, float *y, uint32_t ldy, void *w)`, of one packed tile of n <= packing.tile channels; `zero` is null
+    where the packing stores none. quantize: C function that makes rows for it, in any order inside rows * ld elements, from
+    fp32 rows that may lie in the same memory from the same address on. act: element type of those rows. rows: as many as
+    it multiplies at a time; tiles of rows are multiples of it where they can.
+    scratch: bytes of `w` an element of depth; scratch_depth: most elements that it unpacks at a time (None: whole rows).
+    """
+
+    tile: str
+    quantize: str
+    act: str
+    rows: int = 1
+    scratch: int = 0
+    scratch_depth: int | None = None
+
+    @property
+    def rows_type(self) -> str:
+        return "rc_rows16_t" if self.act == "int16_t" else "rc_rows8_t"
+
+    def scratch_bytes(self, depth: int) -> int:
+        """Bytes of `w` for rows of `depth` elements (already padded)."""
+        return self.scratch * min(depth, self.scratch_depth or depth)
 
 
 @dataclass(frozen=True)
 class KernelSet:
     """Kernels of one kind of target.
 
-    packing: id in the image header. tile: output channels a tile. act: C type of quantized activations.
-    style: "rows" (weights row by row, unpacked to int16 tiles) or "panel" (16 channels interleaved, bytes).
-    gemm, quantize, f32: names of C functions. sources: files below runtime_c/kernels beyond the common ones.
+    int4, int8: kernels a bit width. f32: C function of fp32 layers. requires: features of the target.
+    sources: files below runtime_c/kernels. variants: C functions that replace general ones of the same arguments.
     """
 
     name: str
-    packing: int
-    style: str
-    tile: int
-    act: str
-    gemm: str
-    quantize: str
+    weights: Packing
+    int4: IntKernel
+    int8: IntKernel
     f32: str
     requires: frozenset[str]
     sources: tuple[str, ...]
+    variants: tuple[tuple[str, str], ...] = ()
 
     @property
-    def rows_type(self) -> str:
-        return "rc_rows16_t" if self.act == "int16_t" else "rc_rows8_t"
+    def packing(self) -> int:
+        """Packing id in the image header."""
+        return self.weights.id
 
-    # -- packing -------------------------------------------------------------------------------------------------
+    @property
+    def tile(self) -> int:
+        """Output channels a tile."""
+        return self.weights.tile
+
+    def of(self, bits: int) -> IntKernel | None:
+        """Kernels of a bit width; None for fp32."""
+        return {4: self.int4, 8: self.int8}.get(bits)
+
+    def fn(self, name: str) -> str:
+        """The C function that stands for the general one of this name."""
+        return dict(self.variants).get(name, name)
+
+    def padded(self, k: int) -> int:
+        """Elements of a row of quantized activations of k."""
+        return self.weights.padded(k)
 
     def part_bytes(self, ref: LinearRef, bits: int) -> int:
         """Packed bytes of one part of a layer (gate and up are parts of one tensor, as are q, k and v)."""
-        n = ref.part_n
-        if bits == 32:
-            return 4 * ref.k * (-(-n // 16) * 16 if self.style == "panel" else n)
-        if self.style == "panel":
-            return -(-n // 16) * 16 * padded(ref.k)
-        return n * padded(ref.k) * bits // 8
+        return self.weights.part_bytes(ref.part_n, ref.k, bits)
 
     def has_zero(self, bits: int) -> bool:
         """Whether the image stores a zero point a channel."""
-        return bits != 32 and (self.style == "panel" or bits == 4)
+        return bits != 32 and self.weights.zeros(np.zeros(1, np.int64), bits) is not None
 
     def pack(self, ref: LinearRef, weights: Weights) -> dict[str, bytes]:
         """Sections of one layer: "weights", and for integer weights "scales" and (if any) "zeros"."""
         if isinstance(weights, FloatWeights):
-            return {"weights": b"".join(self._pack_f32(w) for w in np.split(weights.w, ref.parts))}
-        packed = b"".join(self._pack_int(q, weights.bits) for q in np.split(weights.q, ref.parts))
+            return {"weights": b"".join(self.weights.pack_f32(w) for w in np.split(weights.w, ref.parts))}
+        packed = b"".join(self.weights.pack_int(q, weights.bits) for q in np.split(weights.q, ref.parts))
         sections = {"weights": packed, "scales": weights.scale.astype("<f4").tobytes()}
-        if self.has_zero(weights.bits):
-            sections["zeros"] = self._zeros(weights).astype(np.uint8).tobytes()
+        zeros = self.weights.zeros(weights.zero, weights.bits)
+        if zeros is not None:
+            sections["zeros"] = zeros.tobytes()
         assert len(packed) == self.part_bytes(ref, weights.bits) * ref.parts
         return sections
-
-    def _zeros(self, weights: IntWeights) -> np.ndarray:
-        if self.style == "panel" and weights.bits == 8:
-            return np.full(len(weights.zero), 128)  # panels hold unsigned bytes
-        return weights.zero
-
-    def _pack_f32(self, w: np.ndarray) -> bytes:
-        if self.style == "rows":
-            return w.astype("<f4").tobytes()
-        full = np.zeros((-(-len(w) // 16) * 16, w.shape[1]), dtype="<f4")
-        full[:len(w)] = w
-        return np.ascontiguousarray(full.reshape(-1, 16, w.shape[1]).swapaxes(1, 2)).tobytes()
-
-    def _pack_int(self, q: np.ndarray, bits: int) -> bytes:
-        n, k = q.shape
-        kp = padded(k)
-        if self.style == "panel":
-            full = np.zeros((-(-n // 16) * 16, kp), dtype=np.uint8)
-            full[:n, :k] = q + (128 if bits == 8 else 0)
-            return np.ascontiguousarray(full.reshape(-1, 16, kp // 4, 4).swapaxes(1, 2)).tobytes()
-        full = np.zeros((n, kp), dtype=np.uint8)
-        full[:, :k] = q & 0xFF
-        if bits == 8:
-            return full.tobytes()
-        return (full[:, 0::2] | (full[:, 1::2] << 4)).tobytes()
 
 
 _COMMON = (
     "portable/rc_dot_f32.c", "portable/rc_dot_s8.c", "portable/rc_rms_norm.c", "portable/rc_silu_mul.c",
     "portable/rc_softmax.c", "portable/rc_rope.c", "portable/rc_quantize_rows8.c",
 )
-_ROWS = (*_COMMON, "portable/rc_quantize_rows16.c", "portable/rc_unpack_s4.c", "portable/rc_unpack_s8.c",
-         "portable/rc_linear_f32.c")
+_VNNI = IntKernel("rc_gemm_panel8_vnni", "rc_quantize_rows8", "int8_t", 4)
 
 KERNEL_SETS = (
-    KernelSet("x86-vnni", 2, "panel", 16, "int8_t", "rc_gemm_panel8_vnni", "rc_quantize_rows8",
-              "rc_linear_f32_panel_avx512", frozenset({"avx512vnni"}),
+    KernelSet("x86-vnni", PANELS, _VNNI, _VNNI, "rc_linear_f32_panel_avx512", frozenset({"avx512vnni"}),
               (*_COMMON, "x86/rc_linear_f32_panel_avx512.c", "x86/rc_gemm_panel8_vnni.c")),
-    KernelSet("dsp", 1, "rows", 4, "int16_t", "rc_gemm_tile16_dsp", "rc_quantize_rows16",
-              "rc_linear_f32", frozenset({"dsp"}), (*_ROWS, "dsp/rc_gemm_tile16_dsp.c")),
-    KernelSet("portable", 1, "rows", 4, "int16_t", "rc_gemm_tile16", "rc_quantize_rows16",
-              "rc_linear_f32", frozenset(), (*_ROWS, "portable/rc_gemm_tile16.c")),
+    KernelSet("dsp", PAIRS, IntKernel("rc_tile_s4_dsp", "rc_quantize_pairs16", "int16_t", 2),
+              IntKernel("rc_tile_s8_dsp", "rc_quantize_pairs16", "int16_t", 2), "rc_linear_f32", frozenset({"dsp"}),
+              (*_COMMON, "portable/rc_quantize_pairs16.c", "portable/rc_linear_f32.c", "dsp/rc_tile_s4_dsp.c",
+               "dsp/rc_tile_s8_dsp.c")),
+    KernelSet("portable", APART, IntKernel("rc_tile_s4", "rc_quantize_rows8", "int8_t", 4),
+              IntKernel("rc_tile_s8", "rc_quantize_rows8", "int8_t", 4), "rc_linear_f32", frozenset(),
+              (*_COMMON, "portable/rc_tile_s4.c", "portable/rc_tile_s8.c", "portable/rc_linear_f32.c")),
 )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Callable, Sequence
 
 from recurc.ir.program import Attention, Op, Program, TokenMix
-from recurc.plan.kernels import KernelSet, padded
+from recurc.plan.kernels import IntKernel, KernelSet, padded
 
 BUFFER_ALIGN = 16
 ARENA_ALIGN = 64
@@ -117,18 +117,32 @@ class _Sizing:
         return self.bits != 32
 
     @property
+    def kernel(self) -> IntKernel | None:
+        return self.kernels.of(self.bits)
+
+    @property
     def sums(self) -> int:
         """1 when storing an int8 carry needs a place for row sums that quantized activations do not have already."""
         return int(self.program.carry == "int8" and not self.quantized)
 
     def activations(self, tile: int, k: int) -> list[tuple[str, str, int]]:
         """Quantized rows with scales and sums."""
-        q = self.quantized
-        return [("x", self.kernels.act, tile * padded(k) * q), ("xa", "float", tile * q), ("xs", "int32_t", tile * q)]
+        if self.kernel is None:
+            return []
+        return [("x", self.kernel.act, tile * self.kernels.padded(k)), ("xa", "float", tile), ("xs", "int32_t", tile)]
 
     def weight_tile(self, k: int) -> tuple[str, str, int]:
-        """Weights of one tile of channels, unpacked."""
-        return ("w", "int16_t", self.kernels.tile * padded(k) * (self.quantized and self.kernels.style == "rows"))
+        """What a kernel unpacks weights of one tile of channels to."""
+        return ("w", "uint8_t", self.kernel.scratch_bytes(self.kernels.padded(k)) if self.kernel else 0)
+
+    @property
+    def rows(self) -> int:
+        """Rows that a kernel takes at a time."""
+        return self.kernel.rows if self.kernel else 1
+
+    def row_bytes(self, k: int) -> int:
+        """Bytes of a row that activations are multiplied from."""
+        return _SIZES[self.kernel.act] * self.kernels.padded(k) if self.kernel else 4 * k
 
 
 def _mix_buffers(z: _Sizing, op: Op, rows: int, tile: int) -> list[tuple[str, str, int]]:
@@ -139,7 +153,7 @@ def _mix_buffers(z: _Sizing, op: Op, rows: int, tile: int) -> list[tuple[str, st
     """
     k, inner, c = op.gate_up.k, op.gate_up.part_n, z.kernels.tile
     copied = isinstance(op, TokenMix) or z.program.carry != "fp32"
-    in_h = z.quantized and 4 * inner - _SIZES[z.kernels.act] * padded(inner) >= 4 * k
+    in_h = 4 * inner - z.row_bytes(inner) >= 4 * k
     return [
         ("t", "float", tile * k * (copied and not in_h)), *z.activations(tile, k), ("sums", "int32_t", tile * z.sums),
         ("h", "float", tile * inner), ("g", "float", tile * c), ("u", "float", tile * c), z.weight_tile(max(k, inner)),
@@ -204,13 +218,16 @@ def has_op(program: Program, kind: type) -> bool:
     return any(isinstance(op, kind) for block in program.blocks for op in block.ops)
 
 
-def _largest_tile(rows: int, budget: int, size_of: Callable[[int], int]) -> int:
-    """Rows a tile: the most that fit the budget, then evened out so that the last tile is not a small rest."""
+def _largest_tile(rows: int, budget: int, size_of: Callable[[int], int], step: int) -> int:
+    """Rows a tile: the most that fit the budget, then evened out so that the last tile is not a small rest.
+
+    A multiple of `step` where that is possible: kernels take as many rows at a time.
+    """
     tile = next((t for t in range(min(rows, MAX_TILE), 1, -1) if size_of(t) <= budget), 1)
     tiles = -(-rows // tile)
     even = -(-rows // tiles)
-    if even % 2 and even < rows:  # kernels take rows in pairs
-        even += 1 if even < tile else -1
+    if even % step and even < rows:
+        even = align_up(even, step) if align_up(even, step) <= tile else tile // step * step or even
     return max(even, 1)
 
 
@@ -242,13 +259,13 @@ def make_layout(program: Program, bits: int, kernels: KernelSet, scratch_budget:
                 def size_of(tile: int, op: Op = op, rows: int = rows) -> int:
                     return _op_struct(z, op, rows, tile).bytes
 
-                tile = _largest_tile(rows, scratch_budget, size_of)
+                tile = _largest_tile(rows, scratch_budget, size_of, z.rows)
                 name = f"{op.kind}_{len(keys)}"
                 keys.append(key)
                 shapes.append(OpShape(name, op, rows, tile, _op_struct(z, op, rows, tile, name)))
             indices.append(keys.index(key))
         op_shape.append(tuple(indices))
-    heads_tile = _largest_tile(program.config.seq_len, scratch_budget, lambda tile: _heads_struct(z, tile).bytes)
+    heads_tile = _largest_tile(program.config.seq_len, scratch_budget, lambda tile: _heads_struct(z, tile).bytes, z.rows)
     heads, carry = _heads_struct(z, heads_tile), _carry_struct(program)
     record = program.puzzle_table.dim * 4 + 8 if program.puzzle_table else 0  # a row of the table on its way in
     scratch_bytes = align_up(max([heads.bytes, record, *(shape.scratch.bytes for shape in shapes)]), BUFFER_ALIGN)

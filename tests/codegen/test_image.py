@@ -127,9 +127,7 @@ def test_round_trip(model, image):
     assert read("H_init") == model.vectors["H_init"].tobytes()
     for ref in model.program.linears:
         w = model.weights[ref.name]
-        packed = np.frombuffer(read(f"{ref.name}:weights"), np.uint8).reshape(ref.n, -1)
-        four = np.stack((packed & 15, packed >> 4), axis=-1).reshape(ref.n, -1)[:, :ref.k]
-        assert (four == w.q).all(), ref.name
+        assert (_unpacked(read(f"{ref.name}:weights"), ref, w, PORTABLE) == w.q).all(), ref.name
         assert read(f"{ref.name}:scales") == w.scale.tobytes() and read(f"{ref.name}:zeros") == w.zero.tobytes()
 
 
@@ -146,6 +144,15 @@ def test_packed_weights_read_back(kernels, precision):
         assert _unpacked(data, ref, w, kernels).tolist() == (w.w if isinstance(w, FloatWeights) else w.q).tolist()
 
 
+def _of_pairs(piece, j, kp, bits):
+    """Channel j from tiles of 4: int4 a half word w0 + 16 w1 + 256 w2 + 4096 (w3 - 8) an element of depth, int8 two."""
+    if bits == 4:
+        half = np.frombuffer(piece, "<u2").reshape(-1, kp)[j // 4] ^ 0x8000
+        return half >> 4 * (j % 4) & 15
+    words = np.frombuffer(piece, "<i2").reshape(-1, kp // 2, 2, 2)[j // 4, :, j % 4 // 2].reshape(-1).astype(int)
+    return (words & 255) - 128 if j % 2 == 0 else words >> 8
+
+
 def _unpacked(data, ref, w, kernels):
     """Weights [n, k] from packed bytes, element by element as rc_kernels.h describes the packing."""
     parts, out = ref.parts, []
@@ -155,16 +162,18 @@ def _unpacked(data, ref, w, kernels):
         for j in range(ref.part_n):
             if isinstance(w, FloatWeights):
                 flat = np.frombuffer(piece, "<f4")
-                row = flat[j * ref.k:(j + 1) * ref.k] if kernels.style == "rows" else \
+                row = flat[j * ref.k:(j + 1) * ref.k] if kernels.packing != 2 else \
                     flat.reshape(-1, ref.k, 16)[j // 16, :, j % 16]
-            elif kernels.style == "panel":
+            elif kernels.packing == 3:
+                row = _of_pairs(piece, j, kp, w.bits)
+            elif kernels.packing == 2:
                 row = np.frombuffer(piece, np.uint8).reshape(-1, kp // 4, 16, 4)[j // 16, :, j % 16].reshape(-1)
                 row = row.astype(int) - (128 if w.bits == 8 else 0)
             elif w.bits == 8:
-                row = np.frombuffer(piece, np.int8)[j * kp:(j + 1) * kp]
+                row = np.frombuffer(piece, np.int8).reshape(-1, kp, 4)[j // 4, :, j % 4]
             else:
-                packed = np.frombuffer(piece, np.uint8)[j * kp // 2:(j + 1) * kp // 2]
-                row = np.stack((packed & 15, packed >> 4), axis=1).reshape(-1)
+                fours = np.frombuffer(piece, "<u2").reshape(-1, kp // 4, 4)[j // 4, :, j % 4]
+                row = (fours[:, None] >> 4 * np.arange(4) & 15).reshape(-1)
             out.append(row[:ref.k])
     return np.stack(out)
 

@@ -90,41 +90,58 @@ static void send(const void *data, uint32_t bytes) {
 #endif
 }
 
-static void quantize16(const uint8_t *r) {
-    const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldx = param(r, 3);
-    int16_t *q = out(rows * ld * 2u, 0);
+/* Parameter 4: x lies where q goes, as the inner rows of a SwiGLU do; q is then sent as far as it is written. */
+static void quantize(const uint8_t *r, uint32_t element) {
+    const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldx = param(r, 3), in_place = param(r, 4);
+    const uint32_t floats = rows * ldx * FLOAT_BYTES, bytes = rows * ld * element;
+    void *q = out(in_place != 0u && floats > bytes ? floats : bytes, 0);
+    const float *x = in(r, 0);
+    if (in_place != 0u) {
+        memcpy(q, x, floats);
+        x = (const float *)q;
+    }
     float *a = out(rows * FLOAT_BYTES, 0);
     int32_t *sum = out(rows * 4u, 0);
-    rc_quantize_rows16(in(r, 0), ldx, rows, n, q, ld, a, sum);
-    send(q, rows * ld * 2u);
+    if (element == 1u) {
+        rc_quantize_rows8(x, ldx, rows, n, (int8_t *)q, ld, a, sum);
+    } else {
+        rc_quantize_pairs16(x, ldx, rows, n, (int16_t *)q, ld, a, sum);
+    }
+#ifndef DRIVER_HEAP
+    if (in_place != 0u) {
+        memset((uint8_t *)q + bytes, SENTINEL, GUARD);
+    }
+#endif
+    send(q, bytes);
     send(a, rows * FLOAT_BYTES);
     send(sum, rows * 4u);
 }
 
-static void quantize8(const uint8_t *r) {
-    const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldx = param(r, 3);
-    int8_t *q = out(rows * ld, 0);
-    float *a = out(rows * FLOAT_BYTES, 0);
-    int32_t *sum = out(rows * 4u, 0);
-    rc_quantize_rows8(in(r, 0), ldx, rows, n, q, ld, a, sum);
-    send(q, rows * ld);
-    send(a, rows * FLOAT_BYTES);
-    send(sum, rows * 4u);
+static void silu_mul(const uint8_t *r) {
+    const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldh = param(r, 3);
+    float *h = out(rows * ldh * FLOAT_BYTES, 4);
+    rc_silu_mul(in(r, 0), in(r, 1), ld, rows, n, h, ldh);
+    send(h, rows * ldh * FLOAT_BYTES);
 }
 
-static void unpack(const uint8_t *r, void (*kernel)(const uint8_t *, uint32_t, int16_t *)) {
-    int16_t *w = out(param(r, 0) * 2u, 0);
-    kernel(in(r, 0), param(r, 0), w);
-    send(w, param(r, 0) * 2u);
-}
+/* A tile product: parameter 4 is the bytes of scratch; an empty array of zero points stands for none. */
+typedef void tile16_t(const rc_rows16_t *, const uint8_t *, uint32_t, const uint8_t *, const float *, float *, uint32_t,
+                      void *);
+typedef void tile8_t(const rc_rows8_t *, const uint8_t *, uint32_t, const uint8_t *, const float *, float *, uint32_t,
+                     void *);
 
-typedef void gemm16_t(const rc_rows16_t *, const int16_t *, uint32_t, const int32_t *, const float *, float *, uint32_t);
-
-static void gemm16(const uint8_t *r, gemm16_t *kernel) {
+static void tile(const uint8_t *r, tile16_t *kernel16, tile8_t *kernel8) {
     const uint32_t rows = param(r, 0), ld = param(r, 1), n = param(r, 2), ldy = param(r, 3);
     const rc_rows16_t x = {in(r, 0), in(r, 1), in(r, 2), rows, ld};
+    const rc_rows8_t b = {(const int8_t *)(const void *)x.q, x.a, x.sum, rows, ld};
+    const uint8_t *zero = word(r, 19u) != 0u ? in(r, 4) : 0;
     float *y = out(rows * ldy * FLOAT_BYTES, 4);
-    kernel(&x, in(r, 3), n, in(r, 4), in(r, 5), y, ldy);
+    void *w = param(r, 4) != 0u ? out(param(r, 4), 0) : 0;
+    if (kernel16 != 0) {
+        kernel16(&x, in(r, 3), n, zero, in(r, 5), y, ldy, w);
+    } else {
+        kernel8(&b, in(r, 3), n, zero, in(r, 5), y, ldy, w);
+    }
     send(y, rows * ldy * FLOAT_BYTES);
 }
 
@@ -136,18 +153,6 @@ static void linear(const uint8_t *r, linear_t *kernel) {
     kernel(in(r, 0), ldx, rows, k, in(r, 1), n, y, ldy);
     send(y, rows * ldy * FLOAT_BYTES);
 }
-
-#ifdef DRIVER_PANELS
-typedef void gemm8_t(const rc_rows8_t *, const uint8_t *, uint32_t, const int32_t *, const float *, float *, uint32_t);
-
-static void gemm8(const uint8_t *r, gemm8_t *kernel) {
-    const uint32_t rows = param(r, 0), ld = param(r, 1), n = param(r, 2), ldy = param(r, 3);
-    const rc_rows8_t x = {in(r, 0), in(r, 1), in(r, 2), rows, ld};
-    float *y = out(rows * ldy * FLOAT_BYTES, 4);
-    kernel(&x, in(r, 3), n, in(r, 4), in(r, 5), y, ldy);
-    send(y, rows * ldy * FLOAT_BYTES);
-}
-#endif
 
 /* Kernels that work in place get a copy of their input. */
 static float *copy(const uint8_t *r, uint32_t i, uint32_t n) {
@@ -161,10 +166,6 @@ static void vectors(const uint8_t *r) {
     float *x = 0;
     float eps = 0.0f;
     switch (word(r, 0)) {
-    case 7:
-        x = out(n * FLOAT_BYTES, 4);
-        rc_silu_mul(in(r, 0), in(r, 1), n, x);
-        break;
     case 8:
         x = copy(r, 0, n);
         memcpy(&eps, in(r, 1), sizeof eps);
@@ -207,19 +208,16 @@ static void run(const uint8_t *r) {
 #endif
     switch (word(r, 0)) {
     case 1:
-        quantize16(r);
+        quantize(r, 2u);
         break;
     case 2:
-        quantize8(r);
-        break;
-    case 3:
-        unpack(r, rc_unpack_s4);
-        break;
-    case 4:
-        unpack(r, rc_unpack_s8);
+        quantize(r, 1u);
         break;
     case 5:
-        gemm16(r, rc_gemm_tile16);
+        tile(r, 0, rc_tile_s4);
+        break;
+    case 14:
+        tile(r, 0, rc_tile_s8);
         break;
     case 6:
         linear(r, rc_linear_f32);
@@ -230,12 +228,15 @@ static void run(const uint8_t *r) {
         break;
 #ifdef DRIVER_DSP
     case 20:
-        gemm16(r, rc_gemm_tile16_dsp);
+        tile(r, rc_tile_s4_dsp, 0);
+        break;
+    case 25:
+        tile(r, rc_tile_s8_dsp, 0);
         break;
 #endif
 #ifdef DRIVER_PANELS
     case 21:
-        gemm8(r, rc_gemm_panel8);
+        tile(r, 0, rc_gemm_panel8);
         break;
     case 22:
         linear(r, rc_linear_f32_panel);
@@ -243,13 +244,15 @@ static void run(const uint8_t *r) {
 #endif
 #ifdef DRIVER_VNNI
     case 23:
-        gemm8(r, rc_gemm_panel8_vnni);
+        tile(r, 0, rc_gemm_panel8_vnni);
         break;
     case 24:
         linear(r, rc_linear_f32_panel_avx512);
         break;
 #endif
     case 7:
+        silu_mul(r);
+        break;
     case 8:
     case 9:
     case 10:

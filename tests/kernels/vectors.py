@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from typing import Callable
 
 import numpy as np
 
+from recurc.plan.packing import APART, PAIRS, Packing
 from recurc.quant import arith
 from recurc.quant.arith import F32
 
 WORDS, ARRAYS, ALIGN = 32, 11, 64
 GUARD = b"\xa5" * 64
 OPS = {
-    "quantize16": 1, "quantize8": 2, "unpack4": 3, "unpack8": 4, "gemm16": 5, "linear": 6, "silu_mul": 7,
-    "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "gemm16_dsp": 20, "gemm8": 21,
+    "quantize_pairs": 1, "quantize8": 2, "tile_s4": 5, "linear": 6, "silu_mul": 7,
+    "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14,
+    "tile_s4_dsp": 20, "tile_s8_dsp": 25, "gemm8": 21,
     "linear_panel": 22, "gemm8_vnni": 23, "linear_panel_avx512": 24,
 }
 DEPTHS = (1, 7, 8, 97, 1536)
+TILE_DEPTHS = (1, 7, 8, 15, 24, 40, 64, 97, 104, 1536)
 TINY_ROW = 2.0**-96
 
 
@@ -76,6 +80,14 @@ def extreme_rows(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
 # -- cases of each kernel -----------------------------------------------------------------------------------------
 
 
+def in_pairs(q: np.ndarray) -> np.ndarray:
+    """Rows [rows, ld] interleaved by pairs two elements at a time; the last of an odd number stays plain."""
+    rows, ld = q.shape
+    even = rows // 2 * 2
+    pairs = q[:even].reshape(even // 2, 2, ld // 2, 2).swapaxes(1, 2).reshape(even, ld)
+    return np.ascontiguousarray(np.concatenate((pairs, q[even:])))
+
+
 def quantize_cases(rng: np.random.Generator) -> list[Case]:
     made = []
 
@@ -87,28 +99,15 @@ def quantize_cases(rng: np.random.Generator) -> list[Case]:
         r = arith.quantize_rows(x)
         q = np.zeros((rows, ld), np.int16)
         q[:, :n] = r.q
-        for op, kind in (("quantize16", np.int16), ("quantize8", np.int8)):
-            made.append(Case(op, name, (rows, n, ld, ldx), ((wide, skew),),
-                             (q.astype(kind), r.a.astype(F32), r.total.astype(np.int32))))
+        for op, ordered in (("quantize8", q.astype(np.int8)), ("quantize_pairs", in_pairs(q))):
+            for in_place in range(1 + (ordered.itemsize * ld <= 4 * ldx)):
+                made.append(Case(op, f"{name}{', in place' if in_place else ''}", (rows, n, ld, ldx, in_place), ((wide, skew),),
+                                 (ordered, r.a.astype(F32), r.total.astype(np.int32))))
 
     for i, k in enumerate(DEPTHS):
         add(f"random K={k}", rng.normal(size=(i + 1, k)).astype(F32), 4 * (i % 4), i % 3)
     for k in (7, 97):
         add(f"extreme K={k}", np.stack(list(extreme_rows(k, rng).values())), 12, 1)
-    return made
-
-
-def unpack_cases(rng: np.random.Generator) -> list[Case]:
-    made = []
-    for k in (8, 104, 1536):
-        four, eight = rng.integers(0, 16, k), rng.integers(-127, 128, k)
-        packed = (four[0::2] | (four[1::2] << 4)).astype(np.uint8)
-        made.append(Case("unpack4", f"K={k}", (k,), ((packed, k % 7 % 4),), (four.astype(np.int16),)))
-        made.append(Case("unpack8", f"K={k}", (k,), ((eight.astype(np.int8), 3),), (eight.astype(np.int16),)))
-    every = np.arange(256, dtype=np.uint8)
-    nibbles = np.stack((every & 15, every >> 4), axis=1).reshape(-1).astype(np.int16)
-    made.append(Case("unpack4", "every byte", (512,), ((every, 1),), (nibbles,)))
-    made.append(Case("unpack8", "every byte", (256,), ((every, 0),), (every.view(np.int8).astype(np.int16),)))
     return made
 
 
@@ -119,35 +118,41 @@ def _product(q: np.ndarray, w: np.ndarray, zero: np.ndarray, a: np.ndarray, scal
     return y
 
 
-def gemm_inputs(rng: np.random.Generator):
-    """(name, q [rows, ld], w [n, ld], zero, scale, a) with values as the schemes store them: int4, int8, extremes."""
-    for i, k in enumerate(DEPTHS):
-        for rows, n in ((i % 5 + 1, 4), (5 - i % 5, i % 3 + 1), (2, 4)):
-            ld = padded(k)
-            q, w = np.zeros((rows, ld), np.int16), np.zeros((n, ld), np.int16)
-            q[:, :k] = rng.integers(-127, 128, (rows, k))
-            four = bool(i % 2)
-            w[:, :k] = rng.integers(0, 16, (n, k)) if four else rng.integers(-127, 128, (n, k))
-            zero = rng.integers(0, 16, n) if four else np.zeros(n, np.int64)
-            scale = np.exp(rng.normal(size=n) * 3).astype(F32)
-            yield f"K={k} {rows}x{n}", q, w, zero, scale, np.exp(rng.normal(size=rows) * 3).astype(F32)
+def tile_inputs(rng: np.random.Generator, bits: int, tile: int):
+    """(name, q [rows, k], w [n, k], zero, scale, a) with values as the schemes store them, and extremes."""
+    low, high = (0, 15) if bits == 4 else (-127, 127)
+
+    def zeros(n: int) -> np.ndarray:
+        return rng.integers(0, 16, n) if bits == 4 else np.zeros(n, np.int64)
+
+    for i, k in enumerate(TILE_DEPTHS):
+        for rows, n in ((i % 5 + 1, tile), (5 - i % 5, i % (tile - 1) + 1), (8, tile) if k < 200 else (2, tile)):
+            scale, a = (np.exp(rng.normal(size=size) * 3).astype(F32) for size in (n, rows))
+            yield (f"K={k} {rows}x{n}", rng.integers(-127, 128, (rows, k)), rng.integers(low, high + 1, (n, k)), zeros(n),
+                   scale, a)
     for sign in (-127, 127):
-        q, w = np.full((3, 1536), sign, np.int16), np.full((4, 1536), -127, np.int16)
-        yield f"all {sign} by -127", q, w, np.zeros(4, np.int64), np.full(4, 1e-30, F32), np.full(3, 1e-12, F32)
-    q, w = np.full((2, 1536), -127, np.int16), np.full((4, 1536), 15, np.int16)
-    big, small = np.full(4, 3e38, F32), np.full(4, 2.0**-96, F32)
-    yield "int4 top, zero 15", q, w, np.full(4, 15), big, np.full(2, 1e-3, F32)
-    yield "underflowing scales", q, w, np.zeros(4, np.int64), small, np.array([2.0**-103, 1e-20], F32)
+        for edge in (low, high):
+            q, w = np.full((3, 1536), sign), np.full((tile, 1536), edge)
+            yield f"all {sign} by {edge}", q, w, zeros(tile), np.full(tile, 1e-30, F32), np.full(3, 1e-12, F32)
+    q, w = rng.integers(-127, 128, (2, 64)), rng.integers(low, high + 1, (tile, 64))
+    yield "top of the scales", q, w, np.full(tile, 15 * (bits == 4)), np.full(tile, 3e38, F32), np.full(2, 1e-7, F32)
+    yield ("underflowing scales", q, w, zeros(tile), np.full(tile, 2.0**-96, F32), np.array([2.0**-103, 1e-20], F32))
 
 
-def gemm_cases(rng: np.random.Generator) -> list[Case]:
+def tile_cases(op: str, bits: int, packing: Packing, rng: np.random.Generator, arrange: Callable = lambda q: q,
+               scratch: int = 0, act: type = np.int16, step: int = 1) -> list[Case]:
+    """Tile products: `arrange` orders padded rows as the kernel wants them, `scratch` bytes an element of depth, packed
+    tiles lie at multiples of `step` bytes."""
     made = []
-    for i, (name, q, w, zero, scale, a) in enumerate(gemm_inputs(rng)):
-        ldy = len(w) + i % 3
-        sums = q.sum(axis=1).astype(np.int32)
-        arrays = ((q, 0), (a, 4), (sums, 8), (w, 0), (zero.astype(np.int32), 12), (scale, 4))
-        made.append(Case("gemm16", name, (len(q), q.shape[1], len(w), ldy), arrays,
-                         (_product(q, w, zero, a, scale, ldy),)))
+    for i, (name, q, w, zero, scale, a) in enumerate(tile_inputs(rng, bits, packing.tile)):
+        n, ldy, ld = len(w), len(w) + i % 3, packing.padded(q.shape[1])
+        rows = np.zeros((len(q), ld), act)
+        rows[:, :q.shape[1]] = q
+        packed = np.frombuffer(packing.pack_int(w, bits), np.uint8)
+        stored = packing.zeros(zero, bits)
+        arrays = ((arrange(rows), 0), (a, 4), (q.sum(axis=1).astype(np.int32), 8), (packed, i * step % 16),
+                  (np.zeros(0, np.uint8) if stored is None else stored, i % 4), (scale, 4))
+        made.append(Case(op, name, (len(q), ld, n, ldy, scratch * ld), arrays, (_product(q, w, zero, a, scale, ldy),)))
     return made
 
 
@@ -171,7 +176,7 @@ def _panel(name: str, q: np.ndarray, w: np.ndarray, zero: np.ndarray, rng: np.ra
     x[:, :k], full[:n, :k] = q, w
     panel = np.ascontiguousarray(full.reshape(16, ld // 4, 4).swapaxes(0, 1))
     ldy = n + 2
-    arrays = ((x, 0), (a, 4), (q.sum(axis=1).astype(np.int32), 8), (panel, 0), (zero.astype(np.int32), 12), (scale, 4))
+    arrays = ((x, 0), (a, 4), (q.sum(axis=1).astype(np.int32), 8), (panel, 0), (zero.astype(np.uint8), 3), (scale, 4))
     return Case("gemm8", name, (rows, ld, n, ldy), arrays, (_product(q, w, zero, a, scale, ldy),))
 
 
@@ -208,7 +213,7 @@ def row_cases(rng: np.random.Generator) -> list[Case]:
     made = []
     for n in (*DEPTHS, 3, 4, 5, 6):
         g, u = (rng.normal(size=n) * 5).astype(F32), rng.normal(size=n).astype(F32)
-        made.append(Case("silu_mul", f"n={n}", (n,), ((g, 4), (u, 8)), (arith.silu(g) * u,)))
+        made.append(_silu(f"n={n}", g, u, 1 + n % 3, n % 4))
         made.append(_norm(f"n={n}", g, 1e-5))
         made.append(Case("softmax", f"n={n}", (n,), ((g, 12),), (arith.softmax(g[None])[0],)))
         made.append(Case("dot_f32", f"n={n}", (n,), ((g, 4), (u, 0)), (arith.sum_mod4(g * u).reshape(1),)))
@@ -224,13 +229,22 @@ def row_cases(rng: np.random.Generator) -> list[Case]:
     low = np.full(1536, -127, np.int8)
     made.append(Case("dot_s8", "all -127", (1536,), ((low, 0), (low, 0)), (np.array([127 * 127 * 1536], np.int32),)))
     for name, row in extreme_rows(33, rng).items():
-        made.append(Case("silu_mul", name, (33,), ((row, 0), (np.full(33, 0.5, F32), 0)), (arith.silu(row) * F32(0.5),)))
+        made.append(_silu(name, row, np.full(33, 0.5, F32), 1, 0))
         if np.abs(row).max() < 1e18:  # squares stay finite
             made.append(_norm(name, row, 1e-5))
             made.append(Case("softmax", name, (33,), ((row, 0),), (arith.softmax(row[None])[0],)))
     spread = np.concatenate((np.linspace(-100, 100, 2000), [-87.0, 88.0, -0.0, 0.0, 1e-40, -1e30, 1e30])).astype(F32)
     made.append(Case("exp", "range", (len(spread),), ((spread, 4),), (arith.exp(spread),)))
     return made
+
+
+def _silu(name: str, g: np.ndarray, u: np.ndarray, rows: int, gap: int) -> Case:
+    """The row `rows` times, with a gap between rows of the result."""
+    n = len(g)
+    y = np.frombuffer(b"\xa5" * (4 * rows * (n + gap)), F32).reshape(rows, n + gap).copy()
+    y[:, :n] = arith.silu(g) * u
+    wide = [np.tile(np.append(v, F32(9e9)), rows) for v in (g, u)]
+    return Case("silu_mul", name, (rows, n, n + 1, n + gap), ((wide[0], 4), (wide[1], 8)), (y,))
 
 
 def _norm(name: str, row: np.ndarray, eps: float) -> Case:
@@ -240,10 +254,11 @@ def _norm(name: str, row: np.ndarray, eps: float) -> Case:
 def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
     """All cases; `variants` of {"dsp", "panels", "vnni"} add theirs."""
     rng = np.random.default_rng(20)
-    gemm = gemm_cases(rng)
-    made = [*quantize_cases(rng), *unpack_cases(rng), *gemm, *linear_cases(rng), *row_cases(rng)]
-    if "dsp" in variants:
-        made += [c.as_op("gemm16_dsp") for c in gemm]
+    made = [*quantize_cases(rng), *linear_cases(rng), *row_cases(rng)]
+    for bits in (4, 8):
+        made += tile_cases(f"tile_s{bits}", bits, APART, rng, act=np.int8)
+        if "dsp" in variants:
+            made += tile_cases(f"tile_s{bits}_dsp", bits, PAIRS, rng, in_pairs, step=4)
     if "panels" in variants:
         products, lines = panel_cases(rng), linear_cases(rng, panels=True)
         made += [*products, *lines]

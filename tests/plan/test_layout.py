@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from recurc.ir.lower import lower
 from recurc.ir.program import CARRIES, Attention, Program, TokenMix
 from recurc.models.reasoner import ReasonerConfig
-from recurc.plan.kernels import KERNEL_SETS, choose_kernels, kernel_set, padded
+from recurc.plan.kernels import KERNEL_SETS, IntKernel, choose_kernels, kernel_set, padded
 from recurc.plan.layout import _SIZES, Struct, arena_pieces, comfortable_scratch, make_layout
 from tests.randmodels import random_reasoner
 
@@ -84,11 +85,25 @@ def test_scratch_counts_what_the_templates_use():
     layout = make_layout(lower(r.config), 8, kernel_set("dsp"), 6_000)
     attention = next(s for s in layout.shapes if isinstance(s.op, Attention))
     counts = {b.name: b.count for b in attention.scratch.buffers}
-    assert counts["w"] == 4 * padded(40) and counts["r8"] == padded(20)
+    assert "w" not in counts and counts["r8"] == padded(20), "no kernel here unpacks weights"
     assert counts["p"] == counts["p8"] == padded(r.config.rows)
     rows = r.config.rows
     assert counts["k"] == rows * padded(20) and counts["v"] == 20 * padded(rows), "keys and values of one head"
     assert counts["mixed"] == rows * 40 and counts["ma"] == rows * 2
+
+
+def test_unpacking_kernels_get_room_for_a_tile():
+    unpacking = replace(kernel_set("dsp"), int4=IntKernel("f", "g", "int8_t", scratch=8, scratch_depth=64))
+    w = {b.name: b.bytes for s in make_layout(program(), 4, unpacking, 20_000).shapes for b in s.scratch.buffers}["w"]
+    assert w == 8 * 64
+
+
+@pytest.mark.parametrize("rows", [2, 4])
+def test_tiles_are_whole_passes_of_the_kernel(rows):
+    kernels = replace(kernel_set("dsp"), int4=replace(kernel_set("dsp").int4, rows=rows))
+    for budget in range(30_000, 60_000, 3_000):
+        for shape in make_layout(program(), 4, kernels, budget).shapes:
+            assert shape.tile % rows == 0 or shape.tile == shape.rows or shape.tile < rows, (budget, shape.name, shape.tile)
 
 
 @pytest.mark.parametrize("carry", CARRIES)
@@ -118,6 +133,7 @@ def test_kernel_sets_name_files_that_exist():
     for k in KERNEL_SETS:
         assert all((kernels / s).is_file() for s in k.sources), k.name
         stems = {s.split("/")[1].removesuffix(".c") for s in k.sources}
-        assert {k.gemm, k.quantize, k.f32} <= stems
+        used = {k.f32, k.int4.tile, k.int4.quantize, k.int8.tile, k.int8.quantize, *(variant for _, variant in k.variants)}
+        assert used <= stems
         assert all(f"{name}(" in header for name in stems)
     assert KERNEL_SETS[-1].requires == frozenset(), "the last one serves every target"

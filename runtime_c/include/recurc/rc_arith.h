@@ -44,14 +44,31 @@ static inline int32_t rc_round(float x)
     return rc_bits_of(x + RC_ROUND_MAGIC) - RC_ROUND_BITS;
 }
 
-/* e^x for any finite x; the argument is clamped to [-87, 88], so the result is a normal number. Error below 2 ulp. */
-static inline float rc_exp(float x)
+/* Scale of a row of n to *a; returns its inverse, zero for a row of (nearly) zeros. Magnitudes compare as their bits do,
+ * shifted left by one to lose the sign. x * inverse then needs no clamp: |x * (1 / (m / 127))| <= 127 * (1 + 2^-22). */
+static inline float rc_row_scale(const float *x, uint32_t n, float *a)
 {
-    x = x < -87.0f ? -87.0f : x;
-    x = x > 88.0f ? 88.0f : x;
+    uint32_t peak = 0;
+#pragma GCC unroll 8
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t v = (uint32_t)rc_bits_of(x[i]) << 1;
+        peak = v > peak ? v : peak;
+    }
+    const float m = rc_float_of((int32_t)(peak >> 1));
+    if (m < RC_ROW_TINY) {
+        *a = 0.0f;
+        return 0.0f;
+    }
+    *a = m / 127.0f;
+    return 1.0f / *a;
+}
+
+/* e^x for x of [-87, 88]: the result is a normal number. Error below 2 ulp. */
+static inline float rc_exp_inside(float x)
+{
     const float t = x * 1.44269504088896341f + RC_ROUND_MAGIC;
     const float n = t - RC_ROUND_MAGIC;
-    const int32_t e = rc_bits_of(t) - RC_ROUND_BITS;
+    const uint32_t power = ((uint32_t)rc_bits_of(t) + 127u) << 23; /* 2^n: RC_ROUND_BITS has no bit below 2^22 */
     const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
     float p = 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
@@ -60,7 +77,15 @@ static inline float rc_exp(float x)
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = (p * (r * r) + r) + 1.0f;
-    return p * rc_float_of((e + 127) * 8388608);
+    return p * rc_float_of((int32_t)power);
+}
+
+/* e^x for any finite x, clamped to [-87, 88]. */
+static inline float rc_exp(float x)
+{
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    return rc_exp_inside(x);
 }
 
 /* x * sigmoid(x) */

@@ -5,13 +5,14 @@
 
 #include <stdint.h>
 
-/* A tile of activation rows after dynamic quantization: q[rows][ld] (zero beyond k), value = q * a[row]. */
+/* A tile of activation rows after dynamic quantization: rows * ld elements, value = q * a[row], zero beyond k. Their order
+ * belongs to the kernels: plain rows q[rows][ld], or as the comment at the quantizing function says. */
 typedef struct {
     const int16_t *q;
     const float *a;
     const int32_t *sum; /* sum of q over the row */
     uint32_t rows;
-    uint32_t ld; /* elements from row to row, a multiple of 8; base 16-byte aligned */
+    uint32_t ld; /* elements a row, a multiple of the packing's depth (8 or more); base 16-byte aligned */
 } rc_rows16_t;
 
 typedef struct {
@@ -22,28 +23,37 @@ typedef struct {
     uint32_t ld; /* a multiple of 8 */
 } rc_rows8_t;
 
-/* Quantize x[rows][n] to q[rows][ld], a[rows], sum[rows] (SPEC "Quantize a row"). */
-void rc_quantize_rows16(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int16_t *q, uint32_t ld, float *a,
-                        int32_t *sum);
+/* Quantize x[rows][n] to q[rows][ld], a[rows], sum[rows] (SPEC "Quantize a row"). q may begin where x does, when no row of q
+ * is longer than one of x. */
 void rc_quantize_rows8(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int8_t *q, uint32_t ld, float *a,
                        int32_t *sum);
 
-/* Unpack k (multiple of 8) weights of one output channel to int16. s4: two a byte, low nibble first, 0..15. */
-void rc_unpack_s4(const uint8_t *packed, uint32_t k, int16_t *out);
-void rc_unpack_s8(const uint8_t *packed, uint32_t k, int16_t *out);
+/* The same to int16 with rows in pairs, interleaved two elements at a time: rows 2p and 2p + 1 fill q[2p * ld] .. as
+ * x_2p[0..1], x_2p+1[0..1], x_2p[2..3] ..; a last row without a partner is plain. Little-endian, x and q 4-byte aligned. */
+void rc_quantize_pairs16(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int16_t *q, uint32_t ld, float *a,
+                         int32_t *sum);
 
-/* y[r][j] = float(sum_k x[r][k] * w[j][k] - zero[j] * sum[r]) * (a[r] * scale[j]) for j < n <= 4.
- * w[n][ld of x]; y row distance ldy. */
-void rc_gemm_tile16(const rc_rows16_t *x, const int16_t *w, uint32_t n, const int32_t *zero, const float *scale,
-                    float *y, uint32_t ldy);
-void rc_gemm_tile16_dsp(const rc_rows16_t *x, const int16_t *w, uint32_t n, const int32_t *zero, const float *scale,
-                        float *y, uint32_t ldy);
+/* Tile products: y[r][j] = float(sum_k x[r][k] * w[j][k] - zero[j] * sum[r]) * (a[r] * scale[j]) for all rows of x and
+ * j < n, from the packed weights of one tile of at most `tile` channels (SPEC "Image"). zero, scale: those of the tile, zero
+ * null where the packing stores none. y: row distance ldy. w: scratch to unpack to, as much as the kernel set says.
+ *
+ * Packing 4, tiles of 4, plain rows of bytes; no scratch. */
+void rc_tile_s4(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
+                uint32_t ldy, void *w);
+void rc_tile_s8(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
+                uint32_t ldy, void *w);
 
-/* The same product with weights in panels of 16 channels, [n/16][ld/4][16][4] unsigned bytes (host variants). */
-void rc_gemm_panel8(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const int32_t *zero, const float *scale,
-                    float *y, uint32_t ldy);
-void rc_gemm_panel8_vnni(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const int32_t *zero, const float *scale,
-                         float *y, uint32_t ldy);
+/* Packing 3, tiles of 4, rows in pairs (rc_quantize_pairs16), packed and rows 4-byte aligned; no scratch. */
+void rc_tile_s4_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
+                    uint32_t ldy, void *w);
+void rc_tile_s8_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
+                    uint32_t ldy, void *w);
+
+/* Packing 2, tiles of 16, plain rows of bytes; no scratch. */
+void rc_gemm_panel8(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const uint8_t *zero, const float *scale, float *y,
+                    uint32_t ldy, void *w);
+void rc_gemm_panel8_vnni(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const uint8_t *zero, const float *scale,
+                         float *y, uint32_t ldy, void *w);
 
 /* fp32: y[r][j] = sum_k x[r][k] * w[j][k], partial sums by k mod 4. Row-major weights w[n][k], or panels
  * [n/16][k][16]. */
@@ -54,8 +64,8 @@ void rc_linear_f32_panel(const float *x, uint32_t ldx, uint32_t rows, uint32_t k
 void rc_linear_f32_panel_avx512(const float *x, uint32_t ldx, uint32_t rows, uint32_t k, const float *panel, uint32_t n,
                                 float *y, uint32_t ldy);
 
-/* h[i] = silu(g[i]) * u[i] */
-void rc_silu_mul(const float *g, const float *u, uint32_t n, float *h);
+/* h[r][i] = silu(g[r][i]) * u[r][i] for i < n; row distances ld of g and u, ldh of h. */
+void rc_silu_mul(const float *g, const float *u, uint32_t ld, uint32_t rows, uint32_t n, float *h, uint32_t ldh);
 
 /* x = x * (1 / sqrt(mean(x^2) + eps)), in place; partial sums by index mod 4. */
 void rc_rms_norm(float *x, uint32_t n, float eps);

@@ -15,11 +15,14 @@ static inline __m512i quad(const int8_t *p)
     return _mm512_set1_epi32(v);
 }
 
-void rc_gemm_panel8_vnni(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const int32_t *zero, const float *scale,
-                         float *y, uint32_t ldy)
+void rc_gemm_panel8_vnni(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const uint8_t *zero, const float *scale,
+                         float *y, uint32_t ldy, void *scratch)
 {
+    (void)scratch;
     const __mmask16 live = (__mmask16)((1u << n) - 1u);
-    const __m512i zv = _mm512_maskz_loadu_epi32(live, zero);
+    uint8_t zeros[16] = {0};
+    memcpy(zeros, zero, n);
+    const __m512i zv = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)zeros));
     const __m512 sv = _mm512_maskz_loadu_ps(live, scale);
     for (uint32_t r = 0; r < x->rows; r += ROWS) {
         const uint32_t rows = x->rows - r < ROWS ? x->rows - r : ROWS;

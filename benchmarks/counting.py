@@ -1,0 +1,151 @@
+"""Exact instruction counts from the emulator: of whole layers, and of block calls and supervision steps of real firmware.
+
+QEMU runs with `-icount`, where every instruction advances the board's counter by the same time, so ticks are instructions
+(boards/*.toml, `ticks.per_instruction`). The counts are the same on every machine, for one compiler version.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, Sequence
+
+import numpy as np
+
+from recurc.codegen.emit import emit_model
+from recurc.codegen.fit import early_plan
+from recurc.codegen.image import build_image
+from recurc.device.transports import TransportClosed
+from recurc.ir.lower import lower
+from recurc.models.reasoner import Reasoner, ReasonerConfig
+from recurc.plan.kernels import choose_kernels
+from recurc.plan.layout import make_layout
+from recurc.quant.model import QuantizedModel
+from recurc.resources import resource_dir
+from recurc.targets.boards import Board, load_board
+from recurc.targets.linker import Placement, default_placement, render_linker_script
+from recurc.targets.qemu import QemuTransport
+from recurc.targets.toolchain import compile_firmware, port_include_dirs
+
+FIRMWARE = Path(__file__).parent / "firmware"
+BOARDS = ("mps2-an500", "mps2-an386", "mps2-an505", "mps3-an547", "riscv32-virt")
+SHAPES = ((97, 512, 3072), (97, 1536, 512), (1, 512, 3072))  # rows, depth, channels
+_IMAGE_BYTES = 3072 * 512
+_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class LayerCount:
+    """Instructions of one whole layer on one board: quantizing its rows, the product, scaling to fp32."""
+
+    board: str
+    bits: int
+    rows: int
+    depth: int
+    channels: int
+    instructions: int
+
+    @property
+    def macs(self) -> int:
+        return self.rows * self.depth * self.channels
+
+
+def build_layers(board: Board, out: Path, shapes: Sequence[tuple[int, int, int]] = SHAPES) -> Path:
+    """The ELF that measures layers of these shapes (rows, depth, channels) with the board's kernels.
+
+    Raises:
+        ToolchainError: no compiler for the board.
+    """
+    runtime, kernels = resource_dir("runtime_c"), choose_kernels(board.features)
+    out.mkdir(parents=True, exist_ok=True)
+    image = out / "image.bin"
+    image.write_bytes(np.random.default_rng(0).bytes(_IMAGE_BYTES))
+    four, eight = kernels.int4, kernels.int8
+    assert four.act == eight.act
+    defines: dict[str, int | str | None] = {"IMAGE_PATH": str(image), "TILE": kernels.tile, "DEPTH_MULTIPLE": kernels.padded(1)}
+    text = {
+        "ACT": four.act, "ROWS_TYPE": four.rows_type, "QUANTIZE4": four.quantize, "QUANTIZE8": eight.quantize,
+        "TILE4": four.tile, "TILE8": eight.tile,
+        "ZERO4": "(m.zero + j)" if kernels.has_zero(4) else "0", "ZERO8": "(m.zero + j)" if kernels.has_zero(8) else "0",
+        "TILE_BYTES4(ld)": f"({kernels.weights.tile_bytes(512, 4)}u*((ld)/512u))",
+        "TILE_BYTES8(ld)": f"({kernels.weights.tile_bytes(512, 8)}u*((ld)/512u))",
+        "CASE_LIST": ",".join("{%du,%du,%du}" % shape for shape in shapes),
+    }
+    script = out / "firmware.ld"
+    script.write_text(render_linker_script(board, default_placement(board)))
+    ports = [f for port in board.ports for f in sorted((runtime / "ports" / port).glob("*.[cS]"))]
+    sources = [FIRMWARE / "layers.c", FIRMWARE / "image.S", *(runtime / "kernels" / s for s in kernels.sources), *ports]
+    return compile_firmware(board, sources, port_include_dirs(board, runtime), defines, script, out,
+                            [f"-D{name}={value}" for name, value in text.items()])
+
+
+def run_layers(board: Board, elf: Path, extra: tuple[str, ...] = (), n: int = 2 * len(SHAPES)) -> list[LayerCount]:
+    """Run the ELF of `build_layers` and read its n counts. `extra`: arguments for QEMU."""
+    words = run_counts(board, elf, 5 * n, extra)
+    records = (words[i:i + 5] for i in range(0, len(words), 5))
+    return [LayerCount(board.name, bits, rows, depth, channels, round(ticks / board.ticks.per_instruction))
+            for rows, depth, channels, bits, ticks in records]
+
+
+def count_layers(name: str, out: Path, shapes: Sequence[tuple[int, int, int]] = SHAPES) -> list[LayerCount]:
+    """Instructions of layers of these shapes on an emulated board, int4 and int8 of each."""
+    board = load_board(name)
+    return run_layers(board, build_layers(board, out, shapes), n=2 * len(shapes))
+
+
+def random_model(config: ReasonerConfig) -> Reasoner:
+    """A reasoner of this shape with random weights: counts depend on shapes alone, but for the odd rounding."""
+    rng = np.random.default_rng(0)
+    d = config.hidden_size
+    shapes = {ref.name: (ref.n, ref.k) for ref in lower(config).linears}
+    shapes |= {"embed_tokens.embedding_weight": (config.vocab_size, d), "H_init": (d,), "L_init": (d,), "q_head.bias": (2,)}
+    if config.puzzle_emb_ndim:
+        shapes["puzzle_emb.weights"] = (config.num_puzzle_identifiers, config.puzzle_emb_ndim)
+    tensors = {name: (rng.normal(size=shape) / np.sqrt(shape[-1])).astype(np.float32) for name, shape in shapes.items()}
+    return Reasoner(config, tensors, "random", "0" * 64)
+
+
+def build_steps(board: Board, model: QuantizedModel, out: Path, scratch: Optional[int] = None, steps: int = 1) -> Path:
+    """The ELF that measures `steps` supervision steps of a model, planned for the board as a build plans it.
+
+    Args:
+        scratch: bytes of scratch instead of what the planner takes.
+
+    Raises:
+        DoesNotFitError, ToolchainError.
+    """
+    runtime, kernels, bits = resource_dir("runtime_c"), choose_kernels(board.features), model.precision.bits
+    out.mkdir(parents=True, exist_ok=True)
+    layout = make_layout(model.program, bits, kernels, scratch) if scratch else None
+    plan = early_plan(model.program, bits, board, kernels, layout)
+    image = build_image(model, kernels)
+    (out / "model.rcm").write_bytes(image.data)
+    for name, text in emit_model(model, image, kernels, plan.layout).items():
+        (out / name).write_text(text)
+    script = out / "firmware.ld"
+    script.write_text(render_linker_script(board, Placement(plan.placement, {"stack": plan.stack_bytes})))
+    sources = [FIRMWARE / "steps.c", out / "model.c", out / "weights.S", *(runtime / "kernels" / s for s in kernels.sources),
+               *(runtime / "image" / f"rc_{part}.c" for part in ("image", "crc32", "status", "table")),
+               *(f for port in board.ports for f in sorted((runtime / "ports" / port).glob("*.[cS]")))]
+    return compile_firmware(board, sources, [out, *port_include_dirs(board, runtime)], {"MEASURED_STEPS": steps}, script, out)
+
+
+def run_counts(board: Board, elf: Path, n: int, extra: tuple[str, ...] = ()) -> list[int]:
+    """Run a measuring ELF and read its n numbers, u64 each. `extra`: arguments for QEMU; then it is waited for.
+
+    Raises:
+        AssertionError: it ended early.
+    """
+    transport, heard = QemuTransport(board, elf, extra), bytearray()
+    deadline = time.monotonic() + _SECONDS
+    try:
+        while time.monotonic() < deadline and (extra or len(heard) < 8 * n):
+            heard += transport.read(1.0)
+    except TransportClosed:
+        pass
+    finally:
+        transport.close()
+    assert len(heard) >= 8 * n, f"{board.name} sent {len(heard)} of {8 * n} bytes"
+    return list(struct.unpack(f"<{n}Q", bytes(heard[:8 * n])))

@@ -1,0 +1,95 @@
+/* Counts the ticks of whole layers: rows quantized from fp32, then every tile of channels, results in fp32. Weights are the
+ * random bytes of the image, which every packing takes. Sends, per line of CASES, rows, depth, channels, bits, 0 and the
+ * ticks, each u64, low word first. Functions and packing come as macros from benchmarks/counting.py. */
+#include "recurc/rc_kernels.h"
+#include "recurc/rc_port.h"
+
+#define MAX_ROWS 97u
+#define MAX_INPUT (97u * 1536u)
+#define MAX_OUTPUT (97u * 3072u)
+#define MAX_DEPTH 1536u
+#define MAX_CHANNELS 3072u
+
+extern const uint8_t rc_image_start[];
+
+__attribute__((section(".recurc_arena"), aligned(64))) static struct {
+    float x[MAX_INPUT], y[MAX_OUTPUT], a[MAX_ROWS], scale[MAX_CHANNELS];
+    __attribute__((aligned(16))) ACT q[MAX_INPUT + MAX_ROWS * 16u];
+    __attribute__((aligned(16))) uint8_t w[16u * MAX_DEPTH];
+    int32_t sum[MAX_ROWS];
+    uint8_t zero[MAX_CHANNELS];
+} m;
+
+void rc_fault(const rc_fault_t *fault)
+{
+    (void)fault;
+    rc_port_exit(99);
+    for (;;) {
+    }
+}
+
+static uint32_t up(uint32_t n, uint32_t to)
+{
+    return (n + to - 1u) / to * to;
+}
+
+static void layer4(uint32_t rows, uint32_t depth, uint32_t channels)
+{
+    const uint32_t ld = up(depth, DEPTH_MULTIPLE);
+    QUANTIZE4(m.x, depth, rows, depth, m.q, ld, m.a, m.sum);
+    const ROWS_TYPE x = {m.q, m.a, m.sum, rows, ld};
+    for (uint32_t j = 0; j < channels; j += TILE) {
+        TILE4(&x, rc_image_start + j / TILE * TILE_BYTES4(ld), TILE, ZERO4, m.scale + j, m.y + j, channels, m.w);
+    }
+}
+
+static void layer8(uint32_t rows, uint32_t depth, uint32_t channels)
+{
+    const uint32_t ld = up(depth, DEPTH_MULTIPLE);
+    QUANTIZE8(m.x, depth, rows, depth, m.q, ld, m.a, m.sum);
+    const ROWS_TYPE x = {m.q, m.a, m.sum, rows, ld};
+    for (uint32_t j = 0; j < channels; j += TILE) {
+        TILE8(&x, rc_image_start + j / TILE * TILE_BYTES8(ld), TILE, ZERO8, m.scale + j, m.y + j, channels, m.w);
+    }
+}
+
+static void put(uint64_t value)
+{
+    uint8_t bytes[8];
+    for (uint32_t i = 0; i < 8u; i++) {
+        bytes[i] = (uint8_t)(value >> (8u * i));
+    }
+    rc_port_write(bytes, sizeof bytes);
+}
+
+int main(void)
+{
+    static const uint32_t CASES[][3] = {CASE_LIST};
+    uint32_t seed = 1u;
+    for (uint32_t i = 0; i < MAX_INPUT; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        m.x[i] = (float)(int32_t)(seed >> 8) - 8388608.0f;
+    }
+    for (uint32_t j = 0; j < MAX_CHANNELS; j++) {
+        m.scale[j] = 1.0f;
+        m.zero[j] = (uint8_t)(j % 16u);
+    }
+    for (uint32_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        for (uint32_t bits = 4u; bits <= 8u; bits += 4u) {
+            const uint64_t start = rc_port_ticks();
+            if (bits == 4u) {
+                layer4(CASES[i][0], CASES[i][1], CASES[i][2]);
+            } else {
+                layer8(CASES[i][0], CASES[i][1], CASES[i][2]);
+            }
+            const uint64_t ticks = rc_port_ticks() - start;
+            put(CASES[i][0]);
+            put(CASES[i][1]);
+            put(CASES[i][2]);
+            put(bits);
+            put(ticks);
+        }
+    }
+    rc_port_exit(0);
+    return 0;
+}

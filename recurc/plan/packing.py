@@ -1,0 +1,128 @@
+"""How integer and fp32 weights lie in the image: one `Packing` a kind of kernel, described to the bit in runtime_c/SPEC.md.
+
+A packing holds a layer part by part (gate and up are parts of one tensor, as are q, k and v), a part tile by tile of
+`tile` output channels. `k` is padded to a multiple of `depth`; padding is zeros, which meet zero activations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def _up(n: int, to: int) -> int:
+    return -(-n // to) * to
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Base: `id` in the image header; `tile` output channels a tile; `depth`: k is padded to a multiple of it."""
+
+    id: int
+    tile: int
+    depth: int = 8
+
+    def padded(self, k: int) -> int:
+        """k rounded up to the packing's depth: elements of one row of quantized activations."""
+        return _up(k, self.depth)
+
+    def tile_bytes(self, k: int, bits: int) -> int:
+        """Bytes from one tile of channels to the next."""
+        return self.tile * (4 * k if bits == 32 else self.padded(k) * bits // 8)
+
+    def part_bytes(self, n: int, k: int, bits: int) -> int:
+        """Bytes of one part of n channels: whole tiles."""
+        return _up(n, self.tile) // self.tile * self.tile_bytes(k, bits)
+
+    def zeros(self, zero: np.ndarray, bits: int) -> np.ndarray | None:
+        """Zero points as the kernels want them, uint8 a channel; None when the kernels need none."""
+        return zero.astype(np.uint8) if bits == 4 else None
+
+    def widest(self, bits: int) -> int:
+        """Largest magnitude that a kernel multiplies an activation with; k * widest * 127 must fit int32."""
+        return 2 * (255 if bits == 8 else 15)
+
+    def pack_int(self, q: np.ndarray, bits: int) -> bytes:
+        """q [n, k] of one part to its bytes."""
+        raise NotImplementedError
+
+    def pack_f32(self, w: np.ndarray) -> bytes:
+        """w float32 [n, k] of one part: plain rows."""
+        return w.astype("<f4").tobytes()
+
+    def _full(self, q: np.ndarray) -> np.ndarray:
+        """q with zero channels up to whole tiles and zeros up to the padded depth, [tiles, tile, padded k]."""
+        n, k = q.shape
+        full = np.zeros((_up(n, self.tile), self.padded(k)), dtype=np.int64)
+        full[:n, :k] = q
+        return full.reshape(-1, self.tile, full.shape[1])
+
+
+@dataclass(frozen=True)
+class Apart(Packing):
+    """Tiles of 4 channels. int4: two words each four k, one a pair of channels that lie 16 bits apart in it: bits 4i to
+    4i + 3 are w of k + i. int8: [k][4] bytes. fp32: plain rows, no channel is padded.
+    """
+
+    def part_bytes(self, n: int, k: int, bits: int) -> int:
+        return n * 4 * k if bits == 32 else super().part_bytes(n, k, bits)
+
+    def pack_int(self, q: np.ndarray, bits: int) -> bytes:
+        full = self._full(q)
+        if bits == 8:
+            return np.ascontiguousarray(full.swapaxes(1, 2)).astype(np.int8).tobytes()
+        fours = full.reshape(len(full), self.tile, -1, 4) @ (1 << 4 * np.arange(4))  # [tiles, channel, k/4]
+        return np.ascontiguousarray(fours.swapaxes(1, 2)).astype("<u2").tobytes()
+
+
+@dataclass(frozen=True)
+class Panels(Packing):
+    """16 channels a panel, unsigned bytes ordered [k/4][16][4]; int8 as q + 128 with zero point 128. fp32: [k][16]."""
+
+    def tile_bytes(self, k: int, bits: int) -> int:
+        return self.tile * (4 * k if bits == 32 else self.padded(k))
+
+    def zeros(self, zero: np.ndarray, bits: int) -> np.ndarray | None:
+        return np.full(len(zero), 128, np.uint8) if bits == 8 else zero.astype(np.uint8)
+
+    def pack_int(self, q: np.ndarray, bits: int) -> bytes:
+        full = self._full(q)
+        if bits == 8:  # what is padding stays zero
+            full.reshape(-1, full.shape[2])[:len(q), :q.shape[1]] += 128
+        quads = full.reshape(len(full), self.tile, -1, 4).swapaxes(1, 2)
+        return np.ascontiguousarray(quads).astype(np.uint8).tobytes()
+
+    def pack_f32(self, w: np.ndarray) -> bytes:
+        full = np.zeros((_up(len(w), self.tile), w.shape[1]), dtype="<f4")
+        full[:len(w)] = w
+        return np.ascontiguousarray(full.reshape(-1, self.tile, w.shape[1]).swapaxes(1, 2)).tobytes()
+
+
+@dataclass(frozen=True)
+class Pairs(Packing):
+    """Tiles of 4 channels, one word a pair of k for int4 and two for int8: each half of a word belongs to one k.
+
+    Half words add up rather than hold fields side by side, so that a kernel may multiply by the whole word too:
+    int4: w0 + 16 w1 + 256 w2 + 4096 (w3 - 8); int8: (w0 + 128) + 256 w1, then (w2 + 128) + 256 w3. See SPEC.md.
+    """
+
+    def widest(self, bits: int) -> int:
+        return 15 * 256 if bits == 4 else super().widest(bits)
+
+    def part_bytes(self, n: int, k: int, bits: int) -> int:
+        return n * 4 * k if bits == 32 else super().part_bytes(n, k, bits)
+
+    def pack_int(self, q: np.ndarray, bits: int) -> bytes:
+        full = self._full(q)
+        w0, w1, w2, w3 = full.swapaxes(0, 1)
+        if bits == 4:
+            return (w0 + 16 * w1 + 256 * w2 + 4096 * (w3 - 8)).astype("<i2").tobytes()
+        halves = np.stack((w0 + 128 + 256 * w1, w2 + 128 + 256 * w3), axis=-1)  # [tiles, k, 2]
+        pairs = halves.reshape(len(full), -1, 2, 2).swapaxes(2, 3)  # [tiles, k/2, word, half]
+        return np.ascontiguousarray(pairs).astype("<i2").tobytes()
+
+
+PANELS = Panels(2, 16)
+PAIRS = Pairs(3, 4)
+APART = Apart(4, 4)
