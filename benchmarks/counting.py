@@ -101,6 +101,8 @@ def random_model(config: ReasonerConfig) -> Reasoner:
     d = config.hidden_size
     shapes = {ref.name: (ref.n, ref.k) for ref in lower(config).linears}
     shapes |= {"embed_tokens.embedding_weight": (config.vocab_size, d), "H_init": (d,), "L_init": (d,), "q_head.bias": (2,)}
+    if config.pos_encodings == "learned":
+        shapes["embed_pos.embedding_weight"] = (config.rows, d)
     if config.puzzle_emb_ndim:
         shapes["puzzle_emb.weights"] = (config.num_puzzle_identifiers, config.puzzle_emb_ndim)
     tensors = {name: (rng.normal(size=shape) / np.sqrt(shape[-1])).astype(np.float32) for name, shape in shapes.items()}
