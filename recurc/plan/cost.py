@@ -32,7 +32,7 @@ CYCLES_LIKE = {"cortex-m33": "cortex-m4"}
 
 
 class ClockedBoard(Protocol):
-    """What the estimate needs of a board. Regions have `name` and `wait_states` (None: unknown)."""
+    """What the estimate needs of a board. Regions have `name`, `wait_states` and `bandwidth` (None: unknown)."""
 
     core: str
     clock_hz: int
@@ -140,6 +140,9 @@ def _cycles_per_instruction(kernels: str, core: str, entry: Mapping[str, Any]) -
 def _flash_waits(board: ClockedBoard, region: Optional[str], read: int) -> dict[str, Any]:
     """Cycles that the core waits for weights, each line once; 0 where the board file does not know."""
     found = next((r for r in board.regions if r.name == region), None)
+    if found is not None and found.bandwidth and board.clock_hz:
+        return {"cycles": round(read * board.clock_hz / found.bandwidth),
+                "note": f"waits while weights come from {region} at {found.bandwidth / 1e6:g} MB/s, no other waits"}
     states = None if found is None else found.wait_states
     if states is None:
         return {"cycles": 0, "note": f"waits for {region or 'flash'} are not in it"}
