@@ -2,10 +2,11 @@
 
     python benchmarks/cost_constants.py [BOARD ...]
 
-Runs one supervision step of small generated models in QEMU with a plugin that counts executions by address, splits the counts by
-C file (the generated code further, by function) and fits each part to the work that `recurc.plan.work` counts for it. With llvm-mca
-at hand, cycles an instruction by its model of the core as well. Run it again when kernels or generated loops have changed; without
-boards it measures all of them (ten minutes). Needs QEMU 7.2 with plugins, the boards' compilers with addr2line, and gcc.
+Runs one supervision step of small generated models in QEMU with a plugin that counts executions by address, splits the
+counts by C file (the generated code further, by function) and fits each part to the work that `recurc.plan.work` counts for
+it. With llvm-mca at hand, cycles an instruction by its model of the core as well. Run it again when kernels or generated
+loops have changed; without boards it measures all of them (five minutes). Needs QEMU 7.2 with plugins, the boards' compilers
+with addr2line, and gcc.
 """
 
 from __future__ import annotations

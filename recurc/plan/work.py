@@ -85,7 +85,8 @@ class _Step:
         kp, group = self.kernels.padded(k), self.kernel.tile
         rest = rows % self.kernel.rows
         packed = self.kernels.weights.tile_bytes(k, self.bits)
-        self.units(name, group, call=calls, row=rows * calls, mac=(rows - rest) * kp * tile * calls, rest=rest * kp * tile * calls)
+        each = kp * tile * calls
+        self.units(name, group, call=calls, row=rows * calls, mac=(rows - rest) * each, rest=rest * each)
         passes = -(-rows // self.kernel.rows)
         work.flash_bytes += packed * calls + (4 + self.kernels.has_zero(self.bits)) * n * times
         if self.kernel.scratch:
@@ -104,8 +105,8 @@ class _Step:
         self.found[QUANTIZE].ram_bytes += 8 * rows * n * times
 
     def silu(self, rows: int, n: int, times: int) -> None:
-        tile = self.kernels.tile
-        self.units(SILU, self.fn("rc_silu_mul"), call=-(-n // tile) * times, row=-(-n // tile) * rows * times, element=rows * n * times)
+        calls = -(-n // self.kernels.tile) * times
+        self.units(SILU, self.fn("rc_silu_mul"), call=calls, row=rows * calls, element=rows * n * times)
         self.found[SILU].ram_bytes += 8 * rows * n * times
 
     def norm(self, rows: int, n: int, times: int) -> None:

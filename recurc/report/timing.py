@@ -24,7 +24,8 @@ class TimeBar:
     title: str
 
 
-def time_entry(plan: Mapping[str, Any], board: Optional[Board], verified: Optional[Mapping[str, Any]]) -> Optional[dict[str, Any]]:
+def time_entry(plan: Mapping[str, Any], board: Optional[Board], verified: Optional[Mapping[str, Any]]
+               ) -> Optional[dict[str, Any]]:
     """The document's "time": {"estimate": see `recurc.plan.cost.estimate` or None, "why": text or None, "measured": {"board",
     "instructions", "seconds"} a step or None}; None where nothing was planned.
 
@@ -72,8 +73,8 @@ def time_rows(estimated: Mapping[str, Any]) -> list[tuple[str, ...]]:
         rows.append((_WAITS, "", "", "", "", _share(waits / estimated["cycles"]),
                      seconds_text(waits / estimated["clock_hz"])))
     flash, ram = (sum(c[key] for c in estimated["classes"]) for key in ("flash_bytes", "ram_bytes"))
-    rows.append(("all", count_text(estimated["macs"]), bytes_text(flash), bytes_text(ram), count_text(estimated["instructions"]),
-                 "100 %", *((seconds_text(estimated["seconds"]),) if clocked else ())))
+    rows.append(("all", count_text(estimated["macs"]), bytes_text(flash), bytes_text(ram),
+                 count_text(estimated["instructions"]), "100 %", *((seconds_text(estimated["seconds"]),) if clocked else ())))
     return rows
 
 
@@ -98,7 +99,7 @@ def time_facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
             rows.append(("estimated time", f"{seconds_text(e['seconds'])} a step at {e['clock_hz'] / 1e6:g} MHz, "
                                            f"{seconds_text(e['seconds'] * steps)} a puzzle of {steps} steps; not measured"))
         rows.append(("its model", e["model"]))
-        rows.append(("its constants", f"{e['instructions_from']}; those within {100 * e['worst_error']:.1f} %"))
+        rows.append(("its constants", f"{e['instructions_from']}; their counts within {100 * e['worst_error']:.1f} %"))
     if measured and measured["instructions"]:
         beside = f", the estimate is {100 * (e['instructions'] / measured['instructions'] - 1):+.1f} % off" if e else ""
         rows.append(("counted", f"{measured['instructions']:,} instructions a step by `verify` on {measured['board']}{beside}"))
