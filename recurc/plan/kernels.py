@@ -13,7 +13,7 @@ from typing import Iterable
 import numpy as np
 
 from recurc.ir.program import LinearRef
-from recurc.plan.packing import APART, PAIRS, PANELS, Packing
+from recurc.plan.packing import APART, LANES, PAIRS, PANELS, Packing
 from recurc.quant.weights import FloatWeights, Weights
 
 ROW_ELEMENTS = 8  # rows of int8 keys, values and probabilities of attention are padded to a multiple of this
@@ -125,6 +125,9 @@ KERNEL_SETS = (
               IntKernel("rc_tile_s8_dsp", "rc_quantize_pairs16", "int16_t", 2), "rc_linear_f32", frozenset({"dsp"}),
               (*_COMMON, "portable/rc_quantize_pairs16.c", "portable/rc_linear_f32.c", "dsp/rc_tile_s4_dsp.c",
                "dsp/rc_tile_s8_dsp.c")),
+    KernelSet("rvv", LANES, IntKernel("rc_tile_s4_rvv", "rc_quantize_rows8", "int8_t", 4),
+              IntKernel("rc_tile_s8_rvv", "rc_quantize_rows8", "int8_t", 4), "rc_linear_f32", frozenset({"v"}),
+              (*_COMMON, "portable/rc_linear_f32.c", "rvv/rc_tile_s4_rvv.c", "rvv/rc_tile_s8_rvv.c")),
     KernelSet("portable", APART, IntKernel("rc_tile_s4", "rc_quantize_rows8", "int8_t", 4),
               IntKernel("rc_tile_s8", "rc_quantize_rows8", "int8_t", 4), "rc_linear_f32", frozenset(),
               (*_COMMON, "portable/rc_tile_s4.c", "portable/rc_tile_s8.c", "portable/rc_linear_f32.c")),

@@ -234,6 +234,14 @@ static void run(const uint8_t *r) {
         tile(r, rc_tile_s8_dsp, 0);
         break;
 #endif
+#ifdef DRIVER_V
+    case 26:
+        tile(r, 0, rc_tile_s4_rvv);
+        break;
+    case 27:
+        tile(r, 0, rc_tile_s8_rvv);
+        break;
+#endif
 #ifdef DRIVER_PANELS
     case 21:
         tile(r, 0, rc_gemm_panel8);

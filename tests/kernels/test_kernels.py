@@ -52,7 +52,7 @@ def test_kernels_under_sanitizers(tmp_path):
 def test_kernels_on_emulated_cores(name, tmp_path):
     need(name)
     board = load_board(name)
-    variants = frozenset({"dsp"}) & board.features
+    variants = frozenset({"dsp", "v"}) & board.features
     vectors = cases(variants)
     elf = harness.build(board, vectors, variants, tmp_path)
     expected = sum(len(c.expected()) for c in vectors)
@@ -64,7 +64,7 @@ def test_arm_cores_are_checked_with_the_dsp_kernel():
 
 
 def test_vectors_cover_every_kernel():
-    every = {c.op for c in cases(frozenset({"dsp", "panels", "vnni"}))}
+    every = {c.op for c in cases(frozenset({"dsp", "v", "panels", "vnni"}))}
     assert every == set(OPS)
     kernels = {p.stem for p in resource_dir("runtime_c").glob("kernels/*/*.c")}
     text = (harness.HERE / "driver.c").read_text()
