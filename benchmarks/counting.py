@@ -30,7 +30,7 @@ from recurc.targets.qemu import QemuTransport
 from recurc.targets.toolchain import compile_firmware, port_include_dirs
 
 FIRMWARE = Path(__file__).parent / "firmware"
-BOARDS = ("mps2-an500", "mps2-an386", "mps2-an505", "mps3-an547", "riscv32-virt")
+BOARDS = ("mps2-an500", "mps2-an386", "mps2-an505", "mps3-an547", "riscv32-virt", "riscv32-v-virt")
 SHAPES = ((97, 512, 3072), (97, 1536, 512), (1, 512, 3072))  # rows, depth, channels
 _IMAGE_BYTES = 3072 * 512
 _SECONDS = 300.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,6 +58,19 @@ def test_kernels_on_emulated_cores(name, tmp_path):
     elf = harness.build(board, vectors, variants, tmp_path)
     expected = sum(len(c.expected()) for c in vectors)
     assert harness.compare(vectors, harness.run_emulated(board, elf, expected)) == []
+
+
+@pytest.mark.parametrize("vlen", [256, 512])
+def test_vector_kernels_take_any_length_of_registers(vlen, tmp_path):
+    need("riscv32-v-virt")
+    board = load_board("riscv32-v-virt")
+    args = tuple(a.replace("vlen=128", f"vlen={vlen}") for a in board.emulator.args)
+    assert args != board.emulator.args
+    vectors = cases(frozenset({"v"}))
+    elf = harness.build(board, vectors, frozenset({"v"}), tmp_path)
+    longer = replace(board, emulator=replace(board.emulator, args=args))
+    expected = sum(len(c.expected()) for c in vectors)
+    assert harness.compare(vectors, harness.run_emulated(longer, elf, expected)) == []
 
 
 def test_arm_cores_are_checked_with_the_dsp_kernel():

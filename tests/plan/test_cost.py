@@ -67,7 +67,7 @@ def test_larger_tiles_read_less_flash():
     assert large["channel mixing"].macs == small["channel mixing"].macs
 
 
-@pytest.mark.parametrize("board", ["mps2-an500", "mps2-an386", "mps2-an505", "mps3-an547", "riscv32-virt"])
+@pytest.mark.parametrize("board", ["mps2-an500", "mps2-an386", "mps2-an505", "mps3-an547", "riscv32-virt", "riscv32-v-virt"])
 def test_every_emulated_core_has_constants_for_all_units(board):
     board = load_board(board)
     kernels = choose_kernels(board.features)
@@ -93,7 +93,7 @@ MODELS = {
 @pytest.mark.parametrize("board, model, precision, carry", [
     ("mps2-an500", "sudoku4-tiny", "int4", "fp32"), ("mps2-an500", "sudoku6-attn", "int8", "int8"),
     ("mps2-an500", "paper", "int4", "fp32"), ("mps2-an386", "sudoku6-attn", "int4", "fp16"),
-    ("riscv32-virt", "sudoku4-tiny", "int8", "fp32"), ("riscv32-virt", "sudoku6-attn", "int4", "fp32"),
+    ("riscv32-virt", "sudoku4-tiny", "int8", "fp32"), ("riscv32-virt", "sudoku6-attn", "int4", "fp32"), ("riscv32-v-virt", "sudoku6-attn", "int8", "fp32"),
     ("mps2-an505", "sudoku4-tiny", "fp32", "fp32"), ("mps3-an547", "sudoku4-tiny", "int4", "fp16"),
 ])
 def test_estimates_are_what_qemu_counts(board, model, precision, carry, tmp_path):
