@@ -116,6 +116,7 @@ _COMMON = (
     "portable/rc_dot_f32.c", "portable/rc_dot_s8.c", "portable/rc_rms_norm.c", "portable/rc_silu_mul.c",
     "portable/rc_softmax.c", "portable/rc_rope.c", "portable/rc_quantize_rows8.c",
 )
+_RVV = ("rc_quantize_rows8", "rc_silu_mul", "rc_softmax", "rc_dot_s8")  # general functions that have a vector form
 _VNNI = IntKernel("rc_gemm_panel8_vnni", "rc_quantize_rows8", "int8_t", 4)
 
 KERNEL_SETS = (
@@ -125,9 +126,11 @@ KERNEL_SETS = (
               IntKernel("rc_tile_s8_dsp", "rc_quantize_pairs16", "int16_t", 2), "rc_linear_f32", frozenset({"dsp"}),
               (*_COMMON, "portable/rc_quantize_pairs16.c", "portable/rc_linear_f32.c", "dsp/rc_tile_s4_dsp.c",
                "dsp/rc_tile_s8_dsp.c")),
-    KernelSet("rvv", LANES, IntKernel("rc_tile_s4_rvv", "rc_quantize_rows8", "int8_t", 4),
-              IntKernel("rc_tile_s8_rvv", "rc_quantize_rows8", "int8_t", 4), "rc_linear_f32", frozenset({"v"}),
-              (*_COMMON, "portable/rc_linear_f32.c", "rvv/rc_tile_s4_rvv.c", "rvv/rc_tile_s8_rvv.c")),
+    KernelSet("rvv", LANES, IntKernel("rc_tile_s4_rvv", "rc_quantize_rows8_rvv", "int8_t", 4),
+              IntKernel("rc_tile_s8_rvv", "rc_quantize_rows8_rvv", "int8_t", 4), "rc_linear_f32", frozenset({"v"}),
+              ("portable/rc_dot_f32.c", "portable/rc_rms_norm.c", "portable/rc_rope.c", "portable/rc_linear_f32.c",
+               "rvv/rc_tile_s4_rvv.c", "rvv/rc_tile_s8_rvv.c", *(f"rvv/{name}_rvv.c" for name in _RVV)),
+              tuple((name, f"{name}_rvv") for name in _RVV)),
     KernelSet("portable", APART, IntKernel("rc_tile_s4", "rc_quantize_rows8", "int8_t", 4),
               IntKernel("rc_tile_s8", "rc_quantize_rows8", "int8_t", 4), "rc_linear_f32", frozenset(),
               (*_COMMON, "portable/rc_tile_s4.c", "portable/rc_tile_s8.c", "portable/rc_linear_f32.c")),

@@ -91,7 +91,9 @@ static void send(const void *data, uint32_t bytes) {
 }
 
 /* Parameter 4: x lies where q goes, as the inner rows of a SwiGLU do; q is then sent as far as it is written. */
-static void quantize(const uint8_t *r, uint32_t element) {
+typedef void quantize8_t(const float *, uint32_t, uint32_t, uint32_t, int8_t *, uint32_t, float *, int32_t *);
+
+static void quantize(const uint8_t *r, uint32_t element, quantize8_t *kernel8) {
     const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldx = param(r, 3), in_place = param(r, 4);
     const uint32_t floats = rows * ldx * FLOAT_BYTES, bytes = rows * ld * element;
     void *q = out(in_place != 0u && floats > bytes ? floats : bytes, 0);
@@ -103,7 +105,7 @@ static void quantize(const uint8_t *r, uint32_t element) {
     float *a = out(rows * FLOAT_BYTES, 0);
     int32_t *sum = out(rows * 4u, 0);
     if (element == 1u) {
-        rc_quantize_rows8(x, ldx, rows, n, (int8_t *)q, ld, a, sum);
+        kernel8(x, ldx, rows, n, (int8_t *)q, ld, a, sum);
     } else {
         rc_quantize_pairs16(x, ldx, rows, n, (int16_t *)q, ld, a, sum);
     }
@@ -117,10 +119,12 @@ static void quantize(const uint8_t *r, uint32_t element) {
     send(sum, rows * 4u);
 }
 
-static void silu_mul(const uint8_t *r) {
+typedef void silu_mul_t(const float *, const float *, uint32_t, uint32_t, uint32_t, float *, uint32_t);
+
+static void silu_mul(const uint8_t *r, silu_mul_t *kernel) {
     const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldh = param(r, 3);
     float *h = out(rows * ldh * FLOAT_BYTES, 4);
-    rc_silu_mul(in(r, 0), in(r, 1), ld, rows, n, h, ldh);
+    kernel(in(r, 0), in(r, 1), ld, rows, n, h, ldh);
     send(h, rows * ldh * FLOAT_BYTES);
 }
 
@@ -175,6 +179,12 @@ static void vectors(const uint8_t *r) {
         x = copy(r, 0, n);
         rc_softmax(x, n);
         break;
+#ifdef DRIVER_V
+    case 30:
+        x = copy(r, 0, n);
+        rc_softmax_rvv(x, n);
+        break;
+#endif
     case 10:
         x = copy(r, 0, n);
         rc_rope(x, n / 2u, in(r, 1), in(r, 2));
@@ -195,6 +205,13 @@ static void dots(const uint8_t *r) {
         int32_t *result = out(4, 0);
         *result = s8;
         send(result, 4);
+#ifdef DRIVER_V
+    } else if (word(r, 0) == 31u) {
+        const int32_t s8 = rc_dot_s8_rvv(in(r, 0), in(r, 1), param(r, 0));
+        int32_t *result = out(4, 0);
+        *result = s8;
+        send(result, 4);
+#endif
     } else {
         float *result = out(FLOAT_BYTES, 0);
         *result = rc_dot_f32(in(r, 0), in(r, 1), param(r, 0));
@@ -208,10 +225,10 @@ static void run(const uint8_t *r) {
 #endif
     switch (word(r, 0)) {
     case 1:
-        quantize(r, 2u);
+        quantize(r, 2u, 0);
         break;
     case 2:
-        quantize(r, 1u);
+        quantize(r, 1u, rc_quantize_rows8);
         break;
     case 5:
         tile(r, 0, rc_tile_s4);
@@ -235,6 +252,18 @@ static void run(const uint8_t *r) {
         break;
 #endif
 #ifdef DRIVER_V
+    case 28:
+        quantize(r, 1u, rc_quantize_rows8_rvv);
+        break;
+    case 29:
+        silu_mul(r, rc_silu_mul_rvv);
+        break;
+    case 30:
+        vectors(r);
+        break;
+    case 31:
+        dots(r);
+        break;
     case 26:
         tile(r, 0, rc_tile_s4_rvv);
         break;
@@ -259,7 +288,7 @@ static void run(const uint8_t *r) {
         break;
 #endif
     case 7:
-        silu_mul(r);
+        silu_mul(r, rc_silu_mul);
         break;
     case 8:
     case 9:

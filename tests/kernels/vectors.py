@@ -17,6 +17,7 @@ GUARD = b"\xa5" * 64
 OPS = {
     "quantize_pairs": 1, "quantize8": 2, "tile_s4": 5, "linear": 6, "silu_mul": 7,
     "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14,
+    "quantize8_rvv": 28, "silu_mul_rvv": 29, "softmax_rvv": 30, "dot_s8_rvv": 31,
     "tile_s4_rvv": 26, "tile_s8_rvv": 27, "tile_s4_dsp": 20, "tile_s8_dsp": 25, "gemm8": 21,
     "linear_panel": 22, "gemm8_vnni": 23, "linear_panel_avx512": 24,
 }
@@ -261,6 +262,8 @@ def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
             made += tile_cases(f"tile_s{bits}_dsp", bits, PAIRS, rng, in_pairs, step=4)
         if "v" in variants:
             made += tile_cases(f"tile_s{bits}_rvv", bits, LANES, rng, act=np.int8)
+    if "v" in variants:
+        made += [c.as_op(f"{c.op}_rvv") for c in made if c.op in ("quantize8", "silu_mul", "softmax", "dot_s8")]
     if "panels" in variants:
         products, lines = panel_cases(rng), linear_cases(rng, panels=True)
         made += [*products, *lines]

@@ -5,14 +5,14 @@
 #define BLOCK 8u /* k a block; rows are multiples of it */
 
 #define WEIGHTS "vle8.v v0, (%[w])\n addi %[w], %[w], 32\n vsext.vf2 v2, v0\n"
-#define MORE_4                                                                                                          \
+#define MORE_4                                                                                                         \
     "vwmacc.vx v16, %[t0], v2\n vwmacc.vx v20, %[t1], v2\n vwmacc.vx v24, %[t2], v2\n vwmacc.vx v28, %[t3], v2\n"
-#define MORE_1         "vwmacc.vx v16, %[t0], v2\n"
+#define MORE_1        "vwmacc.vx v16, %[t0], v2\n"
 #define STEP(rows, k) WEIGHTS RC_RVV_X_##rows(k) MORE_##rows
-#define ALL(rows)                                                                                                       \
-    RC_RVV_SET("e32, m4")                                                                                               \
-    RC_RVV_CLEAR_##rows RC_RVV_SET("e16, m2") "1:\n" STEP(rows, "0") STEP(rows, "1") STEP(rows, "2") STEP(rows, "3")    \
-        STEP(rows, "4") STEP(rows, "5") STEP(rows, "6") STEP(rows, "7") RC_RVV_NEXT_##rows("8") RC_RVV_LOOP("1")        \
+#define ALL(rows)                                                                                                      \
+    RC_RVV_SET("e32, m4")                                                                                              \
+    RC_RVV_CLEAR_##rows RC_RVV_SET("e16, m2") "1:\n" STEP(rows, "0") STEP(rows, "1") STEP(rows, "2") STEP(rows, "3")   \
+        STEP(rows, "4") STEP(rows, "5") STEP(rows, "6") STEP(rows, "7") RC_RVV_NEXT_##rows("8") RC_RVV_LOOP("1")       \
             RC_RVV_SET("e32, m4") "vle32.v v0, (%[scale])\n"
 
 static void four_rows(rc_rvv_pass_t s)
@@ -39,8 +39,8 @@ static void one_row(rc_rvv_pass_t s)
                      : "memory");
 }
 
-void rc_tile_s8_rvv(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
-                    uint32_t ldy, void *w)
+void rc_tile_s8_rvv(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
+                    float *y, uint32_t ldy, void *w)
 {
     (void)zero;
     (void)w;
