@@ -30,7 +30,7 @@ from recurc.targets.qemu import QemuTransport
 from recurc.targets.toolchain import compile_firmware, port_include_dirs
 
 FIRMWARE = Path(__file__).parent / "firmware"
-BOARDS = ("mps2-an500", "mps2-an386", "mps2-an505", "mps3-an547", "riscv32-virt")
+BOARDS = ("mps2-an500", "mps2-an386", "mps2-an505", "mps3-an547", "riscv32-virt", "riscv32-v-virt")
 SHAPES = ((97, 512, 3072), (97, 1536, 512), (1, 512, 3072))  # rows, depth, channels
 _IMAGE_BYTES = 3072 * 512
 _SECONDS = 300.0
@@ -101,6 +101,8 @@ def random_model(config: ReasonerConfig) -> Reasoner:
     d = config.hidden_size
     shapes = {ref.name: (ref.n, ref.k) for ref in lower(config).linears}
     shapes |= {"embed_tokens.embedding_weight": (config.vocab_size, d), "H_init": (d,), "L_init": (d,), "q_head.bias": (2,)}
+    if config.pos_encodings == "learned":
+        shapes["embed_pos.embedding_weight"] = (config.rows, d)
     if config.puzzle_emb_ndim:
         shapes["puzzle_emb.weights"] = (config.num_puzzle_identifiers, config.puzzle_emb_ndim)
     tensors = {name: (rng.normal(size=shape) / np.sqrt(shape[-1])).astype(np.float32) for name, shape in shapes.items()}

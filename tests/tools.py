@@ -11,7 +11,7 @@ from recurc.errors import ToolchainError
 from recurc.targets.boards import load_board
 from recurc.targets.toolchain import find_compiler
 
-EMULATED = ("mps2-an500", "mps2-an386", "mps2-an505", "mps3-an547", "riscv32-virt")
+EMULATED = ("mps2-an500", "mps2-an386", "mps2-an505", "mps3-an547", "riscv32-virt", "riscv32-v-virt")
 BUDGETS = ("mcu-4mb", "mcu-4mb-m7", "soc-8mb")
 
 

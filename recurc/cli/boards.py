@@ -158,6 +158,7 @@ def _document(b: Any) -> dict[str, object]:
         "boot": None if b.boot is None else {"port": b.boot.port, "place": b.boot.place, "bytes": b.boot.bytes},
         "regions": [
             {"name": r.name, "kind": r.kind, "base": r.base, "size": r.size, "wait_states": r.wait_states,
+             "bandwidth": r.bandwidth,
              "optional": r.optional, "note": r.note}
             for r in b.regions
         ],

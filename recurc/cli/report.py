@@ -125,6 +125,19 @@ def _write_page(document: dict[str, Any], path: Path) -> Path:
     return path
 
 
+def _show_time(console: Console, document: dict[str, Any]) -> None:
+    """Where the time of a step goes, with what the estimate rests on."""
+    from recurc.report.timing import time_columns, time_facts, time_rows
+
+    estimated = (document["time"] or {}).get("estimate")
+    if estimated:
+        console.table(time_columns(estimated), time_rows(estimated), title="Where the time goes (an estimate, not measured)")
+    facts = time_facts(document)
+    if facts:
+        console.pairs(facts)
+        console.print()
+
+
 def _show(console: Console, document: dict[str, Any], pieces: bool, written: Path | None) -> None:
     from recurc.report.wording import fact_rows, verdict_text
 
@@ -138,6 +151,7 @@ def _show(console: Console, document: dict[str, Any], pieces: bool, written: Pat
     if pieces:
         show_pieces(console, document["regions"])
     show_changes(console, document)
+    _show_time(console, document)
     console.pairs(fact_rows(document))
     console.print()
     console.print(verdict_text(document), style="bold green" if document["fits"] else "bold red")

@@ -15,7 +15,8 @@ from recurc.cli.output import Console
 from recurc.errors import MismatchError, UsageError
 
 DEFAULT_LIMIT = 8
-_KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_steps", "stack_used", "stack_bytes")
+_KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_steps", "stack_used", "stack_bytes",
+         "instructions_per_step", "seconds_per_step")
 
 
 @click.command()
@@ -104,6 +105,7 @@ def _document(result: Any, offset: int, worst: int | None) -> dict[str, object]:
         "matched": result.matched, "cell": result.cell, "exact": result.exact,
         "mean_steps": result.steps / max(1, result.n), "ticks": result.ticks, "tick_hz": result.info.tick_hz,
         "instructions": result.instructions(result.ticks), "seconds": result.seconds(result.ticks),
+        "instructions_per_step": result.instructions_per_step, "seconds_per_step": result.seconds_per_step,
         "stack_used": result.stack_used, "stack_bytes": result.info.stack_bytes,
         "stack_worst": worst, "retries": result.retries,
         "build_id": result.info.build_id, "model_sha256": result.info.model_sha256,
@@ -134,14 +136,10 @@ def _print(console: Console, build: Any, result: Any, views: list) -> None:
     n = result.n
     console.print(f"on {where}: {result.matched} of {n} puzzles equal to the host in every bit after every step")
     console.print(f"accuracy there: {100 * result.cell:.1f} % of cells, {100 * result.exact:.1f} % of puzzles exact")
-    per_step = result.ticks / max(1, result.steps)
-    seconds = result.seconds(round(per_step))
-    if counted:
-        console.print(
-            f"{result.instructions(round(per_step)):,} instructions a step (counted in the emulator; not a time)"
-        )
-    elif seconds is not None:
-        console.print(f"{1000 * seconds:.3f} ms a step, measured there")
+    if result.instructions_per_step is not None:
+        console.print(f"{result.instructions_per_step:,} instructions a step (counted in the emulator; not a time)")
+    elif result.seconds_per_step is not None:
+        console.print(f"{1000 * result.seconds_per_step:.3f} ms a step, measured there")
     if result.info.stack_bytes:
         computed = f", {worst:,} by the worst path that the compiler knows" if (worst := _worst_stack(build, result)) else ""
         console.print(f"stack: {result.stack_used:,} of {result.info.stack_bytes:,} bytes used{computed}")

@@ -13,7 +13,7 @@ from typing import Iterable
 import numpy as np
 
 from recurc.ir.program import LinearRef
-from recurc.plan.packing import APART, PAIRS, PANELS, Packing
+from recurc.plan.packing import APART, LANES, PAIRS, PANELS, Packing
 from recurc.quant.weights import FloatWeights, Weights
 
 ROW_ELEMENTS = 8  # rows of int8 keys, values and probabilities of attention are padded to a multiple of this
@@ -134,6 +134,7 @@ _HOST_SOURCES = (*_COMMON, "portable/rc_gemm_panel8.c", "portable/rc_linear_f32_
 _HOST_VARIANTS = tuple(
     (f"rc_{name}", f"rc_host->{name}")
     for name in ("quantize_rows8", "silu_mul", "swiglu", "rms_rows", "transpose", "softmax", "rope", "dot_s8", "dot_f32"))
+_RVV = ("rc_quantize_rows8", "rc_silu_mul", "rc_softmax", "rc_dot_s8")  # general functions that have a vector form
 
 KERNEL_SETS = (
     KernelSet("host", PANELS, IntKernel("rc_host->gemm4", "rc_host->quantize_rows8", "int8_t", 2),
@@ -143,6 +144,11 @@ KERNEL_SETS = (
               IntKernel("rc_tile_s8_dsp", "rc_quantize_pairs16", "int16_t", 2), "rc_linear_f32", frozenset({"dsp"}),
               (*_COMMON, "portable/rc_quantize_pairs16.c", "portable/rc_linear_f32.c", "dsp/rc_tile_s4_dsp.c",
                "dsp/rc_tile_s8_dsp.c", "dsp/rc_dot_s8_dsp.c"), (("rc_dot_s8", "rc_dot_s8_dsp"),)),
+    KernelSet("rvv", LANES, IntKernel("rc_tile_s4_rvv", "rc_quantize_rows8_rvv", "int8_t", 4),
+              IntKernel("rc_tile_s8_rvv", "rc_quantize_rows8_rvv", "int8_t", 4), "rc_linear_f32", frozenset({"v"}),
+              ("portable/rc_dot_f32.c", "portable/rc_rms_norm.c", "portable/rc_rope.c", "portable/rc_linear_f32.c",
+               "rvv/rc_tile_s4_rvv.c", "rvv/rc_tile_s8_rvv.c", *(f"rvv/{name}_rvv.c" for name in _RVV)),
+              tuple((name, f"{name}_rvv") for name in _RVV)),
     KernelSet("portable", APART, IntKernel("rc_tile_s4", "rc_quantize_rows8", "int8_t", 4),
               IntKernel("rc_tile_s8", "rc_quantize_rows8", "int8_t", 4), "rc_linear_f32", frozenset(),
               (*_COMMON, "portable/rc_tile_s4.c", "portable/rc_tile_s8.c", "portable/rc_linear_f32.c")),

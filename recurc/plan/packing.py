@@ -131,6 +131,23 @@ class Pairs(Packing):
         return np.ascontiguousarray(pairs).astype("<i2").tobytes()
 
 
+@dataclass(frozen=True)
+class Lanes(Packing):
+    """Tiles whose channels lie side by side, a vector's lanes. int4: [k/2][tile] bytes, the lower k in the low nibble; int8:
+    [k][tile]. fp32: plain rows, no channel is padded.
+    """
+
+    def part_bytes(self, n: int, k: int, bits: int) -> int:
+        return n * 4 * k if bits == 32 else super().part_bytes(n, k, bits)
+
+    def pack_int(self, q: np.ndarray, bits: int) -> bytes:
+        lanes = self._full(q).swapaxes(1, 2)  # [tiles, k, tile]
+        if bits == 8:
+            return np.ascontiguousarray(lanes).astype(np.int8).tobytes()
+        return (lanes[:, 0::2] + 16 * lanes[:, 1::2]).astype(np.uint8).tobytes()
+
+
 PANELS = Panels(2, 64)
 PAIRS = Pairs(3, 4)
 APART = Apart(4, 4)
+LANES = Lanes(8, 32, 16)

@@ -6,6 +6,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 from recurc.plan.advice import Change
 from recurc.plan.budget import parameter_count
+from recurc.plan.cost import work_summary
 from recurc.plan.pieces import RegionLike, bytes_by_kind
 from recurc.plan.planner import MemoryPlan
 
@@ -89,4 +90,5 @@ def plan_summary(plan: MemoryPlan, changes: Sequence[Change] = ()) -> dict[str, 
         "verdict": _verdict(plan, changes), "model": _model(plan), "stack": _stack(plan), "table": table,
         "image": {"bytes": plan.image.total, "parts": dict(plan.image.by_kind)},
         "arena_bytes": plan.layout.arena_bytes, "scratch_bytes": plan.layout.scratch_bytes, "ram_bytes": plan.ram_bytes,
+        "work": work_summary(plan.program, plan.layout, plan.bits, plan.kernels),
     }

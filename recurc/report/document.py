@@ -11,6 +11,7 @@ from typing import Any, Iterable, Mapping, Optional
 from recurc import __version__
 from recurc.codegen.manifest import Build
 from recurc.errors import RecurcError, UsageError
+from recurc.report.timing import time_entry
 from recurc.targets.boards import Board
 
 SCHEMA = "recurc/report/1"
@@ -130,7 +131,7 @@ def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
         more={"kernels": entry.get("kernels"), "image_bytes": d.get("image_bytes"), "arena_bytes": d.get("arena_bytes"),
               "boards": list(build.boards), "verified": verified_here(build, name),
               "fidelity": fidelity, "accuracy": d.get("accuracy"),
-              "table": plan.get("table")},
+              "table": plan.get("table"), "time": time_entry(plan, known_board, verified_here(build, name))},
     )
 
 
@@ -165,7 +166,8 @@ def report_plan(plan: Mapping[str, Any], board: Board, source: Mapping[str, Any]
         regions=region_rows(plan["regions"], notes), estimated=True,
         linked=None, measured=None,
         more={"kernels": (plan.get("model") or {}).get("kernels"), "image_bytes": (plan.get("image") or {}).get("bytes"),
-              "arena_bytes": plan.get("arena_bytes"), "fidelity": None, "accuracy": None, "table": plan.get("table")},
+              "arena_bytes": plan.get("arena_bytes"), "fidelity": None, "accuracy": None, "table": plan.get("table"),
+              "time": time_entry(plan, board, None)},
     )
 
 

@@ -10,6 +10,7 @@ from recurc.report.document import KIND_MEANING, KINDS, kind_rank, sum_text
 from recurc.report.drawing import overview, region_bar
 from recurc.report.lifetimes import lifetime_chart
 from recurc.report.numbers import bytes_text, count_text, percent_text, size_text
+from recurc.report.timing import time_bars, time_columns, time_facts, time_rows
 from recurc.report.wording import change_rows, fact_rows, schedule_text, verdict_text
 from recurc.resources import resource_dir
 
@@ -34,6 +35,7 @@ def render_page(document: Mapping[str, Any]) -> str:
     """The HTML page of a report document; well-formed XML too."""
     regions = [r for r in document["regions"] if r["used"]]
     kinds = sorted({k for r in regions for k, size in r["parts"].items() if size}, key=kind_rank)
+    estimated = (document.get("time") or {}).get("estimate")
     return _environment().get_template("page.html.j2").render(
         d=document, regions=regions, unused=[r for r in document["regions"] if not r["used"]],
         overview=overview([r for r in document["regions"] if r["used"] or not r["optional"]]),
@@ -41,5 +43,7 @@ def render_page(document: Mapping[str, Any]) -> str:
         charts=[chart for r in regions if (chart := lifetime_chart(r))],
         kinds=kinds, colours=sorted({_kind_class(k) for k in kinds}), meaning=KIND_MEANING,
         verdict=verdict_text(document), facts=fact_rows(document),
+        time_bars=time_bars(document), time_facts=time_facts(document),
+        time_table=(time_columns(estimated), time_rows(estimated)) if estimated else None,
         changes=change_rows(document), schedule=schedule_text(document), percent=percent_text, sum_text=sum_text,
     )

@@ -32,7 +32,10 @@ _WRITABLE = ("ram", "external-ram")
 
 @dataclass(frozen=True)
 class Region:
-    """One memory region: base address and size in bytes. `optional` ones are not on every board of that name."""
+    """One memory region: base address and size in bytes. `optional` ones are not on every board of that name.
+
+    `wait_states` of the core's clock; `bandwidth`: bytes/s of long reads. None: not known.
+    """
 
     name: str
     kind: str
@@ -41,6 +44,7 @@ class Region:
     wait_states: int | None = None
     optional: bool = False
     note: str = ""
+    bandwidth: int | None = None
 
     @property
     def end(self) -> int:
@@ -172,6 +176,7 @@ def _region(data: Any, index: int, path: Path) -> Region:
         wait_states=t.number("wait_states", None, high=1000),
         optional=t.get("optional", bool, False),
         note=t.text("note", ""),
+        bandwidth=t.number("bandwidth", None, low=1, high=10**11),
     )
     t.close()
     if region.size == 0:

@@ -119,6 +119,17 @@ class VerifyResult:
         per = self.board.ticks.per_instruction
         return None if per is None else round(ticks / per)
 
+    @property
+    def instructions_per_step(self) -> int | None:
+        """Instructions of a supervision step, on average; None where ticks are time."""
+        return self.instructions(round(self.ticks / max(1, self.steps)))
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """Seconds of a supervision step, on average, where a clock measured them; None in emulators."""
+        seconds = self.seconds(self.ticks)
+        return None if seconds is None else seconds / max(1, self.steps)
+
     def seconds(self, ticks: int) -> float | None:
         """Seconds that `ticks` stand for, where a clock measured them; None in emulators."""
         return None if self.board.emulator or not self.info.tick_hz else ticks / self.info.tick_hz

@@ -16,7 +16,7 @@ from recurc.codegen import image as image_module
 from recurc.codegen.emit import emit_model
 from recurc.codegen.image import ENTRY, HEADER, KINDS, build_image, check_image
 from recurc.errors import InputError
-from recurc.plan.kernels import KERNEL_SETS, kernel_set, padded
+from recurc.plan.kernels import KERNEL_SETS, kernel_set
 from recurc.plan.layout import make_layout
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import FloatWeights, precision_named
@@ -158,7 +158,7 @@ def _unpacked(data, ref, w, kernels):
     parts, out = ref.parts, []
     for part in range(parts):
         piece = data[len(data) // parts * part:len(data) // parts * (part + 1)]
-        kp = padded(ref.k)
+        kp = kernels.padded(ref.k)
         for j in range(ref.part_n):
             if isinstance(w, FloatWeights):
                 flat = np.frombuffer(piece, "<f4")
@@ -169,6 +169,10 @@ def _unpacked(data, ref, w, kernels):
             elif kernels.packing == 2:
                 row = np.frombuffer(piece, np.uint8).reshape(-1, kp // 4, 16, 4)[j // 16, :, j % 16].reshape(-1)
                 row = row.astype(int) - (128 if w.bits == 8 else 0)
+            elif kernels.packing == 8:
+                lanes = np.frombuffer(piece, np.int8 if w.bits == 8 else np.uint8).reshape(-1, kp * w.bits // 8, 32)
+                row = lanes[j // 32, :, j % 32]
+                row = row if w.bits == 8 else np.stack((row & 15, row >> 4), axis=1).reshape(-1)
             elif w.bits == 8:
                 row = np.frombuffer(piece, np.int8).reshape(-1, kp, 4)[j // 4, :, j % 4]
             else:

@@ -179,6 +179,12 @@ static void vectors(const uint8_t *r) {
         x = copy(r, 0, n);
         rc_softmax(x, n);
         break;
+#ifdef DRIVER_V
+    case 44:
+        x = copy(r, 0, n);
+        rc_softmax_rvv(x, n);
+        break;
+#endif
     case 10:
         x = copy(r, 0, n);
         rc_rope(x, n / 2u, in(r, 1), in(r, 2));
@@ -328,6 +334,26 @@ static void run(const uint8_t *r) {
         break;
     case 16:
         tile(r, rc_tile_s8_dsp, 0);
+        break;
+#endif
+#ifdef DRIVER_V
+    case 42:
+        quantize(r, 1u, rc_quantize_rows8_rvv);
+        break;
+    case 43:
+        silu_mul(r, rc_silu_mul_rvv);
+        break;
+    case 44:
+        vectors(r);
+        break;
+    case 45:
+        dots(r, rc_dot_s8_rvv, 0);
+        break;
+    case 40:
+        tile(r, 0, rc_tile_s4_rvv);
+        break;
+    case 41:
+        tile(r, 0, rc_tile_s8_rvv);
         break;
 #endif
     case 7:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -96,11 +97,24 @@ def test_kernels_on_older_computers(cpu, runs, lacks, driver):
 def test_kernels_on_emulated_cores(name, tmp_path):
     need(name)
     board = load_board(name)
-    variants = frozenset({"dsp"}) & board.features
+    variants = frozenset({"dsp", "v"}) & board.features
     vectors = cases(variants)
     elf = harness.build(board, vectors, variants, tmp_path)
     expected = sum(len(c.expected()) for c in vectors)
     assert harness.compare(vectors, harness.run_emulated(board, elf, expected)) == []
+
+
+@pytest.mark.parametrize("vlen", [256, 512])
+def test_vector_kernels_take_any_length_of_registers(vlen, tmp_path):
+    need("riscv32-v-virt")
+    board = load_board("riscv32-v-virt")
+    args = tuple(a.replace("vlen=128", f"vlen={vlen}") for a in board.emulator.args)
+    assert args != board.emulator.args
+    vectors = cases(frozenset({"v"}))
+    elf = harness.build(board, vectors, frozenset({"v"}), tmp_path)
+    longer = replace(board, emulator=replace(board.emulator, args=args))
+    expected = sum(len(c.expected()) for c in vectors)
+    assert harness.compare(vectors, harness.run_emulated(longer, elf, expected)) == []
 
 
 def test_arm_cores_are_checked_with_the_dsp_kernel():
@@ -108,7 +122,7 @@ def test_arm_cores_are_checked_with_the_dsp_kernel():
 
 
 def test_vectors_cover_every_kernel():
-    every = {c.op for c in cases(HOST | {"dsp"})}
+    every = {c.op for c in cases(HOST | {"dsp", "v"})}
     assert every == set(OPS)
     kernels = {p.stem for p in resource_dir("runtime_c").glob("kernels/*/*.c")}
     text = (harness.HERE / "driver.c").read_text() + (resource_dir("runtime_c") / "kernels/host/rc_host.c").read_text()

@@ -8,7 +8,7 @@ from typing import Callable
 
 import numpy as np
 
-from recurc.plan.packing import APART, PAIRS, PANELS, Packing
+from recurc.plan.packing import APART, LANES, PAIRS, PANELS, Packing
 from recurc.quant import arith
 from recurc.quant.arith import F32
 
@@ -21,6 +21,7 @@ OPS = {
     "gemm8": 21, "linear_panel": 22, "gemm4": 23, "host_quantize8": 24, "host_silu_mul": 25, "host_rms_rows": 26,
     "host_softmax": 27, "host_rope": 28, "host_dot_s8": 29, "host_dot_f32": 30,
     "host_swiglu": 31, "host_transpose": 32,
+    "tile_s4_rvv": 40, "tile_s8_rvv": 41, "quantize8_rvv": 42, "silu_mul_rvv": 43, "softmax_rvv": 44, "dot_s8_rvv": 45,
 }
 DEPTHS = (1, 7, 8, 97, 1536)
 TILE_DEPTHS = (1, 7, 8, 15, 24, 40, 64, 97, 104, 1536)
@@ -306,7 +307,7 @@ def host_cases(rng: np.random.Generator) -> list[Case]:
 
 
 def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
-    """All cases; "host" in `variants` adds those of computers."""
+    """All cases; "host", "dsp" and "v" in `variants` add those of computers, Arm's DSP extension and RISC-V V."""
     rng = np.random.default_rng(20)
     made = [*quantize_cases(rng), *linear_cases(rng), *row_cases(rng)]
     if "dsp" in variants:
@@ -315,6 +316,10 @@ def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
         made += tile_cases(f"tile_s{bits}", bits, APART, rng, act=np.int8, step=4)
         if "dsp" in variants:
             made += tile_cases(f"tile_s{bits}_dsp", bits, PAIRS, rng, in_pairs, step=4)
+        if "v" in variants:
+            made += tile_cases(f"tile_s{bits}_rvv", bits, LANES, rng, act=np.int8)
+    if "v" in variants:
+        made += [c.as_op(f"{c.op}_rvv") for c in made if c.op in ("quantize8", "silu_mul", "softmax", "dot_s8")]
     if "host" in variants:
         made += host_cases(rng)
     return made

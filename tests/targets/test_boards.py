@@ -59,6 +59,15 @@ def parse(text: str):
     return parse_board(text, Path("b.toml"))
 
 
+def test_bandwidth_of_a_region():
+    at = 'size = 0x1000\n\n[[regions]]'
+    assert parse(GOOD).region("flash").bandwidth is None
+    assert parse(GOOD.replace(at, "bandwidth = 40_000_000\n" + at, 1)).region("flash").bandwidth == 40_000_000
+    with pytest.raises(InputError, match="bandwidth = 0"):
+        parse(GOOD.replace(at, "bandwidth = 0\n" + at, 1))
+    assert load_board("stm32h7").region("qspi").bandwidth == 40_000_000
+
+
 def test_the_sample_is_good():
     board = parse(GOOD)
     assert board.region("ram").end == 0x20001000

@@ -92,6 +92,12 @@ def test_equal_bits_are_found_equal(verify, board):
     assert result.steps == 36 and result.ticks > 0
     assert (result.instructions(1000) is None) == (board == "host")
     assert (result.seconds(1000) is None) == (board != "host")
+    assert (result.instructions_per_step is None) == (board == "host")
+    assert (result.seconds_per_step is None) == (board != "host")
+    if board == "host":
+        assert 36 * result.seconds_per_step == pytest.approx(result.seconds(result.ticks))
+    else:
+        assert 36 * result.instructions_per_step == pytest.approx(result.instructions(result.ticks), rel=0.01)
 
 
 def test_accuracy_is_the_devices(verify, engine):

@@ -7,7 +7,8 @@ rc_reset_handler:
     la gp, __global_pointer$
     .option pop
     la sp, rc_stack_top
-    li t0, 0x2000              /* mstatus.FS: float registers on, before any code that could use them */
+    li t0, 0x2200              /* mstatus.FS and VS: float and vector registers on, before any code that could use them; VS */
+                               /* stays zero where there are none */
     csrs mstatus, t0
     la t0, rc_trap
     csrw mtvec, t0

@@ -1,0 +1,245 @@
+"""What a supervision step does, counted from the program and its layout: every loop of the generated code, by class of work.
+
+Nothing is measured here. `units` are counts of what costs instructions, named "GROUP:FEATURE": the group is the C file that a
+kernel is in, or a part of the generated code ("load", "store", "glue"); `recurc.plan.cost` has instructions for each unit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Iterator
+
+from recurc.ir.program import Attention, LinearRef, Loop, Op, Program, TokenMix, Update
+from recurc.plan.kernels import KernelSet, padded
+from recurc.plan.layout import Layout, OpShape
+
+TOKEN_MIX, CHANNEL_MIX = "token mixing", "channel mixing"
+PROJECTIONS, SCORES = "attention projections", "attention scores and values"
+HEADS, QUANTIZE, SILU, NORM, CARRY = "heads", "quantize", "SiLU", "norm", "carry"
+CLASSES = (TOKEN_MIX, CHANNEL_MIX, PROJECTIONS, SCORES, HEADS, QUANTIZE, SILU, NORM, CARRY)
+CLASS_MEANING = {
+    TOKEN_MIX: "matrix products over the sequence", CHANNEL_MIX: "matrix products over the features",
+    PROJECTIONS: "products for q, k, v and the output", SCORES: "scores, softmax, rotation, values",
+    HEADS: "logits, halting, best tokens", QUANTIZE: "activations to int8, a scale a row",
+    SILU: "SiLU(gate) * up", NORM: "RMS norm", CARRY: "z and X loaded, residuals added, z stored",
+}
+_CARRY_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
+_ACT_BYTES = {"int16_t": 2, "int8_t": 1}
+
+
+@dataclass
+class ClassWork:
+    """Work of one class in one supervision step.
+
+    macs: multiply-adds of the model (no padding). flash_bytes: weights, scales and tables, each tile of weights once a tile of
+    rows; flash_again: what kernels without unpacking read of it again, a few rows at a time, which a data cache serves.
+    ram_bytes: read from buffers and the carry. units: see above.
+    """
+
+    macs: int = 0
+    flash_bytes: int = 0
+    flash_again: int = 0
+    ram_bytes: int = 0
+    units: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One op call, `times` a step: what is added to z before it ("plain": nothing, "source", "input": source and X)."""
+
+    shape: OpShape
+    times: int
+    added: str
+
+
+class _Step:
+    """Adds up the work of a step. Every method counts `times` repetitions of one piece of generated code."""
+
+    def __init__(self, program: Program, layout: Layout, bits: int, kernels: KernelSet) -> None:
+        self.program, self.layout, self.bits, self.kernels = program, layout, bits, kernels
+        self.kernel = kernels.of(bits)
+        self.found = {name: ClassWork() for name in CLASSES}
+        self.glue = "glue" if self.kernel else "glue_f32"
+
+    def units(self, name: str, group: str, **amounts: int) -> None:
+        for feature, amount in amounts.items():
+            self.found[name].units[f"{group}:{feature}"] += amount
+
+    def fn(self, name: str) -> str:
+        return self.kernels.fn(name)
+
+    def product(self, name: str, ref: LinearRef, n: int, rows: int, times: int = 1) -> None:
+        """n channels of a layer for a tile of rows: calls of the tile function, one after the other."""
+        work, k, tile = self.found[name], ref.k, self.kernels.tile
+        calls = -(-n // tile) * times
+        work.macs += rows * k * n * times
+        self.units(name, self.glue, tile=calls)
+        if self.kernel is None:
+            self.units(name, self.kernels.f32, call=calls, output=rows * n * times, mac=rows * k * n * times)
+            self.units(name, "rc_dot_f32", call=rows * n * times, mac=rows * k * n * times)
+            work.flash_bytes += 4 * k * n * times
+            work.flash_again += 4 * k * n * (rows - 1) * times
+            work.ram_bytes += 4 * rows * k * n * times
+            return
+        kp, group = self.kernels.padded(k), self.kernel.tile
+        rest = rows % self.kernel.rows
+        packed = self.kernels.weights.tile_bytes(k, self.bits)
+        each = kp * tile * calls
+        self.units(name, group, call=calls, row=rows * calls, mac=(rows - rest) * each, rest=rest * each)
+        passes = -(-rows // self.kernel.rows)
+        work.flash_bytes += packed * calls + (4 + self.kernels.has_zero(self.bits)) * n * times
+        if self.kernel.scratch:
+            self.units(name, group, unpacked=kp * tile * calls)
+            work.ram_bytes += self.kernel.scratch * kp * passes * calls
+        else:
+            work.flash_again += packed * (passes - 1) * calls
+        work.ram_bytes += _ACT_BYTES[self.kernel.act] * rows * kp * calls
+
+    def quantize(self, rows: int, n: int, times: int = 1, function: str = "") -> None:
+        """fp32 rows to activations; read twice."""
+        if self.kernel is None and not function:
+            return
+        name = function or self.kernel.quantize  # type: ignore[union-attr]
+        self.units(QUANTIZE, name, call=times, row=rows * times, element=rows * n * times)
+        self.found[QUANTIZE].ram_bytes += 8 * rows * n * times
+
+    def silu(self, rows: int, n: int, times: int) -> None:
+        calls = -(-n // self.kernels.tile) * times
+        self.units(SILU, self.fn("rc_silu_mul"), call=calls, row=rows * calls, element=rows * n * times)
+        self.found[SILU].ram_bytes += 8 * rows * n * times
+
+    def norm(self, rows: int, n: int, times: int) -> None:
+        self.units(NORM, self.fn("rc_rms_norm"), row=rows * times, element=rows * n * times)
+        self.units(NORM, "rc_dot_f32", call=rows * times, mac=rows * n * times)
+        self.found[NORM].ram_bytes += 8 * rows * n * times
+
+    def residual(self, rows: int, n: int, times: int) -> None:
+        self.units(CARRY, self.glue, residual=rows * n * times)
+        self.found[CARRY].ram_bytes += 8 * rows * n * times
+
+    def load(self, added: str, calls: int, n: int, times: int) -> None:
+        """`calls` rows of z of n elements, with what is added to them."""
+        carry, elements = self.program.carry, calls * n * times
+        self.units(CARRY, f"load_{carry}", call=calls * times, **{added: elements})
+        work = self.found[CARRY]
+        work.ram_bytes += _CARRY_BYTES[carry] * elements * (1 if added == "plain" else 2)
+        tables = 1 + ("positions" in self.program.tables)
+        work.flash_bytes += 4 * elements * tables * (added == "input")
+
+    def store(self, rows: int, n: int, times: int, by: str) -> None:
+        carry = self.program.carry
+        self.units(CARRY, f"store_{carry}", **{by: rows * n * times})
+        self.found[CARRY].ram_bytes += 4 * rows * n * times
+        if carry == "int8":
+            self.quantize(rows, n, times, self.fn("rc_quantize_rows8"))
+
+    def mix(self, call: _Call) -> None:
+        op, times = call.shape.op, call.times
+        by_token = not isinstance(op, TokenMix)
+        name = CHANNEL_MIX if by_token else TOKEN_MIX
+        in_place = by_token and self.program.carry == "fp32"
+        loads = 0 if in_place else 1 + call.shape.rows_in_h
+        k, inner = op.gate_up.k, op.gate_up.part_n
+        for rows, tiles in _tiles(call.shape.rows, call.shape.tile):
+            n = tiles * times
+            if by_token:
+                self.load(call.added, rows, k, n * loads)
+            else:
+                self.load(call.added, k, rows, n * loads)
+            self.quantize(rows, k, n)
+            for _ in range(2):
+                self.product(name, op.gate_up, inner, rows, n)
+            self.silu(rows, inner, n)
+            self.quantize(rows, inner, n)
+            self.product(name, op.down, op.down.n, rows, n)
+            self.residual(rows, k, n)
+            self.norm(rows, k, n)
+            if not in_place:
+                self.store(rows, k, n, "token" if by_token else "channel")
+
+    def attention(self, call: _Call) -> None:
+        op, times = call.shape.op, call.times
+        assert isinstance(op, Attention)
+        heads, hd, s = op.heads, op.head_dim, self.program.config.rows
+        d = heads * hd
+        for rows, tiles in _tiles(s, call.shape.tile):
+            n = tiles * times
+            for parts in (2, 1):  # keys and values, then queries
+                self.load(call.added, rows, d, n * heads)
+                self.quantize(rows, d, n * heads)
+                for _ in range(parts):
+                    self.product(PROJECTIONS, op.qkv, hd, rows, n * heads)
+            self.units(PROJECTIONS, self.glue, dequant=rows * d * n)
+            self.quantize(rows, d, n)
+            self.load(call.added, rows, d, n)
+            self.product(PROJECTIONS, op.o, d, rows, n)
+            self.residual(rows, d, n)
+            self.norm(rows, d, n)
+            self.store(rows, d, n, "token")
+        self._scores(heads, hd, s, op.rope, times)
+
+    def _scores(self, heads: int, hd: int, s: int, rope: bool, times: int) -> None:
+        """Scores and values of all heads: one row of scores at a time."""
+        work, rows = self.found[SCORES], heads * s * times
+        work.macs += 2 * rows * s * hd
+        self.units(SCORES, self.glue, score=rows * s, value=rows * hd)
+        self.units(SCORES, self.fn("rc_softmax"), row=rows, element=rows * s)
+        if rope:
+            self.units(SCORES, self.fn("rc_rope"), row=2 * rows, element=rows * hd)
+            work.flash_bytes += 8 * rows * hd
+        if self.kernel is None:
+            self.units(SCORES, "rc_dot_f32", call=rows * (s + hd), mac=2 * rows * s * hd)
+            work.ram_bytes += 16 * rows * s * hd
+            return
+        small = self.fn("rc_quantize_rows8")
+        for length, each in ((hd, 4), (s, 1)):  # q, k, v and the result; probabilities
+            self.quantize(1, length, rows * each, small)
+        self.units(SCORES, self.fn("rc_dot_s8"), call=rows * (s + hd), mac=rows * (s * hd + padded(s) * hd))
+        work.ram_bytes += 4 * rows * s * hd
+
+    def heads(self) -> None:
+        c = self.program.config
+        for rows, n in (*_tiles(c.seq_len, self.layout.heads_tile), (1, 1)):
+            self.load("plain", rows, c.hidden_size, n)
+            self.quantize(rows, c.hidden_size, n)
+            ref = self.program.q_head if (rows, n) == (1, 1) else self.program.lm_head
+            self.product(HEADS, ref, ref.n, rows, n)
+        self.units(HEADS, self.glue, logit=c.seq_len * c.vocab_size)
+        self.found[HEADS].ram_bytes += 4 * c.seq_len * c.vocab_size
+
+
+def _tiles(rows: int, tile: int) -> tuple[tuple[int, int], ...]:
+    """(rows a tile, how many such tiles): the full ones, then the rest."""
+    full = ((tile, rows // tile),) if rows >= tile else ()
+    return (*full, (rows % tile, 1)) if rows % tile else full
+
+
+def _updates(loop: Loop, times: int = 1) -> Iterator[tuple[Update, int]]:
+    """Every update of a schedule's body with how often a step makes it."""
+    for item in loop.body:
+        if isinstance(item, Loop):
+            yield from _updates(item, times * item.count)
+        else:
+            yield item, times
+
+
+def _op_calls(program: Program, layout: Layout) -> Iterator[_Call]:
+    index = {block.name: i for i, block in enumerate(program.blocks)}
+    for update, times in _updates(program.schedule):
+        for position, shape in enumerate(layout.op_shape[index[update.block]]):
+            added = "plain" if position else "input" if "X" in update.sources else "source"
+            yield _Call(layout.shapes[shape], times, added)
+
+
+def step_work(program: Program, layout: Layout, bits: int, kernels: KernelSet) -> dict[str, ClassWork]:
+    """Work of one supervision step by class, in the order of CLASSES; MACs add up to `program.macs_per_step`."""
+    step = _Step(program, layout, bits, kernels)
+    for call in _op_calls(program, layout):
+        op: Op = call.shape.op
+        if isinstance(op, Attention):
+            step.attention(call)
+        else:
+            step.mix(call)
+    step.heads()
+    return step.found

@@ -1,0 +1,158 @@
+"""The cost model: work that adds up to the program's own figures, and estimates that QEMU's counts bear out."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.counting import build_steps, random_model, run_counts
+from benchmarks.shapes import SUBJECTS
+from recurc.ir.lower import lower
+from recurc.models.checkpoint import load
+from recurc.plan import cost
+from recurc.plan.cost import constants, estimate, merged_units, work_summary
+from recurc.plan.kernels import KERNEL_SETS, choose_kernels, kernel_set
+from recurc.plan.layout import make_layout
+from recurc.plan.planner import make_plan
+from recurc.plan.work import CLASSES, step_work
+from recurc.quant.model import quantize_model
+from recurc.quant.weights import precision_named
+from recurc.resources import bundled_models
+from recurc.targets.boards import load_board
+from tests.randmodels import random_reasoner
+
+TOLERANCE = 0.10  # of the instructions that QEMU counts, of models that the constants were not fitted to
+SHAPES = {
+    "mlp": random_reasoner("mlp_t", pos="none", seq=25, hidden=48, layers=2).config,
+    "attention": random_reasoner("attention", seq=25, hidden=48, heads=4, layers=1).config,
+    "positions": random_reasoner("attention", seq=16, hidden=32, pos="learned", ndim=0, plen=0).config,
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kernels", [k.name for k in KERNEL_SETS])
+@pytest.mark.parametrize("bits", [4, 8, 32])
+@pytest.mark.parametrize("carry", ["fp32", "int8"])
+@pytest.mark.parametrize("scratch", [1, 20_000])
+def test_macs_add_up(shape, kernels, bits, carry, scratch):
+    program, chosen = lower(SHAPES[shape], carry=carry), kernel_set(kernels)
+    work = step_work(program, make_layout(program, bits, chosen, scratch), bits, chosen)
+    assert tuple(work) == CLASSES
+    assert sum(w.macs for w in work.values()) == program.macs_per_step
+    assert all(n >= 0 for w in work.values() for n in w.units.values())
+
+
+def test_work_of_the_paper_shape():
+    program, kernels = lower(SUBJECTS[0].config), kernel_set("dsp")
+    layout = make_layout(program, 4, kernels, 48 << 10)
+    work = step_work(program, layout, 4, kernels)
+    calls = 2 * program.calls_per_step  # two layers a call
+    tiles = -(-97 // layout.shapes[1].tile)
+    per_layer = kernels.part_bytes(program.linears[2], 4) * 2 + kernels.part_bytes(program.linears[3], 4)
+    scales = (program.linears[2].n + program.linears[3].n) * 5
+    assert work["channel mixing"].flash_bytes == calls * tiles * (per_layer + scales)
+    assert work["SiLU"].units["rc_silu_mul:element"] == calls * (97 * 1536 + 512 * program.linears[1].k)
+    assert work["norm"].units["rc_rms_norm:row"] == calls * (97 + 512)
+    assert work["channel mixing"].macs == calls * 97 * 512 * 3 * 1536
+
+
+def test_larger_tiles_read_less_flash():
+    program, kernels = lower(SUBJECTS[0].config), kernel_set("dsp")
+    small, large = (step_work(program, make_layout(program, 4, kernels, kib << 10), 4, kernels) for kib in (48, 120))
+    assert large["channel mixing"].flash_bytes < small["channel mixing"].flash_bytes
+    assert large["channel mixing"].macs == small["channel mixing"].macs
+
+
+@pytest.mark.parametrize("board", ["mps2-an500", "mps2-an386", "mps2-an505", "mps3-an547", "riscv32-virt", "riscv32-v-virt"])
+def test_every_emulated_core_has_constants_for_all_units(board):
+    board = load_board(board)
+    kernels = choose_kernels(board.features)
+    entry = constants(kernels.name, board.core)
+    assert entry is not None, "run benchmarks/cost_constants.py"
+    for shape in SHAPES.values():
+        for bits in (4, 8, 32):
+            for carry in ("fp32", "fp16", "int8"):
+                program = lower(shape, carry=carry)
+                work = step_work(program, make_layout(program, bits, kernels, 20_000), bits, kernels)
+                units = {u for u, n in merged_units(work.values()).items() if n}
+                assert units <= set(entry["instructions"]), "run benchmarks/cost_constants.py"
+
+
+MODELS = {
+    "sudoku4-tiny": lambda: load(bundled_models()["sudoku4-tiny"]),
+    "sudoku6-attn": lambda: load(bundled_models()["sudoku6-attn"]),
+    "paper": lambda: random_model(SUBJECTS[0].config),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("board, model, precision, carry", [
+    ("mps2-an500", "sudoku4-tiny", "int4", "fp32"), ("mps2-an500", "sudoku6-attn", "int8", "int8"),
+    ("mps2-an500", "paper", "int4", "fp32"), ("mps2-an386", "sudoku6-attn", "int4", "fp16"),
+    ("riscv32-virt", "sudoku4-tiny", "int8", "fp32"), ("riscv32-virt", "sudoku6-attn", "int4", "fp32"),
+    ("riscv32-v-virt", "sudoku6-attn", "int8", "fp32"),
+    ("mps2-an505", "sudoku4-tiny", "fp32", "fp32"), ("mps3-an547", "sudoku4-tiny", "int4", "fp16"),
+])
+def test_estimates_are_what_qemu_counts(board, model, precision, carry, tmp_path):
+    board = load_board(board)
+    if shutil.which(board.emulator.program) is None:
+        pytest.skip(f"{board.emulator.program} is not installed")
+    made = quantize_model(MODELS[model](), precision_named(precision), carry=carry, h_cycles=1, l_cycles=2,
+                          **({"method": "min-max"} if precision == "int4" else {}))
+    elf = build_steps(board, made, tmp_path)
+    counted = run_counts(board, elf, 1)[0] / board.ticks.per_instruction
+    plan = make_plan(made.program, made.precision.bits, board)
+    found = estimate(work_summary(made.program, plan.layout, plan.bits, plan.kernels), board)
+    assert found["instructions"] == pytest.approx(counted, rel=TOLERANCE)
+    assert found["macs"] == made.program.macs_per_step
+
+
+def work_of(board) -> dict:
+    program, kernels = lower(SUBJECTS[0].config), choose_kernels(board.features)
+    return work_summary(program, make_layout(program, 4, kernels, 48 << 10), 4, kernels)
+
+
+def test_an_estimate_names_its_model_and_adds_up():
+    board = load_board("stm32h7")
+    work = work_of(board)
+    found = estimate(work, board, "axisram")
+    assert json.loads(json.dumps(work)) == work and json.loads(json.dumps(found)) == found
+    assert found["kind"] == "estimate" and "Cortex-M7" in found["model"] and "QEMU" in found["instructions_from"]
+    assert found["instructions"] == sum(c["instructions"] for c in found["classes"])
+    assert found["seconds"] == pytest.approx(sum(c["seconds"] for c in found["classes"]), rel=1e-6)
+    assert sum(c["share"] for c in found["classes"]) == pytest.approx(1.0)
+    assert found["seconds"] * board.clock_hz == pytest.approx(found["cycles"])
+    assert "waits for axisram are not in it" in found["model"]
+
+
+def test_waits_for_flash():
+    board = load_board("stm32h7")
+    work, plain = work_of(board), estimate(work_of(board), board)
+    read = sum(c["flash_bytes"] for c in plain["classes"])
+    internal, external = estimate(work, board, "flash"), estimate(work, board, "qspi")
+    assert internal["cycles"] - plain["cycles"] == pytest.approx(4 * read / 32, abs=2)
+    assert external["seconds"] - plain["seconds"] == pytest.approx(read / 40e6, rel=1e-6)
+    assert "40 MB/s" in external["model"] and re.search(r"4 wait states a 32-byte line", internal["model"])
+
+
+def test_without_a_data_cache_weights_are_read_again():
+    board = load_board("stm32h7")
+    bare = replace(board, features=board.features - {"dcache"})
+    with_cache, without = (sum(c["flash_bytes"] for c in estimate(work_of(board), b)["classes"]) for b in (board, bare))
+    assert without > 2 * with_cache
+
+
+def test_boards_without_clock_or_constants(monkeypatch):
+    board = load_board("riscv32-virt")
+    found = estimate(work_of(board), board)
+    assert found["instructions"] > 0 and found["seconds"] is None and found["cycles"] is None
+    assert "no model of this core" in found["model"]
+    assert estimate(work_of(board), replace(board, core="z80")) is None
+    m33 = estimate(work_of(load_board("pico2")), load_board("pico2"))
+    assert "Cortex-M4" in m33["model"] and m33["seconds"] > 0
+    monkeypatch.setitem(cost.ALIKE, "z80", "rv32imafc")
+    assert estimate(work_of(board), replace(board, core="z80"))["instructions"] == found["instructions"]
