@@ -13,7 +13,7 @@ from typing import Iterable
 import numpy as np
 
 from recurc.ir.program import LinearRef
-from recurc.plan.packing import APART, PAIRS, PANELS, Packing
+from recurc.plan.packing import APART, PAIRS, PANELS, SIXTEENS, Packing
 from recurc.quant.weights import FloatWeights, Weights
 
 ROW_ELEMENTS = 8  # rows of int8 keys, values and probabilities of attention are padded to a multiple of this
@@ -121,6 +121,9 @@ _VNNI = IntKernel("rc_gemm_panel8_vnni", "rc_quantize_rows8", "int8_t", 4)
 KERNEL_SETS = (
     KernelSet("x86-vnni", PANELS, _VNNI, _VNNI, "rc_linear_f32_panel_avx512", frozenset({"avx512vnni"}),
               (*_COMMON, "x86/rc_linear_f32_panel_avx512.c", "x86/rc_gemm_panel8_vnni.c")),
+    KernelSet("mve", SIXTEENS, IntKernel("rc_tile_s4_mve", "rc_quantize_rows8", "int8_t", 2),
+              IntKernel("rc_tile_s8_mve", "rc_quantize_rows8", "int8_t", 2), "rc_linear_f32", frozenset({"mve"}),
+              (*_COMMON, "portable/rc_linear_f32.c", "mve/rc_tile_s4_mve.c", "mve/rc_tile_s8_mve.c")),
     KernelSet("dsp", PAIRS, IntKernel("rc_tile_s4_dsp", "rc_quantize_pairs16", "int16_t", 2),
               IntKernel("rc_tile_s8_dsp", "rc_quantize_pairs16", "int16_t", 2), "rc_linear_f32", frozenset({"dsp"}),
               (*_COMMON, "portable/rc_quantize_pairs16.c", "portable/rc_linear_f32.c", "dsp/rc_tile_s4_dsp.c",

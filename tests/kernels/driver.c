@@ -234,6 +234,14 @@ static void run(const uint8_t *r) {
         tile(r, rc_tile_s8_dsp, 0);
         break;
 #endif
+#ifdef DRIVER_MVE
+    case 30:
+        tile(r, 0, rc_tile_s4_mve);
+        break;
+    case 31:
+        tile(r, 0, rc_tile_s8_mve);
+        break;
+#endif
 #ifdef DRIVER_PANELS
     case 21:
         tile(r, 0, rc_gemm_panel8);

@@ -32,7 +32,7 @@ def build(board: Board, cases: Sequence[Case], variants: frozenset[str], out: Pa
     panel = {"rc_gemm_panel8", "rc_linear_f32_panel"}
     sources = [p for p in sorted((kernels / "portable").glob("*.c")) if "panels" in variants or p.stem not in panel]
     defines: dict[str, int | str | None] = {"VECTORS_PATH": str(vectors), "ARENA_BYTES": ARENA_BYTES}
-    for variant, folder in (("dsp", "dsp"), ("vnni", "x86"), ("panels", "")):
+    for variant, folder in (("dsp", "dsp"), ("mve", "mve"), ("vnni", "x86"), ("panels", "")):
         if variant in variants:
             defines[f"DRIVER_{variant.upper()}"] = 1
             sources += sorted((kernels / folder).glob("*.c")) if folder else []

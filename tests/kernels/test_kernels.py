@@ -52,7 +52,7 @@ def test_kernels_under_sanitizers(tmp_path):
 def test_kernels_on_emulated_cores(name, tmp_path):
     need(name)
     board = load_board(name)
-    variants = frozenset({"dsp"}) & board.features
+    variants = frozenset({"dsp", "mve"}) & board.features
     vectors = cases(variants)
     elf = harness.build(board, vectors, variants, tmp_path)
     expected = sum(len(c.expected()) for c in vectors)
@@ -63,8 +63,12 @@ def test_arm_cores_are_checked_with_the_dsp_kernel():
     assert all("dsp" in load_board(n).features for n in EMULATED if load_board(n).family == "arm")
 
 
+def test_a_core_with_helium_is_checked():
+    assert any("mve" in load_board(n).features for n in EMULATED)
+
+
 def test_vectors_cover_every_kernel():
-    every = {c.op for c in cases(frozenset({"dsp", "panels", "vnni"}))}
+    every = {c.op for c in cases(frozenset({"dsp", "mve", "panels", "vnni"}))}
     assert every == set(OPS)
     kernels = {p.stem for p in resource_dir("runtime_c").glob("kernels/*/*.c")}
     text = (harness.HERE / "driver.c").read_text()

@@ -8,7 +8,7 @@ from typing import Callable
 
 import numpy as np
 
-from recurc.plan.packing import APART, PAIRS, Packing
+from recurc.plan.packing import APART, PAIRS, SIXTEENS, Packing
 from recurc.quant import arith
 from recurc.quant.arith import F32
 
@@ -18,7 +18,7 @@ OPS = {
     "quantize_pairs": 1, "quantize8": 2, "tile_s4": 5, "linear": 6, "silu_mul": 7,
     "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14,
     "tile_s4_dsp": 20, "tile_s8_dsp": 25, "gemm8": 21,
-    "linear_panel": 22, "gemm8_vnni": 23, "linear_panel_avx512": 24,
+    "tile_s4_mve": 30, "tile_s8_mve": 31, "linear_panel": 22, "gemm8_vnni": 23, "linear_panel_avx512": 24,
 }
 DEPTHS = (1, 7, 8, 97, 1536)
 TILE_DEPTHS = (1, 7, 8, 15, 24, 40, 64, 97, 104, 1536)
@@ -252,13 +252,15 @@ def _norm(name: str, row: np.ndarray, eps: float) -> Case:
 
 
 def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
-    """All cases; `variants` of {"dsp", "panels", "vnni"} add theirs."""
+    """All cases; `variants` of {"dsp", "mve", "panels", "vnni"} add theirs."""
     rng = np.random.default_rng(20)
     made = [*quantize_cases(rng), *linear_cases(rng), *row_cases(rng)]
     for bits in (4, 8):
         made += tile_cases(f"tile_s{bits}", bits, APART, rng, act=np.int8)
         if "dsp" in variants:
             made += tile_cases(f"tile_s{bits}_dsp", bits, PAIRS, rng, in_pairs, step=4)
+        if "mve" in variants:
+            made += tile_cases(f"tile_s{bits}_mve", bits, SIXTEENS, rng, act=np.int8, step=1)
     if "panels" in variants:
         products, lines = panel_cases(rng), linear_cases(rng, panels=True)
         made += [*products, *lines]

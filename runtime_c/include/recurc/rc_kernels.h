@@ -49,6 +49,12 @@ void rc_tile_s4_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, con
 void rc_tile_s8_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
                     uint32_t ldy, void *w);
 
+/* Packing 5, tiles of 16, plain rows of bytes; no scratch. */
+void rc_tile_s4_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
+                    uint32_t ldy, void *w);
+void rc_tile_s8_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
+                    uint32_t ldy, void *w);
+
 /* Packing 2, tiles of 16, plain rows of bytes; no scratch. */
 void rc_gemm_panel8(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const uint8_t *zero, const float *scale, float *y,
                     uint32_t ldy, void *w);
