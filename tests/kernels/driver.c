@@ -91,7 +91,10 @@ static void send(const void *data, uint32_t bytes) {
 }
 
 /* Parameter 4: x lies where q goes, as the inner rows of a SwiGLU do; q is then sent as far as it is written. */
-static void quantize(const uint8_t *r, uint32_t element) {
+typedef void rows8_t(const float *, uint32_t, uint32_t, uint32_t, int8_t *, uint32_t, float *, int32_t *);
+
+static void quantize(const uint8_t *r, rows8_t *kernel8) {
+    const uint32_t element = kernel8 != 0 ? 1u : 2u;
     const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldx = param(r, 3), in_place = param(r, 4);
     const uint32_t floats = rows * ldx * FLOAT_BYTES, bytes = rows * ld * element;
     void *q = out(in_place != 0u && floats > bytes ? floats : bytes, 0);
@@ -102,8 +105,8 @@ static void quantize(const uint8_t *r, uint32_t element) {
     }
     float *a = out(rows * FLOAT_BYTES, 0);
     int32_t *sum = out(rows * 4u, 0);
-    if (element == 1u) {
-        rc_quantize_rows8(x, ldx, rows, n, (int8_t *)q, ld, a, sum);
+    if (kernel8 != 0) {
+        kernel8(x, ldx, rows, n, (int8_t *)q, ld, a, sum);
     } else {
         rc_quantize_pairs16(x, ldx, rows, n, (int16_t *)q, ld, a, sum);
     }
@@ -117,10 +120,12 @@ static void quantize(const uint8_t *r, uint32_t element) {
     send(sum, rows * 4u);
 }
 
-static void silu_mul(const uint8_t *r) {
+typedef void silu_mul_t(const float *, const float *, uint32_t, uint32_t, uint32_t, float *, uint32_t);
+
+static void silu_mul(const uint8_t *r, silu_mul_t *kernel) {
     const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldh = param(r, 3);
     float *h = out(rows * ldh * FLOAT_BYTES, 4);
-    rc_silu_mul(in(r, 0), in(r, 1), ld, rows, n, h, ldh);
+    kernel(in(r, 0), in(r, 1), ld, rows, n, h, ldh);
     send(h, rows * ldh * FLOAT_BYTES);
 }
 
@@ -189,9 +194,12 @@ static void vectors(const uint8_t *r) {
     send(x, n * FLOAT_BYTES);
 }
 
-static void dots(const uint8_t *r) {
-    if (word(r, 0) == 11u) {
-        const int32_t s8 = rc_dot_s8(in(r, 0), in(r, 1), param(r, 0));
+typedef int32_t dot_t(const int8_t *, const int8_t *, uint32_t);
+
+/* Of bytes with a kernel for them, else of floats. */
+static void dots(const uint8_t *r, dot_t *kernel8) {
+    if (kernel8 != 0) {
+        const int32_t s8 = kernel8(in(r, 0), in(r, 1), param(r, 0));
         int32_t *result = out(4, 0);
         *result = s8;
         send(result, 4);
@@ -208,10 +216,10 @@ static void run(const uint8_t *r) {
 #endif
     switch (word(r, 0)) {
     case 1:
-        quantize(r, 2u);
+        quantize(r, 0);
         break;
     case 2:
-        quantize(r, 1u);
+        quantize(r, rc_quantize_rows8);
         break;
     case 5:
         tile(r, 0, rc_tile_s4);
@@ -223,8 +231,10 @@ static void run(const uint8_t *r) {
         linear(r, rc_linear_f32);
         break;
     case 11:
+        dots(r, rc_dot_s8);
+        break;
     case 12:
-        dots(r);
+        dots(r, 0);
         break;
 #ifdef DRIVER_DSP
     case 20:
@@ -240,6 +250,15 @@ static void run(const uint8_t *r) {
         break;
     case 31:
         tile(r, 0, rc_tile_s8_mve);
+        break;
+    case 32:
+        quantize(r, rc_quantize_rows8_mve);
+        break;
+    case 33:
+        silu_mul(r, rc_silu_mul_mve);
+        break;
+    case 34:
+        dots(r, rc_dot_s8_mve);
         break;
 #endif
 #ifdef DRIVER_PANELS
@@ -259,7 +278,7 @@ static void run(const uint8_t *r) {
         break;
 #endif
     case 7:
-        silu_mul(r);
+        silu_mul(r, rc_silu_mul);
         break;
     case 8:
     case 9:

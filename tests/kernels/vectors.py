@@ -18,7 +18,8 @@ OPS = {
     "quantize_pairs": 1, "quantize8": 2, "tile_s4": 5, "linear": 6, "silu_mul": 7,
     "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14,
     "tile_s4_dsp": 20, "tile_s8_dsp": 25, "gemm8": 21,
-    "tile_s4_mve": 30, "tile_s8_mve": 31, "linear_panel": 22, "gemm8_vnni": 23, "linear_panel_avx512": 24,
+    "tile_s4_mve": 30, "tile_s8_mve": 31, "quantize8_mve": 32, "silu_mul_mve": 33, "dot_s8_mve": 34,
+    "linear_panel": 22, "gemm8_vnni": 23, "linear_panel_avx512": 24,
 }
 DEPTHS = (1, 7, 8, 97, 1536)
 TILE_DEPTHS = (1, 7, 8, 15, 24, 40, 64, 97, 104, 1536)
@@ -261,6 +262,8 @@ def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
             made += tile_cases(f"tile_s{bits}_dsp", bits, PAIRS, rng, in_pairs, step=4)
         if "mve" in variants:
             made += tile_cases(f"tile_s{bits}_mve", bits, SIXTEENS, rng, act=np.int8, step=1)
+    if "mve" in variants:
+        made += [c.as_op(f"{c.op}_mve") for c in made if c.op in ("quantize8", "silu_mul", "dot_s8")]
     if "panels" in variants:
         products, lines = panel_cases(rng), linear_cases(rng, panels=True)
         made += [*products, *lines]

@@ -28,6 +28,9 @@ typedef struct {
 void rc_quantize_rows8(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int8_t *q, uint32_t ld, float *a,
                        int32_t *sum);
 
+void rc_quantize_rows8_mve(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int8_t *q, uint32_t ld, float *a,
+                           int32_t *sum);
+
 /* The same to int16 with rows in pairs, interleaved two elements at a time: rows 2p and 2p + 1 fill q[2p * ld] .. as
  * x_2p[0..1], x_2p+1[0..1], x_2p[2..3] ..; a last row without a partner is plain. Little-endian, x and q 4-byte aligned. */
 void rc_quantize_pairs16(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int16_t *q, uint32_t ld, float *a,
@@ -72,6 +75,7 @@ void rc_linear_f32_panel_avx512(const float *x, uint32_t ldx, uint32_t rows, uin
 
 /* h[r][i] = silu(g[r][i]) * u[r][i] for i < n; row distances ld of g and u, ldh of h. */
 void rc_silu_mul(const float *g, const float *u, uint32_t ld, uint32_t rows, uint32_t n, float *h, uint32_t ldh);
+void rc_silu_mul_mve(const float *g, const float *u, uint32_t ld, uint32_t rows, uint32_t n, float *h, uint32_t ldh);
 
 /* x = x * (1 / sqrt(mean(x^2) + eps)), in place; partial sums by index mod 4. */
 void rc_rms_norm(float *x, uint32_t n, float eps);
@@ -84,6 +88,7 @@ void rc_rope(float *x, uint32_t half, const float *cosine, const float *sine);
 
 /* Dot products: exact int32; fp32 by index mod 4. */
 int32_t rc_dot_s8(const int8_t *x, const int8_t *y, uint32_t n);
+int32_t rc_dot_s8_mve(const int8_t *x, const int8_t *y, uint32_t n);
 float rc_dot_f32(const float *x, const float *y, uint32_t n);
 
 #endif
