@@ -1,5 +1,4 @@
-/* What the tile products of packing 5 share: the loops over rows in assembly, and the loop over groups of four
- * channels.
+/* What the tile products of packing 5 share: the loops over channels and rows in assembly, and what surrounds them.
  *
  * Two rows by four channels: eight sums in the eight registers that VMLADAVA can add to (r0, r2 .. r12, lr), 16 k a
  * step. The four sums of a row then make one vector of four results, which lie side by side in y. Helium's float unit
@@ -12,131 +11,177 @@
 #include "recurc/rc_arith.h"
 #include "recurc/rc_kernels.h"
 
+#define RC_MVE_TILE  16u
+#define RC_MVE_GROUP 4u
+#define RC_MVE_STEP  16u
+#define RC_MVE_STEPS 8u /* in the loop, all of the same bytes of code, so that it can be entered before any of them */
+
 /* Assembly reads and changes this by offset. */
 typedef struct {
     const int8_t *x;       /* 0 first row */
     uint32_t ld;           /* 4 bytes a row: at least two steps */
-    const uint8_t *w;      /* 8 a packed group */
+    const uint8_t *w;      /* 8 packed group */
     uint32_t turns, entry; /* 12 turns of the loop; 16 where its first one begins: bytes of code plus one (Thumb) */
     float *y;              /* 20 */
     uint32_t ldy;          /* 24 bytes */
-    const float *a, *end;  /* 28 scales of the rows, 32 their end */
-    const int32_t *sum;    /* 36 */
-    uint32_t n;            /* 40 channels of the group, at most four */
-    const float *scale;    /* 44 */
-    int32_t z[4];          /* 48 what a row's sum is multiplied with before it is added */
+    const float *a;        /* 28 scales of the rows */
+    const int32_t *sum;    /* 32 sums of the rows */
+    const float *end;      /* 36 of a */
+    int32_t n;             /* 40 channels that are left */
+    const float *scale;    /* 44 of the channels */
+    const int32_t *z;      /* 48 what a row's sum is multiplied with before it is added to a channel's */
+    uint32_t group_bytes;  /* 52 */
+    const float *next_a;   /* 56 the pair's */
+    const int32_t *next_s; /* 60 */
 } rc_pass_mve_t;
 
 typedef void rc_pass_fn_mve(rc_pass_mve_t *pass);
 typedef void rc_exact_fn_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero,
                              const float *scale, float *y, uint32_t ldy);
 
-#define RC_MVE_GROUP 4u
-#define RC_MVE_STEP  16u
-#define RC_MVE_STEPS 8u /* in the loop, all of the same bytes of code, so that it can be entered before any of them */
+/* clang-format off */
+#define RC_MVE_BEGIN(name) \
+    ".section .text." name ", \"ax\", %progbits\n" \
+    ".arch_extension mve.fp\n" \
+    ".balign 4\n" \
+    ".global " name "\n" \
+    ".thumb_func\n" \
+    ".type " name ", %function\n" \
+    name ":\n" \
+    "push {r4-r11, lr}\n" \
+    "vpush {d8-d15}\n" \
+    "mov r9, r0\n" \
+    "ldr r0, [r9, #16]\n" \
+    "adr.w r1, 1f\n" \
+    "add r0, r0, r1\n" \
+    "str r0, [r9, #16]\n"
 
-#define RC_MVE_BEGIN(name)                                                                                             \
-    ".section .text." name ", \"ax\", %progbits\n"                                                                     \
-    ".arch_extension mve.fp\n"                                                                                         \
-    ".balign 4\n"                                                                                                      \
-    ".global " name "\n"                                                                                               \
-    ".thumb_func\n"                                                                                                    \
-    ".type " name ", %function\n" name ":\n"                                                                           \
-    "push {r4-r11, lr}\n"                                                                                              \
-    "vpush {d8-d15}\n"                                                                                                 \
-    "mov r9, r0\n"                                                                                                     \
-    "ldr r0, [r9, #16]\n"                                                                                              \
-    "adr.w r1, 1f\n"                                                                                                   \
-    "add r0, r0, r1\n"                                                                                                 \
-    "str r0, [r9, #16]\n"                                                                                              \
-    "ldr r0, [r9, #40]\n"                                                                                              \
-    "ldr r1, [r9, #44]\n"                                                                                              \
-    "add r2, r9, #48\n"                                                                                                \
-    "vctp.32 r0\n"                                                                                                     \
-    "vpst\n"                                                                                                           \
-    "vldrwt.u32 q6, [r1]\n"                                                                                            \
-    "vldrw.u32 q7, [r2]\n"
-
-#define RC_MVE_END(name)                                                                                               \
-    "vpop {d8-d15}\n"                                                                                                  \
-    "pop {r4-r11, pc}\n"                                                                                               \
-    ".size " name ", . - " name "\n"                                                                                   \
-    ".arch_extension nomve.fp\n"                                                                                       \
+#define RC_MVE_END(name) \
+    "vpop {d8-d15}\n" \
+    "pop {r4-r11, pc}\n" \
+    ".size " name ", . - " name "\n" \
+    ".arch_extension nomve.fp\n" \
     ".text\n"
 
-/* The steps of one pass: the first sets the sums, the last loads nothing, so no byte beyond rows and group is read. */
-#define RC_MVE_STEPS_OF(step, loads)                                                                                   \
-    step("", loads) "ldr pc, [r9, #16]\n"                                                                              \
-                    ".balign 4\n"                                                                                      \
-                    "1:\n"                                                                                             \
-                    ".rept 8\n" step("a", loads) ".endr\n"                                                             \
-                                                 "subs.w r7, r7, #1\n"                                                 \
-                                                 "bne.w 1b\n" step("a", RC_MVE_NO_LOADS)
+#define RC_MVE_USE(text) text
+#define RC_MVE_SKIP(text) ""
 
-#define RC_MVE_LOAD(text)     text
-#define RC_MVE_NO_LOADS(text) ""
+/* All steps of a pass: the first sets the sums, the last loads nothing, so no byte beyond rows and group is read. */
+#define RC_MVE_ALL(step) \
+    step("", RC_MVE_USE) \
+    "ldr pc, [r9, #16]\n" \
+    ".balign 4\n" \
+    "1:\n" \
+    ".rept 8\n" \
+    step("a", RC_MVE_USE) \
+    ".endr\n" \
+    "subs.w r7, r7, #1\n" \
+    "bne.w 1b\n" \
+    step("a", RC_MVE_SKIP)
 
-/* All pairs of rows by one group. step: 14 instructions of four bytes over x in q0 and q1 and w in q2, which it loads
- * for the next step; join: makes the four channels' sums of the two rows of what the steps added up. */
-#define RC_MVE_PAIRS(name, step, join)                                                                                 \
-    __asm__(RC_MVE_BEGIN(name) "ldr r3, [r9]\n"                                                                        \
-                               "ldr r11, [r9, #20]\n"                                                                  \
-                               "2:\n"                                                                                  \
-                               "mov r1, r3\n"                                                                          \
-                               "ldrd r7, r5, [r9, #4]\n"                                                               \
-                               "add r3, r3, r7\n"                                                                      \
-                               "ldr r7, [r9, #12]\n"                                                                   \
-                               "vldrb.u8 q0, [r1], #16\n"                                                              \
-                               "vldrb.u8 q2, [r5], #16\n"                                                              \
-                               "vldrb.u8 q1, [r3], #16\n" RC_MVE_STEPS_OF(step, RC_MVE_LOAD) join                      \
-            "vmov q0[2], q0[0], r0, r4\n"                                                                              \
-            "vmov q0[3], q0[1], r2, r6\n"                                                                              \
-            "ldr r1, [r9, #36]\n"                                                                                      \
-            "vmov q1[2], q1[0], r8, r12\n"                                                                             \
-            "vmov q1[3], q1[1], r10, lr\n"                                                                             \
-            "ldrd r5, r7, [r1], #8\n"                                                                                  \
-            "str r1, [r9, #36]\n"                                                                                      \
-            "ldr r1, [r9, #28]\n"                                                                                      \
-            "vmla.s32 q0, q7, r5\n"                                                                                    \
-            "vmla.s32 q1, q7, r7\n"                                                                                    \
-            "ldrd r5, r7, [r1], #8\n"                                                                                  \
-            "str r1, [r9, #28]\n"                                                                                      \
-            "vmul.f32 q2, q6, r5\n"                                                                                    \
-            "vcvt.f32.s32 q0, q0\n"                                                                                    \
-            "vmul.f32 q3, q6, r7\n"                                                                                    \
-            "vcvt.f32.s32 q1, q1\n"                                                                                    \
-            "vmul.f32 q0, q0, q2\n"                                                                                    \
-            "ldr r0, [r9, #24]\n"                                                                                      \
-            "vmul.f32 q1, q1, q3\n"                                                                                    \
-            "add r2, r11, r0\n"                                                                                        \
-            "vpstt\n"                                                                                                  \
-            "vstrwt.32 q0, [r11]\n"                                                                                    \
-            "vstrwt.32 q1, [r2]\n"                                                                                     \
-            "ldr r4, [r9, #32]\n"                                                                                      \
-            "add r11, r2, r0\n"                                                                                        \
-            "cmp r1, r4\n"                                                                                             \
-            "bne.w 2b\n" RC_MVE_END(name))
+/* All pairs of rows by all groups of channels. step(add, load): 14 instructions of four bytes with x in q0 and q1 and the
+ * group's first vector in q2, which it loads for the next step; join: turns what the steps added up into the sums of four
+ * channels, r0, r2, r4, r6 of the first row and r8, r10, r12, lr of the second. zeros: RC_MVE_USE where channels have zero
+ * points. Registers else: r1, r3 rows; r5 weights; r7 turns; r9 pass; r11 y; q6 scales; q7 z. */
+#define RC_MVE_PAIRS(name, step, join, zeros) \
+    __asm__(RC_MVE_BEGIN(name) \
+    "3:\n" \
+    "ldrd r0, r1, [r9, #40]\n" \
+    "vctp.32 r0\n" \
+    "ldr r3, [r9]\n" \
+    "vpst\n" \
+    "vldrwt.u32 q6, [r1], #16\n" \
+    "str r1, [r9, #44]\n" \
+    zeros("ldr r2, [r9, #48]\n" \
+          "vldrw.u32 q7, [r2], #16\n" \
+          "str r2, [r9, #48]\n") \
+    "ldr r11, [r9, #20]\n" \
+    "ldrd r4, r5, [r9, #28]\n" \
+    "strd r4, r5, [r9, #56]\n" \
+    "2:\n" \
+    "mov r1, r3\n" \
+    "ldrd r7, r5, [r9, #4]\n" \
+    "add r3, r3, r7\n" \
+    "ldr r7, [r9, #12]\n" \
+    "vldrb.u8 q0, [r1], #16\n" \
+    "vldrb.u8 q2, [r5], #16\n" \
+    "vldrb.u8 q1, [r3], #16\n" \
+    RC_MVE_ALL(step) \
+    join \
+    "vmov q0[2], q0[0], r0, r4\n" \
+    "vmov q0[3], q0[1], r2, r6\n" \
+    "ldr r1, [r9, #56]\n" \
+    "vmov q1[2], q1[0], r8, r12\n" \
+    "vmov q1[3], q1[1], r10, lr\n" \
+    zeros("ldr r2, [r9, #60]\n" \
+          "ldrd r5, r7, [r2], #8\n" \
+          "str r2, [r9, #60]\n" \
+          "vmla.s32 q0, q7, r5\n" \
+          "vmla.s32 q1, q7, r7\n") \
+    "ldrd r5, r7, [r1], #8\n" \
+    "str r1, [r9, #56]\n" \
+    "vmul.f32 q2, q6, r5\n" \
+    "vcvt.f32.s32 q0, q0\n" \
+    "vmul.f32 q3, q6, r7\n" \
+    "vcvt.f32.s32 q1, q1\n" \
+    "vmul.f32 q0, q0, q2\n" \
+    "ldr r0, [r9, #24]\n" \
+    "vmul.f32 q1, q1, q3\n" \
+    "add r2, r11, r0\n" \
+    "vpstt\n" \
+    "vstrwt.32 q0, [r11]\n" \
+    "vstrwt.32 q1, [r2]\n" \
+    "ldr r4, [r9, #36]\n" \
+    "add r11, r2, r0\n" \
+    "cmp r1, r4\n" \
+    "bne.w 2b\n" \
+    "ldr r0, [r9, #20]\n" \
+    "ldr r1, [r9, #8]\n" \
+    "ldr r2, [r9, #52]\n" \
+    "ldr r4, [r9, #40]\n" \
+    "adds r0, r0, #16\n" \
+    "str r0, [r9, #20]\n" \
+    "add r1, r1, r2\n" \
+    "str r1, [r9, #8]\n" \
+    "subs r4, r4, #4\n" \
+    "str r4, [r9, #40]\n" \
+    "bgt.w 3b\n" \
+    RC_MVE_END(name))
 
-/* One row by one group. step: 9 instructions of four bytes over x in q0 and w in q2. */
-#define RC_MVE_ROW(name, step, join)                                                                                   \
-    __asm__(RC_MVE_BEGIN(name) "ldr r1, [r9]\n"                                                                        \
-                               "ldr r5, [r9, #8]\n"                                                                    \
-                               "ldr r7, [r9, #12]\n"                                                                   \
-                               "vldrb.u8 q0, [r1], #16\n"                                                              \
-                               "vldrb.u8 q2, [r5], #16\n" RC_MVE_STEPS_OF(step, RC_MVE_LOAD) join                      \
-            "vmov q0[2], q0[0], r0, r4\n"                                                                              \
-            "vmov q0[3], q0[1], r2, r6\n"                                                                              \
-            "ldr r1, [r9, #36]\n"                                                                                      \
-            "ldr r3, [r9, #28]\n"                                                                                      \
-            "ldr r5, [r1]\n"                                                                                           \
-            "ldr r7, [r3]\n"                                                                                           \
-            "vmla.s32 q0, q7, r5\n"                                                                                    \
-            "vmul.f32 q2, q6, r7\n"                                                                                    \
-            "vcvt.f32.s32 q0, q0\n"                                                                                    \
-            "ldr r11, [r9, #20]\n"                                                                                     \
-            "vmul.f32 q0, q0, q2\n"                                                                                    \
-            "vpst\n"                                                                                                   \
-            "vstrwt.32 q0, [r11]\n" RC_MVE_END(name))
+/* One row by all groups of channels. step: 9 instructions of four bytes with x in q0 and the group's first vector in q2.
+ * Registers: r1 row; r3 channels that are left; r5 weights; r7 turns; r8, r10 the row's scale and sum; r11 y; r12 scales; lr z. */
+#define RC_MVE_ROW(name, step, join, zeros) \
+    __asm__(RC_MVE_BEGIN(name) \
+    "ldrd r3, r12, [r9, #40]\n" \
+    "ldr lr, [r9, #48]\n" \
+    "ldrd r8, r10, [r9, #28]\n" \
+    "ldr r8, [r8]\n" \
+    "ldr r10, [r10]\n" \
+    "ldr r11, [r9, #20]\n" \
+    "ldr r5, [r9, #8]\n" \
+    "3:\n" \
+    "ldr r1, [r9]\n" \
+    "vctp.32 r3\n" \
+    "ldr r7, [r9, #12]\n" \
+    "vldrb.u8 q0, [r1], #16\n" \
+    "vldrb.u8 q2, [r5], #16\n" \
+    RC_MVE_ALL(step) \
+    join \
+    "vmov q0[2], q0[0], r0, r4\n" \
+    "vmov q0[3], q0[1], r2, r6\n" \
+    "vpst\n" \
+    "vldrwt.u32 q6, [r12], #16\n" \
+    zeros("vldrw.u32 q7, [lr], #16\n" \
+          "vmla.s32 q0, q7, r10\n") \
+    "vmul.f32 q2, q6, r8\n" \
+    "vcvt.f32.s32 q0, q0\n" \
+    "subs r3, r3, #4\n" \
+    "vmul.f32 q0, q0, q2\n" \
+    "vpst\n" \
+    "vstrwt.32 q0, [r11], #16\n" \
+    "bgt.w 3b\n" \
+    RC_MVE_END(name))
+/* clang-format on */
 
 #define RC_MVE_PAIR_BYTES 56u
 #define RC_MVE_ROW_BYTES  36u
@@ -167,38 +212,50 @@ static inline uint32_t rc_scales_mve(const float *a, uint32_t rows, const float 
     return (uint32_t)(p != 0u && s != 0u && p + s >= 128u);
 }
 
-/* One tile: `group_bytes` from one group of four channels to the next. pass.z is {0} where zero is null; else the zero
- * points, negative, the odd channels' eight more. */
+/* One tile; zero is null where the kernel takes no zero points. */
 static inline void rc_tile_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero,
                                const float *scale, float *y, uint32_t ldy, uint32_t group_bytes, rc_pass_fn_mve *pairs,
                                rc_pass_fn_mve *row, rc_exact_fn_mve *exact)
 {
-    static const int32_t halves[4] = {0, 8, 0, 8};
+    static const int32_t halves[RC_MVE_GROUP] = {0, 8, 0, 8}; /* of odd channels, 8 less is stored */
     const uint32_t even = x->rows & ~1u, steps = x->ld / RC_MVE_STEP,
                    turns = (steps + RC_MVE_STEPS - 3u) / RC_MVE_STEPS;
+    int32_t z[RC_MVE_TILE];
     if (rc_scales_mve(x->a, x->rows, scale, n) == 0u) {
         exact(x, packed, n, zero, scale, y, ldy);
         return;
     }
-    for (uint32_t j = 0; j < n; j += RC_MVE_GROUP, packed += group_bytes) {
-        rc_pass_mve_t pass = {x->q, x->ld,       packed, turns, 0u,        y + j,       ldy * 4u,
-                              x->a, x->a + even, x->sum, n - j, scale + j, {0, 0, 0, 0}};
-        if (zero != 0) {
+    if (zero != 0) {
+        for (uint32_t j = 0; j < n; j += RC_MVE_GROUP) {
             const uint32x4_t stored = vldrbq_z_u32(zero + j, vctp32q(n - j));
-            vst1q_s32(pass.z, vsubq_s32(vld1q_s32(halves), vreinterpretq_s32_u32(stored)));
+            vst1q_s32(z + j, vsubq_s32(vld1q_s32(halves), vreinterpretq_s32_u32(stored)));
         }
-        if (even != 0u) {
-            pass.entry = rc_entry_mve(steps, RC_MVE_PAIR_BYTES);
-            pairs(&pass);
-        }
-        if (even != x->rows) {
-            pass.x = x->q + even * x->ld;
-            pass.y = y + even * ldy + j;
-            pass.a = x->a + even;
-            pass.sum = x->sum + even;
-            pass.entry = rc_entry_mve(steps, RC_MVE_ROW_BYTES);
-            row(&pass);
-        }
+    }
+    if (even != 0u) {
+        rc_pass_mve_t pass = {x->q,       x->ld,    packed, turns,       rc_entry_mve(steps, RC_MVE_PAIR_BYTES),
+                              y,          ldy * 4u, x->a,   x->sum,      x->a + even,
+                              (int32_t)n, scale,    z,      group_bytes, 0,
+                              0};
+        pairs(&pass);
+    }
+    if (even != x->rows) {
+        rc_pass_mve_t pass = {x->q + even * x->ld,
+                              x->ld,
+                              packed,
+                              turns,
+                              rc_entry_mve(steps, RC_MVE_ROW_BYTES),
+                              y + even * ldy,
+                              0u,
+                              x->a + even,
+                              x->sum + even,
+                              0,
+                              (int32_t)n,
+                              scale,
+                              z,
+                              group_bytes,
+                              0,
+                              0};
+        row(&pass);
     }
 }
 

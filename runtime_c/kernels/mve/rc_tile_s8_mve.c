@@ -2,36 +2,40 @@
 
 /* Packing 5, int8: 16 bytes of each of four channels. */
 
-#define STEP(add, load)                                                                                                \
-    "vmladav" add ".s8 r0, q0, q2\n"                                                                                   \
-    "vldrb.u8 q3, [r5], #16\n"                                                                                         \
-    "vmladav" add ".s8 r8, q1, q2\n"                                                                                   \
-    "vldrb.u8 q4, [r5], #16\n"                                                                                         \
-    "vmladav" add ".s8 r2, q0, q3\n"                                                                                   \
-    "vldrb.u8 q5, [r5], #16\n"                                                                                         \
-    "vmladav" add ".s8 r10, q1, q3\n" load(                                                                            \
-        "vldrb.u8 q2, [r5], #16\n") "vmladav" add ".s8 r4, q0, q4\n"                                                   \
-                                    "vmladav" add ".s8 r12, q1, q4\n"                                                  \
-                                    "vmladav" add ".s8 r6, q0, q5\n" load(                                             \
-                                        "vldrb.u8 q0, [r1], #16\n") "vmladav" add                                      \
-                                                                    ".s8 lr, q1, q5\n" load(                           \
-                                                                        "vldrb.u8 q1, [r3], #16\n")
+/* clang-format off */
+#define STEP(add, load) \
+    "vmladav" add ".s8 r0, q0, q2\n" \
+    "vldrb.u8 q3, [r5], #16\n" \
+    "vmladav" add ".s8 r8, q1, q2\n" \
+    "vldrb.u8 q4, [r5], #16\n" \
+    "vmladav" add ".s8 r2, q0, q3\n" \
+    "vldrb.u8 q5, [r5], #16\n" \
+    "vmladav" add ".s8 r10, q1, q3\n" \
+    load("vldrb.u8 q2, [r5], #16\n") \
+    "vmladav" add ".s8 r4, q0, q4\n" \
+    "vmladav" add ".s8 r12, q1, q4\n" \
+    "vmladav" add ".s8 r6, q0, q5\n" \
+    load("vldrb.u8 q0, [r1], #16\n") \
+    "vmladav" add ".s8 lr, q1, q5\n" \
+    load("vldrb.u8 q1, [r3], #16\n")
 
-#define ROW_STEP(add, load)                                                                                            \
-    "vmladav" add ".s8 r0, q0, q2\n"                                                                                   \
-    "vldrb.u8 q3, [r5], #16\n"                                                                                         \
-    "vldrb.u8 q4, [r5], #16\n"                                                                                         \
-    "vmladav" add ".s8 r2, q0, q3\n"                                                                                   \
-    "vldrb.u8 q5, [r5], #16\n"                                                                                         \
-    "vmladav" add                                                                                                      \
-    ".s8 r4, q0, q4\n" load("vldrb.u8 q2, [r5], #16\n") "vmladav" add                                                  \
-                                                        ".s8 r6, q0, q5\n" load("vldrb.u8 q0, [r1], #16\n")
+#define ROW_STEP(add, load) \
+    "vmladav" add ".s8 r0, q0, q2\n" \
+    "vldrb.u8 q3, [r5], #16\n" \
+    "vldrb.u8 q4, [r5], #16\n" \
+    "vmladav" add ".s8 r2, q0, q3\n" \
+    "vldrb.u8 q5, [r5], #16\n" \
+    "vmladav" add ".s8 r4, q0, q4\n" \
+    load("vldrb.u8 q2, [r5], #16\n") \
+    "vmladav" add ".s8 r6, q0, q5\n" \
+    load("vldrb.u8 q0, [r1], #16\n")
+/* clang-format on */
 
 void rc_pairs_s8_mve(rc_pass_mve_t *pass);
-RC_MVE_PAIRS("rc_pairs_s8_mve", STEP, "");
+RC_MVE_PAIRS("rc_pairs_s8_mve", STEP, "", RC_MVE_SKIP);
 
 void rc_row_s8_mve(rc_pass_mve_t *pass);
-RC_MVE_ROW("rc_row_s8_mve", ROW_STEP, "");
+RC_MVE_ROW("rc_row_s8_mve", ROW_STEP, "", RC_MVE_SKIP);
 
 static void exact(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
                   float *y, uint32_t ldy)
