@@ -1,7 +1,8 @@
 # make demo   set up, build the bundled model for an STM32H7, run it on the emulated twin
 # make test   set up, run all tests
 # make bench-memory   RAM beside other runtimes: writes benchmarks/memory.md; each peer gets a venv of its own
-.PHONY: demo test setup lint clean bench-memory
+# make bench-instructions   instructions of layers, block calls and steps on every emulated core: writes benchmarks/instructions.md
+.PHONY: demo test setup lint clean bench-memory bench-instructions
 
 demo: setup
 	@bash scripts/demo.sh
@@ -14,6 +15,9 @@ setup:
 
 bench-memory: setup
 	@.venv/bin/python benchmarks/memory.py
+
+bench-instructions: setup
+	@.venv/bin/python benchmarks/instructions.py
 
 lint: setup
 	@.venv/bin/ruff check .

@@ -1,12 +1,13 @@
-/* Counts the ticks of whole layers: rows quantized from fp32, then every tile of channels, results in fp32. Weights are the
- * random bytes of the image, which every packing takes. Sends, per line of CASES, rows, depth, channels, bits, 0 and the
- * ticks, each u64, low word first. Functions and packing come as macros from benchmarks/counting.py. */
+/* Counts the ticks of whole layers: rows quantized from fp32, then every tile of channels to fp32, each over the last one's
+ * results, as in models. Weights are the random bytes of the image, which every packing takes. Sends, per line of CASES and
+ * bit width: rows, depth, channels, bits, ticks, each u64, low word first. Functions and packing come as macros from
+ * benchmarks/counting.py. */
 #include "recurc/rc_kernels.h"
 #include "recurc/rc_port.h"
 
 #define MAX_ROWS 97u
 #define MAX_INPUT (97u * 1536u)
-#define MAX_OUTPUT (97u * 3072u)
+#define MAX_OUTPUT (97u * TILE)
 #define MAX_DEPTH 1536u
 #define MAX_CHANNELS 3072u
 
@@ -39,7 +40,7 @@ static void layer4(uint32_t rows, uint32_t depth, uint32_t channels)
     QUANTIZE4(m.x, depth, rows, depth, m.q, ld, m.a, m.sum);
     const ROWS_TYPE x = {m.q, m.a, m.sum, rows, ld};
     for (uint32_t j = 0; j < channels; j += TILE) {
-        TILE4(&x, rc_image_start + j / TILE * TILE_BYTES4(ld), TILE, ZERO4, m.scale + j, m.y + j, channels, m.w);
+        TILE4(&x, rc_image_start + j / TILE * TILE_BYTES4(ld), TILE, ZERO4, m.scale + j, m.y, TILE, m.w);
     }
 }
 
@@ -49,7 +50,7 @@ static void layer8(uint32_t rows, uint32_t depth, uint32_t channels)
     QUANTIZE8(m.x, depth, rows, depth, m.q, ld, m.a, m.sum);
     const ROWS_TYPE x = {m.q, m.a, m.sum, rows, ld};
     for (uint32_t j = 0; j < channels; j += TILE) {
-        TILE8(&x, rc_image_start + j / TILE * TILE_BYTES8(ld), TILE, ZERO8, m.scale + j, m.y + j, channels, m.w);
+        TILE8(&x, rc_image_start + j / TILE * TILE_BYTES8(ld), TILE, ZERO8, m.scale + j, m.y, TILE, m.w);
     }
 }
 

@@ -19,7 +19,7 @@ from recurc.quant.model import QuantizedModel
 MAGIC = b"RCM1"
 ENDIAN_MARK = 0x01020304
 VERSION = (1, 0)
-ARITHMETIC_ID = 1
+ARITHMETIC_ID = 2
 HEADER = struct.Struct("<4sIHHIIIIIII32s52xI")
 ENTRY = struct.Struct("<IIIII12x")
 KINDS = {"table": 1, "vector": 2, "weights": 3, "scales": 4, "zeros": 5}

@@ -112,7 +112,8 @@ class _Trials:
 
 def cheapest_changes(plan: MemoryPlan, board: BoardLike, boards: Sequence[BoardLike] = (),
                      measured: Optional[Measured] = None) -> tuple[Change, ...]:
-    """Changes that would make a plan fit, cheapest first; single ones that would not follow, with what still lacks.
+    """Changes that would make a plan fit, cheapest first; single ones that save something but not enough
+    follow, with what still lacks.
 
     In order: the puzzle table streamed (costs nothing), a smaller carry, fewer bits a weight, another board (the one with
     least memory that fits). Combinations are tried only when no single change is enough.
@@ -137,9 +138,10 @@ def cheapest_changes(plan: MemoryPlan, board: BoardLike, boards: Sequence[BoardL
     singles = sorted((v for v in knobs if v.steps == 1), key=lambda v: (not v.table, v.carry is None))
     tried = [trials.run(v) for v in singles]
     single_board = fitting_board(_Variant())
+    useful = [c for c in tried if not c.fits and c.saves > 0]
     fitting = [c for c in tried if c.fits] + ([single_board] if single_board else [])
     if fitting:
-        return (*fitting, *(c for c in tried if not c.fits))
+        return (*fitting, *useful)
     combined: list[Change] = []
     for variant in (v for v in knobs if v.steps > 1):
         if len(combined) < _MOST_COMBINATIONS and (change := trials.run(variant)).fits:
@@ -148,7 +150,7 @@ def cheapest_changes(plan: MemoryPlan, board: BoardLike, boards: Sequence[BoardL
         combined = [c for v in knobs if v.steps == 1 and (c := fitting_board(v))][:_MOST_COMBINATIONS]
     if not combined and knobs and (last := fitting_board(max(knobs, key=lambda v: v.steps))):
         combined = [last]
-    return (*combined, *tried)
+    return (*combined, *useful)
 
 
 def advice_text(changes: Sequence[Change]) -> str:

@@ -129,7 +129,7 @@ KERNEL_SETS = (
     KernelSet("dsp", PAIRS, IntKernel("rc_tile_s4_dsp", "rc_quantize_pairs16", "int16_t", 2),
               IntKernel("rc_tile_s8_dsp", "rc_quantize_pairs16", "int16_t", 2), "rc_linear_f32", frozenset({"dsp"}),
               (*_COMMON, "portable/rc_quantize_pairs16.c", "portable/rc_linear_f32.c", "dsp/rc_tile_s4_dsp.c",
-               "dsp/rc_tile_s8_dsp.c")),
+               "dsp/rc_tile_s8_dsp.c", "dsp/rc_dot_s8_dsp.c"), (("rc_dot_s8", "rc_dot_s8_dsp"),)),
     KernelSet("portable", APART, IntKernel("rc_tile_s4", "rc_quantize_rows8", "int8_t", 4),
               IntKernel("rc_tile_s8", "rc_quantize_rows8", "int8_t", 4), "rc_linear_f32", frozenset(),
               (*_COMMON, "portable/rc_tile_s4.c", "portable/rc_tile_s8.c", "portable/rc_linear_f32.c")),

@@ -1,4 +1,4 @@
-"""The NumPy twin of the C arithmetic (runtime_c/SPEC.md, contract v1): every function here gives the C code's bits.
+"""The NumPy twin of the C arithmetic (runtime_c/SPEC.md, contract v2): every function here gives the C code's bits.
 
 All floats are IEEE binary32 with one rounding an operation; sums of floats go by index mod 4, then
 (s0 + s1) + (s2 + s3); integer sums are exact. Rows lie along the last axis.

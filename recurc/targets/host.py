@@ -115,12 +115,16 @@ class HostEngine:
             raise InputError("the puzzle does not fit the model", where="tokens",
                              why=f"shape {np.shape(tokens)}, the model takes {self.info.seq_len} tokens of one byte",
                              next="check the dataset")
-        if self.info.table_dtype and self._records and 0 <= puzzle_id < self.info.table_rows:
+        puzzles = self.info.puzzles or 1
+        if not 0 <= puzzle_id < puzzles:
+            raise InputError("the puzzle identifier is out of range", where=f"puzzle {puzzle_id}",
+                             why=f"the model has puzzles 0 to {puzzles - 1}",
+                             next="use the dataset that the model was trained with")
+        if self.info.table_dtype and self._records:
             record = self._records(int(puzzle_id))
             context = ctypes.byref(self._context)
             self._check(self._lib.rc_model_row(context, int(puzzle_id), 0, record, len(record)), f"row {puzzle_id}")
-        puzzle = min(max(int(puzzle_id), -1) & 0xFFFFFFFFFFFFFFFF, 0xFFFFFFFF)  # whatever is no uint32 is out of range
-        self._check(self._lib.rc_model_begin(ctypes.byref(self._context), self._pointer(row), puzzle), "begin")
+        self._check(self._lib.rc_model_begin(ctypes.byref(self._context), self._pointer(row), int(puzzle_id)), "begin")
 
     def step(self) -> None:
         """One supervision step (releases the GIL)."""

@@ -118,7 +118,7 @@ def parse_disassembly(text: str) -> dict[str, Function]:
         if not (match := _INSTRUCTION.match(line)) or not name:
             continue
         op, operands = match[1], match[2] or ""
-        if op.split(".")[0] not in ("nop", "c"):
+        if op.split(".")[0] not in ("nop", "c") and (op, operands) != ("movs", "r0, r0"):  # zeros that fill up to a function
             last = (op, operands)
         if op.startswith("msr") and operands.lower().startswith("msp,") or (
                 op in ("auipc", "lui") and operands.startswith("sp,")):

@@ -42,17 +42,47 @@ def test_default_model_keeps_its_accuracy_in_every_precision():
     assert exact["int8"] >= exact["fp32"] - 0.01 and exact["int4"] >= exact["fp32"] - 0.03, exact
 
 
-def test_paper_shape_builds_for_the_m7_and_runs_a_step(tmp_path):
-    """5.03 M parameters, sequence 81 + 16, hidden 512, expansion 4, H 3, L 6; 12.8 GMAC in the emulator."""
-    need("mps2-an500")
-    reasoner = random_reasoner("mlp_t", seq=81, vocab=11, hidden=512, heads=8, pos="none", ndim=512, plen=16,
-                               cycles=(3, 6), steps=16, puzzles=1)
-    assert reasoner.parameters == 5_028_866
-    build = Model(reasoner, "paper-shape").quantize("int4").build("stm32h7", tmp_path / "b")
-    plan = build.details["boards"]["stm32h7"]["plan"]
-    regions = {r["name"]: r for r in plan["regions"]}
-    assert plan["ram_bytes"] <= 460_000 and regions["axisram"]["used"] == plan["arena_bytes"]
-    assert regions["qspi"]["used"] == build.details["image_bytes"] <= 2_620_000
+PAPER = {"mixer": "mlp_t", "seq": 81, "vocab": 11, "hidden": 512, "heads": 8, "pos": "none", "ndim": 512, "plen": 16,
+         "cycles": (3, 6), "steps": 16, "puzzles": 1}
+ARC = {"mixer": "attention", "seq": 900, "vocab": 12, "hidden": 512, "heads": 8, "pos": "rope", "ndim": 512, "plen": 16,
+       "cycles": (3, 4), "steps": 16, "puzzles": 2000}
+
+
+def one_step(reasoner, build) -> None:
+    """One supervision step of a random puzzle in the emulator equals the host's."""
     inputs, _ = random_inputs(reasoner, 1)
     result = recurc.verify(build, on="qemu", dataset=unlabelled(reasoner, inputs), steps=1)
     assert result.bit_exact, result.first_difference
+    stack = build.details["boards"][result.board.name]["plan"]["stack"]
+    assert 0 < result.stack_used <= stack["worst"] <= stack["reserved"]
+
+
+def test_paper_shape_fits_4_mb_and_512_kb_and_runs_a_step(tmp_path):
+    """5.03 M parameters, sequence 81 + 16, hidden 512, expansion 4, H 3, L 6; 12.8 GMAC on the emulated Cortex-M7."""
+    need("mcu-4mb-m7")
+    reasoner = random_reasoner(**PAPER)
+    assert reasoner.parameters == 5_028_866
+    build = Model(reasoner, "paper-shape").quantize("int4").build("mcu-4mb-m7", tmp_path / "b")
+    plan = build.details["boards"]["mcu-4mb-m7"]["plan"]
+    regions = {r["name"]: r for r in plan["regions"]}
+    assert regions["flash"]["used"] <= 4 << 20 and build.details["image_bytes"] <= 2_620_000
+    assert plan["ram_bytes"] <= 460_000 and regions["ram"]["used"] == plan["arena_bytes"] <= 512 << 10
+    one_step(reasoner, build)
+
+
+@pytest.mark.parametrize("board, precision, flash", [("soc-8mb", "int8", 8 << 20), ("mcu-4mb", "int4", 4 << 20)])
+def test_arc_shape_fits_its_budget_and_runs(board, precision, flash, tmp_path):
+    """6.83 M parameters, sequence 900 + 16, with rows of 2,000 puzzles streamed; two of the fifteen calls of a step."""
+    need(board)
+    reasoner = random_reasoner(**ARC)
+    assert reasoner.parameters == 6_829_058
+    quantized = Model(reasoner, "arc-shape").quantize(precision, method="min-max" if precision == "int4" else None,
+                                                      carry="int8", h_cycles=1, l_cycles=1)
+    build = quantized.build(board, tmp_path / "b")
+    plan = build.details["boards"][board]["plan"]
+    assert build.table.rows == 2000 and plan["table"]["mode"] == "wire", "the table is larger than what the image leaves"
+    regions = {r["name"]: r for r in plan["regions"]}
+    assert regions["flash"]["used"] <= flash
+    state = 916 * 512
+    assert plan["ram_bytes"] < 3.5 * state, "two states, the mixed values of attention, and half a state for all else"
+    one_step(reasoner, build)

@@ -228,7 +228,7 @@ def test_truncated_and_longer_images(image, opened):
 @pytest.mark.parametrize(
     ("change", "status"),
     [({"magic": b"RCM2"}, MAGIC), ({"endian": 0x04030201}, MAGIC), ({"major": 2}, VERSION), ({"major": 0}, VERSION),
-     ({"flags": 1}, FLAGS), ({"flags": 1 << 31}, FLAGS), ({"arithmetic": 2}, VERSION), ({"packing": 2}, VERSION),
+     ({"flags": 1}, FLAGS), ({"flags": 1 << 31}, FLAGS), ({"arithmetic": 1}, VERSION), ({"packing": 2}, VERSION),
      ({"count": 0}, SECTION), ({"count": 0xFFFFFFFF}, SECTION), ({"total": 64}, SIZE), ({"total": 0xFFFFFFFF}, SIZE),
      ({"table_at": 192}, SECTION), ({"table_at": 0xFFFFFFF0}, SECTION), ({"sha": bytes(32)}, MODEL)],
     ids=str,

@@ -237,6 +237,9 @@ static void run(const uint8_t *r) {
         dots(r, 0);
         break;
 #ifdef DRIVER_DSP
+    case 26:
+        dots(r, rc_dot_s8_dsp);
+        break;
     case 20:
         tile(r, rc_tile_s4_dsp, 0);
         break;

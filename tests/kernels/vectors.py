@@ -17,7 +17,7 @@ GUARD = b"\xa5" * 64
 OPS = {
     "quantize_pairs": 1, "quantize8": 2, "tile_s4": 5, "linear": 6, "silu_mul": 7,
     "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14,
-    "tile_s4_dsp": 20, "tile_s8_dsp": 25, "gemm8": 21,
+    "tile_s4_dsp": 20, "tile_s8_dsp": 25, "dot_s8_dsp": 26, "gemm8": 21,
     "tile_s4_mve": 30, "tile_s8_mve": 31, "quantize8_mve": 32, "silu_mul_mve": 33, "dot_s8_mve": 34,
     "linear_panel": 22, "gemm8_vnni": 23, "linear_panel_avx512": 24,
 }
@@ -256,8 +256,10 @@ def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
     """All cases; `variants` of {"dsp", "mve", "panels", "vnni"} add theirs."""
     rng = np.random.default_rng(20)
     made = [*quantize_cases(rng), *linear_cases(rng), *row_cases(rng)]
+    if "dsp" in variants:
+        made += [c.as_op("dot_s8_dsp") for c in made if c.op == "dot_s8"]
     for bits in (4, 8):
-        made += tile_cases(f"tile_s{bits}", bits, APART, rng, act=np.int8)
+        made += tile_cases(f"tile_s{bits}", bits, APART, rng, act=np.int8, step=4)
         if "dsp" in variants:
             made += tile_cases(f"tile_s{bits}_dsp", bits, PAIRS, rng, in_pairs, step=4)
         if "mve" in variants:

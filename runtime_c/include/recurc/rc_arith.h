@@ -1,4 +1,4 @@
-/* Scalar arithmetic of recurc, contract v1 (SPEC.md, "Arithmetic"). Everything here is IEEE 754 binary32 with round to
+/* Scalar arithmetic of recurc, contract v2 (SPEC.md, "Arithmetic"). Everything here is IEEE 754 binary32 with round to
  * nearest even, one rounding an operation: compile with -ffp-contract=off and without -ffast-math. Then every target
  * gives the same bits. The NumPy twin is recurc/quant/arith.py. */
 #ifndef RECURC_ARITH_H
@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define RC_ARITHMETIC_ID 1u
+#define RC_ARITHMETIC_ID 2u
 
 _Static_assert(sizeof(float) == 4, "binary32 expected");
 

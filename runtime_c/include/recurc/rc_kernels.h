@@ -40,7 +40,7 @@ void rc_quantize_pairs16(const float *x, uint32_t ldx, uint32_t rows, uint32_t n
  * j < n, from the packed weights of one tile of at most `tile` channels (SPEC "Image"). zero, scale: those of the tile, zero
  * null where the packing stores none. y: row distance ldy. w: scratch to unpack to, as much as the kernel set says.
  *
- * Packing 4, tiles of 4, plain rows of bytes; no scratch. */
+ * Packing 4, tiles of 4, plain rows of bytes, packed 4-byte aligned; no scratch. */
 void rc_tile_s4(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
                 uint32_t ldy, void *w);
 void rc_tile_s8(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
@@ -88,6 +88,7 @@ void rc_rope(float *x, uint32_t half, const float *cosine, const float *sine);
 
 /* Dot products: exact int32; fp32 by index mod 4. */
 int32_t rc_dot_s8(const int8_t *x, const int8_t *y, uint32_t n);
+int32_t rc_dot_s8_dsp(const int8_t *x, const int8_t *y, uint32_t n);
 int32_t rc_dot_s8_mve(const int8_t *x, const int8_t *y, uint32_t n);
 float rc_dot_f32(const float *x, const float *y, uint32_t n);
 

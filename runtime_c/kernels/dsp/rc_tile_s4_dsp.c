@@ -68,6 +68,7 @@ __asm__(".section .text.rc_pass_s4_dsp, \"ax\", %progbits\n"
         "add r0, r0, #20\n"
         "stm r0, {r4-r11}\n"
         "pop {r4-r11, pc}\n"
+        ".balign 4\n"
         ".size rc_pass_s4_dsp, . - rc_pass_s4_dsp\n"
         ".text\n");
 

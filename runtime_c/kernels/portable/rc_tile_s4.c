@@ -1,5 +1,3 @@
-#include <string.h>
-
 #include "recurc/rc_kernels.h"
 
 /* Packing 4, int4: weights of two channels lie 16 bits apart, so one multiplication makes two products, and sums of 16 of
@@ -13,17 +11,21 @@
 /* acc[r][j] for `rows` rows, a constant: all loops over rows and channels unroll. */
 static inline void pass(const int8_t *x, uint32_t ld, const uint8_t *packed, int32_t acc[][4], uint32_t rows)
 {
+    const uint32_t *word = (const uint32_t *)(const void *)packed;
+    const int8_t *row[ROWS] = {x, x, x, x};
+    for (uint32_t r = 1; r < rows; r++) {
+        row[r] = row[r - 1u] + ld;
+    }
     for (uint32_t k = 0; k < ld;) {
         const uint32_t end = ld - k < APART ? ld : k + APART;
         uint32_t p[ROWS][2] = {{0u, 0u}, {0u, 0u}, {0u, 0u}, {0u, 0u}};
-        for (; k < end; k += 4u, packed += 8) {
-            uint32_t first, second;
-            memcpy(&first, packed, sizeof first);
-            memcpy(&second, packed + 4, sizeof second);
+        for (; k < end; k += 4u) {
+            uint32_t first = *word++, second = *word++;
+#pragma GCC unroll 1
             for (uint32_t i = 0; i < 4u; i++, first >>= 4, second >>= 4) {
                 const uint32_t a = first & FIELDS, b = second & FIELDS;
                 for (uint32_t r = 0; r < rows; r++) {
-                    const uint32_t v = (uint32_t)(int32_t)x[r * ld + k + i];
+                    const uint32_t v = (uint32_t)(int32_t)*row[r]++;
                     p[r][0] += v * a;
                     p[r][1] += v * b;
                 }

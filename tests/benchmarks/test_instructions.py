@@ -1,0 +1,84 @@
+"""Instructions against the committed counts: a kernel that became slower fails here. The page says what the counts are."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+import pytest
+
+from benchmarks import counting, instructions, modelled
+from recurc.targets.boards import load_board
+from recurc.targets.toolchain import find_compiler
+from tests.tools import EMULATED, need
+
+SLACK = 1.02
+GOALS = {("mps2-an500", 4): 1.00, ("mps2-an500", 8): 0.85, ("mps2-an386", 4): 1.00, ("mps2-an505", 4): 1.00}
+BIG, DEEP, ROW = counting.SHAPES
+
+
+def committed() -> dict:
+    return json.loads(instructions.DATA.read_text(encoding="utf-8"))
+
+
+def need_same_compiler(name: str) -> None:
+    """The counts belong to one compiler's code."""
+    need(name)
+    said = subprocess.run([find_compiler(load_board(name).family), "-dumpfullversion"], capture_output=True, text=True)
+    if said.stdout.strip() != committed()[name]["gcc"]:
+        pytest.skip(f"the committed counts are GCC {committed()[name]['gcc']}'s")
+
+
+@pytest.mark.parametrize("name", EMULATED)
+def test_layers_take_no_more_instructions(name, tmp_path):
+    need_same_compiler(name)
+    before = {(x["bits"], tuple(x["shape"])): x["instructions"] for x in committed()[name]["layers"]}
+    for count in counting.count_layers(name, tmp_path):
+        limit = before[count.bits, (count.rows, count.depth, count.channels)]
+        assert count.instructions <= SLACK * limit, (count, "python benchmarks/instructions.py, if that is meant")
+        assert count.instructions > limit / SLACK, (count, "faster: commit the new counts")
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_block_calls_take_no_more_instructions(bits, tmp_path):
+    need_same_compiler("mps2-an500")
+    before = committed()["mps2-an500"][f"int{bits}"]["short_step"]
+    assert instructions.step_instructions("mps2-an500", bits, (1, 1), tmp_path) <= SLACK * before
+
+
+def test_the_goals_are_reached():
+    data = committed()
+    for (name, bits), goal in GOALS.items():
+        counts = [x for x in data[name]["layers"] if x["bits"] == bits and tuple(x["shape"]) in (BIG, DEEP)]
+        assert len(counts) == 2
+        for x in counts:
+            rows, depth, channels = x["shape"]
+            assert x["instructions"] / (rows * depth * channels) <= goal, (name, x)
+    assert data["mps2-an500"]["int4"]["call"] / instructions.call_macs() <= 1.15
+
+
+def test_modelled_cycles_reach_their_goal():
+    found = next(x for x in committed()["mps2-an500"]["modelled"]["layers"] if x["bits"] == 4 and tuple(x["shape"]) == BIG)
+    assert found["cycles"] / (BIG[0] * BIG[1] * BIG[2]) <= 0.65
+
+
+def test_the_page_and_the_data_belong_together():
+    data = committed()
+    text = instructions.PAGE.read_text(encoding="utf-8")
+    assert text == instructions.page(data), "run: python benchmarks/instructions.py --boards none"
+    assert list(data) == list(counting.BOARDS) == list(EMULATED)
+    assert f"{instructions.call_macs():,}" in text and instructions.call_macs() == 610_136_064
+
+
+def test_blocks_end_at_branches_and_where_counts_change():
+    code = {0: "movs\tr0, #1", 2: "adds\tr0, #1", 4: "bne\t0x0", 6: "str\tr0, [r1]", 8: "bx\tlr", 10: "nop"}
+    counts = {0: 5, 2: 9, 4: 9, 6: 5, 8: 5}
+    assert [(n, len(body)) for n, body in modelled.blocks(code, counts)] == [(5, 1), (9, 2), (5, 2), (0, 1)]
+
+
+def test_a_multiplication_a_cycle_is_what_the_model_gives():
+    if modelled.available():
+        pytest.skip(str(modelled.available()))
+    body = ["smlad\tr4, r3, r2, r4", "smlad\tr5, r3, r2, r5"] * 4
+    assert re.match(r"8\.\d", f"{modelled.block_cycles(body, 'cortex-m7'):.1f}")
