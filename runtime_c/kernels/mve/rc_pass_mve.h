@@ -18,15 +18,16 @@
 
 /* Assembly reads and changes this by offset. */
 typedef struct {
-    const int8_t *x;       /* 0 first row */
-    uint32_t ld;           /* 4 bytes a row: at least two steps */
-    const uint8_t *w;      /* 8 packed group */
-    uint32_t turns, entry; /* 12 turns of the loop; 16 where its first one begins: bytes of code plus one (Thumb) */
+    uint32_t ld;           /* 0 bytes a row: at least two steps */
+    const uint8_t *w;      /* 4 packed group */
+    uint32_t turns;        /* 8 of the loop */
+    const int8_t *x;       /* 12 first row */
+    uint32_t entry;        /* 16 where the loop's first turn begins: bytes of code plus one (Thumb) */
     float *y;              /* 20 */
     uint32_t ldy;          /* 24 bytes */
-    const float *a;        /* 28 scales of the rows */
-    const int32_t *sum;    /* 32 sums of the rows */
-    const float *end;      /* 36 of a */
+    const float *end;      /* 28 of a */
+    const float *a;        /* 32 scales of the rows */
+    const int32_t *sum;    /* 36 sums of the rows */
     int32_t n;             /* 40 channels that are left */
     const float *scale;    /* 44 of the channels */
     const int32_t *z;      /* 48 what a row's sum is multiplied with before it is added to a channel's */
@@ -88,7 +89,7 @@ typedef void rc_exact_fn_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_
     "3:\n" \
     "ldrd r0, r1, [r9, #40]\n" \
     "vctp.32 r0\n" \
-    "ldr r3, [r9]\n" \
+    "ldr r3, [r9, #12]\n" \
     "vpst\n" \
     "vldrwt.u32 q6, [r1], #16\n" \
     "str r1, [r9, #44]\n" \
@@ -96,13 +97,12 @@ typedef void rc_exact_fn_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_
           "vldrw.u32 q7, [r2], #16\n" \
           "str r2, [r9, #48]\n") \
     "ldr r11, [r9, #20]\n" \
-    "ldrd r4, r5, [r9, #28]\n" \
+    "ldrd r4, r5, [r9, #32]\n" \
     "strd r4, r5, [r9, #56]\n" \
     "2:\n" \
+    "ldm r9, {r0, r5, r7}\n" \
     "mov r1, r3\n" \
-    "ldrd r7, r5, [r9, #4]\n" \
-    "add r3, r3, r7\n" \
-    "ldr r7, [r9, #12]\n" \
+    "add r3, r3, r0\n" \
     "vldrb.u8 q0, [r1], #16\n" \
     "vldrb.u8 q2, [r5], #16\n" \
     "vldrb.u8 q1, [r3], #16\n" \
@@ -110,39 +110,36 @@ typedef void rc_exact_fn_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_
     join \
     "vmov q0[2], q0[0], r0, r4\n" \
     "vmov q0[3], q0[1], r2, r6\n" \
-    "ldr r1, [r9, #56]\n" \
+    "ldrd r0, r2, [r9, #56]\n" \
     "vmov q1[2], q1[0], r8, r12\n" \
     "vmov q1[3], q1[1], r10, lr\n" \
-    zeros("ldr r2, [r9, #60]\n" \
-          "ldrd r5, r7, [r2], #8\n" \
-          "str r2, [r9, #60]\n" \
+    zeros("ldrd r5, r7, [r2], #8\n" \
           "vmla.s32 q0, q7, r5\n" \
           "vmla.s32 q1, q7, r7\n") \
-    "ldrd r5, r7, [r1], #8\n" \
-    "str r1, [r9, #56]\n" \
+    "ldrd r5, r7, [r0], #8\n" \
+    "strd r0, r2, [r9, #56]\n" \
     "vmul.f32 q2, q6, r5\n" \
     "vcvt.f32.s32 q0, q0\n" \
     "vmul.f32 q3, q6, r7\n" \
     "vcvt.f32.s32 q1, q1\n" \
     "vmul.f32 q0, q0, q2\n" \
-    "ldr r0, [r9, #24]\n" \
+    "ldrd r1, r4, [r9, #24]\n" \
     "vmul.f32 q1, q1, q3\n" \
-    "add r2, r11, r0\n" \
+    "add r2, r11, r1\n" \
     "vpstt\n" \
     "vstrwt.32 q0, [r11]\n" \
     "vstrwt.32 q1, [r2]\n" \
-    "ldr r4, [r9, #36]\n" \
-    "add r11, r2, r0\n" \
-    "cmp r1, r4\n" \
+    "add r11, r2, r1\n" \
+    "cmp r0, r4\n" \
     "bne.w 2b\n" \
     "ldr r0, [r9, #20]\n" \
-    "ldr r1, [r9, #8]\n" \
+    "ldr r1, [r9, #4]\n" \
     "ldr r2, [r9, #52]\n" \
     "ldr r4, [r9, #40]\n" \
     "adds r0, r0, #16\n" \
     "str r0, [r9, #20]\n" \
     "add r1, r1, r2\n" \
-    "str r1, [r9, #8]\n" \
+    "str r1, [r9, #4]\n" \
     "subs r4, r4, #4\n" \
     "str r4, [r9, #40]\n" \
     "bgt.w 3b\n" \
@@ -154,15 +151,15 @@ typedef void rc_exact_fn_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_
     __asm__(RC_MVE_BEGIN(name) \
     "ldrd r3, r12, [r9, #40]\n" \
     "ldr lr, [r9, #48]\n" \
-    "ldrd r8, r10, [r9, #28]\n" \
+    "ldrd r8, r10, [r9, #32]\n" \
     "ldr r8, [r8]\n" \
     "ldr r10, [r10]\n" \
     "ldr r11, [r9, #20]\n" \
-    "ldr r5, [r9, #8]\n" \
+    "ldr r5, [r9, #4]\n" \
     "3:\n" \
-    "ldr r1, [r9]\n" \
+    "ldr r1, [r9, #12]\n" \
     "vctp.32 r3\n" \
-    "ldr r7, [r9, #12]\n" \
+    "ldr r7, [r9, #8]\n" \
     "vldrb.u8 q0, [r1], #16\n" \
     "vldrb.u8 q2, [r5], #16\n" \
     RC_MVE_ALL(step) \
@@ -231,31 +228,20 @@ static inline void rc_tile_mve(const rc_rows8_t *x, const uint8_t *packed, uint3
             vst1q_s32(z + j, vsubq_s32(vld1q_s32(halves), vreinterpretq_s32_u32(stored)));
         }
     }
-    if (even != 0u) {
-        rc_pass_mve_t pass = {x->q,       x->ld,    packed, turns,       rc_entry_mve(steps, RC_MVE_PAIR_BYTES),
-                              y,          ldy * 4u, x->a,   x->sum,      x->a + even,
-                              (int32_t)n, scale,    z,      group_bytes, 0,
-                              0};
-        pairs(&pass);
-    }
+    rc_pass_mve_t pass = {x->ld, packed, turns,      x->q,  0, y,           ldy * 4u, x->a + even,
+                          x->a,  x->sum, (int32_t)n, scale, z, group_bytes, 0,        0};
     if (even != x->rows) {
-        rc_pass_mve_t pass = {x->q + even * x->ld,
-                              x->ld,
-                              packed,
-                              turns,
-                              rc_entry_mve(steps, RC_MVE_ROW_BYTES),
-                              y + even * ldy,
-                              0u,
-                              x->a + even,
-                              x->sum + even,
-                              0,
-                              (int32_t)n,
-                              scale,
-                              z,
-                              group_bytes,
-                              0,
-                              0};
-        row(&pass);
+        rc_pass_mve_t last = pass;
+        last.entry = rc_entry_mve(steps, RC_MVE_ROW_BYTES);
+        last.x += even * x->ld;
+        last.y += even * ldy;
+        last.a += even;
+        last.sum += even;
+        row(&last);
+    }
+    if (even != 0u) {
+        pass.entry = rc_entry_mve(steps, RC_MVE_PAIR_BYTES);
+        pairs(&pass);
     }
 }
 
