@@ -21,6 +21,7 @@ from benchmarks.common import FOLDER, table  # noqa: E402
 from benchmarks.instructions_plot import draw  # noqa: E402
 from benchmarks.shapes import SUBJECTS  # noqa: E402
 from recurc.plan.kernels import choose_kernels  # noqa: E402
+from recurc.plan.layout import MAX_SCRATCH  # noqa: E402
 from recurc.quant.model import QuantizedModel, quantize_model  # noqa: E402
 from recurc.quant.weights import precision_named  # noqa: E402
 from recurc.targets.boards import load_board  # noqa: E402
@@ -132,8 +133,7 @@ def page(data: dict[str, Any]) -> str:
     text = f"""# Instructions in the emulator
 
 Written by `python benchmarks/instructions.py`. Counts are exact: QEMU 7.2 runs with `-icount`, where the board's counter
-counts instructions; they are the same on every machine (GCC {m7["gcc"]} for Arm, {data["riscv32-virt"]["gcc"]} for RISC-V,
--O3).
+counts instructions. They are the same on every machine: GCC {m7["gcc"]} for Arm, {data["riscv32-virt"]["gcc"]} for RISC-V, -O3.
 
 ## Whole layers, instructions a multiplication
 
@@ -145,18 +145,17 @@ Weights are packed by the compiler; int4 has a scale and a zero point a channel.
 ## Block calls and supervision steps
 
 The block of TRM-MLP for 9x9 sudoku: {c.rows} rows, hidden {c.hidden_size}, token mixing over {c.inter_t}, channel mixing over
-{c.inter}, {c.L_layers} layers: {call_macs():,} multiplications a call. All is included: adding inputs, transposed loads, SiLU,
-residuals, norms, stores. A step is {calls_per_step((c.H_cycles, c.L_cycles))} calls and the heads. 48 KiB of scratch, as the
-planner takes by default.
+{c.inter}, {c.L_layers} layers: {call_macs():,} multiplications a call. All is included: adding inputs, transposed loads,
+SiLU, residuals, norms, stores. A step is {calls_per_step((c.H_cycles, c.L_cycles))} calls and the heads. Scratch is what the
+planner takes by default, {MAX_SCRATCH // 1024} KiB.
 
 {table(["core", "weights", "a call's instructions a MAC", "a call", "a step"], steps, 2)}
-{_scratch(m7)}
-{_modelled(m7)}
+{_scratch(m7)}{_modelled(m7)}
 ## What {PEER.split(" ")[0]} takes
 
-{PEER}; the same emulator and shapes, `-ffreestanding` left off, cycles modelled in the same way. Requantization to int8
-is included, input is int8 already, and zero points of activations are handled, which ours do not have. Cycles are for the
-first shape.
+{PEER}; the same emulator and shapes, cycles modelled in the same way.
+What is included differs: there input is int8 already, zero points of activations are handled and results are int8; here input
+and results are fp32, so rows are quantized. Cycles are for the first shape.
 
 {table(["core", "function", "weights", "first shape", "second shape", "modelled cycles"], peers, 3)}
 
@@ -176,7 +175,7 @@ def _scratch(m7: dict[str, Any]) -> str:
 
 def _modelled(m7: dict[str, Any]) -> str:
     if "modelled" not in m7:
-        return ""
+        return "\nCycles were not modelled: llvm-mca was not installed where this was measured.\n"
     rows = [[f"[{r}x{k}]x[{k}x{n}]", f"int{x['bits']}", f"{x['cycles'] / (r * k * n):.3f}"]
             for x in m7["modelled"]["layers"] for r, k, n in [x["shape"]]]
     for bits in (4, 8):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import torch
 
 from .model import TRM, ModelConfig
+from .puzzles import PAD, Group
 
 STEPS_SHOWN = (1, 2, 4, 8, 16)
 
@@ -22,29 +21,41 @@ def make_eval_model(cfg: ModelConfig, state: dict[str, torch.Tensor], dtype: str
 
 
 @torch.no_grad()
-def per_step(model: TRM, inputs: np.ndarray, labels: np.ndarray, steps: int, batch: int = 64, progress=None):
-    """Runs `steps` supervision steps on every puzzle.
+def predict(model: TRM, inputs: np.ndarray, ids: np.ndarray, steps: int, batch: int = 64, progress=None):
+    """Runs `steps` supervision steps on every puzzle (tokens [N, seq_len], identifiers [N]).
 
-    Returns cells (N, steps) = share of right cells (givens included, as in the original metric),
-    exact (N, steps) bool and q (N, steps) halting logits.
+    Returns tokens (N, steps, seq_len) uint8 and halting logits q (N, steps).
     """
-    cells, exact, q_all = [], [], []
+    tokens, q_all = [], []
     for start in range(0, len(inputs), batch):
         x = torch.from_numpy(inputs[start : start + batch].astype(np.int64))
-        y = torch.from_numpy(labels[start : start + batch].astype(np.int64))
+        rows = model.puzzle_embedding(torch.from_numpy(ids[start : start + batch].astype(np.int64)))
         z_h, z_l = model.initial(len(x))
-        row_cells, row_q = [], []
+        row_tokens, row_q = [], []
         for _ in range(steps):
-            z_h, z_l, logits, q = model(z_h, z_l, x)
-            row_cells.append((logits.argmax(-1) == y).double().mean(-1))
+            z_h, z_l, logits, q = model(z_h, z_l, x, rows)
+            row_tokens.append(logits.argmax(-1).to(torch.uint8))
             row_q.append(q[:, 0])
-        cells.append(torch.stack(row_cells, 1).numpy())
+        tokens.append(torch.stack(row_tokens, 1).numpy())
         q_all.append(torch.stack(row_q, 1).numpy())
         if progress is not None:
             progress(min(start + batch, len(inputs)), len(inputs))
-    cells, q_all = np.concatenate(cells), np.concatenate(q_all)
-    exact = cells == 1.0
-    return cells, exact, q_all
+    return np.concatenate(tokens), np.concatenate(q_all)
+
+
+def score(tokens: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions (N, steps, seq_len) against labels (N, seq_len): cells (N, steps) = share of right cells
+    (givens included, padded cells not, as in the original metric), exact (N, steps) bool.
+    """
+    valid = (labels != PAD)[:, None]
+    right = ((tokens == labels[:, None]) & valid).sum(-1)
+    return right / valid.sum(-1), right == valid.sum(-1)
+
+
+def per_step(model: TRM, inputs: np.ndarray, labels: np.ndarray, ids: np.ndarray, steps: int, batch: int = 64, progress=None):
+    """`predict`, then `score`: (cells, exact, q), each (N, steps)."""
+    tokens, q = predict(model, inputs, ids, steps, batch, progress)
+    return *score(tokens, labels), q
 
 
 def early_exit(exact: np.ndarray, q: np.ndarray) -> tuple[float, float]:
@@ -53,19 +64,17 @@ def early_exit(exact: np.ndarray, q: np.ndarray) -> tuple[float, float]:
     return float(exact[np.arange(len(exact)), stop].mean()), float((stop + 1).mean())
 
 
-def summary(inputs: np.ndarray, cells: np.ndarray, exact: np.ndarray, q: np.ndarray, edges: list[int]) -> dict:
-    """Figures of the model card; all shares 0..1. `edges` cut the givens into buckets [a, b)."""
+def summary(cells: np.ndarray, exact: np.ndarray, q: np.ndarray, groups: list[Group]) -> dict:
+    """Figures of the model card; all shares 0..1. Each of `groups` (the empty ones left out) becomes a bucket."""
     steps = [s for s in STEPS_SHOWN if s <= cells.shape[1]]
     exit_exact, exit_steps = early_exit(exact, q)
-    givens = (inputs > 1).sum(1)
     buckets = []
-    for low, high in pairwise(edges):
-        rows = (givens >= low) & (givens < high)
+    for label, rows in groups:
         if rows.any():
             ex, st = early_exit(exact[rows], q[rows])
             buckets.append(
                 {
-                    "givens": [int(low), int(high) - 1],
+                    **label,
                     "n": int(rows.sum()),
                     "exact": {str(s): float(exact[rows, s - 1].mean()) for s in steps},
                     "cell": float(cells[rows, -1].mean()),
@@ -74,7 +83,7 @@ def summary(inputs: np.ndarray, cells: np.ndarray, exact: np.ndarray, q: np.ndar
                 }
             )
     return {
-        "n": len(inputs),
+        "n": len(cells),
         "steps": cells.shape[1],
         "exact": {str(s): float(exact[:, s - 1].mean()) for s in steps},
         "cell": {str(s): float(cells[:, s - 1].mean()) for s in steps},

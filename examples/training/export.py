@@ -22,36 +22,12 @@ import numpy as np
 import torch
 import yaml
 
-from . import evaluate, sudoku
+from . import evaluate
 from .card import model_card
 from .plots import plot_curves
+from .puzzles import Puzzles, Source
 
 RAW_PREFIX = "_orig_mod.model.inner."  # the original saves a torch.compile'd loss head
-
-
-def write_dataset(folder: Path, inputs: np.ndarray, labels: np.ndarray) -> None:
-    """One split in the reference format: one puzzle per group, one example per puzzle, no identifiers."""
-    folder.mkdir(parents=True, exist_ok=True)
-    count = len(inputs)
-    np.save(folder / "all__inputs.npy", inputs.astype(np.uint8))
-    np.save(folder / "all__labels.npy", labels.astype(np.uint8))
-    np.save(folder / "all__puzzle_identifiers.npy", np.zeros(count, np.int32))
-    np.save(folder / "all__puzzle_indices.npy", np.arange(count + 1, dtype=np.int32))
-    np.save(folder / "all__group_indices.npy", np.arange(count + 1, dtype=np.int32))
-    seq_len = inputs.shape[1]
-    meta = {
-        "pad_id": 0,
-        "ignore_label_id": 0,
-        "blank_identifier_id": 0,
-        "vocab_size": int(round(seq_len**0.5)) + 2,
-        "seq_len": seq_len,
-        "num_puzzle_identifiers": 1,
-        "total_groups": count,
-        "mean_puzzle_examples": 1.0,
-        "total_puzzles": count,
-        "sets": ["all"],
-    }
-    (folder / "dataset.json").write_text(json.dumps(meta) + "\n")
 
 
 def checkpoint(trainer, weights: str) -> dict[str, torch.Tensor]:
@@ -103,19 +79,26 @@ def export_raw(trainer, folder: Path) -> Path:
         "seed": recipe.train.seed,
         "weight_decay": recipe.train.weight_decay,
     }
+    if trainer.rows is not None:
+        config["puzzle_emb_lr"] = recipe.train.puzzle_emb_lr
+        config["puzzle_emb_weight_decay"] = recipe.train.puzzle_emb_weight_decay
     (folder / "all_config.yaml").write_text(yaml.dump(config))
     return path
 
 
-def measure(trainer, state: dict, test, say) -> dict:
+def measure(trainer, state: dict, train: Puzzles, test: Puzzles, say) -> dict:
     """The model card's figures, from the weights as stored."""
     recipe = trainer.recipe
-    count = min(recipe.export.card_puzzles, len(test[0]))
-    x, y = test[0][:count], test[1][:count]
+    test = test.take(recipe.export.card_puzzles)
     model = evaluate.make_eval_model(recipe.model, state, recipe.export.card_dtype)
     steps = recipe.model.halt_max_steps
-    result = evaluate.per_step(model, x, y, steps, progress=lambda i, n: say(f"measuring {i}/{n}"))
-    figures = evaluate.summary(x, *result, list(recipe.export.edges))
+
+    def predict(inputs: np.ndarray, ids: np.ndarray):
+        return evaluate.predict(model, inputs, ids, steps, progress=lambda i, n: say(f"measuring {i}/{n}"))
+
+    tokens, q = predict(test.inputs, test.ids)
+    groups = recipe.task.groups(test, recipe.export.edges)
+    figures = evaluate.summary(*evaluate.score(tokens, test.labels), q, groups)
     planned = tomllib.loads(recipe.text)["train"].get("minutes", 0.0)
     return {
         "name": recipe.name,
@@ -129,10 +112,11 @@ def measure(trainer, state: dict, test, say) -> dict:
         "compute": recipe.export.card_dtype,
         "torch_threads": torch.get_num_threads(),
         "held_out": figures,
+        **recipe.task.more_figures(predict, train, test, tokens, q),
     }
 
 
-def export(trainer, train_pool: sudoku.Pool, test, out: Path, say=print, raw: Path | None = None) -> None:
+def export(trainer, train_pool: Source, test: Puzzles, out: Path, say=print, raw: Path | None = None) -> None:
     """Writes the folder `out` (beside it first, then swapped in, so readers never see half of one)."""
     from safetensors.torch import save_file
 
@@ -146,12 +130,11 @@ def export(trainer, train_pool: sudoku.Pool, test, out: Path, say=print, raw: Pa
     (part / "model.safetensors").chmod(0o644)  # safetensors writes 0600
     (part / "config.json").write_text(json.dumps(recipe.model.as_flat_dict(), indent=2) + "\n")
     rng = np.random.default_rng([recipe.task.seed, 3])
-    write_dataset(part / "data/train", *sudoku.draw(train_pool, recipe.export.train_slice, recipe.task.givens, rng))
-    write_dataset(part / "data/test", *test)
-    (part / "data/identifiers.json").write_text('["<blank>"]\n')
+    train = train_pool.draw(recipe.export.train_slice, rng)
+    recipe.task.write_data(part / "data", train, test)
     (part / "recipe.toml").write_text(recipe.text)
 
-    metrics = measure(trainer, state, test, say)
+    metrics = measure(trainer, state, train, test, say)
     metrics["safetensors_bytes"] = (part / "model.safetensors").stat().st_size
     (part / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     plot_curves(trainer.history, trainer.evals, recipe.title, part / "curves.png")

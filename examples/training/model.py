@@ -97,8 +97,8 @@ class Embedding(nn.Module):
 class PuzzleEmbedding(nn.Module):
     """One row of `puzzle_emb_ndim` numbers per puzzle identifier, starting at zero.
 
-    The original trains it with a separate sign-SGD because its table may be huge; ours has a
-    single row, so it is an ordinary parameter of the ordinary optimizer.
+    The original trains it with a sign-SGD of its own because its table may be huge. So do recipes with
+    `puzzle_emb_lr` (see `optim.PuzzleRows`); a single row is an ordinary parameter of the ordinary optimizer.
     """
 
     def __init__(self, rows: int, dim: int):
@@ -210,14 +210,21 @@ class TRM(nn.Module):
             self.rope = (angle.cos(), angle.sin())
         self.L_level = Level(cfg)
 
-    def embed(self, inputs: Tensor) -> Tensor:
-        """inputs (B, seq_len) int64 -> X (B, S, D); constant over the whole inference."""
+    def puzzle_embedding(self, ids: Tensor) -> Tensor | None:
+        """Puzzle identifiers (B,) int64 -> their rows (B, puzzle_emb_ndim) fp32; None without an embedding."""
+        return self.puzzle_emb.weights[ids] if self.cfg.puzzle_emb_ndim else None
+
+    def embed(self, inputs: Tensor, rows: Tensor | None = None) -> Tensor:
+        """inputs (B, seq_len) int64, puzzle rows (B, puzzle_emb_ndim) -> X (B, S, D); constant over the whole inference.
+
+        Without `rows` every puzzle has identifier 0.
+        """
         cfg = self.cfg
         emb = self.embed_tokens(inputs, self.dtype)
         if cfg.puzzle_emb_ndim:
-            row = self.puzzle_emb.weights[:1].to(self.dtype)  # one identifier: all puzzles use row 0
+            row = (self.puzzle_emb.weights[:1] if rows is None else rows).to(self.dtype)
             row = F.pad(row, (0, cfg.puzzle_rows * cfg.hidden_size - cfg.puzzle_emb_ndim))
-            row = row.view(1, cfg.puzzle_rows, cfg.hidden_size).expand(len(inputs), -1, -1)
+            row = row.view(-1, cfg.puzzle_rows, cfg.hidden_size).expand(len(inputs), -1, -1)
             emb = torch.cat((row, emb), dim=1)
         if cfg.pos_encodings == "learned":
             emb = 0.707106781 * (emb + self.embed_pos.embedding_weight.to(self.dtype))
@@ -237,12 +244,12 @@ class TRM(nn.Module):
         shape = (batch, self.cfg.seq_len + self.cfg.puzzle_rows, self.cfg.hidden_size)
         return self.H_init.expand(shape).to(self.dtype), self.L_init.expand(shape).to(self.dtype)
 
-    def forward(self, z_h: Tensor, z_l: Tensor, inputs: Tensor):
-        """One supervision step: (z_H, z_L, inputs) -> (z_H, z_L, logits, q).
+    def forward(self, z_h: Tensor, z_l: Tensor, inputs: Tensor, rows: Tensor | None = None):
+        """One supervision step: (z_H, z_L, inputs, puzzle rows) -> (z_H, z_L, logits, q).
 
         Gradients flow through the last H cycle only; the returned carry still has its graph.
         """
-        x = self.embed(inputs)
+        x = self.embed(inputs, rows)
         with torch.no_grad():
             for _ in range(self.cfg.H_cycles - 1):
                 z_h, z_l = self.cycle(z_h, z_l, x)

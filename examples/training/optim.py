@@ -6,31 +6,36 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .puzzles import PAD
+
 
 def stablemax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over cells of -log stablemax(logits)[label]; logits (B, n, V), labels (B, n) -> (B,).
+    """Mean over the valid cells of -log stablemax(logits)[label]; logits (B, n, V), labels (B, n) -> (B,).
 
     Stablemax replaces exp by x + 1 (x >= 0) or 1 / (1 - x): it grows linearly, so the loss cannot be
-    lowered forever by scaling the logits up. In float64, as in the original.
+    lowered forever by scaling the logits up. In float64, as in the original. Labels that are PAD do not count.
     """
     x = logits.double()
     s = torch.where(x < 0, 1 / (1 - x + 1e-30), x + 1)
     log_prob = torch.log(s / s.sum(-1, keepdim=True))
     picked = log_prob.gather(-1, labels.long().unsqueeze(-1)).squeeze(-1)
-    return -picked.mean(-1)
+    valid = labels != PAD
+    return -torch.where(valid, picked, 0).sum(-1) / valid.sum(-1).clamp(min=1)
 
 
 def trm_loss(logits: Tensor, q: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
     """Sum over the batch of the cell loss + 1/2 the halting loss ("is the puzzle exact now?")."""
     with torch.no_grad():
-        correct = logits.argmax(-1) == labels
-        exact = correct.all(-1)
+        valid = labels != PAD
+        correct = (logits.argmax(-1) == labels) & valid
+        share = correct.sum(-1) / valid.sum(-1).clamp(min=1)
+        exact = correct.sum(-1) == valid.sum(-1)
     cell_loss = stablemax_cross_entropy(logits, labels).sum()
     halt_loss = F.binary_cross_entropy_with_logits(q[:, 0], exact.to(q.dtype), reduction="sum")
     figures = {
         "loss": cell_loss.item() / len(labels),
         "halt_loss": halt_loss.item() / len(labels),
-        "cell": correct.float().mean().item(),
+        "cell": share.mean().item(),
         "exact": exact.float().mean().item(),
     }
     return cell_loss + 0.5 * halt_loss, figures
@@ -64,20 +69,43 @@ class AdamATan2(torch.optim.Optimizer):
                 p.add_(torch.atan2(m, v.sqrt_()), alpha=-lr)
 
 
+class PuzzleRows:
+    """Sign-SGD on the rows of the puzzle embedding that a batch used, with decoupled weight decay.
+
+    As the original: a row is seen so rarely that Adam's moments would be stale; the sign is what Adam comes to then.
+    The table is left out of the ordinary optimizer and of the average.
+    """
+
+    def __init__(self, table: nn.Parameter, weight_decay: float):
+        self.table, self.weight_decay = table.requires_grad_(False), weight_decay
+
+    def take(self, ids: Tensor) -> Tensor:
+        """A copy of the rows of identifiers (B,), (B, ndim), that collects gradients."""
+        return self.table[ids].requires_grad_()
+
+    @torch.no_grad()
+    def step(self, ids: Tensor, rows: Tensor, lr: float) -> None:
+        """`rows` as `take` gave them, after backward; gradients of places with the same identifier add up."""
+        unique, place = ids.unique(return_inverse=True)
+        grad = torch.zeros(len(unique), rows.shape[1]).index_add_(0, place, rows.grad)
+        self.table[unique] = self.table[unique] * (1 - lr * self.weight_decay) - lr * grad.sign()
+
+
 class EMA:
     """Exponential moving average of the parameters; the average is what is evaluated and exported."""
 
     def __init__(self, model: nn.Module, rate: float):
         self.rate = rate
-        self.shadow = {k: p.detach().clone() for k, p in model.named_parameters()}
+        self.shadow = {k: p.detach().clone() for k, p in model.named_parameters() if p.requires_grad}
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         # A short memory at first, so early snapshots are not dominated by the random start.
         rate = min(self.rate, (1 + step) / (10 + step))
         for k, p in model.named_parameters():
-            self.shadow[k].lerp_(p.detach(), 1 - rate)
+            if p.requires_grad:
+                self.shadow[k].lerp_(p.detach(), 1 - rate)
 
     def state_dict_of(self, model: nn.Module) -> dict[str, Tensor]:
-        """The model's state dict with averaged parameters (buffers unchanged)."""
+        """The model's state dict with averaged parameters (what is not trained by gradient descent: unchanged)."""
         return {k: self.shadow.get(k, v).detach().clone() for k, v in model.state_dict().items()}

@@ -27,7 +27,7 @@ def plot_curves(history: list[dict], evals: list[dict], title: str, path: Path) 
         ys = [100 * row["exact"][str(step)] for row in evals]
         axes[1].plot(xs, ys, marker=".", label=f"exact, held out, {step} steps")
     if evals:
-        axes[1].set_ylabel("held out: {}-{} givens".format(*evals[-1]["givens"]))
+        axes[1].set_ylabel(evals[-1]["about"])
     axes[1].set(title="accuracy (%)", xlabel="minutes", ylim=(0, 101))
     axes[1].legend(fontsize=6)
 

@@ -6,20 +6,9 @@ import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from .arc import ArcError
 from .model import ModelConfig
-from .sudoku import BOXES
-
-
-@dataclass(frozen=True)
-class Task:
-    n: int  # symbols: 4, 6 or 9
-    givens: tuple[int, int]  # training puzzles, inclusive
-    test_givens: tuple[int, int]  # held-out puzzles, inclusive
-    dig_to: int  # base puzzles have at least this many givens
-    pool: int  # base puzzles for training
-    test_pool: int = 2000  # base puzzles held out
-    test_dig_to: int = 0  # fewest givens of those; 0: as in training
-    seed: int = 0
+from .tasks import KINDS, Task
 
 
 @dataclass(frozen=True)
@@ -31,6 +20,8 @@ class Train:
     warmup: int = 100  # optimizer steps
     lr_min_ratio: float = 0.05
     weight_decay: float = 0.1
+    puzzle_emb_lr: float = 0.0  # of the puzzle rows' own sign-SGD, as in the original; 0: the ordinary optimizer trains them
+    puzzle_emb_weight_decay: float = 0.1
     ema: float = 0.995
     seed: int = 0
     compile: bool = True
@@ -85,15 +76,15 @@ def read_recipe(path: Path) -> Recipe:
     text = path.read_text(encoding="utf-8")
     try:
         raw = tomllib.loads(text)
-        task = _section(Task, "task", raw["task"])
-        if task.n not in BOXES:
-            raise RecipeError(f"[task]: n must be one of {sorted(BOXES)}")
-        sizes = {"seq_len": task.n**2, "vocab_size": task.n + 2}
+        kind = raw["task"].get("kind", "sudoku")
+        if kind not in KINDS:
+            raise RecipeError(f"[task]: kind must be one of {sorted(KINDS)}, not {kind!r}")
+        task = _section(KINDS[kind], "task", raw["task"])
         recipe = Recipe(
             name=raw["name"],
             title=raw["title"],
             task=task,
-            model=_section(ModelConfig, "model", {**sizes, **raw["model"]}),
+            model=_section(ModelConfig, "model", {**task.sizes(), **raw["model"]}),
             train=_section(Train, "train", raw["train"]),
             eval=_section(Eval, "eval", raw.get("eval", {})),
             export=_section(Export, "export", raw.get("export", {})),
@@ -101,6 +92,8 @@ def read_recipe(path: Path) -> Recipe:
         )
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: {error}") from error
+    except ArcError as error:
+        raise RecipeError(f"{path}: [task]: {error}") from error
     except KeyError as error:
         raise RecipeError(f"{path}: missing {error}") from error
     if bool(recipe.train.minutes) == bool(recipe.train.steps):

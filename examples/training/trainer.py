@@ -13,43 +13,29 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 import torch
 
-from . import evaluate, sudoku
+from . import evaluate
 from .model import TRM
-from .optim import EMA, AdamATan2, trm_loss
+from .optim import EMA, AdamATan2, PuzzleRows, trm_loss
+from .puzzles import Puzzles, Source
 from .recipe import Recipe
 
 SAVE_EVERY_S = 45.0  # a kill loses less than a minute
 LOG_EVERY_S = 10.0
 
 
-def pools(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> tuple[sudoku.Pool, sudoku.Pool]:
-    """The training and the held-out base puzzles; cached in `folder`, a pure function of the recipe."""
-    task = recipe.task
-    result = []
-    for held_out, count in ((False, task.pool), (True, task.test_pool)):
-        side = "test" if held_out else "train"
-        stop = (task.test_dig_to or task.dig_to) if held_out else task.dig_to
-        path = folder / f"pool-{task.n}-{stop}-{count}-{task.seed}-{side}.npz"
-        if not path.exists():
-            say(f"digging {count} {side} base puzzles ...")
-            pool = sudoku.make_pool(task.n, count, stop, task.seed, held_out)
-            part = path.with_suffix(".part.npz")
-            np.savez_compressed(part, puzzles=pool.puzzles, solutions=pool.solutions)
-            os.replace(part, path)
-        with np.load(path) as z:
-            result.append(sudoku.Pool(task.n, z["puzzles"], z["solutions"]))
-    return result[0], result[1]
+def pools(recipe: Recipe, folder: Path, say: Callable[[str], None]) -> tuple[Source, Any]:
+    """Where training puzzles are drawn from, and what `test_set` takes the held-out ones from."""
+    return recipe.task.sources(folder, say)
 
 
-def test_set(recipe: Recipe, held_out: sudoku.Pool) -> tuple[np.ndarray, np.ndarray]:
+def test_set(recipe: Recipe, held_out: Any) -> Puzzles:
     """The held-out puzzles that are evaluated and shipped; always the same for a recipe."""
-    rng = np.random.default_rng([recipe.task.seed, 1])
-    return sudoku.held_out_set(held_out, recipe.export.test_slice, recipe.task.test_givens, rng)
+    return recipe.task.test_set(held_out, recipe.export.test_slice)
 
 
 class Trainer:
@@ -59,7 +45,7 @@ class Trainer:
         self,
         recipe: Recipe,
         run_dir: Path,
-        train_pool: sudoku.Pool,
+        train_pool: Source,
         say: Callable[[str], None] = print,
         start: dict[str, torch.Tensor] | None = None,
     ):
@@ -71,7 +57,11 @@ class Trainer:
         self.model = TRM(cfg).train()
         if start is not None:
             self.model.load_state_dict(start)
-        self.optimizer = AdamATan2(self.model.parameters(), opt.lr, weight_decay=opt.weight_decay)
+        self.rows = None
+        if opt.puzzle_emb_lr and cfg.puzzle_emb_ndim:
+            self.rows = PuzzleRows(self.model.puzzle_emb.weights, opt.puzzle_emb_weight_decay)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = AdamATan2(trained, opt.lr, weight_decay=opt.weight_decay)
         self.ema = EMA(self.model, opt.ema)
         self.step, self.elapsed, self.samples = 0, 0.0, 0
         self.history: list[dict] = []  # one entry per log period
@@ -85,6 +75,7 @@ class Trainer:
             "halted": torch.ones(opt.batch, dtype=torch.bool),  # every place is free at first
             "inputs": empty,
             "labels": empty.clone(),
+            "ids": torch.zeros(opt.batch, dtype=torch.int64),
         }
         self.stop = False
         self._sums: dict[str, float] = {}
@@ -149,9 +140,9 @@ class Trainer:
         free = c["halted"].nonzero().squeeze(1)
         if len(free) == 0:
             return
-        x, y = sudoku.draw(self.pool, len(free), self.recipe.task.givens, self.rng)
-        c["inputs"][free] = torch.from_numpy(x).long()
-        c["labels"][free] = torch.from_numpy(y).long()
+        new = self.pool.draw(len(free), self.rng)
+        for key, value in zip(("inputs", "labels", "ids"), new, strict=True):
+            c[key][free] = torch.from_numpy(value).long()
         c["z_h"][free], c["z_l"][free] = self.model.initial(len(free))
         c["steps"][free] = 0
         if self.step == 0:
@@ -162,13 +153,17 @@ class Trainer:
     def train_step(self) -> dict[str, float]:
         c, cfg = self.carry, self.recipe.model
         self._refill()
-        z_h, z_l, logits, q = self._forward(c["z_h"], c["z_l"], c["inputs"])
+        rows = None if self.rows is None else self.rows.take(c["ids"])
+        z_h, z_l, logits, q = self._forward(c["z_h"], c["z_l"], c["inputs"], rows)
         loss, figures = trm_loss(logits, q, c["labels"])
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         self.optimizer.zero_grad(set_to_none=True)
         (loss / len(c["steps"])).backward()
         self.optimizer.step()
+        if rows is not None:
+            lr = self.recipe.train.puzzle_emb_lr * self.learning_rate() / self.recipe.train.lr
+            self.rows.step(c["ids"], rows, lr)
         self.step += 1
         self.samples += len(c["steps"])
         self.ema.update(self.model, self.step)
@@ -185,7 +180,7 @@ class Trainer:
         return figures
 
     # ---------------------------------------------------------------------------------- loop
-    def run(self, test: tuple[np.ndarray, np.ndarray] | None, on_log=None, on_eval=None) -> None:
+    def run(self, test: Puzzles | None, on_log=None, on_eval=None) -> None:
         """Trains to the end of the budget; saves, evaluates and logs on the way."""
         previous = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGINT, signal.SIGTERM)}
         start, before = time.monotonic(), self.elapsed
@@ -228,16 +223,14 @@ class Trainer:
         if on_log is not None:
             on_log(row)
 
-    def evaluate(self, test: tuple[np.ndarray, np.ndarray], on_eval=None) -> None:
+    def evaluate(self, test: Puzzles, on_eval=None) -> None:
         """The averaged weights on the first held-out puzzles (only to watch: nothing is chosen by it)."""
         e = self.recipe.eval
-        x, y = test[0][: e.puzzles], test[1][: e.puzzles]
+        test = test.take(e.puzzles)
         state = self.ema.state_dict_of(self.model)
         model = evaluate.make_eval_model(self.recipe.model, state, self.recipe.model.forward_dtype)
-        cells, exact, q = evaluate.per_step(model, x, y, e.steps)
-        row = evaluate.summary(x, cells, exact, q, [])
-        givens = (x > 1).sum(1)
-        row.update(step=self.step, minutes=self.elapsed / 60, givens=[int(givens.min()), int(givens.max())])
+        row = evaluate.summary(*evaluate.per_step(model, *test, e.steps), [])
+        row.update(step=self.step, minutes=self.elapsed / 60, about=self.recipe.task.about_test(test))
         self.evals.append(row)
         if on_eval is not None:
             on_eval(row)

@@ -22,24 +22,29 @@ def model_dir(request):
     return request.param
 
 
+@pytest.fixture(params=[p for p in MODELS if p.name.startswith("sudoku")], ids=lambda p: p.name)
+def sudoku_dir(request):
+    return request.param
+
+
 def keys(folder: Path, split: str, n: int) -> set[bytes]:
     inputs, labels = load(folder, split)
     return {sudoku.class_key(x - 1, y - 1, n) for x, y in zip(inputs, labels, strict=True)}
 
 
-def test_held_out_puzzles_are_no_symmetry_of_training_puzzles(model_dir):
-    n = json.loads((model_dir / "config.json").read_text())["vocab_size"] - 2
-    train, test = keys(model_dir, "train", n), keys(model_dir, "test", n)
+def test_held_out_puzzles_are_no_symmetry_of_training_puzzles(sudoku_dir):
+    n = json.loads((sudoku_dir / "config.json").read_text())["vocab_size"] - 2
+    train, test = keys(sudoku_dir, "train", n), keys(sudoku_dir, "test", n)
     assert not train & test
     assert all(sudoku.is_held_out(k) for k in test)
     assert not any(sudoku.is_held_out(k) for k in train)
 
 
-def test_puzzles_are_valid_and_in_range(model_dir):
-    recipe = read_recipe(model_dir / "recipe.toml")
+def test_puzzles_are_valid_and_in_range(sudoku_dir):
+    recipe = read_recipe(sudoku_dir / "recipe.toml")
     n = recipe.task.n
     for split, givens in (("train", recipe.task.givens), ("test", recipe.task.test_givens)):
-        inputs, labels = load(model_dir, split)
+        inputs, labels = load(sudoku_dir, split)
         shown = inputs > 1
         assert (inputs[shown] == labels[shown]).all()
         assert shown.sum(1).min() >= givens[0] and shown.sum(1).max() <= givens[1]

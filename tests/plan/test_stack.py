@@ -76,6 +76,20 @@ def test_arm_disassembly():
     assert found["pointer"].indirect and not found["leaf_rest"].indirect
 
 
+def test_zeros_up_to_the_next_function_are_no_way_into_it():
+    text = """
+00000010 <last>:
+      10:\tstmdb\tsp!, {r4, lr}
+      14:\tldmia.w\tsp!, {r4, pc}
+      18:\tmovs\tr0, r0
+\t...
+
+00000020 <next>:
+      20:\tbx\tlr
+"""
+    assert parse_disassembly(text)["last"].calls == set()
+
+
 def test_riscv_disassembly():
     found = parse_disassembly(RISCV)
     assert found["rc_trap"].fresh and found["rc_trap"].frame == 0 and found["rc_trap"].calls == {"rc_trap_c"}
