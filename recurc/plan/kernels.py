@@ -117,14 +117,14 @@ _COMMON = (
     "portable/rc_softmax.c", "portable/rc_rope.c", "portable/rc_quantize_rows8.c",
 )
 _VNNI = IntKernel("rc_gemm_panel8_vnni", "rc_quantize_rows8", "int8_t", 4)
-_MVE = ("rc_tile_s4", "rc_tile_s8", "rc_quantize_rows8", "rc_silu_mul", "rc_dot_s8")
+_MVE = ("rc_tile_s4", "rc_tile_s8", "rc_quantize_rows8", "rc_silu_mul", "rc_dot_s8", "rc_rms_norm", "rc_softmax")
 
 KERNEL_SETS = (
     KernelSet("x86-vnni", PANELS, _VNNI, _VNNI, "rc_linear_f32_panel_avx512", frozenset({"avx512vnni"}),
               (*_COMMON, "x86/rc_linear_f32_panel_avx512.c", "x86/rc_gemm_panel8_vnni.c")),
     KernelSet("mve", SIXTEENS, IntKernel("rc_tile_s4_mve", "rc_quantize_rows8_mve", "int8_t", 2),
               IntKernel("rc_tile_s8_mve", "rc_quantize_rows8_mve", "int8_t", 2), "rc_linear_f32", frozenset({"mve"}),
-              (*_COMMON, "portable/rc_linear_f32.c", *(f"mve/{name}_mve.c" for name in _MVE)),
+              (*_COMMON, "portable/rc_linear_f32.c", "mve/rc_scale_row_mve.c", *(f"mve/{name}_mve.c" for name in _MVE)),
               tuple((name, f"{name}_mve") for name in _MVE[2:])),
     KernelSet("dsp", PAIRS, IntKernel("rc_tile_s4_dsp", "rc_quantize_pairs16", "int16_t", 2),
               IntKernel("rc_tile_s8_dsp", "rc_quantize_pairs16", "int16_t", 2), "rc_linear_f32", frozenset({"dsp"}),

@@ -90,9 +90,9 @@ static void send(const void *data, uint32_t bytes) {
 #endif
 }
 
-/* Parameter 4: x lies where q goes, as the inner rows of a SwiGLU do; q is then sent as far as it is written. */
 typedef void rows8_t(const float *, uint32_t, uint32_t, uint32_t, int8_t *, uint32_t, float *, int32_t *);
 
+/* Parameter 4: x lies where q goes, as the inner rows of a SwiGLU do; q is then sent as far as it is written. */
 static void quantize(const uint8_t *r, rows8_t *kernel8) {
     const uint32_t element = kernel8 != 0 ? 1u : 2u;
     const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldx = param(r, 3), in_place = param(r, 4);
@@ -184,6 +184,22 @@ static void vectors(const uint8_t *r) {
         x = copy(r, 0, n);
         rc_rope(x, n / 2u, in(r, 1), in(r, 2));
         break;
+#ifdef DRIVER_MVE
+    case 35:
+        x = copy(r, 0, n);
+        memcpy(&eps, in(r, 1), sizeof eps);
+        rc_rms_norm_mve(x, n, eps);
+        break;
+    case 36:
+        x = copy(r, 0, n);
+        rc_softmax_mve(x, n);
+        break;
+    case 37:
+        x = copy(r, 0, n);
+        memcpy(&eps, in(r, 1), sizeof eps);
+        rc_scale_row_mve(x, n, eps);
+        break;
+#endif
     default:
         x = copy(r, 0, n);
         for (uint32_t i = 0; i < n; i++) {
@@ -262,6 +278,11 @@ static void run(const uint8_t *r) {
         break;
     case 34:
         dots(r, rc_dot_s8_mve);
+        break;
+    case 35:
+    case 36:
+    case 37:
+        vectors(r);
         break;
 #endif
 #ifdef DRIVER_PANELS

@@ -19,8 +19,10 @@ OPS = {
     "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14,
     "tile_s4_dsp": 20, "tile_s8_dsp": 25, "dot_s8_dsp": 26, "gemm8": 21,
     "tile_s4_mve": 30, "tile_s8_mve": 31, "quantize8_mve": 32, "silu_mul_mve": 33, "dot_s8_mve": 34,
+    "rms_norm_mve": 35, "softmax_mve": 36, "scale_row_mve": 37,
     "linear_panel": 22, "gemm8_vnni": 23, "linear_panel_avx512": 24,
 }
+MVE_ROWS = ("quantize8", "silu_mul", "dot_s8", "rms_norm", "softmax")
 DEPTHS = (1, 7, 8, 97, 1536)
 TILE_DEPTHS = (1, 7, 8, 15, 24, 40, 64, 97, 104, 1536)
 TINY_ROW = 2.0**-96
@@ -265,7 +267,10 @@ def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
         if "mve" in variants:
             made += tile_cases(f"tile_s{bits}_mve", bits, SIXTEENS, rng, act=np.int8, step=1)
     if "mve" in variants:
-        made += [c.as_op(f"{c.op}_mve") for c in made if c.op in ("quantize8", "silu_mul", "dot_s8")]
+        made += [c.as_op(f"{c.op}_mve") for c in made if c.op in MVE_ROWS]
+        for n in DEPTHS:
+            x, factor = rng.normal(size=n).astype(F32), F32(0.3)
+            made.append(Case("scale_row_mve", f"n={n}", (n,), ((x, 4), (factor.reshape(1), 0)), (x * factor,)))
     if "panels" in variants:
         products, lines = panel_cases(rng), linear_cases(rng, panels=True)
         made += [*products, *lines]

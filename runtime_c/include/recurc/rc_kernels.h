@@ -79,9 +79,14 @@ void rc_silu_mul_mve(const float *g, const float *u, uint32_t ld, uint32_t rows,
 
 /* x = x * (1 / sqrt(mean(x^2) + eps)), in place; partial sums by index mod 4. */
 void rc_rms_norm(float *x, uint32_t n, float eps);
+void rc_rms_norm_mve(float *x, uint32_t n, float eps);
 
 /* softmax in place; partial sums by index mod 4. */
 void rc_softmax(float *x, uint32_t n);
+void rc_softmax_mve(float *x, uint32_t n);
+
+/* x[i] *= factor, n > 0; no element, factor or product may be subnormal: Helium's float unit makes zeros of those. */
+void rc_scale_row_mve(float *x, uint32_t n, float factor);
 
 /* Rotary position embedding of one head row x[2*half] in place, tables cos[half], sin[half]. */
 void rc_rope(float *x, uint32_t half, const float *cosine, const float *sine);
