@@ -139,6 +139,10 @@ def tile_inputs(rng: np.random.Generator, bits: int, tile: int):
             yield f"all {sign} by {edge}", q, w, zeros(tile), np.full(tile, 1e-30, F32), np.full(3, 1e-12, F32)
     q, w = rng.integers(-127, 128, (2, 64)), rng.integers(low, high + 1, (tile, 64))
     yield "top of the scales", q, w, np.full(tile, 15 * (bits == 4)), np.full(tile, 3e38, F32), np.full(2, 1e-7, F32)
+    few = rng.integers(0, 2, (tile, 64))
+    for power in (-128, -127, -126, -125, -124):  # about where products of scales become subnormal
+        a = np.array([2.0**-60, 0.0, 1.9 * 2.0**-60], F32)
+        yield f"scales about 2^{power}", np.eye(3, 64, dtype=int), few, zeros(tile) * 0, np.full(tile, 2.0**(power + 60), F32), a
     yield ("underflowing scales", q, w, zeros(tile), np.full(tile, 2.0**-96, F32), np.array([2.0**-103, 1e-20], F32))
 
 
@@ -231,6 +235,7 @@ def row_cases(rng: np.random.Generator) -> list[Case]:
                              (arith.rope(u[None, :half], cos, sin)[0],)))
     low = np.full(1536, -127, np.int8)
     made.append(Case("dot_s8", "all -127", (1536,), ((low, 0), (low, 0)), (np.array([127 * 127 * 1536], np.int32),)))
+    made.append(_silu("subnormal products", g, u * F32(1e-38), 2, 1))
     for name, row in extreme_rows(33, rng).items():
         made.append(_silu(name, row, np.full(33, 0.5, F32), 1, 0))
         if np.abs(row).max() < 1e18:  # squares stay finite
