@@ -2,7 +2,8 @@
 # make test   set up, run all tests
 # make bench-memory   RAM beside other runtimes: writes benchmarks/memory.md; each peer gets a venv of its own
 # make bench-instructions   instructions of layers, block calls and steps on every emulated core: writes benchmarks/instructions.md
-.PHONY: demo test setup lint clean bench-memory bench-instructions
+# make bench-host     a supervision step on this computer beside onnxruntime: writes benchmarks/host.md
+.PHONY: demo test setup lint clean bench-memory bench-host bench-instructions
 
 demo: setup
 	@bash scripts/demo.sh
@@ -15,6 +16,9 @@ setup:
 
 bench-memory: setup
 	@.venv/bin/python benchmarks/memory.py
+
+bench-host: setup
+	@.venv/bin/python benchmarks/host.py
 
 bench-instructions: setup
 	@.venv/bin/python benchmarks/instructions.py

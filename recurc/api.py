@@ -96,7 +96,7 @@ class Model:
         self, precision: str = "int4", calibration: Dataset | Path | str | None = None, *, method: Optional[str] = None,
         puzzles: int = DEFAULT_PUZZLES, seed: int = 0, steps: Optional[int] = None, h_cycles: Optional[int] = None,
         l_cycles: Optional[int] = None, carry: str = "fp32", puzzle_table: str = "auto",
-        progress: Optional[Callable[[int, int], None]] = None,
+        scratch: Optional[int] = None, progress: Optional[Callable[[int, int], None]] = None,
     ) -> "Quantized":
         """Quantize to a precision.
 
@@ -109,6 +109,7 @@ class Model:
             carry: how z_H and z_L are stored: "fp32", "fp16", or "int8" with a scale a row.
             puzzle_table: where puzzle embeddings are: "image", streamed rows of "fp32" or "int8", or "auto": in the
                 image while it is small, else streamed as fp32.
+            scratch: most bytes of working memory on the target (default: 48 KB); more means fewer passes over the weights.
 
         Raises:
             UsageError: unknown precision, method, carry or table. InputError: a dataset of another shape.
@@ -132,7 +133,8 @@ class Model:
                 found = calibrate(self.reasoner, sample.inputs, sample.puzzle_ids, seed=seed, steps=steps,
                                   progress=progress)
         model = quantize_model(self.reasoner, scheme, found, method=method, steps=steps, h_cycles=h_cycles,
-                               l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table, name=self.name)
+                               l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table, scratch=scratch,
+                               name=self.name)
         return Quantized(self, model, found, sample)
 
 

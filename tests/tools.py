@@ -31,3 +31,11 @@ def need(board_name: str) -> None:
         missing(e.where)
     if board.emulator and shutil.which(board.emulator.program) is None:
         missing(board.emulator.program)
+
+
+def need_aarch64() -> tuple[str, str]:
+    """Cross compiler and user-mode emulator for aarch64, or a skip."""
+    for tool in ("aarch64-linux-gnu-gcc", "qemu-aarch64"):
+        if shutil.which(tool) is None:
+            missing(tool)
+    return "aarch64-linux-gnu-gcc", "qemu-aarch64"

@@ -15,6 +15,7 @@ from recurc.cli.options import (
     pass_console,
     precision_option,
     resolve_model,
+    scratch_option,
     seed_option,
     storage_options,
 )
@@ -33,6 +34,7 @@ from recurc.errors import DoesNotFitError
 @seed_option
 @depth_options
 @storage_options
+@scratch_option
 @calibration_options
 @click.option("--min-fidelity", type=click.FloatRange(-1, 1), default=0.85, metavar="PHI",
               help="Refuse below this fidelity after one step. Default: 0.85.")
@@ -42,12 +44,15 @@ from recurc.errors import DoesNotFitError
 @pass_console
 def command(console: Console, checkpoint: str | None, target: str, precision: str, data: str | None, out: Path | None,
             seed: int, steps: int | None, h_cycles: int | None, l_cycles: int | None, carry: str, puzzle_table: str,
-            calibration: str | None, puzzles: int, min_fidelity: float, allow_lossy: bool, accuracy_puzzles: int) -> None:
+            scratch: int | None, calibration: str | None, puzzles: int, min_fidelity: float, allow_lossy: bool,
+            accuracy_puzzles: int) -> None:
     """Quantize CHECKPOINT, check that it still reasons, fit it into a board's memory and compile its firmware."""
     from recurc.targets.boards import load_board
     from recurc.targets.toolchain import find_compiler
 
     started = time.monotonic()
+    lowering = {"steps": steps, "h_cycles": h_cycles, "l_cycles": l_cycles, "carry": carry, "puzzle_table": puzzle_table,
+                "scratch": scratch}
     board = load_board(target)
     # Before the long work, not after it; a board without toolchain or port is told so after its plan.
     for family in dict.fromkeys((board.family, "host") if board.linkable else ("host",)):
@@ -66,10 +71,9 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
         console.note(f"note: {text}")
     try:
         # Planned from shapes alone first: who is refused is not kept waiting for the calibration.
-        _plan_first(board, reasoner, precision, (steps, h_cycles, l_cycles), carry, puzzle_table)
+        _plan_first(board, reasoner, precision, lowering)
         quantized = quantize_with_progress(
-            console, model, chosen, precision, calibration=calibration, puzzles=puzzles, seed=seed, steps=steps,
-            h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)
+            console, model, chosen, precision, calibration=calibration, puzzles=puzzles, seed=seed, **lowering)
         quantized.check_target(board, allow_lossy=allow_lossy)
         gate = quantized.gate()
         accuracy = _accuracy(console, chosen, quantized, accuracy_puzzles)
@@ -97,14 +101,13 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
         _show(console, build, document, time.monotonic() - started)
 
 
-def _plan_first(board, reasoner, precision: str, depth: tuple[int | None, int | None, int | None], carry: str,
-                puzzle_table: str) -> None:
+def _plan_first(board, reasoner, precision: str, lowering: dict) -> None:
     """Raises DoesNotFitError where no build can end well."""
     from recurc.report.planning import plan_checkpoint
 
     if board.family == "host":
         return
-    error = plan_checkpoint(reasoner.config, board, precision, carry=carry, puzzle_table=puzzle_table, depth=depth).error
+    error = plan_checkpoint(reasoner.config, board, precision, **lowering).error
     if error is not None:
         raise error
 

@@ -206,3 +206,10 @@ def storage_options(function: Callable, carry: str | None = "fp32", puzzle_table
 def storage_given(function: Callable) -> Callable:
     """The same options, None when not given."""
     return storage_options(function, carry=None, puzzle_table=None)
+
+
+def scratch_option(function: Callable) -> Callable:
+    """--scratch KB, passed on in bytes; None when not given."""
+    return click.option(
+        "--scratch", type=click.IntRange(4, 4096), default=None, metavar="KB", callback=lambda c, p, kb: kb and 1024 * kb,
+        help="RAM for tiles, at most (default: 48). More means fewer passes over the weights, never other bits.")(function)

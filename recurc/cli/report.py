@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from recurc.cli._memory import show_changes, show_memory, show_pieces
-from recurc.cli.options import Precision, depth_options, pass_console, resolve_model, storage_given
+from recurc.cli.options import Precision, depth_options, pass_console, resolve_model, scratch_option, storage_given
 from recurc.cli.output import Console
 from recurc.errors import DoesNotFitError, InputError, UsageError
 
@@ -27,10 +27,11 @@ _DEFAULT_TARGET, _DEFAULT_PRECISION = "stm32h7", "int4"
 @click.option("--html", is_flag=False, flag_value=_BESIDE, default=None, metavar="[FILE]",
               help="Write one self-contained HTML page with the drawn memory map. Default FILE: report.html in the build "
                    "folder; of a plan MODEL-BOARD-PRECISION.html here.")
+@scratch_option
 @pass_console
 def command(console: Console, source: str | None, target: str | None, precision: str | None, carry: str | None,
-            puzzle_table: str | None, steps: int | None, h_cycles: int | None, l_cycles: int | None, pieces: bool,
-            html: str | None) -> None:
+            puzzle_table: str | None, scratch: int | None, steps: int | None, h_cycles: int | None, l_cycles: int | None,
+            pieces: bool, html: str | None) -> None:
     """Show a build's memory map, or whether a model would fit.
 
     BUILD is a folder that `recurc build` made. Anything else is a CHECKPOINT as in `recurc build`: it is planned for
@@ -40,14 +41,16 @@ def command(console: Console, source: str | None, target: str | None, precision:
     """
     if source is None and html and _is_build(Path(html)):  # `recurc report --html BUILD`
         source, html = html, _BESIDE
-    given = {"--precision": precision, "--carry": carry, "--puzzle-table": puzzle_table, "--steps": steps,
-             "--h-cycles": h_cycles, "--l-cycles": l_cycles}
+    lowering = {"carry": carry, "puzzle_table": puzzle_table, "scratch": scratch, "steps": steps, "h_cycles": h_cycles,
+                "l_cycles": l_cycles}
+    lowering = {name: value for name, value in lowering.items() if value is not None}
+    given = [f"--{name.replace('_', '-')}" for name in (*(["precision"] if precision else []), *lowering)]
     error: DoesNotFitError | None = None
     if source is not None and _is_build(Path(source)):
-        document, page = _of_build(Path(source), target, [name for name, value in given.items() if value is not None])
+        document, page = _of_build(Path(source), target, given)
     else:
         document, page, error = _of_plan(console, source, target or _DEFAULT_TARGET, precision or _DEFAULT_PRECISION,
-                                         carry or "fp32", puzzle_table or "auto", (steps, h_cycles, l_cycles))
+                                         lowering)
     written = None
     if html is not None:
         written = _write_page(document, page if html == _BESIDE else Path(html))
@@ -85,8 +88,8 @@ def _of_build(folder: Path, target: str | None, not_for_builds: list[str]) -> tu
     return report_build(build, target), folder / "report.html"
 
 
-def _of_plan(console: Console, source: str | None, target: str, precision: str, carry: str, puzzle_table: str,
-             depth: tuple[int | None, int | None, int | None]) -> tuple[dict[str, Any], Path, DoesNotFitError | None]:
+def _of_plan(console: Console, source: str | None, target: str, precision: str,
+             lowering: dict[str, Any]) -> tuple[dict[str, Any], Path, DoesNotFitError | None]:
     from recurc.report.document import report_plan
     from recurc.report.planning import plan_checkpoint
     from recurc.targets.boards import load_board
@@ -101,11 +104,10 @@ def _of_plan(console: Console, source: str | None, target: str, precision: str, 
                              next="pass a folder that `recurc build` made, or a checkpoint") from e
         raise
     name = Path(chosen.checkpoint).name or "model"
-    planned = plan_checkpoint(reasoner.config, board, precision, carry=carry,
-                              puzzle_table=puzzle_table, depth=depth)
+    planned = plan_checkpoint(reasoner.config, board, precision, **lowering)
     document = report_plan(
         planned.summary, board, {"name": name, "checkpoint": reasoner.source, "sha256": reasoner.sha256},
-        precision=precision, carry=carry, depth=planned.depth)
+        precision=precision, carry=lowering.get("carry", "fp32"), depth=planned.depth)
     return document, Path(f"{name}-{board.name}-{precision}.html"), planned.error
 
 

@@ -174,7 +174,7 @@ def load_build(path: Path | str, to_run: bool = True) -> Build:
             if file_sha256(file) != digest:
                 raise _broken(folder, f"{name} has changed since it was built")
         if to_run and d["host_cpu"] != cpu_signature():
-            raise _broken(folder, "its host engine was compiled for another computer's CPU")
+            raise _broken(folder, f"its host engine was compiled for {d['host_cpu']}, this computer is {cpu_signature()}")
         boards = {
             name: BoardArtifact(folder / b["elf"], folder / b["image"], b["model_sha256"], b["build_id"])
             for name, b in d["boards"].items()

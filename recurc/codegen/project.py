@@ -25,24 +25,19 @@ from recurc.codegen.image import Image, build_image
 from recurc.codegen.manifest import BOARD_FILE, TABLE_FILE, Build, load_build, table_entry, write_manifest
 from recurc.errors import InputError
 from recurc.ir.program import Program
-from recurc.plan.kernels import KernelSet, choose_kernels
+from recurc.plan.kernels import KernelSet, choose_kernels, kernel_set
 from recurc.plan.layout import Layout, make_layout
 from recurc.plan.planner import MemoryPlan
 from recurc.quant.model import QuantizedModel
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board, load_board
-from recurc.targets.host import HostEngine, cpu_signature, host_features
+from recurc.targets.host import HostEngine, cpu_signature
 from recurc.targets.linker import render_main
 from recurc.targets.toolchain import check_linkable, compile_firmware, compile_shared, port_include_dirs, runtime_sources
 
-HOST_SCRATCH = 512 * 1024  # tiles that stay in a core's second-level cache
+HOST_SCRATCH = 256 * 1024  # tiles that stay in a core's second-level cache, beside the weights that pass by
 LIBRARY, _LIBRARY_DIGEST = "librecurc.so", "sources.sha256"
 Note = Callable[[str], None]
-
-
-def host_flags() -> tuple[str, ...]:
-    """Flags that tune code for this computer; float arithmetic stays as the contract has it."""
-    return ("-march=native",) if os.uname().machine in ("x86_64", "aarch64") else ()
 
 
 def _write_sources(folder: Path, model: QuantizedModel, image: Image, kernels: KernelSet, layout: Layout) -> Sources:
@@ -62,7 +57,7 @@ def _copy_runtime(folder: Path) -> Path:
 
 
 def _host_sources(folder: Path, model: QuantizedModel) -> Sources:
-    kernels = choose_kernels(host_features())
+    kernels = kernel_set("host")
     image = build_image(model, kernels)
     layout = make_layout(model.program, model.precision.bits, kernels, HOST_SCRATCH)
     return _write_sources(folder, model, image, kernels, layout)
@@ -75,7 +70,7 @@ def _host_library(folder: Path, sources: Sources, runtime: Path, compiled: Optio
         shutil.copyfile(compiled / LIBRARY, library)
         shutil.copymode(compiled / LIBRARY, library)
         return library
-    compile_shared(sources.model_files(runtime), [sources.folder, runtime / "include"], library, host_flags())
+    compile_shared(sources.model_files(runtime), [sources.folder, runtime / "include"], library)
     shutil.rmtree(folder / (LIBRARY + ".obj"), ignore_errors=True)
     return library
 
@@ -88,8 +83,7 @@ def compile_host_engine(folder: Path, model: QuantizedModel) -> HostEngine:
     """
     sources = _host_sources(folder / "src", model)
     runtime = resource_dir("runtime_c")
-    library = compile_shared(sources.model_files(runtime), [sources.folder, runtime / "include"],
-                             folder / LIBRARY, host_flags())
+    library = compile_shared(sources.model_files(runtime), [sources.folder, runtime / "include"], folder / LIBRARY)
     (folder / _LIBRARY_DIGEST).write_text(sources.digest)
     return HostEngine(library, sources.folder / "model.rcm", model.puzzles.record if model.puzzles else None)
 
@@ -118,7 +112,7 @@ def _host_program(folder: Path, board: Board, sources: Sources, runtime: Path) -
     main.write_text(render_main(identity))
     files = [main, *sources.model_files(runtime), sources.folder / "weights.S", *runtime_sources(board, runtime)]
     includes = [sources.folder, *port_include_dirs(board, runtime)]
-    elf = compile_firmware(board, list(dict.fromkeys(files)), includes, {}, None, folder, host_flags())
+    elf = compile_firmware(board, list(dict.fromkeys(files)), includes, {}, None, folder)
     shutil.rmtree(folder / "obj", ignore_errors=True)
     return Firmware(elf, identity, None)
 
@@ -215,4 +209,4 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
     return load_build(out)
 
 
-__all__ = ["build_project", "check_output", "compile_host_engine", "host_flags"]
+__all__ = ["build_project", "check_output", "compile_host_engine"]

@@ -28,6 +28,7 @@ MAX_VOCAB = 256  # a token is one byte on the wire and in memory
 def lower(
     config: ReasonerConfig, *, steps: Optional[int] = None, h_cycles: Optional[int] = None,
     l_cycles: Optional[int] = None, carry: str = "fp32", puzzle_table: str = "image",
+    scratch: Optional[int] = None,
 ) -> Program:
     """Lower a configuration, optionally with another depth than the trained one.
 
@@ -35,6 +36,7 @@ def lower(
         carry: how z_H and z_L are stored, one of CARRIES.
         puzzle_table: where the puzzle embeddings are, one of STORAGES, or "auto": in the image up to IMAGE_TABLE_BYTES,
             else streamed as fp32 rows. Without meaning for models that have none.
+        scratch: most bytes of working memory for tiles. More means fewer passes over the weights, the same bits.
 
     Raises:
         InputError: the vocabulary does not fit one byte, or the heads do not divide the width.
@@ -65,7 +67,7 @@ def lower(
         schedule=schedule,
         lm_head=LinearRef("lm_head.weight", c.hidden_size, c.vocab_size),
         q_head=LinearRef("q_head.weight", c.hidden_size, 2),
-        steps=n_steps, h_cycles=n_h, l_cycles=n_l, carry=carry,
+        steps=n_steps, h_cycles=n_h, l_cycles=n_l, carry=carry, scratch=scratch,
     )
 
 

@@ -128,7 +128,8 @@ class Program:
     """Everything that is compiled, without the weights' values.
 
     `tables` maps role ("tokens", "puzzles", "positions") to Table; `heads` are lm_head and q_head. `carry` is how z_H and
-    z_L are stored between ops: one of CARRIES.
+    z_L are stored between ops: one of CARRIES. `scratch`: most bytes of working memory that tiles may take; None leaves it to
+    the planner.
     """
 
     config: ReasonerConfig
@@ -141,6 +142,7 @@ class Program:
     h_cycles: int
     l_cycles: int
     carry: str = "fp32"
+    scratch: Optional[int] = None
 
     @property
     def puzzle_table(self) -> Optional[Table]:

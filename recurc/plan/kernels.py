@@ -58,6 +58,7 @@ class KernelSet:
 
     int4, int8: kernels a bit width. f32: C function of fp32 layers. requires: features of the target.
     sources: files below runtime_c/kernels. variants: C functions that replace general ones of the same arguments.
+    header: what generated code includes for them beyond recurc/rc_kernels.h.
     """
 
     name: str
@@ -68,6 +69,7 @@ class KernelSet:
     requires: frozenset[str]
     sources: tuple[str, ...]
     variants: tuple[tuple[str, str], ...] = ()
+    header: str = ""
 
     @property
     def packing(self) -> int:
@@ -86,6 +88,10 @@ class KernelSet:
     def fn(self, name: str) -> str:
         """The C function that stands for the general one of this name."""
         return dict(self.variants).get(name, name)
+
+    def has(self, name: str) -> bool:
+        """Whether this set has a function for what generated code else does by itself."""
+        return name in dict(self.variants)
 
     def padded(self, k: int) -> int:
         """Elements of a row of quantized activations of k."""
@@ -116,12 +122,24 @@ _COMMON = (
     "portable/rc_dot_f32.c", "portable/rc_dot_s8.c", "portable/rc_rms_norm.c", "portable/rc_silu_mul.c",
     "portable/rc_softmax.c", "portable/rc_rope.c", "portable/rc_quantize_rows8.c",
 )
-_VNNI = IntKernel("rc_gemm_panel8_vnni", "rc_quantize_rows8", "int8_t", 4)
+# Computers: one set for all, whose variants a library chooses among when it is loaded (recurc/rc_host.h).
+_HOST_FILES = (
+    "rc_host", "rc_gemm_panel8_avx512", "rc_gemm_panel8_avxvnni", "rc_gemm_panel8_avx2", "rc_gemm_panel4_avx2",
+    "rc_gemm_panel8_dot", "rc_linear_f32_panel_avx512", "rc_linear_f32_panel_avx2", "rc_quantize_rows8_avx512",
+    "rc_quantize_rows8_avx2", "rc_silu_mul_avx512", "rc_silu_mul_avx2", "rc_softmax_avx2",
+    "rc_dot_s8_avx512", "rc_dot_s8_avx2", "rc_dot_s8_dot", "rc_swiglu_panel8_avx512", "rc_rms_rows", "rc_rms_rows_avx2",
+    "rc_transpose", "rc_transpose_avx2",
+)
+_HOST_SOURCES = (*_COMMON, "portable/rc_gemm_panel8.c", "portable/rc_linear_f32_panel.c", *(f"host/{f}.c" for f in _HOST_FILES))
+_HOST_VARIANTS = tuple(
+    (f"rc_{name}", f"rc_host->{name}")
+    for name in ("quantize_rows8", "silu_mul", "swiglu", "rms_rows", "transpose", "softmax", "rope", "dot_s8", "dot_f32"))
 _MVE = ("rc_tile_s4", "rc_tile_s8", "rc_quantize_rows8", "rc_silu_mul", "rc_dot_s8", "rc_rms_norm", "rc_softmax")
 
 KERNEL_SETS = (
-    KernelSet("x86-vnni", PANELS, _VNNI, _VNNI, "rc_linear_f32_panel_avx512", frozenset({"avx512vnni"}),
-              (*_COMMON, "x86/rc_linear_f32_panel_avx512.c", "x86/rc_gemm_panel8_vnni.c")),
+    KernelSet("host", PANELS, IntKernel("rc_host->gemm4", "rc_host->quantize_rows8", "int8_t", 2),
+              IntKernel("rc_host->gemm8", "rc_host->quantize_rows8", "int8_t", 2), "rc_host->linear_f32", frozenset({"host"}),
+              _HOST_SOURCES, _HOST_VARIANTS, "recurc/rc_host.h"),
     KernelSet("mve", SIXTEENS, IntKernel("rc_tile_s4_mve", "rc_quantize_rows8_mve", "int8_t", 2),
               IntKernel("rc_tile_s8_mve", "rc_quantize_rows8_mve", "int8_t", 2), "rc_linear_f32", frozenset({"mve"}),
               (*_COMMON, "portable/rc_linear_f32.c", "mve/rc_scale_row_mve.c", *(f"mve/{name}_mve.c" for name in _MVE)),

@@ -153,7 +153,7 @@ def _mix_buffers(z: _Sizing, op: Op, rows: int, tile: int) -> list[tuple[str, st
     """
     k, inner, c = op.gate_up.k, op.gate_up.part_n, z.kernels.tile
     copied = isinstance(op, TokenMix) or z.program.carry != "fp32"
-    in_h = 4 * inner - z.row_bytes(inner) >= 4 * k
+    in_h = 4 * inner - z.row_bytes(inner) >= 4 * k and not z.kernels.has("rc_transpose")
     return [
         ("t", "float", tile * k * (copied and not in_h)), *z.activations(tile, k), ("sums", "int32_t", tile * z.sums),
         ("h", "float", tile * inner), ("g", "float", tile * c), ("u", "float", tile * c), z.weight_tile(max(k, inner)),
@@ -234,13 +234,13 @@ def _largest_tile(rows: int, budget: int, size_of: Callable[[int], int], step: i
 def comfortable_scratch(program: Program, bits: int, kernels: KernelSet) -> int:
     """Scratch in bytes beyond which more costs RAM and gains little time.
 
-    Unpacking a weight costs a few instructions that all rows of a tile share. MAX_SCRATCH serves all but attention,
+    All rows of a tile share one pass over the weights. MAX_SCRATCH (or what the program asks for) serves all but attention,
     whose keys and values need their room whatever the tile: MIN_TILE rows come on top of them.
     """
     z = _Sizing(program, bits, kernels)
     attention = [op for block in program.blocks for op in block.ops if isinstance(op, Attention)]
     least = [_op_struct(z, op, _op_rows(op, program), MIN_TILE).bytes for op in attention]
-    return max(MAX_SCRATCH, _heads_struct(z, 1).bytes, *least)
+    return max(program.scratch or MAX_SCRATCH, _heads_struct(z, 1).bytes, *least)
 
 
 def make_layout(program: Program, bits: int, kernels: KernelSet, scratch_budget: int) -> Layout:

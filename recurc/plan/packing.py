@@ -78,7 +78,15 @@ class Apart(Packing):
 
 @dataclass(frozen=True)
 class Panels(Packing):
-    """16 channels a panel, unsigned bytes ordered [k/4][16][4]; int8 as q + 128 with zero point 128. fp32: [k][16]."""
+    """Panels of 16 channels, unsigned bytes ordered [k/4][16][4]; int8 as q + 128 with zero point 128. fp32: [k][16].
+
+    A tile is up to four panels, one after the other; channels are padded to whole panels only.
+    """
+
+    panel: int = 16
+
+    def part_bytes(self, n: int, k: int, bits: int) -> int:
+        return _up(n, self.panel) * self.tile_bytes(k, bits) // self.tile
 
     def tile_bytes(self, k: int, bits: int) -> int:
         return self.tile * (4 * k if bits == 32 else self.padded(k))
@@ -87,16 +95,16 @@ class Panels(Packing):
         return np.full(len(zero), 128, np.uint8) if bits == 8 else zero.astype(np.uint8)
 
     def pack_int(self, q: np.ndarray, bits: int) -> bytes:
-        full = self._full(q)
-        if bits == 8:  # what is padding stays zero
-            full.reshape(-1, full.shape[2])[:len(q), :q.shape[1]] += 128
-        quads = full.reshape(len(full), self.tile, -1, 4).swapaxes(1, 2)
-        return np.ascontiguousarray(quads).astype(np.uint8).tobytes()
+        n, k = q.shape
+        full = np.zeros((_up(n, self.panel), self.padded(k)), dtype=np.uint8)  # what is padding stays zero
+        full[:n, :k] = q + (128 if bits == 8 else 0)
+        quads = full.reshape(-1, self.panel, full.shape[1] // 4, 4).swapaxes(1, 2)
+        return np.ascontiguousarray(quads).tobytes()
 
     def pack_f32(self, w: np.ndarray) -> bytes:
-        full = np.zeros((_up(len(w), self.tile), w.shape[1]), dtype="<f4")
+        full = np.zeros((_up(len(w), self.panel), w.shape[1]), dtype="<f4")
         full[:len(w)] = w
-        return np.ascontiguousarray(full.reshape(-1, self.tile, w.shape[1]).swapaxes(1, 2)).tobytes()
+        return np.ascontiguousarray(full.reshape(-1, self.panel, w.shape[1]).swapaxes(1, 2)).tobytes()
 
 
 @dataclass(frozen=True)
@@ -143,7 +151,7 @@ class Sixteens(Packing):
         return np.ascontiguousarray(steps.swapaxes(1, 2)).astype(np.int8).tobytes()
 
 
-PANELS = Panels(2, 16)
+PANELS = Panels(2, 64)
 PAIRS = Pairs(3, 4)
 APART = Apart(4, 4)
 SIXTEENS = Sixteens(5, 16, 16)

@@ -101,7 +101,8 @@ def scaled_tables(reasoner: Reasoner, program: Program) -> dict[str, np.ndarray]
 def quantize_model(
     reasoner: Reasoner, precision: Precision, calibration: Optional[Calibration] = None, *,
     method: Optional[str] = None, steps: Optional[int] = None, h_cycles: Optional[int] = None,
-    l_cycles: Optional[int] = None, carry: str = "fp32", puzzle_table: str = "image", name: str = "model",
+    l_cycles: Optional[int] = None, carry: str = "fp32", puzzle_table: str = "image", scratch: Optional[int] = None,
+    name: str = "model",
 ) -> QuantizedModel:
     """Quantize every linear layer of a model (heads too; embeddings, H_init, L_init and biases stay fp32).
 
@@ -109,10 +110,10 @@ def quantize_model(
         calibration: second moments of the layers' inputs; None means no data.
         method: one of the precision's calibration methods; its best one when left out.
         steps, h_cycles, l_cycles: override the trained depth.
-        carry, puzzle_table: how the carry and the puzzle embeddings are stored (see `lower`).
+        carry, puzzle_table, scratch: how carry and puzzle embeddings are stored, and memory for tiles (see `lower`).
     """
     program = lower(reasoner.config, steps=steps, h_cycles=h_cycles, l_cycles=l_cycles, carry=carry,
-                    puzzle_table=puzzle_table)
+                    puzzle_table=puzzle_table, scratch=scratch)
     chosen = method if method in precision.methods else precision.methods[0]
     moments = calibration.moments if calibration else {}
     weights = {

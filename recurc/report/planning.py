@@ -23,14 +23,11 @@ class Planned:
     error: Optional[DoesNotFitError]
 
 
-def plan_checkpoint(config: ReasonerConfig, board: Board, precision: str, *, carry: str = "fp32",
-                    puzzle_table: str = "auto", depth: tuple[Optional[int], Optional[int], Optional[int]] = (None,) * 3
-                    ) -> Planned:
+def plan_checkpoint(config: ReasonerConfig, board: Board, precision: str, **lowering: Any) -> Planned:
     """Plan a configuration; one that does not fit comes with its error, not as an exception.
 
     Args:
-        carry: storage of z_H and z_L. puzzle_table: where puzzle embeddings lie (see `lower`).
-        depth: steps, H cycles and L cycles instead of the trained ones.
+        lowering: steps, h_cycles, l_cycles, carry, puzzle_table ("auto" when left out), scratch; see `lower`.
 
     Raises:
         UsageError: the board is this computer, whose memory is not planned. InputError: a model that cannot be compiled.
@@ -38,8 +35,7 @@ def plan_checkpoint(config: ReasonerConfig, board: Board, precision: str, *, car
     if board.family == "host":
         raise UsageError("there is no memory to plan on host", where="--target", why="it is a process of this computer",
                          next="name a board (`recurc boards`)")
-    steps, h_cycles, l_cycles = depth
-    program = lower(config, steps=steps, h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)
+    program = lower(config, **{"puzzle_table": "auto", **lowering})
     chosen = (program.steps, program.h_cycles, program.l_cycles)
     try:
         plan = early_plan(program, precision_named(precision).bits, board)

@@ -6,8 +6,8 @@ It is the simulator: the same code and arithmetic as the firmware's, so accuracy
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import mmap
+import os
 import platform
 from pathlib import Path
 from typing import Callable, Optional
@@ -41,6 +41,10 @@ def _aligned(size: int) -> np.ndarray:
     return np.frombuffer(mmap.mmap(-1, max(size, 1)), dtype=np.uint8)
 
 
+class _Variant(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p)]  # functions follow
+
+
 class HostEngine:
     """One compiled model on this computer; `clone` gives more instances that share code and image.
 
@@ -48,12 +52,15 @@ class HostEngine:
         library: the shared library that codegen built.
         image: path of its model.rcm.
         records: gives a record of the streamed puzzle table by index; needed by models that have one.
+        kernels: variant of the library's kernels (see `variants`); the best one that this CPU runs when left out, or
+            what the environment variable RECURC_KERNELS says. It counts for all engines of that library.
 
     Raises:
-        InputError: the library or image cannot be used together.
+        InputError: the library or image cannot be used together, or this CPU does not run those kernels.
     """
 
-    def __init__(self, library: Path, image: Path, records: Optional[Callable[[int], bytes]] = None) -> None:
+    def __init__(self, library: Path, image: Path, records: Optional[Callable[[int], bytes]] = None,
+                 kernels: Optional[str] = None) -> None:
         self._records = records
         try:
             self._lib = ctypes.CDLL(str(library))
@@ -65,7 +72,39 @@ class HostEngine:
         self._image = _aligned(len(data))
         self._image[:] = np.frombuffer(data, dtype=np.uint8)
         self.info = _Info.in_dll(self._lib, "rc_model_info")
+        wanted = kernels or os.environ.get("RECURC_KERNELS")
+        if wanted and self.variants:
+            self._use(wanted)
         self._open(str(image))
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Variants of the kernels that this CPU runs, best first; empty for libraries that have no choice."""
+        return tuple(self._variants())
+
+    @property
+    def kernels(self) -> Optional[str]:
+        """The variant in use; None for libraries that have no choice."""
+        return _Variant.from_address(self._chosen().value).name.decode() if self.variants else None
+
+    def _chosen(self) -> ctypes.c_void_p:
+        return ctypes.c_void_p.in_dll(self._lib, "rc_host")
+
+    def _variants(self) -> dict[str, int]:
+        """Name -> address of its table, best first."""
+        if not hasattr(self._lib, "rc_host_variant"):
+            return {}
+        self._lib.rc_host_variant.restype = ctypes.POINTER(_Variant)
+        found: dict[str, int] = {}
+        while entry := self._lib.rc_host_variant(len(found)):
+            found[entry.contents.name.decode()] = ctypes.addressof(entry.contents)
+        return found
+
+    def _use(self, name: str) -> None:
+        if name not in self.variants:
+            raise InputError(f"this CPU has no kernels {name!r}", where="RECURC_KERNELS",
+                             why="it runs " + ", ".join(self.variants), next="choose one of them, or leave it out")
+        self._chosen().value = self._variants()[name]
 
     def _declare(self) -> None:
         lib = self._lib
@@ -160,23 +199,7 @@ class HostEngine:
         return np.ctypeslib.as_array(pointer, (count.value,)).copy()
 
 
-def _cpu_flags() -> frozenset[str]:
-    """Instruction set extensions of this computer; empty where they cannot be read."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return frozenset()
-    line = next((x for x in text.splitlines() if x.startswith(("flags", "Features"))), ":")
-    return frozenset(line.split(":", 1)[1].split())
-
-
-def host_features() -> frozenset[str]:
-    """Features of this computer that kernel sets ask for ("avx512vnni")."""
-    wanted = {"avx512vnni": {"avx512_vnni", "avx512vl", "avx512bw", "avx512f"}}
-    flags = _cpu_flags()
-    return frozenset(name for name, needs in wanted.items() if needs <= flags)
-
-
 def cpu_signature() -> str:
-    """What a library compiled for this very CPU must not be moved away from."""
-    return hashlib.sha256(" ".join([platform.machine(), *sorted(_cpu_flags())]).encode()).hexdigest()[:16]
+    """What a host library must not be moved away from: it runs on every CPU of its architecture, with the kernels that
+    this CPU has."""
+    return platform.machine()

@@ -8,23 +8,22 @@ from typing import Sequence
 
 from recurc.codegen.emit import emit_model
 from recurc.codegen.image import Image, build_image
-from recurc.plan.kernels import KernelSet, choose_kernels, kernel_set
+from recurc.plan.kernels import KernelSet, kernel_set
 from recurc.plan.layout import Layout, make_layout
 from recurc.quant.model import QuantizedModel
 from recurc.resources import resource_dir
-from recurc.targets.host import HostEngine, host_features
+from recurc.targets.host import HostEngine
 from recurc.targets.toolchain import compile_shared
 
 RUNTIME = resource_dir("runtime_c")
 COMMON = ("image/rc_image.c", "image/rc_crc32.c", "image/rc_status.c", "image/rc_table.c")
-HERE_SETS = tuple(dict.fromkeys(("portable", choose_kernels(host_features()).name)))
-_NATIVE = ("-march=native",) if "avx512vnni" in host_features() else ()
+HERE_SETS = ("portable", "host")
 
 
 @lru_cache(maxsize=4)
 def _kernels(name: str, folder: Path) -> Path:
     sources = [RUNTIME / "kernels" / s for s in kernel_set(name).sources] + [RUNTIME / s for s in COMMON]
-    return compile_shared(sources, [RUNTIME / "include"], folder / f"lib{name}.so", _NATIVE)
+    return compile_shared(sources, [RUNTIME / "include"], folder / f"lib{name}.so")
 
 
 def write_sources(folder: Path, model: QuantizedModel, kernels: KernelSet, scratch: int) -> tuple[Image, Layout]:

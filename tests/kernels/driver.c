@@ -7,7 +7,10 @@
 #include "recurc/rc_kernels.h"
 #include "recurc/rc_port.h"
 
-#ifdef DRIVER_HEAP /* each array in a block of its own, so that a sanitizer sees the first byte beyond it */
+#ifdef DRIVER_HOST
+#include "recurc/rc_host.h"
+#endif
+#if defined(DRIVER_HEAP) || defined(DRIVER_HOST)
 #include <stdlib.h>
 #endif
 
@@ -41,6 +44,7 @@ static uint32_t param(const uint8_t *record, uint32_t i) {
     return word(record, 2u + i);
 }
 
+/* DRIVER_HEAP: each array in a block of its own, so that a sanitizer sees the first byte beyond it. */
 static void *room(uint32_t bytes, uint32_t skew) {
 #ifdef DRIVER_HEAP
     uint8_t *block = (uint8_t *)malloc(bytes + skew) + skew;
@@ -90,11 +94,8 @@ static void send(const void *data, uint32_t bytes) {
 #endif
 }
 
-typedef void rows8_t(const float *, uint32_t, uint32_t, uint32_t, int8_t *, uint32_t, float *, int32_t *);
-
 /* Parameter 4: x lies where q goes, as the inner rows of a SwiGLU do; q is then sent as far as it is written. */
-static void quantize(const uint8_t *r, rows8_t *kernel8) {
-    const uint32_t element = kernel8 != 0 ? 1u : 2u;
+static void quantize(const uint8_t *r, uint32_t element, rc_quantize_rows8_t *rows8) {
     const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldx = param(r, 3), in_place = param(r, 4);
     const uint32_t floats = rows * ldx * FLOAT_BYTES, bytes = rows * ld * element;
     void *q = out(in_place != 0u && floats > bytes ? floats : bytes, 0);
@@ -105,8 +106,8 @@ static void quantize(const uint8_t *r, rows8_t *kernel8) {
     }
     float *a = out(rows * FLOAT_BYTES, 0);
     int32_t *sum = out(rows * 4u, 0);
-    if (kernel8 != 0) {
-        kernel8(x, ldx, rows, n, (int8_t *)q, ld, a, sum);
+    if (element == 1u) {
+        rows8(x, ldx, rows, n, (int8_t *)q, ld, a, sum);
     } else {
         rc_quantize_pairs16(x, ldx, rows, n, (int16_t *)q, ld, a, sum);
     }
@@ -120,9 +121,7 @@ static void quantize(const uint8_t *r, rows8_t *kernel8) {
     send(sum, rows * 4u);
 }
 
-typedef void silu_mul_t(const float *, const float *, uint32_t, uint32_t, uint32_t, float *, uint32_t);
-
-static void silu_mul(const uint8_t *r, silu_mul_t *kernel) {
+static void silu_mul(const uint8_t *r, rc_silu_mul_t *kernel) {
     const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldh = param(r, 3);
     float *h = out(rows * ldh * FLOAT_BYTES, 4);
     kernel(in(r, 0), in(r, 1), ld, rows, n, h, ldh);
@@ -184,22 +183,6 @@ static void vectors(const uint8_t *r) {
         x = copy(r, 0, n);
         rc_rope(x, n / 2u, in(r, 1), in(r, 2));
         break;
-#ifdef DRIVER_MVE
-    case 35:
-        x = copy(r, 0, n);
-        memcpy(&eps, in(r, 1), sizeof eps);
-        rc_rms_norm_mve(x, n, eps);
-        break;
-    case 36:
-        x = copy(r, 0, n);
-        rc_softmax_mve(x, n);
-        break;
-    case 37:
-        x = copy(r, 0, n);
-        memcpy(&eps, in(r, 1), sizeof eps);
-        rc_scale_row_mve(x, n, eps);
-        break;
-#endif
     default:
         x = copy(r, 0, n);
         for (uint32_t i = 0; i < n; i++) {
@@ -210,21 +193,124 @@ static void vectors(const uint8_t *r) {
     send(x, n * FLOAT_BYTES);
 }
 
-typedef int32_t dot_t(const int8_t *, const int8_t *, uint32_t);
-
-/* Of bytes with a kernel for them, else of floats. */
-static void dots(const uint8_t *r, dot_t *kernel8) {
-    if (kernel8 != 0) {
-        const int32_t s8 = kernel8(in(r, 0), in(r, 1), param(r, 0));
+static void dots(const uint8_t *r, int32_t (*s8)(const int8_t *, const int8_t *, uint32_t),
+                 float (*f32)(const float *, const float *, uint32_t)) {
+    if (s8 != 0) {
         int32_t *result = out(4, 0);
-        *result = s8;
+        *result = s8(in(r, 0), in(r, 1), param(r, 0));
         send(result, 4);
     } else {
         float *result = out(FLOAT_BYTES, 0);
-        *result = rc_dot_f32(in(r, 0), in(r, 1), param(r, 0));
+        *result = f32(in(r, 0), in(r, 1), param(r, 0));
         send(result, FLOAT_BYTES);
     }
 }
+
+#ifdef DRIVER_HOST
+/* Where a variant has none of its own, generated code does it in three calls, all of which have vectors of theirs. */
+static void swiglu(const uint8_t *r) {
+    const uint32_t rows = param(r, 0), ld = param(r, 1), n = param(r, 2), ldh = param(r, 3);
+    const rc_rows8_t x = {in(r, 0), in(r, 1), in(r, 2), rows, ld};
+    const rc_panels_t gate = {in(r, 3), in(r, 4), in(r, 5)}, up = {in(r, 6), in(r, 7), in(r, 8)};
+    float *h = out(rows * ldh * FLOAT_BYTES, 4);
+    if (rc_host->swiglu != 0) {
+        rc_host->swiglu(&x, &gate, &up, n, h, ldh);
+    } else {
+        float *g = out(rows * n * FLOAT_BYTES, 0), *u = out(rows * n * FLOAT_BYTES, 0);
+        rc_host->gemm8(&x, gate.panel, n, gate.zero, gate.scale, g, n, 0);
+        rc_host->gemm8(&x, up.panel, n, up.zero, up.scale, u, n, 0);
+        rc_host->silu_mul(g, u, n, rows, n, h, ldh);
+    }
+    send(h, rows * ldh * FLOAT_BYTES);
+}
+
+static void rms_rows(const uint8_t *r) {
+    const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2);
+    float *x = copy(r, 0, rows * ld);
+    float eps = 0.0f;
+    memcpy(&eps, in(r, 1), sizeof eps);
+    rc_host->rms_rows(x, ld, rows, n, eps);
+    send(x, rows * ld * FLOAT_BYTES);
+}
+
+static void transpose(const uint8_t *r) {
+    const uint32_t rows = param(r, 0), columns = param(r, 1), ldx = param(r, 2), ldy = param(r, 3);
+    float *y = out(columns * ldy * FLOAT_BYTES, 4);
+    rc_host->transpose(in(r, 0), ldx, rows, columns, y, ldy);
+    send(y, columns * ldy * FLOAT_BYTES);
+}
+
+/* The variant that rc_host.c has chosen. */
+static void host(const uint8_t *r) {
+    const uint32_t n = param(r, 0);
+    float *x = 0;
+    switch (word(r, 0)) {
+    case 21:
+        tile(r, 0, rc_host->gemm8);
+        return;
+    case 22:
+        linear(r, rc_host->linear_f32);
+        return;
+    case 23:
+        tile(r, 0, rc_host->gemm4);
+        return;
+    case 24:
+        quantize(r, 1u, rc_host->quantize_rows8);
+        return;
+    case 25:
+        silu_mul(r, rc_host->silu_mul);
+        return;
+    case 29:
+        dots(r, rc_host->dot_s8, 0);
+        return;
+    case 30:
+        dots(r, 0, rc_host->dot_f32);
+        return;
+    case 26:
+        rms_rows(r);
+        return;
+    case 31:
+        swiglu(r);
+        return;
+    case 32:
+        transpose(r);
+        return;
+    default:
+        break;
+    }
+    x = copy(r, 0, n);
+    switch (word(r, 0)) {
+    case 27:
+        rc_host->softmax(x, n);
+        break;
+    case 28:
+        rc_host->rope(x, n / 2u, in(r, 1), in(r, 2));
+        break;
+    default:
+        rc_port_exit(97);
+    }
+    send(x, n * FLOAT_BYTES);
+}
+#endif
+
+#ifdef DRIVER_MVE
+static void mve_row(const uint8_t *r) {
+    const uint32_t n = param(r, 0);
+    float *x = copy(r, 0, n);
+    float factor = 0.0f;
+    if (word(r, 0) == 46u) {
+        rc_softmax_mve(x, n);
+    } else {
+        memcpy(&factor, in(r, 1), sizeof factor);
+        if (word(r, 0) == 45u) {
+            rc_rms_norm_mve(x, n, factor);
+        } else {
+            rc_scale_row_mve(x, n, factor);
+        }
+    }
+    send(x, n * FLOAT_BYTES);
+}
+#endif
 
 static void run(const uint8_t *r) {
 #ifndef DRIVER_HEAP
@@ -232,10 +318,10 @@ static void run(const uint8_t *r) {
 #endif
     switch (word(r, 0)) {
     case 1:
-        quantize(r, 0);
+        quantize(r, 2u, 0);
         break;
     case 2:
-        quantize(r, rc_quantize_rows8);
+        quantize(r, 1u, rc_quantize_rows8);
         break;
     case 5:
         tile(r, 0, rc_tile_s4);
@@ -247,58 +333,42 @@ static void run(const uint8_t *r) {
         linear(r, rc_linear_f32);
         break;
     case 11:
-        dots(r, rc_dot_s8);
+        dots(r, rc_dot_s8, 0);
         break;
     case 12:
-        dots(r, 0);
+        dots(r, 0, rc_dot_f32);
         break;
 #ifdef DRIVER_DSP
-    case 26:
-        dots(r, rc_dot_s8_dsp);
+    case 33:
+        dots(r, rc_dot_s8_dsp, 0);
         break;
     case 20:
         tile(r, rc_tile_s4_dsp, 0);
         break;
-    case 25:
+    case 16:
         tile(r, rc_tile_s8_dsp, 0);
         break;
 #endif
 #ifdef DRIVER_MVE
-    case 30:
+    case 40:
         tile(r, 0, rc_tile_s4_mve);
         break;
-    case 31:
+    case 41:
         tile(r, 0, rc_tile_s8_mve);
         break;
-    case 32:
-        quantize(r, rc_quantize_rows8_mve);
+    case 42:
+        quantize(r, 1u, rc_quantize_rows8_mve);
         break;
-    case 33:
+    case 43:
         silu_mul(r, rc_silu_mul_mve);
         break;
-    case 34:
-        dots(r, rc_dot_s8_mve);
+    case 44:
+        dots(r, rc_dot_s8_mve, 0);
         break;
-    case 35:
-    case 36:
-    case 37:
-        vectors(r);
-        break;
-#endif
-#ifdef DRIVER_PANELS
-    case 21:
-        tile(r, 0, rc_gemm_panel8);
-        break;
-    case 22:
-        linear(r, rc_linear_f32_panel);
-        break;
-#endif
-#ifdef DRIVER_VNNI
-    case 23:
-        tile(r, 0, rc_gemm_panel8_vnni);
-        break;
-    case 24:
-        linear(r, rc_linear_f32_panel_avx512);
+    case 45:
+    case 46:
+    case 47:
+        mve_row(r);
         break;
 #endif
     case 7:
@@ -311,11 +381,21 @@ static void run(const uint8_t *r) {
         vectors(r);
         break;
     default:
+#ifdef DRIVER_HOST
+        host(r);
+#else
         rc_port_exit(97);
+#endif
     }
 }
 
 int main(void) {
+#ifdef DRIVER_HOST
+    const char *wanted = getenv("RECURC_KERNELS");
+    if (wanted != 0 && strcmp(wanted, rc_host->name) != 0) {
+        rc_port_exit(96); /* this CPU does not run that variant */
+    }
+#endif
     const uint8_t *const end = rc_image_end;
     for (const uint8_t *r = rc_image_start; r != end; r += word(r, 1)) {
         run(r);

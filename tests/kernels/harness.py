@@ -29,13 +29,12 @@ def build(board: Board, cases: Sequence[Case], variants: frozenset[str], out: Pa
     vectors = out / "vectors.bin"
     vectors.write_bytes(b"".join(c.record() for c in cases))
     kernels = runtime / "kernels"
-    panel = {"rc_gemm_panel8", "rc_linear_f32_panel"}
-    sources = [p for p in sorted((kernels / "portable").glob("*.c")) if "panels" in variants or p.stem not in panel]
+    sources = sorted((kernels / "portable").glob("*.c"))
     defines: dict[str, int | str | None] = {"VECTORS_PATH": str(vectors), "ARENA_BYTES": ARENA_BYTES}
-    for variant, folder in (("dsp", "dsp"), ("mve", "mve"), ("vnni", "x86"), ("panels", "")):
+    for variant, folder in (("dsp", "dsp"), ("mve", "mve"), ("host", "host")):
         if variant in variants:
             defines[f"DRIVER_{variant.upper()}"] = 1
-            sources += sorted((kernels / folder).glob("*.c")) if folder else []
+            sources += sorted((kernels / folder).glob("*.c"))
     if heap:
         defines["DRIVER_HEAP"] = 1
     ports = [f for port in board.ports for f in sorted((runtime / "ports" / port).glob("*.[cS]"))]
@@ -48,10 +47,14 @@ def build(board: Board, cases: Sequence[Case], variants: frozenset[str], out: Pa
         port_include_dirs(board, runtime), defines, script, out, flags)
 
 
-def run_here(elf: Path) -> tuple[bytes, int, str]:
-    """Run a host build: what it wrote, its exit status, what it said on stderr."""
-    env = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}  # the driver frees nothing
-    done = subprocess.run([str(elf)], capture_output=True, stdin=subprocess.DEVNULL, timeout=RUN_SECONDS, env=env)
+def run_here(elf: Path, variant: str = "portable", under: Sequence[str] = ()) -> tuple[bytes, int, str]:
+    """Run a host build with a variant of its kernels: what it wrote, its exit status, what it said on stderr.
+
+    Args:
+        under: a command that runs programs of another architecture.
+    """
+    env = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "RECURC_KERNELS": variant}  # the driver frees nothing
+    done = subprocess.run([*under, str(elf)], capture_output=True, stdin=subprocess.DEVNULL, timeout=RUN_SECONDS, env=env)
     return done.stdout, done.returncode, done.stderr.decode(errors="replace")
 
 

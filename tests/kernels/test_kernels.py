@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import shutil
 import subprocess
 
 import numpy as np
@@ -9,43 +11,85 @@ import pytest
 
 from recurc.resources import resource_dir
 from recurc.targets.boards import load_board
-from recurc.targets.host import host_features
 from recurc.targets.toolchain import find_compiler
 from tests.kernels import harness
 from tests.kernels.vectors import OPS, Case, cases
-from tests.tools import EMULATED, missing, need
+from tests.tools import EMULATED, missing, need, need_aarch64
 
-HOST_VARIANTS = frozenset({"panels", "vnni"} if "avx512vnni" in host_features() else {"panels"})
+HOST = frozenset({"host"})
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
+X86 = platform.machine() == "x86_64"
+HERE = ("portable", "avx2", "avxvnni", "avx512vnni") if X86 else ("portable", "neon-dot")
+NOT_THIS_CPU = 96
 
 
-def check_here(tmp_path, variants, flags, heap=False):
-    need("host")
-    vectors = cases(variants)
-    elf = harness.build(load_board("host"), vectors, variants, tmp_path, flags, heap)
-    heard, status, said = harness.run_here(elf)
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    """Builds the driver of all host cases once for each set of flags: (cases, program)."""
+    made = {}
+
+    def build(*flags, heap=False):
+        need("host")
+        if flags not in made:
+            vectors = cases(HOST)
+            out = tmp_path_factory.mktemp("driver")
+            made[flags] = vectors, harness.build(load_board("host"), vectors, HOST, out, flags, heap)
+        return made[flags]
+
+    return build
+
+
+def check_here(built, variant="portable", under=()):
+    vectors, elf = built
+    heard, status, said = harness.run_here(elf, variant, under)
+    if status == NOT_THIS_CPU and variant != "portable":
+        pytest.skip(f"this CPU does not run {variant}")
     assert status == 0, said[-3000:]
     assert harness.compare(vectors, heard) == []
 
 
-def test_kernels_here(tmp_path):
-    native = ("-march=native",) if "vnni" in HOST_VARIANTS else ()
-    check_here(tmp_path, HOST_VARIANTS, native)
+@pytest.mark.parametrize("variant", HERE)
+def test_kernels_here(variant, driver):
+    check_here(driver(), variant)
 
 
-def test_kernels_here_without_vector_instructions(tmp_path):
-    check_here(tmp_path, frozenset({"panels"}), ("-fno-tree-vectorize", "-O1"))
+def test_kernels_here_without_vector_instructions(driver):
+    check_here(driver("-fno-tree-vectorize", "-O1"))
 
 
-def test_kernels_under_sanitizers(tmp_path):
+@pytest.mark.parametrize("variant", HERE)
+def test_kernels_under_sanitizers(variant, tmp_path, driver):
     need("host")
     probe = tmp_path / "probe.c"
     probe.write_text("int main(void) { return 0; }\n")
     if subprocess.run([find_compiler("host"), *SANITIZE, str(probe), "-o", str(tmp_path / "probe")],
                       capture_output=True).returncode:
         missing("the sanitizers' runtime")
-    native = ("-march=native",) if "vnni" in HOST_VARIANTS else ()
-    check_here(tmp_path, HOST_VARIANTS, (*native, *SANITIZE, "-O1"), heap=True)
+    check_here(driver(*SANITIZE, "-O1", heap=True), variant)
+
+
+@pytest.mark.parametrize(("cpu", "variant"), [("max", "neon-dot"), ("max", "portable"), ("cortex-a53", "portable")])
+def test_kernels_on_aarch64(cpu, variant, driver, monkeypatch):
+    compiler, emulator = need_aarch64()
+    monkeypatch.setenv("RECURC_HOST_CC", compiler)
+    check_here(driver("-static"), variant, (emulator, "-cpu", cpu))
+
+
+def test_an_old_aarch64_core_does_not_get_the_dot_product(driver, monkeypatch):
+    compiler, emulator = need_aarch64()
+    monkeypatch.setenv("RECURC_HOST_CC", compiler)
+    _, elf = driver("-static")
+    assert harness.run_here(elf, "neon-dot", (emulator, "-cpu", "cortex-a53"))[1] == NOT_THIS_CPU
+
+
+@pytest.mark.skipif(not X86, reason="computers of another architecture")
+@pytest.mark.parametrize(("cpu", "runs", "lacks"), [("qemu64", "portable", "avx2"), ("Haswell", "avx2", "avx512vnni")])
+def test_kernels_on_older_computers(cpu, runs, lacks, driver):
+    if shutil.which("qemu-x86_64") is None:
+        missing("qemu-x86_64")
+    under = ("qemu-x86_64", "-cpu", cpu)
+    assert harness.run_here(driver()[1], lacks, under)[1] == NOT_THIS_CPU
+    check_here(driver(), runs, under)
 
 
 @pytest.mark.parametrize("name", EMULATED)
@@ -68,10 +112,10 @@ def test_a_core_with_helium_is_checked():
 
 
 def test_vectors_cover_every_kernel():
-    every = {c.op for c in cases(frozenset({"dsp", "mve", "panels", "vnni"}))}
+    every = {c.op for c in cases(HOST | {"dsp", "mve"})}
     assert every == set(OPS)
     kernels = {p.stem for p in resource_dir("runtime_c").glob("kernels/*/*.c")}
-    text = (harness.HERE / "driver.c").read_text()
+    text = (harness.HERE / "driver.c").read_text() + (resource_dir("runtime_c") / "kernels/host/rc_host.c").read_text()
     assert [k for k in sorted(kernels) if k not in text] == []
 
 
@@ -89,7 +133,7 @@ def test_a_wrong_output_is_noticed():
 
 def test_vectors_hold_only_finite_expectations():
     """Not-a-number has other bits on other cores, so no vector may expect one."""
-    for case in cases(frozenset({"panels"})):
+    for case in cases(HOST):
         for output in case.outputs:
             if output.dtype == np.float32:
                 assert not np.isnan(output).any(), (case.op, case.name)

@@ -8,7 +8,7 @@ from typing import Callable
 
 import numpy as np
 
-from recurc.plan.packing import APART, PAIRS, SIXTEENS, Packing
+from recurc.plan.packing import APART, PAIRS, PANELS, SIXTEENS, Packing
 from recurc.quant import arith
 from recurc.quant.arith import F32
 
@@ -17,10 +17,12 @@ GUARD = b"\xa5" * 64
 OPS = {
     "quantize_pairs": 1, "quantize8": 2, "tile_s4": 5, "linear": 6, "silu_mul": 7,
     "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14,
-    "tile_s4_dsp": 20, "tile_s8_dsp": 25, "dot_s8_dsp": 26, "gemm8": 21,
-    "tile_s4_mve": 30, "tile_s8_mve": 31, "quantize8_mve": 32, "silu_mul_mve": 33, "dot_s8_mve": 34,
-    "rms_norm_mve": 35, "softmax_mve": 36, "scale_row_mve": 37,
-    "linear_panel": 22, "gemm8_vnni": 23, "linear_panel_avx512": 24,
+    "tile_s8_dsp": 16, "tile_s4_dsp": 20, "dot_s8_dsp": 33,
+    "gemm8": 21, "linear_panel": 22, "gemm4": 23, "host_quantize8": 24, "host_silu_mul": 25, "host_rms_rows": 26,
+    "host_softmax": 27, "host_rope": 28, "host_dot_s8": 29, "host_dot_f32": 30,
+    "host_swiglu": 31, "host_transpose": 32,
+    "tile_s4_mve": 40, "tile_s8_mve": 41, "quantize8_mve": 42, "silu_mul_mve": 43, "dot_s8_mve": 44, "rms_norm_mve": 45,
+    "softmax_mve": 46, "scale_row_mve": 47,
 }
 MVE_ROWS = ("quantize8", "silu_mul", "dot_s8", "rms_norm", "softmax")
 DEPTHS = (1, 7, 8, 97, 1536)
@@ -164,14 +166,14 @@ def tile_cases(op: str, bits: int, packing: Packing, rng: np.random.Generator, a
 
 
 def panel_cases(rng: np.random.Generator) -> list[Case]:
-    """Products with panels of 16 channels of unsigned bytes (host only)."""
+    """Products with panels of 16 channels of unsigned bytes (host only): all bytes, all zero points."""
     made = []
     for k in DEPTHS:
-        for rows, n in ((1, 16), (5, 3), (4, 15), (3, 1)):
+        for rows, n in ((1, 16), (5, 3), (4, 15), (3, 1), (13, 64), (2, 33), (6, 48)):
             made.append(_panel(f"K={k} {rows}x{n}", rng.integers(-127, 128, (rows, k)), rng.integers(0, 256, (n, k)),
                                rng.integers(0, 256, n), rng))
     for x, w, z in ((-127, 255, 0), (127, 255, 255), (-127, 0, 255), (127, 1, 128)):
-        made.append(_panel(f"all {x} by {w}, zero {z}", np.full((5, 1536), x), np.full((16, 1536), w), np.full(16, z),
+        made.append(_panel(f"all {x} by {w}, zero {z}", np.full((7, 1536), x), np.full((64, 1536), w), np.full(64, z),
                            rng))
     return made
 
@@ -179,9 +181,9 @@ def panel_cases(rng: np.random.Generator) -> list[Case]:
 def _panel(name: str, q: np.ndarray, w: np.ndarray, zero: np.ndarray, rng: np.random.Generator) -> Case:
     rows, k, n, ld = len(q), q.shape[1], len(w), padded(q.shape[1])
     a, scale = (np.exp(rng.normal(size=size) * 3).astype(F32) for size in (rows, n))
-    x, full = np.zeros((rows, ld), np.int8), np.zeros((16, ld), np.uint8)
+    x, full = np.zeros((rows, ld), np.int8), np.zeros((-(-n // 16) * 16, ld), np.uint8)
     x[:, :k], full[:n, :k] = q, w
-    panel = np.ascontiguousarray(full.reshape(16, ld // 4, 4).swapaxes(0, 1))
+    panel = np.ascontiguousarray(full.reshape(-1, 16, ld // 4, 4).swapaxes(1, 2))
     ldy = n + 2
     arrays = ((x, 0), (a, 4), (q.sum(axis=1).astype(np.int32), 8), (panel, 0), (zero.astype(np.uint8), 3), (scale, 4))
     return Case("gemm8", name, (rows, ld, n, ldy), arrays, (_product(q, w, zero, a, scale, ldy),))
@@ -190,7 +192,7 @@ def _panel(name: str, q: np.ndarray, w: np.ndarray, zero: np.ndarray, rng: np.ra
 def linear_cases(rng: np.random.Generator, panels: bool = False) -> list[Case]:
     made = []
     for i, k in enumerate(DEPTHS):
-        for rows, n in ((i % 5 + 1, 3), (2, 17 if panels else 5)):
+        for rows, n in ((i % 5 + 1, 3), (2, 17 if panels else 5), *([(7, 64)] * panels)):
             wild = i % 2 == 1
             x, w = (rng.normal(size=s) * 10.0 ** rng.uniform(-6 * wild, 6 * wild, s) for s in ((rows, k), (n, k)))
             made.append(_linear(f"K={k} {rows}x{n}", x.astype(F32), w.astype(F32), i % 3, panels))
@@ -259,8 +261,71 @@ def _norm(name: str, row: np.ndarray, eps: float) -> Case:
     return Case("rms_norm", name, (len(row),), ((row, 4), (np.array([eps], F32), 0)), (arith.rms_norm(row[None], eps)[0],))
 
 
+HOST_ROWS = {
+    "quantize8": "host_quantize8", "silu_mul": "host_silu_mul", "softmax": "host_softmax",
+    "rope": "host_rope", "dot_s8": "host_dot_s8", "dot_f32": "host_dot_f32",
+}
+
+
+def _swiglu(name: str, k: int, rows: int, n: int, rng: np.random.Generator) -> Case:
+    """gate and up of any bytes, whose products meet in SiLU(g) * u."""
+    q, gate, up = rng.integers(-127, 128, (rows, k)), rng.integers(0, 256, (n, k)), rng.integers(0, 256, (n, k))
+    zeros = rng.integers(0, 256, (2, n))
+    scales = np.exp(rng.normal(size=(2, n)) - 8).astype(F32)
+    a, sums = np.exp(rng.normal(size=rows)).astype(F32), q.sum(axis=1).astype(np.int32)
+    x, ldh = np.zeros((rows, padded(k)), np.int8), n + 3
+    x[:, :k] = q
+    packed = [np.frombuffer(PANELS.pack_int(w, 4), np.uint8) for w in (gate, up)]  # bytes as they are
+    g, u = (_product(q, w, z, a, s, n) for w, z, s in zip((gate, up), zeros, scales))
+    h = np.frombuffer(b"\xa5" * (4 * rows * ldh), F32).reshape(rows, ldh).copy()
+    h[:, :n] = arith.silu(g) * u
+    stored = zeros.astype(np.uint8)
+    arrays = ((x, 0), (a, 4), (sums, 8), (packed[0], 0), (stored[0], 3), (scales[0], 4), (packed[1], 0), (stored[1], 1),
+              (scales[1], 8))
+    return Case("host_swiglu", name, (rows, x.shape[1], n, ldh), arrays, (h,))
+
+
+def _rms_rows(n: int, rows: int, gap: int, rng: np.random.Generator) -> Case:
+    wide = np.full((rows, n + gap), 7e30, F32)  # what lies between rows must stay as it is
+    wide[:, :n] = rng.normal(size=(rows, n)) * 10.0 ** rng.uniform(-6, 6, (rows, 1))
+    y = wide.copy()
+    y[:, :n] = arith.rms_norm(wide[:, :n], 1e-5)
+    return Case("host_rms_rows", f"{rows} rows of {n}", (rows, n, n + gap), ((wide, 4), (np.array([1e-5], F32), 0)), (y,))
+
+
+def _transpose(rows: int, columns: int, gap: int, rng: np.random.Generator) -> Case:
+    x = rng.normal(size=(rows, columns + gap)).astype(F32)
+    y = np.frombuffer(b"\xa5" * (4 * columns * (rows + gap)), F32).reshape(columns, rows + gap).copy()
+    y[:, :rows] = x[:, :columns].T
+    return Case("host_transpose", f"{rows}x{columns}", (rows, columns, columns + gap, rows + gap), ((x, 4),), (y,))
+
+
+def host_cases(rng: np.random.Generator) -> list[Case]:
+    """Cases of what a computer's variants replace, the general kernels' own vectors among them."""
+    own = [*quantize_cases(rng), *row_cases(rng)]
+    four = tile_cases("gemm4", 4, PANELS, rng, act=np.int8)
+    return [*panel_cases(rng), *linear_cases(rng, panels=True), *four, *(c.as_op("gemm8") for c in four),
+            *tile_cases("gemm8", 8, PANELS, rng, act=np.int8),
+            *(c.as_op(HOST_ROWS[c.op]) for c in own if c.op in HOST_ROWS),
+            *(_swiglu(f"K={k} {rows}x{n}", k, rows, n, rng) for k, rows, n in (
+                (1, 1, 64), (7, 2, 32), (97, 13, 64), (104, 5, 16), (40, 3, 33), (64, 4, 1), (1536, 7, 48), (8, 6, 64))),
+            *(_rms_rows(n, rows, gap, rng) for n, rows, gap in ((1, 1, 0), (3, 5, 1), (97, 9, 2), (512, 4, 0), (33, 2, 7))),
+            *(_transpose(*shape, rng) for shape in ((1, 1, 0), (8, 8, 0), (97, 80, 3), (7, 9, 1), (16, 3, 2), (33, 40, 0)))]
+
+
+def mve_cases(portable: list[Case], rng: np.random.Generator) -> list[Case]:
+    """Cases of Helium's kernels: those of the general ones, and tiles of 16 channels."""
+    made = [c.as_op(f"{c.op}_mve") for c in portable if c.op in MVE_ROWS]
+    for bits in (4, 8):
+        made += tile_cases(f"tile_s{bits}_mve", bits, SIXTEENS, rng, act=np.int8)
+    for n in DEPTHS:
+        x, factor = rng.normal(size=n).astype(F32), F32(0.3)
+        made.append(Case("scale_row_mve", f"n={n}", (n,), ((x, 4), (factor.reshape(1), 0)), (x * factor,)))
+    return made
+
+
 def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
-    """All cases; `variants` of {"dsp", "mve", "panels", "vnni"} add theirs."""
+    """All cases; `variants` of {"dsp", "mve", "host"} add theirs."""
     rng = np.random.default_rng(20)
     made = [*quantize_cases(rng), *linear_cases(rng), *row_cases(rng)]
     if "dsp" in variants:
@@ -269,16 +334,8 @@ def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
         made += tile_cases(f"tile_s{bits}", bits, APART, rng, act=np.int8, step=4)
         if "dsp" in variants:
             made += tile_cases(f"tile_s{bits}_dsp", bits, PAIRS, rng, in_pairs, step=4)
-        if "mve" in variants:
-            made += tile_cases(f"tile_s{bits}_mve", bits, SIXTEENS, rng, act=np.int8, step=1)
     if "mve" in variants:
-        made += [c.as_op(f"{c.op}_mve") for c in made if c.op in MVE_ROWS]
-        for n in DEPTHS:
-            x, factor = rng.normal(size=n).astype(F32), F32(0.3)
-            made.append(Case("scale_row_mve", f"n={n}", (n,), ((x, 4), (factor.reshape(1), 0)), (x * factor,)))
-    if "panels" in variants:
-        products, lines = panel_cases(rng), linear_cases(rng, panels=True)
-        made += [*products, *lines]
-        if "vnni" in variants:
-            made += [c.as_op("gemm8_vnni") for c in products] + [c.as_op("linear_panel_avx512") for c in lines]
+        made += mve_cases(made, rng)
+    if "host" in variants:
+        made += host_cases(rng)
     return made

@@ -120,7 +120,7 @@ def test_attention_stores_no_score_matrix(carry):
 
 @pytest.mark.parametrize(
     ("features", "name"),
-    [([], "portable"), (["dsp", "fpu-sp"], "dsp"), (["dsp", "mve"], "mve"), (["avx512vnni"], "x86-vnni"),
+    [([], "portable"), (["dsp", "fpu-sp"], "dsp"), (["dsp", "mve"], "mve"), (["host"], "host"),
      (["fpu-sp"], "portable")])
 def test_kernels_are_chosen_by_features(features, name):
     assert choose_kernels(features).name == name
@@ -135,6 +135,20 @@ def test_kernel_sets_name_files_that_exist():
         assert all((kernels / s).is_file() for s in k.sources), k.name
         stems = {s.split("/")[1].removesuffix(".c") for s in k.sources}
         used = {k.f32, k.int4.tile, k.int4.quantize, k.int8.tile, k.int8.quantize, *(variant for _, variant in k.variants)}
+        if k.header:  # through a table, each entry of which has files of its own
+            table = (kernels.parent / "include" / k.header).read_text()
+            assert all(f"*{name.removeprefix('rc_host->')};" in table or f"(*{name.removeprefix('rc_host->')})" in table
+                       for name in used)
+            assert all(name in header + table for name in stems)
+            continue
         assert used <= stems
-        assert all(f"{name}(" in header for name in stems)
+        assert all(f"{name}(" in header or f" {name}" in header for name in stems)
     assert KERNEL_SETS[-1].requires == frozenset(), "the last one serves every target"
+
+
+def test_more_room_is_asked_for_with_scratch():
+    """Larger tiles for those who have the RAM, smaller ones for those who need it: the budget is the program's own."""
+    kernels = kernel_set("dsp")
+    sizes = [make_layout(p, 4, kernels, comfortable_scratch(p, 4, kernels)).scratch_bytes
+             for p in (program(scratch=n) for n in (16 << 10, None, 120 << 10))]
+    assert sizes[0] <= 16 << 10 < sizes[1] <= 48 << 10 < sizes[2] <= 120 << 10

@@ -5,8 +5,8 @@
 
 #include <stdint.h>
 
-/* A tile of activation rows after dynamic quantization: rows * ld elements, value = q * a[row], zero beyond k. Their order
- * belongs to the kernels: plain rows q[rows][ld], or as the comment at the quantizing function says. */
+/* A tile of activation rows after dynamic quantization: rows * ld elements, value = q * a[row], zero beyond k. Their
+ * order belongs to the kernels: plain rows q[rows][ld], or as the comment at the quantizing function says. */
 typedef struct {
     const int16_t *q;
     const float *a;
@@ -25,11 +25,9 @@ typedef struct {
 
 /* Quantize x[rows][n] to q[rows][ld], a[rows], sum[rows] (SPEC "Quantize a row"). q may begin where x does, when no row of q
  * is longer than one of x. */
-void rc_quantize_rows8(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int8_t *q, uint32_t ld, float *a,
-                       int32_t *sum);
-
-void rc_quantize_rows8_mve(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int8_t *q, uint32_t ld, float *a,
-                           int32_t *sum);
+typedef void rc_quantize_rows8_t(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int8_t *q, uint32_t ld,
+                                 float *a, int32_t *sum);
+rc_quantize_rows8_t rc_quantize_rows8, rc_quantize_rows8_avx2, rc_quantize_rows8_avx512, rc_quantize_rows8_mve;
 
 /* The same to int16 with rows in pairs, interleaved two elements at a time: rows 2p and 2p + 1 fill q[2p * ld] .. as
  * x_2p[0..1], x_2p+1[0..1], x_2p[2..3] ..; a last row without a partner is plain. Little-endian, x and q 4-byte aligned. */
@@ -37,8 +35,9 @@ void rc_quantize_pairs16(const float *x, uint32_t ldx, uint32_t rows, uint32_t n
                          int32_t *sum);
 
 /* Tile products: y[r][j] = float(sum_k x[r][k] * w[j][k] - zero[j] * sum[r]) * (a[r] * scale[j]) for all rows of x and
- * j < n, from the packed weights of one tile of at most `tile` channels (SPEC "Image"). zero, scale: those of the tile, zero
- * null where the packing stores none. y: row distance ldy. w: scratch to unpack to, as much as the kernel set says.
+ * j < n, from the packed weights of one tile of at most `tile` channels (SPEC "Image"). zero, scale: those of the tile,
+ * zero null where the packing stores none. y: row distance ldy. w: scratch to unpack to, as much as the kernel set
+ * says.
  *
  * Packing 4, tiles of 4, plain rows of bytes, packed 4-byte aligned; no scratch. */
 void rc_tile_s4(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
@@ -58,32 +57,30 @@ void rc_tile_s4_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, cons
 void rc_tile_s8_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
                     uint32_t ldy, void *w);
 
-/* Packing 2, tiles of 16, plain rows of bytes; no scratch. */
-void rc_gemm_panel8(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const uint8_t *zero, const float *scale, float *y,
-                    uint32_t ldy, void *w);
-void rc_gemm_panel8_vnni(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const uint8_t *zero, const float *scale,
-                         float *y, uint32_t ldy, void *w);
+/* Packing 2, tiles of 64 in panels of 16, plain rows of bytes; no scratch. panel4: all weights below 16. */
+typedef void rc_gemm_panel_t(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const uint8_t *zero,
+                             const float *scale, float *y, uint32_t ldy, void *w);
+rc_gemm_panel_t rc_gemm_panel8, rc_gemm_panel8_avx2, rc_gemm_panel4_avx2, rc_gemm_panel8_avxvnni, rc_gemm_panel8_avx512,
+    rc_gemm_panel8_dot;
 
 /* fp32: y[r][j] = sum_k x[r][k] * w[j][k], partial sums by k mod 4. Row-major weights w[n][k], or panels
  * [n/16][k][16]. */
-void rc_linear_f32(const float *x, uint32_t ldx, uint32_t rows, uint32_t k, const float *w, uint32_t n, float *y,
-                   uint32_t ldy);
-void rc_linear_f32_panel(const float *x, uint32_t ldx, uint32_t rows, uint32_t k, const float *panel, uint32_t n,
-                         float *y, uint32_t ldy);
-void rc_linear_f32_panel_avx512(const float *x, uint32_t ldx, uint32_t rows, uint32_t k, const float *panel, uint32_t n,
-                                float *y, uint32_t ldy);
+typedef void rc_linear_f32_t(const float *x, uint32_t ldx, uint32_t rows, uint32_t k, const float *w, uint32_t n,
+                             float *y, uint32_t ldy);
+rc_linear_f32_t rc_linear_f32, rc_linear_f32_panel, rc_linear_f32_panel_avx2, rc_linear_f32_panel_avx512;
 
 /* h[r][i] = silu(g[r][i]) * u[r][i] for i < n; row distances ld of g and u, ldh of h. */
-void rc_silu_mul(const float *g, const float *u, uint32_t ld, uint32_t rows, uint32_t n, float *h, uint32_t ldh);
-void rc_silu_mul_mve(const float *g, const float *u, uint32_t ld, uint32_t rows, uint32_t n, float *h, uint32_t ldh);
+typedef void rc_silu_mul_t(const float *g, const float *u, uint32_t ld, uint32_t rows, uint32_t n, float *h,
+                           uint32_t ldh);
+rc_silu_mul_t rc_silu_mul, rc_silu_mul_avx2, rc_silu_mul_avx512, rc_silu_mul_mve;
 
 /* x = x * (1 / sqrt(mean(x^2) + eps)), in place; partial sums by index mod 4. */
 void rc_rms_norm(float *x, uint32_t n, float eps);
 void rc_rms_norm_mve(float *x, uint32_t n, float eps);
 
 /* softmax in place; partial sums by index mod 4. */
-void rc_softmax(float *x, uint32_t n);
-void rc_softmax_mve(float *x, uint32_t n);
+typedef void rc_softmax_t(float *x, uint32_t n);
+rc_softmax_t rc_softmax, rc_softmax_avx2, rc_softmax_mve;
 
 /* x[i] *= factor, n > 0; no element, factor or product may be subnormal: Helium's float unit makes zeros of those. */
 void rc_scale_row_mve(float *x, uint32_t n, float factor);
@@ -92,9 +89,8 @@ void rc_scale_row_mve(float *x, uint32_t n, float factor);
 void rc_rope(float *x, uint32_t half, const float *cosine, const float *sine);
 
 /* Dot products: exact int32; fp32 by index mod 4. */
-int32_t rc_dot_s8(const int8_t *x, const int8_t *y, uint32_t n);
-int32_t rc_dot_s8_dsp(const int8_t *x, const int8_t *y, uint32_t n);
-int32_t rc_dot_s8_mve(const int8_t *x, const int8_t *y, uint32_t n);
+typedef int32_t rc_dot_s8_t(const int8_t *x, const int8_t *y, uint32_t n);
+rc_dot_s8_t rc_dot_s8, rc_dot_s8_avx2, rc_dot_s8_avx512, rc_dot_s8_dot, rc_dot_s8_dsp, rc_dot_s8_mve;
 float rc_dot_f32(const float *x, const float *y, uint32_t n);
 
 #endif

@@ -1,19 +1,20 @@
-#include <immintrin.h>
+#include "recurc/rc_host.h"
 
-#include "recurc/rc_kernels.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
 
 /* AVX-512: four rows share each weight load; a lane a channel, four partial sums by k mod 4, so the bits are those of
  * rc_linear_f32. Products and sums are rounded apart (-ffp-contract=off holds for intrinsics too). */
 
 #define ROWS 4u
 
-static inline __m512 madd(__m512 acc, const float *x, __m512 w)
+RC_AVX512 static inline __m512 madd(__m512 acc, const float *x, __m512 w)
 {
     return _mm512_add_ps(acc, _mm512_mul_ps(_mm512_set1_ps(*x), w));
 }
 
-static void rows_of_panel(const float *const *x, uint32_t rows, uint32_t k, const float *panel, __mmask16 live,
-                          float *y, uint32_t ldy)
+RC_AVX512 static void rows_of_panel(const float *const *x, uint32_t rows, uint32_t k, const float *panel,
+                                    __mmask16 live, float *y, uint32_t ldy)
 {
     __m512 s[ROWS][4];
     for (uint32_t r = 0; r < ROWS; r++) {
@@ -42,8 +43,8 @@ static void rows_of_panel(const float *const *x, uint32_t rows, uint32_t k, cons
     }
 }
 
-void rc_linear_f32_panel_avx512(const float *x, uint32_t ldx, uint32_t rows, uint32_t k, const float *panel, uint32_t n,
-                                float *y, uint32_t ldy)
+RC_AVX512 void rc_linear_f32_panel_avx512(const float *x, uint32_t ldx, uint32_t rows, uint32_t k, const float *panel,
+                                          uint32_t n, float *y, uint32_t ldy)
 {
     for (uint32_t j = 0; j < n; j += 16u, panel += 16u * k) {
         const __mmask16 live = (__mmask16)(n - j < 16u ? (1u << (n - j)) - 1u : 0xFFFFu);
@@ -57,3 +58,4 @@ void rc_linear_f32_panel_avx512(const float *x, uint32_t ldx, uint32_t rows, uin
         }
     }
 }
+#endif

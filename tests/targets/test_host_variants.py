@@ -1,0 +1,91 @@
+"""The host library's choice of kernels: every variant that this CPU runs gives the same bits on whole models."""
+
+from __future__ import annotations
+
+import platform
+
+import numpy as np
+import pytest
+
+from recurc.errors import InputError
+from recurc.quant.model import quantize_model
+from recurc.quant.weights import precision_named
+from recurc.targets.host import HostEngine, cpu_signature
+from tests.codegen.builder import compile_model
+from tests.randmodels import random_inputs, random_reasoner
+from tests.tools import need
+
+SHAPES = {
+    "token mix": lambda: random_reasoner(mixer="mlp_t", hidden=40, ndim=40, seq=37),
+    "attention": lambda: random_reasoner(mixer="attention", seq=21),
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return quantize_model(random_reasoner(), precision_named("int8"))
+
+
+@pytest.fixture(scope="module")
+def built(model, tmp_path_factory):
+    """Folder with a model's host library and image."""
+    need("host")
+    folder = tmp_path_factory.mktemp("host")
+    compile_model(folder, model, "host")
+    return folder
+
+
+def outcome(engine, inputs, ids):
+    found = []
+    for row, puzzle in zip(inputs, ids):
+        engine.begin(row, int(puzzle))
+        for _ in range(2):
+            engine.step()
+            found.append(engine.carry_bytes() + engine.tensor("logits").tobytes() + engine.tensor("q").tobytes())
+    return found
+
+
+@pytest.mark.parametrize("carry", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", ["int4", "int8", "fp32"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_variant_gives_the_same_bits(shape, precision, carry, tmp_path):
+    need("host")
+    reasoner = SHAPES[shape]()
+    engine = compile_model(tmp_path, quantize_model(reasoner, precision_named(precision), carry=carry), "host")
+    inputs, ids = random_inputs(reasoner, 2)
+    results = {}
+    for name in engine.variants:
+        chosen = HostEngine(tmp_path / "model.so", tmp_path / "model.rcm", kernels=name)
+        assert chosen.kernels == name
+        results[name] = outcome(chosen, inputs, ids)
+    assert "portable" in results
+    assert [name for name in results if results[name] != results["portable"]] == []
+    assert np.isfinite(np.frombuffer(results["portable"][-1][-8:], np.float32)).all()
+
+
+def test_the_best_variant_is_chosen_unless_another_is_named(built, monkeypatch):
+    paths = built / "model.so", built / "model.rcm"
+    monkeypatch.delenv("RECURC_KERNELS", raising=False)
+    best = HostEngine(*paths).variants[0]
+    monkeypatch.setenv("RECURC_KERNELS", "portable")
+    assert HostEngine(*paths).kernels == "portable"
+    assert HostEngine(*paths, kernels=best).kernels == best
+
+
+def test_kernels_that_this_cpu_lacks_are_refused(built, monkeypatch):
+    monkeypatch.setenv("RECURC_KERNELS", "avx9")
+    with pytest.raises(InputError, match="avx9"):
+        HostEngine(built / "model.so", built / "model.rcm")
+
+
+def test_other_kernel_sets_have_no_variants(model, tmp_path):
+    need("host")
+    engine = compile_model(tmp_path, model, "portable")
+    assert (engine.variants, engine.kernels) == ((), None)
+
+
+def test_a_build_stays_good_on_another_cpu_of_the_same_architecture(monkeypatch):
+    """Only the architecture counts: the library holds kernels for all of its CPUs."""
+    assert cpu_signature() == platform.machine()
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    assert cpu_signature() == "riscv64"
