@@ -144,7 +144,8 @@ def tile_inputs(rng: np.random.Generator, bits: int, tile: int):
     few = rng.integers(0, 2, (tile, 64))
     for power in (-128, -127, -126, -125, -124):  # about where products of scales become subnormal
         a = np.array([2.0**-60, 0.0, 1.9 * 2.0**-60], F32)
-        yield f"scales about 2^{power}", np.eye(3, 64, dtype=int), few, zeros(tile) * 0, np.full(tile, 2.0**(power + 60), F32), a
+        scale = np.full(tile, 2.0**(power + 60), F32)
+        yield f"scales about 2^{power}", np.eye(3, 64, dtype=int), few, zeros(tile) * 0, scale, a
     yield ("underflowing scales", q, w, zeros(tile), np.full(tile, 2.0**-96, F32), np.array([2.0**-103, 1e-20], F32))
 
 
