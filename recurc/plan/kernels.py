@@ -13,7 +13,7 @@ from typing import Iterable
 import numpy as np
 
 from recurc.ir.program import LinearRef
-from recurc.plan.packing import APART, LANES, PAIRS, PANELS, Packing
+from recurc.plan.packing import APART, LANES, PAIRS, PANELS, SIXTEENS, Packing
 from recurc.quant.weights import FloatWeights, Weights
 
 ROW_ELEMENTS = 8  # rows of int8 keys, values and probabilities of attention are padded to a multiple of this
@@ -135,11 +135,16 @@ _HOST_VARIANTS = tuple(
     (f"rc_{name}", f"rc_host->{name}")
     for name in ("quantize_rows8", "silu_mul", "swiglu", "rms_rows", "transpose", "softmax", "rope", "dot_s8", "dot_f32"))
 _RVV = ("rc_quantize_rows8", "rc_silu_mul", "rc_softmax", "rc_dot_s8")  # general functions that have a vector form
+_MVE = ("rc_tile_s4", "rc_tile_s8", "rc_quantize_rows8", "rc_silu_mul", "rc_dot_s8", "rc_rms_norm", "rc_softmax")
 
 KERNEL_SETS = (
     KernelSet("host", PANELS, IntKernel("rc_host->gemm4", "rc_host->quantize_rows8", "int8_t", 2),
               IntKernel("rc_host->gemm8", "rc_host->quantize_rows8", "int8_t", 2), "rc_host->linear_f32", frozenset({"host"}),
               _HOST_SOURCES, _HOST_VARIANTS, "recurc/rc_host.h"),
+    KernelSet("mve", SIXTEENS, IntKernel("rc_tile_s4_mve", "rc_quantize_rows8_mve", "int8_t", 2),
+              IntKernel("rc_tile_s8_mve", "rc_quantize_rows8_mve", "int8_t", 2), "rc_linear_f32", frozenset({"mve"}),
+              (*_COMMON, "portable/rc_linear_f32.c", "mve/rc_scale_row_mve.c", *(f"mve/{name}_mve.c" for name in _MVE)),
+              tuple((name, f"{name}_mve") for name in _MVE[2:])),
     KernelSet("dsp", PAIRS, IntKernel("rc_tile_s4_dsp", "rc_quantize_pairs16", "int16_t", 2),
               IntKernel("rc_tile_s8_dsp", "rc_quantize_pairs16", "int16_t", 2), "rc_linear_f32", frozenset({"dsp"}),
               (*_COMMON, "portable/rc_quantize_pairs16.c", "portable/rc_linear_f32.c", "dsp/rc_tile_s4_dsp.c",

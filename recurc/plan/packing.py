@@ -147,7 +147,28 @@ class Lanes(Packing):
         return (lanes[:, 0::2] + 16 * lanes[:, 1::2]).astype(np.uint8).tobytes()
 
 
+@dataclass(frozen=True)
+class Sixteens(Packing):
+    """Tiles of 16 channels in groups of four, a group 16 k at a time: int4 two vectors of 16 bytes, each byte
+    w_j + 16 (w_j+1 - 8) of one k for two channels; int8 four vectors, one a channel. fp32: plain rows, no channel is padded.
+    """
+
+    def padded(self, k: int) -> int:
+        return max(2 * self.depth, super().padded(k))
+
+    def part_bytes(self, n: int, k: int, bits: int) -> int:
+        return n * 4 * k if bits == 32 else super().part_bytes(n, k, bits)
+
+    def pack_int(self, q: np.ndarray, bits: int) -> bytes:
+        full = self._full(q)
+        if bits == 4:
+            full = full[:, 0::2] + 16 * (full[:, 1::2] - 8)
+        steps = full.reshape(-1, 2 if bits == 4 else 4, full.shape[2] // self.depth, self.depth)  # [groups, vector, step, k]
+        return np.ascontiguousarray(steps.swapaxes(1, 2)).astype(np.int8).tobytes()
+
+
 PANELS = Panels(2, 64)
 PAIRS = Pairs(3, 4)
 APART = Apart(4, 4)
 LANES = Lanes(8, 32, 16)
+SIXTEENS = Sixteens(5, 16, 16)

@@ -153,6 +153,15 @@ def _of_pairs(piece, j, kp, bits):
     return (words & 255) - 128 if j % 2 == 0 else words >> 8
 
 
+def _of_sixteens(piece, j, k, bits):
+    """Channel j from groups of 4, 16 k at a time: int4 a byte w0 + 16 (w1 - 8) for two channels, int8 a byte a channel."""
+    steps = max(-(-k // 16), 2)
+    if bits == 8:
+        return np.frombuffer(piece, np.int8).reshape(-1, steps, 4, 16)[j // 4, :, j % 4].reshape(-1)
+    both = np.frombuffer(piece, np.uint8).reshape(-1, steps, 2, 16)[j // 4, :, j % 4 // 2].reshape(-1)
+    return both & 15 if j % 2 == 0 else both >> 4 ^ 8
+
+
 def _unpacked(data, ref, w, kernels):
     """Weights [n, k] from packed bytes, element by element as rc_kernels.h describes the packing."""
     parts, out = ref.parts, []
@@ -166,6 +175,8 @@ def _unpacked(data, ref, w, kernels):
                     flat.reshape(-1, ref.k, 16)[j // 16, :, j % 16]
             elif kernels.packing == 3:
                 row = _of_pairs(piece, j, kp, w.bits)
+            elif kernels.packing == 5:
+                row = _of_sixteens(piece, j, ref.k, w.bits)
             elif kernels.packing == 2:
                 row = np.frombuffer(piece, np.uint8).reshape(-1, kp // 4, 16, 4)[j // 16, :, j % 16].reshape(-1)
                 row = row.astype(int) - (128 if w.bits == 8 else 0)

@@ -180,7 +180,7 @@ static void vectors(const uint8_t *r) {
         rc_softmax(x, n);
         break;
 #ifdef DRIVER_V
-    case 44:
+    case 54:
         x = copy(r, 0, n);
         rc_softmax_rvv(x, n);
         break;
@@ -299,6 +299,25 @@ static void host(const uint8_t *r) {
 }
 #endif
 
+#ifdef DRIVER_MVE
+static void mve_row(const uint8_t *r) {
+    const uint32_t n = param(r, 0);
+    float *x = copy(r, 0, n);
+    float factor = 0.0f;
+    if (word(r, 0) == 46u) {
+        rc_softmax_mve(x, n);
+    } else {
+        memcpy(&factor, in(r, 1), sizeof factor);
+        if (word(r, 0) == 45u) {
+            rc_rms_norm_mve(x, n, factor);
+        } else {
+            rc_scale_row_mve(x, n, factor);
+        }
+    }
+    send(x, n * FLOAT_BYTES);
+}
+#endif
+
 static void run(const uint8_t *r) {
 #ifndef DRIVER_HEAP
     used = 0;
@@ -337,23 +356,45 @@ static void run(const uint8_t *r) {
         break;
 #endif
 #ifdef DRIVER_V
-    case 42:
+    case 52:
         quantize(r, 1u, rc_quantize_rows8_rvv);
         break;
-    case 43:
+    case 53:
         silu_mul(r, rc_silu_mul_rvv);
         break;
-    case 44:
+    case 54:
         vectors(r);
         break;
-    case 45:
+    case 55:
         dots(r, rc_dot_s8_rvv, 0);
         break;
-    case 40:
+    case 50:
         tile(r, 0, rc_tile_s4_rvv);
         break;
-    case 41:
+    case 51:
         tile(r, 0, rc_tile_s8_rvv);
+        break;
+#endif
+#ifdef DRIVER_MVE
+    case 40:
+        tile(r, 0, rc_tile_s4_mve);
+        break;
+    case 41:
+        tile(r, 0, rc_tile_s8_mve);
+        break;
+    case 42:
+        quantize(r, 1u, rc_quantize_rows8_mve);
+        break;
+    case 43:
+        silu_mul(r, rc_silu_mul_mve);
+        break;
+    case 44:
+        dots(r, rc_dot_s8_mve, 0);
+        break;
+    case 45:
+    case 46:
+    case 47:
+        mve_row(r);
         break;
 #endif
     case 7:

@@ -31,7 +31,7 @@ def build(board: Board, cases: Sequence[Case], variants: frozenset[str], out: Pa
     kernels = runtime / "kernels"
     sources = sorted((kernels / "portable").glob("*.c"))
     defines: dict[str, int | str | None] = {"VECTORS_PATH": str(vectors), "ARENA_BYTES": ARENA_BYTES}
-    for variant, folder in (("dsp", "dsp"), ("v", "rvv"), ("host", "host")):
+    for variant, folder in (("dsp", "dsp"), ("mve", "mve"), ("v", "rvv"), ("host", "host")):
         if variant in variants:
             defines[f"DRIVER_{variant.upper()}"] = 1
             sources += sorted((kernels / folder).glob("*.c"))

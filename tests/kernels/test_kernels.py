@@ -97,7 +97,7 @@ def test_kernels_on_older_computers(cpu, runs, lacks, driver):
 def test_kernels_on_emulated_cores(name, tmp_path):
     need(name)
     board = load_board(name)
-    variants = frozenset({"dsp", "v"}) & board.features
+    variants = frozenset({"dsp", "mve", "v"}) & board.features
     vectors = cases(variants)
     elf = harness.build(board, vectors, variants, tmp_path)
     expected = sum(len(c.expected()) for c in vectors)
@@ -121,8 +121,12 @@ def test_arm_cores_are_checked_with_the_dsp_kernel():
     assert all("dsp" in load_board(n).features for n in EMULATED if load_board(n).family == "arm")
 
 
+def test_a_core_with_helium_is_checked():
+    assert any("mve" in load_board(n).features for n in EMULATED)
+
+
 def test_vectors_cover_every_kernel():
-    every = {c.op for c in cases(HOST | {"dsp", "v"})}
+    every = {c.op for c in cases(HOST | {"dsp", "mve", "v"})}
     assert every == set(OPS)
     kernels = {p.stem for p in resource_dir("runtime_c").glob("kernels/*/*.c")}
     text = (harness.HERE / "driver.c").read_text() + (resource_dir("runtime_c") / "kernels/host/rc_host.c").read_text()

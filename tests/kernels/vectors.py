@@ -8,7 +8,7 @@ from typing import Callable
 
 import numpy as np
 
-from recurc.plan.packing import APART, LANES, PAIRS, PANELS, Packing
+from recurc.plan.packing import APART, LANES, PAIRS, PANELS, SIXTEENS, Packing
 from recurc.quant import arith
 from recurc.quant.arith import F32
 
@@ -21,8 +21,11 @@ OPS = {
     "gemm8": 21, "linear_panel": 22, "gemm4": 23, "host_quantize8": 24, "host_silu_mul": 25, "host_rms_rows": 26,
     "host_softmax": 27, "host_rope": 28, "host_dot_s8": 29, "host_dot_f32": 30,
     "host_swiglu": 31, "host_transpose": 32,
-    "tile_s4_rvv": 40, "tile_s8_rvv": 41, "quantize8_rvv": 42, "silu_mul_rvv": 43, "softmax_rvv": 44, "dot_s8_rvv": 45,
+    "tile_s4_mve": 40, "tile_s8_mve": 41, "quantize8_mve": 42, "silu_mul_mve": 43, "dot_s8_mve": 44, "rms_norm_mve": 45,
+    "softmax_mve": 46, "scale_row_mve": 47,
+    "tile_s4_rvv": 50, "tile_s8_rvv": 51, "quantize8_rvv": 52, "silu_mul_rvv": 53, "softmax_rvv": 54, "dot_s8_rvv": 55,
 }
+MVE_ROWS = ("quantize8", "silu_mul", "dot_s8", "rms_norm", "softmax")
 DEPTHS = (1, 7, 8, 97, 1536)
 TILE_DEPTHS = (1, 7, 8, 15, 24, 40, 64, 97, 104, 1536)
 TINY_ROW = 2.0**-96
@@ -139,6 +142,11 @@ def tile_inputs(rng: np.random.Generator, bits: int, tile: int):
             yield f"all {sign} by {edge}", q, w, zeros(tile), np.full(tile, 1e-30, F32), np.full(3, 1e-12, F32)
     q, w = rng.integers(-127, 128, (2, 64)), rng.integers(low, high + 1, (tile, 64))
     yield "top of the scales", q, w, np.full(tile, 15 * (bits == 4)), np.full(tile, 3e38, F32), np.full(2, 1e-7, F32)
+    few = rng.integers(0, 2, (tile, 64))
+    for power in (-128, -127, -126, -125, -124):  # about where products of scales become subnormal
+        a = np.array([2.0**-60, 0.0, 1.9 * 2.0**-60], F32)
+        scale = np.full(tile, 2.0**(power + 60), F32)
+        yield f"scales about 2^{power}", np.eye(3, 64, dtype=int), few, zeros(tile) * 0, scale, a
     yield ("underflowing scales", q, w, zeros(tile), np.full(tile, 2.0**-96, F32), np.array([2.0**-103, 1e-20], F32))
 
 
@@ -231,6 +239,7 @@ def row_cases(rng: np.random.Generator) -> list[Case]:
                              (arith.rope(u[None, :half], cos, sin)[0],)))
     low = np.full(1536, -127, np.int8)
     made.append(Case("dot_s8", "all -127", (1536,), ((low, 0), (low, 0)), (np.array([127 * 127 * 1536], np.int32),)))
+    made.append(_silu("subnormal products", g, u * F32(1e-38), 2, 1))
     for name, row in extreme_rows(33, rng).items():
         made.append(_silu(name, row, np.full(33, 0.5, F32), 1, 0))
         if np.abs(row).max() < 1e18:  # squares stay finite
@@ -306,8 +315,19 @@ def host_cases(rng: np.random.Generator) -> list[Case]:
             *(_transpose(*shape, rng) for shape in ((1, 1, 0), (8, 8, 0), (97, 80, 3), (7, 9, 1), (16, 3, 2), (33, 40, 0)))]
 
 
+def mve_cases(portable: list[Case], rng: np.random.Generator) -> list[Case]:
+    """Cases of Helium's kernels: those of the general ones, and tiles of 16 channels."""
+    made = [c.as_op(f"{c.op}_mve") for c in portable if c.op in MVE_ROWS]
+    for bits in (4, 8):
+        made += tile_cases(f"tile_s{bits}_mve", bits, SIXTEENS, rng, act=np.int8)
+    for n in DEPTHS:
+        x, factor = rng.normal(size=n).astype(F32), F32(0.3)
+        made.append(Case("scale_row_mve", f"n={n}", (n,), ((x, 4), (factor.reshape(1), 0)), (x * factor,)))
+    return made
+
+
 def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
-    """All cases; "host", "dsp" and "v" in `variants` add those of computers, Arm's DSP extension and RISC-V V."""
+    """All cases; "host", "dsp", "mve" and "v" in `variants` add those of computers, of Arm's DSP and Helium, of RISC-V V."""
     rng = np.random.default_rng(20)
     made = [*quantize_cases(rng), *linear_cases(rng), *row_cases(rng)]
     if "dsp" in variants:
@@ -320,6 +340,8 @@ def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
             made += tile_cases(f"tile_s{bits}_rvv", bits, LANES, rng, act=np.int8)
     if "v" in variants:
         made += [c.as_op(f"{c.op}_rvv") for c in made if c.op in ("quantize8", "silu_mul", "softmax", "dot_s8")]
+    if "mve" in variants:
+        made += mve_cases(made, rng)
     if "host" in variants:
         made += host_cases(rng)
     return made

@@ -120,7 +120,7 @@ def test_attention_stores_no_score_matrix(carry):
 
 @pytest.mark.parametrize(
     ("features", "name"),
-    [([], "portable"), (["dsp", "fpu-sp"], "dsp"), (["dsp", "mve"], "dsp"), (["host"], "host"),
+    [([], "portable"), (["dsp", "fpu-sp"], "dsp"), (["dsp", "mve"], "mve"), (["host"], "host"),
      (["fpu-sp"], "portable")])
 def test_kernels_are_chosen_by_features(features, name):
     assert choose_kernels(features).name == name

@@ -44,8 +44,19 @@ static inline int32_t rc_round(float x)
     return rc_bits_of(x + RC_ROUND_MAGIC) - RC_ROUND_BITS;
 }
 
-/* Scale of a row of n to *a; returns its inverse, zero for a row of (nearly) zeros. Magnitudes compare as their bits do,
- * shifted left by one to lose the sign. x * inverse then needs no clamp: |x * (1 / (m / 127))| <= 127 * (1 + 2^-22). */
+/* Scale of a row to *a from its largest magnitude; returns its inverse, zero for a row of (nearly) zeros. x * inverse
+ * then needs no clamp: |x * (1 / (m / 127))| <= 127 * (1 + 2^-22). */
+static inline float rc_peak_scale(float m, float *a)
+{
+    if (m < RC_ROW_TINY) {
+        *a = 0.0f;
+        return 0.0f;
+    }
+    *a = m / 127.0f;
+    return 1.0f / *a;
+}
+
+/* The same from a row of n. Magnitudes compare as their bits do, shifted left by one to lose the sign. */
 static inline float rc_row_scale(const float *x, uint32_t n, float *a)
 {
     uint32_t peak = 0;
@@ -54,13 +65,7 @@ static inline float rc_row_scale(const float *x, uint32_t n, float *a)
         const uint32_t v = (uint32_t)rc_bits_of(x[i]) << 1;
         peak = v > peak ? v : peak;
     }
-    const float m = rc_float_of((int32_t)(peak >> 1));
-    if (m < RC_ROW_TINY) {
-        *a = 0.0f;
-        return 0.0f;
-    }
-    *a = m / 127.0f;
-    return 1.0f / *a;
+    return rc_peak_scale(rc_float_of((int32_t)(peak >> 1)), a);
 }
 
 /* e^x for x of [-87, 88]: the result is a normal number. Error below 2 ulp. */

@@ -27,7 +27,8 @@ typedef struct {
  * is longer than one of x. */
 typedef void rc_quantize_rows8_t(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, int8_t *q, uint32_t ld,
                                  float *a, int32_t *sum);
-rc_quantize_rows8_t rc_quantize_rows8, rc_quantize_rows8_avx2, rc_quantize_rows8_avx512, rc_quantize_rows8_rvv;
+rc_quantize_rows8_t rc_quantize_rows8, rc_quantize_rows8_avx2, rc_quantize_rows8_avx512, rc_quantize_rows8_rvv,
+    rc_quantize_rows8_mve;
 
 /* The same to int16 with rows in pairs, interleaved two elements at a time: rows 2p and 2p + 1 fill q[2p * ld] .. as
  * x_2p[0..1], x_2p+1[0..1], x_2p[2..3] ..; a last row without a partner is plain. Little-endian, x and q 4-byte aligned. */
@@ -51,6 +52,12 @@ void rc_tile_s4_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, con
 void rc_tile_s8_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
                     uint32_t ldy, void *w);
 
+/* Packing 5, tiles of 16, plain rows of bytes; no scratch. */
+void rc_tile_s4_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
+                    uint32_t ldy, void *w);
+void rc_tile_s8_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
+                    uint32_t ldy, void *w);
+
 /* Packing 2, tiles of 64 in panels of 16, plain rows of bytes; no scratch. panel4: all weights below 16. */
 typedef void rc_gemm_panel_t(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const uint8_t *zero,
                              const float *scale, float *y, uint32_t ldy, void *w);
@@ -72,21 +79,26 @@ rc_linear_f32_t rc_linear_f32, rc_linear_f32_panel, rc_linear_f32_panel_avx2, rc
 /* h[r][i] = silu(g[r][i]) * u[r][i] for i < n; row distances ld of g and u, ldh of h. */
 typedef void rc_silu_mul_t(const float *g, const float *u, uint32_t ld, uint32_t rows, uint32_t n, float *h,
                            uint32_t ldh);
-rc_silu_mul_t rc_silu_mul, rc_silu_mul_avx2, rc_silu_mul_avx512, rc_silu_mul_rvv;
+rc_silu_mul_t rc_silu_mul, rc_silu_mul_avx2, rc_silu_mul_avx512, rc_silu_mul_rvv, rc_silu_mul_mve;
 
 /* x = x * (1 / sqrt(mean(x^2) + eps)), in place; partial sums by index mod 4. */
 void rc_rms_norm(float *x, uint32_t n, float eps);
+void rc_rms_norm_mve(float *x, uint32_t n, float eps);
 
 /* softmax in place; partial sums by index mod 4. */
 typedef void rc_softmax_t(float *x, uint32_t n);
-rc_softmax_t rc_softmax, rc_softmax_avx2, rc_softmax_rvv;
+rc_softmax_t rc_softmax, rc_softmax_avx2, rc_softmax_rvv, rc_softmax_mve;
+
+/* x[i] *= factor, n > 0; no element, factor or product may be subnormal: Helium's float unit makes zeros of those. */
+void rc_scale_row_mve(float *x, uint32_t n, float factor);
 
 /* Rotary position embedding of one head row x[2*half] in place, tables cos[half], sin[half]. */
 void rc_rope(float *x, uint32_t half, const float *cosine, const float *sine);
 
 /* Dot products: exact int32; fp32 by index mod 4. */
 typedef int32_t rc_dot_s8_t(const int8_t *x, const int8_t *y, uint32_t n);
-rc_dot_s8_t rc_dot_s8, rc_dot_s8_avx2, rc_dot_s8_avx512, rc_dot_s8_dot, rc_dot_s8_dsp, rc_dot_s8_rvv;
+rc_dot_s8_t rc_dot_s8, rc_dot_s8_avx2, rc_dot_s8_avx512, rc_dot_s8_dot, rc_dot_s8_dsp, rc_dot_s8_rvv,
+    rc_dot_s8_mve;
 float rc_dot_f32(const float *x, const float *y, uint32_t n);
 
 #endif
