@@ -29,7 +29,7 @@ from recurc.targets.toolchain import find_compiler  # noqa: E402
 
 DATA, PAGE, PLOT = (FOLDER / f"instructions.{ending}" for ending in ("json", "md", "png"))
 CORES = {"mps2-an500": "Cortex-M7", "mps2-an386": "Cortex-M4", "mps2-an505": "Cortex-M33", "mps3-an547": "Cortex-M55",
-         "riscv32-virt": "RV32IMAFC"}
+         "riscv32-virt": "RV32IMAFC", "riscv32-v-virt": "RV32 + V, vlen 128"}
 CONFIG = SUBJECTS[0].config
 MODELLED_BOARD, MODELLED_CORE = "mps2-an500", "cortex-m7"
 LARGE_SCRATCH = 120 * 1024
