@@ -68,3 +68,24 @@ def test_every_recurc_command_in_the_text_exists():
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\((?!http)([^)#]+)", TEXT):
         assert (ROOT / target).exists(), target
+
+
+def test_sizes_are_what_the_planner_gives():
+    """Bytes in the tables of the README, so that they change with the code."""
+    from benchmarks.own_memory import CARRIES, own_figures
+    from benchmarks.shapes import SUBJECTS
+    from recurc import load
+    from recurc.ir.lower import lower
+    from recurc.plan.budget import image_budget
+    from recurc.plan.kernels import kernel_set
+
+    sudoku, maze = SUBJECTS
+    rows = [line for line in TEXT.splitlines() if line.startswith("| `")]
+    for carry in CARRIES:
+        small, large = own_figures(sudoku.config, "mcu-4mb-m7", "int4", carry), own_figures(maze.config, "soc-8mb", "int8", carry)
+        assert any(f"`{carry}`" in r and f"{small.ram:,} bytes" in r and f"{large.ram:,} bytes" in r for r in rows), carry
+    assert f"The int4 image of the 9x9 shape is {small.image:,} bytes" in TEXT
+    program = lower(load("sudoku9-mlp").config)
+    for precision, bits in (("fp32", 32), ("int8", 8), ("int4", 4)):
+        size = image_budget(program, bits, kernel_set("dsp")).total
+        assert any(r.startswith(f"| `{precision}` | {size:,} bytes") for r in rows), (precision, size)
