@@ -82,7 +82,8 @@ def test_sizes_are_what_the_planner_gives():
     sudoku, maze = SUBJECTS
     rows = [line for line in TEXT.splitlines() if line.startswith("| `")]
     for carry in CARRIES:
-        small, large = own_figures(sudoku.config, "mcu-4mb-m7", "int4", carry), own_figures(maze.config, "soc-8mb", "int8", carry)
+        small = own_figures(sudoku.config, "mcu-4mb-m7", "int4", carry)
+        large = own_figures(maze.config, "soc-8mb", "int8", carry)
         assert any(f"`{carry}`" in r and f"{small.ram:,} bytes" in r and f"{large.ram:,} bytes" in r for r in rows), carry
     assert f"The int4 image of the 9x9 shape is {small.image:,} bytes" in TEXT
     program = lower(load("sudoku9-mlp").config)
