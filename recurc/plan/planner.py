@@ -99,6 +99,7 @@ class MemoryPlan:
     table_bytes: int = 0
     table: Optional[TablePlace] = None
     stack: Optional[StackUse] = field(default=None)
+    least: bool = False  # fits with code and variables as small as they could ever be, not with the estimate
 
     @property
     def fits(self) -> bool:
@@ -231,7 +232,7 @@ def make_plan(program: Program, bits: int, board: BoardLike, kernels: Optional[K
         board=board.name, program=program, bits=bits, kernels=kernels, layout=layout, placement=dict(placer.placement),
         sections=sections, pieces=pieces_of(sections, image, layout), regions=tuple(board.regions), image=image,
         stack_bytes=board.stack_bytes, estimated=measured is None, missing=missing, table_bytes=table_bytes,
-        table=_table_place(board, table_bytes, sections, regions, table_not_below),
+        table=_table_place(board, table_bytes, sections, regions, table_not_below), least=least,
     )
 
 

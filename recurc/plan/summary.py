@@ -44,9 +44,11 @@ def _region(plan: MemoryPlan, region: RegionLike) -> dict[str, Any]:
 
 def _verdict(plan: MemoryPlan, changes: Sequence[Change]) -> dict[str, Any]:
     first = plan.missing[0] if plan.missing else None
-    text = "fits" if first is None else f"does not fit: {first.bytes:,} bytes more in {first.region}"
+    text = "may fit" if plan.least else "fits"
+    if first is not None:
+        text = f"does not fit: {first.bytes:,} bytes more in {first.region}"
     return {
-        "fits": plan.fits, "text": text, "estimated": plan.estimated,
+        "fits": plan.fits, "text": text, "estimated": plan.estimated, "open": plan.fits and plan.least,
         "missing_bytes": first.bytes if first else 0, "region": first.region if first else None,
         "missing": [{"region": m.region, "bytes": m.bytes, "parts": list(m.parts)} for m in plan.missing],
         "changes": [c.as_dict() for c in changes],

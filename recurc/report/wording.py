@@ -9,6 +9,9 @@ from recurc.report.numbers import bytes_text, count_text
 
 def verdict_text(document: Mapping[str, Any]) -> str:
     """"fits TITLE" or "does not fit: N bytes more in REGION"."""
+    if document.get("open"):
+        return (f"may fit {document['board']['title']}: what is left for code is less than the estimate, "
+                "and only `recurc build` measures it")
     if document["fits"]:
         return f"fits {document['board']['title']}"
     missing = document["missing"] or [{"region": document["region"], "bytes": document["missing_bytes"]}]

@@ -8,7 +8,8 @@ import pytest
 
 from recurc.codegen.manifest import load_build
 from recurc.errors import UsageError
-from recurc.report.document import SCHEMA, printable, region_rows, report_build, sum_text
+from recurc.report.document import SCHEMA, printable, region_rows, report_build, report_plan, sum_text
+from recurc.report.planning import plan_checkpoint
 from recurc.report.wording import change_rows, fact_rows, linked_text, schedule_text, verdict_text
 from tests.report.samples import build_folder, config, document, sized
 
@@ -131,3 +132,13 @@ def test_manifests_without_a_plan_still_give_their_sums():
 def test_control_characters_do_not_pass():
     assert printable({"a\x1b[31m": ["x\x00y\n", 3, None]}) == {"a\N{REPLACEMENT CHARACTER}[31m": [
         "x\N{REPLACEMENT CHARACTER}y\N{REPLACEMENT CHARACTER}", 3, None]}
+
+
+def test_a_plan_that_only_the_estimate_of_code_rules_out_is_left_open():
+    """8 KiB of flash for code, weights elsewhere: less than estimated, more than the least that code could take."""
+    small = sized("stm32h7", flash=8 << 10)
+    planned = plan_checkpoint(config(), small, "int4")
+    source = {"name": "m", "checkpoint": "m", "sha256": ""}
+    made = report_plan(planned.summary, small, source, precision="int4", carry="fp32", depth=planned.depth)
+    assert planned.error is None and made["open"] and verdict_text(made).startswith("may fit")
+    assert plan_checkpoint(config(), sized("stm32h7"), "int4").summary["verdict"]["open"] is False

@@ -201,3 +201,9 @@ def test_the_boards_readme_names_every_key():
         known = e.value.next.removeprefix("known: ").split(", ")
         assert len(known) >= 3
         assert [key for key in known if f"`{key}`" not in page and f"[{key}]" not in page] == []
+
+
+def test_a_misspelled_key_is_named_although_the_right_one_is_missing_then():
+    text = (resource_dir("boards") / "stm32h7.toml").read_text().replace("clock_hz", "clock_hx")
+    with pytest.raises(InputError, match="unknown key 'clock_hx'.*clock_hz"):
+        parse_board(text, Path("x.toml"))
