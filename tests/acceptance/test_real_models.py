@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -86,3 +88,19 @@ def test_arc_shape_fits_its_budget_and_runs(board, precision, flash, tmp_path):
     state = 916 * 512
     assert plan["ram_bytes"] < 3.5 * state, "two states, the mixed values of attention, and half a state for all else"
     one_step(reasoner, build)
+
+
+@pytest.mark.parametrize("board, storage", [("mcu-4mb-m7", "int8"), ("mcu-4mb", "fp32")])
+def test_arc_is_solved_with_streamed_rows_and_not_with_others(board, storage, tmp_path):
+    """The rule of a task stands in its puzzle's row: the emulated board solves with that row, and not with another's."""
+    need(board)
+    train, test = dataset("arc-mini", "train"), dataset("arc-mini", "test").take(6)
+    quantized = recurc.load("arc-mini").quantize("int4", train, puzzles=32, puzzle_table=storage)
+    build = quantized.build(board, tmp_path / "b")
+    assert build.table.rows == quantized.model.config.num_puzzle_identifiers and build.table.storage == storage
+    right = recurc.verify(build, on="qemu", dataset=test, steps=2)
+    assert right.bit_exact and right.exact >= 4 / 6, right.first_difference
+    others = np.roll(test.puzzle_ids, 1)
+    assert (others != test.puzzle_ids).all()
+    wrong = recurc.verify(build, on="qemu", dataset=replace(test, puzzle_ids=others), steps=2)
+    assert wrong.bit_exact and wrong.exact <= 1 / 6
