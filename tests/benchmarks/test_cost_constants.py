@@ -21,6 +21,7 @@ from benchmarks.cost_constants import (
 from benchmarks.modelled import build_plugin
 from recurc.plan.cost import constants
 from recurc.targets.boards import load_board
+from tests.tools import missing
 
 MAP = """
  .text          0x00000000        0x0 build/obj/000_model.o
@@ -72,11 +73,10 @@ def test_samples_cover_every_kind():
     assert len({config.rows for config, _ in SHAPES.values()}) > 5
 
 
-@pytest.mark.slow
 def test_the_table_is_what_a_sample_measures_today(tmp_path):
     board = load_board("mps2-an500")
     if shutil.which("qemu-system-arm") is None or shutil.which("arm-none-eabi-addr2line") is None:
-        pytest.skip("no emulator or no compiler")
+        missing("the emulator or the compiler")
     (tmp_path / "plugin").mkdir()
     sample = measure(board, tmp_path, build_plugin(tmp_path / "plugin"), ("mlp a", "int4", "fp32"), False)
     table = constants("dsp", "cortex-m7")["instructions"]
