@@ -86,7 +86,7 @@ class Build:
         Raises:
             InputError: the file is missing, truncated, damaged or of another model.
         """
-        return TableFile(self.path / TABLE_FILE, self.table) if self.table else None
+        return TableFile(self.table_path, self.table) if self.table_path else None
 
     @property
     def elf(self) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Callable, Iterator
 
 import numpy as np
@@ -226,13 +226,13 @@ def verify(
     if dataset is None:
         raise UsageError("no puzzles to run", where="dataset", why="none was given", next="Pass a dataset")
     board, artifact = resolve(build, on)
-    table = build.open_table()
-    records = table.record if table else None
-    engine = HostEngine(build.host_library, build.host_image, records)
     data = dataset if limit is None else dataset.take(limit)
-    with connect(board, artifact.elf, on, memory=_table_memory(build, board)) as session:
-        check_identity(session.hello(), artifact)
-        return verify_session(
-            session, engine, data, board=board, on=on, steps=steps, halt=halt, progress=progress, show=show,
-            offset=offset, records=records,
-        )
+    with build.open_table() or nullcontext() as table:
+        records = table.record if table else None
+        engine = HostEngine(build.host_library, build.host_image, records)
+        with connect(board, artifact.elf, on, memory=_table_memory(build, board)) as session:
+            check_identity(session.hello(), artifact)
+            return verify_session(
+                session, engine, data, board=board, on=on, steps=steps, halt=halt, progress=progress, show=show,
+                offset=offset, records=records,
+            )

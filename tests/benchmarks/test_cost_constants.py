@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 
@@ -21,7 +19,7 @@ from benchmarks.cost_constants import (
 from benchmarks.modelled import build_plugin
 from recurc.plan.cost import constants
 from recurc.targets.boards import load_board
-from tests.tools import missing
+from tests.tools import need
 
 MAP = """
  .text          0x00000000        0x0 build/obj/000_model.o
@@ -75,8 +73,7 @@ def test_samples_cover_every_kind():
 
 def test_the_table_is_what_a_sample_measures_today(tmp_path):
     board = load_board("mps2-an500")
-    if shutil.which("qemu-system-arm") is None or shutil.which("arm-none-eabi-addr2line") is None:
-        missing("the emulator or the compiler")
+    need(board.name)
     (tmp_path / "plugin").mkdir()
     sample = measure(board, tmp_path, build_plugin(tmp_path / "plugin"), ("mlp a", "int4", "fp32"), False)
     table = constants("dsp", "cortex-m7")["instructions"]

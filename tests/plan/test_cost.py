@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -24,6 +23,7 @@ from recurc.quant.weights import precision_named
 from recurc.resources import bundled_models
 from recurc.targets.boards import load_board
 from tests.randmodels import random_reasoner
+from tests.tools import need
 
 TOLERANCE = 0.10  # of the instructions that QEMU counts, of models that the constants were not fitted to
 SHAPES = {
@@ -98,9 +98,8 @@ MODELS = {
     ("mps2-an505", "sudoku4-tiny", "fp32", "fp32"), ("mps3-an547", "sudoku4-tiny", "int4", "fp16"),
 ])
 def test_estimates_are_what_qemu_counts(board, model, precision, carry, tmp_path):
+    need(board)
     board = load_board(board)
-    if shutil.which(board.emulator.program) is None:
-        pytest.skip(f"{board.emulator.program} is not installed")
     made = quantize_model(MODELS[model](), precision_named(precision), carry=carry, h_cycles=1, l_cycles=2,
                           **({"method": "min-max"} if precision == "int4" else {}))
     elf = build_steps(board, made, tmp_path)
