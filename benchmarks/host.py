@@ -225,11 +225,11 @@ def limit(measured: dict[str, Any]) -> str:
     one, m = key(**CASES[0]), measured["steps"]
     floor, peer = m["macs_per_step"] / measured["peak"] / 1e6, best_int8(m["steps"], one, "wall_best")
     ours = m["steps"]["recurc int8"][one]["wall_best"]
+    took, gmac = f"{floor:.1f} ms, {floor / peer:.2f} times", m["macs_per_step"] / 1e9
     return f"""
 How far the hardware goes: one core here does {measured["peak"]:.0f} GMAC a second in a loop of nothing but VPDPBUSD on
-registers, so the {m["macs_per_step"] / 1e9:.1f} GMAC alone take {floor:.1f} ms, {floor / peer:.2f} times onnxruntime's best int8
-({peer:.1f} ms; best runs). recurc's int8 takes {ours:.1f} ms, so it runs at {100 * floor / ours:.0f} % of that peak, quantizing,
-SiLU, norms and transposes included.
+registers, so the {gmac:.1f} GMAC alone take {took} onnxruntime's best int8 ({peer:.1f} ms; best runs).
+recurc's int8 takes {ours:.1f} ms, {100 * floor / ours:.0f} % of that peak with quantizing, SiLU, norms and transposes included.
 """
 
 
