@@ -13,7 +13,6 @@ from recurc.plan.kernels import kernel_set
 from recurc.quant.model import QuantizedModel
 from recurc.quant.weights import FloatWeights, IntWeights, Weights, precision_named
 
-
 KEY_BYTES = 16
 
 
