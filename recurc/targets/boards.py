@@ -79,6 +79,14 @@ class Ticks:
 
 
 @dataclass(frozen=True)
+class Watchdog:
+    """The chip's watchdog: the firmware feeds it between tiles of a layer, so `seconds` only has to cover the longest tile."""
+
+    kind: str
+    seconds: int
+
+
+@dataclass(frozen=True)
 class Emulator:
     """How the board is emulated: program, machine name and further arguments."""
 
@@ -137,6 +145,7 @@ class Board:
     evidence: str = ""
     mpu: str | None = None
     boot: Boot | None = None
+    watchdog: Watchdog | None = None
 
     @property
     def flash_bytes(self) -> int:
@@ -293,6 +302,11 @@ def parse_board(text: str, path: Path) -> Board:
     platformio = t.get("platformio", dict, {})
     ports = t.words("ports")
     mpu = t.text("mpu", None, one_of=MPUS)
+    watchdog = None
+    if (data := t.get("watchdog", dict, None)) is not None:
+        w = Table(data, "watchdog", path)
+        watchdog = Watchdog(w.text("kind"), w.number("seconds", low=1, high=86_400))
+        w.close()
     board = Board(
         name=name,
         title=title,
@@ -312,7 +326,7 @@ def parse_board(text: str, path: Path) -> Board:
         emulator=emulator,
         regions=regions,
         placement=_placement(t, regions, family, emulator is not None),
-        defines=_defines(t),
+        defines=_defines(t) | ({"RC_WATCHDOG_MS": watchdog.seconds * 1000} if watchdog else {}),
         platformio={str(k): str(v) for k, v in platformio.items()},
         path=path,
         kind=t.text("kind", "host" if family == "host" else "board", one_of=KINDS),
@@ -320,6 +334,7 @@ def parse_board(text: str, path: Path) -> Board:
         evidence=t.text("evidence", ""),
         mpu=mpu,
         boot=_boot(t, ports),
+        watchdog=watchdog,
     )
     t.close()
     if mpu and family != "arm":

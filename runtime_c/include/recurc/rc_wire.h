@@ -27,6 +27,7 @@ enum {
     RC_FRAME_ROW = 0x08,
     RC_FRAME_REPLY = 0x80, /* or-ed to a request's type */
     RC_FRAME_STEP = 0xC3,  /* during RUN, before its reply */
+    RC_FRAME_BOOT = 0xFD,  /* seq 0: the firmware has started */
     RC_FRAME_NAK = 0xFE,
     RC_FRAME_FAULT = 0xFF
 };
@@ -36,7 +37,8 @@ enum {
 #define RC_RUN_HALT  0x02u /* stop when the halting head says so */
 
 /* HELLO capabilities. */
-#define RC_HELLO_CAN_EXIT 0x01u
+#define RC_HELLO_CAN_EXIT     0x01u
+#define RC_HELLO_RESET_SHIFT 4u /* bits 4..6: why the program started, RC_RESET_* of rc_port.h */
 
 /* Where the rows of a streamed puzzle table come from, told in HELLO. */
 enum {
