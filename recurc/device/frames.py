@@ -17,14 +17,16 @@ MAX_LOAD = MAX_BODY - LOAD_HEADER
 ROW_HEADER = 6
 MAX_ROW = MAX_BODY - ROW_HEADER
 
-HELLO, LOAD, RUN, READ, SELFTEST, RESET, EXIT, ROW = range(1, 9)
+HELLO, LOAD, RUN, READ, SELFTEST, RESET, EXIT, ROW, TRACE = range(1, 10)
 REPLY = 0x80
 STEP, BOOT, NAK, FAULT = 0xC3, 0xFD, 0xFE, 0xFF
 RUN_BEGIN, RUN_HALT = 1, 2
 
-TENSORS = {"z_H": 0, "z_L": 1, "logits": 2, "q": 3, "tokens": 4, "input": 5, "H_scale": 6, "L_scale": 7}
+TENSORS = {"z_H": 0, "z_L": 1, "logits": 2, "q": 3, "tokens": 4, "input": 5, "H_scale": 6, "L_scale": 7,
+           "columns": 8}
 TENSOR_TYPES = {"tokens": "u1", "input": "u1"}  # the others are "<f4", but for the carry
 CARRY_SCALES = {"z_H": "H_scale", "z_L": "L_scale"}
+CARRY_PARTS = ("z_H", "H_scale", "z_L", "L_scale", "columns")  # what a carry checksum covers, as far as it is there
 CARRIES = ("fp32", "fp16", "int8")
 CARRY_TYPES = {"fp32": "<f4", "fp16": "<f2", "int8": "i1"}
 TABLE_NONE, TABLE_MAPPED, TABLE_WIRE = range(3)
@@ -230,6 +232,18 @@ class RunResult:
 
 
 @dataclass(frozen=True)
+class TraceEvent:
+    """The carry within a step: `ops` of the step's `of` ops are done. `carry_crc` covers all of its scales; `ticks` of the
+    ops that the request ran."""
+
+    step: int
+    ops: int
+    of: int
+    carry_crc: int
+    ticks: int
+
+
+@dataclass(frozen=True)
 class Fault:
     """Registers at a fault on the device; `cause` is one of FAULT_CAUSES."""
 
@@ -253,6 +267,7 @@ class Fault:
 _HELLO = struct.Struct("<HBB16s32s12I4BI16s")
 _STEP = struct.Struct("<HIII8sQ")
 _RESULT = struct.Struct("<BBHHHQI")
+_TRACE = struct.Struct("<HHHHIQ")
 _FAULT = struct.Struct("<7I")
 
 
@@ -298,6 +313,12 @@ def parse_result(body: bytes) -> RunResult:
     return RunResult(status, bool(halted), steps, total, ticks, stack)
 
 
+def parse_trace(body: bytes) -> TraceEvent:
+    """TRACE's reply. Raises FrameError when it is malformed."""
+    step, ops, of, _, crc, ticks = _unpack(_TRACE, body, "TRACE")
+    return TraceEvent(step, ops, of, crc, ticks)
+
+
 def parse_row(body: bytes) -> tuple[int, bool]:
     """ROW's reply: (bytes of the record that the device holds, whether the row is whole). Raises FrameError."""
     got, whole, _ = _unpack(struct.Struct("<HBB"), body, "ROW")
@@ -324,12 +345,13 @@ def row_body(index: int, offset: int, piece: bytes) -> bytes:
     return struct.pack("<IH", index, offset) + piece
 
 
-def decode_carry(carry: str, stored: bytes, scales: bytes = b"") -> np.ndarray:
+def decode_carry(carry: str, stored: bytes, scales: bytes = b"", columns: bool = False) -> np.ndarray:
     """A carry tensor as float32, flat, from its stored bytes.
 
     Args:
         carry: "fp32" (f32 [S, D]), "fp16" (IEEE binary16 [S, D]) or "int8" (int8 [S, D], value = float32(q) * scale).
         scales: f32 [S], for int8 only.
+        columns: `scales` is f32 [D], one a channel, as token mixing leaves a tensor.
 
     Raises:
         FrameError: the sizes do not go together.
@@ -341,4 +363,6 @@ def decode_carry(carry: str, stored: bytes, scales: bytes = b"") -> np.ndarray:
     values = np.frombuffer(stored, kind)
     if carry != "int8":
         return values.astype(np.float32)
-    return (values.reshape(rows, -1).astype(np.float32) * np.frombuffer(scales, "<f4")[:, None]).reshape(-1)
+    scale = np.frombuffer(scales, "<f4")
+    q = values.reshape((-1, rows) if columns else (rows, -1)).astype(np.float32)
+    return (q * (scale if columns else scale[:, None])).reshape(-1)

@@ -46,6 +46,7 @@ _NAMES = {
     f.RESET: "RESET",
     f.EXIT: "EXIT",
     f.ROW: "ROW",
+    f.TRACE: "TRACE",
 }
 
 
@@ -303,6 +304,25 @@ class DeviceSession:
                 self.retries += 1
                 self.hello()  # a device that is gone must not cost another step_timeout
         raise AssertionError("unreachable")
+
+    def trace(self, step: int, ops: int) -> f.TraceEvent:
+        """Go on with supervision step `step` (the next one, from 1) until `ops` of its ops are done, and tell of the carry.
+
+        In between, `read_raw` reads the carry as the op has left it. The step's last op are the heads.
+
+        Raises:
+            DeviceRefusedError: no puzzle was begun, another step is under way, the op has passed, or there is none such.
+            DeviceUnreachableError: no reply.
+        """
+        body = self._request(f.TRACE, struct.pack("<HH", step, ops), timeout=self.step_timeout)
+        try:
+            event = f.parse_trace(body)
+        except f.FrameError as e:
+            raise self._lost(f"its reply to TRACE is malformed: {e}") from e
+        if (event.step, event.ops) != (step, ops):
+            raise self._lost("its reply to TRACE is of another op than was asked for")
+        self._step = step if ops == event.of else step - 1
+        return event
 
     def read_tensor(self, name: str) -> np.ndarray:
         """A tensor of the last step, flat: uint8 for "tokens" and "input", float32 for all others.

@@ -15,6 +15,7 @@ from typing import Any, Mapping
 from recurc.errors import InputError, UsageError
 from recurc.resources import resource_dir
 from recurc.targets.tomltable import ADDRESS_LIMIT, Table, nearest
+from recurc.targets.watchdog import Watchdog, read_watchdog
 
 FAMILIES = ("arm", "riscv", "xtensa", "host")
 KINDS = ("budget", "board", "emulator", "host")
@@ -76,14 +77,6 @@ class Ticks:
     source: str
     hz: int
     per_instruction: float | None = None
-
-
-@dataclass(frozen=True)
-class Watchdog:
-    """The chip's watchdog: the firmware feeds it between tiles of a layer, so `seconds` only has to cover the longest tile."""
-
-    kind: str
-    seconds: int
 
 
 @dataclass(frozen=True)
@@ -302,11 +295,7 @@ def parse_board(text: str, path: Path) -> Board:
     platformio = t.get("platformio", dict, {})
     ports = t.words("ports")
     mpu = t.text("mpu", None, one_of=MPUS)
-    watchdog = None
-    if (data := t.get("watchdog", dict, None)) is not None:
-        w = Table(data, "watchdog", path)
-        watchdog = Watchdog(w.text("kind"), w.number("seconds", low=1, high=86_400))
-        w.close()
+    watchdog = read_watchdog(t)
     board = Board(
         name=name,
         title=title,
@@ -326,7 +315,7 @@ def parse_board(text: str, path: Path) -> Board:
         emulator=emulator,
         regions=regions,
         placement=_placement(t, regions, family, emulator is not None),
-        defines=_defines(t) | ({"RC_WATCHDOG_MS": watchdog.seconds * 1000} if watchdog else {}),
+        defines=_defines(t) | (watchdog.defines if watchdog else {}),
         platformio={str(k): str(v) for k, v in platformio.items()},
         path=path,
         kind=t.text("kind", "host" if family == "host" else "board", one_of=KINDS),

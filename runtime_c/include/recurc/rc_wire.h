@@ -25,6 +25,7 @@ enum {
     RC_FRAME_RESET = 0x06,
     RC_FRAME_EXIT = 0x07,
     RC_FRAME_ROW = 0x08,
+    RC_FRAME_TRACE = 0x09,
     RC_FRAME_REPLY = 0x80, /* or-ed to a request's type */
     RC_FRAME_STEP = 0xC3,  /* during RUN, before its reply */
     RC_FRAME_BOOT = 0xFD,  /* seq 0: the firmware has started */
@@ -122,6 +123,13 @@ void rc_server_run(rc_server_t *server);
 
 /* Answer one frame; the loop of rc_server_run without the reading, for tests. */
 void rc_server_answer(rc_server_t *server, const rc_frame_t *frame);
+
+/* CRC-32 over the carry as it is stored; within a step, also over the scales that it has only there. */
+uint32_t rc_carry_crc(const rc_ctx_t *ctx);
+
+/* Carry out a TRACE request on a model that a puzzle was begun on; writes its reply, RC_TRACE_REPLY bytes. */
+#define RC_TRACE_REPLY 20u
+rc_status_t rc_trace(rc_ctx_t *ctx, const rc_frame_t *frame, uint8_t *reply);
 
 /* Open (or re-open) the model and its memory-mapped table; sets image_status and table_status. */
 void rc_server_open(rc_server_t *server);

@@ -14,7 +14,7 @@ _MACHINES_WITH_THUMB = ("EM_ARM",)
 
 
 @dataclass(frozen=True)
-class Place:
+class SourcePlace:
     """A place in the source; `file` and `line` are empty and 0 where the ELF has no line table for it (assembly, libgcc).
 
     `offset`: bytes from the function's first instruction.
@@ -41,7 +41,7 @@ class SourceMap:
     def __init__(self, elf: Path) -> None:
         self.elf = Path(elf)
 
-    def place(self, address: int) -> Place | None:
+    def place(self, address: int) -> SourcePlace | None:
         """Where an address is; None when it is in no function of this ELF, or the ELF cannot be read."""
         try:
             with open(self.elf, "rb") as f:
@@ -52,11 +52,11 @@ class SourceMap:
                     return None
                 name, start = found
                 line = _line(file.get_dwarf_info(), address) if file.has_dwarf_info() else None
-                return Place(address, name, address - start, *(line or ("", 0)))
+                return SourcePlace(address, name, address - start, *(line or ("", 0)))
         except (OSError, ELFError, DWARFError, KeyError, UnicodeDecodeError):
             return None
 
-    def caller(self, return_address: int) -> Place | None:
+    def caller(self, return_address: int) -> SourcePlace | None:
         """Where the call is that a return address (lr, ra) belongs to: the instruction before it."""
         return self.place((return_address & ~1) - 2) if return_address else None
 
