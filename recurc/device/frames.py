@@ -32,7 +32,7 @@ CARRY_TYPES = {"fp32": "<f4", "fp16": "<f2", "int8": "i1"}
 TABLE_NONE, TABLE_MAPPED, TABLE_WIRE = range(3)
 TABLE_STORAGES = ("", "fp32", "int8")
 
-STATUS_FRAME, STATUS_STATE, STATUS_TABLE, STATUS_ROW = 14, 13, 16, 17
+STATUS_ARGUMENT, STATUS_FRAME, STATUS_STATE, STATUS_TABLE, STATUS_ROW = 1, 14, 13, 16, 17
 STATUS_TEXT = (
     "ok",
     "an argument is null or out of range",
@@ -63,6 +63,11 @@ FAULT_CAUSES = ("exception", "watchdog", "hardware watchdog")
 def reset_cause(code: int) -> str:
     """A reset cause of rc_port.h in a word."""
     return RESET_CAUSES[code] if code < len(RESET_CAUSES) else "unknown"
+
+
+def fault_cause(code: int) -> str:
+    """What raised a fault, in a word or two."""
+    return FAULT_CAUSES[code] if code < len(FAULT_CAUSES) else "unknown"
 
 
 def status_text(status: int) -> str:
@@ -168,7 +173,8 @@ class Receiver:
 class Hello:
     """What a firmware says of itself.
 
-    Sizes in bytes; `reset_cause` is one of RESET_CAUSES; `tick_hz` 0 means that ticks are instructions; `status` is that of its image. `carry`: stored type of
+    Sizes in bytes; `reset_cause` is one of RESET_CAUSES;
+    `tick_hz` 0 means that ticks are instructions; `status` is that of its image. `carry`: stored type of
     z_H and z_L, one of CARRIES. `table_mode`: where rows of a streamed puzzle table come from (TABLE_NONE, TABLE_MAPPED,
     TABLE_WIRE), with `table_storage` ("fp32", "int8", "" without one), the bytes of a record and the table's key;
     `table_status` is that of a memory-mapped table.
@@ -323,6 +329,21 @@ def parse_row(body: bytes) -> tuple[int, bool]:
     """ROW's reply: (bytes of the record that the device holds, whether the row is whole). Raises FrameError."""
     got, whole, _ = _unpack(struct.Struct("<HBB"), body, "ROW")
     return got, bool(whole)
+
+
+def parse_crc(body: bytes) -> int:
+    """LOAD's reply: CRC-32 of the input row. Raises FrameError."""
+    return _unpack(struct.Struct("<I"), body, "LOAD")[0]
+
+
+def parse_data(body: bytes) -> tuple[int, int]:
+    """Head of READ's reply: (offset, bytes of the whole tensor). Raises FrameError."""
+    return _unpack(struct.Struct("<II"), body[:READ_HEADER], "DATA")
+
+
+def parse_selftest(body: bytes) -> tuple[int, int, int]:
+    """SELFTEST's reply: (status, image bytes, CRC-32 of the image). Raises FrameError."""
+    return _unpack(struct.Struct("<III"), body, "SELFTEST")
 
 
 def parse_fault(body: bytes) -> Fault:

@@ -41,6 +41,15 @@ class SourceMap:
     def __init__(self, elf: Path) -> None:
         self.elf = Path(elf)
 
+    @property
+    def riscv(self) -> bool:
+        """Whether the ELF is for RISC-V, whose fault registers mean something else."""
+        try:
+            with open(self.elf, "rb") as f:
+                return ELFFile(f)["e_machine"] == "EM_RISCV"
+        except (OSError, ELFError):
+            return False
+
     def place(self, address: int) -> SourcePlace | None:
         """Where an address is; None when it is in no function of this ELF, or the ELF cannot be read."""
         try:

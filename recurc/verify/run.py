@@ -13,6 +13,7 @@ from recurc.device.transports import ProcessTransport, Transport, open_transport
 from recurc.errors import DeviceUnreachableError, InputError, MismatchError, UsageError
 from recurc.targets.boards import Board
 from recurc.targets.qemu import QemuTransport
+from recurc.targets.sourcemap import SourceMap
 from recurc.verify.compare import Comparison, Engine
 from recurc.verify.result import Difference, Halt, PuzzleResult, StepView, VerifyResult
 
@@ -71,7 +72,7 @@ def connect(
     default = EMULATOR_STEP_SECONDS if on in ("qemu", "host") else DEVICE_STEP_SECONDS
     # An emulator may share a busy computer; a board answers at once or not at all.
     with DeviceSession(
-        transport, timeout=10.0 if on == "qemu" else 2.0, step_timeout=step_timeout or default
+        transport, timeout=10.0 if on == "qemu" else 2.0, step_timeout=step_timeout or default, places=SourceMap(elf)
     ) as session:
         yield session
 
