@@ -25,13 +25,14 @@ class DeviceSession(Link):
     _step = 0
     _tokens: np.ndarray | None = None
     _record: tuple[int, bytes] | None = None
+    _puzzle = 0
     _run_valid = False
 
     def _forgot(self, kind: int, status: int) -> bool:
         """After a reset that nothing told of, the input row, the puzzle's row and the carry are gone."""
         return (
             (kind == f.RUN and self._run_valid and status == f.STATUS_ARGUMENT)  # its input row is not the one that was loaded
-            or (kind == f.RUN and self._record is not None and status == f.STATUS_ROW)
+            or (kind == f.RUN and self._record is not None and self._record[0] == self._puzzle and status == f.STATUS_ROW)
             or (kind in (f.READ, f.RUN) and self._step > 0 and status == f.STATUS_STATE)
         )
 
@@ -142,7 +143,7 @@ class DeviceSession(Link):
                 why=f"the device's table has puzzles 0 to {info.puzzles - 1}",
                 next="Use the dataset that the model was trained with",
             )  # fmt: skip
-        self._step = 0
+        self._step, self._record = 0, None
         reply = (0, False)
         for offset in range(0, len(record), f.MAX_ROW):
             piece = record[offset : offset + f.MAX_ROW]
@@ -179,7 +180,7 @@ class DeviceSession(Link):
         at = 0 if begin else self._step
         body = f.run_body(flags, steps, min_steps, at, puzzle, self._input_crc, threshold)
         frame = f.Frame(f.RUN, self._next_seq(), body)
-        self._step = at
+        self._step, self._puzzle = at, puzzle
         self._run_valid = begin and self.info is not None and 0 < steps <= self.info.steps and self._tokens is not None
         for attempt in range(self.attempts):
             self.retries += attempt > 0

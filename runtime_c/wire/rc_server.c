@@ -352,32 +352,39 @@ void rc_server_answer(rc_server_t *s, const rc_frame_t *f)
     }
 }
 
-void rc_server_run(rc_server_t *s)
+void rc_server_start(rc_server_t *s)
 {
-    rc_frame_t frame = {0, 0, 0, 0};
-    uint8_t byte = 0;
     rc_server_open(s);
     s->body[0] = (uint8_t)rc_port_reset_cause();
     s->body[1] = (uint8_t)s->image_status;
     reply(s, RC_FRAME_BOOT, 0, s->body, 2); /* a host in the middle of something learns at once that all of it is lost */
+}
+
+void rc_server_take(rc_server_t *s, uint8_t byte)
+{
+    rc_frame_t frame = {0, 0, 0, 0};
+    rc_rx_result_t result = rc_frame_push(&s->rx, byte, &frame);
+    if (result == RC_RX_FRAME) {
+        rc_server_answer(s, &frame);
+    } else if (result == RC_RX_BAD) {
+        rc_frame_t unknown = {0, 0, 0, 0}; /* the sequence number of a broken frame cannot be trusted */
+        refuse(s, &unknown, RC_ERR_FRAME);
+    }
+}
+
+void rc_server_run(rc_server_t *s)
+{
+    uint8_t byte = 0;
+    int32_t got = 0;
+    rc_server_start(s);
 #ifdef RC_WATCHDOG_MS
     rc_port_watchdog_start(RC_WATCHDOG_MS);
 #endif
-    for (;;) {
-        int32_t got = rc_port_read(&byte, IDLE_MS);
+    while (got >= 0) {
+        got = rc_port_read(&byte, IDLE_MS);
         rc_port_watchdog_feed();
-        if (got < 0) {
-            return;
-        }
-        if (got == 0) {
-            continue;
-        }
-        rc_rx_result_t result = rc_frame_push(&s->rx, byte, &frame);
-        if (result == RC_RX_FRAME) {
-            rc_server_answer(s, &frame);
-        } else if (result == RC_RX_BAD) {
-            rc_frame_t unknown = {0, 0, 0, 0}; /* the sequence number of a broken frame cannot be trusted */
-            refuse(s, &unknown, RC_ERR_FRAME);
+        if (got > 0) {
+            rc_server_take(s, byte);
         }
     }
 }

@@ -121,7 +121,12 @@ typedef struct {
  * the status, and everything that needs the model (the table: RUN with begin) is refused with it. */
 void rc_server_run(rc_server_t *server);
 
-/* Answer one frame; the loop of rc_server_run without the reading, for tests. */
+/* The parts of rc_server_run: open the model and say so (BOOT); take one byte from the wire, and answer the frame that it
+ * ends. */
+void rc_server_start(rc_server_t *server);
+void rc_server_take(rc_server_t *server, uint8_t byte);
+
+/* Answer one frame. */
 void rc_server_answer(rc_server_t *server, const rc_frame_t *frame);
 
 /* CRC-32 over the carry as it is stored; within a step, also over the scales that it has only there. */
