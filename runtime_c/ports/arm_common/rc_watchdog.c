@@ -4,7 +4,8 @@
 #include "rc_arm.h"
 #include "recurc/rc_port.h"
 
-#define ICSR_PENDSVSET (1u << 28)
+#define ICSR_PENDSVSET     (1u << 28)
+#define LONGEST_PERIODS_MS 2000u /* two of SysTick's 24 bits at the slowest clock, by which the first stage may be late */
 
 static volatile uint32_t started, alive;
 static uint64_t since, limit; /* ticks; the handler's own once it is started */
@@ -16,7 +17,7 @@ void rc_port_watchdog_start(uint32_t timeout_ms)
     }
     limit = (uint64_t)timeout_ms * (rc_port_tick_hz() / 1000u);
     since = rc_port_ticks();
-    rc_arm_hardware_watchdog_start(timeout_ms <= 0x7FFFFFFFu ? 2u * timeout_ms : timeout_ms);
+    rc_arm_hardware_watchdog_start(2u * timeout_ms + LONGEST_PERIODS_MS);
     started = 1;
 }
 
