@@ -35,7 +35,7 @@ class TracedEngine(Protocol):
 
 def first_element(host: np.ndarray, device: np.ndarray) -> Optional[tuple[tuple[int, ...], Any, Any, int]]:
     """First element whose bits differ, of arrays of one shape: (index, host's, device's, how many differ); None: none."""
-    raw = [np.frombuffer(np.ascontiguousarray(a).tobytes(), np.uint8).reshape(a.size, -1) for a in (host, device)]
+    raw = [np.frombuffer(np.ascontiguousarray(a).tobytes(), np.uint8).reshape(a.size, a.itemsize) for a in (host, device)]
     differs = (raw[0] != raw[1]).any(axis=1)
     if not differs.any():
         return None
