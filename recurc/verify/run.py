@@ -251,7 +251,7 @@ def verify(
     show: Callable[[StepView], None] | None = None,
     offset: int = 0,
     *,
-    reasoner: Any = None,
+    meter: FidelityMeter | None = None,
     fidelity: int = 4,
     journal: Journal | None = None,
     on_result: Callable[[PuzzleResult], None] = _no_result,
@@ -272,8 +272,7 @@ def verify(
         progress: called after each step with puzzle and step.
         show: called for the first puzzle before the first and after each step.
         offset: number of the dataset's first example, for reports.
-        reasoner: the fp32 model (`recurc.verify.phi.build_reasoner`): z_H is read back from the device and held against it on
-            the first `fidelity` puzzles.
+        meter: z_H is read back from the device and held against the fp32 model on the first `fidelity` puzzles.
         journal: open for this run (`journal_identity`): results are appended as they arrive, those in it are not run again.
         on_result: called with each result as it arrives, not with those from the journal.
 
@@ -291,7 +290,6 @@ def verify(
         raise UsageError("no puzzles to run", where="dataset", why="none was given", next="Pass a dataset")
     board, artifact = resolve(build, on)
     data = dataset if limit is None else dataset.take(limit)
-    meter = FidelityMeter(reasoner, build.h_cycles, build.l_cycles) if reasoner is not None and fidelity > 0 else None
     with build.open_table() or nullcontext() as table:
         records = table.record if table else None
         engine = HostEngine(build.host_library, build.host_image, records)
