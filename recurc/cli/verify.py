@@ -93,6 +93,7 @@ def command(
                 result = verify(
                     made, on, dataset, steps=steps, halt=rule, progress=live.progress, offset=offset,
                     show=views.append if show else None, meter=meter, fidelity=measured, journal=kept, on_result=keep,
+                    on_op=live.traced,
                 )  # fmt: skip
     except (RecurcError, KeyboardInterrupt) as error:
         if isinstance(error, (DeviceUnreachableError, KeyboardInterrupt)) and arrived and written:

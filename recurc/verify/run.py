@@ -115,6 +115,10 @@ def _no_result(result: PuzzleResult) -> None:
     """Default of `on_result`."""
 
 
+def _no_op(puzzle: int, step: int, op: int) -> None:
+    """Default of `on_op`."""
+
+
 def _check_device(info: f.Hello, dataset: Any, steps: int) -> None:
     """That the dataset's puzzles can be run on a device for so many steps. Raises MismatchError, UsageError, InputError."""
     if info.table_status:
@@ -158,6 +162,7 @@ def verify_session(
     fidelity: int = 0,
     done: Mapping[int, PuzzleResult] | None = None,
     on_result: Callable[[PuzzleResult], None] = _no_result,
+    on_op: Callable[[int, int, int], None] = _no_op,
 ) -> VerifyResult:
     """Compare an open session with an engine over all examples of a dataset; `verify` with the connection made.
 
@@ -165,6 +170,7 @@ def verify_session(
         places: names of a step's ops, for the first difference.
         meter: measures fidelity on the first `fidelity` puzzles.
         done: results of an earlier run, which are taken over.
+        on_op: called with puzzle, step and op while the first difference is traced.
 
     Raises:
         UsageError: more steps than the firmware was compiled for. DeviceUnreachableError: it stopped answering.
@@ -173,7 +179,7 @@ def verify_session(
     steps = info.steps if steps is None else steps
     _check_device(info, dataset, steps)
     known, results = done or {}, list[PuzzleResult]()
-    tracer = None if any(r.difference for r in known.values()) else Tracer(session, engine, places)
+    tracer = None if any(r.difference for r in known.values()) else Tracer(session, engine, places, on_op)
     runner = Comparison(session, engine, steps, halt, records, tracer)
     for i, (tokens, labels, puzzle_id, valid) in enumerate(
         zip(dataset.inputs, dataset.labels, dataset.puzzle_ids, dataset.valid, strict=True), start=offset
@@ -255,6 +261,7 @@ def verify(
     fidelity: int = 4,
     journal: Journal | None = None,
     on_result: Callable[[PuzzleResult], None] = _no_result,
+    on_op: Callable[[int, int, int], None] = _no_op,
 ) -> VerifyResult:
     """Run a dataset's puzzles on a build's firmware and compare each supervision step with the host, bit for bit.
 
@@ -275,6 +282,7 @@ def verify(
         meter: z_H is read back from the device and held against the fp32 model on the first `fidelity` puzzles.
         journal: open for this run (`journal_identity`): results are appended as they arrive, those in it are not run again.
         on_result: called with each result as it arrives, not with those from the journal.
+        on_op: called with puzzle, step and op while the first difference is traced.
 
     Raises:
         InputError: the build is missing or stale, or the dataset is not the model's; the journal cannot be written.
@@ -304,6 +312,6 @@ def verify(
             result = verify_session(
                 session, engine, data, board=board, on=on, steps=steps, halt=halt, progress=progress, show=show,
                 offset=offset, records=records, places=build_places(build), meter=meter, fidelity=fidelity,
-                done=None if journal is None else dict(journal.results), on_result=keep,
+                done=None if journal is None else dict(journal.results), on_result=keep, on_op=on_op,
             )
         return replace(result, journal=None if journal is None else journal.path)

@@ -59,8 +59,11 @@ def test_the_live_table_shows_what_has_arrived(monkeypatch):
         live.progress(22, 5)
         paper = rich.console.Console(file=io.StringIO(), width=100)
         paper.print(live._draw())
+        live.traced(22, 5, 7)
+        paper.print(live._draw())
+    assert "looking for the difference in puzzle 22, step 5: op 7" in paper.file.getvalue()
     text = paper.file.getvalue()
-    assert len(text.splitlines()) <= 12 and "21 of 25 puzzles, 1 differ; puzzle 22, step 5" in text
+    assert len(text.splitlines()) <= 24 and "21 of 25 puzzles, 1 differ; puzzle 22, step 5" in text
     assert "CRCs equal" in text and "16/16" in text and "1/2" in text and "DIFFER" in text
     assert "19" in text and "1,152,921,504,606,846,976" in text and "1,152" in screen.file.getvalue()
 
