@@ -44,7 +44,7 @@ class LiveTable:
         self._what, self._puzzles, self._steps, self._cost = what, puzzles, steps, cost
         self._results: list[PuzzleResult] = []
         self._resumed: set[int] = set()
-        self._at, self._start = (0, 0), time.monotonic()
+        self._at, self._tracing, self._start = (0, 0), "", time.monotonic()
         people = console.people
         self._height = people.height
         self._live = rich.live.Live(
@@ -64,9 +64,14 @@ class LiveTable:
         """A step of a puzzle is done."""
         self._at = (puzzle, step)
 
+    def traced(self, puzzle: int, step: int, op: int) -> None:
+        """An op of the step that differs is done, while the first difference is looked for."""
+        self._tracing = f"looking for the difference in puzzle {puzzle}, step {step}: op {op}"
+
     def result(self, result: PuzzleResult) -> None:
         """A puzzle is done."""
         self._results.append(result)
+        self._tracing = ""
 
     def resumed(self, results: Sequence[PuzzleResult]) -> None:
         """Puzzles that need not be run again."""
@@ -86,7 +91,7 @@ class LiveTable:
         line = rich.table.Table.grid(padding=(0, 1))
         differ = sum(not p.matched for p in self._results)
         said = f"{done} of {self._puzzles} puzzles, {differ} differ" + (f"; puzzle {puzzle}, step {step}" if step else "")
-        line.add_row(self._what, bar, said, f"{time.monotonic() - self._start:.0f} s")
+        line.add_row(self._what, bar, self._tracing or said, f"{time.monotonic() - self._start:.0f} s")
         return rich.console.Group(table, line)
 
     @property

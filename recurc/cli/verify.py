@@ -66,7 +66,7 @@ def command(
     everything, dataset = _puzzles(made, data, limit, offset)
     board, artifact = resolve(made, on)
     rule = Halt(halt_threshold, min_steps) if halt else None
-    reasoner, measured = _reference(console, made, reference, fidelity)
+    meter, measured = _meter(console, made, reference, fidelity)
     views: list[StepView] = []
     arrived: list[PuzzleResult] = []
     ticks = board.ticks.per_instruction
@@ -92,7 +92,8 @@ def command(
             with live:
                 result = verify(
                     made, on, dataset, steps=steps, halt=rule, progress=live.progress, offset=offset,
-                    show=views.append if show else None, reasoner=reasoner, fidelity=measured, journal=kept, on_result=keep,
+                    show=views.append if show else None, meter=meter, fidelity=measured, journal=kept, on_result=keep,
+                    on_op=live.traced,
                 )  # fmt: skip
     except (RecurcError, KeyboardInterrupt) as error:
         if isinstance(error, (DeviceUnreachableError, KeyboardInterrupt)) and arrived and written:
@@ -143,22 +144,22 @@ def _puzzles(build: Any, data: str | None, limit: int | None, offset: int) -> tu
     return everything, dataset
 
 
-def _reference(console: Console, build: Any, checkpoint: str | None, count: int | None) -> tuple[Any, int]:
-    """The fp32 model that carries are held against and on how many puzzles; no model when it is not to be had."""
+def _meter(console: Console, build: Any, checkpoint: str | None, count: int | None) -> tuple[Any, int]:
+    """What measures fidelity, and on how many puzzles; None when the fp32 model is not to be had."""
     from recurc.ir.lower import lower
-    from recurc.verify.phi import build_reasoner, default_puzzles
+    from recurc.verify.phi import build_meter, default_puzzles
 
     if count == 0:
         return None, 0
     try:
-        reasoner = build_reasoner(build, checkpoint)
+        meter = build_meter(build, checkpoint)
     except InputError as error:
         if checkpoint is not None or count is not None:
             raise
         console.note(f"fidelity is not measured: {error.paragraph()}")
         return None, 0
     program = lower(build.config, steps=build.steps, h_cycles=build.h_cycles, l_cycles=build.l_cycles)
-    return reasoner, default_puzzles(program.macs_per_step * program.steps) if count is None else count
+    return meter, default_puzzles(program.macs_per_step * program.steps) if count is None else count
 
 
 def _journal(

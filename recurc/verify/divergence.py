@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import replace
-from typing import Any, Optional, Protocol, Sequence
+from typing import Any, Callable, Optional, Protocol, Sequence
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class TracedEngine(Protocol):
 
 def first_element(host: np.ndarray, device: np.ndarray) -> Optional[tuple[tuple[int, ...], Any, Any, int]]:
     """First element whose bits differ, of arrays of one shape: (index, host's, device's, how many differ); None: none."""
-    raw = [np.frombuffer(np.ascontiguousarray(a).tobytes(), np.uint8).reshape(a.size, -1) for a in (host, device)]
+    raw = [np.frombuffer(np.ascontiguousarray(a).tobytes(), np.uint8).reshape(a.size, a.itemsize) for a in (host, device)]
     differs = (raw[0] != raw[1]).any(axis=1)
     if not differs.any():
         return None
@@ -57,15 +57,23 @@ def compare_tensors(
     return None
 
 
+def _no_op(puzzle: int, step: int, op: int) -> None:
+    """Default of `on_op`."""
+
+
 class Tracer:
     """Finds the op after which device and host first differ.
 
     Args:
         places: names of a step's ops, element i of op i (`step_places`); without them ops have only numbers.
+        on_op: called with puzzle, step and number of each op that has been compared.
     """
 
-    def __init__(self, session: DeviceSession, engine: TracedEngine, places: Sequence[Place] = ()) -> None:
-        self.session, self.engine, self.places = session, engine, places
+    def __init__(
+        self, session: DeviceSession, engine: TracedEngine, places: Sequence[Place] = (),
+        on_op: Callable[[int, int, int], None] = _no_op,
+    ) -> None:
+        self.session, self.engine, self.places, self.on_op = session, engine, places, on_op
 
     def _place(self, ops: int) -> Place:
         count = self.engine.ops
@@ -95,6 +103,7 @@ class Tracer:
             engine.run_ops(ops)
             if event.carry_crc != zlib.crc32(engine.carry_bytes()):
                 return self._element(found, ops) or replace(found, place=self._place(ops))
+            self.on_op(found.puzzle, found.step, ops)
         heads = compare_tensors(engine, session, found.puzzle, found.step, ("logits", "q", "tokens"), self._place(engine.ops))
         return heads or replace(found, reproduced=False)
 

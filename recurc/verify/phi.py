@@ -42,8 +42,8 @@ def default_puzzles(macs_per_puzzle: int) -> int:
     return int(max(1, min(MOST_PUZZLES, MACS // max(macs_per_puzzle, 1))))
 
 
-def build_reasoner(build: Any, checkpoint: Path | str | None = None) -> Any:
-    """The fp32 model that a build was made of.
+def build_meter(build: Any, checkpoint: Path | str | None = None) -> FidelityMeter:
+    """The meter of a build, with the fp32 model that it was made of.
 
     Args:
         checkpoint: where it is now; by default where it was when the build was made.
@@ -63,4 +63,4 @@ def build_reasoner(build: Any, checkpoint: Path | str | None = None) -> Any:
         raise InputError("this is not the build's checkpoint", where=str(source),
                          why=f"its sha256 is {reasoner.sha256[:16]}…, the build was made of {str(made.get('sha256'))[:16]}…",
                          next="Pass the one that the build was made of with --reference CHECKPOINT")
-    return reasoner
+    return FidelityMeter(reasoner, build.h_cycles, build.l_cycles)

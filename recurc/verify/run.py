@@ -116,6 +116,10 @@ def _no_result(result: PuzzleResult) -> None:
     """Default of `on_result`."""
 
 
+def _no_op(puzzle: int, step: int, op: int) -> None:
+    """Default of `on_op`."""
+
+
 def _check_device(info: f.Hello, dataset: Any, steps: int) -> None:
     """That the dataset's puzzles can be run on a device for so many steps. Raises MismatchError, UsageError, InputError."""
     if info.table_status:
@@ -159,6 +163,7 @@ def verify_session(
     fidelity: int = 0,
     done: Mapping[int, PuzzleResult] | None = None,
     on_result: Callable[[PuzzleResult], None] = _no_result,
+    on_op: Callable[[int, int, int], None] = _no_op,
 ) -> VerifyResult:
     """Compare an open session with an engine over all examples of a dataset; `verify` with the connection made.
 
@@ -166,6 +171,7 @@ def verify_session(
         places: names of a step's ops, for the first difference.
         meter: measures fidelity on the first `fidelity` puzzles.
         done: results of an earlier run, which are taken over.
+        on_op: called with puzzle, step and op while the first difference is traced.
 
     Raises:
         UsageError: more steps than the firmware was compiled for. DeviceUnreachableError: it stopped answering.
@@ -174,7 +180,7 @@ def verify_session(
     steps = info.steps if steps is None else steps
     _check_device(info, dataset, steps)
     known, results = done or {}, list[PuzzleResult]()
-    tracer = None if any(r.difference for r in known.values()) else Tracer(session, engine, places)
+    tracer = None if any(r.difference for r in known.values()) else Tracer(session, engine, places, on_op)
     runner = Comparison(session, engine, steps, halt, records, tracer)
     for i, (tokens, labels, puzzle_id, valid) in enumerate(
         zip(dataset.inputs, dataset.labels, dataset.puzzle_ids, dataset.valid, strict=True), start=offset
@@ -241,10 +247,11 @@ def verify(
     show: Callable[[StepView], None] | None = None,
     offset: int = 0,
     *,
-    reasoner: Any = None,
+    meter: FidelityMeter | None = None,
     fidelity: int = 4,
     journal: Journal | None = None,
     on_result: Callable[[PuzzleResult], None] = _no_result,
+    on_op: Callable[[int, int, int], None] = _no_op,
 ) -> VerifyResult:
     """Run a dataset's puzzles on a build's firmware and compare each supervision step with the host, bit for bit.
 
@@ -262,10 +269,10 @@ def verify(
         progress: called after each step with puzzle and step.
         show: called for the first puzzle before the first and after each step.
         offset: number of the dataset's first example, for reports.
-        reasoner: the fp32 model (`recurc.verify.phi.build_reasoner`): z_H is read back from the device and held against it on
-            the first `fidelity` puzzles.
+        meter: z_H is read back from the device and held against the fp32 model on the first `fidelity` puzzles.
         journal: open for this run (`journal_identity`): results are appended as they arrive, those in it are not run again.
         on_result: called with each result as it arrives, not with those from the journal.
+        on_op: called with puzzle, step and op while the first difference is traced.
 
     Raises:
         InputError: the build is missing or stale, or the dataset is not the model's; the journal cannot be written.
@@ -281,7 +288,6 @@ def verify(
         raise UsageError("no puzzles to run", where="dataset", why="none was given", next="Pass a dataset")
     board, artifact = resolve(build, on)
     data = dataset if limit is None else dataset.take(limit)
-    meter = FidelityMeter(reasoner, build.h_cycles, build.l_cycles) if reasoner is not None and fidelity > 0 else None
     with build.open_table() or nullcontext() as table:
         records = table.record if table else None
         engine = HostEngine(build.host_library, build.host_image, records)
@@ -296,6 +302,6 @@ def verify(
             result = verify_session(
                 session, engine, data, board=board, on=on, steps=steps, halt=halt, progress=progress, show=show,
                 offset=offset, records=records, places=build_places(build), meter=meter, fidelity=fidelity,
-                done=None if journal is None else dict(journal.results), on_result=keep,
+                done=None if journal is None else dict(journal.results), on_result=keep, on_op=on_op,
             )
         return replace(result, journal=None if journal is None else journal.path)
