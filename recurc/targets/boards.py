@@ -15,6 +15,7 @@ from typing import Any, Mapping
 from recurc.errors import InputError, UsageError
 from recurc.resources import resource_dir
 from recurc.targets.tomltable import ADDRESS_LIMIT, Table, nearest
+from recurc.targets.watchdog import Watchdog, read_watchdog
 
 FAMILIES = ("arm", "riscv", "xtensa", "host")
 KINDS = ("budget", "board", "emulator", "host")
@@ -137,6 +138,7 @@ class Board:
     evidence: str = ""
     mpu: str | None = None
     boot: Boot | None = None
+    watchdog: Watchdog | None = None
 
     @property
     def flash_bytes(self) -> int:
@@ -293,6 +295,7 @@ def parse_board(text: str, path: Path) -> Board:
     platformio = t.get("platformio", dict, {})
     ports = t.words("ports")
     mpu = t.text("mpu", None, one_of=MPUS)
+    watchdog = read_watchdog(t)
     board = Board(
         name=name,
         title=title,
@@ -312,7 +315,7 @@ def parse_board(text: str, path: Path) -> Board:
         emulator=emulator,
         regions=regions,
         placement=_placement(t, regions, family, emulator is not None),
-        defines=_defines(t),
+        defines=_defines(t) | (watchdog.defines if watchdog else {}),
         platformio={str(k): str(v) for k, v in platformio.items()},
         path=path,
         kind=t.text("kind", "host" if family == "host" else "board", one_of=KINDS),
@@ -320,6 +323,7 @@ def parse_board(text: str, path: Path) -> Board:
         evidence=t.text("evidence", ""),
         mpu=mpu,
         boot=_boot(t, ports),
+        watchdog=watchdog,
     )
     t.close()
     if mpu and family != "arm":
