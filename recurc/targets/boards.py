@@ -6,6 +6,7 @@ its UART and clock, and how far recurc's own tests reach on it ("emulated", "com
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -108,7 +109,7 @@ class Board:
     `kind` is one of KINDS: a budget class, a real board, an emulator's machine, this computer. `placement` maps each
     part of the firmware to region names in order of preference. `reference` names the part that a budget class stands
     for, `evidence` says in a line what was checked, and how. `mpu` is the memory protection unit that the startup turns
-    on from the table in the linker script ("v7": PMSAv7, "v8": PMSAv8, None: it stays as the port sets it).
+    on from the table in the linker script ("v7": PMSAv7, "v8": PMSAv8, None: as the port sets it). `usb`: its serial adapters.
     """
 
     name: str
@@ -137,6 +138,7 @@ class Board:
     evidence: str = ""
     mpu: str | None = None
     boot: Boot | None = None
+    usb: tuple[str, ...] = ()
 
     @property
     def flash_bytes(self) -> int:
@@ -256,6 +258,13 @@ def _boot(t: Table, ports: tuple[str, ...]) -> Boot | None:
     return boot
 
 
+def _usb(t: Table) -> tuple[str, ...]:
+    wrong = [x for x in t.words("usb", []) if not re.fullmatch(r"[0-9a-f]{4}:([0-9a-f]{4}|\*)", x)]
+    if wrong:
+        raise t.bad(f"usb: {wrong[0]!r} is no USB identity", 'Write "0483:374b", or "0483:*" for any product')
+    return t.words("usb", [])
+
+
 def _defines(t: Table) -> dict[str, int | str]:
     values = t.get("defines", dict, {})
     for key, value in values.items():
@@ -320,6 +329,7 @@ def parse_board(text: str, path: Path) -> Board:
         evidence=t.text("evidence", ""),
         mpu=mpu,
         boot=_boot(t, ports),
+        usb=_usb(t),
     )
     t.close()
     if mpu and family != "arm":
