@@ -1,100 +1,81 @@
-"""Which processes hold a port, read from /proc: neither lsof nor fuser need be installed."""
+"""Who has a port, beyond its device file: processes at a TCP port, their users, and those that nobody may look into."""
 
 from __future__ import annotations
 
 import os
 import pwd
 import socket
-import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-_ESTABLISHED = "01"
-_LISTENING = "0A"
+from recurc.device.ports import Holder, command_of
+
+_PROC = Path("/proc")
+_ESTABLISHED, _LISTENING = "01", "0A"
+_SHOWN = 60
 
 
-@dataclass(frozen=True)
-class Holder:
-    """A process: its number, its user and its command line (its short name where that is hidden)."""
-
-    pid: int
-    user: str
-    command: str
-
-    def __str__(self) -> str:
-        return f"{self.command} (process {self.pid}, user {self.user})"
-
-
-def holders(path: str, proc: Path = Path("/proc")) -> tuple[list[Holder], int]:
-    """Processes that have a device open, and how many processes of others could not be looked into.
-
-    Args:
-        path: the device, or a link to it.
-    """
-    wanted = os.path.realpath(path)
-    found, hidden = [], 0
-    for process in _processes(proc):
-        try:
-            links = [os.readlink(entry.path) for entry in os.scandir(process / "fd")]
-        except PermissionError:
-            hidden += 1
-            continue
-        except OSError:  # it has ended
-            continue
-        if wanted in links and int(process.name) != os.getpid():
-            found.append(_holder(process))
-    return found, hidden
-
-
-def socket_holders(port: int, proc: Path = Path("/proc")) -> tuple[list[Holder], list[Holder]]:
-    """Processes of this computer that listen at a TCP port, and those that are connected to it."""
-    listening, connected = _inodes(port, proc)
-    servers: dict[int, Holder] = {}
-    clients: dict[int, Holder] = {}
-    for process in _processes(proc):
-        try:
-            links = {os.readlink(entry.path) for entry in os.scandir(process / "fd")}
-        except OSError:
-            continue
-        for inodes, group in ((listening, servers), (connected, clients)):
-            if links & {f"socket:[{inode}]" for inode in inodes} and int(process.name) != os.getpid():
-                group[int(process.name)] = _holder(process)
-    return list(servers.values()), [h for pid, h in clients.items() if pid not in servers]
-
-
-def _inodes(port: int, proc: Path) -> tuple[set[str], set[str]]:
-    listening, connected = set(), set()
-    for table in ("tcp", "tcp6"):
-        try:
-            lines = (proc / "net" / table).read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for fields in (line.split() for line in lines):
-            local, remote = (int(fields[i].rsplit(":", 1)[1], 16) for i in (1, 2))
-            if fields[3] == _LISTENING and local == port:
-                listening.add(fields[9])
-            elif fields[3] == _ESTABLISHED and remote == port:
-                connected.add(fields[9])
-    return listening, connected
-
-
-def _processes(proc: Path) -> Iterator[Path]:
-    yield from sorted((p for p in proc.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
-
-
-def _holder(process: Path) -> Holder:
+def told(holder: Holder) -> str:
+    """A process for people: its command line, number and user."""
+    process = _PROC / str(holder.pid)
     try:
-        words = (process / "cmdline").read_bytes().split(b"\0")
-        command = b" ".join(words).decode("utf-8", "replace").strip() or (process / "comm").read_text().strip()
+        command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
         uid = process.stat().st_uid
     except OSError:
-        return Holder(int(process.name), "?", "a process that has just ended")
+        return f"{holder}, which has just ended"
     try:
         user = pwd.getpwuid(uid).pw_name
     except KeyError:
         user = str(uid)
-    return Holder(int(process.name), user, command if len(command) <= 60 else command[:57] + "...")
+    command = command or holder.command
+    return f"{command if len(command) <= _SHOWN else command[: _SHOWN - 3] + '...'} (pid {holder.pid}, user {user})"
+
+
+def hidden() -> int:
+    """How many processes do not show this user what they have open."""
+    count = 0
+    for process in _processes():
+        try:
+            os.scandir(process / "fd").close()
+        except PermissionError:
+            count += 1
+        except OSError:
+            pass  # it has ended
+    return count
+
+
+def at_tcp(port: int) -> tuple[list[Holder], list[Holder]]:
+    """Other processes of this computer that listen at a TCP port, and those that are connected to it."""
+    listening, connected = (_sockets(port, which) for which in (_LISTENING, _ESTABLISHED))
+    servers, clients = [], []
+    for process in _processes():
+        try:
+            links = {os.readlink(entry.path) for entry in os.scandir(process / "fd")}
+        except OSError:
+            continue
+        if int(process.name) != os.getpid() and links & (listening | connected):
+            holder = Holder(int(process.name), command_of(int(process.name)))
+            (servers if links & listening else clients).append(holder)
+    return servers, clients
+
+
+def _sockets(port: int, state: str) -> set[str]:
+    """Names, as /proc/PID/fd shows them, of the sockets that listen at a port or are connected to it."""
+    found = set()
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = (_PROC / "net" / table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for fields in (line.split() for line in lines):
+            end = fields[1] if state == _LISTENING else fields[2]
+            if fields[3] == state and int(end.rsplit(":", 1)[1], 16) == port:
+                found.add(f"socket:[{fields[9]}]")
+    return found
+
+
+def _processes() -> Iterator[Path]:
+    yield from sorted((p for p in _PROC.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
 
 
 def is_loopback(host: str) -> bool:
@@ -102,6 +83,6 @@ def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return struct.unpack(">I", socket.inet_aton(host))[0] >> 24 == 127
+        return socket.inet_aton(host)[0] == 127
     except OSError:
         return host.strip("[]") == "::1"

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from recurc.device.ports import Holder, holders
 from recurc.doctor.findings import MISSING, NOTE, OK, PROBLEM, Finding, within
-from recurc.doctor.holders import Holder, holders, is_loopback, socket_holders
+from recurc.doctor.holders import at_tcp, hidden, is_loopback, told
 from recurc.errors import DeviceUnreachableError
 from recurc.targets.boards import Board
 
@@ -118,18 +119,18 @@ def check_port(url: str, ports: Sequence[SerialPort]) -> list[Finding]:
     found = [Finding(PORT, "permission", OK, f"{url} may be read and written")]
     if not Path("/proc/self/fd").exists():
         return [*found, Finding(PORT, "held by", NOTE, "this system does not tell (no /proc)")]
-    by, hidden = within(_LIST_SECONDS, lambda: holders(url), lambda: ([], 0))
-    return [*found, _held(by, hidden)]
+    by, unseen = within(_LIST_SECONDS, lambda: (holders(url), hidden()), lambda: ((), 0))
+    return [*found, _held(by, unseen)]
 
 
-def _held(by: Sequence[Holder], hidden: int) -> Finding:
+def _held(by: Sequence[Holder], unseen: int) -> Finding:
     if by:
         numbers = " ".join(str(h.pid) for h in by)
-        return Finding(PORT, "held by", PROBLEM, "; ".join(map(str, by)),
+        return Finding(PORT, "held by", PROBLEM, "; ".join(map(told, by)),
                        f"Close it there, or end it with `kill {numbers}`: two readers of one port take each other's bytes",
                        EXIT)  # fmt: skip
-    if hidden:
-        return Finding(PORT, "held by", OK, f"no process of yours ({hidden} of other users cannot be seen: with sudo they can)")
+    if unseen:
+        return Finding(PORT, "held by", OK, f"no process of yours ({unseen} of other users cannot be seen: with sudo they can)")
     return Finding(PORT, "held by", OK, "nobody")
 
 
@@ -144,10 +145,10 @@ def _check_address(url: str) -> list[Finding]:
         return [Finding(PORT, url, PROBLEM, "that is no address", f"Give host and port: {parts.scheme}://127.0.0.1:4444", EXIT)]
     if parts.scheme not in ("tcp", "socket") or not is_loopback(host) or not Path("/proc/net/tcp").exists():
         return []
-    servers, clients = within(_LIST_SECONDS, lambda: socket_holders(int(number or 0)), lambda: ([], []))
+    servers, clients = within(_LIST_SECONDS, lambda: at_tcp(int(number or 0)), lambda: ([], []))
     found = []
     if servers:
-        found.append(Finding(PORT, "served by", OK, "; ".join(map(str, servers))))
+        found.append(Finding(PORT, "served by", OK, "; ".join(map(told, servers))))
     if clients:
         found.append(_held(clients, 0))
     return found

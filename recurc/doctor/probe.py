@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recurc.device import frames as f
+from recurc.device.faults import describe
 from recurc.device.transports import Transport, TransportClosed, open_transport
 from recurc.doctor.findings import NOTE, OK, PROBLEM, Finding, within
 from recurc.errors import DeviceUnreachableError, MismatchError, RecurcError
@@ -29,7 +30,8 @@ _KEPT = 65536
 class Heard:
     """What came back to HELLO: the device's own words where they could be read, else the bytes.
 
-    `refused`: status of a NAK; `version`: the protocol's, where it is not ours; `failure`: why nothing can be heard.
+    `refused`: status of a NAK; `version`: the protocol's, where it is not ours; `busy`: it reports steps of a run;
+    `restarted`: why it says it started, when nothing else came; `failure`: why nothing can be heard.
     """
 
     hello: f.Hello | None = None
@@ -37,13 +39,14 @@ class Heard:
     refused: int | None = None
     version: int | None = None
     busy: bool = False
+    restarted: str = ""
     raw: bytes = b""
     failure: str = ""
 
 
 def ask(transport: Transport, attempts: int = 2, seconds: float = _REPLY_SECONDS) -> Heard:
     """Say HELLO and listen, `attempts` times `seconds` at most."""
-    raw, busy = b"", False
+    raw, busy, restarted = b"", False, ""
     receiver = f.Receiver()
     for attempt in range(attempts):
         # A delimiter first: it ends whatever half frame an earlier session left in the receiver.
@@ -62,7 +65,8 @@ def ask(transport: Transport, attempts: int = 2, seconds: float = _REPLY_SECONDS
                 if frame.type == f.NAK and frame.seq == attempt + 1 and frame.body:
                     return Heard(refused=frame.body[0], raw=raw)
                 busy = busy or frame.type == f.STEP
-    return Heard(busy=busy, raw=raw)
+                restarted = f.parse_boot(frame.body) if frame.type == f.BOOT else restarted
+    return Heard(busy=busy, restarted=restarted, raw=raw)
 
 
 def _hello(body: bytes, raw: bytes) -> Heard:
@@ -104,7 +108,8 @@ def _listen(url: str, baud: int) -> Heard:
 
 
 def _understood(heard: Heard) -> bool:
-    return any(x is not None for x in (heard.hello, heard.fault, heard.refused, heard.version)) or heard.busy
+    told = (heard.hello, heard.fault, heard.refused, heard.version)
+    return any(x is not None for x in told) or heard.busy or bool(heard.restarted)
 
 
 def check_device(url: str, heard: Heard, baud: int, build: Any = None) -> list[Finding]:
@@ -124,7 +129,7 @@ def check_device(url: str, heard: Heard, baud: int, build: Any = None) -> list[F
                         "BUILD`). Firmware in the middle of a step answers after it", UNREACHABLE)]  # fmt: skip
     answers = Finding(DEVICE, "answers", OK, f"{len(heard.raw)} bytes{rate}")
     if heard.hello is None:
-        return [answers, _not_ours(heard)]
+        return [answers, _not_ours(heard, build is not None and build.board(build.target).family == "riscv")]
     hello = heard.hello
     ours = Finding(DEVICE, "our firmware", OK, f"{hello.model} on {hello.board}, protocol {hello.version}")
     if hello.status or hello.table_status:
@@ -136,11 +141,15 @@ def check_device(url: str, heard: Heard, baud: int, build: Any = None) -> list[F
     return [answers, ours, image, *_identity(hello, build)]
 
 
-def _not_ours(heard: Heard) -> Finding:
+def _not_ours(heard: Heard, riscv: bool) -> Finding:
     name = "our firmware"
     if heard.fault is not None:
-        return Finding(DEVICE, name, PROBLEM, f"it has crashed: {heard.fault}",
+        words = ", ".join(x for x in (describe(heard.fault, riscv), str(heard.fault)) if x)
+        return Finding(DEVICE, name, PROBLEM, f"it has crashed: {words}",
                        "Reset the board; `recurc verify BUILD --on PORT` names the line of the fault", DIFFERS)  # fmt: skip
+    if heard.restarted:
+        return Finding(DEVICE, name, PROBLEM, f"it starts anew and does not answer (reset cause: {heard.restarted})",
+                       "Check its power supply and cable", UNREACHABLE)  # fmt: skip
     if heard.version is not None:
         return Finding(DEVICE, name, PROBLEM, f"it speaks protocol version {heard.version}, this recurc {f.VERSION}",
                        "Build and flash again with this recurc", DIFFERS)  # fmt: skip

@@ -6,7 +6,6 @@ its UART and clock, and how far recurc's own tests reach on it ("emulated", "com
 
 from __future__ import annotations
 
-import re
 import tomllib
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,6 +15,8 @@ from typing import Any, Mapping
 from recurc.errors import InputError, UsageError
 from recurc.resources import resource_dir
 from recurc.targets.tomltable import ADDRESS_LIMIT, Table, nearest
+from recurc.targets.usb import read_usb
+from recurc.targets.watchdog import Watchdog, read_watchdog
 
 FAMILIES = ("arm", "riscv", "xtensa", "host")
 KINDS = ("budget", "board", "emulator", "host")
@@ -139,6 +140,7 @@ class Board:
     mpu: str | None = None
     boot: Boot | None = None
     usb: tuple[str, ...] = ()
+    watchdog: Watchdog | None = None
 
     @property
     def flash_bytes(self) -> int:
@@ -258,13 +260,6 @@ def _boot(t: Table, ports: tuple[str, ...]) -> Boot | None:
     return boot
 
 
-def _usb(t: Table) -> tuple[str, ...]:
-    wrong = [x for x in t.words("usb", []) if not re.fullmatch(r"[0-9a-f]{4}:([0-9a-f]{4}|\*)", x)]
-    if wrong:
-        raise t.bad(f"usb: {wrong[0]!r} is no USB identity", 'Write "0483:374b", or "0483:*" for any product')
-    return t.words("usb", [])
-
-
 def _defines(t: Table) -> dict[str, int | str]:
     values = t.get("defines", dict, {})
     for key, value in values.items():
@@ -302,6 +297,7 @@ def parse_board(text: str, path: Path) -> Board:
     platformio = t.get("platformio", dict, {})
     ports = t.words("ports")
     mpu = t.text("mpu", None, one_of=MPUS)
+    watchdog = read_watchdog(t)
     board = Board(
         name=name,
         title=title,
@@ -321,7 +317,7 @@ def parse_board(text: str, path: Path) -> Board:
         emulator=emulator,
         regions=regions,
         placement=_placement(t, regions, family, emulator is not None),
-        defines=_defines(t),
+        defines=_defines(t) | (watchdog.defines if watchdog else {}),
         platformio={str(k): str(v) for k, v in platformio.items()},
         path=path,
         kind=t.text("kind", "host" if family == "host" else "board", one_of=KINDS),
@@ -329,7 +325,8 @@ def parse_board(text: str, path: Path) -> Board:
         evidence=t.text("evidence", ""),
         mpu=mpu,
         boot=_boot(t, ports),
-        usb=_usb(t),
+        usb=read_usb(t),
+        watchdog=watchdog,
     )
     t.close()
     if mpu and family != "arm":

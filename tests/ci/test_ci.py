@@ -8,6 +8,7 @@ import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -84,6 +85,8 @@ def test_the_shell_lines_run_in_a_clean_folder(workflow, repository, tmp_path):
         assert done.returncode == 0, f"{step['name']}\n{done.stdout}\n{done.stderr}"
     document = json.loads((repository / "recurc-verify.json").read_text())
     assert document["schema"] == "recurc/verify/1" and document["bit_exact"] and document["n"] == 1
+    (suite,) = ElementTree.parse(repository / "recurc-junit.xml").getroot().iter("testsuite")
+    assert int(suite.get("failures")) == 0 and int(suite.get("tests")) >= 1
     assert "qemu-system-arm" in (temp / "apt").read_text()
     where = [temp / "recurc/bin/python", "-c", "import recurc; print(recurc.__file__)"]
     installed = subprocess.run(where, env=env, cwd=tmp_path, capture_output=True, text=True)

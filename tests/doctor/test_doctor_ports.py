@@ -21,9 +21,10 @@ from recurc.cli.main import main
 from recurc.codegen import manifest
 from recurc.codegen.manifest import BoardArtifact
 from recurc.device import frames as f
+from recurc.device.ports import holders
 from recurc.device.transports import ProcessTransport
 from recurc.doctor import diagnosis, ports, probe
-from recurc.doctor.holders import holders, is_loopback, socket_holders
+from recurc.doctor.holders import at_tcp, hidden, is_loopback, told
 from recurc.doctor.ports import SerialPort, boards_of, check_port, check_ports
 from recurc.errors import InputError
 from recurc.targets.boards import list_boards, load_board, parse_board
@@ -211,8 +212,8 @@ def test_who_holds_a_port_is_told_without_lsof(terminal, child, monkeypatch):
     _, name = terminal
     assert [x.state for x in check_port(name, [])] == ["ok", "ok"]
     process, _ = child(f"import sys; port = open({name!r}, 'rb', buffering=0); print('open', flush=True); sys.stdin.read()")
-    ((by,), _) = holders(name)
-    assert by.pid == process.pid and "-c import sys" in by.command
+    (by,) = holders(name)
+    assert by.pid == process.pid and "-c import sys" in told(by)
     found = check_port(name, [])[-1]
     assert found.state == "problem" and found.exit_code == 7 and f"kill {process.pid}" in found.next
 
@@ -222,7 +223,7 @@ def test_a_link_to_a_port_is_followed(terminal, child, tmp_path):
     link = tmp_path / "serial-by-id"
     link.symlink_to(name)
     process, _ = child(f"import sys; port = open({name!r}, 'rb', buffering=0); print('open', flush=True); sys.stdin.read()")
-    assert [h.pid for h in holders(str(link))[0]] == [process.pid]
+    assert [h.pid for h in holders(str(link))] == [process.pid]
 
 
 def test_who_serves_an_address_and_who_is_connected(child):
@@ -230,20 +231,29 @@ def test_who_serves_an_address_and_who_is_connected(child):
         "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True)\n"
         "kept = [s.accept()]; sys.stdin.read()"
     )
-    listening, connected = socket_holders(int(port))
+    listening, connected = at_tcp(int(port))
     assert [h.pid for h in listening] == [server.pid] and connected == []
     connect = f"c = socket.create_connection(('127.0.0.1', {port}))"
     client, _ = child(f"import socket, sys; {connect}; print(flush=True); sys.stdin.read()")
-    listening, connected = socket_holders(int(port))
+    listening, connected = at_tcp(int(port))
     assert [h.pid for h in connected] == [client.pid]
     found = check_port(f"socket://127.0.0.1:{port}", [])
     assert [x.name for x in found] == ["served by", "held by"] and found[1].exit_code == 7
 
 
-def test_hidden_processes_are_counted(tmp_path):
-    other = tmp_path / "123"
-    other.mkdir()  # no fd folder: as one that has ended
-    assert holders("/dev/null", tmp_path) == ([], 0)
+def test_hidden_processes_are_counted(monkeypatch, terminal):
+    real = os.scandir
+
+    def denied(path):
+        if str(path).startswith("/proc/1/"):
+            raise PermissionError
+        return real(path)
+
+    before = hidden()
+    monkeypatch.setattr(os, "scandir", denied)
+    assert hidden() == before + 1
+    found = check_port(terminal[1], [])[-1]
+    assert found.state == "ok" and "of other users cannot be seen" in found.detail
     assert is_loopback("127.0.0.1") and is_loopback("localhost") and is_loopback("::1") and not is_loopback("192.0.2.1")
 
 
@@ -260,6 +270,9 @@ def reply(kind: int, body: bytes, seq: int = 1):
     return lambda received: f.encode(f.Frame(kind, seq, body)) if received.count(b"\0") >= 2 else b""
 
 
+CRASH = struct.pack("<7I", 0x8000123, 0, 1 << 16, 0, 0, 0, 0)
+
+
 @pytest.mark.parametrize(
     "answer, name, says, code",
     [
@@ -269,7 +282,8 @@ def reply(kind: int, body: bytes, seq: int = 1):
         (reply(f.HELLO | f.REPLY, struct.pack("<H", 99)), "our firmware", "protocol version 99", 8),
         (reply(f.HELLO | f.REPLY, b"\1"), "answers", "malformed", 7),
         (reply(f.NAK, bytes([15, 1])), "our firmware", "refuses HELLO: unknown command or flag", 8),
-        (reply(f.FAULT, struct.pack("<6I", 0x8000123, 0, 0, 0, 0, 0), 0), "our firmware", "crashed: pc=08000123", 8),
+        (reply(f.FAULT, CRASH, 0), "our firmware", "undefined instruction, pc=08000123", 8),
+        (reply(f.BOOT, bytes([3, 0]), 0), "our firmware", "starts anew and does not answer", 7),
         (reply(f.STEP, b"", 9), "our firmware", "in the middle of a run", 7),
     ],
 )
