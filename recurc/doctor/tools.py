@@ -14,7 +14,7 @@ from recurc.targets.boards import Board
 from recurc.targets.qemu import PACKAGES
 from recurc.targets.toolchain import TOOLCHAINS, find_compiler
 
-COMPILERS, EMULATORS = "compilers", "emulators"
+COMPILERS, EMULATORS = "C compilers for", "emulators"
 OLDEST_GCC = (10,)  # the first that writes call graphs with stack usage
 OLDEST_QEMU = (7, 0)  # the first whose RISC-V has version 1.0 of the vectors; tests run 7.2
 EXIT = ToolchainError.exit_code
@@ -47,12 +47,12 @@ def dotted(version: Sequence[int]) -> str:
 
 def check_compilers(boards: Sequence[Board], needed: Collection[str]) -> list[Finding]:
     """One finding for each family of `boards`; a missing compiler counts as an error for the families in `needed`."""
-    families = {b.family: None for b in sorted(boards, key=lambda b: b.family != "host")}
+    families = sorted({b.family for b in boards}, key=tuple(_FAMILY_NAMES).index)
     return [_compiler(f, [b for b in boards if b.family == f and b.linkable], f in needed) for f in families]
 
 
 def _compiler(family: str, boards: Sequence[Board], needed: bool) -> Finding:
-    name = f"C compiler for {_FAMILY_NAMES.get(family, family)}"
+    name = _FAMILY_NAMES[family]
     code = EXIT if needed else 0
     if family not in TOOLCHAINS:
         return Finding(COMPILERS, name, NOTE, "recurc drives none: these boards can be planned, not built")

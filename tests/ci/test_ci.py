@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import yaml
-from robot.api import TestSuite
+from robot import api
 
 import recurc
 from recurc.cli.main import main
@@ -172,7 +172,7 @@ class Keywords:
 
 def run_robot(file: Path, keywords: object, **options) -> tuple[int, str]:
     """Return code and output of a Robot test with the keywords that renode-test would add."""
-    suite = TestSuite.from_file_system(file)
+    suite = api.TestSuite.from_file_system(file)
     sys.modules["renode_keywords"] = module = type(sys)("renode_keywords")
     for name in ("execute_command", "start_emulation"):
         setattr(module, name, getattr(keywords, name))
