@@ -30,7 +30,7 @@ def command(console: Console, build: Path, out: Path, data: str | None, limit: i
     BUILD must lie in the repository and be committed; it is run as it is, nothing is compiled. The puzzles that the job
     runs are written beside the scripts, in recurc-ci. Renode's files have not been run, only checked for their syntax.
     """
-    from recurc.codegen.ci import WORKFLOW, ci_files, write_files
+    from recurc.codegen.ci import WORKFLOW, Source, ci_files, ignored_by_git, install_source, write_files
     from recurc.codegen.manifest import load_build
     from recurc.dataset import load_dataset
 
@@ -40,27 +40,27 @@ def command(console: Console, build: Path, out: Path, data: str | None, limit: i
         raise UsageError("no puzzles to run", where=str(build), why="no dataset is given",
                          next="Pass the dataset directory with --data DIR")  # fmt: skip
     puzzles = load_dataset(folder, "test").take(limit)
-    plan = ci_files(made, out, puzzles, install)
+    source = install_source() if install is None else Source(install, True)
+    plan = ci_files(made, out, puzzles, source.requirement)
     written = write_files(out, plan.files, force)
     size = sum(p.stat().st_size for p in made.path.rglob("*") if p.is_file())
     console.table(("file", "what it is"), [(p, _what(p, plan.emulated, len(puzzles))) for p in _shown(written)], numeric=False)
     console.print(f"Commit these files and {build} ({bytes_text(size)}; Git LFS keeps it out of the history).")
-    if install is None:
-        console.print(f"{WORKFLOW} installs {_requirement()} by name; --install names another source.")
+    ignored = ignored_by_git(out, build)
+    if ignored:
+        console.print(f"Git ignores {build}: add it with `git add -f {build}`.", style="yellow")
+    if not source.certain:
+        console.print(f"This recurc was installed from a folder. The job asks the package index for {source.requirement}, "
+                      "where it may not be: name its source with --install.", style="yellow")  # fmt: skip
     if plan.renode:
         console.print("Renode's files: not run here, only checked for their syntax.")
     else:
         console.print(f"No Renode files: Renode has no model of the UART of {made.target}.")
     console.emit_json({
-        "build": build, "emulated": plan.emulated, "workflow": out / WORKFLOW, "files": written, "puzzles": len(puzzles),
+        "build": build, "install": source.requirement, "install_certain": source.certain, "ignored_by_git": ignored,
+        "emulated": plan.emulated, "workflow": out / WORKFLOW, "files": written, "puzzles": len(puzzles),
         "renode": [out / name for name in plan.renode], "renode_run": False,
     })  # fmt: skip
-
-
-def _requirement() -> str:
-    from recurc import __version__
-
-    return f"recurc=={__version__}"
 
 
 def _shown(written: list[Path]) -> list[Path]:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -29,8 +30,17 @@ FOLDER = "recurc-ci"
 DATA = f"{FOLDER}/data"
 RENODE = f"{FOLDER}/renode"
 MINUTES = 30
+_GIT_SECONDS = 10.0
 _DEBIAN = ("ca-certificates", "git", "git-lfs", "python3", "python3-venv")
 _PLAIN = re.compile(r"[A-Za-z0-9._/+ ,=@~-]+")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What pip installs recurc from; `certain`: whether this recurc was installed from there."""
+
+    requirement: str
+    certain: bool
 
 
 @dataclass(frozen=True)
@@ -42,13 +52,13 @@ class CiFiles:
     renode: tuple[str, ...]
 
 
-def ci_files(build: Build, root: Path, dataset: Dataset, install: str | None = None) -> CiFiles:
+def ci_files(build: Build, root: Path, dataset: Dataset, install: str) -> CiFiles:
     """The files that let GitHub verify a build that is committed in a repository.
 
     Args:
         root: the repository's top folder; the build must lie in it.
         dataset: the puzzles that the job runs; they are written into the repository.
-        install: what pip installs recurc from; this version by name when None.
+        install: what pip installs recurc from, see `install_source`.
 
     Raises:
         UsageError: the build lies elsewhere, or neither it nor a twin is emulated.
@@ -62,12 +72,37 @@ def ci_files(build: Build, root: Path, dataset: Dataset, install: str | None = N
     env = template_environment()
     workflow = env.get_template("ci/workflow.yml.j2").render(
         version=__version__, build=where, build_word=shlex.quote(where), data_word=shlex.quote(DATA), emulated=board.name,
-        install=install or f"recurc=={__version__}", packages=[*_DEBIAN, PACKAGES.get(program, program)], minutes=MINUTES,
+        install=install, packages=[*_DEBIAN, PACKAGES.get(program, program)], minutes=MINUTES,
         torch=shlex.quote(_torch()),
     )  # fmt: skip
     files = {WORKFLOW: workflow.encode(), **{f"{DATA}/test/{name}": data for name, data in dataset_files(dataset).items()}}
     renode = _renode(build, where)
     return CiFiles({**files, **{name: text.encode() for name, text in renode.items()}}, board.name, tuple(renode))
+
+
+def install_source() -> Source:
+    """Where a runner can get this recurc: the repository or address it was installed from, else its version by name."""
+    try:
+        text = metadata.distribution("recurc").read_text("direct_url.json")  # PEP 610
+    except metadata.PackageNotFoundError:
+        return Source(f"recurc=={__version__}", False)
+    told = json.loads(text) if text else {}
+    url = str(told.get("url", ""))
+    if "vcs_info" in told:
+        return Source(f"recurc @ {told['vcs_info']['vcs']}+{url}@{told['vcs_info']['commit_id']}", True)
+    if url.startswith("https://"):
+        return Source(f"recurc @ {url}", True)
+    return Source(f"recurc=={__version__}", not told)
+
+
+def ignored_by_git(root: Path, path: Path) -> bool:
+    """Whether a repository's .gitignore keeps a path out of it; False where git does not say."""
+    try:
+        done = subprocess.run(["git", "check-ignore", "-q", str(path.resolve())], cwd=root, timeout=_GIT_SECONDS,
+                              stdin=subprocess.DEVNULL, capture_output=True)  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 def write_files(root: Path, files: Mapping[str, bytes], force: bool = False) -> list[Path]:

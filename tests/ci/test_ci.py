@@ -17,6 +17,7 @@ from robot import api
 
 import recurc
 from recurc.cli.main import main
+from recurc.codegen import ci
 from recurc.codegen.ci import WORKFLOW, ci_files, dataset_files, write_files
 from recurc.errors import InputError, UsageError
 from recurc.targets.boards import load_board
@@ -126,7 +127,28 @@ def test_a_path_that_would_be_read_as_a_command_is_refused(built, data, tmp_path
     folder = tmp_path / name
     folder.mkdir()
     with pytest.raises(InputError, match="cannot stand in a workflow"):
-        ci_files(dataclasses.replace(built, path=folder), tmp_path, recurc.load_dataset(data, "test").take(1))
+        ci_files(dataclasses.replace(built, path=folder), tmp_path, recurc.load_dataset(data, "test").take(1), "recurc")
+
+
+@pytest.mark.parametrize(
+    "origin, requirement, certain",
+    [
+        ('{"url": "https://h/r.git", "vcs_info": {"vcs": "git", "commit_id": "ab"}}', "recurc @ git+https://h/r.git@ab", True),
+        ('{"url": "https://host/recurc.whl", "archive_info": {}}', "recurc @ https://host/recurc.whl", True),
+        ('{"url": "file:///checkout", "dir_info": {"editable": true}}', f"recurc=={recurc.__version__}", False),
+        (None, f"recurc=={recurc.__version__}", True),
+    ],
+)
+def test_where_the_runner_gets_recurc(monkeypatch, origin, requirement, certain):
+    monkeypatch.setattr(ci.metadata, "distribution", lambda _: type("D", (), {"read_text": lambda self, name: origin})())
+    assert ci.install_source() == ci.Source(requirement, certain)
+
+
+def test_a_build_that_git_ignores_is_told(repository, tmp_path):
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / ".gitignore").write_text("build/\n")
+    assert ci.ignored_by_git(tmp_path, tmp_path / "build" / "tiny") and not ci.ignored_by_git(tmp_path, tmp_path / "firmware")
+    assert not ci.ignored_by_git(tmp_path / "nowhere", tmp_path)
 
 
 def test_labels_that_do_not_count_survive(tmp_path, data):  # noqa: F811
