@@ -95,7 +95,8 @@ def write_file(pretrain: ModuleType) -> None:
         head.model.inner.puzzle_emb.weights.normal_()
     config = pretrain.PretrainConfig(
         arch=arch, data_path="data/sudoku", global_batch_size=PUZZLES, epochs=100, lr=1e-4, lr_min_ratio=1.0,
-        lr_warmup_steps=2000, weight_decay=0.1, beta1=0.9, beta2=0.95, puzzle_emb_lr=1e-2, puzzle_emb_weight_decay=0.1, checkpoint_path="checkpoint",
+        lr_warmup_steps=2000, weight_decay=0.1, beta1=0.9, beta2=0.95, puzzle_emb_lr=1e-2, puzzle_emb_weight_decay=0.1,
+        checkpoint_path="checkpoint",
         project_name="Sudoku ACT-torch", run_name="HierarchicalReasoningModel_ACTV1 small-fixture",
     )  # fmt: skip
     pretrain.shutil = MagicMock()  # the code itself is not copied

@@ -29,6 +29,7 @@ TOLERANCE = 0.10  # of the instructions that QEMU counts, of models that the con
 SHAPES = {
     "mlp": random_reasoner("mlp_t", pos="none", seq=25, hidden=48, layers=2).config,
     "attention": random_reasoner("attention", seq=25, hidden=48, heads=4, layers=1).config,
+    "hrm": random_reasoner("attention", seq=25, hidden=48, heads=4, layers=1, h_layers=2, cycles=(2, 3)).config,
     "positions": random_reasoner("attention", seq=16, hidden=32, pos="learned", ndim=0, plen=0).config,
 }
 
