@@ -53,6 +53,6 @@ def _hrm(seq_len: int, vocab_size: int) -> ReasonerConfig:
 
 # Planned only: no peer has been given two blocks.
 PLANNED = (
-    Subject("hrm-sudoku", "HRM, 9x9 sudoku", _hrm(81, 11), ("portenta-h7", "soc-8mb")),
-    Subject("hrm-maze", "HRM, 30x30 maze (ARC has the same shape)", _hrm(900, 6), ("portenta-h7", "soc-8mb")),
+    Subject("hrm-sudoku", "HRM, 9x9 sudoku", _hrm(81, 11), ("stm32h7", "portenta-h7")),
+    Subject("hrm-maze", "HRM, 30x30 maze (ARC has the same shape)", _hrm(900, 6), ("stm32h7", "portenta-h7")),
 )
