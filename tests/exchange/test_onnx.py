@@ -30,6 +30,7 @@ MODELS = Path(__file__).parents[2] / "examples" / "models"
 SHAPES = {
     "mlp": dict(mixer="mlp_t", seq=9, hidden=16, ndim=16, plen=2, pos="none"),
     "rope": dict(mixer="attention", seq=10, hidden=24, heads=3, pos="rope", ndim=24, plen=1),
+    "hrm": dict(mixer="attention", seq=8, hidden=16, heads=2, pos="rope", ndim=24, layers=1, h_layers=2),
     "learned": dict(mixer="attention", seq=7, hidden=16, heads=2, pos="learned", ndim=0, plen=0),
 }
 
