@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -16,7 +17,7 @@ from typing import Any, Callable, Hashable, Iterator, Mapping, Optional, Protoco
 import numpy as np
 import torch
 
-from recurc.codegen.project import compile_host_engine
+from recurc.codegen.project import compile_engine_parts, compile_host_engine
 from recurc.dataset import Dataset, check_compatible
 from recurc.errors import ToolchainError, UsageError
 from recurc.models.reasoner import Reasoner
@@ -54,7 +55,7 @@ class Memo:
 
 
 # Of this process: the units of work of a sweep share them, in any order.
-_REFERENCES, _RUNNERS = Memo(4), Memo(8)
+_REFERENCES, _RUNNERS, _PARTS = Memo(4), Memo(8), Memo(1)
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,20 @@ class Subject:
     key: str
 
 
+def _temporary() -> Path:
+    """A folder that goes with this process."""
+    folder = tempfile.mkdtemp(prefix="recurc-parts-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
 def _engine(subject: Subject) -> HostEngine:
+    """The device's code, compiled; the kernels are the same for all and compiled once."""
     assert subject.model is not None
+    parts = _PARTS.get("host", lambda: compile_engine_parts(_temporary()))
     folder = Path(tempfile.mkdtemp(prefix="recurc-engine-"))
     try:
-        engine = compile_host_engine(folder, subject.model)
+        engine = compile_host_engine(folder, subject.model, parts)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
