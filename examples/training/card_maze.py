@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .card_text import CardTexts, count
+from .card_text import CardTexts, count, halting_rule
 from .recipe import Recipe
 
 
@@ -18,7 +18,7 @@ def texts(metrics: dict, recipe: Recipe) -> CardTexts:
         figures=f"""
             Mazes solved completely, in %, after a number of supervision steps. Held-out mazes whose shortest path has
             {low} to {high} steps, computed in {metrics["compute"]} from the weights as stored. *Early exit* stops at the
-            first step whose halting logit is above zero. Each maze has {count(task.loops, "wall")} opened beside its
+            first step {halting_rule(recipe.model.family)}. Each maze has {count(task.loops, "wall")} opened beside its
             spanning tree and exactly one shortest path. {blind} The split is by the walls: no test maze is a training
             maze turned or mirrored, whatever start and goal.""",
         bucket=lambda b: f"{b['steps'][0]}-{b['steps'][1]} steps",

@@ -57,12 +57,13 @@ def test_weights_fit_the_config(model_dir):
     torch = pytest.importorskip("torch")
     from safetensors.torch import load_file
 
-    from examples.training.model import TRM, ModelConfig
+    from examples.training.model import ARCH_NAMES, ModelConfig, make_model
 
     config = json.loads((model_dir / "config.json").read_text())
     names = ModelConfig.__dataclass_fields__
+    (family,) = (name for name, arch in ARCH_NAMES.items() if arch == config["arch_name"])
     with torch.random.fork_rng(devices=[]):
-        wanted = TRM(ModelConfig(**{k: v for k, v in config.items() if k in names})).state_dict()
+        wanted = make_model(ModelConfig(family=family, **{k: v for k, v in config.items() if k in names})).state_dict()
     state = load_file(model_dir / "model.safetensors")
     assert {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in wanted.items()}
     assert all(v.isfinite().all() for v in state.values())
