@@ -37,7 +37,8 @@ def code_version() -> str:
     """Digest of everything that decides a result: the package's numeric parts, templates and C."""
     package = Path(__file__).resolve().parents[1]
     files = [f for name in _CODE for f in ([package / name] if name.endswith(".py") else (package / name).rglob("*.py"))]
-    files += [f for kind in ("templates", "runtime_c") for f in resource_dir(kind).rglob("*.[chjS]*")]
+    roots = (resource_dir("templates") / "ops", resource_dir("runtime_c"))
+    files += [*resource_dir("templates").glob("*.[ch].j2"), *(f for root in roots for f in root.rglob("*.[chj]*"))]
     return digest(*(part for f in sorted(files) for part in (f.name, f.read_bytes())))
 
 
