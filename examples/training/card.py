@@ -1,18 +1,19 @@
 """The model card, a pure function of the measured figures and the recipe.
 
-What a kind of task says of itself comes from `card_sudoku.py` and `card_arc.py`; the rest is here, the same for all.
+What a kind of task says of itself comes from `card_sudoku.py`, `card_maze.py` and `card_arc.py`; the rest is here, the same
+for all.
 """
 
 from __future__ import annotations
 
 from typing import Callable
 
-from . import card_arc, card_sudoku
+from . import card_arc, card_maze, card_sudoku
 from .card_text import CardTexts, count, paragraph, pct
 from .recipe import Recipe
 
 FAMILIES = {"trm": "TRM, Tiny Recursive Model", "hrm": "HRM, Hierarchical Reasoning Model"}
-KINDS = {"sudoku": card_sudoku.texts, "arc": card_arc.texts}
+KINDS = {"sudoku": card_sudoku.texts, "arc": card_arc.texts, "maze": card_maze.texts}
 
 
 def accuracy_table(held: dict, name: Callable[[dict], str]) -> str:
