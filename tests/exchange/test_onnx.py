@@ -124,6 +124,17 @@ def test_the_engine_agrees_with_onnxruntime(tmp_path, precision):
         assert np.abs(loop.state["z_H"] - reference.z_H[0]).max() < 1e-4
 
 
+def test_verify_command(tmp_path, capsys, monkeypatch):
+    folder = build(tmp_path, "--precision", "int8")
+    capsys.readouterr()
+    arguments = ["verify", str(folder), "--on", "onnxruntime", "--limit", "2", "--steps", "2", "--json"]
+    assert main(arguments) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["schema"], document["on"], document["n"], document["matched"]) == ("recurc/verify/1", "onnxruntime", 2, 2)
+    monkeypatch.setitem(TOLERANCE, "quantized", -1.0)
+    assert main(arguments) == 8
+
+
 def test_a_wrong_zero_point_is_found(tmp_path, monkeypatch):
     made = load_build(build(tmp_path, "--precision", "int4"))
     data = recurc.load_dataset(MODELS / "sudoku4-tiny" / "data", "test").take(1)
