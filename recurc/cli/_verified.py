@@ -76,7 +76,7 @@ def print_result(console: Console, build: Any, result: Any, views: list) -> None
         console.print(f"stack: {result.stack_used:,} of {result.info.stack_bytes:,} bytes used{computed}")
     if result.resumed:
         console.print(f"{result.resumed} of the puzzles were run earlier, and taken from {result.journal}")
-    if result.board.name != build.target and result.on == "qemu":
+    if result.board.name != build.target and result.on != "host":
         console.print(f"{build.target} itself was compiled, not run: {result.board.name} is its emulated twin")
 
 
