@@ -59,9 +59,9 @@ class LiveTable:
         if self._live is not None:
             self._live.stop()
 
-    def on(self, board: Board) -> None:
-        """The board that has answered."""
-        self._what, self._per_instruction = f"verify on {board.name}", board.ticks.per_instruction
+    def answered(self, board: Board, counts: bool) -> None:
+        """The board that has answered, and whether it counts instructions."""
+        self._what, self._per_instruction = f"verify on {board.name}", board.ticks.per_instruction if counts else None
 
     def progress(self, puzzle: int, step: int) -> None:
         """A step of a puzzle is done."""

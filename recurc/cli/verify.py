@@ -77,7 +77,7 @@ def command(
 
     def opened(answered: Any, artifact: Any) -> Any:
         properties.update(board=answered.name, build_id=artifact.build_id, model_sha256=artifact.model_sha256)
-        live.on(answered)
+        live.answered(answered, counts=on == "qemu")
         identity = Identity.of(artifact, answered.name, dataset_digest(everything), steps or made.steps, rule)
         kept = _journal(console, journal or made.path / f"verify-{answered.name}.jsonl", identity, resume, journal is not None)
         if kept is not None:
