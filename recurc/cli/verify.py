@@ -41,7 +41,7 @@ _KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_ste
 )
 @click.option("--reference", metavar="CHECKPOINT", help="The build's checkpoint, when it is not where it was.")
 @click.option("--journal", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Where results are kept as they arrive. Default: BUILD/verify-BOARD.jsonl.")
+              help="Where results are kept as they arrive. Default: BUILD/verify-BOARD.jsonl. The one before is kept as FILE~.")
 @click.option("--resume", is_flag=True, help="Go on with the journal: puzzles that are in it are not run again.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write JUnit XML for CI.")
 @pass_console
