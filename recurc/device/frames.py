@@ -19,7 +19,7 @@ MAX_ROW = MAX_BODY - ROW_HEADER
 
 HELLO, LOAD, RUN, READ, SELFTEST, RESET, EXIT, ROW, TRACE = range(1, 10)
 REPLY = 0x80
-STEP, NAK, FAULT = 0xC3, 0xFE, 0xFF
+STEP, BOOT, NAK, FAULT = 0xC3, 0xFD, 0xFE, 0xFF
 RUN_BEGIN, RUN_HALT = 1, 2
 
 TENSORS = {"z_H": 0, "z_L": 1, "logits": 2, "q": 3, "tokens": 4, "input": 5, "H_scale": 6, "L_scale": 7,
@@ -32,7 +32,7 @@ CARRY_TYPES = {"fp32": "<f4", "fp16": "<f2", "int8": "i1"}
 TABLE_NONE, TABLE_MAPPED, TABLE_WIRE = range(3)
 TABLE_STORAGES = ("", "fp32", "int8")
 
-STATUS_FRAME, STATUS_STATE, STATUS_TABLE, STATUS_ROW = 14, 13, 16, 17
+STATUS_ARGUMENT, STATUS_FRAME, STATUS_STATE, STATUS_TABLE, STATUS_ROW = 1, 14, 13, 16, 17
 STATUS_TEXT = (
     "ok",
     "an argument is null or out of range",
@@ -53,6 +53,21 @@ STATUS_TEXT = (
     "the puzzle table is missing or not this model's",
     "the puzzle's row is missing or corrupt",
 )
+
+
+# Why a firmware started, and what raised a fault.
+RESET_CAUSES = ("unknown", "power", "pin", "software", "watchdog")
+FAULT_CAUSES = ("exception", "watchdog", "hardware watchdog")
+
+
+def reset_cause(code: int) -> str:
+    """A reset cause of rc_port.h in a word."""
+    return RESET_CAUSES[code] if code < len(RESET_CAUSES) else "unknown"
+
+
+def fault_cause(code: int) -> str:
+    """What raised a fault, in a word or two."""
+    return FAULT_CAUSES[code] if code < len(FAULT_CAUSES) else "unknown"
 
 
 def status_text(status: int) -> str:
@@ -158,7 +173,8 @@ class Receiver:
 class Hello:
     """What a firmware says of itself.
 
-    Sizes in bytes; `tick_hz` 0 means that ticks are instructions; `status` is that of its image. `carry`: stored type of
+    Sizes in bytes; `reset_cause` is one of RESET_CAUSES;
+    `tick_hz` 0 means that ticks are instructions; `status` is that of its image. `carry`: stored type of
     z_H and z_L, one of CARRIES. `table_mode`: where rows of a streamed puzzle table come from (TABLE_NONE, TABLE_MAPPED,
     TABLE_WIRE), with `table_storage` ("fp32", "int8", "" without one), the bytes of a record and the table's key;
     `table_status` is that of a memory-mapped table.
@@ -189,6 +205,7 @@ class Hello:
     table_key: str
     board: str
     model: str
+    reset_cause: str = "unknown"
 
 
 @dataclass(frozen=True)
@@ -234,7 +251,7 @@ class TraceEvent:
 
 @dataclass(frozen=True)
 class Fault:
-    """Registers at a fault on the device."""
+    """Registers at a fault on the device; `cause` is one of FAULT_CAUSES."""
 
     pc: int
     lr: int
@@ -242,16 +259,22 @@ class Fault:
     hfsr: int
     mmfar: int
     bfar: int
+    cause: int = 0
+
+    @property
+    def hang(self) -> bool:
+        """Whether the watchdog raised it: nothing was wrong at `pc` but that it never ended."""
+        return self.cause != 0
 
     def __str__(self) -> str:
-        return " ".join(f"{name}={value:08x}" for name, value in vars(self).items())
+        return " ".join(f"{name}={value:08x}" for name, value in vars(self).items() if name != "cause")
 
 
 _HELLO = struct.Struct("<HBB16s32s12I4BI16s")
 _STEP = struct.Struct("<HIII8sQ")
 _RESULT = struct.Struct("<BBHHHQI")
 _TRACE = struct.Struct("<HHHHIQ")
-_FAULT = struct.Struct("<6I")
+_FAULT = struct.Struct("<7I")
 
 
 def _unpack(layout: struct.Struct, body: bytes, name: str) -> tuple:
@@ -275,6 +298,7 @@ def parse_hello(body: bytes) -> Hello:
     return Hello(
         version, status, bool(flags & 1), build_id.hex(), sha256.hex(), *numbers,
         CARRIES[carry], mode, table_status, TABLE_STORAGES[dtype], record, key.hex(), *names,
+        reset_cause(flags >> 4 & 7),
     )  # fmt: skip
 
 
@@ -307,9 +331,29 @@ def parse_row(body: bytes) -> tuple[int, bool]:
     return got, bool(whole)
 
 
+def parse_crc(body: bytes) -> int:
+    """LOAD's reply: CRC-32 of the input row. Raises FrameError."""
+    return _unpack(struct.Struct("<I"), body, "LOAD")[0]
+
+
+def parse_data(body: bytes) -> tuple[int, int]:
+    """Head of READ's reply: (offset, bytes of the whole tensor). Raises FrameError."""
+    return _unpack(struct.Struct("<II"), body[:READ_HEADER], "DATA")
+
+
+def parse_selftest(body: bytes) -> tuple[int, int, int]:
+    """SELFTEST's reply: (status, image bytes, CRC-32 of the image). Raises FrameError."""
+    return _unpack(struct.Struct("<III"), body, "SELFTEST")
+
+
 def parse_fault(body: bytes) -> Fault:
     """A FAULT frame. Raises FrameError when it is malformed."""
     return Fault(*_unpack(_FAULT, body, "FAULT"))
+
+
+def parse_boot(body: bytes) -> str:
+    """Why the firmware started, from a BOOT frame. Raises FrameError when it is malformed."""
+    return reset_cause(_unpack(struct.Struct("<BB"), body, "BOOT")[0])
 
 
 def run_body(flags: int, steps: int, min_steps: int, at: int, puzzle: int, input_crc: int, threshold: float) -> bytes:

@@ -9,12 +9,13 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from recurc.device import frames as f
-from recurc.device.session import DeviceFaultError, DeviceRefusedError, DeviceSession
+from recurc.device.session import DeviceSession
 from recurc.device.transports import ProcessTransport, Transport, open_transport
-from recurc.errors import DeviceUnreachableError, InputError, MismatchError, UsageError
+from recurc.errors import InputError, MismatchError, UsageError
 from recurc.targets.boards import Board
 from recurc.targets.qemu import QemuTransport
-from recurc.verify.compare import Comparison, Engine, Outcome
+from recurc.targets.sourcemap import SourceMap
+from recurc.verify.compare import Comparison, Engine
 from recurc.verify.divergence import Tracer
 from recurc.verify.journal import Journal
 from recurc.verify.phi import FidelityMeter
@@ -76,7 +77,7 @@ def connect(
     default = EMULATOR_STEP_SECONDS if on in ("qemu", "host") else DEVICE_STEP_SECONDS
     # An emulator may share a busy computer; a board answers at once or not at all.
     with DeviceSession(
-        transport, timeout=10.0 if on == "qemu" else 2.0, step_timeout=step_timeout or default
+        transport, timeout=10.0 if on == "qemu" else 2.0, step_timeout=step_timeout or default, places=SourceMap(elf)
     ) as session:
         yield session
 
@@ -215,7 +216,7 @@ def verify_session(
 
         measured = meter is not None and i < offset + fidelity
         tokens, puzzle_id = np.asarray(tokens), int(puzzle_id) if info.puzzles else 0
-        outcome = _with_second_try(session, lambda job=(
+        outcome = session.persist(lambda job=(
             i, tokens, puzzle_id, on_step, range(1, steps) if stepwise else (), (1,) if measured else ()
         ): runner.puzzle(*job))
         phi = meter.measure(tokens, puzzle_id, outcome.carries) if measured and meter else (None, None)
@@ -229,17 +230,6 @@ def verify_session(
     stack = max((r.stack_used for r in results), default=0)
     resumed = sum(r.puzzle in known for r in results)
     return VerifyResult(on, board, info, tuple(results), first, stack, session.retries, resumed=resumed)
-
-
-def _with_second_try(session: DeviceSession, run: Callable[[], Outcome]) -> Outcome:
-    """A glitch on the line is worth one more try, a device that crashed or is gone is not."""
-    try:
-        return run()
-    except (DeviceFaultError, DeviceRefusedError):
-        raise
-    except DeviceUnreachableError:
-        session.hello()
-        return run()
 
 
 def _table_memory(build: Any, board: Board) -> tuple[tuple[Any, int], ...]:

@@ -11,6 +11,7 @@
 #define RESULT_BODY 20u
 #define READ_HEADER 8u
 #define ROW_HEADER  6u
+#define IDLE_MS     500u /* how often the watchdog is fed while no request comes */
 
 static void reply(rc_server_t *s, uint8_t type, uint8_t seq, const uint8_t *body, uint32_t n)
 {
@@ -68,7 +69,8 @@ static void answer_hello(rc_server_t *s, const rc_frame_t *f)
     }
     rc_put_u16(b, RC_WIRE_VERSION);
     b[2] = (uint8_t)s->image_status;
-    b[3] = (uint8_t)(rc_port_can_exit() != 0u ? RC_HELLO_CAN_EXIT : 0u);
+    b[3] = (uint8_t)((rc_port_can_exit() != 0u ? RC_HELLO_CAN_EXIT : 0u) |
+                     (rc_port_reset_cause() << RC_HELLO_RESET_SHIFT));
     for (uint32_t i = 0; i < 16u; i++) {
         b[4u + i] = s->build_id[i];
     }
@@ -192,6 +194,7 @@ static void answer_run(rc_server_t *s, const rc_frame_t *f)
         uint64_t start = rc_port_ticks();
         status = rc_model_step(&s->ctx);
         uint64_t ticks = rc_port_ticks() - start;
+        rc_port_watchdog_feed();
         if (status != RC_OK) {
             break;
         }
@@ -350,25 +353,39 @@ void rc_server_answer(rc_server_t *s, const rc_frame_t *f)
     }
 }
 
-void rc_server_run(rc_server_t *s)
+void rc_server_start(rc_server_t *s)
+{
+    rc_server_open(s);
+    s->body[0] = (uint8_t)rc_port_reset_cause();
+    s->body[1] = (uint8_t)s->image_status;
+    reply(s, RC_FRAME_BOOT, 0, s->body, 2); /* a host in the middle of something learns at once that all of it is lost */
+}
+
+void rc_server_take(rc_server_t *s, uint8_t byte)
 {
     rc_frame_t frame = {0, 0, 0, 0};
+    rc_rx_result_t result = rc_frame_push(&s->rx, byte, &frame);
+    if (result == RC_RX_FRAME) {
+        rc_server_answer(s, &frame);
+    } else if (result == RC_RX_BAD) {
+        rc_frame_t unknown = {0, 0, 0, 0}; /* the sequence number of a broken frame cannot be trusted */
+        refuse(s, &unknown, RC_ERR_FRAME);
+    }
+}
+
+void rc_server_run(rc_server_t *s)
+{
     uint8_t byte = 0;
-    rc_server_open(s);
-    for (;;) {
-        int32_t got = rc_port_read(&byte, RC_PORT_FOREVER);
-        if (got < 0) {
-            return;
-        }
-        if (got == 0) {
-            continue;
-        }
-        rc_rx_result_t result = rc_frame_push(&s->rx, byte, &frame);
-        if (result == RC_RX_FRAME) {
-            rc_server_answer(s, &frame);
-        } else if (result == RC_RX_BAD) {
-            rc_frame_t unknown = {0, 0, 0, 0}; /* the sequence number of a broken frame cannot be trusted */
-            refuse(s, &unknown, RC_ERR_FRAME);
+    int32_t got = 0;
+    rc_server_start(s);
+#ifdef RC_WATCHDOG_MS
+    rc_port_watchdog_start(RC_WATCHDOG_MS);
+#endif
+    while (got >= 0) {
+        got = rc_port_read(&byte, IDLE_MS);
+        rc_port_watchdog_feed();
+        if (got > 0) {
+            rc_server_take(s, byte);
         }
     }
 }

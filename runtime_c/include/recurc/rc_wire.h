@@ -28,6 +28,7 @@ enum {
     RC_FRAME_TRACE = 0x09,
     RC_FRAME_REPLY = 0x80, /* or-ed to a request's type */
     RC_FRAME_STEP = 0xC3,  /* during RUN, before its reply */
+    RC_FRAME_BOOT = 0xFD,  /* seq 0: the firmware has started */
     RC_FRAME_NAK = 0xFE,
     RC_FRAME_FAULT = 0xFF
 };
@@ -37,7 +38,8 @@ enum {
 #define RC_RUN_HALT  0x02u /* stop when the halting head says so */
 
 /* HELLO capabilities. */
-#define RC_HELLO_CAN_EXIT 0x01u
+#define RC_HELLO_CAN_EXIT     0x01u
+#define RC_HELLO_RESET_SHIFT 4u /* bits 4..6: why the program started, RC_RESET_* of rc_port.h */
 
 /* Where the rows of a streamed puzzle table come from, told in HELLO. */
 enum {
@@ -119,7 +121,12 @@ typedef struct {
  * the status, and everything that needs the model (the table: RUN with begin) is refused with it. */
 void rc_server_run(rc_server_t *server);
 
-/* Answer one frame; the loop of rc_server_run without the reading, for tests. */
+/* The parts of rc_server_run: open the model and say so (BOOT); take one byte from the wire, and answer the frame that it
+ * ends. */
+void rc_server_start(rc_server_t *server);
+void rc_server_take(rc_server_t *server, uint8_t byte);
+
+/* Answer one frame. */
 void rc_server_answer(rc_server_t *server, const rc_frame_t *frame);
 
 /* CRC-32 over the carry as it is stored; within a step, also over the scales that it has only there. */

@@ -239,6 +239,19 @@ static rc_status_t probe(void) {
 }
 #endif
 
+#ifdef DUMMY_HANG_STEP
+/* A loop without end; DUMMY_HANG_MASKED: with interrupts off. */
+__attribute__((noinline)) static void hang(void) {
+    static volatile uint32_t turns;
+#ifdef DUMMY_HANG_MASKED
+    __asm__ volatile("cpsid i" ::: "memory");
+#endif
+    for (;;) {
+        turns++;
+    }
+}
+#endif
+
 rc_status_t rc_model_step(rc_ctx_t *ctx) {
     arena_t *a = arena_of(ctx);
     if (ctx->state != 2u) {
@@ -278,6 +291,11 @@ rc_status_t rc_model_step(rc_ctx_t *ctx) {
 #ifdef DUMMY_CRASH_STEP
     if (ctx->step == DUMMY_CRASH_STEP) {
         *(volatile uint32_t *)(uintptr_t)0xFFFFFF00u = 1; /* no memory there on any board */
+    }
+#endif
+#ifdef DUMMY_HANG_STEP
+    if (ctx->step == DUMMY_HANG_STEP) {
+        hang();
     }
 #endif
 #ifdef DUMMY_PROBE
