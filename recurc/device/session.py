@@ -341,8 +341,17 @@ class DeviceSession:
 
     def selftest(self) -> tuple[int, int, int]:
         """Let the device check its image anew: (status, image bytes, CRC-32 of the image). The carry is lost."""
+        status, image, _ = self.selftest_all()
+        return status, *image
+
+    def selftest_all(self) -> tuple[int, tuple[int, int], tuple[int, int]]:
+        """`selftest`, with the mapped puzzle table: status, (bytes, CRC-32) of the image and of the table (zeros: none)."""
         self._step = 0
-        return struct.unpack("<III", self._request(f.SELFTEST, timeout=max(self.timeout, 30.0)))
+        body = self._request(f.SELFTEST, timeout=max(self.timeout, 30.0))
+        if len(body) != f.SELFTEST_BYTES:
+            raise self._lost(f"its reply to SELFTEST has {len(body)} bytes")
+        status, *words = struct.unpack("<5I", body)
+        return status, (words[0], words[1]), (words[2], words[3])
 
     def reset(self) -> None:
         """Restart the firmware."""

@@ -1,4 +1,4 @@
-"""Compiler, flags and link exactly as recurc calls them, as SCons variables; what differs by board is in boards/*.json."""
+"""Compiler, flags and link exactly as recurc calls them, as SCons variables. Boards: platform-recurc/boards."""
 
 import os
 import shutil
@@ -65,6 +65,12 @@ def link_variables(env, recipe, compiler):
     # The linker expands % in the map's name and -Wl splits at commas: it is named without the project's folder.
     build = os.path.relpath(env.subst("$BUILD_DIR"), env.subst("$PROJECT_DIR"))
     return {"LINKFLAGS": [*flags, "-Wl,-Map=" + literal(os.path.join(build, "firmware.map"))], "LIBS": ["gcc"]}
+
+
+def size_variables(recipe):
+    """SCons variables for the check of sizes: all sections that lie in flash, and all in RAM."""
+    patterns = [r"^(?:%s)\s+([0-9]+).*" % "|".join(recipe["size"][kind]).replace(".", r"\.") for kind in ("flash", "ram")]
+    return {"SIZEPROGREGEXP": patterns[0], "SIZEDATAREGEXP": patterns[1], "SIZECHECKCMD": "$SIZETOOL -A -d $SOURCES"}
 
 
 def is_ours(path, recipe):
