@@ -162,7 +162,8 @@ static rc_status_t check_run(rc_server_t *s, const rc_frame_t *f)
     } else if (s->begun == 0u || at != s->ctx.step) {
         return RC_ERR_STATE; /* also a repeated request whose first copy was already carried out */
     }
-    if ((steps == 0u && (b[0] & RC_RUN_BEGIN) == 0u) || steps > rc_model_info.steps || at > rc_model_info.steps - steps) {
+    if ((steps == 0u && (b[0] & RC_RUN_BEGIN) == 0u) || steps > rc_model_info.steps ||
+        at > rc_model_info.steps - steps) {
         return RC_ERR_ARGUMENT; /* halting can only shorten the compiled schedule */
     }
     return RC_OK;
@@ -360,7 +361,8 @@ void rc_server_start(rc_server_t *s)
     rc_server_open(s);
     s->body[0] = (uint8_t)rc_port_reset_cause();
     s->body[1] = (uint8_t)s->image_status;
-    reply(s, RC_FRAME_BOOT, 0, s->body, 2); /* a host in the middle of something learns at once that all of it is lost */
+    reply(s, RC_FRAME_BOOT, 0, s->body,
+          2); /* a host in the middle of something learns at once that all of it is lost */
 }
 
 void rc_server_take(rc_server_t *s, uint8_t byte)
