@@ -19,7 +19,8 @@ _KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_ste
 @click.command()
 @click.argument("build", metavar="BUILD", type=click.Path(path_type=Path))
 @click.option(
-    "--on", default="qemu", metavar="WHERE", help="qemu (default), host, or a port: /dev/ttyACM0, tcp://HOST:PORT."
+    "--on", default="qemu", metavar="WHERE",
+    help="qemu (default), host, onnxruntime (an independent check), or a port: /dev/ttyACM0, tcp://HOST:PORT.",
 )
 @data_option
 @limit_option(DEFAULT_LIMIT)
@@ -64,6 +65,10 @@ def command(
 
     made = load_build(build)
     everything, dataset = _puzzles(made, data, limit, offset)
+    if on == "onnxruntime":
+        from recurc.cli._onnxruntime import verify_on_onnxruntime
+
+        return verify_on_onnxruntime(console, made, dataset, steps, offset)
     board, artifact = resolve(made, on)
     rule = Halt(halt_threshold, min_steps) if halt else None
     meter, measured = _meter(console, made, reference, fidelity)

@@ -16,6 +16,7 @@ from typing import Any, Mapping
 from recurc.errors import InputError, UsageError
 from recurc.resources import resource_dir
 from recurc.targets.tomltable import ADDRESS_LIMIT, Table, nearest
+from recurc.targets.usb import read_usb
 from recurc.targets.watchdog import Watchdog, read_watchdog
 
 FAMILIES = ("arm", "riscv", "xtensa", "host")
@@ -145,7 +146,7 @@ class Board:
     `kind` is one of KINDS: a budget class, a real board, an emulator's machine, this computer. `placement` maps each
     part of the firmware to region names in order of preference. `reference` names the part that a budget class stands
     for, `evidence` says in a line what was checked, and how. `mpu` is the memory protection unit that the startup turns
-    on from the table in the linker script ("v7": PMSAv7, "v8": PMSAv8, None: it stays as the port sets it).
+    on from the table in the linker script ("v7": PMSAv7, "v8": PMSAv8, None: as the port sets it). `usb`: its serial adapters.
     """
 
     name: str
@@ -175,6 +176,7 @@ class Board:
     evidence: str = ""
     mpu: str | None = None
     boot: Boot | None = None
+    usb: tuple[str, ...] = ()
     watchdog: Watchdog | None = None
 
     @property
@@ -391,6 +393,7 @@ def parse_board(text: str, path: Path) -> Board:
         evidence=t.text("evidence", ""),
         mpu=mpu,
         boot=_boot(t, ports),
+        usb=read_usb(t),
         watchdog=watchdog,
     )
     t.close()
