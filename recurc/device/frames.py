@@ -341,9 +341,9 @@ def parse_data(body: bytes) -> tuple[int, int]:
     return _unpack(struct.Struct("<II"), body[:READ_HEADER], "DATA")
 
 
-def parse_selftest(body: bytes) -> tuple[int, int, int]:
-    """SELFTEST's reply: (status, image bytes, CRC-32 of the image). Raises FrameError."""
-    return _unpack(struct.Struct("<III"), body, "SELFTEST")
+def parse_selftest(body: bytes) -> tuple[int, int, int, int, int]:
+    """SELFTEST's reply: status, bytes and CRC-32 of the image, bytes and CRC-32 of a mapped table. Raises FrameError."""
+    return _unpack(struct.Struct("<5I"), body, "SELFTEST")
 
 
 def parse_fault(body: bytes) -> Fault:
