@@ -120,7 +120,7 @@ def flash(build: Build, board: Optional[str] = None, *, port: str = "", disk: st
         told = _ask(build, chosen, artifact, port) if checked else {}
     except RecurcError:
         if emulated:
-            stop(build, port)
+            stop(build, port, chosen.name)
         raise
     pieces = tuple(Piece(name, size, crc, told.get(name)) for name, (size, crc) in _expected(build, chosen, artifact).items())
     return FlashResult(chosen, env.name, port, process, env.elf, file_sha256(env.elf) == file_sha256(artifact.elf), checked,

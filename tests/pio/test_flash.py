@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +29,10 @@ def free_port() -> str:
 
 
 def alive(pid: int) -> bool:
-    return os.path.exists(f"/proc/{pid}")
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())  # empty for one that ended and that nobody has waited for
+    except OSError:
+        return False
 
 
 def call(capsys, *args: str) -> tuple[int, dict]:
