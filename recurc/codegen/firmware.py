@@ -96,26 +96,31 @@ def firmware_sources(board: Board, sources: Sources, runtime: Path) -> tuple[lis
 
 
 class _Compilation:
-    """Objects of one board's firmware; only main.c, which carries the build id, depends on the plan."""
+    """Objects of one board's firmware; main.c, which carries the build id, and the ports depend on the plan."""
 
     def __init__(self, folder: Path, board: Board, sources: Sources, runtime: Path) -> None:
         self.folder, self.board, self.sources, self.runtime = folder, board, sources, runtime
         self.includes = [sources.folder, *port_include_dirs(board, runtime)]
         self.id, self.main, self.script = "", folder / "main.c", folder / "firmware.ld"
-        library, own = firmware_sources(board, sources, runtime)
-        objects = compile_objects(board, [*library, *own], self.includes, {}, folder / "model")
-        self.library, self.own = objects[:len(library)], objects[len(library):]
-        self.state: Any = None
+        self.library, self.own = firmware_sources(board, sources, runtime)
+        self.ports = [f for f in self.library if f.is_relative_to(runtime / "ports")]
+        rest = [*(f for f in self.library if f not in self.ports), *self.own]
+        self.compiled = dict(zip(rest, compile_objects(board, rest, self.includes, {}, folder / "model")))
+        self.defines: Optional[Mapping[str, int]] = None
+        self.text = ""
 
     def objects(self, plan: MemoryPlan) -> list[Path]:
-        """All objects for a plan; main.c is compiled again when the plan changes it."""
+        """All objects for a plan, in the order of linking; what the plan changes is compiled again."""
         text, defines = linker_script(self.board, plan), table_defines(plan)
-        if (text, defines) != self.state:
-            self.state = (text, defines)
+        if defines != self.defines:  # a port starts the flash chip in which a puzzle table lies
+            objects = compile_objects(self.board, self.ports, self.includes, defines, self.folder / "ports")
+            self.compiled.update(zip(self.ports, objects))
+        if (text, defines) != (self.text, self.defines):
             self.id = build_id([__version__, self.sources.digest, self.board.name, *self.board.cpu_flags, text, str(defines)])
             self.main.write_text(render_main(self.id))
             self.main_objects = compile_objects(self.board, [self.main], self.includes, defines, self.folder)
-        return [*self.library, *self.main_objects, *self.own]
+        self.text, self.defines = text, defines
+        return [*(self.compiled[f] for f in self.library), *self.main_objects, *(self.compiled[f] for f in self.own)]
 
     def trial(self, plan: MemoryPlan) -> Path:
         """Link as `plan` has it, into regions without end."""
@@ -130,7 +135,7 @@ class _Compilation:
 
     def clean(self) -> None:
         """Remove objects and the trial."""
-        for folder in (self.folder / "obj", self.folder / "model"):
+        for folder in (self.folder / "obj", self.folder / "model", self.folder / "ports"):
             shutil.rmtree(folder, ignore_errors=True)
         for file in self.folder.glob("trial.*"):
             file.unlink()

@@ -14,7 +14,7 @@ from recurc.codegen.firmware import Sources, firmware_sources, linker_script, ta
 from recurc.codegen.manifest import TABLE_FILE
 from recurc.plan.planner import MemoryPlan
 from recurc.resources import resource_dir
-from recurc.targets.boards import Board, Stock
+from recurc.targets.boards import Board
 from recurc.targets.linker import render_main, template_environment
 from recurc.targets.qemu import PACKAGES
 from recurc.targets.toolchain import (
@@ -25,6 +25,7 @@ from recurc.targets.toolchain import (
     compile_flags,
     macro_text,
 )
+from recurc.targets.uploads import Stock
 
 PROJECT = "project"  # the project's folder in a build
 EMULATOR_PORT = 45870  # first TCP port that an emulated board's UART is offered on

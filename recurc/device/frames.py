@@ -342,7 +342,7 @@ def parse_data(body: bytes) -> tuple[int, int]:
 
 
 def parse_selftest(body: bytes) -> tuple[int, int, int, int, int]:
-    """SELFTEST's reply: status, bytes and CRC-32 of the image, bytes and CRC-32 of a mapped table. Raises FrameError."""
+    """SELFTEST's reply: (status, image bytes, its CRC-32, bytes of the mapped table, its CRC-32). Raises FrameError."""
     return _unpack(struct.Struct("<5I"), body, "SELFTEST")
 
 

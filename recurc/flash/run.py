@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -12,11 +13,11 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from recurc.codegen.manifest import BoardArtifact, Build, file_sha256
-from recurc.codegen.platformio import PROJECT, environment_name
+from recurc.codegen.platformio import BOARDS, PROJECT, environment_name
 from recurc.device.session import DeviceSession
 from recurc.device.transports import open_transport
+from recurc.doctor.ports import boards_of, list_ports
 from recurc.errors import DeviceUnreachableError, MismatchError, RecurcError, UsageError
-from recurc.flash.ports import wire_port
 from recurc.targets.boards import Board
 from recurc.targets.platformio import Environment, environment, run
 from recurc.verify.run import check_identity
@@ -105,6 +106,11 @@ def flash(build: Build, board: Optional[str] = None, *, port: str = "", disk: st
     if disk and (emulated or not (chosen.flash and chosen.flash.disk)):
         raise UsageError(f"{chosen.name} shows no disk", where="--disk",
                          why="it is flashed in another way", next="Leave it out")
+    if stock and not firmware_only and (lying := apart(chosen, env)):
+        raise UsageError(
+            "PlatformIO's own uploader writes the firmware only", where="--stock",
+            why=f"{', '.join(lying)} would be missing on the board", next="Add --firmware-only, or leave --stock out",
+        )  # fmt: skip
     upload_port = (port or env.options.get("upload_port", "")) if emulated else disk
     variables = {"RECURC_UPLOAD": "firmware" if firmware_only else "all"}
     said = run(env, "upload", port=upload_port, variables=variables, echo=echo)
@@ -120,7 +126,7 @@ def flash(build: Build, board: Optional[str] = None, *, port: str = "", disk: st
         told = _ask(build, chosen, artifact, port) if checked else {}
     except RecurcError:
         if emulated:
-            stop(build, port)
+            stop(build, port, chosen.name)
         raise
     pieces = tuple(Piece(name, size, crc, told.get(name)) for name, (size, crc) in _expected(build, chosen, artifact).items())
     return FlashResult(chosen, env.name, port, process, env.elf, file_sha256(env.elf) == file_sha256(artifact.elf), checked,
@@ -142,6 +148,18 @@ def stop(build: Build, port: str = "", board: Optional[str] = None) -> bool:
     if done.returncode:
         raise UsageError("the emulated board cannot be ended", where=port, why=done.stderr.strip().removeprefix("Error: "))
     return done.stdout.strip() == "stopped"
+
+
+def apart(board: Board, env: Environment) -> list[str]:
+    """Files of a project that lie in the board's memory apart from the firmware."""
+    recipe = json.loads((env.project / BOARDS / f"{environment_name(board.name)}.json").read_text())["recurc"]
+    return [file["file"] for file in recipe.get("apart", ())]
+
+
+def wire_port(board: Board) -> str:
+    """The board's serial port by its USB identity, when exactly one can be meant; else ""."""
+    found = [p.device for p in list_ports() if boards_of(p, [board])]
+    return found[0] if len(found) == 1 else ""
 
 
 def _mapped_table(build: Build, board: Board) -> bool:

@@ -6,7 +6,6 @@ its UART and clock, and how far recurc's own tests reach on it ("emulated", "com
 
 from __future__ import annotations
 
-import re
 import tomllib
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,6 +15,7 @@ from typing import Any, Mapping
 from recurc.errors import InputError, UsageError
 from recurc.resources import resource_dir
 from recurc.targets.tomltable import ADDRESS_LIMIT, Table, nearest
+from recurc.targets.uploads import Flash, Stock, read_flash, read_stock
 from recurc.targets.usb import read_usb
 from recurc.targets.watchdog import Watchdog, read_watchdog
 
@@ -29,8 +29,6 @@ MPUS = ("v7", "v8")
 GUARDED = {
     mpu: f"PMSA{mpu}: flash-like memory read-only, RAM never executed, what is not listed closed" for mpu in MPUS
 }
-DISKS = ("uf2", "probe")
-FORMATS = ("bin", "hex")
 BOOT_PLACES = ("first", "after-vectors")
 _WRITABLE = ("ram", "external-ram")
 
@@ -104,39 +102,6 @@ class Boot:
     port: str
     place: str
     bytes: int
-
-
-@dataclass(frozen=True)
-class Stock:
-    """PlatformIO's own platform for the board, for those who are online: `platform` and `board` are its ids.
-
-    `packages`: tool packages in place of the platform's defaults; `upload`: its upload protocol.
-    """
-
-    platform: str
-    board: str
-    packages: tuple[str, ...] = ()
-    upload: str = ""
-
-
-@dataclass(frozen=True)
-class Flash:
-    """How a firmware gets onto the board: as a file copied to a disk, or by a tool.
-
-    `disk` is "uf2" (boot loader) or "probe" (ST-LINK, DAPLink), `match` a text that the disk must tell of itself. In
-    `command` and `external`, which writes what lies in external flash, {file} and {address} are filled in and $NAME
-    comes from the environment. `format` is what `command` takes; `usb`: "VID:PID" of the wire's serial port; `hint` what
-    the user must do first.
-    """
-
-    disk: str = ""
-    match: str = ""
-    uf2_family: int = 0
-    command: tuple[str, ...] = ()
-    format: str = "bin"
-    external: tuple[str, ...] = ()
-    usb: tuple[str, ...] = ()
-    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -297,37 +262,6 @@ def _boot(t: Table, ports: tuple[str, ...]) -> Boot | None:
     return boot
 
 
-def _stock(t: Table) -> Stock | None:
-    data = t.get("platformio", dict, None)
-    if data is None:
-        return None
-    s = Table(data, "platformio", t.path)
-    stock = Stock(s.text("platform"), s.text("board"), s.words("packages", []), s.text("upload", ""))
-    s.close()
-    return stock
-
-
-def _flash(t: Table) -> Flash | None:
-    data = t.get("flash", dict, None)
-    if data is None:
-        return None
-    f = Table(data, "flash", t.path)
-    flash = Flash(
-        disk=f.text("disk", "", one_of=("", *DISKS)), match=f.text("match", ""), uf2_family=f.number("uf2_family", 0),
-        command=f.words("command", []), format=f.text("format", "bin", one_of=FORMATS), external=f.words("external", []),
-        usb=f.words("usb", []), hint=f.text("hint", ""),
-    )  # fmt: skip
-    f.close()
-    if bool(flash.disk) == bool(flash.command):
-        raise f.bad("flash: there is one way to write a firmware, disk or command", "Give one of the two")
-    if (flash.disk == "uf2") != bool(flash.uf2_family):
-        raise f.bad('flash: uf2_family belongs to disk = "uf2", and that needs it')
-    for pair in flash.usb:
-        if not re.fullmatch(r"[0-9A-F]{4}:[0-9A-F]{4}", pair):
-            raise f.bad(f"flash: usb = {pair!r} is not VID:PID in eight capital hexadecimal digits")
-    return flash
-
-
 def _defines(t: Table) -> dict[str, int | str]:
     values = t.get("defines", dict, {})
     for key, value in values.items():
@@ -385,8 +319,8 @@ def parse_board(text: str, path: Path) -> Board:
         regions=regions,
         placement=_placement(t, regions, family, emulator is not None),
         defines=_defines(t) | (watchdog.defines if watchdog else {}),
-        platformio=_stock(t),
-        flash=_flash(t),
+        platformio=read_stock(t),
+        flash=read_flash(t),
         path=path,
         kind=t.text("kind", "host" if family == "host" else "board", one_of=KINDS),
         reference=t.text("reference", ""),

@@ -110,8 +110,7 @@ def test_board_files_say_one_way_to_flash():
 
     for change, message in (
         (('disk = "uf2"', 'disk = "uf3"'), "not one of"), (('disk = "uf2"', ""), "one way to write"),
-        (("uf2_family = 0xE48BFF59", ""), "uf2_family"), (('match = "RP2350"', 'usb = ["2e8a:000f"]'), "VID:PID"),
-        (('match = "RP2350"', 'mach = "RP2350"'), "mach"),
+        (("uf2_family = 0xE48BFF59", ""), "uf2_family"), (('match = "RP2350"', 'mach = "RP2350"'), "mach"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=message):
             parse_board(text.replace(*change), load_board("pico2").path)

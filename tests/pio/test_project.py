@@ -63,7 +63,7 @@ def test_a_change_is_built_and_nothing_else(project, tmp_path):
     image = copy / "src" / "model.rcm"
     image.write_bytes(image.read_bytes()[:-1] + b"\x55")
     assembly = copy / "src" / "weights.S"  # recurc writes the image's checksum there
-    assembly.write_text(assembly.read_text().replace("the image", "The image", 1))
+    assembly.write_text(assembly.read_text().replace("The image", "Another image", 1))
     said = pio.run(env)
     assert re.findall(r"Compiling \S+/(\S+\.o)", said) == ["weights.o"] and "Linking" in said
     script = copy / "pio" / "ld" / "mps2-an500.ld"
@@ -105,9 +105,13 @@ def empty_core(monkeypatch, tmp_path):
     return tmp_path / "core"
 
 
+def _refuse():
+    raise OSError("refused")
+
+
 def test_a_registry_that_swallows_packets_is_found_out_in_two_seconds(stock, empty_core, monkeypatch):
     over = threading.Event()
-    monkeypatch.setattr(pio.socket, "create_connection", lambda *a, **k: over.wait(60))
+    monkeypatch.setattr(pio.socket, "create_connection", lambda *a, **k: over.wait(60) and _refuse())
     started = time.monotonic()
     with pytest.raises(ToolchainError, match="registry cannot be reached.*ststm32.*no answer within 2 s") as e:
         pio.run(stock)

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +15,9 @@ from recurc.cli.main import main
 from recurc.codegen.manifest import load_build
 from recurc.device.session import DeviceSession
 from recurc.device.transports import open_transport
+from recurc.doctor.ports import SerialPort
 from recurc.errors import DeviceUnreachableError, MismatchError, ToolchainError, UsageError
-from recurc.flash import flash, ports, stop
+from recurc.flash import flash, stop
 from recurc.flash import run as flashing
 from recurc.targets.boards import load_board
 
@@ -28,7 +30,10 @@ def free_port() -> str:
 
 
 def alive(pid: int) -> bool:
-    return os.path.exists(f"/proc/{pid}")
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())  # empty for one that ended and that nobody has waited for
+    except OSError:
+        return False
 
 
 def call(capsys, *args: str) -> tuple[int, dict]:
@@ -167,6 +172,7 @@ def test_mistakes_are_answered_before_anything_runs(made, disk, monkeypatch):
     monkeypatch.setattr(flashing, "run", None)
     for arguments, message in (
         ({"board": "host"}, "this computer needs no flashing"), ({"board": "pico2"}, "it has stm32h7, mps2-an500"),
+        ({"stock": True}, "writes the firmware only.*puzzles.rct"),
         ({"board": TWIN, "disk": str(disk)}, "shows no disk"), ({"board": TWIN, "stock": True}, "no environment"),
     ):  # fmt: skip
         with pytest.raises(UsageError, match=message):
@@ -176,20 +182,13 @@ def test_mistakes_are_answered_before_anything_runs(made, disk, monkeypatch):
 
 
 def test_a_boards_serial_port_is_found_by_its_usb_ids(monkeypatch):
-    from serial.tools import list_ports
-    from serial.tools.list_ports_common import ListPortInfo
-
-    def plugged(*ids):
-        found = []
-        for i, (vid, pid) in enumerate(ids):
-            info = ListPortInfo(f"/dev/ttyACM{i}")
-            info.vid, info.pid = vid, pid
-            found.append(info)
-        monkeypatch.setattr(list_ports, "comports", lambda: found)
+    def plugged(*ids: str) -> None:
+        found = [SerialPort(f"/dev/ttyACM{i}", usb) for i, usb in enumerate(ids)]
+        monkeypatch.setattr(flashing, "list_ports", lambda: found)
 
     board = load_board("nucleo-h743")
-    plugged((0x2E8A, 0x000A), (0x0483, 0x374E), (None, None))
-    assert ports.wire_port(board) == "/dev/ttyACM1"
-    plugged((0x0483, 0x374E), (0x0483, 0x374B))
-    assert ports.wire_port(board) == "" and len(ports.usb_ports(board)) == 2
-    assert ports.usb_ports(load_board("pico2")) == []
+    plugged("2e8a:000a", "0483:374e", "")
+    assert flashing.wire_port(board) == "/dev/ttyACM1"
+    plugged("0483:374e", "0483:374b")
+    assert flashing.wire_port(board) == "", "two of them: the user says which"
+    assert flashing.wire_port(load_board("pico2")) == ""

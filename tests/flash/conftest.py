@@ -1,3 +1,0 @@
-"""The build of the PlatformIO tests serves here too."""
-
-from tests.pio.conftest import made, project  # noqa: F401
