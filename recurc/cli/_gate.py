@@ -19,7 +19,7 @@ def bundled(console: Console) -> list[Model]:
 
 def run_gate(console: Console, models: list[Model], *, limit: int, seed: int, steps: int | None, tolerance: float,
              where: Any, results: Any, folder: Path, write: Any, command: str) -> None:
-    """Evaluate the ladder of each model, write gate.json, gate.csv and gate.html into `folder`, and show the tables.
+    """Evaluate the ladder of each model, write gate.json, .csv, .html and .md into `folder`, and show the tables.
 
     Raises:
         InputError, UsageError, ToolchainError.
@@ -80,7 +80,8 @@ def _page(console: Console, folder: Path, document: dict[str, Any], write: Any, 
     page = sweep_page.render_page(
         f"Fidelity as a gate: {', '.join(names)}", f"Tolerance: {100 * document['tolerance']:g} points of exact.", plots=drawn,
         verdicts=sweep_page.gate_verdicts(document), tables=tables, notes=sweep_page.GATE_NOTES, command=command)
-    return [write(folder, "gate.html", page), *([image] if drawn else [])]
+    markdown = sweep_page.gate_markdown(document, command, image.name if drawn else None)
+    return [write(folder, "gate.html", page), write(folder, "gate.md", markdown), *([image] if drawn else [])]
 
 
 def _show(console: Console, document: dict[str, Any], folder: Path) -> None:

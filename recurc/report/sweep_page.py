@@ -102,6 +102,33 @@ def gate_verdicts(document: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *["---:"] * (len(columns) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (columns, rule, *rows))
+
+
+def gate_markdown(document: Mapping[str, Any], command: str, image: Optional[str]) -> str:
+    """The gate as a page of Markdown, all of it from the document."""
+    tolerance = 100 * document["tolerance"]
+    parts = [
+        "# Fidelity as a gate",
+        "How well does phi, the cosine of the quantized carry z_H to the fp32 one, predict the loss of whole puzzles? A ladder "
+        "of variants, from harmless to ruinous, was evaluated on each model; each gives phi, which needs no labels, and the "
+        f"loss of puzzles exact against fp32. A variant is harmful when it loses more than {tolerance:g} points and more than "
+        "two standard errors. The threshold is the phi after one supervision step that parts harmful from harmless variants "
+        f"with the fewest mistakes.\n\nThis page is written by `{command}`; the same with a CHECKPOINT finds the threshold of "
+        "that checkpoint, for `recurc build --min-fidelity`.",
+        _markdown(GATE_COLUMNS, gate_cells(document)),
+        "\n".join(f"* {text}" for text in gate_verdicts(document)),
+        *([f"![loss against fidelity]({image})"] if image else []),
+        *GATE_NOTES,
+    ]
+    for m in document["models"]:
+        points = [point_cells(p) for p in document["points"] if p["model"] == m["model"]]
+        parts += [f"## {m['model']}", _markdown(POINT_COLUMNS, points)]
+    return "\n\n".join(parts) + "\n"
+
+
 def draw(lines: Sequence[Mapping[str, Any]], depth: tuple[int, int], folder: Optional[Path]) -> list[tuple[str, str, str]]:
     """(heading, explanation, SVG) of the three plots; PNGs go to `folder`. phi along the steps: of one depth (H, L)."""
     deepest: dict[tuple[str, int, int], Mapping[str, Any]] = {}

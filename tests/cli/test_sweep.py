@@ -66,7 +66,7 @@ def test_gate_of_one_checkpoint(capsys, cache, tmp_path, monkeypatch):
     args = (TINY, "--gate", "--limit", "32", "--steps", "2", "--cache", str(cache), "--out", str(tmp_path))
     status, out, _ = run(capsys, *args)
     assert status == 0 and "--min-fidelity" in out and "fp32, noise 64 %" in out
-    assert {p.name for p in tmp_path.iterdir()} == {"gate.csv", "gate.json", "gate.html", "gate.png"}
+    assert {p.name for p in tmp_path.iterdir()} == {"gate.csv", "gate.json", "gate.html", "gate.md", "gate.png"}
     ET.fromstring((tmp_path / "gate.html").read_text().replace("<!DOCTYPE html>", ""))
     status, out, _ = run(capsys, *args, "--json")
     d = json.loads(out)

@@ -48,7 +48,8 @@ def connected(address: str) -> Cluster:
 
 
 def test_a_cluster_gives_the_same_results(scheduler, tmp_path):
-    variants = [Variant("fp32", "fp32", steps=2), Variant("int4", engine="fake", steps=2), Variant("int8", "int8-static", steps=2)]
+    variants = [Variant("fp32", "fp32", steps=2), Variant("int4", engine="fake", steps=2),
+                Variant("int8", "int8-static", steps=2)]
     here = workbench(70).evaluate(variants)
     with connected(scheduler) as cluster:
         assert cluster.workers == 2
