@@ -222,7 +222,8 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
         write_manifest(folder, {
             "recurc": __version__, "name": model.name, "target": target.name, "twin": target.twin,
             "precision": model.precision.name, "method": model.method, "label": model.label, "steps": model.program.steps,
-            "h_cycles": model.program.h_cycles, "l_cycles": model.program.l_cycles, "boards": entries,
+            "h_cycles": model.program.h_cycles, "l_cycles": model.program.l_cycles, "carry": model.program.carry,
+            "boards": entries,
             "image_bytes": len(main.image.data), "arena_bytes": main.arena_bytes,
             "host_cpu": cpu_signature(), "host_library": str(library.relative_to(folder)),
             "host_image": "host/src/model.rcm",
