@@ -34,6 +34,7 @@ from recurc.quant.fidelity import carry_fidelity, layer_damage
 from recurc.quant.model import QuantizedModel, quantize_model
 from recurc.quant.weights import precision_named
 from recurc.study.evaluate import EvalResult, Scores, evaluate, reference_carries, run_engine, score
+from recurc.study.layers import layers_alone
 from recurc.targets.boards import Board, load_board
 from recurc.targets.host import HostEngine
 
@@ -189,19 +190,35 @@ class Quantized:
 
     def gate(self) -> Gate:
         """Fidelity after one supervision step on calibration inputs, or on random ones when there are none."""
-        c, program = self.model.config, self.model.program
-        count = int(max(1, min(GATE_PUZZLES, GATE_MACS // max(program.macs_per_step, 1))))
-        if self.sample is not None:
-            inputs, ids, kind = self.sample.inputs[:count], self.sample.puzzle_ids[:count], "calibration puzzles"
-        else:
-            inputs = np.random.default_rng(0).integers(0, c.vocab_size, (count, c.seq_len)).astype(np.uint8)
-            ids, kind = np.zeros(count, dtype=np.int64), "random inputs"
+        program = self.model.program
+        inputs, ids, kind = self._gate_inputs()
+        count = len(inputs)
         runs = run_engine(self.engine, inputs, ids, 1, keep_carries=count)
         expected = reference_carries(self.source.reasoner, inputs, ids, self.model, 1)
         phi = float(carry_fidelity(runs.carries[:, 0], expected[:, 0]).mean())
         moments = self.calibration.moments if self.calibration else {}
         damage = layer_damage(program, self.model.weights, self.source.reasoner.tensors, moments)
         return Gate(phi, len(inputs), kind, tuple(damage[:3]))
+
+    def _gate_inputs(self) -> tuple[np.ndarray, np.ndarray, str]:
+        """Tokens [n, seq], identifiers [n] and what they are: calibration puzzles, else random."""
+        c = self.model.config
+        count = int(max(1, min(GATE_PUZZLES, GATE_MACS // max(self.model.program.macs_per_step, 1))))
+        if self.sample is not None:
+            return self.sample.inputs[:count], self.sample.puzzle_ids[:count], "calibration puzzles"
+        inputs = np.random.default_rng(0).integers(0, c.vocab_size, (count, c.seq_len)).astype(np.uint8)
+        return inputs, np.zeros(count, dtype=np.int64), "random inputs"
+
+    def layers(self) -> list[tuple[str, float]]:
+        """Layers behind a low fidelity, worst first: phi after one step with that layer's weights rounded and all else fp32,
+        on some of the gate's inputs."""
+        program = self.model.program
+        inputs, ids, _ = self._gate_inputs()
+        few = max(1, len(inputs) // 4)
+        expected = reference_carries(self.source.reasoner, inputs[:few], ids[:few], self.model, 1)[:, 0]
+        weights = {name: w.dequantized() for name, w in self.model.weights.items()}
+        return layers_alone(self.source.reasoner, weights, inputs[:few], ids[:few], expected, program.h_cycles,
+                            program.l_cycles)
 
     def check_target(self, board: Board, *, allow_lossy: bool = False) -> None:
         """What can be refused before anything runs: a lossy precision, and a model that does not fit the board.
@@ -235,13 +252,14 @@ class Quantized:
         gate = gate or self.gate()
         # Random inputs are not what the model was trained on: without calibration data fidelity is told, not judged.
         if gate.fidelity < min_fidelity and not allow_lossy and self.sample is not None:
-            worst = ", ".join(f"{name} ({100 * loss:.2g} %)" for name, loss in gate.damage)
+            worst = ", ".join(f"{name} ({phi:.3f})" for name, phi in self.layers()[:3])
             raise FidelityError(
                 f"fidelity is {gate.fidelity:.3f} after one supervision step, below {min_fidelity}",
                 where=f"{scheme.name}, {gate.puzzles} {gate.inputs}",
-                why=f"rounding the weights costs most in {worst} of the output's energy a call, and errors add up over "
+                why=f"the layers behind it, with the fidelity when each alone is rounded, are {worst}; errors add up over "
                     f"{self.model.program.calls_per_step} calls",
-                next="Use a higher precision (int8), calibrate with data, lower --min-fidelity, or pass --allow-lossy")
+                next="Use a higher precision (int8), calibrate with data, see with `recurc sweep CHECKPOINT --gate` which "
+                     "fidelity this model needs, lower --min-fidelity, or pass --allow-lossy")
         calibration = self.calibration
         compiled = self._engine_folder if "engine" in vars(self) else None
         return build_project(self.model, board, Path(out), note=note, engine=compiled, details={
