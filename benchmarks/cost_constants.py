@@ -213,7 +213,7 @@ def errors(samples: Sequence[Sample], units: Mapping[str, float]) -> list[float]
 
 def measure_board(board: Board, plugin: Path, folder: Path) -> dict[str, object]:
     """The table's entry of one board."""
-    mca = available() is None and board.core in CORES
+    mca = board.core in CORES and available(board.core) is None
     samples = []
     for i, job in enumerate(jobs()):
         print(f"{board.name}: {' '.join(job)}", file=sys.stderr)

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from recurc import __version__
 from recurc.codegen.emit import emit_model
@@ -17,6 +17,7 @@ from recurc.codegen.firmware import (
     Sources,
     build_id,
     compile_firmware_for,
+    engine_files,
     plan_entry,
 )
 from recurc.codegen.fit import early_plan
@@ -33,7 +34,14 @@ from recurc.resources import resource_dir
 from recurc.targets.boards import Board, load_board
 from recurc.targets.host import HostEngine, cpu_signature
 from recurc.targets.linker import render_main
-from recurc.targets.toolchain import check_linkable, compile_firmware, compile_shared, port_include_dirs, runtime_sources
+from recurc.targets.toolchain import (
+    check_linkable,
+    compile_firmware,
+    compile_shared,
+    port_include_dirs,
+    runtime_sources,
+    shared_objects,
+)
 
 HOST_SCRATCH = 256 * 1024  # tiles that stay in a core's second-level cache, beside the weights that pass by
 LIBRARY, _LIBRARY_DIGEST = "librecurc.so", "sources.sha256"
@@ -75,15 +83,29 @@ def _host_library(folder: Path, sources: Sources, runtime: Path, compiled: Optio
     return library
 
 
-def compile_host_engine(folder: Path, model: QuantizedModel) -> HostEngine:
+def compile_engine_parts(folder: Path) -> tuple[Path, ...]:
+    """Compile what all host engines share into objects in `folder`.
+
+    Raises:
+        ToolchainError: no host compiler.
+    """
+    runtime = resource_dir("runtime_c")
+    return tuple(shared_objects(engine_files(kernel_set("host"), runtime), [runtime / "include"], folder))
+
+
+def compile_host_engine(folder: Path, model: QuantizedModel, parts: Sequence[Path] = ()) -> HostEngine:
     """Emit and compile the host engine of a model into `folder`.
+
+    Args:
+        parts: what `compile_engine_parts` gave, where several engines are compiled.
 
     Raises:
         ToolchainError: no host compiler.
     """
     sources = _host_sources(folder / "src", model)
     runtime = resource_dir("runtime_c")
-    library = compile_shared(sources.model_files(runtime), [sources.folder, runtime / "include"], folder / LIBRARY)
+    files = [sources.folder / "model.c"] if parts else sources.model_files(runtime)
+    library = compile_shared(files, [sources.folder, runtime / "include"], folder / LIBRARY, objects=parts)
     (folder / _LIBRARY_DIGEST).write_text(sources.digest)
     return HostEngine(library, sources.folder / "model.rcm", model.puzzles.record if model.puzzles else None)
 
@@ -200,7 +222,8 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
         write_manifest(folder, {
             "recurc": __version__, "name": model.name, "target": target.name, "twin": target.twin,
             "precision": model.precision.name, "method": model.method, "label": model.label, "steps": model.program.steps,
-            "h_cycles": model.program.h_cycles, "l_cycles": model.program.l_cycles, "boards": entries,
+            "h_cycles": model.program.h_cycles, "l_cycles": model.program.l_cycles, "carry": model.program.carry,
+            "boards": entries,
             "image_bytes": len(main.image.data), "arena_bytes": main.arena_bytes,
             "host_cpu": cpu_signature(), "host_library": str(library.relative_to(folder)),
             "host_image": "host/src/model.rcm",
@@ -209,4 +232,4 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
     return load_build(out)
 
 
-__all__ = ["build_project", "check_output", "compile_host_engine"]
+__all__ = ["build_project", "check_output", "compile_engine_parts", "compile_host_engine"]
