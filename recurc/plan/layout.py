@@ -131,7 +131,8 @@ class _Sizing:
 
     def weight_tile(self, *refs: LinearRef) -> tuple[str, str, int]:
         """What weights of one tile of channels are unpacked to."""
-        return ("w", "uint8_t", max(k.scratch_bytes(self.kernels.padded(ref.k)) if (k := self.kernel(ref)) else 0 for ref in refs))
+        needs = [(self.kernel(ref), self.kernels.padded(ref.k)) for ref in refs]
+        return ("w", "uint8_t", max(kernel.scratch_bytes(depth) if kernel else 0 for kernel, depth in needs))
 
     def rows(self, *refs: LinearRef) -> int:
         """Rows that a kernel takes at a time."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
 _TOPS = np.uint32(0x88888888)  # the top bits of eight int4 operands
 
 

@@ -13,6 +13,7 @@ from recurc.ir.program import Attention, Program
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.models.reference import rope_tables
 from recurc.quant.calibrate import Calibration
+from recurc.quant.layers import resolve_layers
 from recurc.quant.weights import Precision, Weights
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ MAX_TABLE_BYTES = 64 * 1024 * 1024
 class QuantizedModel:
     """Stored form of a model.
 
-    precision: of all layers but those in `layers` (linear name -> Precision). weights: linear name -> Weights; tables: role -> float32 [rows, dim], already scaled; vectors: name -> float32.
+    precision: of all layers but those in `layers` (linear name -> Precision). weights: linear name -> Weights; tables:
+    role -> float32 [rows, dim], already scaled; vectors: name -> float32.
     method: calibration method that was used ("none" for fp32 and int8).
     """
 
@@ -130,29 +132,33 @@ def scaled_tables(reasoner: Reasoner, program: Program) -> dict[str, np.ndarray]
 
 def quantize_model(
     reasoner: Reasoner, precision: Precision, calibration: Optional[Calibration] = None, *,
-    layer_precisions: Optional[Mapping[str, Precision]] = None, method: Optional[str] = None, steps: Optional[int] = None, h_cycles: Optional[int] = None,
-    l_cycles: Optional[int] = None, carry: str = "fp32", puzzle_table: str = "image", scratch: Optional[int] = None,
-    name: str = "model",
+    layer_precisions: Optional[Mapping[str, str]] = None, method: Optional[str] = None,
+    steps: Optional[int] = None, h_cycles: Optional[int] = None, l_cycles: Optional[int] = None, carry: str = "fp32",
+    puzzle_table: str = "image", scratch: Optional[int] = None, name: str = "model",
 ) -> QuantizedModel:
     """Quantize every linear layer of a model (heads too; embeddings, H_init, L_init and biases stay fp32).
 
     Args:
         calibration: second moments of the layers' inputs; None means no data.
-        layer_precisions: linear name -> Precision, for layers that are stored in another one.
+        layer_precisions: layers that are stored in another precision, by name or pattern (see `resolve_layers`).
         method: one of the precision's calibration methods; a precision that has no such method takes its best one.
         steps, h_cycles, l_cycles: override the trained depth.
         carry, puzzle_table, scratch: how carry and puzzle embeddings are stored, and memory for tiles (see `lower`).
+
+    Raises:
+        UsageError: no such layer or precision.
     """
     program = lower(reasoner.config, steps=steps, h_cycles=h_cycles, l_cycles=l_cycles, carry=carry,
                     puzzle_table=puzzle_table, scratch=scratch)
-    layers = {name: p for name, p in (layer_precisions or {}).items() if p is not precision}
+    names = [ref.name for ref in program.linears]
+    layers = {name: p for name, p in resolve_layers(names, layer_precisions).items() if p is not precision}
     moments = calibration.moments if calibration else {}
 
     def stored(name: str) -> Weights:
         scheme = layers.get(name, precision)
         return scheme.quantize(reasoner.tensors[name], moments.get(name), scheme.method(method))
 
-    weights = {ref.name: stored(ref.name) for ref in program.linears}
+    weights = {name: stored(name) for name in names}
     vectors = {
         "H_init": np.asarray(reasoner.tensors["H_init"], dtype=np.float32),
         "L_init": np.asarray(reasoner.tensors["L_init"], dtype=np.float32),

@@ -89,7 +89,7 @@ def test_narrow_carries_equal_the_twin(shape, precision, carry, tmp_path, kernel
 def test_layers_may_differ_in_precision(shape, first, step, carry, tmp_path, kernels_folder):
     """Neighbouring layers in every order of precisions, fp32 among them: one op's layers differ, and ops of one shape."""
     reasoner = MODELS[shape]()
-    order = [precision_named(("fp32", "int8", "int4", "int3")[(first + i * step) % 4]) for i in range(40)]
+    order = [("fp32", "int8", "int4", "int3")[(first + i * step) % 4] for i in range(40)]
     names = [ref.name for ref in lower(reasoner.config).linears]
     model = quantize_model(reasoner, precision_named("int4"), method="min-max", carry=carry,
                            layer_precisions=dict(zip(names, order)))
