@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -69,3 +70,14 @@ def _mistake(content: Mapping[str, Any]) -> str:
     else:
         wrong += [f"quantize.layers.{name}" for name, value in layers.items() if not isinstance(value, str)]
     return f"unknown: {', '.join(unknown)}" if unknown else f"not text: {', '.join(wrong)}" if wrong else ""
+
+
+def project_text(checkpoint: str, data: Path | None, precision: str, layers: Mapping[str, str]) -> str:
+    """A project file's text, as `read_project` reads it."""
+    def quoted(text: object) -> str:
+        return json.dumps(str(text), ensure_ascii=False)  # a JSON string is a TOML basic string
+
+    lines = ["[model]", f"checkpoint = {quoted(checkpoint)}", *([f"data = {quoted(data)}"] if data else []), "",
+             "[quantize]", f"precision = {quoted(precision)}", "", "[quantize.layers]",
+             *(f"{quoted(name)} = {quoted(value)}" for name, value in layers.items())]
+    return "\n".join(lines) + "\n"

@@ -12,6 +12,7 @@ from typing import Any, Callable, Mapping, Optional
 from recurc import __version__
 from recurc.codegen.emit import emit_model
 from recurc.codegen.firmware import (
+    ENGINE_SOURCES,
     ArenaTooLargeError,
     Firmware,
     Sources,
@@ -36,7 +37,7 @@ from recurc.targets.linker import render_main
 from recurc.targets.toolchain import check_linkable, compile_firmware, compile_shared, port_include_dirs, runtime_sources
 
 HOST_SCRATCH = 256 * 1024  # tiles that stay in a core's second-level cache, beside the weights that pass by
-LIBRARY, _LIBRARY_DIGEST = "librecurc.so", "sources.sha256"
+LIBRARY, KERNELS, _LIBRARY_DIGEST = "librecurc.so", "librecurc-kernels.so", "sources.sha256"
 Note = Callable[[str], None]
 
 
@@ -75,15 +76,35 @@ def _host_library(folder: Path, sources: Sources, runtime: Path, compiled: Optio
     return library
 
 
-def compile_host_engine(folder: Path, model: QuantizedModel) -> HostEngine:
+def compile_host_kernels(folder: Path) -> Path:
+    """All that host engines have in common, as a library that several of them share (see `compile_host_engine`).
+
+    Raises:
+        ToolchainError: no host compiler.
+    """
+    runtime = resource_dir("runtime_c")
+    sources = [*(runtime / "kernels" / f for f in kernel_set("host").sources), *(runtime / f for f in ENGINE_SOURCES)]
+    return compile_shared(sources, [runtime / "include"], folder / KERNELS)
+
+
+def compile_host_engine(folder: Path, model: QuantizedModel, kernels: Optional[Path] = None) -> HostEngine:
     """Emit and compile the host engine of a model into `folder`.
+
+    Args:
+        kernels: library of `compile_host_kernels`; only the generated code is compiled then, and the engine is of no use
+            to a build.
 
     Raises:
         ToolchainError: no host compiler.
     """
     sources = _host_sources(folder / "src", model)
     runtime = resource_dir("runtime_c")
-    library = compile_shared(sources.model_files(runtime), [sources.folder, runtime / "include"], folder / LIBRARY)
+    includes = [sources.folder, runtime / "include"]
+    if kernels is not None:
+        links = (f"-L{kernels.parent}", f"-Wl,-rpath,{kernels.parent}", "-Wl,--no-as-needed", f"-l:{kernels.name}")
+        library = compile_shared([sources.folder / "model.c"], includes, folder / LIBRARY, links)
+        return HostEngine(library, sources.folder / "model.rcm", model.puzzles.record if model.puzzles else None)
+    library = compile_shared(sources.model_files(runtime), includes, folder / LIBRARY)
     (folder / _LIBRARY_DIGEST).write_text(sources.digest)
     return HostEngine(library, sources.folder / "model.rcm", model.puzzles.record if model.puzzles else None)
 
