@@ -50,7 +50,7 @@ def choose_layers(found: Sensitivity, budget: int) -> tuple[str, ...]:
     """Layers to raise so that the image stays within `budget` bytes and the gains, taken to add up, are largest.
 
     Gains of single layers do add up nearly: errors of different layers are hardly correlated. What the choice really has is
-    to be measured. Layers that gain nothing stay as they are. None when even the lower precision is over the budget.
+    to be measured. Layers that gain nothing stay as they are. Empty when even the lower precision is over the budget.
     """
     room = (budget - found.low_bytes) // GRAIN
     useful = [g for g in found.layers if found.gain(g) > 0]
@@ -62,7 +62,7 @@ def choose_layers(found: Sensitivity, budget: int) -> tuple[str, ...]:
     for i, layer in enumerate(useful):
         cost = max(-(-layer.bytes // GRAIN), 0)
         with_it = np.full(room + 1, -np.inf)
-        with_it[cost:] = best[:room + 1 - cost] + found.gain(layer)
+        with_it[cost:] = best[:max(room + 1 - cost, 0)] + found.gain(layer)
         taken[i] = with_it > best
         best = np.where(taken[i], with_it, best)
     chosen, left = [], room

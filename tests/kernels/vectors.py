@@ -176,7 +176,8 @@ def unpack_cases(rng: np.random.Generator) -> list[Case]:
             w[0] = 7
             packed, full = (np.frombuffer(packing.pack_int(w, bits), np.uint8) for bits in (3, 4))
             assert 4 * len(packed) == 3 * len(full)
-            made.append(Case("unpack_s3", f"packing {packing.id}, {n}x{k}", (len(packed), packing.flip), ((packed, 4),), (full,)))
+            name = f"packing {packing.id}, {n}x{k}"
+            made.append(Case("unpack_s3", name, (len(packed), packing.flip), ((packed, 4),), (full,)))
     return made
 
 
