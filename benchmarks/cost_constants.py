@@ -5,8 +5,8 @@
 Runs one supervision step of small generated models in QEMU with a plugin that counts executions by address, splits the
 counts by C file (the generated code further, by function) and fits each part to the work that `recurc.plan.work` counts for
 it (`--only rc_unpack_s3` adds the constants of unpacking int3 to a table that lacks them). With llvm-mca at hand, cycles an
-instruction by its model of the core as well. Run it again when kernels or generated loops have changed; without boards it measures all of them (five minutes). Needs QEMU 7.2 with plugins, the boards' compilers
-with addr2line, and gcc.
+instruction by its model of the core as well. Run it again when kernels or generated loops have changed; without boards it
+measures all of them (five minutes). Needs QEMU 7.2 with plugins, the boards' compilers with addr2line, and gcc.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ def errors(samples: Sequence[Sample], units: Mapping[str, float]) -> list[float]
 
 def measure_board(board: Board, plugin: Path, folder: Path) -> dict[str, object]:
     """The table's entry of one board."""
-    mca = available() is None and board.core in CORES
+    mca = board.core in CORES and available(board.core) is None
     samples = []
     for i, job in enumerate(jobs()):
         print(f"{board.name}: {' '.join(job)}", file=sys.stderr)

@@ -31,8 +31,10 @@ DATA, PAGE, PLOT = (FOLDER / f"instructions.{ending}" for ending in ("json", "md
 CORES = {"mps2-an500": "Cortex-M7", "mps2-an386": "Cortex-M4", "mps2-an505": "Cortex-M33", "mps3-an547": "Cortex-M55",
          "riscv32-virt": "RV32IMAFC", "riscv32-v-virt": "RV32 + V, vlen 128"}
 CONFIG = SUBJECTS[0].config
-MODELLED_BOARD, MODELLED_CORE = "mps2-an500", "cortex-m7"
+MODELLED = {"mps2-an500": "cortex-m7", "mps3-an547": "cortex-m55"}  # board -> core whose cycles are modelled
+SCRATCH_BOARD = "mps2-an500"
 LARGE_SCRATCH = 120 * 1024
+QUANTIZING = ("quantize", "rc_peak", "rc_rounded")
 STARTUP = ("rc_crc32", "rc_image_check", "rc_memory_init", "Reset_Handler", "main")
 # (core, function, bits, instructions a MAC of the two large shapes, modelled cycles a MAC of the first), measured in the same
 # emulator with the same compiler; modelled by the same means. Requantization to int8 is included; input is int8 already.
@@ -85,32 +87,32 @@ def measure(name: str, out: Path) -> dict[str, Any]:
         step, short = (step_instructions(name, bits, cycles, out / f"steps{bits}{cycles[1]}") for cycles in (full, least))
         call = (step - short) / (calls_per_step(full) - calls_per_step(least))
         found[f"int{bits}"] = {"step": step, "call": round(call), "short_step": short}
-        if name == MODELLED_BOARD:
+        if name == SCRATCH_BOARD:
             large = step_instructions(name, bits, least, out / f"large{bits}", LARGE_SCRATCH)
             found[f"int{bits}"]["short_step_120k"] = large
-    if name == MODELLED_BOARD and modelled.available() is None:
-        found["modelled"] = model_cycles(out)
+    if name in MODELLED and modelled.available(MODELLED[name]) is None:
+        found["modelled"] = model_cycles(name, out)
     return found
 
 
-def model_cycles(out: Path) -> dict[str, Any]:
-    """Modelled cycles on the Cortex-M7: of the two large layers and, of a short step, all but startup."""
-    board, plugin = load_board(MODELLED_BOARD), modelled.build_plugin(out / "plugin")
+def model_cycles(name: str, out: Path) -> dict[str, Any]:
+    """Modelled cycles on a board's core: of the two large layers and, of a short step, all but startup."""
+    board, core, plugin = load_board(name), MODELLED[name], modelled.build_plugin(out / "plugin")
     counts = out / "counts.txt"
     extra = ("-plugin", f"{plugin},out={counts}")
     found: dict[str, Any] = {"layers": []}
     for shape in counting.SHAPES[:2]:
         elf = counting.build_layers(board, out / "modelled", [shape])
         counting.run_layers(board, elf, extra, n=2)
-        costs = modelled.costs(elf, modelled.read_counts(counts), MODELLED_CORE)
-        quantize = sum(c.cycles for c in costs if "quantize" in c.name) / 2  # it ran for both bit widths
+        costs = modelled.costs(elf, modelled.read_counts(counts), core)
+        quantize = sum(c.cycles for c in costs if any(part in c.name for part in QUANTIZING)) / 2  # for both bit widths
         for bits in (4, 8):
             cycles = sum(c.cycles for c in costs if f"_s{bits}" in c.name) + quantize
             found["layers"].append({"bits": bits, "shape": list(shape), "cycles": round(cycles)})
     for bits in (4, 8):
         elf = counting.build_steps(board, model(bits, 1, 1), out / f"modelled{bits}")
         counting.run_counts(board, elf, 1, extra)
-        costs = modelled.costs(elf, modelled.read_counts(counts), MODELLED_CORE)
+        costs = modelled.costs(elf, modelled.read_counts(counts), core)
         found[f"int{bits}"] = {"short_step": round(sum(c.cycles for c in costs if c.name not in STARTUP))}
     return found
 
@@ -126,7 +128,7 @@ def page(data: dict[str, Any]) -> str:
             layers.append([CORES[name], f"int{bits}", found["kernels"], *(f"{per[s]:.3f}" for s in shapes)])
             of = found[f"int{bits}"]
             steps.append([CORES[name], f"int{bits}", f"{of['call'] / call_macs():.3f}", of["call"], of["step"]])
-    m7 = data[MODELLED_BOARD]
+    m7 = data[SCRATCH_BOARD]
     peers = [[core, function, f"int{bits}", f"{a:.3f}", f"{b:.3f}", "" if cycles is None else f"{cycles:.2f}"]
              for core, function, bits, a, b, cycles in PEERS]
     c = CONFIG
@@ -150,7 +152,7 @@ SiLU, residuals, norms, stores. A step is {calls_per_step((c.H_cycles, c.L_cycle
 planner takes by default, {MAX_SCRATCH // 1024} KiB.
 
 {table(["core", "weights", "a call's instructions a MAC", "a call", "a step"], steps, 2)}
-{_scratch(m7)}{_modelled(m7)}
+{_scratch(m7)}{_modelled(data)}
 ## What {PEER.split(" ")[0]} takes
 
 {PEER}; the same emulator and shapes, cycles modelled in the same way.
@@ -173,21 +175,24 @@ def _scratch(m7: dict[str, Any]) -> str:
     return f"\nWith {LARGE_SCRATCH // 1024} KiB of scratch on the Cortex-M7: {', '.join(lines)} instructions.\n"
 
 
-def _modelled(m7: dict[str, Any]) -> str:
-    if "modelled" not in m7:
+def _modelled(data: dict[str, Any]) -> str:
+    known = {name: data[name]["modelled"] for name in MODELLED if "modelled" in data[name]}
+    if not known:
         return "\nCycles were not modelled: llvm-mca was not installed where this was measured.\n"
-    rows = [[f"[{r}x{k}]x[{k}x{n}]", f"int{x['bits']}", f"{x['cycles'] / (r * k * n):.3f}"]
-            for x in m7["modelled"]["layers"] for r, k, n in [x["shape"]]]
-    for bits in (4, 8):
-        cycles = m7["modelled"][f"int{bits}"]["short_step"] / calls_per_step((1, 1))
-        rows.append(["block call (with its share of the heads)", f"int{bits}", f"{cycles / call_macs():.3f}"])
+    rows = []
+    for name, found in known.items():
+        rows += [[CORES[name], f"[{r}x{k}]x[{k}x{n}]", f"int{x['bits']}", f"{x['cycles'] / (r * k * n):.3f}"]
+                 for x in found["layers"] for r, k, n in [x["shape"]]]
+        for bits in (4, 8):
+            cycles = found[f"int{bits}"]["short_step"] / calls_per_step((1, 1))
+            rows.append([CORES[name], "block call (with its share of the heads)", f"int{bits}", f"{cycles / call_macs():.3f}"])
     return f"""
-## Cortex-M7, modelled cycles a multiplication
+## Modelled cycles a multiplication
 
 Not measured: executions of each basic block times what llvm-mca gives it as a steady loop. No caches, no waits for memory, a
 branch costs half a cycle; silicon will be slower.
 
-{table(["what", "weights", "cycles a MAC"], rows, 2)}
+{table(["core", "what", "weights", "cycles a MAC"], rows, 3)}
 """
 
 

@@ -20,7 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import recurc
 from benchmarks.common import FOLDER, ROOT, peer_python, table, times
 from benchmarks.own_memory import CARRIES, PRECISIONS, Figures, own_figures
-from benchmarks.shapes import SUBJECTS, Subject
+from benchmarks.shapes import PLANNED, SUBJECTS, Subject
+from recurc.ir.lower import lower
+from recurc.plan.budget import parameter_count
 
 MEASURED = FOLDER / "tflm_memory.json"
 PAGE = FOLDER / "memory.md"
@@ -141,10 +143,24 @@ Theirs / ours at the same width of weights. Theirs: the smallest arena of each f
 """
 
 
+def planned_section(subject: Subject) -> str:
+    """Our side alone, for a model of two blocks."""
+    c, program = subject.config, lower(subject.config)
+    layers = " and ".join(f"{count} in {name}" for name, count in c.levels)
+    return f"""## {subject.title}
+
+Planned only: the peer's graphs have one block. S = {c.rows} rows, D = {c.hidden_size}, {c.num_heads} heads, channel mixing
+{c.inter} wide, layers: {layers}; {parameter_count(program):,} parameters. One supervision step is
+{program.calls_per_step} block calls.
+
+{own_table(figures_of(subject))}
+"""
+
+
 def page(measured: dict[str, Any]) -> str:
     """The whole of memory.md."""
     sections = "\n".join(
-        subject_section(s, results_of(measured, s), figures_of(s)) for s in SUBJECTS)
+        [*(subject_section(s, results_of(measured, s), figures_of(s)) for s in SUBJECTS), *map(planned_section, PLANNED)])
     return f"""<!-- Written by `python benchmarks/memory.py`; do not edit. -->
 # RAM beside TensorFlow Lite Micro
 

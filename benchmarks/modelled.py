@@ -1,7 +1,8 @@
 """Cycles by model: how often each basic block ran in the emulator times what llvm-mca gives it as a steady loop.
 
 A model, not a measurement: no caches, no waits for flash, a branch costs half a cycle, blocks do not overlap.
-Needs Debian's `llvm` (llvm-mca, llvm-objdump; 14 to 19 agree on the Cortex-M7), `gcc` and QEMU 7.2 with plugins.
+Needs Debian's `llvm` (llvm-mca, llvm-objdump; 14 to 19 agree on the Cortex-M7; Helium needs 16 or newer, `llvm-19`), `gcc`
+and QEMU 7.2 with plugins.
 """
 
 from __future__ import annotations
@@ -10,14 +11,18 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Iterator, Mapping, Optional, Sequence
 
 PLUGIN_SOURCE = Path(__file__).parent / "firmware" / "counts.c"
-CORES = {"cortex-m7": "thumbv7em-none-eabihf", "cortex-m4": "thumbv7em-none-eabihf"}
+CORES = {"cortex-m7": "thumbv7em-none-eabihf", "cortex-m4": "thumbv7em-none-eabihf",
+         "cortex-m55": "thumbv8.1m.main-none-eabihf"}
+OLDEST = {"cortex-m55": 16}  # LLVM's version from which on it knows all of a core's instructions
 BRANCH_CYCLES = 0.5
 _ITERATIONS = 50
-_BRANCH = re.compile(r"^(b|bl|bx|blx|cbz|cbnz|tbb|tbh|b(eq|ne|lt|gt|le|ge|cs|cc|hs|lo|hi|ls|mi|pl|vs|vc))(\.[nw])?\s")
+_BRANCH = re.compile(r"^(b|bl|bx|blx|cbz|cbnz|tbb|tbh|le|letp|wls|wlstp|"
+                     r"b(eq|ne|lt|gt|le|ge|cs|cc|hs|lo|hi|ls|mi|pl|vs|vc))(\.[nw])?\s")
 _CONDITIONAL = ("mov", "add", "sub", "ldr", "str", "mvn", "rsb", "vmov", "lsl", "orr")
 _CONDITION = re.compile(r"^(\w+?)(eq|ne|lt|gt|le|ge|hs|lo|hi|ls|mi|pl|vs|vc)(\.\w+)*\s")
 
@@ -31,11 +36,24 @@ class FunctionCost:
     cycles: float
 
 
-def available() -> Optional[str]:
-    """What is missing on this computer; None when all is there."""
-    names = ("llvm-mca", "llvm-objdump", "gcc")
-    absent = [name for name in names if shutil.which(name) is None]
-    return f"{', '.join(absent)} is not installed" if absent else None
+@lru_cache
+def tool(name: str, core: str) -> Optional[str]:
+    """Path of an LLVM tool that knows a core: the plain name if it is new enough, else the newest of those with a version."""
+    least = OLDEST.get(core, 0)
+    if plain := shutil.which(name):
+        said = subprocess.run([plain, "--version"], capture_output=True, text=True).stdout
+        found = re.search(r"version (\d+)", said)
+        if found and int(found[1]) >= least:
+            return plain
+    versioned = (shutil.which(f"{name}-{version}") for version in range(30, max(least, 14) - 1, -1))
+    return next((path for path in versioned if path), None)
+
+
+def available(core: str = "cortex-m7") -> Optional[str]:
+    """What is missing on this computer for modelling a core; None when all is there."""
+    absent = [name for name in ("llvm-mca", "llvm-objdump") if tool(name, core) is None]
+    absent += [] if shutil.which("gcc") else ["gcc"]
+    return f"{', '.join(absent)} is not installed (for {core}: LLVM {OLDEST.get(core, 14)} or newer)" if absent else None
 
 
 def build_plugin(out: Path) -> Path:
@@ -57,8 +75,8 @@ def read_counts(path: Path) -> dict[int, int]:
 
 def disassemble(elf: Path, core: str) -> dict[str, dict[int, str]]:
     """Function -> address -> instruction."""
-    said = subprocess.run(["llvm-objdump", "-d", "--no-show-raw-insn", f"--mcpu={core}", str(elf)], capture_output=True,
-                          text=True, check=True).stdout
+    command = [str(tool("llvm-objdump", core)), "-d", "--no-show-raw-insn", f"--mcpu={core}", str(elf)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     functions: dict[str, dict[int, str]] = {}
     current: dict[int, str] = {}
     for line in said.splitlines():
@@ -100,8 +118,8 @@ def block_cycles(body: Sequence[str], core: str) -> float:
         source.append(text)
     if not source:
         return branches * BRANCH_CYCLES
-    done = subprocess.run(["llvm-mca", f"-mtriple={CORES[core]}", f"-mcpu={core}", f"-iterations={_ITERATIONS}"],
-                          input="\n".join(source) + "\n", capture_output=True, text=True)
+    command = [str(tool("llvm-mca", core)), f"-mtriple={CORES[core]}", f"-mcpu={core}", f"-iterations={_ITERATIONS}"]
+    done = subprocess.run(command, input="\n".join(source) + "\n", capture_output=True, text=True)
     cycles = re.search(r"Total Cycles:\s+(\d+)", done.stdout)
     if not cycles:  # system instructions, as in startup code: one cycle each
         return float(len(body))

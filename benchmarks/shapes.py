@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from recurc.models.hrm import HALT_RULE
 from recurc.models.reasoner import ReasonerConfig
 
 
@@ -25,6 +26,7 @@ class Subject:
         }
 
 
+# Measured beside the peers.
 SUBJECTS = (
     Subject(
         "sudoku", "TRM-MLP, 9x9 sudoku",
@@ -40,4 +42,17 @@ SUBJECTS = (
                        pos_encodings="rope", puzzle_emb_ndim=512, puzzle_emb_len=16),
         ("mcu-4mb", "soc-8mb"),
     ),
+)
+
+
+def _hrm(seq_len: int, vocab_size: int) -> ReasonerConfig:
+    return ReasonerConfig("hrm", "attention", seq_len=seq_len, vocab_size=vocab_size, num_puzzle_identifiers=1, hidden_size=512,
+                          expansion=4, num_heads=8, L_layers=4, H_layers=4, H_cycles=2, L_cycles=2, halt_max_steps=16,
+                          pos_encodings="rope", puzzle_emb_ndim=512, puzzle_emb_len=0, halt_rule=HALT_RULE)
+
+
+# Planned only: no peer has been given two blocks.
+PLANNED = (
+    Subject("hrm-sudoku", "HRM, 9x9 sudoku", _hrm(81, 11), ("stm32h7", "portenta-h7")),
+    Subject("hrm-maze", "HRM, 30x30 maze (ARC has the same shape)", _hrm(900, 6), ("stm32h7", "portenta-h7")),
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from recurc.models.checkpoint import load
+from recurc.models.hrm import HALT_RULE
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 
 DATA = Path(__file__).parent / "data" / "trm_mlp_sudoku4"
@@ -22,12 +23,16 @@ def sudoku4() -> Reasoner:
 def random_reasoner(
     mixer: str = "attention", *, seq: int = 9, vocab: int = 7, hidden: int = 32, heads: int = 4, pos: str = "rope",
     ndim: int = 32, plen: int = 1, layers: int = 2, cycles: tuple[int, int] = (2, 2), steps: int = 4, puzzles: int = 3,
-    expansion: float = 4, seed: int = 0,
+    expansion: float = 4, seed: int = 0, h_layers: int = 0,
 ) -> Reasoner:
-    """A TRM of any shape with random weights; q_head row 1 is zero, as in every trained TRM."""
+    """A TRM of any shape with random weights; q_head row 1 is zero, as in every trained TRM. With `h_layers`: an HRM."""
     rng = np.random.default_rng(seed)
-    c = ReasonerConfig("trm", mixer, seq, vocab, puzzles, hidden, expansion, heads, layers, *cycles, steps, pos, ndim,
-                       plen)
+    family = {"family": "hrm", "H_layers": h_layers, "halt_rule": HALT_RULE} if h_layers else {"family": "trm"}
+    c = ReasonerConfig(
+        mixer=mixer, seq_len=seq, vocab_size=vocab, num_puzzle_identifiers=puzzles, hidden_size=hidden, expansion=expansion,
+        num_heads=heads, L_layers=layers, H_cycles=cycles[0], L_cycles=cycles[1], halt_max_steps=steps, pos_encodings=pos,
+        puzzle_emb_ndim=ndim, puzzle_emb_len=0 if h_layers else plen, **family,
+    )  # fmt: skip
 
     def linear(n: int, k: int) -> np.ndarray:
         return rng.normal(size=(n, k)) / np.sqrt(k)
@@ -37,13 +42,12 @@ def random_reasoner(
         "embed_tokens.embedding_weight": linear(vocab, hidden), "lm_head.weight": linear(vocab, hidden),
         "q_head.weight": linear(2, hidden), "q_head.bias": np.array([-0.05, -5.0]),
     }
-    t["q_head.weight"][1] = 0
+    t["q_head.weight"][1] *= bool(h_layers)
     if ndim:
         t["puzzle_emb.weights"] = rng.normal(size=(puzzles, ndim)) * 0.1
     if pos == "learned":
         t["embed_pos.embedding_weight"] = linear(c.rows, hidden)
-    for i in range(layers):
-        p = f"L_level.layers.{i}"
+    for p in (f"{level}.layers.{i}" for level, count in c.levels for i in range(count)):
         if mixer == "mlp_t":
             t[f"{p}.mlp_t.gate_up_proj.weight"] = linear(2 * c.inter_t, c.rows)
             t[f"{p}.mlp_t.down_proj.weight"] = linear(c.rows, c.inter_t)

@@ -73,7 +73,7 @@ def test_links_lead_somewhere():
 def test_sizes_are_what_the_planner_gives():
     """Bytes in the tables of the README, so that they change with the code."""
     from benchmarks.own_memory import CARRIES, own_figures
-    from benchmarks.shapes import SUBJECTS
+    from benchmarks.shapes import PLANNED, SUBJECTS
     from recurc import load
     from recurc.ir.lower import lower
     from recurc.plan.budget import image_budget
@@ -86,6 +86,9 @@ def test_sizes_are_what_the_planner_gives():
         large = own_figures(maze.config, "soc-8mb", "int8", carry)
         assert any(f"`{carry}`" in r and f"{small.ram:,} bytes" in r and f"{large.ram:,} bytes" in r for r in rows), carry
     assert f"The int4 image of the 9x9 shape is {small.image:,} bytes" in TEXT
+    hrm = own_figures(PLANNED[0].config, "stm32h7", "int4", "int8")
+    text = " ".join(TEXT.split())
+    assert f"HRM takes {hrm.image / 1e6:.1f} MB at 4 bits" in text and f"in {hrm.ram / 1e3:.0f} KB of RAM" in text
     program = lower(load("sudoku9-mlp").config)
     for precision, bits in (("fp32", 32), ("int8", 8), ("int4", 4)):
         size = image_budget(program, bits, kernel_set("dsp")).total

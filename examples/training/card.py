@@ -1,17 +1,19 @@
 """The model card, a pure function of the measured figures and the recipe.
 
-What a kind of task says of itself comes from `card_sudoku.py` and `card_arc.py`; the rest is here, the same for all.
+What a kind of task says of itself comes from `card_sudoku.py`, `card_maze.py` and `card_arc.py`; the rest is here, the same
+for all.
 """
 
 from __future__ import annotations
 
 from typing import Callable
 
-from . import card_arc, card_sudoku
+from . import card_arc, card_maze, card_sudoku
 from .card_text import CardTexts, count, paragraph, pct
 from .recipe import Recipe
 
-KINDS = {"sudoku": card_sudoku.texts, "arc": card_arc.texts}
+FAMILIES = {"trm": "TRM, Tiny Recursive Model", "hrm": "HRM, Hierarchical Reasoning Model"}
+KINDS = {"sudoku": card_sudoku.texts, "arc": card_arc.texts, "maze": card_maze.texts}
 
 
 def accuracy_table(held: dict, name: Callable[[dict], str]) -> str:
@@ -39,8 +41,11 @@ def facts_table(metrics: dict, recipe: Recipe, texts: CardTexts) -> str:
     mixer = "MLP over positions"
     if not cfg.mlp_t:
         mixer = f"attention, {cfg.num_heads} heads, {cfg.pos_encodings} positions"
+    layers = count(cfg.L_layers, "layer")
+    if cfg.H_layers:
+        layers = f"{count(cfg.H_layers, 'layer')} in H_level and {cfg.L_layers} in L_level"
     shape = (
-        f"hidden {cfg.hidden_size}, {count(cfg.L_layers, 'layer')}, {mixer}, expansion {cfg.expansion:g}, "
+        f"hidden {cfg.hidden_size}, {layers}, {mixer}, expansion {cfg.expansion:g}, "
         f"{count(cfg.puzzle_rows, 'puzzle row')}"
     )
     facts = {
@@ -71,19 +76,21 @@ def model_card(metrics: dict, recipe: Recipe) -> str:
         origin = f"""Not trained from random weights: grown from the finished `{train.grow_from}`, every channel and
             hidden unit copied with noise that cancels (`examples/training/grow.py`), then trained on as said here. So
             its accuracy says little about what this size can learn by itself; use it for its shape and its cost."""
+    continuing = " and half the loss of q_continue (target: the next step)" if recipe.model.family == "hrm" else ""
     about_training = paragraph(f"""
         {origin}
         {metrics["optimizer_steps"]:,} optimizer steps of {metrics["batch"]} sequences in {metrics["minutes"]:g} minutes
         on {count(metrics["torch_threads"], "CPU thread")} (a core with AVX512-BF16, shared with other work).
         {texts.drawn} Deep supervision with
-        detached carry, stablemax cross entropy plus half the halting loss, AdamATan2 (lr {train.lr:g} with warm-up and
-        cosine to {train.lr_min_ratio:g} of it, decoupled weight decay {train.weight_decay:g}), EMA {train.ema:g} of the
+        detached carry, stablemax cross entropy plus half the halting loss{continuing},
+        AdamATan2 (lr {train.lr:g} with warm-up and cosine to
+        {train.lr_min_ratio:g} of it, decoupled weight decay {train.weight_decay:g}), EMA {train.ema:g} of the
         weights, which is what is stored. {texts.rows} The last snapshot is shipped: none was chosen by its test accuracy. See
         `recipe.toml` and `curves.png`; all figures above are in `metrics.json`.""")
     sections = "".join(f"## {title}\n\n{text}\n\n" for title, text in texts.sections)
     return f"""# {recipe.name}
 
-{recipe.title}. A recursive reasoner (TRM, Tiny Recursive Model) trained for recurc's examples and tests.
+{recipe.title}. A recursive reasoner ({FAMILIES[recipe.model.family]}) trained for recurc's examples and tests.
 {unfinished}
 {facts_table(metrics, recipe, texts)}
 

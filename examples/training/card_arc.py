@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .card_text import CardTexts, paragraph, pct
+from .card_text import CardTexts, halting_rule, paragraph, pct
 from .recipe import Recipe
 
 
@@ -50,7 +50,7 @@ def texts(metrics: dict, recipe: Recipe) -> CardTexts:
         figures=f"""
             Pairs solved completely, in %, after a number of supervision steps: the test pairs of each task as it is and
             of {task.augmentations} augmentations, computed in {metrics["compute"]} from the weights as stored. *Early
-            exit* stops at the first step whose halting logit is above zero. Only demonstrations were trained on; no test
+            exit* stops at the first step {halting_rule(cfg.family)}. Only demonstrations were trained on; no test
             pair is a demonstration of its task turned, mirrored or in other colours. But the rule of every test pair was
             trained on, in the same colours and orientation: this is what the puzzle's row stands for, as in the original.
             Each task has a row in the table.""",

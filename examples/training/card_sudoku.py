@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .card_text import CardTexts
+from .card_text import CardTexts, halting_rule
 from .recipe import Recipe
 
 SPLIT = {
@@ -35,8 +35,8 @@ def texts(metrics: dict, recipe: Recipe) -> CardTexts:
         licence="Apache-2.0 (weights and puzzles; both made by the scripts of this project)",
         figures=f"""
             Puzzles solved completely, in %, after a number of supervision steps. Held-out puzzles with {test_given} givens,
-            computed in {metrics["compute"]} from the weights as stored. *Early exit* stops at the first step whose halting
-            logit is above zero. {harder} {SPLIT[task.n]}""",
+            computed in {metrics["compute"]} from the weights as stored. *Early exit* stops at the first step
+            {halting_rule(recipe.model.family)}. {harder} {SPLIT[task.n]}""",
         bucket=_bucket,
         drawn=f"Puzzles with {given} givens are drawn on the fly from {task.pool:,} base puzzles: {drawn}.",
         rows="""The puzzle embedding (one row) is trained by the same optimizer, where the original code uses sign-SGD.""",

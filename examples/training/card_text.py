@@ -25,6 +25,11 @@ class CardTexts:
     sections: tuple[tuple[str, str], ...] = ()  # (title, text) after the accuracy
 
 
+def halting_rule(family: str) -> str:
+    """When a model of a family says that it is done; goes on a sentence."""
+    return "whose q_halt is above its q_continue" if family == "hrm" else "whose halting logit is above zero"
+
+
 def pct(x: float) -> str:
     return f"{100 * x:.1f}"
 

@@ -5,26 +5,26 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .model import TRM, ModelConfig
+from .model import ModelConfig, Reasoner, make_model
 from .puzzles import PAD, Group
 
 STEPS_SHOWN = (1, 2, 4, 8, 16)
 
 
-def make_eval_model(cfg: ModelConfig, state: dict[str, torch.Tensor], dtype: str) -> TRM:
+def make_eval_model(cfg: ModelConfig, state: dict[str, torch.Tensor], dtype: str) -> Reasoner:
     """A copy in the wanted compute type; `float32` is what a compiled model is compared with."""
     fields = {**cfg.__dict__, "forward_dtype": dtype}
     with torch.random.fork_rng(devices=[]):  # construction draws random weights: leave training's RNG alone
-        model = TRM(ModelConfig(**fields))
+        model = make_model(ModelConfig(**fields))
     model.load_state_dict({k: v.float() for k, v in state.items()})
     return model.eval()
 
 
 @torch.no_grad()
-def predict(model: TRM, inputs: np.ndarray, ids: np.ndarray, steps: int, batch: int = 64, progress=None):
+def predict(model: Reasoner, inputs: np.ndarray, ids: np.ndarray, steps: int, batch: int = 64, progress=None):
     """Runs `steps` supervision steps on every puzzle (tokens [N, seq_len], identifiers [N]).
 
-    Returns tokens (N, steps, seq_len) uint8 and halting logits q (N, steps).
+    Returns tokens (N, steps, seq_len) uint8 and what the halting head says, q (N, steps): above zero = done.
     """
     tokens, q_all = [], []
     for start in range(0, len(inputs), batch):
@@ -35,7 +35,7 @@ def predict(model: TRM, inputs: np.ndarray, ids: np.ndarray, steps: int, batch: 
         for _ in range(steps):
             z_h, z_l, logits, q = model(z_h, z_l, x, rows)
             row_tokens.append(logits.argmax(-1).to(torch.uint8))
-            row_q.append(q[:, 0])
+            row_q.append(model.halting(q))
         tokens.append(torch.stack(row_tokens, 1).numpy())
         q_all.append(torch.stack(row_q, 1).numpy())
         if progress is not None:
@@ -52,7 +52,9 @@ def score(tokens: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return right / valid.sum(-1), right == valid.sum(-1)
 
 
-def per_step(model: TRM, inputs: np.ndarray, labels: np.ndarray, ids: np.ndarray, steps: int, batch: int = 64, progress=None):
+def per_step(
+    model: Reasoner, inputs: np.ndarray, labels: np.ndarray, ids: np.ndarray, steps: int, batch: int = 64, progress=None
+):
     """`predict`, then `score`: (cells, exact, q), each (N, steps)."""
     tokens, q = predict(model, inputs, ids, steps, batch, progress)
     return *score(tokens, labels), q

@@ -49,18 +49,14 @@ def export_raw(trainer, folder: Path) -> Path:
     state = {RAW_PREFIX + k: v for k, v in checkpoint(trainer, "float32").items()}
     path = folder / f"step_{trainer.step}"
     torch.save(state, path)
-    arch_fields = (
-        "H_cycles L_cycles L_layers hidden_size num_heads expansion puzzle_emb_ndim pos_encodings forward_dtype "
-        "mlp_t puzzle_emb_len halt_exploration_prob halt_max_steps"
-    ).split()
+    # The task's sizes come from its dataset.json; what the original leaves at its default is in no configuration of its own.
     flat = cfg.as_flat_dict()
+    left_out = ("arch_name", "seq_len", "vocab_size", "num_puzzle_identifiers", "rms_norm_eps", "rope_theta")
     config = {
         "arch": {
             "name": flat["arch_name"],
             "loss": {"name": "losses@ACTLossHead", "loss_type": "stablemax_cross_entropy"},
-            "H_layers": 0,
-            "no_ACT_continue": True,
-            **{k: flat[k] for k in arch_fields},
+            **{k: v for k, v in flat.items() if k not in left_out},
         },
         "beta1": 0.9,
         "beta2": 0.95,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .model import TRM, ModelConfig
+from .model import ModelConfig, make_model
 
 
 def _copies(big: int, small: int) -> Tensor:
@@ -42,9 +42,11 @@ def _widen(weight: Tensor, rows: Tensor, cols: Tensor, std: float, generator: to
 
 def grow(narrow: ModelConfig, state: dict[str, Tensor], wide: ModelConfig, seed: int = 0) -> dict[str, Tensor]:
     """The narrow model's state dict -> one for `wide` (same task, cycles and layers, MLP mixer)."""
-    same = ("seq_len", "vocab_size", "L_layers", "mlp_t", "pos_encodings", "H_cycles", "L_cycles")
-    if any(getattr(narrow, k) != getattr(wide, k) for k in same) or not wide.mlp_t or wide.pos_encodings != "none":
-        raise ValueError(f"can grow only an MLP model with the same {', '.join(same)}")
+    same = ("family", "seq_len", "vocab_size", "L_layers", "mlp_t", "pos_encodings", "H_cycles", "L_cycles")
+    if any(getattr(narrow, k) != getattr(wide, k) for k in same) or wide.family != "trm" or not wide.mlp_t:
+        raise ValueError(f"can grow only a TRM-MLP with the same {', '.join(same)}")
+    if wide.pos_encodings != "none":
+        raise ValueError("cannot grow a model with position encodings")
     g = torch.Generator().manual_seed(seed)
     d = _copies(wide.hidden_size, narrow.hidden_size)
     # Positions: puzzle row 0 -> 0, cells -> cells. Extra puzzle rows are written like row 0, read by nobody.
@@ -54,7 +56,7 @@ def grow(narrow: ModelConfig, state: dict[str, Tensor], wide: ModelConfig, seed:
     read = torch.cat((first, torch.full((extra,), -1), cells))
     written = torch.cat((first, torch.zeros(extra, dtype=torch.int64), cells))
 
-    target = TRM(wide).state_dict()
+    target = make_model(wide).state_dict()
     out: dict[str, Tensor] = {}
     for key, like in target.items():
         small = state[key].float()

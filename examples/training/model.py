@@ -1,6 +1,6 @@
-"""The trainable TRM (Tiny Recursive Model): the forward pass of the original code, in plain torch.
+"""The trainable TRM (Tiny Recursive Model) and HRM (Hierarchical Reasoning Model): the original codes' forward passes.
 
-Parameter names equal the original's inner model, so a `state_dict()` of this class *is* the
+Plain torch. Parameter names equal the original's inner model, so a `state_dict()` of these classes *is* the
 checkpoint (see `export.py`). Shapes: B batch, S = seq_len + P positions (P puzzle rows first),
 D = hidden_size, V = vocabulary.
 
@@ -17,12 +17,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ARCH_NAME = "recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1"
+# `arch.name` as the code that trains both writes it (the TRM repository, which has a copy of HRM).
+ARCH_NAMES = {
+    "trm": "recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1",
+    "hrm": "recursive_reasoning.hrm@HierarchicalReasoningModel_ACTV1",
+}
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The original's config fields (minus `batch_size` and the ignored ones)."""
+    """The original's config fields (minus `batch_size` and the ignored ones), and `family`: "trm" or "hrm"."""
 
     seq_len: int
     vocab_size: int
@@ -42,6 +46,8 @@ class ModelConfig:
     rms_norm_eps: float = 1e-5
     rope_theta: float = 10000.0
     forward_dtype: str = "bfloat16"
+    H_layers: int = 0  # HRM: layers of the module that updates z_H; TRM has one module for both states
+    family: str = "trm"
 
     @property
     def puzzle_rows(self) -> int:
@@ -52,10 +58,21 @@ class ModelConfig:
             raise ValueError("puzzle_emb_ndim = 0 needs puzzle_emb_len = 0")
         if self.hidden_size % self.num_heads:
             raise ValueError("hidden_size must be a multiple of num_heads")
+        if self.family not in ARCH_NAMES:
+            raise ValueError(f"family must be one of {', '.join(ARCH_NAMES)}")
+        if (self.family == "hrm") != (self.H_layers > 0):
+            raise ValueError('family = "hrm" needs H_layers, and only that family has them')
+        if self.family == "hrm" and self.puzzle_emb_len:
+            raise ValueError("an HRM has as many puzzle rows as puzzle_emb_ndim needs: leave puzzle_emb_len out")
 
     def as_flat_dict(self) -> dict:
-        """The content of config.json."""
-        return {"arch_name": ARCH_NAME, **asdict(self), "H_layers": 0, "no_ACT_continue": True}
+        """The content of config.json, by the original's names."""
+        flat = {"arch_name": ARCH_NAMES[self.family], **asdict(self)}
+        del flat["family"]  # arch_name says it
+        if self.family == "hrm":
+            del flat["puzzle_emb_len"]  # no field of the original's HRM
+            return flat
+        return {**flat, "no_ACT_continue": True}
 
 
 def trunc_normal_(tensor: Tensor, std: float) -> Tensor:
@@ -170,9 +187,9 @@ class Block(nn.Module):
 
 
 class Level(nn.Module):
-    def __init__(self, cfg: ModelConfig):
+    def __init__(self, cfg: ModelConfig, layers: int):
         super().__init__()
-        self.layers = nn.ModuleList(Block(cfg) for _ in range(cfg.L_layers))
+        self.layers = nn.ModuleList(Block(cfg) for _ in range(layers))
 
     def forward(self, h: Tensor, rope) -> Tensor:
         for layer in self.layers:
@@ -180,8 +197,10 @@ class Level(nn.Module):
         return h
 
 
-class TRM(nn.Module):
-    """One shared block stack applied H_cycles x (L_cycles + 1) times to a latent carry."""
+class Reasoner(nn.Module):
+    """What both families share: tables, heads, and the two states z_H and z_L of the latent carry."""
+
+    halt_loss_targets = False  # whether q_continue is trained, with targets from one step ahead
 
     def __init__(self, cfg: ModelConfig):
         super().__init__()
@@ -208,7 +227,9 @@ class TRM(nn.Module):
             angle = torch.outer(torch.arange(cfg.seq_len + p, dtype=torch.float32), freq)
             angle = torch.cat((angle, angle), dim=-1)
             self.rope = (angle.cos(), angle.sin())
-        self.L_level = Level(cfg)
+        if cfg.H_layers:
+            self.H_level = Level(cfg, cfg.H_layers)
+        self.L_level = Level(cfg, cfg.L_layers)
 
     def puzzle_embedding(self, ids: Tensor) -> Tensor | None:
         """Puzzle identifiers (B,) int64 -> their rows (B, puzzle_emb_ndim) fp32; None without an embedding."""
@@ -230,12 +251,6 @@ class TRM(nn.Module):
             emb = 0.707106781 * (emb + self.embed_pos.embedding_weight.to(self.dtype))
         return math.sqrt(cfg.hidden_size) * emb
 
-    def cycle(self, z_h: Tensor, z_l: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """One H cycle: L_cycles updates of z_L, then one of z_H."""
-        for _ in range(self.cfg.L_cycles):
-            z_l = self.L_level(z_l + (z_h + x), self.rope)
-        return self.L_level(z_h + z_l, self.rope), z_l
-
     def heads(self, z_h: Tensor) -> tuple[Tensor, Tensor]:
         """z_H -> logits (B, seq_len, V) and q (B, 2), both fp32."""
         return self.lm_head(z_h[:, self.cfg.puzzle_rows :]).float(), self.q_head(z_h[:, 0]).float()
@@ -247,12 +262,64 @@ class TRM(nn.Module):
     def forward(self, z_h: Tensor, z_l: Tensor, inputs: Tensor, rows: Tensor | None = None):
         """One supervision step: (z_H, z_L, inputs, puzzle rows) -> (z_H, z_L, logits, q).
 
-        Gradients flow through the last H cycle only; the returned carry still has its graph.
+        The returned carry still has the graph of what `recur` records.
         """
-        x = self.embed(inputs, rows)
+        z_h, z_l = self.recur(z_h, z_l, self.embed(inputs, rows))
+        logits, q = self.heads(z_h)
+        return z_h, z_l, logits, q
+
+    def recur(self, z_h: Tensor, z_l: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The cycles of one supervision step: (z_H, z_L, X) -> (z_H, z_L)."""
+        raise NotImplementedError
+
+    def halting(self, q: Tensor) -> Tensor:
+        """Halting head's outputs (..., 2) -> a number that is above zero where the model says that it is done."""
+        raise NotImplementedError
+
+
+class TRM(Reasoner):
+    """One shared block stack applied H_cycles x (L_cycles + 1) times. Halts when q_halt > 0; q_continue stays untrained."""
+
+    def cycle(self, z_h: Tensor, z_l: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """One H cycle: L_cycles updates of z_L, then one of z_H."""
+        for _ in range(self.cfg.L_cycles):
+            z_l = self.L_level(z_l + (z_h + x), self.rope)
+        return self.L_level(z_h + z_l, self.rope), z_l
+
+    def recur(self, z_h: Tensor, z_l: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients flow through the last H cycle only."""
         with torch.no_grad():
             for _ in range(self.cfg.H_cycles - 1):
                 z_h, z_l = self.cycle(z_h, z_l, x)
-        z_h, z_l = self.cycle(z_h, z_l, x)
-        logits, q = self.heads(z_h)
-        return z_h, z_l, logits, q
+        return self.cycle(z_h, z_l, x)
+
+    def halting(self, q: Tensor) -> Tensor:
+        return q[..., 0]
+
+
+class HRM(Reasoner):
+    """Two block stacks: L_level updates z_L, H_level updates z_H. Halts when q_halt > q_continue; both are trained."""
+
+    halt_loss_targets = True
+
+    def recur(self, z_h: Tensor, z_l: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients flow through the last update of each state only."""
+        last = self.cfg.H_cycles * self.cfg.L_cycles - 1
+        with torch.no_grad():
+            for i in range(last):
+                z_l = self.L_level(z_l + (z_h + x), self.rope)
+                if (i + 1) % self.cfg.L_cycles == 0:
+                    z_h = self.H_level(z_h + z_l, self.rope)
+        z_l = self.L_level(z_l + (z_h + x), self.rope)
+        return self.H_level(z_h + z_l, self.rope), z_l
+
+    def halting(self, q: Tensor) -> Tensor:
+        return q[..., 0] - q[..., 1]
+
+
+FAMILIES: dict[str, type[Reasoner]] = {"trm": TRM, "hrm": HRM}
+
+
+def make_model(cfg: ModelConfig) -> Reasoner:
+    """A model of the configuration's family with random weights."""
+    return FAMILIES[cfg.family](cfg)

@@ -23,8 +23,13 @@ def stablemax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return -torch.where(valid, picked, 0).sum(-1) / valid.sum(-1).clamp(min=1)
 
 
-def trm_loss(logits: Tensor, q: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Sum over the batch of the cell loss + 1/2 the halting loss ("is the puzzle exact now?")."""
+def act_loss(
+    logits: Tensor, q: Tensor, labels: Tensor, target_continue: Tensor | None = None
+) -> tuple[Tensor, dict[str, float]]:
+    """Sum over the batch of the cell loss + 1/2 the halting loss ("is the puzzle exact now?").
+
+    HRM also learns what going on is worth: `target_continue` (B,), 0..1, adds 1/2 of that loss (see `continue_target`).
+    """
     with torch.no_grad():
         valid = labels != PAD
         correct = (logits.argmax(-1) == labels) & valid
@@ -32,13 +37,25 @@ def trm_loss(logits: Tensor, q: Tensor, labels: Tensor) -> tuple[Tensor, dict[st
         exact = correct.sum(-1) == valid.sum(-1)
     cell_loss = stablemax_cross_entropy(logits, labels).sum()
     halt_loss = F.binary_cross_entropy_with_logits(q[:, 0], exact.to(q.dtype), reduction="sum")
+    continue_loss = torch.zeros(())
+    if target_continue is not None:
+        continue_loss = F.binary_cross_entropy_with_logits(q[:, 1], target_continue, reduction="sum")
     figures = {
         "loss": cell_loss.item() / len(labels),
         "halt_loss": halt_loss.item() / len(labels),
         "cell": share.mean().item(),
         "exact": exact.float().mean().item(),
     }
-    return cell_loss + 0.5 * halt_loss, figures
+    return cell_loss + 0.5 * (halt_loss + continue_loss), figures
+
+
+def continue_target(next_q: Tensor, last: Tensor) -> Tensor:
+    """HRM's target of q_continue (B,): the better of halting and going on at the next step, 0..1.
+
+    next_q (B, 2): the halting head's outputs one step further; last (B,) bool: no further step will follow that one.
+    """
+    halt, go_on = next_q[:, 0], next_q[:, 1]
+    return torch.sigmoid(torch.where(last, halt, torch.maximum(halt, go_on)))
 
 
 class AdamATan2(torch.optim.Optimizer):

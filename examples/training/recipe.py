@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from .arc import ArcError
+from .maze import MazeError
 from .model import ModelConfig
 from .tasks import KINDS, Task
 
@@ -92,7 +93,7 @@ def read_recipe(path: Path) -> Recipe:
         )
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: {error}") from error
-    except ArcError as error:
+    except (ArcError, MazeError) as error:
         raise RecipeError(f"{path}: [task]: {error}") from error
     except KeyError as error:
         raise RecipeError(f"{path}: missing {error}") from error

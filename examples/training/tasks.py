@@ -14,7 +14,7 @@ from typing import Callable
 
 import numpy as np
 
-from . import arc, sudoku
+from . import arc, maze, sudoku
 from .puzzles import Group, Puzzles, Source, write_split
 
 EXAMPLES = Path(__file__).resolve().parent.parent
@@ -148,7 +148,50 @@ class ArcTask:
         return figures(self.data(), predict, train, test, tokens[:, -1], q[:, -1])
 
 
-Task = SudokuTask | ArcTask
-KINDS: dict[str, type[Task]] = {"sudoku": SudokuTask, "arc": ArcTask}
+@dataclass(frozen=True)
+class MazeTask:
+    side: int  # cells, the surrounding wall included
+    loops: int  # walls opened beside the spanning tree
+    steps: tuple[int, int]  # length of the shortest path of training mazes, inclusive
+    test_steps: tuple[int, int]  # of held-out mazes
+    seed: int = 0
+    kind: str = "maze"
 
-__all__ = ["EXAMPLES", "KINDS", "ArcTask", "Source", "SudokuTask", "Task"]
+    def __post_init__(self) -> None:
+        self._sources()  # sizes that give no maze are refused here
+
+    def sizes(self) -> dict[str, int]:
+        return {"seq_len": self.side**2, "vocab_size": maze.VOCAB}
+
+    def _sources(self) -> tuple[maze.MazeSource, maze.MazeSource]:
+        return (
+            maze.MazeSource(self.side, self.loops, tuple(self.steps), held_out=False),
+            maze.MazeSource(self.side, self.loops, tuple(self.test_steps), held_out=True),
+        )
+
+    def sources(self, folder: Path, say: Say) -> tuple[maze.MazeSource, maze.MazeSource]:
+        return self._sources()
+
+    def test_set(self, held_out: maze.MazeSource, count: int) -> Puzzles:
+        return held_out.distinct(count, np.random.default_rng([self.seed, 1]))
+
+    def groups(self, puzzles: Puzzles, edges: tuple[int, ...]) -> list[Group]:
+        """The mazes by the length of their path; `edges` cut them into buckets [a, b)."""
+        steps = (puzzles.labels == maze.PATH).sum(1) + 1
+        return [Group({"steps": [int(a), int(b) - 1]}, (steps >= a) & (steps < b)) for a, b in pairwise(edges)]
+
+    def about_test(self, puzzles: Puzzles) -> str:
+        steps = (puzzles.labels == maze.PATH).sum(1) + 1
+        return f"held out: paths of {int(steps.min())}-{int(steps.max())}"
+
+    def write_data(self, folder: Path, train: Puzzles, test: Puzzles) -> None:
+        maze.write_dataset(folder, train, test)
+
+    def more_figures(self, predict, train: Puzzles, test: Puzzles, tokens: np.ndarray, q: np.ndarray) -> dict:
+        return {}
+
+
+Task = SudokuTask | ArcTask | MazeTask
+KINDS: dict[str, type[Task]] = {"sudoku": SudokuTask, "arc": ArcTask, "maze": MazeTask}
+
+__all__ = ["EXAMPLES", "KINDS", "ArcTask", "MazeTask", "Source", "SudokuTask", "Task"]

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from . import evaluate
-from .model import TRM
-from .optim import EMA, AdamATan2, PuzzleRows, trm_loss
+from .model import make_model
+from .optim import EMA, AdamATan2, PuzzleRows, act_loss, continue_target
 from .puzzles import Puzzles, Source
 from .recipe import Recipe
 
@@ -54,7 +54,7 @@ class Trainer:
         cfg, opt = recipe.model, recipe.train
         torch.manual_seed(opt.seed)
         self.rng = np.random.default_rng([opt.seed, 2])
-        self.model = TRM(cfg).train()
+        self.model = make_model(cfg).train()
         if start is not None:
             self.model.load_state_dict(start)
         self.rows = None
@@ -155,7 +155,13 @@ class Trainer:
         self._refill()
         rows = None if self.rows is None else self.rows.take(c["ids"])
         z_h, z_l, logits, q = self._forward(c["z_h"], c["z_l"], c["inputs"], rows)
-        loss, figures = trm_loss(logits, q, c["labels"])
+        steps = c["steps"] + 1
+        target = None
+        if self.model.halt_loss_targets:
+            with torch.no_grad():
+                next_q = self._forward(z_h.detach(), z_l.detach(), c["inputs"], rows)[3]
+            target = continue_target(next_q, steps >= cfg.halt_max_steps)
+        loss, figures = act_loss(logits, q, c["labels"], target)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         self.optimizer.zero_grad(set_to_none=True)
@@ -169,14 +175,14 @@ class Trainer:
         self.ema.update(self.model, self.step)
 
         c["z_h"], c["z_l"] = z_h.detach(), z_l.detach()
-        c["steps"] = c["steps"] + 1
-        halted = (c["steps"] >= cfg.halt_max_steps) | (q.detach()[:, 0] > 0)
+        c["steps"] = steps
+        halted = (steps >= cfg.halt_max_steps) | (self.model.halting(q.detach()) > 0)
         # Exploration: some sequences may not halt before a random depth.
         explore = torch.rand(len(halted)) < cfg.halt_exploration_prob
         at_least = torch.randint(2, cfg.halt_max_steps + 1, halted.shape) * explore
-        c["halted"] = halted & (c["steps"] >= at_least)
+        c["halted"] = halted & (steps >= at_least)
         if c["halted"].any():
-            figures["depth"] = c["steps"][c["halted"]].float().mean().item()
+            figures["depth"] = steps[c["halted"]].float().mean().item()
         return figures
 
     # ---------------------------------------------------------------------------------- loop

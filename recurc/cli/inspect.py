@@ -36,6 +36,7 @@ def command(console: Console, checkpoint: str | None, data: str | None) -> None:
             "puzzle_rows": config.puzzle_rows,
             "rows": config.rows,
             "layers": config.L_layers,
+            "h_layers": config.H_layers,
             "heads": config.num_heads if config.mixer == "attention" else None,
             "pos_encodings": config.pos_encodings,
             "expansion": config.expansion,
@@ -49,6 +50,7 @@ def command(console: Console, checkpoint: str | None, data: str | None) -> None:
             "halt_rule": config.halt_rule,
             "calls_per_step": work.calls_per_step,
             "macs_per_call": work.macs_per_call,
+            "macs_by_block": work.macs_by_block,
             "macs_per_step": work.macs_per_step,
             "macs_per_puzzle": work.macs_per_puzzle,
             "linear_weights": weights.weights,
@@ -72,6 +74,10 @@ def _show(console: Console, reasoner, work, weights) -> None:
         size = 4 * c.num_puzzle_identifiers * c.puzzle_emb_ndim
         table = f"{c.num_puzzle_identifiers:,} x {c.puzzle_emb_ndim}, {bytes_text(size)} fp32"
     state = 4 * c.rows * c.hidden_size
+    layers = " and ".join(f"{count} in {name}" for name, count in c.levels) if c.H_layers else str(c.L_layers)
+    calls = count_text(work.macs_per_call)
+    if len(set(work.macs_by_block.values())) > 1:
+        calls = ", ".join(f"{name} {count_text(macs)}" for name, macs in work.macs_by_block.items())
     console.pairs(
         [
             ("model", f"{c.family.upper()}  {reasoner.source}"),
@@ -80,14 +86,14 @@ def _show(console: Console, reasoner, work, weights) -> None:
                 "shape",
                 f"{c.seq_len} cells + {c.puzzle_rows} puzzle rows, hidden {c.hidden_size}, vocabulary {c.vocab_size}",
             ),
-            ("block", f"{c.L_layers} layers, SwiGLU width {c.inter} (expansion {c.expansion:g})"),
+            ("blocks" if c.H_layers else "block", f"layers: {layers}; SwiGLU width {c.inter} (expansion {c.expansion:g})"),
             (
                 "recursion",
                 f"H {c.H_cycles} x L {c.L_cycles}, {work.calls_per_step} block calls a step, {c.halt_max_steps} steps",
             ),
             ("parameters", f"{reasoner.parameters:,}"),
             ("puzzle table", table),
-            ("MACs a call", count_text(work.macs_per_call)),
+            ("MACs a call", calls),
             ("MACs a step", count_text(work.macs_per_step)),
             ("MACs a puzzle", f"{count_text(work.macs_per_puzzle)} (all {c.halt_max_steps} steps)"),
             ("one state", f"{bytes_text(state)} fp32 (two are kept: z_H and z_L)"),

@@ -103,8 +103,7 @@ class Console:
         if self._emitted:
             raise AssertionError("a command emits one JSON document")
         self._emitted = True
-        json.dump({"schema": f"recurc/{self.command}/1", **_plain(document)}, sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        sys.stdout.write(json_text({"schema": f"recurc/{self.command}/1", **document}) + "\n")
         sys.stdout.flush()
 
     def error(self, error: RecurcError) -> None:
@@ -116,6 +115,11 @@ class Console:
 
 def _console(stream) -> rich.console.Console:
     return rich.console.Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH)
+
+
+def json_text(document: dict[str, object]) -> str:
+    """A document as JSON, whatever numbers and paths it holds."""
+    return json.dumps(_plain(document), indent=2)
 
 
 def _plain(value: object) -> object:

@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
-from rich.text import Text
 
-from recurc.cli._grid import grid_lines, is_sudoku, side_by_side, side_of
 from recurc.cli.options import Threshold, data_option, limit_option, pass_console
 from recurc.cli.output import Console
-from recurc.errors import MismatchError, UsageError
+from recurc.errors import DeviceUnreachableError, InputError, MismatchError, RecurcError, UsageError
 
 DEFAULT_LIMIT = 8
 _KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_steps", "stack_used", "stack_bytes",
@@ -22,7 +19,8 @@ _KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_ste
 @click.command()
 @click.argument("build", metavar="BUILD", type=click.Path(path_type=Path))
 @click.option(
-    "--on", default="qemu", metavar="WHERE", help="qemu (default), host, or a port: /dev/ttyACM0, tcp://HOST:PORT."
+    "--on", default="qemu", metavar="WHERE",
+    help="qemu (default), host, onnxruntime (an independent check), or a port: /dev/ttyACM0, tcp://HOST:PORT.",
 )
 @data_option
 @limit_option(DEFAULT_LIMIT)
@@ -38,32 +36,108 @@ _KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_ste
     "--min-steps", type=click.IntRange(min=1), default=1, metavar="K", help="Steps before halting is asked. Default: 1."
 )
 @click.option("--show", is_flag=True, help="Draw the first puzzle after each step.")
+@click.option(
+    "--fidelity", type=click.IntRange(min=0), default=None, metavar="N",
+    help="Puzzles whose carry is read back and held against the fp32 model. Default: up to 4, fewer of large models.",
+)
+@click.option("--reference", metavar="CHECKPOINT", help="The build's checkpoint, when it is not where it was.")
+@click.option("--journal", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Where results are kept as they arrive. Default: BUILD/verify-BOARD.jsonl.")
+@click.option("--resume", is_flag=True, help="Go on with the journal: puzzles that are in it are not run again.")
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write JUnit XML for CI.")
 @pass_console
 def command(
     console: Console, build: Path, on: str, data: str | None, limit: int | None, offset: int, steps: int | None,
-    halt: bool, halt_threshold: float, min_steps: int, show: bool,
+    halt: bool, halt_threshold: float, min_steps: int, show: bool, fidelity: int | None, reference: str | None,
+    journal: Path | None, resume: bool, junit: Path | None,
 ) -> None:  # fmt: skip
     """Run puzzles on the firmware in BUILD and compare every step with the host.
 
     After each supervision step the checksums of carry, logits and predicted tokens and both halting logits are
-    compared, after the last one all logits and tokens. A difference is named down to the element
-    and ends with exit code 8.
+    compared, after the last one all logits and tokens. At the first difference the puzzle is run again op by op: step,
+    block call, op, element and both values are named, and the exit code is 8.
     """
+    from recurc.cli._live import LiveTable
+    from recurc.cli._verified import document, print_result, worst_stack
     from recurc.codegen.manifest import load_build
-    from recurc.dataset import check_compatible, load_dataset
-    from recurc.verify.run import Halt, StepView, resolve, verify
+    from recurc.verify.result import Halt, PuzzleResult, StepView
+    from recurc.verify.run import resolve, verify
 
     made = load_build(build)
-    folder = data or getattr(made, "details", {}).get("data")  # by default what the build was checked with
+    everything, dataset = _puzzles(made, data, limit, offset)
+    if on == "onnxruntime":
+        from recurc.cli._onnxruntime import verify_on_onnxruntime
+
+        return verify_on_onnxruntime(console, made, dataset, steps, offset)
+    board, artifact = resolve(made, on)
+    rule = Halt(halt_threshold, min_steps) if halt else None
+    meter, measured = _meter(console, made, reference, fidelity)
+    views: list[StepView] = []
+    arrived: list[PuzzleResult] = []
+    ticks = board.ticks.per_instruction
+    cost = ("ticks", lambda p: f"{p.ticks:,}") if ticks is None else (
+        "instructions", lambda p: f"{round(p.ticks / ticks):,}")  # fmt: skip
+    title = f"verify on {board.name}"
+    live = LiveTable(console, title, len(dataset), steps or made.steps, cost)
+
+    def keep(result: PuzzleResult) -> None:
+        arrived.append(result)
+        live.result(result)
+
+    written: list[Path] = []
+    properties: dict[str, Any] = {"board": board.name, "on": on, "build_id": artifact.build_id,
+                                  "model_sha256": artifact.model_sha256}
+    try:
+        with _journal(console, made, on, everything, steps, rule, journal, resume) as kept:
+            wanted = range(offset, offset + len(dataset))
+            if kept is not None:
+                written.append(kept.path)
+                arrived += [r for i, r in sorted(kept.results.items()) if i in wanted]
+            live.resumed(arrived)
+            with live:
+                result = verify(
+                    made, on, dataset, steps=steps, halt=rule, progress=live.progress, offset=offset,
+                    show=views.append if show else None, meter=meter, fidelity=measured, journal=kept, on_result=keep,
+                    on_op=live.traced,
+                )  # fmt: skip
+    except (RecurcError, KeyboardInterrupt) as error:
+        if isinstance(error, (DeviceUnreachableError, KeyboardInterrupt)) and arrived and written:
+            console.note(f"{len(arrived)} of {len(dataset)} puzzles are in {written[0]}; `--resume` goes on from there")
+        if junit is not None and isinstance(error, RecurcError):
+            _junit(junit, title, arrived, properties, error=error)
+        raise
+    print_result(console, made, result, views)
+    told = document(result, offset, worst_stack(made, result))
+    made.record(result.info.build_id, {k: told[k] for k in _KEPT})
+    if junit is not None:
+        phi = result.fidelity
+        properties |= {"cell": result.cell, "exact": result.exact, "ticks_per_step": told["ticks_per_step"],
+                       "stack_used": result.stack_used, "fidelity_after_step_1": phi and phi.first,
+                       "fidelity_after_last_step": phi and phi.last, "fidelity_puzzles": phi and phi.n}
+        times = {p.puzzle: s for p in result.puzzles if (s := result.seconds(p.ticks)) is not None}
+        _junit(junit, title, result.puzzles, properties, times)
+    console.emit_json(told)
+    if result.first_difference is not None:
+        raise MismatchError(
+            "the device's results differ from the host's", where=board.name, why=f"{result.first_difference}",
+            next="This is a bug in recurc, the compiler or the device: please report it with this line",
+        )  # fmt: skip
+
+
+def _puzzles(build: Any, data: str | None, limit: int | None, offset: int) -> tuple[Any, Any]:
+    """The whole test split, and the part of it that is to be run."""
+    from recurc.dataset import check_compatible, load_dataset
+
+    folder = data or getattr(build, "details", {}).get("data")  # by default what the build was checked with
     if folder is None:
         raise UsageError(
             "no puzzles to run",
-            where=str(build),
+            where=str(build.path),
             why="no dataset is given",
             next="Pass the dataset directory with --data DIR",
         )
     everything = load_dataset(folder, "test")
-    check_compatible(everything, made.config)
+    check_compatible(everything, build.config)
     dataset = everything.take(limit, offset)
     if not len(dataset):
         raise UsageError(
@@ -72,104 +146,47 @@ def command(
             why=f"the split has {len(everything)} examples",
             next="Use a smaller offset",
         )
-    board, _ = resolve(made, on)
-    total = len(dataset) * (steps or made.steps)
-    views: list[StepView] = []
-    with console.progress(f"verify on {board.name}", total) as advance:
-        result = verify(
-            made, on, dataset, steps=steps, halt=Halt(halt_threshold, min_steps) if halt else None,
-            progress=lambda puzzle, step: advance(1, note=f"puzzle {puzzle}, step {step}"),
-            show=views.append if show else None, offset=offset,
-        )  # fmt: skip
-    _print(console, made, result, views)
-    document = _document(result, offset, _worst_stack(made, result))
-    made.record(result.info.build_id, {k: document[k] for k in _KEPT})
-    console.emit_json(document)
-    if result.first_difference is not None:
-        raise MismatchError(
-            "the device's results differ from the host's", where=board.name, why=f"{result.first_difference}",
-            next="This is a bug in recurc, the compiler or the device: please report it with this line",
-        )  # fmt: skip
+    return everything, dataset
 
 
-def _worst_stack(build: Any, result: Any) -> int | None:
-    """Bytes of the worst stack path that the build computed for the board it ran on; None on this computer."""
-    plan = build.details["boards"].get(result.board.name, {}).get("plan")
-    return plan["stack"]["worst"] if plan else None
+def _meter(console: Console, build: Any, checkpoint: str | None, count: int | None) -> tuple[Any, int]:
+    """What measures fidelity, and on how many puzzles; None when the fp32 model is not to be had."""
+    from recurc.ir.lower import lower
+    from recurc.verify.phi import build_meter, default_puzzles
+
+    if count == 0:
+        return None, 0
+    try:
+        meter = build_meter(build, checkpoint)
+    except InputError as error:
+        if checkpoint is not None or count is not None:
+            raise
+        console.note(f"fidelity is not measured: {error.paragraph()}")
+        return None, 0
+    program = lower(build.config, steps=build.steps, h_cycles=build.h_cycles, l_cycles=build.l_cycles)
+    return meter, default_puzzles(program.macs_per_step * program.steps) if count is None else count
 
 
-def _document(result: Any, offset: int, worst: int | None) -> dict[str, object]:
-    d = result.first_difference
-    return {
-        "on": result.on, "board": result.board.name, "n": result.n, "offset": offset, "bit_exact": result.bit_exact,
-        "matched": result.matched, "cell": result.cell, "exact": result.exact,
-        "mean_steps": result.steps / max(1, result.n), "ticks": result.ticks, "tick_hz": result.info.tick_hz,
-        "instructions": result.instructions(result.ticks), "seconds": result.seconds(result.ticks),
-        "instructions_per_step": result.instructions_per_step, "seconds_per_step": result.seconds_per_step,
-        "stack_used": result.stack_used, "stack_bytes": result.info.stack_bytes,
-        "stack_worst": worst, "retries": result.retries,
-        "build_id": result.info.build_id, "model_sha256": result.info.model_sha256,
-        "first_difference": None if d is None else {
-            "puzzle": d.puzzle, "step": d.step, "tensor": d.tensor, "index": d.index,
-            "host": d.host, "device": d.device,
-        },
-        "puzzles": [
-            {"puzzle": p.puzzle, "steps": p.steps, "halted": p.halted, "matched": p.matched, "right": p.right,
-             "cells": p.cells, "exact": p.exact, "ticks": p.ticks}
-            for p in result.puzzles
-        ],
-    }  # fmt: skip
+def _journal(
+    console: Console, build: Any, on: str, split: Any, steps: int | None, halt: Any, file: Path | None, resume: bool
+) -> Any:
+    """The open journal; none, with a note, when the one that nobody asked for cannot be written."""
+    from contextlib import nullcontext
+
+    from recurc.verify.journal import Journal
+    from recurc.verify.run import journal_identity
+
+    identity = journal_identity(build, on, split, steps, halt)
+    try:
+        return Journal(file or build.path / f"verify-{identity.board}.jsonl", identity, resume)
+    except (InputError, UsageError) as error:
+        if file is not None or resume:
+            raise
+        console.note(f"results are not journaled: {error.paragraph()}")
+        return nullcontext()
 
 
-def _print(console: Console, build: Any, result: Any, views: list) -> None:
-    if views:
-        _show(console, views, build.config.vocab_size)
-    counted = result.instructions(1) is not None
-    rows = []
-    for p in result.puzzles:
-        cost = result.instructions(p.ticks) if counted else p.ticks
-        equal = "all equal" if p.matched else "DIFFER"
-        rows.append((p.puzzle, p.steps, f"{p.right}/{p.cells}", "yes" if p.exact else "no", equal, f"{cost:,}"))
-    console.table(("puzzle", "steps", "cells", "exact", "bits", "instructions" if counted else "ticks"), rows)
-    reach = {"emulated": "emulated", "compiled": "a real board", "described": "a real board"}[result.board.verified]
-    where = "this computer" if result.on == "host" else f"{result.board.title} ({reach})"
-    n = result.n
-    console.print(f"on {where}: {result.matched} of {n} puzzles equal to the host in every bit after every step")
-    console.print(f"accuracy there: {100 * result.cell:.1f} % of cells, {100 * result.exact:.1f} % of puzzles exact")
-    if result.instructions_per_step is not None:
-        console.print(f"{result.instructions_per_step:,} instructions a step (counted in the emulator; not a time)")
-    elif result.seconds_per_step is not None:
-        console.print(f"{1000 * result.seconds_per_step:.3f} ms a step, measured there")
-    if result.info.stack_bytes:
-        computed = f", {worst:,} by the worst path that the compiler knows" if (worst := _worst_stack(build, result)) else ""
-        console.print(f"stack: {result.stack_used:,} of {result.info.stack_bytes:,} bytes used{computed}")
-    if result.board.name != build.target and result.on == "qemu":
-        console.print(f"{build.target} itself was compiled, not run: {result.board.name} is its emulated twin")
+def _junit(path: Path, title: str, puzzles: Any, properties: dict[str, Any], seconds: Any = None, error: Any = None) -> None:
+    from recurc.verify.junit import junit_document, write_junit
 
-
-def _show(console: Console, views: list, vocab: int) -> None:
-    """Draw the first puzzle's steps until nothing changes any more."""
-    first = views[0]
-    if side_of(len(first.input)) is None:
-        console.note("--show draws square puzzles only")
-        return
-    out = console.people
-    color = out.is_terminal
-    # What a sudoku gives is what is not blank; other puzzles give everything and predict something else.
-    given = np.asarray(first.input) > 1 if is_sudoku(len(first.input), vocab) else np.zeros(len(first.input), bool)
-    last = max(
-        (v.step for v, before in zip(views[1:], views, strict=False) if (v.tokens != before.tokens).any()), default=0
-    )
-    blocks: list[list[Text]] = []
-    for before, view in zip([None, *views], views, strict=False):
-        if view.step > last:
-            break
-        changed = 0 if before is None else int((view.tokens != before.tokens).sum())
-        right = int((view.tokens == view.labels)[view.valid].sum())
-        title = "input" if before is None else f"step {view.step}: {changed} changed, {right}/{int(view.valid.sum())}"
-        lines = grid_lines(view.tokens, given, None if before is None else before.tokens, vocab, color)
-        blocks.append([Text(title, style="bold"), *lines])
-    for line in side_by_side(blocks, out.width):
-        out.print(line, soft_wrap=True, highlight=False)
-    settled = f"no change after step {last}" if last < views[-1].step else "still changing at the last step"
-    console.print(f"the first puzzle on the device: {settled} of {views[-1].step}")
+    write_junit(path, junit_document(title, puzzles, properties, seconds, error))

@@ -37,8 +37,12 @@ class Sources:
 
     def model_files(self, runtime: Path) -> list[Path]:
         """C files of the model itself: generated code, kernels, image reader."""
-        kernels = [runtime / "kernels" / name for name in self.kernels.sources]
-        return [self.folder / "model.c", *kernels, *(runtime / name for name in ENGINE_SOURCES)]
+        return [self.folder / "model.c", *engine_files(self.kernels, runtime)]
+
+
+def engine_files(kernels: KernelSet, runtime: Path) -> list[Path]:
+    """C files that every model of a kernel set shares: kernels, image reader."""
+    return [*(runtime / "kernels" / name for name in kernels.sources), *(runtime / name for name in ENGINE_SOURCES)]
 
 
 @dataclass(frozen=True)

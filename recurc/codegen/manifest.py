@@ -21,7 +21,7 @@ MANIFEST = "recurc-build.json"
 TABLE_FILE = "tables/puzzles.rct"  # the streamed puzzle table, when the model has one
 RESULTS_FILE = "verified.json"  # what `verify` found, beside the manifest and no part of the build
 BOARD_FILE = "board.toml"  # in each board's folder
-SCHEMA = "recurc/build-folder/1"
+SCHEMA = "recurc/build-folder/2"
 
 
 def file_sha256(path: Path) -> str:

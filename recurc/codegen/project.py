@@ -7,17 +7,17 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from recurc import __version__
 from recurc.codegen.emit import emit_model
 from recurc.codegen.firmware import (
-    ENGINE_SOURCES,
     ArenaTooLargeError,
     Firmware,
     Sources,
     build_id,
     compile_firmware_for,
+    engine_files,
     plan_entry,
 )
 from recurc.codegen.fit import early_plan
@@ -34,10 +34,17 @@ from recurc.resources import resource_dir
 from recurc.targets.boards import Board, load_board
 from recurc.targets.host import HostEngine, cpu_signature
 from recurc.targets.linker import render_main
-from recurc.targets.toolchain import check_linkable, compile_firmware, compile_shared, port_include_dirs, runtime_sources
+from recurc.targets.toolchain import (
+    check_linkable,
+    compile_firmware,
+    compile_shared,
+    port_include_dirs,
+    runtime_sources,
+    shared_objects,
+)
 
 HOST_SCRATCH = 256 * 1024  # tiles that stay in a core's second-level cache, beside the weights that pass by
-LIBRARY, KERNELS, _LIBRARY_DIGEST = "librecurc.so", "librecurc-kernels.so", "sources.sha256"
+LIBRARY, _LIBRARY_DIGEST = "librecurc.so", "sources.sha256"
 Note = Callable[[str], None]
 
 
@@ -76,35 +83,29 @@ def _host_library(folder: Path, sources: Sources, runtime: Path, compiled: Optio
     return library
 
 
-def compile_host_kernels(folder: Path) -> Path:
-    """All that host engines have in common, as a library that several of them share (see `compile_host_engine`).
+def compile_engine_parts(folder: Path) -> tuple[Path, ...]:
+    """Compile what all host engines share into objects in `folder`.
 
     Raises:
         ToolchainError: no host compiler.
     """
     runtime = resource_dir("runtime_c")
-    sources = [*(runtime / "kernels" / f for f in kernel_set("host").sources), *(runtime / f for f in ENGINE_SOURCES)]
-    return compile_shared(sources, [runtime / "include"], folder / KERNELS)
+    return tuple(shared_objects(engine_files(kernel_set("host"), runtime), [runtime / "include"], folder))
 
 
-def compile_host_engine(folder: Path, model: QuantizedModel, kernels: Optional[Path] = None) -> HostEngine:
+def compile_host_engine(folder: Path, model: QuantizedModel, parts: Sequence[Path] = ()) -> HostEngine:
     """Emit and compile the host engine of a model into `folder`.
 
     Args:
-        kernels: library of `compile_host_kernels`; only the generated code is compiled then, and the engine is of no use
-            to a build.
+        parts: what `compile_engine_parts` gave, where several engines are compiled.
 
     Raises:
         ToolchainError: no host compiler.
     """
     sources = _host_sources(folder / "src", model)
     runtime = resource_dir("runtime_c")
-    includes = [sources.folder, runtime / "include"]
-    if kernels is not None:
-        links = (f"-L{kernels.parent}", f"-Wl,-rpath,{kernels.parent}", "-Wl,--no-as-needed", f"-l:{kernels.name}")
-        library = compile_shared([sources.folder / "model.c"], includes, folder / LIBRARY, links)
-        return HostEngine(library, sources.folder / "model.rcm", model.puzzles.record if model.puzzles else None)
-    library = compile_shared(sources.model_files(runtime), includes, folder / LIBRARY)
+    files = [sources.folder / "model.c"] if parts else sources.model_files(runtime)
+    library = compile_shared(files, [sources.folder, runtime / "include"], folder / LIBRARY, objects=parts)
     (folder / _LIBRARY_DIGEST).write_text(sources.digest)
     return HostEngine(library, sources.folder / "model.rcm", model.puzzles.record if model.puzzles else None)
 
@@ -220,8 +221,10 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
         main = sources or host
         write_manifest(folder, {
             "recurc": __version__, "name": model.name, "target": target.name, "twin": target.twin,
-            "precision": model.precision.name, "method": model.method, "label": model.label, "steps": model.program.steps,
-            "h_cycles": model.program.h_cycles, "l_cycles": model.program.l_cycles, "boards": entries,
+            "precision": model.precision.name, "layers": {name: p.name for name, p in model.layers.items()},
+            "method": model.method, "label": model.label, "steps": model.program.steps,
+            "h_cycles": model.program.h_cycles, "l_cycles": model.program.l_cycles, "carry": model.program.carry,
+            "boards": entries,
             "image_bytes": len(main.image.data), "arena_bytes": main.arena_bytes,
             "host_cpu": cpu_signature(), "host_library": str(library.relative_to(folder)),
             "host_image": "host/src/model.rcm",
@@ -230,4 +233,4 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
     return load_build(out)
 
 
-__all__ = ["build_project", "check_output", "compile_host_engine"]
+__all__ = ["build_project", "check_output", "compile_engine_parts", "compile_host_engine"]

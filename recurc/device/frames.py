@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-VERSION = 2
+VERSION = 3
 MAX_BODY = 1024
 READ_HEADER = 8
 MAX_READ = MAX_BODY - READ_HEADER
@@ -17,20 +17,22 @@ MAX_LOAD = MAX_BODY - LOAD_HEADER
 ROW_HEADER = 6
 MAX_ROW = MAX_BODY - ROW_HEADER
 
-HELLO, LOAD, RUN, READ, SELFTEST, RESET, EXIT, ROW = range(1, 9)
+HELLO, LOAD, RUN, READ, SELFTEST, RESET, EXIT, ROW, TRACE = range(1, 10)
 REPLY = 0x80
-STEP, NAK, FAULT = 0xC3, 0xFE, 0xFF
+STEP, BOOT, NAK, FAULT = 0xC3, 0xFD, 0xFE, 0xFF
 RUN_BEGIN, RUN_HALT = 1, 2
 
-TENSORS = {"z_H": 0, "z_L": 1, "logits": 2, "q": 3, "tokens": 4, "input": 5, "H_scale": 6, "L_scale": 7}
+TENSORS = {"z_H": 0, "z_L": 1, "logits": 2, "q": 3, "tokens": 4, "input": 5, "H_scale": 6, "L_scale": 7,
+           "columns": 8}
 TENSOR_TYPES = {"tokens": "u1", "input": "u1"}  # the others are "<f4", but for the carry
 CARRY_SCALES = {"z_H": "H_scale", "z_L": "L_scale"}
+CARRY_PARTS = ("z_H", "H_scale", "z_L", "L_scale", "columns")  # what a carry checksum covers, as far as it is there
 CARRIES = ("fp32", "fp16", "int8")
 CARRY_TYPES = {"fp32": "<f4", "fp16": "<f2", "int8": "i1"}
 TABLE_NONE, TABLE_MAPPED, TABLE_WIRE = range(3)
 TABLE_STORAGES = ("", "fp32", "int8")
 
-STATUS_FRAME, STATUS_STATE, STATUS_TABLE, STATUS_ROW = 14, 13, 16, 17
+STATUS_ARGUMENT, STATUS_FRAME, STATUS_STATE, STATUS_TABLE, STATUS_ROW = 1, 14, 13, 16, 17
 STATUS_TEXT = (
     "ok",
     "an argument is null or out of range",
@@ -51,6 +53,21 @@ STATUS_TEXT = (
     "the puzzle table is missing or not this model's",
     "the puzzle's row is missing or corrupt",
 )
+
+
+# Why a firmware started, and what raised a fault.
+RESET_CAUSES = ("unknown", "power", "pin", "software", "watchdog")
+FAULT_CAUSES = ("exception", "watchdog", "hardware watchdog")
+
+
+def reset_cause(code: int) -> str:
+    """A reset cause of rc_port.h in a word."""
+    return RESET_CAUSES[code] if code < len(RESET_CAUSES) else "unknown"
+
+
+def fault_cause(code: int) -> str:
+    """What raised a fault, in a word or two."""
+    return FAULT_CAUSES[code] if code < len(FAULT_CAUSES) else "unknown"
 
 
 def status_text(status: int) -> str:
@@ -156,7 +173,8 @@ class Receiver:
 class Hello:
     """What a firmware says of itself.
 
-    Sizes in bytes; `tick_hz` 0 means that ticks are instructions; `status` is that of its image. `carry`: stored type of
+    Sizes in bytes; `reset_cause` is one of RESET_CAUSES;
+    `tick_hz` 0 means that ticks are instructions; `status` is that of its image. `carry`: stored type of
     z_H and z_L, one of CARRIES. `table_mode`: where rows of a streamed puzzle table come from (TABLE_NONE, TABLE_MAPPED,
     TABLE_WIRE), with `table_storage` ("fp32", "int8", "" without one), the bytes of a record and the table's key;
     `table_status` is that of a memory-mapped table.
@@ -187,6 +205,7 @@ class Hello:
     table_key: str
     board: str
     model: str
+    reset_cause: str = "unknown"
 
 
 @dataclass(frozen=True)
@@ -219,8 +238,20 @@ class RunResult:
 
 
 @dataclass(frozen=True)
+class TraceEvent:
+    """The carry within a step: `ops` of the step's `of` ops are done. `carry_crc` covers all of its scales; `ticks` of the
+    ops that the request ran."""
+
+    step: int
+    ops: int
+    of: int
+    carry_crc: int
+    ticks: int
+
+
+@dataclass(frozen=True)
 class Fault:
-    """Registers at a fault on the device."""
+    """Registers at a fault on the device; `cause` is one of FAULT_CAUSES."""
 
     pc: int
     lr: int
@@ -228,15 +259,22 @@ class Fault:
     hfsr: int
     mmfar: int
     bfar: int
+    cause: int = 0
+
+    @property
+    def hang(self) -> bool:
+        """Whether the watchdog raised it: nothing was wrong at `pc` but that it never ended."""
+        return self.cause != 0
 
     def __str__(self) -> str:
-        return " ".join(f"{name}={value:08x}" for name, value in vars(self).items())
+        return " ".join(f"{name}={value:08x}" for name, value in vars(self).items() if name != "cause")
 
 
 _HELLO = struct.Struct("<HBB16s32s12I4BI16s")
 _STEP = struct.Struct("<HIII8sQ")
 _RESULT = struct.Struct("<BBHHHQI")
-_FAULT = struct.Struct("<6I")
+_TRACE = struct.Struct("<HHHHIQ")
+_FAULT = struct.Struct("<7I")
 
 
 def _unpack(layout: struct.Struct, body: bytes, name: str) -> tuple:
@@ -260,6 +298,7 @@ def parse_hello(body: bytes) -> Hello:
     return Hello(
         version, status, bool(flags & 1), build_id.hex(), sha256.hex(), *numbers,
         CARRIES[carry], mode, table_status, TABLE_STORAGES[dtype], record, key.hex(), *names,
+        reset_cause(flags >> 4 & 7),
     )  # fmt: skip
 
 
@@ -280,15 +319,41 @@ def parse_result(body: bytes) -> RunResult:
     return RunResult(status, bool(halted), steps, total, ticks, stack)
 
 
+def parse_trace(body: bytes) -> TraceEvent:
+    """TRACE's reply. Raises FrameError when it is malformed."""
+    step, ops, of, _, crc, ticks = _unpack(_TRACE, body, "TRACE")
+    return TraceEvent(step, ops, of, crc, ticks)
+
+
 def parse_row(body: bytes) -> tuple[int, bool]:
     """ROW's reply: (bytes of the record that the device holds, whether the row is whole). Raises FrameError."""
     got, whole, _ = _unpack(struct.Struct("<HBB"), body, "ROW")
     return got, bool(whole)
 
 
+def parse_crc(body: bytes) -> int:
+    """LOAD's reply: CRC-32 of the input row. Raises FrameError."""
+    return _unpack(struct.Struct("<I"), body, "LOAD")[0]
+
+
+def parse_data(body: bytes) -> tuple[int, int]:
+    """Head of READ's reply: (offset, bytes of the whole tensor). Raises FrameError."""
+    return _unpack(struct.Struct("<II"), body[:READ_HEADER], "DATA")
+
+
+def parse_selftest(body: bytes) -> tuple[int, int, int]:
+    """SELFTEST's reply: (status, image bytes, CRC-32 of the image). Raises FrameError."""
+    return _unpack(struct.Struct("<III"), body, "SELFTEST")
+
+
 def parse_fault(body: bytes) -> Fault:
     """A FAULT frame. Raises FrameError when it is malformed."""
     return Fault(*_unpack(_FAULT, body, "FAULT"))
+
+
+def parse_boot(body: bytes) -> str:
+    """Why the firmware started, from a BOOT frame. Raises FrameError when it is malformed."""
+    return reset_cause(_unpack(struct.Struct("<BB"), body, "BOOT")[0])
 
 
 def run_body(flags: int, steps: int, min_steps: int, at: int, puzzle: int, input_crc: int, threshold: float) -> bytes:
@@ -301,12 +366,13 @@ def row_body(index: int, offset: int, piece: bytes) -> bytes:
     return struct.pack("<IH", index, offset) + piece
 
 
-def decode_carry(carry: str, stored: bytes, scales: bytes = b"") -> np.ndarray:
+def decode_carry(carry: str, stored: bytes, scales: bytes = b"", columns: bool = False) -> np.ndarray:
     """A carry tensor as float32, flat, from its stored bytes.
 
     Args:
         carry: "fp32" (f32 [S, D]), "fp16" (IEEE binary16 [S, D]) or "int8" (int8 [S, D], value = float32(q) * scale).
         scales: f32 [S], for int8 only.
+        columns: `scales` is f32 [D], one a channel, as token mixing leaves a tensor.
 
     Raises:
         FrameError: the sizes do not go together.
@@ -318,4 +384,6 @@ def decode_carry(carry: str, stored: bytes, scales: bytes = b"") -> np.ndarray:
     values = np.frombuffer(stored, kind)
     if carry != "int8":
         return values.astype(np.float32)
-    return (values.reshape(rows, -1).astype(np.float32) * np.frombuffer(scales, "<f4")[:, None]).reshape(-1)
+    scale = np.frombuffer(scales, "<f4")
+    q = values.reshape((-1, rows) if columns else (rows, -1)).astype(np.float32)
+    return (q * (scale if columns else scale[:, None])).reshape(-1)

@@ -1,171 +1,91 @@
-"""A conversation with one firmware: requests, replies, timeouts, retries."""
+"""A conversation with one firmware: what it is asked, and what its answers mean."""
 
 from __future__ import annotations
 
 import struct
 import time
 import zlib
-from typing import Iterator
+from typing import Callable, Iterator, TypeVar
 
 import numpy as np
 
 from recurc.device import frames as f
-from recurc.device.transports import Transport, TransportClosed
-from recurc.errors import DeviceUnreachableError, InputError
+from recurc.device.faults import DeviceFaultError, DeviceRefusedError, DeviceRestartedError, LineError
+from recurc.device.link import Link, is_damaged_request
+from recurc.errors import DeviceUnreachableError, InputError, MismatchError
+
+T = TypeVar("T")
 
 
-class DeviceFaultError(DeviceUnreachableError):
-    """The firmware crashed and told where. `fault` holds the registers."""
+class DeviceSession(Link):
+    """Drives one firmware over a transport; see `Link` for its arguments and for what is repeated."""
 
-    def __init__(self, fault: f.Fault, where: str) -> None:
-        super().__init__(
-            "the firmware crashed", where=where, why=f"fault at {fault}", next="Look the addresses up in firmware.map"
-        )
-        self.fault = fault
+    info: f.Hello | None = None
+    _input_crc = 0
+    _step = 0
+    _tokens: np.ndarray | None = None
+    _record: tuple[int, bytes] | None = None
+    _puzzle = 0
+    _run_valid = False
 
-
-class DeviceRefusedError(DeviceUnreachableError):
-    """The firmware refused a request. `status` is the code of rc_status.h."""
-
-    def __init__(self, request: str, status: int, where: str) -> None:
-        super().__init__(
-            f"the device refused {request}",
-            where=where,
-            why=f.status_text(status),
-            next="Build and flash again if the firmware is not of this build",
-        )
-        self.status = status
-
-
-_NAMES = {
-    f.HELLO: "HELLO",
-    f.LOAD: "LOAD",
-    f.RUN: "RUN",
-    f.READ: "READ",
-    f.SELFTEST: "SELFTEST",
-    f.RESET: "RESET",
-    f.EXIT: "EXIT",
-    f.ROW: "ROW",
-}
-
-
-class DeviceSession:
-    """Drives one firmware over a transport. A context manager: leaving it closes the transport.
-
-    Args:
-        transport: where the device is.
-        timeout: seconds to wait for a quick reply before asking again.
-        step_timeout: seconds that one supervision step may take.
-        attempts: how often a request without side effects is sent before giving up.
-    """
-
-    def __init__(
-        self, transport: Transport, timeout: float = 2.0, step_timeout: float = 600.0, attempts: int = 3
-    ) -> None:
-        self.transport = transport
-        self.timeout, self.step_timeout, self.attempts = timeout, step_timeout, attempts
-        self.info: f.Hello | None = None
-        self.retries = 0
-        self._receiver = f.Receiver()
-        self._pending: list[f.Frame | f.FrameError] = []
-        self._seq = 0
-        self._input_crc = 0
-        self._step = 0
-
-    def __enter__(self) -> "DeviceSession":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the transport."""
-        self.transport.close()
-
-    # --- frames -----------------------------------------------------------------------------------------------------
-
-    def _lost(self, why: str) -> DeviceUnreachableError:
-        return DeviceUnreachableError(
-            "the device does not answer",
-            where=self.transport.description,
-            why=why,
-            next="Check that the firmware runs and that the port is its own",
+    def _forgot(self, kind: int, status: int) -> bool:
+        """After a reset that nothing told of, the input row, the puzzle's row and the carry are gone."""
+        return (
+            (kind == f.RUN and self._run_valid and status == f.STATUS_ARGUMENT)  # its input row is not the one that was loaded
+            or (kind == f.RUN and self._record is not None and self._record[0] == self._puzzle and status == f.STATUS_ROW)
+            or (kind in (f.READ, f.RUN) and self._step > 0 and status == f.STATUS_STATE)
         )
 
-    def _send(self, frame: f.Frame) -> None:
-        try:
-            # A delimiter first: it ends whatever half frame an earlier session or a glitch left in the receiver.
-            self.transport.write(b"\0" + f.encode(frame))
-        except TransportClosed as e:
-            raise self._lost(str(e)) from e
+    def persist(self, job: Callable[[], T], attempts: int = 8) -> T:
+        """The result of `job`, which is done again from its start when the line lost something or the device restarted.
 
-    def _receive(self, deadline: float) -> f.Frame | f.FrameError | None:
-        """The next frame, well-formed or not; None at the deadline."""
-        while not self._pending:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return None
-            try:
-                self._pending = self._receiver.push(self.transport.read(left))
-            except TransportClosed as e:
-                raise self._lost(str(e)) from e
-        frame = self._pending.pop(0)
-        if isinstance(frame, f.Frame) and frame.type == f.FAULT:
-            raise DeviceFaultError(f.parse_fault(frame.body), self.transport.description)
-        return frame
-
-    def _next_seq(self) -> int:
-        self._seq = self._seq % 255 + 1  # 0 is the device's own, for what answers no request
-        return self._seq
-
-    def _mine(self, frame: f.Frame | f.FrameError, seq: int, kind: int) -> bool:
-        """Whether a frame is the reply to the request, which a refusal ends with an exception."""
-        if isinstance(frame, f.FrameError) or frame.seq != seq:
-            return False
-        if frame.type == f.NAK and len(frame.body) == 2:
-            raise DeviceRefusedError(_NAMES.get(kind, f"request {kind}"), frame.body[0], self.transport.description)
-        return frame.type == kind | f.REPLY
-
-    def _request(
-        self, kind: int, body: bytes = b"", timeout: float | None = None, attempts: int | None = None
-    ) -> bytes:
-        """Send a request that may be repeated and return its reply's body.
+        `job` must begin by telling the device all it needs. Before each further attempt the device must answer HELLO, so
+        that one that is gone costs no more than that.
 
         Raises:
-            DeviceUnreachableError: no reply after all attempts, or the transport closed.
-            DeviceRefusedError: the device refused it.
+            DeviceFaultError, DeviceRefusedError: at once: they would come again.
+            DeviceUnreachableError: the device is gone, or the last attempt failed too. MismatchError: as of `hello`.
         """
-        frame = f.Frame(kind, self._next_seq(), body)
-        tries = self.attempts if attempts is None else attempts
-        for attempt in range(tries):
-            self.retries += attempt > 0
-            self._send(frame)
-            deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
-            while (got := self._receive(deadline)) is not None:
-                if self._mine(got, frame.seq, kind):
-                    assert isinstance(got, f.Frame)
-                    return got.body
-                if _is_damaged_request(got):
-                    break  # it did not get there whole: send it again at once
-        raise self._lost(f"no reply to {_NAMES[kind]} in {tries} attempts")
+        for attempt in range(1, attempts + 1):
+            try:
+                return job()
+            except (DeviceFaultError, DeviceRefusedError):
+                raise
+            except DeviceUnreachableError:
+                if attempt == attempts:
+                    raise
+                self.retries += 1
+                self._persist_hello()
+        raise AssertionError("unreachable")
 
-    # --- requests ---------------------------------------------------------------------------------------------------
+    def _persist_hello(self) -> None:
+        """`hello`, once more when the device restarts in the very moment."""
+        try:
+            self.hello()
+        except DeviceRestartedError:
+            self.hello()
 
     def hello(self) -> f.Hello:
         """Ask the device who it is.
 
         Raises:
             DeviceUnreachableError: no answer, or one of another protocol version.
+            MismatchError: it is no longer the firmware that answered first.
         """
+        self._greeted = False
         body = self._request(f.HELLO, struct.pack("<H", f.VERSION))
-        try:
-            version = f.hello_version(body)
-            if version != f.VERSION:
-                raise self._lost(f"it speaks protocol version {version}, this recurc {f.VERSION}")
-            info = f.parse_hello(body)
-        except f.FrameError as e:
-            raise self._lost(f"its HELLO is malformed: {e}") from e
-        self.info = info
+        version = self._parsed(f.hello_version, body, "HELLO")
+        if version != f.VERSION:
+            raise self._lost(f"it speaks protocol version {version}, this recurc {f.VERSION}")
+        info = self._parsed(f.parse_hello, body, "HELLO")
+        known = self.info
+        if known and (known.build_id, known.model_sha256, known.board) != (info.build_id, info.model_sha256, info.board):
+            raise MismatchError(
+                "the device changed in the middle of the session", where=self.transport.description,
+                why=f"it was {known.board}, build {known.build_id[:16]}…, now it is {info.board}, {info.build_id[:16]}…",
+                next="Connect one device, flash this build, and start again",
+            )  # fmt: skip
+        self.info, self._greeted = info, True
         return info
 
     def load(self, tokens: np.ndarray) -> None:
@@ -185,13 +105,13 @@ class DeviceSession:
                 why=f"shape {row.shape}, the model takes ({info.seq_len},) bytes",
             )
         data = row.astype(np.uint8).tobytes()
-        self._input_crc = zlib.crc32(data)
+        self._input_crc, self._tokens, self._record = zlib.crc32(data), row, None
         reported = 0
         for offset in range(0, len(data), f.MAX_LOAD):
             body = struct.pack("<I", offset) + data[offset : offset + f.MAX_LOAD]
-            (reported,) = struct.unpack("<I", self._request(f.LOAD, body))
+            reported = self._parsed(f.parse_crc, self._request(f.LOAD, body), "reply to LOAD")
         if reported != self._input_crc:
-            raise self._lost("it holds another input row than was sent")
+            raise self._lost("it holds another input row than was sent", LineError)
 
     def send_row(self, index: int, record: bytes) -> None:
         """Send a puzzle's row of the streamed table; `run` with that puzzle comes next. A puzzle under way ends.
@@ -223,17 +143,14 @@ class DeviceSession:
                 why=f"the device's table has puzzles 0 to {info.puzzles - 1}",
                 next="Use the dataset that the model was trained with",
             )  # fmt: skip
-        self._step = 0
+        self._step, self._record = 0, None
         reply = (0, False)
         for offset in range(0, len(record), f.MAX_ROW):
             piece = record[offset : offset + f.MAX_ROW]
-            body = self._request(f.ROW, f.row_body(index, offset, piece))
-            try:
-                reply = f.parse_row(body)
-            except f.FrameError as e:
-                raise self._lost(f"its reply to ROW is malformed: {e}") from e
+            reply = self._parsed(f.parse_row, self._request(f.ROW, f.row_body(index, offset, piece)), "reply to ROW")
         if reply != (len(record), True):
-            raise self._lost(f"it holds {reply[0]} of {len(record)} bytes of the puzzle's row")
+            raise self._lost(f"it holds {reply[0]} of {len(record)} bytes of the puzzle's row", LineError)
+        self._record = index, record
 
     def run(
         self,
@@ -255,54 +172,106 @@ class DeviceSession:
 
         Raises:
             DeviceRefusedError: bad token, puzzle or step count; or the model is not open.
-            DeviceUnreachableError: silence for `step_timeout` seconds, or an event was lost; not repeated, because
-                going on from a carry is not idempotent.
+            LineError: an event was lost. The run is over then; it is not repeated, because going on from a carry is not
+                idempotent (see `run_all`, `persist`).
+            DeviceUnreachableError: silence for `step_timeout` seconds.
         """
         flags = (f.RUN_BEGIN if begin else 0) | (f.RUN_HALT if halt else 0)
         at = 0 if begin else self._step
         body = f.run_body(flags, steps, min_steps, at, puzzle, self._input_crc, threshold)
         frame = f.Frame(f.RUN, self._next_seq(), body)
-        self._step = at
+        self._step, self._puzzle = at, puzzle
+        self._run_valid = begin and self.info is not None and 0 < steps <= self.info.steps and self._tokens is not None
         for attempt in range(self.attempts):
             self.retries += attempt > 0
             self._send(frame)
-            again = False
-            while not again:
-                got = self._receive(time.monotonic() + self.step_timeout)
-                if got is None:
+            for event in self._events(frame, at):
+                if event is None:
+                    break  # it never began
+                yield event
+            else:
+                return
+        raise self._lost(f"RUN was lost {self.attempts} times", LineError)
+
+    def _events(self, frame: f.Frame, at: int) -> Iterator[f.StepEvent | f.RunResult | None]:
+        """What the device tells of a run, the RunResult last; None when it turns out to be idle and has not begun.
+
+        When nothing comes for a while, HELLO asks whether the run is over: a busy device answers only after its RESULT. So a
+        RUN, an event or a RESULT that was lost costs seconds, and not `step_timeout`.
+        """
+        alive = time.monotonic()
+        probe, pause, gap = 0, self.timeout, ""
+        ask = alive + pause
+        while True:
+            got = self._receive(min(ask, alive + self.step_timeout))
+            now = time.monotonic()
+            if got is None:
+                if now >= alive + self.step_timeout:
                     raise self._lost(f"no sign of life for {self.step_timeout:g} s while it should run a step")
-                if _is_damaged_request(got) and self._step == at:
-                    again = True  # it never began
-                elif isinstance(got, f.FrameError):
-                    raise self._lost(f"a frame arrived damaged during a run: {got}")
-                elif got.seq == frame.seq and got.type == f.STEP:
-                    event = f.parse_step(got.body)
-                    if event.step != self._step + 1:
-                        raise self._lost(f"step {event.step} was reported after step {self._step}")
+                probe = probe or self._next_seq()
+                self._send(f.Frame(f.HELLO, probe, struct.pack("<H", f.VERSION)))
+                pause *= 2
+                ask = now + pause
+            elif isinstance(got, f.FrameError) or is_damaged_request(got):
+                if is_damaged_request(got) and self._step == at and not probe and not gap:
+                    yield None
+                    return
+                ask = min(ask, now + self.timeout / 8)  # noise between frames does no harm; a lost one will show
+                gap = gap or f"a frame arrived damaged: {got}" if isinstance(got, f.FrameError) else gap
+            elif got.seq == frame.seq and got.type == f.STEP:
+                event = self._parsed(f.parse_step, got.body, "STEP")
+                if event.step <= self._step:
+                    continue  # the line said it twice
+                alive, pause = now, self.timeout
+                ask = now + pause
+                if event.step == self._step + 1:
                     self._step = event.step
                     yield event
-                elif self._mine(got, frame.seq, f.RUN):
-                    result = f.parse_result(got.body)
-                    if result.status:
-                        raise DeviceRefusedError("a step", result.status, self.transport.description)
-                    yield result
+            elif self._mine(got, frame.seq, f.RUN):
+                result = self._parsed(f.parse_result, got.body, "RESULT")
+                if result.status:
+                    raise DeviceRefusedError("a step", result.status, self.transport.description)
+                if result.total_steps != self._step:
+                    raise self._lost(f"it ran {result.total_steps} steps, {self._step} were reported", LineError)
+                yield result
+                return
+            elif probe and got.seq == probe and got.type == f.HELLO | f.REPLY:
+                if self._step == at:
+                    yield None
                     return
-        raise self._lost(f"RUN arrived damaged {self.attempts} times")
+                raise self._lost(gap or "the end of a run did not arrive", LineError)
 
     def run_all(self, steps: int, **options: object) -> tuple[list[f.StepEvent], f.RunResult]:
-        """`run` with begin, collected; repeated once from the start when the line lost something."""
-        for last in (False, True):
-            try:
-                *events, result = list(self.run(steps, begin=True, **options))  # type: ignore[arg-type]
-                return events, result  # type: ignore[return-value]
-            except (DeviceRefusedError, DeviceFaultError):
-                raise
-            except DeviceUnreachableError:
-                if last:
-                    raise
-                self.retries += 1
-                self.hello()  # a device that is gone must not cost another step_timeout
-        raise AssertionError("unreachable")
+        """`run` with begin, collected; done again from the start when the line lost something or the device restarted."""
+        first, tokens, record = True, self._tokens, self._record
+
+        def job() -> tuple[list[f.StepEvent], f.RunResult]:
+            nonlocal first
+            if not first and tokens is not None:
+                self.load(tokens)
+                if record:
+                    self.send_row(*record)
+            first = False
+            *events, result = list(self.run(steps, begin=True, **options))  # type: ignore[arg-type]
+            return events, result  # type: ignore[return-value]
+
+        return self.persist(job)
+
+    def trace(self, step: int, ops: int) -> f.TraceEvent:
+        """Go on with supervision step `step` (the next one, from 1) until `ops` of its ops are done, and tell of the carry.
+
+        In between, `read_raw` reads the carry as the op has left it. The step's last op are the heads.
+
+        Raises:
+            DeviceRefusedError: no puzzle was begun, another step is under way, the op has passed, or there is none such.
+            DeviceUnreachableError: no reply.
+        """
+        body = self._request(f.TRACE, struct.pack("<HH", step, ops), timeout=self.step_timeout)
+        event = self._parsed(f.parse_trace, body, "reply to TRACE")
+        if (event.step, event.ops) != (step, ops):
+            raise self._lost("its reply to TRACE is of another op than was asked for")
+        self._step = step if ops == event.of else step - 1
+        return event
 
     def read_tensor(self, name: str) -> np.ndarray:
         """A tensor of the last step, flat: uint8 for "tokens" and "input", float32 for all others.
@@ -333,31 +302,29 @@ class DeviceSession:
             if total is None:
                 length = 0  # the first reply only tells the size
             body = self._request(f.READ, struct.pack("<BIH", ident, len(data), length))
-            offset, total = struct.unpack_from("<II", body)
-            if offset != len(data) or len(body) - f.READ_HEADER != length:
+            offset, size = self._parsed(f.parse_data, body, "reply to READ")
+            if offset != len(data) or len(body) - f.READ_HEADER != length or (total is not None and size != total):
                 raise self._lost(f"its reply to READ {name} is not what was asked for")
-            data += body[f.READ_HEADER :]
+            data, total = data + body[f.READ_HEADER :], size
         return data
 
     def selftest(self) -> tuple[int, int, int]:
         """Let the device check its image anew: (status, image bytes, CRC-32 of the image). The carry is lost."""
         self._step = 0
-        return struct.unpack("<III", self._request(f.SELFTEST, timeout=max(self.timeout, 30.0)))
+        return self._parsed(f.parse_selftest, self._request(f.SELFTEST, timeout=max(self.timeout, 30.0)), "reply to SELFTEST")
 
     def reset(self) -> None:
-        """Restart the firmware."""
-        self._request(f.RESET, attempts=1)
+        """Restart the firmware; `hello` comes next."""
+        self._greeted, self._step = True, 0
+        try:
+            self._request(f.RESET)
+        except DeviceRestartedError:
+            pass  # the reply was lost, but not what it announced
+        self._greeted = False
 
     def exit(self, code: int = 0) -> None:
         """End the firmware (emulators and processes only)."""
         self._request(f.EXIT, struct.pack("<I", code), attempts=1)
 
 
-def _is_damaged_request(frame: f.Frame | f.FrameError) -> bool:
-    """Whether the device says that what it received was no frame."""
-    return (
-        isinstance(frame, f.Frame)
-        and frame.type == f.NAK
-        and frame.seq == 0
-        and frame.body[:1] == bytes([f.STATUS_FRAME])
-    )
+__all__ = ["DeviceFaultError", "DeviceRefusedError", "DeviceRestartedError", "DeviceSession", "LineError"]

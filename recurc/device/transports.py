@@ -7,12 +7,16 @@ import os
 import select
 import socket
 import subprocess
+import termios
+import time
 from pathlib import Path
 from typing import Protocol, Sequence
 
+from recurc.device.ports import PortLock, holders, in_use
 from recurc.errors import DeviceUnreachableError
 
 _CHUNK = 65536
+_WRITE_SECONDS = 10.0  # a frame is a kilobyte; a device that takes nothing for so long is stuck
 _STDERR_SHOWN = 2000
 
 
@@ -33,6 +37,12 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Release it; may be called twice."""
+
+
+def _wait_writable(file: object, deadline: float) -> None:
+    """Return when `file` takes data. Raises TransportClosed when it does not for _WRITE_SECONDS."""
+    if not select.select([], [file], [], max(0.0, deadline - time.monotonic()))[1]:
+        raise TransportClosed(f"it has taken no data for {_WRITE_SECONDS:g} s")
 
 
 class ProcessTransport:
@@ -77,7 +87,8 @@ class ProcessTransport:
         try:
             view = memoryview(data)
             while view:
-                view = view[self._process.stdin.write(view) :]
+                _wait_writable(self._process.stdin, time.monotonic() + _WRITE_SECONDS)
+                view = view[os.write(self._process.stdin.fileno(), view[: select.PIPE_BUF]) :]
         except OSError as e:
             raise self._gone() from e
 
@@ -98,22 +109,24 @@ class ProcessTransport:
 class SocketTransport:
     """A connected stream socket (TCP or Unix)."""
 
-    def __init__(self, connection: socket.socket, description: str) -> None:
-        self._socket, self.description = connection, description
-        self._socket.setblocking(True)
+    def __init__(self, connection: socket.socket, description: str, lock: PortLock | None = None) -> None:
+        self._socket, self.description, self._lock = connection, description, lock
+        self._socket.setblocking(False)
 
     @classmethod
     def connect_tcp(cls, host: str, port: int, timeout: float = 5.0) -> "SocketTransport":
-        """Connect to host:port. Raises DeviceUnreachableError."""
+        """Connect to host:port. Raises DeviceUnreachableError: nothing listens, or another session has it."""
         where = f"tcp://{host}:{port}"
+        lock = PortLock(f"{host}:{port}")
         try:
             connection = socket.create_connection((host, port), timeout=timeout)
         except OSError as e:
+            lock.release()
             raise DeviceUnreachableError(
                 "nothing listens at that address", where=where, why=str(e), next="Check host and port"
             ) from e
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return cls(connection, where)
+        return cls(connection, where, lock)
 
     def read(self, timeout: float) -> bytes:
         ready, _, _ = select.select([self._socket], [], [], max(0.0, timeout))
@@ -121,6 +134,8 @@ class SocketTransport:
             return b""
         try:
             data = self._socket.recv(_CHUNK)
+        except BlockingIOError:
+            return b""
         except OSError as e:
             raise TransportClosed(str(e)) from e
         if not data:
@@ -128,25 +143,39 @@ class SocketTransport:
         return data
 
     def write(self, data: bytes) -> None:
-        try:
-            self._socket.sendall(data)
-        except OSError as e:
-            raise TransportClosed(str(e)) from e
+        view = memoryview(data)
+        while view:
+            _wait_writable(self._socket, time.monotonic() + _WRITE_SECONDS)
+            try:
+                view = view[self._socket.send(view) :]
+            except BlockingIOError:
+                continue
+            except OSError as e:
+                raise TransportClosed(str(e)) from e
 
     def close(self) -> None:
         self._socket.close()
+        if self._lock:
+            self._lock.release()
 
 
 class SerialTransport:
-    """A serial port, pseudo-terminal or pyserial URL."""
+    """A serial port, pseudo-terminal or pyserial URL; a port is opened for this session alone."""
 
     def __init__(self, url: str, baud: int) -> None:
         import serial
 
         self.description = url
+        self._path = os.path.realpath(url) if url.startswith("/") else ""
+        self._errors: tuple[type[Exception], ...] = (serial.SerialException, OSError, termios.error, TypeError)
+        self._lock = PortLock(url)
         try:
-            self._port = serial.serial_for_url(url, baudrate=baud, timeout=0)
-        except (serial.SerialException, OSError, ValueError) as e:
+            only = {"exclusive": True} if self._path else {}
+            self._port = serial.serial_for_url(url, baudrate=baud, timeout=0, write_timeout=_WRITE_SECONDS, **only)
+        except (serial.SerialException, OSError, ValueError, termios.error) as e:
+            self._lock.release()
+            if "exclusively lock" in str(e):
+                raise in_use(url, " and ".join(map(str, holders(self._path))) or "another process") from e
             raise DeviceUnreachableError(
                 "the serial port cannot be opened",
                 where=url,
@@ -154,37 +183,45 @@ class SerialTransport:
                 next="Check the cable, the port's name and your permission to use it",
             ) from e
 
-    def read(self, timeout: float) -> bytes:
-        import serial
+    def hint(self) -> str:
+        """Who else has the port open, when it does not answer: bytes go to whoever reads first."""
+        others = holders(self._path) if self._path else ()
+        return f"{' and '.join(map(str, others))} has the port open too" if others else ""
 
+    def _gone(self, e: Exception) -> TransportClosed:
+        there = not self._path or os.path.exists(self._path)
+        return TransportClosed(str(e) if there else f"the port is gone, was it unplugged? ({e})")
+
+    def read(self, timeout: float) -> bytes:
         try:
             self._port.timeout = max(0.0, timeout)
             first = self._port.read(1)
             return first + self._port.read(self._port.in_waiting) if first else b""
-        except (serial.SerialException, OSError) as e:
-            raise TransportClosed(str(e)) from e
+        except self._errors as e:
+            raise self._gone(e) from e
 
     def write(self, data: bytes) -> None:
-        import serial
-
         try:
             self._port.write(data)
             self._port.flush()
-        except (serial.SerialException, OSError) as e:
-            raise TransportClosed(str(e)) from e
+        except self._errors as e:
+            raise self._gone(e) from e
 
     def close(self) -> None:
-        self._port.close()
+        with contextlib.suppress(*self._errors):
+            self._port.close()
+        self._lock.release()
 
 
 def open_transport(url: str, baud: int = 921600) -> Transport:
-    """A transport by its URL: tcp://HOST:PORT, a device path such as /dev/ttyACM0, or any pyserial URL.
+    """A transport by its URL: tcp:// or socket://HOST:PORT, a device path such as /dev/ttyACM0, or any pyserial URL.
 
     Raises:
-        DeviceUnreachableError: nothing answers there.
+        DeviceUnreachableError: nothing answers there, or another process has it.
     """
-    if url.startswith("tcp://"):
-        host, _, port = url[6:].rpartition(":")
+    scheme, _, rest = url.partition("://")
+    if scheme == "tcp" or (scheme == "socket" and not set(rest) & set("/?")):
+        host, _, port = rest.rpartition(":")
         if not host or not port.isdigit() or int(port) > 65535:
             raise DeviceUnreachableError(
                 "that is no address", where=url, why="expected tcp://HOST:PORT", next="Give host and port"

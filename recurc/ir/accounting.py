@@ -10,8 +10,9 @@ from recurc.models.reasoner import Reasoner, ReasonerConfig
 
 @dataclass(frozen=True)
 class Cost:
-    """MACs of one (low-level) block call, of one supervision step with its heads, and of a puzzle at full depth."""
+    """MACs of one call of each block and of L_level, of one supervision step with its heads, and of a puzzle at full depth."""
 
+    macs_by_block: dict[str, int]
     macs_per_call: int
     macs_per_step: int
     macs_per_puzzle: int
@@ -22,7 +23,8 @@ def cost(config: ReasonerConfig) -> Cost:
     """The model's cost at its trained depth."""
     program = lower(config)
     step = program.macs_per_step
-    return Cost(program.macs_per_call["L_level"], step, step * program.steps, program.calls_per_step)
+    calls = program.macs_per_call
+    return Cost(calls, calls["L_level"], step, step * program.steps, program.calls_per_step)
 
 
 @dataclass(frozen=True)

@@ -167,6 +167,11 @@ class Program:
         return _calls(self.schedule.body, {block.name: 1 for block in self.blocks})
 
     @property
+    def ops_per_step(self) -> int:
+        """Ops of one supervision step: every op of every block call, then the heads as the last one."""
+        return _calls(self.schedule.body, {block.name: len(block.ops) for block in self.blocks}) + 1
+
+    @property
     def macs_per_step(self) -> int:
         """Multiply-adds of one supervision step, heads included."""
         c = self.config

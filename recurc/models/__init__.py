@@ -93,11 +93,9 @@ def find_family(arch_name: str | None, names: Iterable[str], where: str) -> Fami
             if wanted in {_module_and_class(a) for a in family.ARCH_NAMES}:
                 if not family.recognises(names):
                     _refuse_by_names(names, where, supported)
+                    _refuse_other_family(family, arch_name, names, where)
                 return family
-        module = wanted[0]
-        if module.startswith("hrm") or wanted[1].startswith("HierarchicalReasoningModel"):
-            raise _hrm_error(f"arch.name is {arch_name}", where)
-        why = f"arch.name {arch_name} is " + _ABLATIONS.get(module, "an architecture that recurc does not know")
+        why = f"arch.name {arch_name} is " + _ABLATIONS.get(wanted[0], "an architecture that recurc does not know")
         raise InputError(
             "this model variant is not supported", where=where, why=why, next=f"Supported families: {supported}"
         )
@@ -116,8 +114,6 @@ def find_family(arch_name: str | None, names: Iterable[str], where: str) -> Fami
 
 def _refuse_by_names(names: list[str], where: str, supported: str) -> None:
     """Raise for tensor names that tell an architecture without a family of its own here."""
-    if any(name.startswith("H_level.") for name in names):
-        raise _hrm_error("it has H_level.* tensors", where)
     foreign = [n for n in names if any(part in n for part in ("dwconv", "board_conv", "ema_model", "shadow"))]
     if foreign:
         raise InputError(
@@ -128,10 +124,13 @@ def _refuse_by_names(names: list[str], where: str, supported: str) -> None:
         )
 
 
-def _hrm_error(why: str, where: str) -> InputError:
-    return InputError(
-        "HRM is not supported yet",
-        where=where,
-        why=f"This is a checkpoint of the Hierarchical Reasoning Model: {why}",
-        next="Use a TRM checkpoint, or a later release of recurc",
-    )
+def _refuse_other_family(family: Family, arch_name: str, names: list[str], where: str) -> None:
+    """Raise when the tensors are those of another family than the configuration names."""
+    others = [other.NAME.upper() for other in families().values() if other.recognises(names)]
+    if others:
+        raise InputError(
+            "configuration and tensors are of different model families",
+            where=where,
+            why=f"arch.name {arch_name} means {family.NAME.upper()}, but the tensor names are those of {' or '.join(others)}",
+            next="Put the all_config.yaml that belongs to this checkpoint beside it, and check that the checkpoint is whole",
+        )

@@ -121,6 +121,15 @@ class Panels(Packing):
         full[:len(w)] = w
         return np.ascontiguousarray(full.reshape(-1, self.panel, w.shape[1]).swapaxes(1, 2)).tobytes()
 
+    def unpack_int(self, data: bytes, n: int, k: int, bits: int) -> np.ndarray:
+        """q int16 [n, k] of one part, as `pack_int` took it."""
+        quads = np.frombuffer(data, np.uint8).reshape(-1, self.padded(k) // 4, self.panel, 4).swapaxes(1, 2)
+        return quads.reshape(-1, self.padded(k))[:n, :k].astype(np.int16) - (128 if bits == 8 else 0)
+
+    def unpack_f32(self, data: bytes, n: int, k: int) -> np.ndarray:
+        """w float32 [n, k] of one part, as `pack_f32` took it."""
+        return np.frombuffer(data, "<f4").reshape(-1, k, self.panel).swapaxes(1, 2).reshape(-1, k)[:n].astype(np.float32)
+
 
 @dataclass(frozen=True)
 class Pairs(Packing):

@@ -9,7 +9,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 
 import numpy as np
 
-from recurc.codegen.project import compile_host_engine, compile_host_kernels
+from recurc.codegen.project import compile_engine_parts, compile_host_engine
 from recurc.models.reasoner import Reasoner
 from recurc.plan.budget import image_budget
 from recurc.plan.kernels import KernelSet
@@ -50,7 +50,7 @@ class LayerStudy:
         self.inputs, self.ids, self.kernels, self.measured = inputs, puzzle_ids, kernels, measured
         self.expected = reference_carries(reasoner, inputs, puzzle_ids, self.pair.low, 1)[:, 0]
         self._folder = tempfile.TemporaryDirectory(prefix="recurc-layers-")
-        self._shared = compile_host_kernels(Path(self._folder.name) / "kernels")
+        self._parts = compile_engine_parts(Path(self._folder.name) / "parts")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ class LayerStudy:
     def fidelity(self, raised: Sequence[str]) -> float:
         """phi with these layers in the higher precision."""
         with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
-            engine = compile_host_engine(Path(folder), self.pair.mix(raised), self._shared)
+            engine = compile_host_engine(Path(folder), self.pair.mix(raised), self._parts)
             runs = run_engine(engine, self.inputs, self.ids, 1, keep_carries=len(self.inputs))
         self.measured()
         return float(carry_fidelity(runs.carries[:, 0], self.expected).mean())

@@ -15,6 +15,8 @@ from typing import Any, Mapping
 from recurc.errors import InputError, UsageError
 from recurc.resources import resource_dir
 from recurc.targets.tomltable import ADDRESS_LIMIT, Table, nearest
+from recurc.targets.usb import read_usb
+from recurc.targets.watchdog import Watchdog, read_watchdog
 
 FAMILIES = ("arm", "riscv", "xtensa", "host")
 KINDS = ("budget", "board", "emulator", "host")
@@ -108,7 +110,7 @@ class Board:
     `kind` is one of KINDS: a budget class, a real board, an emulator's machine, this computer. `placement` maps each
     part of the firmware to region names in order of preference. `reference` names the part that a budget class stands
     for, `evidence` says in a line what was checked, and how. `mpu` is the memory protection unit that the startup turns
-    on from the table in the linker script ("v7": PMSAv7, "v8": PMSAv8, None: it stays as the port sets it).
+    on from the table in the linker script ("v7": PMSAv7, "v8": PMSAv8, None: as the port sets it). `usb`: its serial adapters.
     """
 
     name: str
@@ -137,6 +139,8 @@ class Board:
     evidence: str = ""
     mpu: str | None = None
     boot: Boot | None = None
+    usb: tuple[str, ...] = ()
+    watchdog: Watchdog | None = None
 
     @property
     def flash_bytes(self) -> int:
@@ -293,6 +297,7 @@ def parse_board(text: str, path: Path) -> Board:
     platformio = t.get("platformio", dict, {})
     ports = t.words("ports")
     mpu = t.text("mpu", None, one_of=MPUS)
+    watchdog = read_watchdog(t)
     board = Board(
         name=name,
         title=title,
@@ -312,7 +317,7 @@ def parse_board(text: str, path: Path) -> Board:
         emulator=emulator,
         regions=regions,
         placement=_placement(t, regions, family, emulator is not None),
-        defines=_defines(t),
+        defines=_defines(t) | (watchdog.defines if watchdog else {}),
         platformio={str(k): str(v) for k, v in platformio.items()},
         path=path,
         kind=t.text("kind", "host" if family == "host" else "board", one_of=KINDS),
@@ -320,6 +325,8 @@ def parse_board(text: str, path: Path) -> Board:
         evidence=t.text("evidence", ""),
         mpu=mpu,
         boot=_boot(t, ports),
+        usb=read_usb(t),
+        watchdog=watchdog,
     )
     t.close()
     if mpu and family != "arm":

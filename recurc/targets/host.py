@@ -14,7 +14,7 @@ from typing import Callable, Optional
 
 import numpy as np
 
-from recurc.device.frames import CARRIES, CARRY_SCALES, TENSORS, decode_carry
+from recurc.device.frames import CARRIES, CARRY_PARTS, CARRY_SCALES, TENSORS, decode_carry
 from recurc.errors import InputError
 
 _U8P = ctypes.POINTER(ctypes.c_uint8)
@@ -24,7 +24,7 @@ class _Info(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_uint32) for name in (
             "seq_len", "vocab", "rows", "hidden", "puzzles", "steps", "h_cycles", "l_cycles", "arena_bytes",
-            "image_bytes", "halt_rule", "carry", "table_dtype", "table_rows", "record_bytes")),
+            "image_bytes", "halt_rule", "carry", "table_dtype", "table_rows", "record_bytes", "ops")),
         ("model_sha256", ctypes.c_uint8 * 32), ("table_key", ctypes.c_uint8 * 16), ("name", ctypes.c_char_p),
     ]
 
@@ -33,7 +33,8 @@ class _Context(ctypes.Structure):
     _fields_ = [("image", ctypes.c_void_p), ("arena", ctypes.c_void_p), ("step", ctypes.c_uint32),
                 ("state", ctypes.c_uint32), ("puzzle", ctypes.c_uint32), ("puzzle_row", ctypes.c_void_p),
                 ("table", ctypes.c_void_p),
-                *((name, ctypes.c_uint32) for name in ("row_index", "row_got", "row_ready"))]
+                *((name, ctypes.c_uint32) for name in (
+                    "row_index", "row_got", "row_ready", "op", "op_next", "op_end", "columns"))]
 
 
 def _aligned(size: int) -> np.ndarray:
@@ -113,6 +114,7 @@ class HostEngine:
         lib.rc_model_row.argtypes = [
             ctypes.POINTER(_Context), ctypes.c_uint32, ctypes.c_uint32, ctypes.c_char_p, ctypes.c_uint32]
         lib.rc_model_step.argtypes = [ctypes.POINTER(_Context)]
+        lib.rc_model_ops.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32]
         lib.rc_model_halts.argtypes = [ctypes.POINTER(_Context), ctypes.c_float]
         lib.rc_model_tensor.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)]
         lib.rc_model_tensor.restype = _U8P
@@ -169,6 +171,21 @@ class HostEngine:
         """One supervision step (releases the GIL)."""
         self._check(self._lib.rc_model_step(ctypes.byref(self._context)), "step")
 
+    @property
+    def ops(self) -> int:
+        """Ops of one supervision step: every op of every block call, then the heads."""
+        return self.info.ops
+
+    def run_ops(self, ops: int) -> None:
+        """Go on with the step under way until `ops` of its ops are done; `self.ops` end it (releases the GIL).
+
+        In between, `raw` and `carry_bytes` give the carry as the op has left it. The step's last op are the heads.
+
+        Raises:
+            InputError: there are not so many, or more have been run already.
+        """
+        self._check(self._lib.rc_model_ops(ctypes.byref(self._context), ops), f"op {ops}")
+
     def halts(self, threshold: float = 0.0) -> bool:
         """Whether the halting head of the last step says stop."""
         return bool(self._lib.rc_model_halts(ctypes.byref(self._context), threshold))
@@ -178,25 +195,26 @@ class HostEngine:
 
         A carry that is stored as fp16 or int8 is widened to what the ops read.
         """
-        i, raw = self.info, self._raw(name)
+        i, raw = self.info, self.raw(name)
         shapes = {"logits": (i.seq_len, i.vocab), "q": (2,)}
         if name in CARRY_SCALES:
             kind = CARRIES[i.carry]
-            scales = self._raw(CARRY_SCALES[name]).tobytes() if kind == "int8" else b""
-            return decode_carry(kind, raw.tobytes(), scales).reshape(i.rows, i.hidden)
-        return raw.view(np.float32).reshape(shapes[name]) if name in shapes else raw
+            return decode_carry(kind, raw, self.raw(CARRY_SCALES[name])).reshape(i.rows, i.hidden)
+        values = np.frombuffer(bytearray(raw), np.float32 if name in shapes else np.uint8)
+        return values.reshape(shapes[name]) if name in shapes else values
 
     def carry_bytes(self) -> bytes:
-        """The carry as stored: z_H, its scales if any, z_L, its scales; what the wire's carry checksum covers."""
-        scaled = CARRIES[self.info.carry] == "int8"
-        names = [part for name, scale in CARRY_SCALES.items() for part in ((name, scale) if scaled else (name,))]
-        return b"".join(self._raw(name).tobytes() for name in names)
+        """The carry as stored: z_H, its scales if any, z_L, its scales, those of its channels while it has them.
 
-    def _raw(self, name: str) -> np.ndarray:
-        """A tensor's bytes as stored, uint8."""
+        This is what the wire's carry checksum covers.
+        """
+        return b"".join(self.raw(name) for name in CARRY_PARTS)
+
+    def raw(self, name: str) -> bytes:
+        """A tensor's bytes as stored; none when the model has no such tensor now ("H_scale", "L_scale", "columns")."""
         count = ctypes.c_uint32()
         pointer = self._lib.rc_model_tensor(ctypes.byref(self._context), TENSORS[name], ctypes.byref(count))
-        return np.ctypeslib.as_array(pointer, (count.value,)).copy()
+        return bytes(ctypes.string_at(pointer, count.value)) if pointer else b""
 
 
 def cpu_signature() -> str:

@@ -287,26 +287,34 @@ def _bare_flags(compiler: str) -> list[str]:
     return [f for f in BARE_LINK_FLAGS if not (old and "rwx" in f)]
 
 
+def _shared_flags(sources: Sequence[Path], include_dirs: Sequence[Path], out_dir: Path) -> list[str]:
+    return [*C_FLAGS, "-fPIC", *(f"-I{d}" for d in include_dirs), *_prefix_maps(sources, include_dirs, out_dir)]
+
+
+def shared_objects(sources: Sequence[Path], include_dirs: Sequence[Path], out_dir: Path) -> list[Path]:
+    """Compile sources into objects that several libraries of `compile_shared` take.
+
+    Raises:
+        ToolchainError: compiler missing, or it failed; its output is in the message.
+    """
+    return _compile_objects(find_compiler("host"), _shared_flags(sources, include_dirs, out_dir), sources, out_dir)
+
+
 def compile_shared(
-    sources: Sequence[Path], include_dirs: Sequence[Path], out: Path, extra_flags: Sequence[str] = ()
+    sources: Sequence[Path], include_dirs: Sequence[Path], out: Path, extra_flags: Sequence[str] = (),
+    objects: Sequence[Path] = (),
 ) -> Path:
-    """Compile sources into a shared library for this computer.
+    """Compile sources into a shared library for this computer, with `objects` that are compiled already.
 
     Raises:
         ToolchainError: compiler missing, or it failed; its output is in the message.
     """
     compiler = find_compiler("host")
     out.parent.mkdir(parents=True, exist_ok=True)
-    flags = [
-        *C_FLAGS,
-        "-fPIC",
-        *(f"-I{d}" for d in include_dirs),
-        *_prefix_maps(sources, include_dirs, out.parent),
-        *extra_flags,
-    ]
-    objects = _compile_objects(compiler, flags, sources, out.parent / (out.name + ".obj"))
+    flags = [*_shared_flags(sources, include_dirs, out.parent), *extra_flags]
+    compiled = [*_compile_objects(compiler, flags, sources, out.parent / (out.name + ".obj")), *objects]
     _call(
-        [compiler, "-shared", *HOST_LINK_FLAGS, *extra_flags, *map(str, objects), "-o", str(out)],
+        [compiler, "-shared", *HOST_LINK_FLAGS, *extra_flags, *map(str, compiled), "-o", str(out)],
         "the host library does not link",
         str(out),
     )

@@ -3,40 +3,57 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any, Callable, Iterator, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Callable, Collection, Iterator, Mapping, Protocol
 
 import numpy as np
 
 from recurc.device import frames as f
 from recurc.device.session import DeviceSession
+from recurc.verify.divergence import TracedEngine, Tracer, compare_tensors
 from recurc.verify.result import Difference, Halt
 
-COMPARED = ("z_H", "z_L", "logits", "q", "tokens")
+Step = Callable[[int], None]
 
 
-class Engine(Protocol):
+class Engine(TracedEngine, Protocol):
     """The host's side of the comparison (recurc.targets.host.HostEngine)."""
-
-    def begin(self, tokens: np.ndarray, puzzle_id: int = 0) -> None: ...
-
-    def step(self) -> None: ...
 
     def halts(self, threshold: float = 0.0) -> bool: ...
 
-    def tensor(self, name: str) -> np.ndarray: ...
 
-    def carry_bytes(self) -> bytes: ...
+@dataclass(frozen=True)
+class Outcome:
+    """What one puzzle did on the device.
+
+    `tokens` uint8 [seq] as predicted there; `equal_steps`: steps before the first that differs; `carries`: step -> z_H float32
+    [S, D] as read back from the device.
+    """
+
+    tokens: np.ndarray
+    steps: int
+    ticks: int
+    halted: bool
+    stack_used: int
+    equal_steps: int
+    difference: Difference | None
+    carries: Mapping[int, np.ndarray] = field(default_factory=dict)
 
 
 class Comparison:
-    """Compares one firmware with one engine, puzzle by puzzle."""
+    """Compares one firmware with one engine, puzzle by puzzle.
+
+    Args:
+        records: gives a record of a streamed puzzle table, where its rows go over the wire.
+        tracer: finds the op of the first difference; those that follow are told by step and checksum.
+    """
 
     def __init__(
         self, session: DeviceSession, engine: Engine, steps: int, halt: Halt | None,
-        records: Callable[[int], bytes] | None = None,
+        records: Callable[[int], bytes] | None = None, tracer: Tracer | None = None,
     ) -> None:
         self.session, self.engine, self.steps, self.halt, self.records = session, engine, steps, halt, records
-        self.stack_used = 0
+        self.tracer = tracer
 
     def _host_crcs(self) -> dict[str, int]:
         def crc(name: str) -> int:
@@ -57,34 +74,50 @@ class Comparison:
             return Difference(puzzle, event.step, "q", (i,), float(q[i]), (event.q_halt, event.q_continue)[i])
         return None
 
-    def _events(self, puzzle_id: int, stepwise: bool) -> Iterator[f.StepEvent | f.RunResult]:
-        """Events of one puzzle in a single RUN, or in one RUN a step so that tensors can be read in between."""
+    def _events(self, puzzle_id: int, stops: Collection[int]) -> Iterator[f.StepEvent | f.RunResult]:
+        """Events of one puzzle, then its result. After the steps in `stops` the device waits while its event is dealt with."""
         halt = self.halt
         options: dict[str, Any] = {"puzzle": puzzle_id, "halt": halt is not None}
         if halt is not None:
             options |= {"threshold": halt.threshold, "min_steps": halt.min_steps}
-        if not stepwise:
-            yield from self.session.run(self.steps, begin=True, **options)
-            return
-        for step in range(self.steps):
-            event, result = self.session.run(1, begin=step == 0, **options)
-            yield event
-            if step + 1 == self.steps or result.halted:  # type: ignore[union-attr]
+        at = 0
+        for stop in sorted({*(s for s in stops if s < self.steps), self.steps}):
+            last, result = None, None
+            for event in self.session.run(stop - at, begin=at == 0, **options):
+                if isinstance(event, f.RunResult):
+                    result = event
+                elif event.step == stop:
+                    last = event
+                else:
+                    yield event
+            if last is not None:
+                yield last
+            assert result is not None
+            at = stop
+            if result.halted or stop == self.steps:
                 yield result
                 return
 
     def puzzle(
-        self, index: int, tokens: np.ndarray, puzzle_id: int, on_step: Callable[[int], None], stepwise: bool = False
-    ) -> tuple[np.ndarray, int, int, bool, Difference | None]:
-        """Run one puzzle: (device's tokens, steps, ticks, halted, first difference or None)."""
+        self, index: int, tokens: np.ndarray, puzzle_id: int, on_step: Step, stops: Collection[int] = (),
+        read_after: Collection[int] = (),
+    ) -> Outcome:
+        """Run one puzzle and compare every step.
+
+        Args:
+            on_step: called with each step's number.
+            stops: steps after which `on_step` may read from the device.
+            read_after: steps after which z_H is read back; the last one is read then too.
+        """
         self.session.load(tokens)
         if self.records and self.session.info.table_mode == f.TABLE_WIRE:
             self.session.send_row(puzzle_id, self.records(puzzle_id))
         self.engine.begin(tokens, puzzle_id)
         difference: Difference | None = None
-        ticks, host_halts = 0, False
+        ticks, equal, host_halts = 0, 0, False
+        carries: dict[int, np.ndarray] = {}
         result: f.RunResult | None = None
-        for event in self._events(puzzle_id, stepwise):
+        for event in self._events(puzzle_id, {*stops, *read_after}):
             if isinstance(event, f.RunResult):
                 result = event
                 continue
@@ -95,43 +128,29 @@ class Comparison:
                 else:
                     self.engine.step()
                     difference = self._compare_step(index, event)
+                    equal += difference is None
                     host_halts = (
                         self.halt is not None
                         and event.step >= self.halt.min_steps
                         and self.engine.halts(self.halt.threshold)
                     )
+            if event.step in read_after:
+                carries[event.step] = self._read_carry()
             on_step(event.step)
         assert result is not None
-        self.stack_used = max(self.stack_used, result.stack_used)
+        last = result.total_steps
+        if read_after and last not in carries:
+            carries[last] = self._read_carry()
         predicted = self.session.read_tensor("tokens")
         if difference is None and result.halted != host_halts:
-            difference = Difference(index, result.total_steps, "halt", None, int(host_halts), int(result.halted))
+            difference = Difference(index, last, "halt", None, int(host_halts), int(result.halted))
         elif difference is None:
-            difference = self._compare_tensors(index, result.total_steps, ("logits", "tokens"))
-        elif difference.tensor != "halt":
-            difference = self._locate(index, tokens, puzzle_id, difference)
-        return predicted, result.total_steps, ticks, result.halted, difference
+            difference = compare_tensors(self.engine, self.session, index, last, ("logits", "tokens"))
+        elif difference.tensor != "halt" and self.tracer is not None:
+            difference = self.tracer.locate(tokens, puzzle_id, difference)
+            self.tracer = None
+        return Outcome(predicted, last, ticks, result.halted, result.stack_used, equal, difference, carries)
 
-    def _compare_tensors(self, index: int, step: int, names: tuple[str, ...]) -> Difference | None:
-        """First differing element of the last step's tensors, or None."""
-        for name in names:
-            host = np.ascontiguousarray(self.engine.tensor(name))
-            device = self.session.read_tensor(name)
-            if device.nbytes != host.nbytes:
-                return Difference(index, step, name + " size", None, host.nbytes, device.nbytes)
-            raw_host, raw_device = (np.frombuffer(a.tobytes(), np.uint8).reshape(host.size, -1) for a in (host, device))
-            differs = (raw_host != raw_device).any(axis=1)
-            if differs.any():
-                flat = int(np.argmax(differs))
-                place = tuple(int(i) for i in np.unravel_index(flat, host.shape))
-                return Difference(index, step, name, place, host.reshape(-1)[flat].item(), device[flat].item())
-        return None
-
-    def _locate(self, index: int, tokens: np.ndarray, puzzle_id: int, found: Difference) -> Difference:
-        """Run both sides again up to the differing step and find the element; `found` when it does not come back."""
-        for _ in self.session.run(found.step, begin=True, puzzle=puzzle_id):
-            pass
-        self.engine.begin(tokens, puzzle_id)
-        for _ in range(found.step):
-            self.engine.step()
-        return self._compare_tensors(index, found.step, COMPARED) or found
+    def _read_carry(self) -> np.ndarray:
+        info = self.session.info or self.session.hello()
+        return self.session.read_tensor("z_H").reshape(info.rows, info.hidden)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Mapping, Optional
 
 import numpy as np
 
 from recurc.device.frames import Hello
 from recurc.targets.boards import Board
+from recurc.verify.places import Place
 
 
 @dataclass(frozen=True)
@@ -22,20 +25,46 @@ class Halt:
 class Difference:
     """First place where device and host differ: puzzle (from 0), step (from 1), tensor, index in it, both values.
 
-    `index` is None when the difference did not come back while the tensors were read; the values are then CRCs.
+    `index` is None where no element was looked up; the values are then CRCs (or sizes, or halting decisions). `place`: the op
+    after which the two first differ, None where it was not traced. `differing` of the tensor's `elements` differ.
+    `reproduced` is False when all bits were equal as the puzzle was run again.
     """
 
     puzzle: int
     step: int
     tensor: str
-    index: tuple[int, ...] | None
+    index: Optional[tuple[int, ...]]
     host: float | int
     device: float | int
+    place: Optional[Place] = None
+    differing: int = 0
+    elements: int = 0
+    reproduced: bool = True
 
     def __str__(self) -> str:
-        place = self.tensor + (f"[{', '.join(map(str, self.index))}]" if self.index is not None else " (checksum)")
-        values = f"{_exact(self.host)} on the host and {_exact(self.device)} on the device"
-        return f"puzzle {self.puzzle}, step {self.step}: {place} is {values}"
+        where = self.tensor + (f"[{', '.join(map(str, self.index))}]" if self.index is not None else "")
+        if self.index is None and self.place is None and self.tensor in ("carry", "logits", "tokens"):
+            where += " (checksum)"
+        text = f"puzzle {self.puzzle}, step {self.step}: {where} is {_exact(self.host)} on the host and "
+        text += f"{_exact(self.device)} on the device"
+        if self.place is not None:
+            text += f", {self.place}"
+        if self.differing:
+            text += f"; {self.differing:,} of {self.elements:,} elements differ"
+        if not self.reproduced:
+            text += "; all bits were equal when the puzzle was run again, so it is not the code: look at memory, clock, power"
+        return text
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the fields, `place` as a dictionary or None; `from_dict` reads it."""
+        index = None if self.index is None else list(self.index)
+        return {**vars(self), "index": index, "place": None if self.place is None else self.place.as_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Difference":
+        place, index = data["place"], data["index"]
+        return cls(**{**data, "index": None if index is None else tuple(index),
+                      "place": None if place is None else Place.from_dict(place)})
 
 
 def _exact(value: float | int) -> str:
@@ -44,7 +73,12 @@ def _exact(value: float | int) -> str:
 
 @dataclass(frozen=True)
 class PuzzleResult:
-    """One puzzle on the device: `cells` count for accuracy, `right` of them are; `ticks` of all its steps."""
+    """One puzzle on the device.
+
+    `cells` count for accuracy, `right` of them are; `ticks` of all its steps; `equal_steps`: steps equal in every bit before
+    the first one that was not; `stack_used` in bytes, the most since the firmware started. `phi_first`, `phi_last`: fidelity of
+    z_H, read back from the device after the first and the last step, to the fp32 reference; None where it was not read.
+    """
 
     puzzle: int
     steps: int
@@ -53,10 +87,34 @@ class PuzzleResult:
     right: int
     cells: int
     ticks: int
+    equal_steps: int = 0
+    stack_used: int = 0
+    phi_first: Optional[float] = None
+    phi_last: Optional[float] = None
+    difference: Optional[Difference] = None
 
     @property
     def exact(self) -> bool:
         return self.right == self.cells
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the fields; `from_dict` reads it."""
+        return {**vars(self), "difference": None if self.difference is None else self.difference.as_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "PuzzleResult":
+        d = data["difference"]
+        return cls(**{**data, "difference": None if d is None else Difference.from_dict(d)})
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """phi of carries that the device sent, over `n` puzzles: after one step, and after `last_steps` steps (a mean)."""
+
+    n: int
+    first: float
+    last: float
+    last_steps: float
 
 
 @dataclass(frozen=True)
@@ -75,7 +133,10 @@ class StepView:
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """Outcome over `n` puzzles. `cell` and `exact` are 0..1; `ticks` and `steps` are sums; `stack_used` in bytes."""
+    """Outcome over `n` puzzles. `cell` and `exact` are 0..1; `ticks` and `steps` are sums; `stack_used` in bytes.
+
+    `resumed` of the puzzles come from the journal of an earlier run.
+    """
 
     on: str
     board: Board
@@ -84,6 +145,17 @@ class VerifyResult:
     first_difference: Difference | None
     stack_used: int
     retries: int
+    journal: Optional[Path] = None
+    resumed: int = 0
+
+    @property
+    def fidelity(self) -> Optional[Fidelity]:
+        """Fidelity of the carries read back from the device; None when none were."""
+        read = [p for p in self.puzzles if p.phi_first is not None and p.phi_last is not None]
+        if not read:
+            return None
+        means = (float(np.mean([getattr(p, name) for p in read])) for name in ("phi_first", "phi_last", "steps"))
+        return Fidelity(len(read), *means)
 
     @property
     def n(self) -> int:

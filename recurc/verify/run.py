@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
-from typing import Any, Callable, Iterator
+from dataclasses import replace
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from recurc.device import frames as f
-from recurc.device.session import DeviceFaultError, DeviceRefusedError, DeviceSession
+from recurc.device.session import DeviceSession
 from recurc.device.transports import ProcessTransport, Transport, open_transport
-from recurc.errors import DeviceUnreachableError, InputError, MismatchError, UsageError
+from recurc.errors import InputError, MismatchError, UsageError
 from recurc.targets.boards import Board
 from recurc.targets.qemu import QemuTransport
+from recurc.targets.sourcemap import SourceMap
 from recurc.verify.compare import Comparison, Engine
-from recurc.verify.result import Difference, Halt, PuzzleResult, StepView, VerifyResult
+from recurc.verify.divergence import Tracer
+from recurc.verify.journal import Identity, Journal, dataset_digest
+from recurc.verify.phi import FidelityMeter
+from recurc.verify.places import Place, step_places
+from recurc.verify.result import Halt, PuzzleResult, StepView, VerifyResult
 
 EMULATOR_STEP_SECONDS = 3600.0  # an emulated step of a large model takes minutes on a busy computer
 DEVICE_STEP_SECONDS = 120.0
@@ -71,7 +77,7 @@ def connect(
     default = EMULATOR_STEP_SECONDS if on in ("qemu", "host") else DEVICE_STEP_SECONDS
     # An emulator may share a busy computer; a board answers at once or not at all.
     with DeviceSession(
-        transport, timeout=10.0 if on == "qemu" else 2.0, step_timeout=step_timeout or default
+        transport, timeout=10.0 if on == "qemu" else 2.0, step_timeout=step_timeout or default, places=SourceMap(elf)
     ) as session:
         yield session
 
@@ -106,26 +112,16 @@ def _no_progress(puzzle: int, step: int) -> None:
     """Default of `progress`."""
 
 
-def verify_session(
-    session: DeviceSession,
-    engine: Engine,
-    dataset: Any,
-    *,
-    board: Board,
-    on: str,
-    steps: int | None = None,
-    halt: Halt | None = None,
-    progress: Callable[[int, int], None] = _no_progress,
-    show: Callable[[StepView], None] | None = None,
-    offset: int = 0,
-    records: Callable[[int], bytes] | None = None,
-) -> VerifyResult:
-    """Compare an open session with an engine over all examples of a dataset; `verify` with the connection made.
+def _no_result(result: PuzzleResult) -> None:
+    """Default of `on_result`."""
 
-    Raises:
-        UsageError: more steps than the firmware was compiled for. DeviceUnreachableError: it stopped answering.
-    """
-    info = session.info or session.hello()
+
+def _no_op(puzzle: int, step: int, op: int) -> None:
+    """Default of `on_op`."""
+
+
+def _check_device(info: f.Hello, dataset: Any, steps: int) -> None:
+    """That the dataset's puzzles can be run on a device for so many steps. Raises MismatchError, UsageError, InputError."""
     if info.table_status:
         raise MismatchError(
             "the device's puzzle table is not usable",
@@ -133,7 +129,6 @@ def verify_session(
             why=f.status_text(info.table_status),
             next="Write the build's table file to the device's flash, at the address that `recurc report` tells",
         )
-    steps = info.steps if steps is None else steps
     if not 1 <= steps <= info.steps:
         raise UsageError(
             f"{steps} steps cannot be run",
@@ -148,13 +143,52 @@ def verify_session(
             why=f"{dataset.seq_len} cells, the firmware has {info.seq_len}",
             next="Pass the model's dataset",
         )
-    runner = Comparison(session, engine, steps, halt, records)
-    results: list[PuzzleResult] = []
-    first: Difference | None = None
-    valid_all = dataset.valid
+
+
+def verify_session(
+    session: DeviceSession,
+    engine: Engine,
+    dataset: Any,
+    *,
+    board: Board,
+    on: str,
+    steps: int | None = None,
+    halt: Halt | None = None,
+    progress: Callable[[int, int], None] = _no_progress,
+    show: Callable[[StepView], None] | None = None,
+    offset: int = 0,
+    records: Callable[[int], bytes] | None = None,
+    places: Sequence[Place] = (),
+    meter: FidelityMeter | None = None,
+    fidelity: int = 0,
+    done: Mapping[int, PuzzleResult] | None = None,
+    on_result: Callable[[PuzzleResult], None] = _no_result,
+    on_op: Callable[[int, int, int], None] = _no_op,
+) -> VerifyResult:
+    """Compare an open session with an engine over all examples of a dataset; `verify` with the connection made.
+
+    Args:
+        places: names of a step's ops, for the first difference.
+        meter: measures fidelity on the first `fidelity` puzzles.
+        done: results of an earlier run, which are taken over.
+        on_op: called with puzzle, step and op while the first difference is traced.
+
+    Raises:
+        UsageError: more steps than the firmware was compiled for. DeviceUnreachableError: it stopped answering.
+    """
+    info = session.info or session.hello()
+    steps = info.steps if steps is None else steps
+    _check_device(info, dataset, steps)
+    known, results = done or {}, list[PuzzleResult]()
+    tracer = None if any(r.difference for r in known.values()) else Tracer(session, engine, places, on_op)
+    runner = Comparison(session, engine, steps, halt, records, tracer)
     for i, (tokens, labels, puzzle_id, valid) in enumerate(
-        zip(dataset.inputs, dataset.labels, dataset.puzzle_ids, valid_all, strict=True), start=offset
+        zip(dataset.inputs, dataset.labels, dataset.puzzle_ids, dataset.valid, strict=True), start=offset
     ):
+        if i in known:
+            results.append(known[i])
+            progress(i, known[i].steps)
+            continue
         stepwise = show is not None and i == offset
         if stepwise:
             assert show is not None
@@ -165,24 +199,41 @@ def verify_session(
                 show(StepView(step, session.read_tensor("tokens"), *row))  # type: ignore[misc]
             progress(i, step)
 
-        job = (i, np.asarray(tokens), int(puzzle_id) if info.puzzles else 0, on_step, stepwise)
-        try:
-            predicted, run, ticks, halted, difference = runner.puzzle(*job)
-        except (DeviceFaultError, DeviceRefusedError):
-            raise
-        except DeviceUnreachableError:
-            session.hello()  # a glitch on the line is worth one more try, a device that is gone is not
-            predicted, run, ticks, halted, difference = runner.puzzle(*job)
-        first = first or difference
-        right = int((predicted == labels)[valid].sum())
-        results.append(PuzzleResult(i, run, halted, difference is None, right, int(valid.sum()), ticks))
-    return VerifyResult(on, board, info, tuple(results), first, runner.stack_used, session.retries)
+        measured = meter is not None and i < offset + fidelity
+        tokens, puzzle_id = np.asarray(tokens), int(puzzle_id) if info.puzzles else 0
+        outcome = session.persist(lambda job=(
+            i, tokens, puzzle_id, on_step, range(1, steps) if stepwise else (), (1,) if measured else ()
+        ): runner.puzzle(*job))
+        phi = meter.measure(tokens, puzzle_id, outcome.carries) if measured and meter else (None, None)
+        right = int((outcome.tokens == labels)[valid].sum())
+        results.append(PuzzleResult(
+            i, outcome.steps, outcome.halted, outcome.difference is None, right, int(valid.sum()), outcome.ticks,
+            outcome.equal_steps, outcome.stack_used, *phi, outcome.difference,
+        ))  # fmt: skip
+        on_result(results[-1])
+    first = next((r.difference for r in results if r.difference), None)
+    stack = max((r.stack_used for r in results), default=0)
+    resumed = sum(r.puzzle in known for r in results)
+    return VerifyResult(on, board, info, tuple(results), first, stack, session.retries, resumed=resumed)
 
 
 def _table_memory(build: Any, board: Board) -> tuple[tuple[Any, int], ...]:
     """Where a board's memory-mapped puzzle table lies, for an emulator to load it there."""
     place = (build.details["boards"][board.name].get("plan") or {}).get("table") or {}
     return ((build.table_path, place["address"]),) if place.get("address") is not None else ()
+
+
+def build_places(build: Any) -> tuple[Place, ...]:
+    """Names of the ops of a build's supervision step (see `step_places`)."""
+    from recurc.ir.lower import lower
+
+    return step_places(lower(build.config, steps=build.steps, h_cycles=build.h_cycles, l_cycles=build.l_cycles))
+
+
+def journal_identity(build: Any, on: str, split: Any, steps: int | None = None, halt: Halt | None = None) -> Identity:
+    """What a journal of a run remembers of it: `split` is the whole one, whatever part of it is run; else as of `verify`."""
+    board, artifact = resolve(build, on)
+    return Identity.of(artifact, board.name, dataset_digest(split), steps or build.steps, halt)
 
 
 def verify(
@@ -195,11 +246,17 @@ def verify(
     progress: Callable[[int, int], None] = _no_progress,
     show: Callable[[StepView], None] | None = None,
     offset: int = 0,
+    *,
+    meter: FidelityMeter | None = None,
+    fidelity: int = 4,
+    journal: Journal | None = None,
+    on_result: Callable[[PuzzleResult], None] = _no_result,
+    on_op: Callable[[int, int, int], None] = _no_op,
 ) -> VerifyResult:
     """Run a dataset's puzzles on a build's firmware and compare each supervision step with the host, bit for bit.
 
     After every step: the checksums of carry, logits and predicted tokens, and both halting logits. After the last step:
-    all logits and tokens. A difference is looked up on the device, down to the element.
+    all logits and tokens. At the first difference the puzzle is run again op by op on both sides, down to the element.
 
     Args:
         build: a `recurc.codegen.manifest.Build` or the path of one.
@@ -212,9 +269,13 @@ def verify(
         progress: called after each step with puzzle and step.
         show: called for the first puzzle before the first and after each step.
         offset: number of the dataset's first example, for reports.
+        meter: z_H is read back from the device and held against the fp32 model on the first `fidelity` puzzles.
+        journal: open for this run (`journal_identity`): results are appended as they arrive, those in it are not run again.
+        on_result: called with each result as it arrives, not with those from the journal.
+        on_op: called with puzzle, step and op while the first difference is traced.
 
     Raises:
-        InputError: the build is missing or stale, or the dataset is not the model's.
+        InputError: the build is missing or stale, or the dataset is not the model's; the journal cannot be written.
         ToolchainError: the emulator is missing. DeviceUnreachableError: no device, or it stopped answering.
         MismatchError: the device runs another build. (A difference of results is in the VerifyResult, not raised.)
     """
@@ -230,9 +291,17 @@ def verify(
     with build.open_table() or nullcontext() as table:
         records = table.record if table else None
         engine = HostEngine(build.host_library, build.host_image, records)
+
+        def keep(result: PuzzleResult) -> None:
+            if journal is not None:
+                journal.append(result)
+            on_result(result)
+
         with connect(board, artifact.elf, on, memory=_table_memory(build, board)) as session:
             check_identity(session.hello(), artifact)
-            return verify_session(
+            result = verify_session(
                 session, engine, data, board=board, on=on, steps=steps, halt=halt, progress=progress, show=show,
-                offset=offset, records=records,
+                offset=offset, records=records, places=build_places(build), meter=meter, fidelity=fidelity,
+                done=None if journal is None else dict(journal.results), on_result=keep, on_op=on_op,
             )
+        return replace(result, journal=None if journal is None else journal.path)

@@ -2,7 +2,7 @@
 #include "recurc/rc_port.h"
 #include "recurc/rc_wire.h"
 
-#define FAULT_BODY      24u
+#define FAULT_BODY      28u
 #define FAULT_EXIT_CODE 99u
 
 void rc_fault(const rc_fault_t *fault)
@@ -16,6 +16,7 @@ void rc_fault(const rc_fault_t *fault)
     rc_put_u32(body + 12, fault->hfsr);
     rc_put_u32(body + 16, fault->mmfar);
     rc_put_u32(body + 20, fault->bfar);
+    rc_put_u32(body + 24, fault->cause);
     rc_port_write(&delimiter, 1);
     rc_port_write(out, rc_frame_build(RC_FRAME_FAULT, 0, body, FAULT_BODY, out));
     rc_port_exit(FAULT_EXIT_CODE);

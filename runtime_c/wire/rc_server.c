@@ -11,6 +11,7 @@
 #define RESULT_BODY 20u
 #define READ_HEADER 8u
 #define ROW_HEADER  6u
+#define IDLE_MS     500u /* how often the watchdog is fed while no request comes */
 
 static void reply(rc_server_t *s, uint8_t type, uint8_t seq, const uint8_t *body, uint32_t n)
 {
@@ -68,7 +69,8 @@ static void answer_hello(rc_server_t *s, const rc_frame_t *f)
     }
     rc_put_u16(b, RC_WIRE_VERSION);
     b[2] = (uint8_t)s->image_status;
-    b[3] = (uint8_t)(rc_port_can_exit() != 0u ? RC_HELLO_CAN_EXIT : 0u);
+    b[3] = (uint8_t)((rc_port_can_exit() != 0u ? RC_HELLO_CAN_EXIT : 0u) |
+                     (rc_port_reset_cause() << RC_HELLO_RESET_SHIFT));
     for (uint32_t i = 0; i < 16u; i++) {
         b[4u + i] = s->build_id[i];
     }
@@ -120,22 +122,13 @@ static uint32_t tensor_crc(const rc_server_t *s, uint32_t crc, uint32_t id)
     return data == 0 ? crc : rc_crc32(crc, data, bytes);
 }
 
-/* The carry as it is stored: an int8 carry's scales follow their tensor. */
-static uint32_t carry_crc(const rc_server_t *s)
-{
-    uint32_t crc = tensor_crc(s, 0, RC_TENSOR_Z_H);
-    crc = tensor_crc(s, crc, RC_TENSOR_H_SCALE);
-    crc = tensor_crc(s, crc, RC_TENSOR_Z_L);
-    return tensor_crc(s, crc, RC_TENSOR_L_SCALE);
-}
-
 static void send_step(rc_server_t *s, uint8_t seq, uint32_t step, uint64_t ticks)
 {
     uint32_t bytes = 0;
     const uint8_t *q = rc_model_tensor(&s->ctx, RC_TENSOR_Q, &bytes);
     uint8_t *b = s->body;
     rc_put_u16(b, step);
-    rc_put_u32(b + 2, carry_crc(s));
+    rc_put_u32(b + 2, rc_carry_crc(&s->ctx));
     rc_put_u32(b + 6, tensor_crc(s, 0, RC_TENSOR_LOGITS));
     rc_put_u32(b + 10, tensor_crc(s, 0, RC_TENSOR_TOKENS));
     for (uint32_t i = 0; i < 8u; i++) {
@@ -169,7 +162,7 @@ static rc_status_t check_run(rc_server_t *s, const rc_frame_t *f)
     } else if (s->begun == 0u || at != s->ctx.step) {
         return RC_ERR_STATE; /* also a repeated request whose first copy was already carried out */
     }
-    if (steps == 0u || steps > rc_model_info.steps || at > rc_model_info.steps - steps) {
+    if ((steps == 0u && (b[0] & RC_RUN_BEGIN) == 0u) || steps > rc_model_info.steps || at > rc_model_info.steps - steps) {
         return RC_ERR_ARGUMENT; /* halting can only shorten the compiled schedule */
     }
     return RC_OK;
@@ -200,6 +193,7 @@ static void answer_run(rc_server_t *s, const rc_frame_t *f)
         uint64_t start = rc_port_ticks();
         status = rc_model_step(&s->ctx);
         uint64_t ticks = rc_port_ticks() - start;
+        rc_port_watchdog_feed();
         if (status != RC_OK) {
             break;
         }
@@ -281,6 +275,17 @@ static void answer_read(rc_server_t *s, const rc_frame_t *f)
     reply(s, RC_FRAME_READ | RC_FRAME_REPLY, f->seq, s->body, READ_HEADER + n);
 }
 
+/* The carry after any op of a step; see rc_trace. */
+static void answer_trace(rc_server_t *s, const rc_frame_t *f)
+{
+    rc_status_t status = s->begun == 0u ? RC_ERR_STATE : rc_trace(&s->ctx, f, s->body);
+    if (status != RC_OK) {
+        refuse(s, f, s->image_status != RC_OK ? s->image_status : status);
+        return;
+    }
+    reply(s, RC_FRAME_TRACE | RC_FRAME_REPLY, f->seq, s->body, RC_TRACE_REPLY);
+}
+
 /* Checks the image anew; the carry is lost. Reply: status u8, 3 zeros, image size u32, CRC of the whole image u32. */
 static void answer_selftest(rc_server_t *s, const rc_frame_t *f)
 {
@@ -324,6 +329,9 @@ void rc_server_answer(rc_server_t *s, const rc_frame_t *f)
     case RC_FRAME_ROW:
         answer_row(s, f);
         return;
+    case RC_FRAME_TRACE:
+        answer_trace(s, f);
+        return;
     case RC_FRAME_EXIT:
         answer_exit(s, f);
         return;
@@ -344,25 +352,39 @@ void rc_server_answer(rc_server_t *s, const rc_frame_t *f)
     }
 }
 
-void rc_server_run(rc_server_t *s)
+void rc_server_start(rc_server_t *s)
+{
+    rc_server_open(s);
+    s->body[0] = (uint8_t)rc_port_reset_cause();
+    s->body[1] = (uint8_t)s->image_status;
+    reply(s, RC_FRAME_BOOT, 0, s->body, 2); /* a host in the middle of something learns at once that all of it is lost */
+}
+
+void rc_server_take(rc_server_t *s, uint8_t byte)
 {
     rc_frame_t frame = {0, 0, 0, 0};
+    rc_rx_result_t result = rc_frame_push(&s->rx, byte, &frame);
+    if (result == RC_RX_FRAME) {
+        rc_server_answer(s, &frame);
+    } else if (result == RC_RX_BAD) {
+        rc_frame_t unknown = {0, 0, 0, 0}; /* the sequence number of a broken frame cannot be trusted */
+        refuse(s, &unknown, RC_ERR_FRAME);
+    }
+}
+
+void rc_server_run(rc_server_t *s)
+{
     uint8_t byte = 0;
-    rc_server_open(s);
-    for (;;) {
-        int32_t got = rc_port_read(&byte, RC_PORT_FOREVER);
-        if (got < 0) {
-            return;
-        }
-        if (got == 0) {
-            continue;
-        }
-        rc_rx_result_t result = rc_frame_push(&s->rx, byte, &frame);
-        if (result == RC_RX_FRAME) {
-            rc_server_answer(s, &frame);
-        } else if (result == RC_RX_BAD) {
-            rc_frame_t unknown = {0, 0, 0, 0}; /* the sequence number of a broken frame cannot be trusted */
-            refuse(s, &unknown, RC_ERR_FRAME);
+    int32_t got = 0;
+    rc_server_start(s);
+#ifdef RC_WATCHDOG_MS
+    rc_port_watchdog_start(RC_WATCHDOG_MS);
+#endif
+    while (got >= 0) {
+        got = rc_port_read(&byte, IDLE_MS);
+        rc_port_watchdog_feed();
+        if (got > 0) {
+            rc_server_take(s, byte);
         }
     }
 }

@@ -59,11 +59,11 @@ def test_the_goals_are_reached():
     assert data["mps2-an500"]["int4"]["call"] / instructions.call_macs() <= 1.15
 
 
-def test_modelled_cycles_reach_their_goal():
-    if "modelled" not in committed()["mps2-an500"]:
-        pytest.skip("measured where llvm-mca was not installed")
-    found = next(x for x in committed()["mps2-an500"]["modelled"]["layers"] if x["bits"] == 4 and tuple(x["shape"]) == BIG)
-    assert found["cycles"] / (BIG[0] * BIG[1] * BIG[2]) <= 0.65
+# Cycles a MAC of the big layer at 4 bits: the goal of the M7, and less than the best peer's modelled cycles on the M55.
+@pytest.mark.parametrize("name, most", [("mps2-an500", 0.65), ("mps3-an547", 0.16)])
+def test_modelled_cycles_reach_their_goal(name, most):
+    found = next(x for x in committed()[name]["modelled"]["layers"] if x["bits"] == 4 and tuple(x["shape"]) == BIG)
+    assert found["cycles"] / (BIG[0] * BIG[1] * BIG[2]) <= most
 
 
 def test_the_page_and_the_data_belong_together():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from benchmarks import memory
 from benchmarks.common import table, times
 from benchmarks.own_memory import CARRIES, own_figures
-from benchmarks.shapes import SUBJECTS
+from benchmarks.shapes import PLANNED, SUBJECTS
 from recurc.codegen.image import build_image
 from recurc.ir.lower import lower
 from recurc.models.reasoner import ReasonerConfig
@@ -77,6 +78,17 @@ def test_the_shapes_are_the_published_ones():
                             "l_cycles": 4}
 
 
+def test_the_published_hrm_is_planned():
+    """27.3 M parameters: at 4 bits they fit 16 MB of external flash, and two blocks take no more RAM than one."""
+    hrm = PLANNED[0].config
+    assert (lower(hrm).macs_per_step, lower(hrm).calls_per_step) == (pytest.approx(6.87e9, rel=1e-3), 6)
+    two, one = (own_figures(c, "stm32h7", "int4", "int8") for c in (hrm, replace(hrm, H_layers=0, family="trm")))
+    assert two.problem is None and two.image < 14_000_000 and two.arena == one.arena
+    assert own_figures(hrm, "stm32h7", "int8", "int8").problem.endswith("bytes more in qspi")
+    section = memory.planned_section(PLANNED[0])
+    assert "27,275,266 parameters" in section and f"{two.ram:,}" in section and "6 block calls" in " ".join(section.split())
+
+
 @pytest.mark.parametrize("carry, limit", [("fp32", 460_000), ("fp16", 260_000), ("int8", 165_000)])
 @pytest.mark.parametrize("precision", ["int8", "int4"])
 def test_the_sudoku_arena_is_within_what_was_promised(precision, carry, limit):
@@ -94,7 +106,7 @@ def test_what_does_not_fit_says_so():
 
 
 def test_a_board_has_room_for_what_is_planned_on_it():
-    for subject in SUBJECTS:
+    for subject in (*SUBJECTS, *PLANNED):
         for figures in memory.figures_of(subject):
             if figures.problem is None:
                 assert figures.arena <= max(r.size for r in load_board(figures.board).candidates("arena"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import recurc
+from recurc.codegen.readback import read_model
 from tests.build.conftest import GOOD
 from tests.tools import need
 
@@ -18,5 +19,9 @@ def test_layers_of_different_widths_run_on_emulated_boards(board, model, data, t
     quantized = model.quantize("int3", recurc.load_dataset(data, "train"), layers=LAYERS, puzzles=8)
     build = quantized.build(board, tmp_path / "out", gate=GOOD)
     assert build.details["label"] == "int3, 2 layers int8, 1 layer int4, 1 layer fp32 (gptq)"
+    stored = read_model(build)
+    assert stored.widths == quantized.model.widths
+    for name, w in quantized.model.weights.items():
+        assert (stored.weights[name].dequantized() == w.dequantized()).all(), name
     verified = recurc.verify(build, on="qemu", dataset=recurc.load_dataset(data, "test"), limit=1)
     assert verified.bit_exact and verified.n == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 from recurc.cli.main import main
 from tests.models.builders import arch, write_dataset, write_model
 
+HRM = Path(__file__).parents[1] / "data" / "hrm_original" / "checkpoint"
 CHECKPOINT = Path(__file__).parents[1] / "data" / "trm_mlp_sudoku4" / "checkpoint"
 
 
@@ -34,6 +35,19 @@ def test_inspect_text(capsys):
     out = capsys.readouterr().out
     for text in ("TRM", "MLP over the sequence", "129,922", "31.46 M", "int4"):
         assert text in out
+
+
+def test_inspect_hrm(capsys):
+    folder = str(HRM)
+    document = inspect(capsys, folder)
+    expected = {"family": "hrm", "layers": 2, "h_layers": 1, "halt_rule": "q_halt>q_continue", "rows": 10}
+    assert {k: document[k] for k in expected} == expected
+    low, high = (document["macs_by_block"][level] for level in ("L_level", "H_level"))
+    assert low == 2 * high == document["macs_per_call"]
+    assert document["macs_per_step"] == 4 * low + 2 * high + (9 * 7 + 2) * 8 and document["calls_per_step"] == 6
+    assert main(["inspect", folder]) == 0
+    out = capsys.readouterr().out
+    assert "HRM" in out and "layers: 2 in L_level and 1 in H_level" in out and "MACs a call" in out
 
 
 def test_assumptions_are_shown(tmp_path, capsys):

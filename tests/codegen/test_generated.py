@@ -193,6 +193,15 @@ def test_sizes_and_offsets_are_asserted_in_c(kernels, precision, tmp_path):
     assert "malloc" not in text and "<math.h>" not in text
 
 
+def test_two_blocks_are_emitted_once_each(tmp_path):
+    model = quantize_model(random_reasoner(layers=1, h_layers=3), precision_named("int8"))
+    write_sources(tmp_path, model, kernel_set("portable"), 20_000)
+    text = (tmp_path / "model.c").read_text()
+    assert text.count("static void call_") == 2
+    assert text.count("    call_L_level(arena, &call);") == text.count("    call_H_level(arena, &call);") == 1
+    assert text.count("static void attention_") == text.count("static void channel_mix_") == 1, "one shape, one function"
+
+
 @pytest.mark.parametrize(("expansion", "fits"), [(6190, True), (6320, False)])
 def test_the_overflow_proof_stops_an_absurd_depth(expansion, fits, tmp_path, kernels_folder):
     r = random_reasoner("mlp_t", pos="none", hidden=8, heads=1, seq=2, ndim=0, plen=0, layers=1)

@@ -31,6 +31,9 @@ MODELS = {
     "token mix": partial(token_mix, hidden=72, ndim=144, plen=2),
     "token mix, no puzzles": partial(token_mix, hidden=40, ndim=0, plen=0, cycles=(1, 1)),
     "token mix, deep": partial(token_mix, hidden=24, ndim=24, plen=3, layers=3, cycles=(3, 1), seq=10),
+    "hrm, rope": partial(random_reasoner, hidden=32, heads=2, layers=1, h_layers=2, cycles=(2, 2)),
+    "hrm, learned, odd": partial(random_reasoner, pos="learned", hidden=40, heads=2, ndim=72, h_layers=1, cycles=(1, 3)),
+    "hrm, token mix": partial(token_mix, hidden=24, ndim=40, layers=1, h_layers=2, cycles=(2, 1), seq=10),
     "one cell": partial(token_mix, seq=1, vocab=2, hidden=8, heads=1, ndim=8),
 }
 PRECISIONS = ("fp32", "int8", "int4")
@@ -71,7 +74,8 @@ def test_engine_equals_the_twin(shape, precision, tmp_path, kernels_folder):
 
 @pytest.mark.parametrize("carry", ["fp16", "int8"])
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("shape", ["trained sudoku4", "rope, odd", "learned, odd heads", "token mix, deep", "one cell"])
+@pytest.mark.parametrize("shape", ["trained sudoku4", "rope, odd", "learned, odd heads", "token mix, deep", "one cell",
+                                   "hrm, learned, odd", "hrm, token mix"])
 def test_narrow_carries_equal_the_twin(shape, precision, carry, tmp_path, kernels_folder):
     reasoner = MODELS[shape]()
     model = quantize_model(reasoner, precision_named(precision), method="min-max", carry=carry)

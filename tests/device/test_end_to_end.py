@@ -25,7 +25,7 @@ def crc(*arrays: np.ndarray) -> int:
 def test_hello_tells_who_it_is(session):
     hello = session.hello()
     assert hello.board == session.transport.description.split(" in ")[0] or hello.board == "host"
-    assert (hello.version, hello.status, hello.can_exit) == (2, 0, True)
+    assert (hello.version, hello.status, hello.can_exit) == (3, 0, True)
     assert (hello.build_id, hello.model_sha256, hello.model) == (dummy.BUILD_ID, dummy.SHA256.hex(), "dummy fp32")
     assert (hello.seq_len, hello.vocab, hello.rows, hello.hidden, hello.steps) == (16, 6, 17, 8, 12)
     assert (hello.carry, hello.table_mode, hello.table_status, hello.record_bytes) == ("fp32", 0, 0, 0)
@@ -92,7 +92,6 @@ def test_refusals(session):
     session.load(np.zeros(16))
     for options, said in (
         ({"steps": 13}, "out of range"),
-        ({"steps": 0}, "out of range"),
         ({"steps": 1, "puzzle": 3}, "puzzle identifier"),
     ):
         with pytest.raises(DeviceRefusedError, match=said):
@@ -101,6 +100,10 @@ def test_refusals(session):
     with pytest.raises(DeviceRefusedError, match="vocabulary"):
         list(session.run(1))
     session.load(np.zeros(16))
+    (result,) = session.run(0)  # begins the puzzle, and no more
+    assert (result.steps, result.total_steps) == (0, 0)
+    with pytest.raises(DeviceRefusedError, match="out of range"):
+        list(session.run(0, begin=False))
     list(session.run(12))
     with pytest.raises(DeviceRefusedError, match="out of range"):
         list(session.run(1, begin=False))

@@ -204,7 +204,7 @@ def test_mistakes_are_named(tmp_path):
 
 torch = pytest.importorskip("torch")
 from examples.training import evaluate, trainer  # noqa: E402
-from examples.training.optim import PuzzleRows, stablemax_cross_entropy, trm_loss  # noqa: E402
+from examples.training.optim import PuzzleRows, act_loss, stablemax_cross_entropy  # noqa: E402
 
 
 def small(tmp_path, folder):
@@ -265,7 +265,7 @@ def test_padded_cells_count_neither_in_the_loss_nor_in_the_accuracy():
     loss = stablemax_cross_entropy(logits, labels)
     logits[0, 2:, 4] = 9.0
     assert torch.allclose(stablemax_cross_entropy(logits, labels), loss)
-    assert trm_loss(logits, torch.zeros(1, 2), labels)[1]["exact"] == 1.0
+    assert act_loss(logits, torch.zeros(1, 2), labels)[1]["exact"] == 1.0
     tokens = logits.argmax(-1).numpy()[:, None]
     cells, exact = evaluate.score(tokens, labels.numpy())
     assert cells.tolist() == [[1.0]] and exact.tolist() == [[True]]

@@ -57,12 +57,13 @@ def test_weights_fit_the_config(model_dir):
     torch = pytest.importorskip("torch")
     from safetensors.torch import load_file
 
-    from examples.training.model import TRM, ModelConfig
+    from examples.training.model import ARCH_NAMES, ModelConfig, make_model
 
     config = json.loads((model_dir / "config.json").read_text())
     names = ModelConfig.__dataclass_fields__
+    (family,) = (name for name, arch in ARCH_NAMES.items() if arch == config["arch_name"])
     with torch.random.fork_rng(devices=[]):
-        wanted = TRM(ModelConfig(**{k: v for k, v in config.items() if k in names})).state_dict()
+        wanted = make_model(ModelConfig(family=family, **{k: v for k, v in config.items() if k in names})).state_dict()
     state = load_file(model_dir / "model.safetensors")
     assert {k: v.shape for k, v in state.items()} == {k: v.shape for k, v in wanted.items()}
     assert all(v.isfinite().all() for v in state.values())
@@ -83,3 +84,32 @@ def test_the_overview_states_the_measured_figures():
 
     text = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     assert text == with_table(text, EXAMPLES / "models")
+
+
+@pytest.mark.parametrize("name", ["sudoku6-mlp", "maze11-attn", "hrm-sudoku6"])
+def test_recurc_finds_the_accuracy_that_the_card_states(name):
+    """The whole shipped test set in fp32, by recurc's own forward pass, after the first few steps."""
+    folder = next((m for m in MODELS if m.name == name), None)
+    if folder is None:
+        pytest.skip(f"{name} is not in this checkout")
+    import recurc
+
+    stated = json.loads((folder / "metrics.json").read_text())["held_out"]
+    inputs, labels = load(folder, "test")
+    assert len(inputs) == stated["n"]
+    model = recurc.load(name)
+    for steps in (1, 2):
+        exact = (model.run(inputs, steps=steps).tokens == labels).all(1).sum()
+        # Another order of summation may tip a puzzle that hangs in the balance, but not two.
+        assert abs(exact - stated["exact"][str(steps)] * len(labels)) <= 1, steps
+
+
+def test_the_two_mixers_are_compared_on_the_same_puzzles():
+    attention, mlp = (next(m for m in MODELS if m.name == f"sudoku6-{mixer}") for mixer in ("attn", "mlp"))
+    for split in ("train", "test"):
+        for ours, theirs in zip(load(attention, split), load(mlp, split), strict=True):
+            assert np.array_equal(ours, theirs)
+    recipes = [read_recipe(m / "recipe.toml") for m in (attention, mlp)]
+    assert recipes[0].task == recipes[1].task
+    same = ("hidden_size", "H_cycles", "L_cycles", "L_layers", "expansion", "puzzle_emb_ndim", "puzzle_emb_len")
+    assert [getattr(recipes[0].model, f) for f in same] == [getattr(recipes[1].model, f) for f in same]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 torch = pytest.importorskip("torch")
 from safetensors.torch import load_file  # noqa: E402
@@ -13,7 +14,8 @@ from safetensors.torch import load_file  # noqa: E402
 from examples.training import cli, evaluate, export, sudoku, trainer  # noqa: E402
 from examples.training.card import model_card  # noqa: E402
 from examples.training.grow import grow  # noqa: E402
-from examples.training.model import TRM, ModelConfig  # noqa: E402
+from examples.training.model import HRM, TRM, ModelConfig  # noqa: E402
+from examples.training.optim import act_loss, continue_target  # noqa: E402
 from examples.training.recipe import RecipeError, read_recipe  # noqa: E402
 
 TINY = """
@@ -33,7 +35,6 @@ L_layers = 1
 L_cycles = 1
 {mixer}
 puzzle_emb_ndim = 16
-puzzle_emb_len = 2
 halt_max_steps = 4
 [train]
 steps = {steps}
@@ -51,7 +52,8 @@ test_slice = 20
 card_puzzles = 20
 edges = [6, 7, 9]
 """
-MLP, ATTENTION = "mlp_t = true", 'mlp_t = false\npos_encodings = "rope"'
+MLP, ATTENTION = "mlp_t = true\npuzzle_emb_len = 2", 'mlp_t = false\npos_encodings = "rope"\npuzzle_emb_len = 2'
+HIERARCHICAL = 'family = "hrm"\nH_layers = 2\nmlp_t = false\npos_encodings = "learned"'
 
 
 def make(tmp_path: Path, steps=12, weights="float32", mixer=MLP):
@@ -64,7 +66,7 @@ def make(tmp_path: Path, steps=12, weights="float32", mixer=MLP):
     return t, train_pool, trainer.test_set(recipe, test_pool)
 
 
-@pytest.mark.parametrize("mixer", [MLP, ATTENTION])
+@pytest.mark.parametrize("mixer", [MLP, ATTENTION, HIERARCHICAL])
 def test_resumed_training_equals_uninterrupted_training(tmp_path, mixer):
     whole, _, _ = make(tmp_path / "whole", mixer=mixer)
     whole.run(None)
@@ -125,9 +127,26 @@ EXPECTED_ATTENTION = {
     "L_level.layers.0.self_attn.qkv_proj.weight": (48, 16),
     "L_level.layers.0.self_attn.o_proj.weight": (16, 16),
 }
+EXPECTED_HIERARCHICAL = {
+    **EXPECTED_ATTENTION,
+    **{
+        f"H_level.layers.{i}.{name.removeprefix('L_level.layers.0.')}": shape
+        for name, shape in {**EXPECTED, **EXPECTED_ATTENTION}.items()
+        if name.startswith("L_level")
+        for i in (0, 1)
+    },
+    "embed_pos.embedding_weight": (17, 16),  # one puzzle row: as many as puzzle_emb_ndim needs
+}
 
 
-@pytest.mark.parametrize("mixer, weights, extra", [(MLP, "float32", EXPECTED_MLP), (ATTENTION, "bfloat16", EXPECTED_ATTENTION)])
+@pytest.mark.parametrize(
+    "mixer, weights, extra",
+    [
+        (MLP, "float32", EXPECTED_MLP),
+        (ATTENTION, "bfloat16", EXPECTED_ATTENTION),
+        (HIERARCHICAL, "float32", EXPECTED_HIERARCHICAL),
+    ],
+)
 def test_exported_folder(tmp_path, mixer, weights, extra):
     t, train_pool, test = make(tmp_path, weights=weights, mixer=mixer)
     t.run(test)
@@ -144,11 +163,17 @@ def test_exported_folder(tmp_path, mixer, weights, extra):
         assert value.dtype == wanted, key
 
     config = json.loads((out / "config.json").read_text())
-    assert config["arch_name"] == "recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1"
-    assert (config["seq_len"], config["vocab_size"], config["puzzle_emb_len"]) == (16, 6, 2)
+    arch = yaml.safe_load((tmp_path / "raw" / "all_config.yaml").read_text())["arch"]
+    if mixer == HIERARCHICAL:
+        assert config["arch_name"] == "recursive_reasoning.hrm@HierarchicalReasoningModel_ACTV1"
+        assert not {"puzzle_emb_len", "no_ACT_continue", "family"} & (set(config) | set(arch))
+    else:
+        assert config["arch_name"] == "recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1"
+        assert config["puzzle_emb_len"] == arch["puzzle_emb_len"] == 2
+    assert (config["seq_len"], config["vocab_size"]) == (16, 6)
+    assert arch["name"] == config["arch_name"] and arch["H_layers"] == t.recipe.model.H_layers
     raw = torch.load(tmp_path / "raw" / "step_12", weights_only=True)
     assert set(raw) == {"_orig_mod.model.inner." + k for k in state}
-    assert (tmp_path / "raw" / "all_config.yaml").exists()
 
     for split, count in (("train", 16), ("test", 20)):
         folder = out / "data" / split
@@ -172,6 +197,46 @@ def test_state_dict_order_and_rope_tables_are_not_stored():
     assert keys[:2] == ["H_init", "L_init"] and "embed_pos.embedding_weight" in keys
     rope = replace(cfg, pos_encodings="rope")
     assert not [k for k in TRM(rope).state_dict() if "cos" in k or "rope" in k]
+
+
+def hierarchical(**fields) -> ModelConfig:
+    return ModelConfig(
+        seq_len=16, vocab_size=6, hidden_size=16, num_heads=2, family="hrm", H_layers=1, L_layers=2, mlp_t=False,
+        pos_encodings="rope", forward_dtype="float32", **fields,
+    )  # fmt: skip
+
+
+def test_hrm_updates_each_state_with_its_own_module_and_keeps_gradients_of_the_last_two():
+    torch.manual_seed(0)
+    model = HRM(hierarchical(H_cycles=2, L_cycles=2))
+    calls = []
+    for name in ("H_level", "L_level"):
+        getattr(model, name).register_forward_hook(lambda *_, name=name: calls.append((name, torch.is_grad_enabled())))
+    x = torch.randint(1, 6, (3, 16))
+    model(*model.initial(3), x)
+    assert calls == [("L_level", False)] * 2 + [("H_level", False), ("L_level", False), ("L_level", True), ("H_level", True)]
+
+
+def test_hrm_halts_by_comparison_and_learns_both_outputs():
+    q = torch.tensor([[1.0, 2.0], [-3.0, -4.0]])
+    assert (HRM(hierarchical()).halting(q) > 0).tolist() == [False, True]
+    last = torch.tensor([False, True])
+    target = continue_target(torch.tensor([[1.0, 2.0], [1.0, 2.0]]), last)
+    assert torch.equal(target, torch.sigmoid(torch.tensor([2.0, 1.0])))
+    labels = torch.ones(2, 4, dtype=torch.int64)
+    logits = torch.zeros(2, 4, 6)
+    alone, both = act_loss(logits, q, labels)[0], act_loss(logits, q, labels, target)[0]
+    wanted = -(target * torch.log(torch.sigmoid(q[:, 1])) + (1 - target) * torch.log(1 - torch.sigmoid(q[:, 1]))).sum()
+    assert both - alone == pytest.approx(0.5 * wanted.item(), rel=1e-5)
+
+
+def test_a_family_has_its_own_fields_only():
+    with pytest.raises(ValueError, match="H_layers"):
+        replace(hierarchical(), H_layers=0)
+    with pytest.raises(ValueError, match="puzzle_emb_len"):
+        replace(hierarchical(), puzzle_emb_ndim=16, puzzle_emb_len=2)
+    with pytest.raises(ValueError, match="family"):
+        replace(hierarchical(), family="rnn")
 
 
 def test_early_exit_counts_from_one():

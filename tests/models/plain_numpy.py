@@ -1,4 +1,4 @@
-"""A second forward pass of TRM, in NumPy float64, written from the original's description, not from recurc's code.
+"""A second forward pass of TRM and HRM, in NumPy float64, written from the original's description, not from recurc's code.
 
 It shares nothing with `recurc.models.reference`: positions are handled one head at a time, the rotation pair by pair.
 """
@@ -61,10 +61,11 @@ class PlainTRM:
         self.a, self.seq_len = arch, seq_len
         self.w = {k: np.asarray(v.float().numpy(), dtype=np.float64) for k, v in sd.items()}
 
-    def net(self, h):
-        for i in range(self.a["L_layers"]):
-            w = {k.split(f"layers.{i}.")[1]: v for k, v in self.w.items() if f"layers.{i}." in k}
-            if self.a["mlp_t"]:
+    def net(self, h, level="L"):
+        for i in range(self.a[f"{level}_layers"]):
+            prefix = f"{level}_level.layers.{i}."
+            w = {k.removeprefix(prefix): v for k, v in self.w.items() if k.startswith(prefix)}
+            if self.a.get("mlp_t"):
                 t = h.T
                 t = rms(t + swiglu(t, w["mlp_t.gate_up_proj.weight"], w["mlp_t.down_proj.weight"]))
                 h = t.T
@@ -81,7 +82,7 @@ class PlainTRM:
         x = w["embed_tokens.embedding_weight"][tokens]
         rows = 0
         if ndim > 0:
-            rows = a["puzzle_emb_len"] or int(np.ceil(ndim / d))
+            rows = a.get("puzzle_emb_len") or int(np.ceil(ndim / d))
             flat = np.zeros(rows * d)
             flat[:ndim] = w["puzzle_emb.weights"][puzzle_id]
             x = np.vstack([flat.reshape(rows, d), x])
@@ -93,5 +94,5 @@ class PlainTRM:
             for _ in range(a["H_cycles"]):
                 for _ in range(a["L_cycles"]):
                     z_l = self.net(z_l + (z_h + x))
-                z_h = self.net(z_h + z_l)
+                z_h = self.net(z_h + z_l, "H" if a["H_layers"] else "L")
             yield z_h, (z_h @ w["lm_head.weight"].T)[rows:], z_h[0] @ w["q_head.weight"].T + w["q_head.bias"]

@@ -157,26 +157,6 @@ def test_other_modules_with_trms_class_name(tmp_path, module):
     refused(write_checkpoint(tmp_path, a, state_dict(MLP)), "not supported", module)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        None,
-        "recursive_reasoning.hrm@HierarchicalReasoningModel_ACTV1",
-        "hrm.hrm_act_v1@HierarchicalReasoningModel_ACTV1",
-        "recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1",
-    ],
-)
-def test_hrm_is_not_supported_yet(tmp_path, name):
-    from recurc.models import families
-
-    if "hrm" in families():
-        pytest.skip("HRM is a family now")
-    sd = state_dict(arch())
-    sd |= {k.replace("L_level", "H_level"): v for k, v in sd.items() if k.startswith("L_level")}
-    write_dataset(tmp_path / "data")
-    refused(write_checkpoint(tmp_path, arch(name=name), sd), "HRM is not supported yet")
-
-
 def test_names_of_nothing_known(tmp_path):
     torch.save({"encoder.weight": torch.zeros(3), "decoder.weight": torch.zeros(3)}, tmp_path / "step_1")
     refused(tmp_path / "step_1", "no model family", "decoder.weight")

@@ -56,6 +56,14 @@ def test_the_budget_is_the_size_of_the_image_to_the_byte(name):
     assert parameter_count(model.program) == reasoner.parameters
 
 
+def test_two_blocks_are_in_the_budget():
+    reasoner = random_reasoner(hidden=40, heads=2, pos="learned", ndim=56, layers=1, h_layers=3)
+    for kernels in KERNEL_SETS:
+        model = shaped_model(reasoner, precision_named("int4"))
+        assert image_budget(model.program, 4, kernels).total == len(build_image(model, kernels).data)
+    assert parameter_count(model.program) == reasoner.parameters
+
+
 @pytest.mark.parametrize("table", STORAGES)
 @pytest.mark.parametrize("mixer,pos", [("mlp_t", "none"), ("attention", "rope"), ("attention", "learned")])
 def test_odd_shapes_too(mixer, pos, table):

@@ -29,6 +29,7 @@ TOLERANCE = 0.10  # of the instructions that QEMU counts, of models that the con
 SHAPES = {
     "mlp": random_reasoner("mlp_t", pos="none", seq=25, hidden=48, layers=2).config,
     "attention": random_reasoner("attention", seq=25, hidden=48, heads=4, layers=1).config,
+    "hrm": random_reasoner("attention", seq=25, hidden=48, heads=4, layers=1, h_layers=2, cycles=(2, 3)).config,
     "positions": random_reasoner("attention", seq=16, hidden=32, pos="learned", ndim=0, plen=0).config,
 }
 
@@ -85,6 +86,7 @@ def test_every_emulated_core_has_constants_for_all_units(board):
 MODELS = {
     "sudoku4-tiny": lambda: load(bundled_models()["sudoku4-tiny"]),
     "sudoku6-attn": lambda: load(bundled_models()["sudoku6-attn"]),
+    "hrm": lambda: random_reasoner(seq=36, vocab=8, hidden=96, heads=4, ndim=96, layers=1, h_layers=2, pos="learned"),
     "paper": lambda: random_model(SUBJECTS[0].config),
 }
 
@@ -95,6 +97,7 @@ MODELS = {
     ("mps2-an500", "paper", "int4", "fp32"), ("mps2-an386", "sudoku6-attn", "int4", "fp16"),
     ("riscv32-virt", "sudoku4-tiny", "int8", "fp32"), ("riscv32-virt", "sudoku6-attn", "int4", "fp32"),
     ("riscv32-v-virt", "sudoku6-attn", "int8", "fp32"),
+    ("mps2-an500", "hrm", "int4", "int8"),
     ("mps2-an505", "sudoku4-tiny", "fp32", "fp32"), ("mps3-an547", "sudoku4-tiny", "int4", "fp16"),
 ])
 def test_estimates_are_what_qemu_counts(board, model, precision, carry, tmp_path):

@@ -75,6 +75,13 @@ def test_layers_of_one_shape_share_code_and_scratch():
     assert len(layout.shapes) == 2 and layout.op_shape == ((0, 1, 0, 1, 0, 1),)
 
 
+def test_two_blocks_of_one_shape_share_code_and_scratch():
+    small, both = (random_reasoner(layers=2, h_layers=h).config for h in (0, 4))
+    one, two = (make_layout(lower(config), 4, kernel_set("dsp"), 20_000) for config in (small, both))
+    assert len(two.shapes) == len(one.shapes) == 2
+    assert two.op_shape == ((0, 1) * 2, (0, 1) * 4) and two.arena_bytes == one.arena_bytes
+
+
 def test_x_is_never_stored():
     """RAM holds z_H, z_L, the outputs and one tile: nothing else of the carry's size."""
     layout = make_layout(program(), 4, kernel_set("dsp"), 20_000)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import recurc.verify.divergence
 import recurc.verify.run as run
 from recurc.cli.main import main
 from recurc.dataset import Dataset
@@ -70,9 +71,10 @@ def dataset(n: int = 3, first: int = 0) -> Dataset:
 
 @pytest.fixture
 def verify(monkeypatch, engine, elfs):
-    """verify with the stand-in model: verify(board, **options of the firmware) -> run."""
+    """verify with the stand-in model, whose steps are one op: verify(board, **options of the firmware) -> run."""
     import recurc.targets.host
 
+    monkeypatch.setattr(run, "build_places", lambda _: ())
     monkeypatch.setattr(recurc.targets.host, "HostEngine", lambda *_: engine)
 
     def call(board: str, data: Dataset, firmware: dict | None = None, **options):
@@ -135,10 +137,10 @@ def test_a_planted_difference_is_named(verify, engine, board, step):
 
 
 def test_a_difference_that_does_not_come_back_is_still_told(verify, monkeypatch):
-    monkeypatch.setattr(run.Comparison, "_compare_tensors", lambda *_: None)
+    monkeypatch.setattr(recurc.verify.divergence, "compare_tensors", lambda *_: None)
     d = verify("host", dataset(), firmware={"defines": {"DUMMY_BUG_STEP": 4}}).first_difference
-    assert (d.puzzle, d.step, d.tensor, d.index) == (2, 4, "logits", None)
-    assert "checksum" in str(d)
+    assert (d.puzzle, d.step, d.tensor, d.index, d.reproduced) == (2, 4, "logits", None, False)
+    assert "checksum" in str(d) and "equal when the puzzle was run again" in str(d)
 
 
 @pytest.mark.parametrize(("halt", "steps"), [(Halt(), 6), (Halt(2.0), 8), (Halt(0.0, 9), 9), (Halt(50.0), 12)])
@@ -208,17 +210,18 @@ def test_where_it_runs():
 
 
 @pytest.fixture
-def command(monkeypatch, engine, elfs):
+def command(monkeypatch, engine, elfs, tmp_path):
     """`recurc verify` with the stand-in: command(defines, *arguments) -> exit code."""
     import recurc.codegen.manifest
     import recurc.dataset
     import recurc.targets.host
 
+    monkeypatch.setattr(run, "build_places", lambda _: ())
     monkeypatch.setattr(recurc.targets.host, "HostEngine", lambda *_: engine)
     monkeypatch.setattr(recurc.dataset, "load_dataset", lambda *_: dataset())
 
     def call(defines: dict, *arguments: str) -> int:
-        build = Build({"host": Artifact(elfs("host", defines=defines))})
+        build = Build({"host": Artifact(elfs("host", defines=defines))}, path=tmp_path)
         monkeypatch.setattr(recurc.codegen.manifest, "load_build", lambda _: build)
         return main(["verify", "B", "--on", "host", "--data", "D", *arguments])
 

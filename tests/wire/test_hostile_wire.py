@@ -32,11 +32,13 @@ def server(request, tmp_path_factory):
 
 
 def run(server, stream: bytes) -> list:
-    """Feed a stream to the server until its end; returns the frames it sent."""
+    """Feed a stream to the server until its end; returns the frames it sent after the one that says it has started."""
     done = subprocess.run([str(server)], input=stream, capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr.decode()
     assert done.stderr == b""
-    return frames.Receiver().push(done.stdout)
+    boot, *replies = frames.Receiver().push(done.stdout)
+    assert (boot.type, boot.seq, boot.body[0], boot.body[1]) == (frames.BOOT, 0, 1, 0)
+    return replies
 
 
 def request(kind: int, seq: int, body: bytes = b"") -> bytes:

@@ -18,7 +18,9 @@ typedef enum {
     RC_TENSOR_INPUT = 5,   /* input tokens [seq_len] u8 */
     RC_TENSOR_H_SCALE = 6, /* int8 carry: scales of z_H's rows, [rows] f32 */
     RC_TENSOR_L_SCALE = 7, /* int8 carry: scales of z_L's rows, [rows] f32 */
-    RC_TENSOR_COUNT = 8
+    RC_TENSOR_COLUMNS = 8, /* int8 carry, within a step: scales of the channels, [hidden] f32, of the tensor that the last
+                            * op has left with them; there is none else */
+    RC_TENSOR_COUNT = 9
 } rc_tensor_id_t;
 
 /* Constants of the compiled model. */
@@ -31,6 +33,7 @@ typedef struct {
     uint32_t carry;       /* how z_H and z_L are stored: 0 f32, 1 f16, 2 i8 with a scale a row */
     uint32_t table_dtype; /* streamed puzzle table: 0 none (or in the image), 1 f32 rows, 2 i8 rows */
     uint32_t table_rows, record_bytes;
+    uint32_t ops; /* of a supervision step: every op of every block call, then the heads */
     uint8_t model_sha256[32]; /* sha256 of the image */
     uint8_t table_key[16];    /* of the streamed table that belongs to this model */
     const char *name;         /* model, precision; for people */
@@ -48,6 +51,9 @@ typedef struct {
     const float *puzzle_row; /* that row, as it is added */
     const uint8_t *table;    /* memory-mapped table; null: rows are given with rc_model_row */
     uint32_t row_index, row_got, row_ready;
+    uint32_t op;              /* ops of the step under way that have been run; 0: between steps */
+    uint32_t op_next, op_end; /* of the schedule: the op that it comes to, and the one before which it stops */
+    uint32_t columns;         /* the last op has left its tensor with a scale a channel */
 } rc_ctx_t;
 
 /* Check the image (magic, version, flags, sizes, every CRC, model hash) and take the arena
@@ -72,7 +78,12 @@ rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle
 /* Run one supervision step: H x (L x low-level call, high-level call), then the heads. */
 rc_status_t rc_model_step(rc_ctx_t *ctx);
 
-/* Address and size in bytes of a tensor; null when the id is unknown. Logits, q and tokens are of the last step. */
+/* Go on with the supervision step under way until `ops` of its ops are done, 0 .. rc_model_info.ops; the last one are
+ * the heads, and with them the step has ended. In between the carry can be looked at as the op has left it.
+ * RC_ERR_ARGUMENT: there are not so many, or more have been run already. */
+rc_status_t rc_model_ops(rc_ctx_t *ctx, uint32_t ops);
+
+/* Address and size in bytes of a tensor; null when there is none of that id. Logits, q and tokens are of the last step. */
 const uint8_t *rc_model_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes);
 
 /* 1 when the halting head of the last step says stop. */

@@ -31,14 +31,27 @@ void rc_port_exit(uint32_t code);
 /* Reset the chip; where that is not possible, end. Never returns. */
 void rc_port_reset(void);
 
+/* The watchdog. Once started it cannot be stopped; unless it is fed every `timeout_ms` it reports where the program hangs
+ * (FAULT) where the chip can, and resets the chip. Fed where work goes on, the schedule's loops and the server's wait for
+ * requests, and never by an interrupt. Feeding costs a few stores. */
+void rc_port_watchdog_start(uint32_t timeout_ms);
+void rc_port_watchdog_feed(void);
+
+/* Why the program started: one of RC_RESET_*. */
+uint32_t rc_port_reset_cause(void);
+enum { RC_RESET_UNKNOWN = 0, RC_RESET_POWER = 1, RC_RESET_PIN = 2, RC_RESET_SOFTWARE = 3, RC_RESET_WATCHDOG = 4 };
+
 /* Size of the stack and the most of it that was ever used, in bytes; 0 where the port cannot know. */
 uint32_t rc_port_stack_size(void);
 uint32_t rc_port_stack_used(void);
 
-/* Registers at a fault, as the port's handler found them (RISC-V: mepc, ra, mcause, 0, mtval, 0). */
+/* Registers at a fault, as the port's handler found them (RISC-V: mepc, ra, mcause, 0, mtval, 0), and what it was. */
 typedef struct {
     uint32_t pc, lr, cfsr, hfsr, mmfar, bfar;
+    uint32_t cause; /* one of RC_FAULT_* */
 } rc_fault_t;
+
+enum { RC_FAULT_EXCEPTION = 0, RC_FAULT_WATCHDOG = 1, RC_FAULT_NMI = 2 };
 
 /* The port calls this on a fault; the wire server reports it. Must not return. */
 void rc_fault(const rc_fault_t *fault);

@@ -8,7 +8,7 @@
 #include "recurc/rc_model.h"
 #include "recurc/rc_status.h"
 
-#define RC_WIRE_VERSION     2u
+#define RC_WIRE_VERSION     3u
 #define RC_WIRE_MAX_BODY    1024u
 #define RC_WIRE_MAX_PAYLOAD (2u + RC_WIRE_MAX_BODY + 4u) /* type, seq, body, crc */
 #define RC_WIRE_MAX_ENCODED                                                                                            \
@@ -25,8 +25,10 @@ enum {
     RC_FRAME_RESET = 0x06,
     RC_FRAME_EXIT = 0x07,
     RC_FRAME_ROW = 0x08,
+    RC_FRAME_TRACE = 0x09,
     RC_FRAME_REPLY = 0x80, /* or-ed to a request's type */
     RC_FRAME_STEP = 0xC3,  /* during RUN, before its reply */
+    RC_FRAME_BOOT = 0xFD,  /* seq 0: the firmware has started */
     RC_FRAME_NAK = 0xFE,
     RC_FRAME_FAULT = 0xFF
 };
@@ -36,7 +38,8 @@ enum {
 #define RC_RUN_HALT  0x02u /* stop when the halting head says so */
 
 /* HELLO capabilities. */
-#define RC_HELLO_CAN_EXIT 0x01u
+#define RC_HELLO_CAN_EXIT     0x01u
+#define RC_HELLO_RESET_SHIFT 4u /* bits 4..6: why the program started, RC_RESET_* of rc_port.h */
 
 /* Where the rows of a streamed puzzle table come from, told in HELLO. */
 enum {
@@ -118,8 +121,20 @@ typedef struct {
  * the status, and everything that needs the model (the table: RUN with begin) is refused with it. */
 void rc_server_run(rc_server_t *server);
 
-/* Answer one frame; the loop of rc_server_run without the reading, for tests. */
+/* The parts of rc_server_run: open the model and say so (BOOT); take one byte from the wire, and answer the frame that it
+ * ends. */
+void rc_server_start(rc_server_t *server);
+void rc_server_take(rc_server_t *server, uint8_t byte);
+
+/* Answer one frame. */
 void rc_server_answer(rc_server_t *server, const rc_frame_t *frame);
+
+/* CRC-32 over the carry as it is stored; within a step, also over the scales that it has only there. */
+uint32_t rc_carry_crc(const rc_ctx_t *ctx);
+
+/* Carry out a TRACE request on a model that a puzzle was begun on; writes its reply, RC_TRACE_REPLY bytes. */
+#define RC_TRACE_REPLY 20u
+rc_status_t rc_trace(rc_ctx_t *ctx, const rc_frame_t *frame, uint8_t *reply);
 
 /* Open (or re-open) the model and its memory-mapped table; sets image_status and table_status. */
 void rc_server_open(rc_server_t *server);

@@ -7,11 +7,14 @@
  * Apollo4's. */
 #include "rc_chip.h"
 #include "rc_pl011.h"
+#include "recurc/rc_port.h"
 
 #define GPIO_PINCFG0   0x40010000u /* one word a pad */
 #define GPIO_PADKEY    0x40010400u
 #define PWR_DEVPWREN   0x40021004u
 #define PWR_DEVPWRSTAT 0x40021008u
+#define WDT_CFG        0x40024000u /* layout of the Apollo4's public register pages; the clock taps are the same */
+#define WDT_RSTRT      0x40024004u
 #define UART0          0x40039000u
 
 #define CORE_HZ       96000000u
@@ -48,4 +51,25 @@ void rc_chip_send(uint8_t byte)
 void rc_chip_drain(void)
 {
     rc_pl011_drain(UART0);
+}
+
+#define WDT_MOST_S 255u
+
+void rc_arm_hardware_watchdog_start(uint32_t timeout_ms)
+{
+    uint32_t seconds = timeout_ms / 1000u + 1u;
+    seconds = seconds > WDT_MOST_S ? WDT_MOST_S : seconds;
+    RC_REG32(WDT_CFG) = (3u << 24) | (seconds << 8) | (1u << 2); /* 1 Hz, reset */
+    rc_arm_hardware_watchdog_feed();
+    RC_REG32(WDT_CFG) |= 1u; /* on */
+}
+
+void rc_arm_hardware_watchdog_feed(void)
+{
+    RC_REG32(WDT_RSTRT) = 0xB2u;
+}
+
+uint32_t rc_port_reset_cause(void)
+{
+    return RC_RESET_UNKNOWN; /* its reset status register is not public */
 }

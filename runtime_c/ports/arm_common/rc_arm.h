@@ -6,9 +6,12 @@
 
 #define RC_REG32(address) (*(volatile uint32_t *)(uintptr_t)(address))
 
+#define RC_REG16(address) (*(volatile uint16_t *)(uintptr_t)(address))
+
 #define RC_SYSTICK_CTRL  0xE000E010u
 #define RC_SYSTICK_LOAD  0xE000E014u
 #define RC_SYSTICK_VALUE 0xE000E018u
+#define RC_SCB_ICSR      0xE000ED04u
 #define RC_SCB_VTOR      0xE000ED08u
 #define RC_SCB_AIRCR     0xE000ED0Cu
 #define RC_SCB_CCR       0xE000ED14u
@@ -42,6 +45,13 @@ static inline uint64_t rc_arm_extend(uint32_t counter_address)
     __asm__ volatile("msr primask, %0" ::"r"(masked) : "memory");
     return ticks;
 }
+
+/* The chip's own watchdog behind rc_watchdog.c: each chip's port defines both. It may round the time up, and down to the
+ * most that it can. */
+void rc_arm_hardware_watchdog_start(uint32_t timeout_ms);
+void rc_arm_hardware_watchdog_feed(void);
+
+void rc_systick_handler(void);
 
 static inline void rc_arm_reset(void)
 {

@@ -6,6 +6,9 @@
 #include "rc_stack.h"
 #include "recurc/rc_port.h"
 
+#define EXCEPTION_NMI    2u
+#define EXCEPTION_PENDSV 14u
+
 extern uint32_t rc_data_load[], rc_data_start[], rc_data_end[], rc_bss_start[], rc_bss_end[];
 
 int main(void);
@@ -13,7 +16,6 @@ void rc_reset_handler(void);
 void rc_reset_c(void);
 void rc_fault_handler(void);
 void rc_fault_c(uint32_t frame_address);
-void rc_systick_handler(void);
 
 extern const uintptr_t rc_vectors[];
 
@@ -82,6 +84,11 @@ __attribute__((used, noreturn)) void rc_fault_c(uint32_t frame_address)
     fault.bfar = RC_REG32(RC_SCB_BFAR);
     fault.pc = 0;
     fault.lr = 0;
+    uint32_t exception;
+    __asm__ volatile("mrs %0, ipsr" : "=r"(exception));
+    fault.cause = exception == EXCEPTION_PENDSV ? RC_FAULT_WATCHDOG
+                  : exception == EXCEPTION_NMI  ? RC_FAULT_NMI
+                                                : RC_FAULT_EXCEPTION;
     /* After a failed push there is no frame; reading one outside the stack would fault again and lock the core up.
      * The frame may be overwritten by this function's own stack only when the fault came near the stack's top. */
     uint32_t low = (uint32_t)(uintptr_t)rc_stack_limit, high = (uint32_t)(uintptr_t)rc_stack_top;
@@ -94,12 +101,6 @@ __attribute__((used, noreturn)) void rc_fault_c(uint32_t frame_address)
     rc_fault(&fault);
     for (;;) {
     }
-}
-
-/* The tick counters are 32 bits wide; looking at them often enough is what makes 64 of them. */
-__attribute__((used)) void rc_systick_handler(void)
-{
-    (void)rc_port_ticks();
 }
 
 #define HANDLER(f) ((uintptr_t)(f))
@@ -119,6 +120,6 @@ __attribute__((section(".vectors"), used)) const uintptr_t rc_vectors[16] = {
     HANDLER(rc_fault_handler), /* SVCall: never used */
     HANDLER(rc_fault_handler), /* DebugMonitor */
     0,
-    HANDLER(rc_fault_handler), /* PendSV: never used */
+    HANDLER(rc_fault_handler), /* PendSV: the watchdog's (rc_watchdog.c) */
     HANDLER(rc_systick_handler),
 };

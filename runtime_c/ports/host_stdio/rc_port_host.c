@@ -1,9 +1,12 @@
 /* Port to a POSIX process: the wire is standard input and output. */
-#define _POSIX_C_SOURCE 200809L
+#define _XOPEN_SOURCE 700
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,6 +53,41 @@ void rc_port_write(const uint8_t *data, uint32_t n)
         data += sent;
         n -= (uint32_t)sent;
     }
+}
+
+/* The watchdog counts the process's own seconds: a suspended process or a busy computer is no hang. */
+static uint32_t watchdog_ms;
+
+static void watchdog_expired(int signal_number)
+{
+    rc_fault_t fault = {0, 0, 0, 0, 0, 0, RC_FAULT_WATCHDOG};
+    (void)signal_number;
+    rc_fault(&fault);
+}
+
+void rc_port_watchdog_feed(void)
+{
+    static const long MICROSECONDS = 1000;
+    struct itimerval due = {{0, 0}, {(time_t)(watchdog_ms / 1000u), (long)(watchdog_ms % 1000u) * MICROSECONDS}};
+    if (watchdog_ms != 0u) {
+        (void)setitimer(ITIMER_PROF, &due, 0);
+    }
+}
+
+void rc_port_watchdog_start(uint32_t timeout_ms)
+{
+    struct sigaction action;
+    (void)memset(&action, 0, sizeof action);
+    action.sa_handler = watchdog_expired;
+    action.sa_flags = SA_RESTART;
+    (void)sigaction(SIGPROF, &action, 0);
+    watchdog_ms = timeout_ms;
+    rc_port_watchdog_feed();
+}
+
+uint32_t rc_port_reset_cause(void)
+{
+    return RC_RESET_POWER;
 }
 
 uint64_t rc_port_ticks(void)

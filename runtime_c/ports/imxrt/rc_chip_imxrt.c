@@ -5,6 +5,7 @@
  * may change compared with the Teensy core (imxrt.h, clockspeed.c). 396 MHz is safe at the core voltage after reset. */
 #include "rc_chip.h"
 #include "rc_chip_caches.h"
+#include "recurc/rc_port.h"
 
 #define LPUART1_GLOBAL 0x40184008u
 #define LPUART1_BAUD   0x40184010u
@@ -17,7 +18,12 @@
 #define CCM_CBCMR      0x400FC018u
 #define CCM_CSCDR1     0x400FC024u
 #define CCM_CDHIPR     0x400FC048u
+#define CCM_CCGR3      0x400FC074u
 #define CCM_CCGR5      0x400FC07Cu
+#define WDOG1_WCR      0x400B8000u /* 16 bits each */
+#define WDOG1_WSR      0x400B8002u
+#define WDOG1_WRSR     0x400B8004u
+#define WDOG1_WMCR     0x400B8008u
 #define PLL_ARM        0x400D8000u
 #define MUX_AD_B0_12   0x401F80ECu
 #define MUX_AD_B0_13   0x401F80F0u
@@ -93,4 +99,32 @@ void rc_chip_send(uint8_t byte)
 void rc_chip_drain(void)
 {
     rc_chip_wait(LPUART1_STAT, STAT_DONE, STAT_DONE);
+}
+
+#define WDOG_MOST_MS 128000u
+
+void rc_arm_hardware_watchdog_start(uint32_t timeout_ms)
+{
+    uint32_t halves = ((timeout_ms > WDOG_MOST_MS ? WDOG_MOST_MS : timeout_ms) + 499u) / 500u; /* of a second */
+    halves = halves == 0u ? 1u : halves;
+    RC_REG32(CCM_CCGR3) |= 3u << 16;
+    RC_REG16(WDOG1_WMCR) = 0; /* the power-down counter, which would end in 16 s */
+    /* WT; WDA and SRS are active low; on, and suspended while a debugger halts the core */
+    RC_REG16(WDOG1_WCR) = (uint16_t)(((halves - 1u) << 8) | (1u << 5) | (1u << 4) | (1u << 2) | (1u << 1));
+    rc_arm_hardware_watchdog_feed();
+}
+
+void rc_arm_hardware_watchdog_feed(void)
+{
+    RC_REG16(WDOG1_WSR) = 0x5555u;
+    RC_REG16(WDOG1_WSR) = 0xAAAAu;
+}
+
+uint32_t rc_port_reset_cause(void)
+{
+    uint32_t flags = RC_REG16(WDOG1_WRSR);
+    return (flags & 2u) != 0u    ? RC_RESET_WATCHDOG
+           : (flags & 16u) != 0u ? RC_RESET_POWER
+           : (flags & 1u) != 0u  ? RC_RESET_SOFTWARE
+                                 : RC_RESET_UNKNOWN;
 }

@@ -1,5 +1,5 @@
-/* Port of Arm's MPS2 and MPS3 FPGA images (AN386, AN500, AN505, AN547): CMSDK UART and FPGAIO counter.
- * The board file gives RC_UART_BASE, RC_FPGAIO_BASE and RC_TICK_HZ. Written for QEMU: exits go through semihosting. */
+/* Port of Arm's MPS2 and MPS3 FPGA images (AN386, AN500, AN505, AN547): CMSDK UART and watchdog, FPGAIO counter.
+ * The board file gives RC_UART_BASE, RC_FPGAIO_BASE, RC_TICK_HZ, RC_WATCHDOG_BASE and RC_WATCHDOG_HZ. Written for QEMU: exits go through semihosting. */
 #include "rc_arm.h"
 #include "recurc/rc_port.h"
 
@@ -10,6 +10,12 @@
 #define STATE_TX_FULL  1u
 #define STATE_RX_FULL  2u
 #define FPGAIO_COUNTER (RC_FPGAIO_BASE + 0x18u)
+
+#define WATCHDOG_LOAD    (RC_WATCHDOG_BASE + 0x000u)
+#define WATCHDOG_CONTROL (RC_WATCHDOG_BASE + 0x008u)
+#define WATCHDOG_CLEAR   (RC_WATCHDOG_BASE + 0x00Cu)
+#define WATCHDOG_LOCK    (RC_WATCHDOG_BASE + 0xC00u)
+#define LOCK_OPEN        0x1ACCE551u
 
 #define SYS_EXIT_EXTENDED            0x20u
 #define ADP_STOPPED_APPLICATION_EXIT 0x20026u
@@ -66,6 +72,25 @@ void rc_port_exit(uint32_t code)
     __asm__ volatile("bkpt 0xAB" : "+r"(r0) : "r"(r1) : "memory");
     for (;;) {
     }
+}
+
+/* Its first expiry is an NMI, the second one a reset. */
+void rc_arm_hardware_watchdog_start(uint32_t timeout_ms)
+{
+    uint64_t ticks = (uint64_t)timeout_ms * RC_WATCHDOG_HZ / 1000u;
+    RC_REG32(WATCHDOG_LOCK) = LOCK_OPEN;
+    RC_REG32(WATCHDOG_LOAD) = ticks > 0xFFFFFFFFu ? 0xFFFFFFFFu : (uint32_t)ticks;
+    RC_REG32(WATCHDOG_CONTROL) = 3; /* interrupt and counter on, reset on */
+}
+
+void rc_arm_hardware_watchdog_feed(void)
+{
+    RC_REG32(WATCHDOG_CLEAR) = 1; /* any value: reloads */
+}
+
+uint32_t rc_port_reset_cause(void)
+{
+    return RC_RESET_UNKNOWN; /* not modelled */
 }
 
 void rc_port_reset(void)

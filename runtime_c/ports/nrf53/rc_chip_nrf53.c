@@ -7,9 +7,16 @@
  * may use. Left to the vendor's tools: errata workarounds of early silicon, and opening the debug port
  * (UICR.APPROTECT). */
 #include "rc_chip.h"
+#include "recurc/rc_port.h"
 
 #define FICR_TRIM           0x00FF0300u /* up to 32 pairs of address and value, ended by all ones */
 #define CACHE_ENABLE        0x50001500u
+#define RESET_RESETREAS     0x50005400u
+#define WDT0_START          0x50018000u
+#define WDT0_CRV            0x50018504u
+#define WDT0_RREN           0x50018508u
+#define WDT0_CONFIG         0x5001850Cu
+#define WDT0_RR0            0x50018600u
 #define CLOCK_HFCLKSTART    0x50005000u
 #define CLOCK_HFCLKSTARTED  0x50005100u
 #define CLOCK_HFCLKSRC      0x50005514u
@@ -117,4 +124,35 @@ void rc_chip_send(uint8_t byte)
 void rc_chip_drain(void)
 {
     /* rc_chip_send returns when the byte is out */
+}
+
+#define WDT_HZ     32768u
+#define WDT_RELOAD 0x6E524635u
+
+void rc_arm_hardware_watchdog_start(uint32_t timeout_ms)
+{
+    uint64_t count = (uint64_t)timeout_ms * WDT_HZ / 1000u;
+    RC_REG32(WDT0_CONFIG) = 1u; /* runs while the core sleeps, stands while a debugger halts it */
+    RC_REG32(WDT0_CRV) = count > 0xFFFFFFFFu ? 0xFFFFFFFFu : count < 15u ? 15u : (uint32_t)count;
+    RC_REG32(WDT0_RREN) = 1u;
+    RC_REG32(WDT0_START) = 1u;
+}
+
+void rc_arm_hardware_watchdog_feed(void)
+{
+    RC_REG32(WDT0_RR0) = WDT_RELOAD;
+}
+
+uint32_t rc_port_reset_cause(void)
+{
+    static uint32_t reasons = 0xFFFFFFFFu;
+    if (reasons == 0xFFFFFFFFu) {
+        reasons = RC_REG32(RESET_RESETREAS);
+        RC_REG32(RESET_RESETREAS) = reasons; /* written ones clear: they add up otherwise */
+    }
+    return (reasons & 2u) != 0u   ? RC_RESET_WATCHDOG
+           : (reasons & 8u) != 0u ? RC_RESET_SOFTWARE
+           : (reasons & 1u) != 0u ? RC_RESET_PIN
+           : reasons == 0u        ? RC_RESET_POWER
+                                  : RC_RESET_UNKNOWN;
 }

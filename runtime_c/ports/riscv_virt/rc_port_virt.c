@@ -12,7 +12,11 @@
 #define LSR_THR_EMPTY  0x20u
 
 #define MTIME_LOW    0x0200BFF8u /* CLINT, 10 MHz; only for timeouts */
+#define MTIME_HIGH   0x0200BFFCu
+#define MTIMECMP_LOW 0x02004000u
+#define MTIMECMP_HIGH 0x02004004u
 #define MTIME_PER_MS 10000u
+#define MCAUSE_TIMER 0x80000007u
 #define TEST_DEVICE  0x00100000u
 #define TEST_PASS    0x5555u
 #define TEST_FAIL    0x3333u
@@ -59,6 +63,38 @@ void rc_port_write(const uint8_t *data, uint32_t n)
     }
 }
 
+/* The machine has no watchdog of its own: its timer interrupt ends in the trap handler, which tells where the program hangs.
+ */
+static uint64_t watchdog_limit;
+
+void rc_port_watchdog_feed(void)
+{
+    if (watchdog_limit == 0u) {
+        return;
+    }
+    uint32_t high, low;
+    do {
+        high = REG32(MTIME_HIGH);
+        low = REG32(MTIME_LOW);
+    } while (high != REG32(MTIME_HIGH));
+    uint64_t due = (((uint64_t)high << 32) | low) + watchdog_limit;
+    REG32(MTIMECMP_HIGH) = 0xFFFFFFFFu; /* never while the halves do not belong together */
+    REG32(MTIMECMP_LOW) = (uint32_t)due;
+    REG32(MTIMECMP_HIGH) = (uint32_t)(due >> 32);
+}
+
+void rc_port_watchdog_start(uint32_t timeout_ms)
+{
+    watchdog_limit = (uint64_t)timeout_ms * MTIME_PER_MS;
+    rc_port_watchdog_feed();
+    __asm__ volatile("csrs mie, %0\n\tcsrsi mstatus, 8" ::"r"(1u << 7) : "memory"); /* MTIE, MIE */
+}
+
+uint32_t rc_port_reset_cause(void)
+{
+    return RC_RESET_UNKNOWN; /* the machine does not tell */
+}
+
 uint64_t rc_port_ticks(void)
 {
     uint32_t high, low, again;
@@ -101,7 +137,7 @@ _Static_assert((RC_FLASH_BYTES & (RC_FLASH_BYTES - 1u)) == 0u && (RC_FLASH_BASE 
 
 void rc_trap_c(uint32_t epc, uint32_t ra, uint32_t cause, uint32_t value)
 {
-    rc_fault_t fault = {epc, ra, cause, 0, value, 0};
+    rc_fault_t fault = {epc, ra, cause, 0, value, 0, cause == MCAUSE_TIMER ? RC_FAULT_WATCHDOG : RC_FAULT_EXCEPTION};
     rc_fault(&fault);
     for (;;) {
     }

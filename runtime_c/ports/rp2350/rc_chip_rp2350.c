@@ -6,7 +6,14 @@
  * SDK's. */
 #include "rc_chip.h"
 #include "rc_pl011.h"
+#include "recurc/rc_port.h"
 
+#define PSM_WDSEL        0x40018008u
+#define WATCHDOG_CTRL    0x400D8000u
+#define WATCHDOG_LOAD    0x400D8004u
+#define WATCHDOG_REASON  0x400D8008u
+#define TICKS_WD_CTRL    0x40108030u
+#define TICKS_WD_CYCLES  0x40108034u
 #define CLK_REF_CTRL     0x40010030u
 #define CLK_REF_SELECTED 0x40010038u
 #define CLK_SYS_CTRL     0x4001003Cu
@@ -89,4 +96,29 @@ void rc_chip_send(uint8_t byte)
 void rc_chip_drain(void)
 {
     rc_pl011_drain(UART0);
+}
+
+#define WATCHDOG_MOST_MS 16777u /* 24 bits of microseconds */
+
+static uint32_t watchdog_load;
+
+void rc_arm_hardware_watchdog_start(uint32_t timeout_ms)
+{
+    watchdog_load = (timeout_ms > WATCHDOG_MOST_MS ? WATCHDOG_MOST_MS : timeout_ms) * 1000u;
+    RC_REG32(TICKS_WD_CYCLES) = CRYSTAL_HZ / 1000000u;
+    RC_REG32(TICKS_WD_CTRL) = 1u;
+    RC_REG32(PSM_WDSEL) = 0x01FFFFFFu & ~((1u << 2) | (1u << 3)); /* everything but the oscillators */
+    RC_REG32(WATCHDOG_LOAD) = watchdog_load;
+    RC_REG32(WATCHDOG_CTRL) = (1u << 30) | (7u << 24); /* on, and suspended while a debugger halts the core */
+}
+
+void rc_arm_hardware_watchdog_feed(void)
+{
+    RC_REG32(WATCHDOG_LOAD) = watchdog_load;
+}
+
+uint32_t rc_port_reset_cause(void)
+{
+    uint32_t reason = RC_REG32(WATCHDOG_REASON);
+    return (reason & 1u) != 0u ? RC_RESET_WATCHDOG : (reason & 2u) != 0u ? RC_RESET_SOFTWARE : RC_RESET_UNKNOWN;
 }

@@ -18,6 +18,7 @@
 #define RCC_AHB4ENR   0x580244E0u
 #define RCC_APB1LENR  0x580244E8u
 #define RCC_APB4ENR   0x580244F4u
+#define RCC_RSR       0x580244D0u
 /* PWR: power control */
 #define PWR_CSR1 0x58024804u
 #define PWR_CR3  0x5802480Cu
@@ -49,6 +50,11 @@
 #define QUADSPI_CCR 0x52005014u
 #define QUADSPI_ABR 0x5200501Cu
 #define QUADSPI_DR  0x52005020u
+/* IWDG1: independent watchdog */
+#define IWDG1_KR  0x58004800u
+#define IWDG1_PR  0x58004804u
+#define IWDG1_RLR 0x58004808u
+#define IWDG1_SR  0x5800480Cu
 /* Core: MPU, caches, cycle counter (Arm v7-M ARM, Cortex-M7 TRM) */
 #define MPU_CTRL    0xE000ED94u
 #define MPU_RNR     0xE000ED98u

@@ -76,6 +76,40 @@ uint32_t rc_port_tick_hz(void)
     return core_hz;
 }
 
+#define LSI_PER_MS   32u /* about 32 kHz */
+#define IWDG_DIVIDER 256u
+#define IWDG_MOST    0xFFFu /* 32.8 s */
+
+void rc_arm_hardware_watchdog_start(uint32_t timeout_ms)
+{
+    uint32_t count = (timeout_ms > 60000u ? 60000u : timeout_ms) * LSI_PER_MS / IWDG_DIVIDER;
+    RC_REG32(IWDG1_KR) = 0xCCCCu; /* start: turns LSI on */
+    RC_REG32(IWDG1_KR) = 0x5555u; /* open */
+    RC_REG32(IWDG1_PR) = 6u;      /* / 256 */
+    RC_REG32(IWDG1_RLR) = count > IWDG_MOST ? IWDG_MOST : count;
+    rc_h743_wait(IWDG1_SR, 7u, 0);
+    RC_REG32(IWDG1_KR) = 0xAAAAu;
+}
+
+void rc_arm_hardware_watchdog_feed(void)
+{
+    RC_REG32(IWDG1_KR) = 0xAAAAu;
+}
+
+uint32_t rc_port_reset_cause(void)
+{
+    static uint32_t flags;
+    if (flags == 0u) {
+        flags = RC_REG32(RCC_RSR);
+        RC_REG32(RCC_RSR) = 1u << 16; /* forget them: they add up otherwise */
+    }
+    return (flags & (3u << 26)) != 0u   ? RC_RESET_WATCHDOG
+           : (flags & (1u << 24)) != 0u ? RC_RESET_SOFTWARE
+           : (flags & (5u << 21)) != 0u ? RC_RESET_POWER /* brown-out, power-on */
+           : (flags & (1u << 22)) != 0u ? RC_RESET_PIN
+                                        : RC_RESET_UNKNOWN;
+}
+
 uint32_t rc_port_can_exit(void)
 {
     return 0;

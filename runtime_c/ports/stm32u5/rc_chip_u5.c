@@ -5,6 +5,7 @@
  * header (stm32u5a5xx.h). TrustZone off (TZEN = 0, the delivery state): non-secure addresses. Supply: the regulator
  * that is active after reset (LDO). */
 #include "rc_chip.h"
+#include "recurc/rc_port.h"
 
 #define FLASH_ACR    0x40022000u
 #define ICACHE_CR    0x40030400u
@@ -22,6 +23,11 @@
 #define RCC_AHB2ENR2 0x46020C90u
 #define RCC_AHB3ENR  0x46020C94u
 #define RCC_APB2ENR  0x46020CA4u
+#define RCC_CSR      0x46020CF4u
+#define IWDG_KR      0x40003000u
+#define IWDG_PR      0x40003004u
+#define IWDG_RLR     0x40003008u
+#define IWDG_SR      0x4000300Cu
 #define USART1_CR1   0x40013800u
 #define USART1_BRR   0x4001380Cu
 #define USART1_ISR   0x4001381Cu
@@ -106,4 +112,38 @@ void rc_chip_send(uint8_t byte)
 void rc_chip_drain(void)
 {
     rc_chip_wait(USART1_ISR, ISR_DONE, ISR_DONE);
+}
+
+#define LSI_PER_MS   32u
+#define IWDG_DIVIDER 1024u
+#define IWDG_MOST    0xFFFu /* 131 s */
+
+void rc_arm_hardware_watchdog_start(uint32_t timeout_ms)
+{
+    uint32_t count = (timeout_ms > 132000u ? 132000u : timeout_ms) * LSI_PER_MS / IWDG_DIVIDER;
+    RC_REG32(IWDG_KR) = 0xCCCCu; /* start: turns LSI on */
+    RC_REG32(IWDG_KR) = 0x5555u; /* open */
+    RC_REG32(IWDG_PR) = 8u;      /* / 1024 */
+    RC_REG32(IWDG_RLR) = count > IWDG_MOST ? IWDG_MOST : count;
+    rc_chip_wait(IWDG_SR, 3u, 0);
+    RC_REG32(IWDG_KR) = 0xAAAAu;
+}
+
+void rc_arm_hardware_watchdog_feed(void)
+{
+    RC_REG32(IWDG_KR) = 0xAAAAu;
+}
+
+uint32_t rc_port_reset_cause(void)
+{
+    static uint32_t flags;
+    if (flags == 0u) {
+        flags = RC_REG32(RCC_CSR);
+        RC_REG32(RCC_CSR) |= 1u << 23; /* forget them: they add up otherwise */
+    }
+    return (flags & (1u << 29)) != 0u   ? RC_RESET_WATCHDOG
+           : (flags & (1u << 28)) != 0u ? RC_RESET_SOFTWARE
+           : (flags & (1u << 27)) != 0u ? RC_RESET_POWER
+           : (flags & (1u << 26)) != 0u ? RC_RESET_PIN
+                                        : RC_RESET_UNKNOWN;
 }

@@ -48,6 +48,7 @@ const rc_model_info_t rc_model_info = {
     .steps = 12,
     .h_cycles = 2,
     .l_cycles = 3,
+    .ops = 1,
     .arena_bytes = RC_ARENA_BYTES,
     .image_bytes = IMAGE_BYTES,
     .carry = DUMMY_CARRY,
@@ -198,6 +199,7 @@ rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle
     store_carry(a);
     ctx->puzzle = puzzle;
     ctx->step = 0;
+    ctx->op = 0;
     ctx->state = 2;
     return RC_OK;
 }
@@ -234,6 +236,19 @@ static rc_status_t probe(void) {
     *(volatile uint8_t *)(uintptr_t)DUMMY_ADDRESS = 1u;
 #endif
     return RC_OK;
+}
+#endif
+
+#ifdef DUMMY_HANG_STEP
+/* A loop without end; DUMMY_HANG_MASKED: with interrupts off. */
+__attribute__((noinline)) static void hang(void) {
+    static volatile uint32_t turns;
+#ifdef DUMMY_HANG_MASKED
+    __asm__ volatile("cpsid i" ::: "memory");
+#endif
+    for (;;) {
+        turns++;
+    }
 }
 #endif
 
@@ -278,6 +293,11 @@ rc_status_t rc_model_step(rc_ctx_t *ctx) {
         *(volatile uint32_t *)(uintptr_t)0xFFFFFF00u = 1; /* no memory there on any board */
     }
 #endif
+#ifdef DUMMY_HANG_STEP
+    if (ctx->step == DUMMY_HANG_STEP) {
+        hang();
+    }
+#endif
 #ifdef DUMMY_PROBE
     if (ctx->step == 2u) {
         return probe();
@@ -289,6 +309,11 @@ rc_status_t rc_model_step(rc_ctx_t *ctx) {
     }
 #endif
     return RC_OK;
+}
+
+/* A step is a single op here. */
+rc_status_t rc_model_ops(rc_ctx_t *ctx, uint32_t ops) {
+    return ops == 0u ? RC_OK : rc_model_step(ctx);
 }
 
 const uint8_t *rc_model_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes) {

@@ -1,0 +1,100 @@
+"""What `verify` shows while it runs: a table that grows, on a terminal only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+import rich.box
+import rich.console
+import rich.live
+import rich.markup
+import rich.progress_bar
+import rich.table
+import rich.text
+
+from recurc.cli.output import Console
+from recurc.verify.result import PuzzleResult
+
+_REFRESH = 4  # times a second
+_AROUND = 8  # lines of the terminal that the rows leave free
+
+COLUMNS = ("puzzle", "steps", "cells", "exact", "CRCs equal", "bits")
+
+
+def row(p: PuzzleResult) -> tuple[str, ...]:
+    """A puzzle's cells under COLUMNS; "CRCs equal" are steps with equal checksums of carry, logits and tokens."""
+    return (str(p.puzzle), str(p.steps), f"{p.right}/{p.cells}", "yes" if p.exact else "no", f"{p.equal_steps}/{p.steps}",
+            "all equal" if p.matched else "DIFFER")
+
+
+class LiveTable:
+    """A context manager; `progress` and `result` are callbacks of `recurc.verify.run.verify`.
+
+    Args:
+        what: a few words on what runs where.
+        puzzles, steps: how many there are, and of how many steps.
+        cost: name of the last column, and the text of a result in it.
+    """
+
+    def __init__(
+        self, console: Console, what: str, puzzles: int, steps: int, cost: tuple[str, Callable[[PuzzleResult], str]]
+    ) -> None:
+        self._what, self._puzzles, self._steps, self._cost = what, puzzles, steps, cost
+        self._results: list[PuzzleResult] = []
+        self._resumed: set[int] = set()
+        self._at, self._tracing, self._start = (0, 0), "", time.monotonic()
+        people = console.people
+        self._height = people.height
+        self._live = rich.live.Live(
+            console=people, get_renderable=self._draw, refresh_per_second=_REFRESH, transient=True
+        ) if people.is_terminal else None  # fmt: skip
+
+    def __enter__(self) -> "LiveTable":
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def progress(self, puzzle: int, step: int) -> None:
+        """A step of a puzzle is done."""
+        self._at = (puzzle, step)
+
+    def traced(self, puzzle: int, step: int, op: int) -> None:
+        """An op of the step that differs is done, while the first difference is looked for."""
+        self._tracing = f"looking for the difference in puzzle {puzzle}, step {step}: op {op}"
+
+    def result(self, result: PuzzleResult) -> None:
+        """A puzzle is done."""
+        self._results.append(result)
+        self._tracing = ""
+
+    def resumed(self, results: Sequence[PuzzleResult]) -> None:
+        """Puzzles that need not be run again."""
+        self._results[:0] = results
+
+    def _draw(self) -> rich.console.RenderableType:
+        table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
+        for i, name in enumerate((*COLUMNS, self._cost[0])):
+            table.add_column(name, justify="right" if i else "left", no_wrap=True)
+        for p in self._results[-max(3, self._height - _AROUND):]:
+            cells = (*row(p), self._cost[1](p))
+            table.add_row(*map(rich.markup.escape, cells), style=None if p.matched else "bold red")
+        done, (puzzle, step) = len(self._results), self._at
+        bar = rich.progress_bar.ProgressBar(total=max(1, self._puzzles * self._steps), width=30,
+                                            completed=min(done * self._steps + (step if self._running else 0),
+                                                          self._puzzles * self._steps))
+        line = rich.table.Table.grid(padding=(0, 1))
+        differ = sum(not p.matched for p in self._results)
+        said = f"{done} of {self._puzzles} puzzles, {differ} differ" + (f"; puzzle {puzzle}, step {step}" if step else "")
+        line.add_row(self._what, bar, self._tracing or said, f"{time.monotonic() - self._start:.0f} s")
+        return rich.console.Group(table, line)
+
+    @property
+    def _running(self) -> bool:
+        """Whether the puzzle of the last step is still under way."""
+        return not self._results or self._results[-1].puzzle != self._at[0]

@@ -1,0 +1,38 @@
+"""`recurc verify --on onnxruntime`: the build's stored model in onnxruntime beside its host engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recurc.cli.output import Console
+from recurc.errors import MismatchError
+
+
+def verify_on_onnxruntime(console: Console, build: Any, dataset: Any, steps: int | None, offset: int) -> None:
+    """Run, print, and say whether they agree.
+
+    Raises:
+        MismatchError: z_H is farther from the host engine's than the tolerance. ToolchainError: onnxruntime is missing.
+    """
+    from recurc.exchange.onnx_export import require
+    from recurc.exchange.onnx_verify import document, verify_onnx
+
+    require("onnx", "onnxruntime")
+    with console.progress("verify on onnxruntime", len(dataset) * (steps or build.steps)) as advance:
+        result = verify_onnx(build, dataset, steps, offset=offset,
+                             progress=lambda puzzle, step: advance(1, note=f"puzzle {puzzle}, step {step}"))
+    console.emit_json(document(result, build, offset))
+    worst = max(p.distance for p in result.puzzles)
+    if not console.json:
+        console.table(
+            ("puzzle", "steps", "cells", "exact", "1 - cosine of z_H", "largest difference", "tokens differing"),
+            [(p.index, p.steps, f"{p.right}/{p.cells}", "yes" if p.exact else "no", f"{p.distance:.1e}", f"{p.largest:.1e}",
+              p.tokens_differing) for p in result.puzzles])
+        console.print(f"{result.matched} of {result.n} puzzles agree with the host engine: after every step, each begun from "
+                      f"the engine's carry, 1 - cosine of z_H is at most {worst:.1e} (tolerance {result.tolerance:g})")
+        console.print(f"accuracy there: {100 * result.cell:.1f} % of cells, {100 * result.exact:.1f} % of puzzles exact")
+    if not result.agrees:
+        raise MismatchError(
+            "onnxruntime's results differ from the host engine's", where=str(build.path),
+            why=f"1 - cosine of z_H reaches {worst:.2g} after a step, the tolerance is {result.tolerance:g}",
+            next="One of the two is wrong: please report it with this line")

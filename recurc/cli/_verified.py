@@ -1,0 +1,108 @@
+"""What `verify` says at its end: to people, and as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rich.text import Text
+
+from recurc.cli._grid import grid_lines, is_sudoku, side_by_side, side_of
+from recurc.cli._live import COLUMNS, row
+from recurc.cli.output import Console
+
+MOST_ROWS = 40  # of the table; of more puzzles only those that differ are listed
+
+
+def worst_stack(build: Any, result: Any) -> int | None:
+    """Bytes of the worst stack path that the build computed for the board it ran on; None on this computer."""
+    plan = build.details["boards"].get(result.board.name, {}).get("plan")
+    return plan["stack"]["worst"] if plan else None
+
+
+def document(result: Any, offset: int, worst: int | None) -> dict[str, object]:
+    """The command's JSON."""
+    d, phi = result.first_difference, result.fidelity
+    return {
+        "on": result.on, "board": result.board.name, "n": result.n, "offset": offset, "bit_exact": result.bit_exact,
+        "matched": result.matched, "cell": result.cell, "exact": result.exact,
+        "mean_steps": result.steps / max(1, result.n), "ticks": result.ticks, "tick_hz": result.info.tick_hz,
+        "instructions": result.instructions(result.ticks), "seconds": result.seconds(result.ticks),
+        "ticks_per_step": result.ticks / max(1, result.steps),
+        "instructions_per_step": result.instructions_per_step, "seconds_per_step": result.seconds_per_step,
+        "stack_used": result.stack_used, "stack_bytes": result.info.stack_bytes,
+        "stack_worst": worst, "retries": result.retries,
+        "fidelity": None if phi is None else {
+            "n": phi.n, "after_step_1": phi.first, "after_last_step": phi.last, "last_step": phi.last_steps,
+            "carries": "read back from the device", "against": "fp32 reference",
+        },
+        "build_id": result.info.build_id, "model_sha256": result.info.model_sha256,
+        "journal": result.journal, "resumed": result.resumed,
+        "first_difference": None if d is None else {**d.as_dict(), "text": str(d)},
+        "puzzles": [{**p.as_dict(), "exact": p.exact} for p in result.puzzles],
+    }  # fmt: skip
+
+
+def print_result(console: Console, build: Any, result: Any, views: list) -> None:
+    """Table and summary."""
+    if views:
+        _show(console, views, build.config.vocab_size)
+    counted = result.instructions(1) is not None
+    rows = []
+    for p in result.puzzles:
+        if result.n <= MOST_ROWS or not p.matched:
+            cost = result.instructions(p.ticks) if counted else p.ticks
+            rows.append((*row(p), f"{cost:,}"))
+    if rows:
+        console.table((*COLUMNS, "instructions" if counted else "ticks"), rows)
+    reach = {"emulated": "emulated", "compiled": "a real board", "described": "a real board"}[result.board.verified]
+    where = "this computer" if result.on == "host" else f"{result.board.title} ({reach})"
+    n = result.n
+    console.print(f"on {where}: {result.matched} of {n} puzzles equal to the host in every bit after every step")
+    console.print(f"accuracy there: {100 * result.cell:.1f} % of cells, {100 * result.exact:.1f} % of puzzles exact")
+    if (phi := result.fidelity) is not None:
+        last = f"{phi.last_steps:g}" + (" on average" if phi.last_steps != int(phi.last_steps) else "")
+        console.print(
+            f"fidelity {phi.first:.4f} after 1 step, {phi.last:.4f} after the last ({last}): carries of {phi.n} "
+            f"puzzle{'s' if phi.n > 1 else ''} read back from the device, against fp32"
+        )
+    if result.instructions_per_step is not None:
+        console.print(f"{result.instructions_per_step:,} instructions a step (counted in the emulator; not a time)")
+    elif result.seconds_per_step is not None:
+        console.print(f"{1000 * result.seconds_per_step:.3f} ms a step, measured there")
+    if result.info.stack_bytes:
+        worst = worst_stack(build, result)
+        computed = f", {worst:,} by the worst path that the compiler knows" if worst else ""
+        console.print(f"stack: {result.stack_used:,} of {result.info.stack_bytes:,} bytes used{computed}")
+    if result.resumed:
+        console.print(f"{result.resumed} of the puzzles were run earlier, and taken from {result.journal}")
+    if result.board.name != build.target and result.on == "qemu":
+        console.print(f"{build.target} itself was compiled, not run: {result.board.name} is its emulated twin")
+
+
+def _show(console: Console, views: list, vocab: int) -> None:
+    """Draw the first puzzle's steps until nothing changes any more."""
+    first = views[0]
+    if side_of(len(first.input)) is None:
+        console.note("--show draws square puzzles only")
+        return
+    out = console.people
+    color = out.is_terminal
+    # What a sudoku gives is what is not blank; other puzzles give everything and predict something else.
+    given = np.asarray(first.input) > 1 if is_sudoku(len(first.input), vocab) else np.zeros(len(first.input), bool)
+    last = max(
+        (v.step for v, before in zip(views[1:], views, strict=False) if (v.tokens != before.tokens).any()), default=0
+    )
+    blocks: list[list[Text]] = []
+    for before, view in zip([None, *views], views, strict=False):
+        if view.step > last:
+            break
+        changed = 0 if before is None else int((view.tokens != before.tokens).sum())
+        right = int((view.tokens == view.labels)[view.valid].sum())
+        title = "input" if before is None else f"step {view.step}: {changed} changed, {right}/{int(view.valid.sum())}"
+        lines = grid_lines(view.tokens, given, None if before is None else before.tokens, vocab, color)
+        blocks.append([Text(title, style="bold"), *lines])
+    for line in side_by_side(blocks, out.width):
+        out.print(line, soft_wrap=True, highlight=False)
+    settled = f"no change after step {last}" if last < views[-1].step else "still changing at the last step"
+    console.print(f"the first puzzle on the device: {settled} of {views[-1].step}")

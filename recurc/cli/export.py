@@ -1,0 +1,76 @@
+"""`recurc export`: a model in a precision as ONNX, for other runtimes and as an independent check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from recurc.cli.options import (
+    checkpoint_argument,
+    data_option,
+    depth_options,
+    pass_console,
+    precision_option,
+    resolve_model,
+    seed_option,
+    storage_options,
+)
+from recurc.cli.output import Console, bytes_text
+from recurc.cli.quantizing import calibration_options, quantize_with_progress
+
+
+@click.command()
+@checkpoint_argument()
+@click.option("--onnx", "out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder to write to.")
+@data_option
+@precision_option()
+@seed_option
+@depth_options
+@storage_options
+@calibration_options
+@pass_console
+def command(console: Console, checkpoint: str | None, out: Path, data: str | None, precision: str, seed: int,
+            steps: int | None, h_cycles: int | None, l_cycles: int | None, carry: str, puzzle_table: str,
+            calibration: str | None, puzzles: int) -> None:
+    """Write CHECKPOINT as ONNX graphs: start, each block once, heads; loop.json says how they are called.
+
+    CHECKPOINT may be a build folder too: what is written is then what its weights image stores, and options of
+    quantization have no meaning. Quantized layers are in QDQ form, with weights as 4- or 8-bit constants and a scale
+    for every row of activations, computed in the graph.
+    """
+    from recurc.codegen.manifest import MANIFEST
+    from recurc.exchange.onnx_export import export_onnx, require
+
+    require("onnx")
+    if checkpoint is not None and (Path(checkpoint) / MANIFEST).is_file():
+        model = _stored(Path(checkpoint))
+    else:
+        from recurc.api import Model
+
+        chosen = resolve_model(console, checkpoint, data)
+        model = quantize_with_progress(
+            console, Model(chosen.load(), Path(chosen.checkpoint).name or "model"), chosen, precision,
+            calibration=calibration, puzzles=puzzles, seed=seed, steps=steps, h_cycles=h_cycles, l_cycles=l_cycles,
+            carry=carry, puzzle_table=puzzle_table).model
+    document = export_onnx(model, out)
+    entries = [document["start"], *document["blocks"].values(), document["heads"]]
+    sizes = {e["file"]: (out / e["file"]).stat().st_size for e in entries}
+    console.emit_json({"source": checkpoint, "out": out, "precision": model.precision.name, "calibration": model.method,
+                       "carry": model.program.carry, "files": sizes, "loop": document})
+    if console.json:
+        return
+    console.print(f"{model.name}, {model.label}, {model.program.carry} carry, as ONNX in {out}")
+    rows: list[tuple[Any, ...]] = [
+        (e["file"], ", ".join(e["inputs"]), ", ".join(e["outputs"]), bytes_text(sizes[e["file"]])) for e in entries]
+    console.table(("file", "takes", "gives", "size"), rows)
+    console.print("loop.json has the loop around them; `recurc verify BUILD --on onnxruntime` runs one")
+
+
+def _stored(folder: Path) -> Any:
+    """The model that a build's image stores."""
+    from recurc.codegen.manifest import load_build
+    from recurc.codegen.readback import read_model
+
+    return read_model(load_build(folder, to_run=False))

@@ -1,0 +1,238 @@
+"""`recurc sweep`: precision x activations x depth, in one table, CSV, JSON, plots and a page."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator
+
+import click
+
+from recurc.cli.options import (
+    checkpoint_argument,
+    data_option,
+    limit_option,
+    pass_console,
+    resolve_model,
+    seed_option,
+    storage_options,
+)
+from recurc.cli.output import Console, json_text
+from recurc.cli.quantizing import calibration_options
+from recurc.errors import InputError, UsageError
+
+DEFAULT_LIMIT = 128
+_MAX_DEPTH = 255
+_MANY = 40  # rows of a table that are still looked at
+
+
+class Names(click.ParamType):
+    """A list of known names with commas between, or "all"."""
+
+    name = "names"
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def known(self) -> tuple[str, ...]:
+        from recurc.study.fake import ACTIVATIONS, weight_schemes
+
+        return tuple(weight_schemes() if self.what == "precision" else ACTIVATIONS)
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
+        known = self.known()
+        names = known if value == "all" else tuple(dict.fromkeys(part.strip() for part in value.split(",")))
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                raise UsageError(f"unknown {self.what} {name!r}", where=param.opts[0] if param else "",
+                                 why=f"known are {', '.join(known)}",
+                                 next=f"Did you mean {near[0]}?" if near else "Choose among them, or all")
+        return names
+
+
+class Numbers(click.ParamType):
+    """Whole numbers from 1 to 255 with commas between; a..b is a range."""
+
+    name = "numbers"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
+        found: list[int] = []
+        for part in value.split(","):
+            low, dots, high = part.strip().partition("..")
+            if not low.isdecimal() or (dots and not high.isdecimal()):
+                self.fail(f"{part.strip()!r} is no whole number and no range a..b", param, ctx)
+            found += range(int(low), int(high or low) + 1)
+        if not found or min(found) < 1 or max(found) > _MAX_DEPTH:
+            self.fail(f"{value!r}: from 1 to {_MAX_DEPTH}", param, ctx)
+        return tuple(dict.fromkeys(found))
+
+
+def compute_options(function):
+    """--jobs, --scheduler, --cache, --no-cache: where variants are computed and results kept."""
+    for option in (
+        click.option("--no-cache", is_flag=True, help="Keep no results, use none that are kept."),
+        click.option("--cache", type=click.Path(file_okay=False, path_type=Path), default=None, metavar="DIR",
+                     help="Where results are kept by content. Default: recurc/sweep in your cache folder."),
+        click.option("--scheduler", metavar="ADDRESS", default=None,
+                     help="Compute on the workers of this Dask scheduler (tcp://HOST:PORT)."),
+        click.option("--jobs", type=click.IntRange(1, 1024), default=None, metavar="N",
+                     help="Threads on this computer. Default: one a core."),
+    ):
+        function = option(function)
+    return function
+
+
+@contextmanager
+def executor(jobs: int | None, scheduler: str | None) -> Iterator[Any]:
+    """Where the work is done. Raises ToolchainError, UsageError."""
+    if scheduler is not None:
+        if jobs is not None:
+            raise UsageError("--jobs and --scheduler exclude each other", next="Leave one of them out")
+        from recurc.study.cluster import Cluster
+
+        with Cluster(scheduler) as cluster:
+            yield cluster
+    else:
+        from recurc.study.workbench import Threads
+
+        with Threads(jobs) as threads:
+            yield threads
+
+
+def store(cache: Path | None, no_cache: bool):
+    """Where results are kept; a folder that cannot be made keeps none, unless it was named."""
+    from recurc.study.store import Store, default_folder
+
+    if no_cache:
+        return Store(None)
+    folder = cache or default_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if cache is not None:
+            raise InputError("the cache folder cannot be made", where=str(cache), why=error.strerror or str(error),
+                             next="Name another with --cache, or pass --no-cache") from None
+        return Store(None)
+    return Store(folder)
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    """Write a result file. Raises InputError."""
+    path = folder / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError("the result cannot be written", where=str(path), why=error.strerror or str(error),
+                         next="Name another folder with --out") from None
+    return path
+
+
+@click.command()
+@checkpoint_argument()
+@data_option
+@click.option("--precisions", type=Names("precision"), default="int8,int4,int4-g32,int4-naive", metavar="P,...",
+              show_default=True, help="Weights; all for every scheme there is. Plain fp32 is always there.")
+@click.option("--activations", type=Names("activations"), default="int8-row", metavar="A,...", show_default=True,
+              help="Inputs of linear layers: fp32, int8-row, int8-tensor, int8-static, int4-row, int4-block32, or all.")
+@click.option("--h-cycles", type=Numbers(), default=(), metavar="N,...", help="High-level cycles (default: as trained).")
+@click.option("--l-cycles", type=Numbers(), default=(), metavar="N,...", help="Low-level cycles (default: as trained).")
+@click.option("--steps", type=Numbers(), default=(), metavar="N,...",
+              help="Supervision steps, all from one run of the most (default: as trained).")
+@click.option("--engine", type=click.Choice(("auto", "device", "fake")), default="auto", show_default=True,
+              help="The device's code where it has a variant's arithmetic (auto), or fake quantization in torch.")
+@limit_option(DEFAULT_LIMIT)
+@seed_option
+@storage_options
+@calibration_options
+@compute_options
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=None, metavar="DIR",
+              help="Folder of the results. Default: build/NAME-sweep.")
+@pass_console
+def command(console: Console, checkpoint: str | None, data: str | None, precisions: tuple[str, ...],
+            activations: tuple[str, ...], h_cycles: tuple[int, ...], l_cycles: tuple[int, ...], steps: tuple[int, ...],
+            engine: str, limit: int, seed: int, carry: str, puzzle_table: str, calibration: str | None, puzzles: int,
+            jobs: int | None, scheduler: str | None, cache: Path | None, no_cache: bool, out: Path | None) -> None:
+    """What CHECKPOINT keeps of its accuracy in each precision at each depth.
+
+    Interrupted or repeated, it goes on where it was: results are kept by the content of checkpoint, puzzles and code.
+    """
+    from recurc.study.sweep import as_csv, grid, rows_of
+    from recurc.study.workbench import Workbench
+
+    chosen = resolve_model(console, checkpoint, data)
+    reasoner = chosen.load()
+    test, train = chosen.dataset("test").take(limit), _train(console, chosen)
+    bench = Workbench(reasoner, test, train, puzzles=puzzles, seed=seed, store=store(cache, no_cache))
+    variants = [bench.resolve(v) for v in grid(
+        reasoner.config, precisions, activations, h_cycles=h_cycles, l_cycles=l_cycles, steps=steps, carry=carry,
+        engine=engine, method=calibration)]
+    with executor(jobs, scheduler) as where, \
+            console.progress(f"{len(variants)} variants x {len(test)} puzzles", len(variants) * len(test)) as advance:
+        outcomes = bench.evaluate(variants, where, advance)
+    rows = rows_of(outcomes, steps)
+    name = Path(chosen.checkpoint).name or "model"
+    folder = out or Path("build") / f"{name}-sweep"
+    lines = [row.as_dict() for row in rows]
+    document = {
+        "checkpoint": reasoner.source, "checkpoint_sha256": reasoner.sha256, "data": str(chosen.data),
+        "n": len(test), "steps": max(line["steps"] for line in lines),
+        "trained": {"h_cycles": reasoner.config.H_cycles, "l_cycles": reasoner.config.L_cycles,
+                    "steps": reasoner.config.halt_max_steps},
+        "rows": lines,
+    }
+    files = [write(folder, "sweep.csv", as_csv(rows)), write(folder, "sweep.json", json_text(document))]
+    files += _page(console, folder, name, document, lines, variants[0].schedule)
+    console.emit_json({**document, "files": files})
+    if not console.json:
+        _show(console, lines, name, document, folder)
+
+
+def _train(console: Console, chosen):
+    """The training split for calibration, or None with a remark."""
+    try:
+        return chosen.dataset("train")
+    except InputError as error:
+        console.note(f"no calibration puzzles: {error.paragraph()}")
+        return None
+
+
+def _page(console: Console, folder: Path, name: str, document: dict[str, Any], lines: list[dict[str, Any]],
+          depth: tuple[int, int]) -> list[Path]:
+    from recurc.report import plots, sweep_page
+
+    drawn = []
+    if plots.have_matplotlib():
+        trained = (document["trained"]["h_cycles"], document["trained"]["l_cycles"])
+        shown = trained if any((line["h_cycles"], line["l_cycles"]) == trained for line in lines) else depth
+        drawn = sweep_page.draw(lines, shown, folder)
+    else:
+        console.note("no plots: matplotlib is not installed (pip install 'recurc[plots]')")
+    page = sweep_page.render_page(
+        f"{name}: what survives", f"{document['n']} test puzzles of {document['data']}", plots=drawn,
+        tables=[("All variants", sweep_page.COLUMNS, [sweep_page.cells(line) for line in lines])],
+        command=shlex.join(["recurc", *sys.argv[1:]]))
+    return [write(folder, "sweep.html", page), *sorted(folder.glob("*.png"))]
+
+
+def _show(console: Console, lines: list[dict[str, Any]], name: str, document: dict[str, Any], folder: Path) -> None:
+    from recurc.report.sweep_page import COLUMNS, NOTES, cells
+
+    shown = lines
+    if len(lines) > _MANY:
+        deepest = max(line["steps"] for line in lines)
+        shown = [line for line in lines if line["steps"] == deepest or line["pareto"]]
+    console.print(f"{name}, {document['n']} test puzzles"
+                  + (f"; {len(shown)} of {len(lines)} rows, the rest in sweep.csv" if len(shown) < len(lines) else ""))
+    console.table(COLUMNS, [cells(line) for line in shown], text_columns=("by",))
+    for note in NOTES:
+        console.print(note, style="dim")
+    console.print(f"table, plots and page: {folder / 'sweep.html'}")

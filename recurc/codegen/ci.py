@@ -1,0 +1,202 @@
+"""Continuous integration for a build: a GitHub Actions workflow, the puzzles it runs, and Renode's scripts."""
+
+from __future__ import annotations
+
+import importlib.metadata as metadata
+import json
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recurc import __version__
+from recurc.codegen.manifest import Build
+from recurc.codegen.renode import describable, render_renode
+from recurc.dataset import Dataset, check_compatible
+from recurc.errors import InputError, UsageError
+from recurc.targets.boards import Board
+from recurc.targets.linker import template_environment
+from recurc.targets.qemu import PACKAGES
+
+WORKFLOW = ".github/workflows/recurc.yml"
+FOLDER = "recurc-ci"
+DATA = f"{FOLDER}/data"
+RENODE = f"{FOLDER}/renode"
+MINUTES = 30
+_GIT_SECONDS = 10.0
+_DEBIAN = ("ca-certificates", "git", "git-lfs", "python3", "python3-venv")
+_PLAIN = re.compile(r"[A-Za-z0-9._/+ ,=@~-]+")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What pip installs recurc from; `certain`: whether this recurc was installed from there."""
+
+    requirement: str
+    certain: bool
+
+
+@dataclass(frozen=True)
+class CiFiles:
+    """What `recurc ci` writes: path in the repository -> contents; and the board that the job emulates."""
+
+    files: Mapping[str, bytes]
+    emulated: str
+    renode: tuple[str, ...]
+
+
+def ci_files(build: Build, root: Path, dataset: Dataset, install: str) -> CiFiles:
+    """The files that let GitHub verify a build that is committed in a repository.
+
+    Args:
+        root: the repository's top folder; the build must lie in it.
+        dataset: the puzzles that the job runs; they are written into the repository.
+        install: what pip installs recurc from, see `install_source`.
+
+    Raises:
+        UsageError: the build lies elsewhere, or neither it nor a twin is emulated.
+        InputError: a path that a workflow cannot name; the dataset is not the model's.
+    """
+    where = _inside(build.path, root)
+    board = _emulated(build)
+    check_compatible(dataset, build.config)
+    assert board.emulator is not None
+    program = board.emulator.program
+    env = template_environment()
+    workflow = env.get_template("ci/workflow.yml.j2").render(
+        version=__version__, build=where, build_word=shlex.quote(where), data_word=shlex.quote(DATA), emulated=board.name,
+        install=install, packages=[*_DEBIAN, PACKAGES.get(program, program)], minutes=MINUTES,
+        torch=shlex.quote(_torch()),
+    )  # fmt: skip
+    files = {WORKFLOW: workflow.encode(), **{f"{DATA}/test/{name}": data for name, data in dataset_files(dataset).items()}}
+    renode = _renode(build, where)
+    return CiFiles({**files, **{name: text.encode() for name, text in renode.items()}}, board.name, tuple(renode))
+
+
+def install_source() -> Source:
+    """Where a runner can get this recurc: the repository or address it was installed from, else its version by name."""
+    try:
+        text = metadata.distribution("recurc").read_text("direct_url.json")  # PEP 610
+    except metadata.PackageNotFoundError:
+        return Source(f"recurc=={__version__}", False)
+    told = json.loads(text) if text else {}
+    url = str(told.get("url", ""))
+    if "vcs_info" in told:
+        return Source(f"recurc @ {told['vcs_info']['vcs']}+{url}@{told['vcs_info']['commit_id']}", True)
+    if url.startswith("https://"):
+        return Source(f"recurc @ {url}", True)
+    return Source(f"recurc=={__version__}", not told)
+
+
+def ignored_by_git(root: Path, path: Path) -> bool:
+    """Whether a repository's .gitignore keeps a path out of it; False where git does not say."""
+    try:
+        done = subprocess.run(["git", "check-ignore", "-q", str(path.resolve())], cwd=root, timeout=_GIT_SECONDS,
+                              stdin=subprocess.DEVNULL, capture_output=True)  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def write_files(root: Path, files: Mapping[str, bytes], force: bool = False) -> list[Path]:
+    """Write files below a folder; those that are there with these contents stay as they are.
+
+    Raises:
+        UsageError: one is there with other contents, and `force` is not given. InputError: it cannot be written.
+    """
+    for name, data in files.items():
+        path = root / name
+        if not force and path.is_file() and path.read_bytes() != data:
+            raise UsageError("a file is there already, and it differs", where=str(path),
+                             next="Keep it under another name, or overwrite it with --force")  # fmt: skip
+    written = []
+    for name, data in files.items():
+        path = root / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        except OSError as e:
+            raise InputError("a file cannot be written", where=str(path), why=e.strerror or str(e),
+                             next="Name a folder that you may write with --out") from e  # fmt: skip
+        written.append(path)
+    return written
+
+
+def dataset_files(dataset: Dataset) -> dict[str, bytes]:
+    """A dataset's split in the reference code's form, each example a puzzle of its own: file name -> contents."""
+    n = len(dataset)
+    arrays = {
+        "inputs": dataset.inputs, "labels": dataset.labels, "puzzle_identifiers": dataset.puzzle_ids,
+        "puzzle_indices": np.arange(n + 1, dtype=np.int32), "group_indices": np.arange(n + 1, dtype=np.int32),
+    }  # fmt: skip
+    meta = {
+        "seq_len": dataset.seq_len, "vocab_size": dataset.vocab_size, "pad_id": 0, "ignore_label_id": dataset.ignore_label_id,
+        "blank_identifier_id": 0, "num_puzzle_identifiers": dataset.num_puzzle_identifiers, "total_groups": n,
+        "total_puzzles": n, "mean_puzzle_examples": 1.0, "sets": ["all"],
+    }  # fmt: skip
+    files = {"dataset.json": (json.dumps(meta) + "\n").encode()}
+    for name, array in arrays.items():
+        out = BytesIO()
+        np.save(out, array, allow_pickle=False)
+        files[f"all__{name}.npy"] = out.getvalue()
+    return files
+
+
+def _inside(build: Path, root: Path) -> str:
+    """The build's path in the repository.
+
+    Raises:
+        UsageError: it lies elsewhere. InputError: its name has characters that mean something to the shell or GitHub.
+    """
+    try:
+        where = build.resolve().relative_to(root.resolve()).as_posix()
+    except ValueError:
+        raise UsageError("the build lies outside the repository", where=str(build), why=f"the repository is {root}",
+                         next="Build into the repository with `recurc build ... --out DIR`, or name its top folder with "
+                         "--out") from None  # fmt: skip
+    if not _PLAIN.fullmatch(where):
+        raise InputError("the build's path cannot stand in a workflow", where=where,
+                         why="it has characters other than letters, digits, blanks and ._/+,=@~-",
+                         next="Rename the folder")  # fmt: skip
+    return where
+
+
+def _emulated(build: Build) -> Board:
+    for name in (build.target, build.twin):
+        if name and name in build.boards and (board := build.board(name)).emulator is not None:
+            return board
+    raise UsageError("nothing of this build can be emulated", where=str(build.path),
+                     why=f"{build.target} is not emulated and has no twin that is",
+                     next="Build for a board that `recurc boards` lists as emulated, or one with a twin")  # fmt: skip
+
+
+def _torch() -> str:
+    """What this recurc asks for of torch, as pip writes it."""
+    try:
+        wanted = metadata.requires("recurc") or []
+    except metadata.PackageNotFoundError:
+        wanted = []
+    return next((r for r in wanted if re.match(r"torch\b", r) and ";" not in r), "torch")
+
+
+def _renode(build: Build, where: str) -> dict[str, str]:
+    """Renode's files for the target's own firmware; empty where Renode has no model of its UART."""
+    board = build.board(build.target)
+    if not describable(board):
+        return {}
+    up = os.path.relpath(".", RENODE)
+    place: Mapping[str, Any] = (build.details["boards"][board.name].get("plan") or {}).get("table") or {}
+    table = None
+    if build.table_path and place.get("address") is not None:
+        table = {"path": f"{up}/{where}/{build.table_path.relative_to(build.path)}", "address": place["address"]}
+    elf = build.boards[board.name].elf.relative_to(build.path)
+    texts = render_renode(board, build_name=f"{build.name} at {build.precision}", build=where, elf=f"{up}/{where}/{elf}",
+                          build_up=f"{up}/{where}", data_up=f"{up}/{DATA}", table=table)  # fmt: skip
+    return {f"{RENODE}/{board.name}{suffix}": text for suffix, text in texts.items()}

@@ -1,0 +1,211 @@
+"""One op of the IR as ONNX nodes: quantize-dequantize (QDQ) form, weights as constants, one puzzle at a time.
+
+Activations are quantized with a scale a row, computed in the graph. All tensors of tokens or channels are [rows, n].
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from recurc.ir.program import Attention, Block, ChannelMix, LinearRef, Op, TokenMix
+from recurc.quant.arith import ROW_TINY
+from recurc.quant.model import QuantizedModel
+from recurc.quant.weights import FloatWeights
+
+OPSET = 21  # the first with 4-bit weights
+IR_VERSION = 10
+FLOAT16_MAX = 65504.0
+Shape = Sequence[int]
+
+
+class Graph:
+    """Nodes and constants in order; each method returns the name of its result."""
+
+    def __init__(self, model: QuantizedModel) -> None:
+        self.model = model
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def add(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
+        """A node; its result's name, or a tuple of them."""
+        names = [f"{op.lower()}_{len(self.nodes)}" + (f"_{i}" if outputs > 1 else "") for i in range(outputs)]
+        self.nodes.append(helper.make_node(op, list(inputs), names, name=names[0], **attributes))
+        return names[0] if outputs == 1 else tuple(names)
+
+    def constant(self, value: np.ndarray, name: str = "") -> str:
+        name = name or f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def ints(self, *values: int) -> str:
+        return self.constant(np.array(values, dtype=np.int64))
+
+    def number(self, value: float) -> str:
+        return self.constant(np.float32(value))
+
+    def reshape(self, x: str, *shape: int) -> str:
+        return self.add("Reshape", x, self.ints(*shape))
+
+    def split(self, x: str, axis: int, *sizes: int) -> tuple[str, ...]:
+        return self.add("Split", x, self.ints(*sizes), outputs=len(sizes), axis=axis)
+
+    # -- arithmetic ----------------------------------------------------------------------------------------------
+
+    def rows(self, x: str) -> tuple[str, str]:
+        """(int8 rows, scale a row) of x [rows, n]."""
+        peak = self.add("ReduceMax", self.add("Abs", x), self.ints(-1), keepdims=0)
+        scale = self.add("Div", peak, self.number(127.0))
+        scale = self.add("Max", scale, self.number(float(ROW_TINY) / 127.0))  # rows of zeros stay zeros
+        return self.add("QuantizeLinear", x, scale, axis=0, output_dtype=TensorProto.INT8), scale
+
+    def rounded(self, x: str) -> str:
+        """x [rows, n] as it reads back after quantization."""
+        q, scale = self.rows(x)
+        return self.add("DequantizeLinear", q, scale, axis=0)
+
+    def weight(self, ref: LinearRef) -> str:
+        """The constant [K, N] of a layer."""
+        w = self.model.weights[ref.name]
+        if isinstance(w, FloatWeights):
+            return self.constant(w.w.T.astype(np.float32), ref.name)
+        scale = self.constant(w.scale.astype(np.float32), f"{ref.name}:scale")
+        if w.bits == 8:
+            return self.add("DequantizeLinear", self.constant(w.q.T.astype(np.int8), ref.name), scale, axis=1)
+        four = [helper.make_tensor(name, TensorProto.UINT4, value.shape, value.reshape(-1).tolist())
+                for name, value in ((ref.name, w.q.T), (f"{ref.name}:zero", w.zero))]
+        self.constants += four
+        return self.add("DequantizeLinear", four[0].name, scale, four[1].name, axis=1)
+
+    def linear(self, x: str, ref: LinearRef) -> str:
+        """x [rows, K] by a layer: [rows, N]."""
+        quantized = not isinstance(self.model.weights[ref.name], FloatWeights)
+        return self.add("MatMul", self.rounded(x) if quantized else x, self.weight(ref))
+
+    def norm(self, x: str) -> str:
+        """RMS norm along the last axis."""
+        mean = self.add("ReduceMean", self.add("Mul", x, x), self.ints(-1), keepdims=1)
+        root = self.add("Sqrt", self.add("Add", mean, self.number(self.model.config.rms_norm_eps)))
+        return self.add("Mul", x, self.add("Reciprocal", root))
+
+    def stored(self, x: str) -> str:
+        """Rows as they read back from the carry."""
+        carry = self.model.program.carry
+        if carry == "int8":
+            return self.rounded(x)
+        if carry == "fp16":
+            clipped = self.add("Clip", x, self.number(-FLOAT16_MAX), self.number(FLOAT16_MAX))
+            return self.add("Cast", self.add("Cast", clipped, to=TensorProto.FLOAT16), to=TensorProto.FLOAT)
+        return x
+
+    # -- ops -----------------------------------------------------------------------------------------------------
+
+    def swiglu(self, x: str, op: TokenMix | ChannelMix) -> str:
+        gate, up = self.split(self.linear(x, op.gate_up), 1, op.gate_up.part_n, op.gate_up.part_n)
+        silu = self.add("Mul", gate, self.add("Sigmoid", gate))
+        return self.linear(self.add("Mul", silu, up), op.down)
+
+    def rope(self, x: str, half: int) -> str:
+        """Rotary embedding of x [heads, S, 2 * half]."""
+        cos, sin = (self.constant(t) for t in self.model.rope_vectors().values())
+        low, high = self.split(x, 2, half, half)
+        turned = (self.add("Sub", self.add("Mul", low, cos), self.add("Mul", high, sin)),
+                  self.add("Add", self.add("Mul", high, cos), self.add("Mul", low, sin)))
+        return self.add("Concat", *turned, axis=2)
+
+    def attention(self, z: str, op: Attention) -> str:
+        heads, s, width = op.heads, self.model.config.rows, op.head_dim
+        quantized = not isinstance(self.model.weights[op.qkv.name], FloatWeights)
+        split = self.add("Transpose", self.reshape(self.linear(z, op.qkv), s, 3, heads, width), perm=[1, 2, 0, 3])
+        q, k, v = (self.reshape(part, heads, s, width) for part in self.split(split, 0, 1, 1, 1))
+        if op.rope:
+            q, k = self.rope(q, width // 2), self.rope(k, width // 2)
+
+        def rounded(x: str, n: int) -> str:
+            return self.reshape(self.rounded(self.reshape(x, heads * s, n)), heads, s, n) if quantized else x
+
+        k = self.add("Transpose", rounded(k, width), perm=[0, 2, 1])
+        scores = self.add("Mul", self.add("MatMul", rounded(q, width), k), self.number(1.0 / np.sqrt(np.float32(width))))
+        p = self.add("Softmax", scores, axis=-1)
+        if quantized:  # a value's scale goes into its probability, which is then rounded as a row
+            v, scale = self.rows(self.reshape(v, heads * s, width))
+            v = self.reshape(self.add("Cast", v, to=TensorProto.FLOAT), heads, s, width)
+            p = rounded(self.add("Mul", p, self.reshape(scale, heads, 1, s)), s)
+        out = rounded(self.add("MatMul", p, v), width)
+        return self.linear(self.reshape(self.add("Transpose", out, perm=[1, 0, 2]), s, heads * width), op.o)
+
+    def op(self, op: Op, z: str) -> str:
+        """An op applied to the carry tensor z [S, D]."""
+        if isinstance(op, TokenMix):
+            t = self.add("Transpose", z, perm=[1, 0])
+            t = self.stored(self.norm(self.add("Add", t, self.swiglu(t, op))))
+            return self.add("Transpose", t, perm=[1, 0])
+        added = self.swiglu(z, op) if isinstance(op, ChannelMix) else self.attention(z, op)
+        return self.stored(self.norm(self.add("Add", z, added)))
+
+    # -- file ----------------------------------------------------------------------------------------------------
+
+    def save(self, path: Path, inputs: Mapping[str, tuple[int, Shape]], outputs: Mapping[str, tuple[str, Shape]]) -> None:
+        """Write the graph. inputs: name -> (element type, shape); outputs: name -> (result, shape), all float."""
+        for name, (source, _) in outputs.items():
+            self.nodes.append(helper.make_node("Identity", [source], [name], name=f"to_{name}"))
+        taken = [helper.make_tensor_value_info(n, kind, shape) for n, (kind, shape) in inputs.items()]
+        given = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, (_, shape) in outputs.items()]
+        graph = helper.make_graph(self.nodes, path.stem, taken, given, self.constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
+                                  producer_name="recurc")
+        onnx.checker.check_model(model)
+        onnx.save(model, path)
+
+
+def write_block(model: QuantizedModel, block: Block, path: Path) -> None:
+    """next = block(z + added), z and added [S, D]."""
+    shape, g = (model.config.rows, model.config.hidden_size), Graph(model)
+    z = g.add("Add", "z", "added")
+    for op in block.ops:
+        z = g.op(op, z)
+    g.save(path, {n: (TensorProto.FLOAT, shape) for n in ("z", "added")}, {"next": (z, shape)})
+
+
+def write_heads(model: QuantizedModel, path: Path) -> None:
+    """logits [seq_len, vocab] and q [2] (halt, continue) of z [S, D]."""
+    c, g = model.config, Graph(model)
+    first, rows = g.add("Slice", "z", g.ints(0), g.ints(1), g.ints(0)), "z"
+    if c.puzzle_rows:
+        rows = g.add("Slice", "z", g.ints(c.puzzle_rows), g.ints(c.rows), g.ints(0))
+    q = g.add("Add", g.reshape(g.linear(first, model.program.q_head), 2), g.constant(model.vectors["q_bias"]))
+    logits = g.linear(rows, model.program.lm_head)
+    g.save(path, {"z": (TensorProto.FLOAT, (c.rows, c.hidden_size))},
+           {"logits": (logits, (c.seq_len, c.vocab_size)), "q": (q, (2,))})
+
+
+def write_start(model: QuantizedModel, path: Path) -> None:
+    """X, z_H, z_L [S, D] of tokens [seq_len] and, where the model has puzzle embeddings, of `puzzle`: its number [1], or
+    its row [ndim] where the table is streamed.
+    """
+    c, g = model.config, Graph(model)
+    shape, inputs = (c.rows, c.hidden_size), {"tokens": (TensorProto.INT64, (c.seq_len,))}
+    x = g.add("Gather", g.constant(model.tables["tokens"], "tokens_table"), "tokens", axis=0)
+    if c.puzzle_rows:
+        head = g.constant(np.zeros((c.puzzle_rows, c.hidden_size), np.float32))
+        if c.puzzle_emb_ndim:
+            row = "puzzle"
+            inputs["puzzle"] = (TensorProto.FLOAT, (c.puzzle_emb_ndim,))
+            if model.program.puzzle_table is None:
+                inputs["puzzle"] = (TensorProto.INT64, (1,))
+                row = g.add("Gather", g.constant(model.tables["puzzles"], "puzzles_table"), "puzzle", axis=0)
+                row = g.reshape(row, c.puzzle_emb_ndim)
+            spare = c.puzzle_rows * c.hidden_size - c.puzzle_emb_ndim
+            head = g.reshape(g.add("Pad", row, g.ints(0, spare)), c.puzzle_rows, c.hidden_size)
+        x = g.add("Concat", head, x, axis=0)
+    if "positions" in model.tables:
+        x = g.add("Add", x, g.constant(model.tables["positions"]))
+    outputs = {"X": (x, shape)}
+    for name, vector in (("z_H", "H_init"), ("z_L", "L_init")):
+        filled = g.constant(np.broadcast_to(model.vectors[vector], shape).astype(np.float32))
+        outputs[name] = (g.stored(filled), shape)
+    g.save(path, inputs, outputs)

@@ -1,0 +1,80 @@
+"""Runs an exported model in onnxruntime: the loop of `loop.json` in Python. It knows nothing of the C engine or the IR."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from recurc.errors import InputError
+from recurc.exchange.onnx_export import LOOP_FILE, SCHEMA, require
+
+
+class OnnxLoop:
+    """An exported model and its state: z_H, z_L, X [S, D], logits [seq, vocab], q [2], float32.
+
+    Args:
+        folder: what `export_onnx` wrote.
+
+    Raises:
+        ToolchainError: onnxruntime is not installed. InputError: not an exported model, or a damaged one.
+    """
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        require("onnxruntime")
+        import onnxruntime as ort
+
+        try:
+            self.loop: dict[str, Any] = json.loads((folder / LOOP_FILE).read_text(encoding="utf-8"))
+            if self.loop.get("schema") != SCHEMA:
+                raise ValueError(f"its schema is {self.loop.get('schema')!r}, this recurc reads {SCHEMA!r}")
+        except (OSError, ValueError, AttributeError) as e:
+            raise InputError("this is not an exported model", where=str(folder / LOOP_FILE), why=str(e),
+                             next="write one with `recurc export`") from e
+        options = ort.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
+        # Node by node as written: fused kernels would be another arithmetic.
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+
+        def session(entry: dict[str, Any]) -> Any:
+            try:
+                return ort.InferenceSession(str(folder / entry["file"]), options, providers=["CPUExecutionProvider"])
+            except Exception as e:  # onnxruntime's own exceptions have no common base that is documented
+                raise InputError("an exported graph cannot be loaded", where=str(folder / entry["file"]), why=str(e),
+                                 next="write it again with `recurc export`") from e
+
+        self._start, self._heads = session(self.loop["start"]), session(self.loop["heads"])
+        self._blocks = {name: session(entry) for name, entry in self.loop["blocks"].items()}
+        self.state: dict[str, np.ndarray] = {}
+        self.logits = self.q = np.zeros(0, np.float32)
+
+    def begin(self, tokens: np.ndarray, puzzle: Optional[np.ndarray | int] = None) -> None:
+        """Load a puzzle: tokens [seq]; puzzle: its number, or its row [ndim] where loop.json says so."""
+        feed = {"tokens": np.asarray(tokens, dtype=np.int64)}
+        if kind := self.loop["start"]["puzzle"]:
+            feed["puzzle"] = np.asarray(puzzle, np.float32) if kind == "row" else np.array([puzzle], np.int64)
+        self.state = dict(zip(("X", "z_H", "z_L"), self._start.run(["X", "z_H", "z_L"], feed)))
+
+    def step(self) -> None:
+        """One supervision step, then the heads."""
+        self._run(self.loop["step"])
+        self.logits, self.q = self._heads.run(["logits", "q"], {"z": self.state[self.loop["heads"]["from"]]})
+
+    def _run(self, body: list[dict[str, Any]]) -> None:
+        for item in body:
+            if "loop" in item:
+                for _ in range(item["count"]):
+                    self._run(item["body"])
+                continue
+            added, *rest = (self.state[name] for name in item["add"])
+            for more in rest:
+                added = added + more
+            feed = {"z": self.state[item["state"]], "added": added}
+            self.state[item["state"]] = self._blocks[item["block"]].run(["next"], feed)[0]
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """Predicted tokens [seq]."""
+        return self.logits.argmax(axis=-1).astype(np.uint8)

@@ -1,0 +1,136 @@
+"""A build's host engine against onnxruntime: an oracle that shares neither code nor order of summation with it."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable
+
+import numpy as np
+
+from recurc.codegen.manifest import Build
+from recurc.codegen.readback import read_model
+from recurc.dataset import Dataset
+from recurc.errors import UsageError
+from recurc.exchange.onnx_export import export_onnx
+from recurc.exchange.onnx_loop import OnnxLoop
+from recurc.quant.fidelity import carry_fidelity
+from recurc.targets.host import HostEngine
+
+# The largest distance 1 - cosine that z_H may have from the engine's after a step that both began from the same carry.
+# fp32 differs in the order of sums only. Quantized rows differ where a value lies so near the middle between two integers
+# that the last bit of a float decides; one such flip is 1/127 of its row's peak, and tens of block calls amplify it.
+TOLERANCE = {"fp32": 1e-9, "quantized": 1e-2}
+
+
+@dataclass(frozen=True)
+class OnnxPuzzle:
+    """One puzzle: largest distance 1 - cosine of z_H and largest difference of an element over its steps, how many predicted
+    tokens differed in them, and cells right of those that count, by onnxruntime's answer after the last step.
+    """
+
+    index: int
+    steps: int
+    distance: float
+    largest: float
+    tokens_differing: int
+    right: int
+    cells: int
+
+    @property
+    def exact(self) -> bool:
+        return self.right == self.cells
+
+
+@dataclass(frozen=True)
+class OnnxResult:
+    """What `verify_onnx` found; a puzzle matches when its distance is within the tolerance."""
+
+    tolerance: float
+    precision: str
+    puzzles: tuple[OnnxPuzzle, ...]
+
+    @property
+    def n(self) -> int:
+        return len(self.puzzles)
+
+    @property
+    def matched(self) -> int:
+        return sum(p.distance <= self.tolerance for p in self.puzzles)
+
+    @property
+    def agrees(self) -> bool:
+        return self.matched == self.n
+
+    @property
+    def cell(self) -> float:
+        return float(np.mean([p.right / max(1, p.cells) for p in self.puzzles]))
+
+    @property
+    def exact(self) -> float:
+        return float(np.mean([p.exact for p in self.puzzles]))
+
+
+def verify_onnx(
+    build: Build, dataset: Dataset, steps: int | None = None, *, offset: int = 0,
+    progress: Callable[[int, int], None] = lambda puzzle, step: None,
+) -> OnnxResult:
+    """Export a build's model, as its image stores it, and run it in onnxruntime beside the host engine.
+
+    Before each supervision step both hold the engine's carry, so that what is compared is one step and not the growth of
+    earlier differences.
+
+    Args:
+        steps: supervision steps a puzzle, as compiled when None.
+        offset: number of the dataset's first example, for reports.
+        progress: called after each step with puzzle and step.
+
+    Raises:
+        ToolchainError: onnx or onnxruntime is not installed. UsageError: more steps than compiled.
+    """
+    steps = build.steps if steps is None else steps
+    if not 1 <= steps <= build.steps:
+        raise UsageError(f"{steps} steps cannot be run", where="--steps", why=f"the build is compiled for {build.steps}",
+                         next="Use no more, or build with --steps")
+    model = read_model(build)
+    tolerance = TOLERANCE["fp32" if model.bits == 32 else "quantized"]
+    results = []
+    with tempfile.TemporaryDirectory(prefix="recurc-onnx-") as folder, build.open_table() or nullcontext() as table:
+        export_onnx(model, Path(folder))
+        loop, engine = OnnxLoop(Path(folder)), HostEngine(build.host_library, build.host_image, table.record if table else None)
+        rows = zip(dataset.inputs, dataset.labels, dataset.puzzle_ids, dataset.valid, strict=True)
+        for i, (tokens, labels, puzzle, valid) in enumerate(rows, start=offset):
+            loop.begin(tokens, table.row(int(puzzle)) if table else int(puzzle))
+            engine.begin(tokens, int(puzzle) if build.config.puzzle_emb_ndim else 0)
+            distance = largest = 0.0
+            differing = 0
+            for step in range(1, steps + 1):
+                loop.step()
+                engine.step()
+                carry = _carry(engine)
+                distance = max(distance, 1.0 - float(carry_fidelity(loop.state["z_H"][None], carry["z_H"][None]).mean()))
+                largest = max(largest, float(np.abs(loop.state["z_H"] - carry["z_H"]).max()))
+                differing += int((loop.tokens != engine.tensor("tokens")).sum())
+                loop.state |= carry
+                progress(i, step)
+            right = int((loop.tokens == labels)[valid].sum())
+            results.append(OnnxPuzzle(i, steps, distance, largest, differing, right, int(valid.sum())))
+    return OnnxResult(tolerance, model.label, tuple(results))
+
+
+def _carry(engine: HostEngine) -> dict[str, np.ndarray]:
+    shape = (engine.info.rows, engine.info.hidden)
+    return {name: engine.tensor(name).reshape(shape).copy() for name in ("z_H", "z_L")}
+
+
+def document(result: OnnxResult, build: Build, offset: int) -> dict[str, Any]:
+    """What `--json` says."""
+    return {
+        "on": "onnxruntime", "n": result.n, "offset": offset, "bit_exact": False, "matched": result.matched,
+        "tolerance": result.tolerance, "precision": result.precision, "cell": result.cell, "exact": result.exact,
+        "first_difference": None, "target": build.target,
+        "puzzles": [{"puzzle": p.index, "steps": p.steps, "distance": p.distance, "largest": p.largest,
+                     "tokens_differing": p.tokens_differing, "right": p.right, "cells": p.cells} for p in result.puzzles],
+    }

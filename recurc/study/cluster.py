@@ -1,0 +1,77 @@
+"""Units of work on an existing Dask cluster. Workers need recurc of the same code; the checkpoint is sent to them."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any, Callable
+
+from recurc.errors import ToolchainError, UsageError
+from recurc.study.store import code_version
+from recurc.study.workbench import Chunk, Subject, run_part
+
+MAX_TABLE_BYTES = 256 << 20
+
+
+class Cluster:
+    """Sends units of work to the workers of a Dask scheduler.
+
+    Args:
+        address: of the scheduler, as tcp://HOST:PORT.
+
+    Raises:
+        ToolchainError: dask.distributed is missing, or nothing answers; UsageError: workers with other code.
+    """
+
+    def __init__(self, address: str, timeout: float = 10) -> None:
+        try:
+            from distributed import Client
+        except ImportError:
+            raise ToolchainError("dask.distributed is not installed", where="--scheduler", why="it is an extra",
+                                 next="pip install 'recurc[dask]'") from None
+        try:
+            self._client = Client(address, timeout=timeout, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ToolchainError("no Dask scheduler answers", where=address, why=why,
+                                 next="Start one with `dask scheduler` and workers with `dask worker ADDRESS`") from None
+        try:
+            self._check(address)
+        except BaseException:
+            self._client.close()
+            raise
+        self._pool = self._client.get_executor(pure=False)
+        self._sent: dict[str, Any] = {}
+
+    def _check(self, address: str) -> None:
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        if not workers:
+            raise ToolchainError("the Dask scheduler has no workers", where=address, why="none has registered",
+                                 next="Start some with `dask worker ADDRESS`")
+        self.workers = sum(w["nthreads"] for w in workers.values())
+        try:
+            versions = self._client.run(code_version)
+        except Exception as error:  # whatever a worker raises, mostly ModuleNotFoundError
+            raise ToolchainError("the Dask workers cannot run recurc", where=address, why=f"{type(error).__name__}: {error}",
+                                 next="Install this version of recurc where they run") from None
+        other = [name for name, version in versions.items() if version != code_version()]
+        if other:
+            raise UsageError(f"{len(other)} of {len(versions)} Dask workers have other code", where=other[0],
+                             why="results would differ", next="Install this version of recurc where they run")
+
+    def submit(self, subject: Callable[[], Subject], chunk: Chunk) -> Future:
+        """A future of `run_part`. What the variant needs is made here, and sent once."""
+        made = subject()
+        if made.key not in self._sent:
+            table = made.reasoner.tensors.get("puzzle_emb.weights")
+            if table is not None and table.nbytes > MAX_TABLE_BYTES:
+                raise UsageError(f"the puzzle embeddings are {table.nbytes:,} bytes", where="--scheduler",
+                                 why="they would be sent to every worker", next="Run without --scheduler")
+            self._sent[made.key] = self._client.scatter(made)
+        return self._pool.submit(run_part, self._sent[made.key], chunk)
+
+    def __enter__(self) -> "Cluster":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=False)
+        self._client.close()

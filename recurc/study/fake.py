@@ -1,0 +1,212 @@
+"""Fake quantization in torch: schemes whose arithmetic the device does not have, and a check on those that it has.
+
+Weights are replaced by what their stored form reads back as, the inputs of every linear layer (heads too) are rounded
+where the device would round them, and everything else is the fp32 reference. Products are fp32, so results agree with
+the device's closely, not bit for bit. Inside attention q, k, v, the probabilities and the heads' results are rounded as
+the device does it, int8 per row, whatever the scheme of the linear layers' inputs is, but for "fp32".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Mapping, Optional
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from recurc.models.reasoner import Reasoner
+from recurc.models.reference import Reference, rms_norm
+from recurc.quant.weights import Precision, precisions
+
+ROW_TINY = 2.0 ** -96  # rows below it become zeros, as in the arithmetic contract
+BLOCK = 32
+
+
+@dataclass(frozen=True)
+class Activations:
+    """How the inputs of linear layers are rounded: to -levels..levels (0: not at all), a scale for each `scale`.
+
+    scale: "row" (a token, or a channel where tokens are mixed), "tensor" (one puzzle's whole tensor, found anew at every
+    call), "static" (one for a layer, from calibration) or "block": 32 neighbours in a row, power-of-two scales, as in
+    the OCP Microscaling formats.
+    """
+
+    name: str
+    levels: int
+    scale: str
+    summary: str
+
+
+ACTIVATIONS: dict[str, Activations] = {a.name: a for a in (
+    Activations("fp32", 0, "none", "not quantized"),
+    Activations("int8-row", 127, "row", "int8, a fresh scale a row: the device's"),
+    Activations("int8-tensor", 127, "tensor", "int8, a fresh scale a tensor"),
+    Activations("int8-static", 127, "static", "int8, one scale a layer from calibration: usual static toolchains"),
+    Activations("int4-row", 7, "row", "int4, a fresh scale a row"),
+    Activations("int4-block32", 7, "block", "int4, a power-of-two scale for 32 neighbours"),
+)}
+
+
+@dataclass(frozen=True)
+class FakeWeights:
+    """Weights that no kernel reads: w float32 [N, K] after rounding, and the bytes that their form would take."""
+
+    w: np.ndarray
+    stored_bytes: int
+    bits: int = 4
+
+    def dequantized(self) -> np.ndarray:
+        return self.w
+
+
+def _blocks(w: np.ndarray) -> np.ndarray:
+    """w [N, K] -> [N, blocks, 32], the last block filled up with zeros."""
+    n, k = w.shape
+    full = np.zeros((n, -(-k // BLOCK) * BLOCK), dtype=np.float32)
+    full[:, :k] = w
+    return full.reshape(n, -1, BLOCK)
+
+
+def _flat(blocks: np.ndarray, k: int) -> np.ndarray:
+    return np.ascontiguousarray(blocks.reshape(len(blocks), -1)[:, :k], dtype=np.float32)
+
+
+def _groups(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> FakeWeights:
+    """int4-g32: -7..7 in groups of 32 inputs, an fp16 scale a group."""
+    blocks = _blocks(w)
+    scale = (np.abs(blocks).max(axis=-1, keepdims=True) / np.float32(7)).astype(np.float16).astype(np.float32)
+    q = np.divide(blocks, scale, out=np.zeros_like(blocks), where=scale > 0)
+    return FakeWeights(_flat(np.clip(np.rint(q), -7, 7) * scale, w.shape[1]), scale.size * (BLOCK // 2 + 2))
+
+
+def _microscaled(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> FakeWeights:
+    """int4-mx32: -7..7 in blocks of 32 inputs, a power of two (one byte) a block."""
+    blocks = _blocks(w)
+    scale = _power_of_two(torch.from_numpy(np.abs(blocks).max(axis=-1, keepdims=True))).numpy()
+    q = np.divide(blocks, scale, out=np.zeros_like(blocks), where=scale > 0)
+    return FakeWeights(_flat(np.clip(np.rint(q), -7, 7) * scale, w.shape[1]), scale.size * (BLOCK // 2 + 1))
+
+
+_FAKE_ONLY = (
+    Precision("int4-g32", 4, _groups, summary="int4 in groups of 32 inputs, symmetric"),
+    Precision("int4-mx32", 4, _microscaled, summary="int4 in blocks of 32 inputs with power-of-two scales"),
+)
+
+
+def weight_schemes() -> dict[str, Precision]:
+    """All precisions by name: those of the device, then those that only this file knows."""
+    return {**{p.name: p for p in _FAKE_ONLY if p.name not in precisions()}, **precisions()}
+
+
+# -- activations ------------------------------------------------------------------------------------------------------
+
+
+def _power_of_two(peak: torch.Tensor) -> torch.Tensor:
+    """Scale of a block whose largest magnitude is `peak`: 2^(floor(log2 peak) - 2), so that it rounds to 4..7; 0 for 0."""
+    exponent = torch.frexp(peak).exponent - 3
+    return torch.where(peak >= ROW_TINY, torch.ldexp(torch.ones_like(peak), exponent), torch.zeros_like(peak))
+
+
+def _rounded(x: torch.Tensor, scale: torch.Tensor, levels: int) -> torch.Tensor:
+    inverse = torch.where(scale > 0, 1.0 / scale, torch.zeros_like(scale))
+    return (x * inverse).round_().clamp_(-levels, levels).mul_(scale)
+
+
+def round_rows(x: torch.Tensor, levels: int = 127) -> torch.Tensor:
+    """x [..., K] as it reads back from -levels..levels with a scale max|row| / levels for each row."""
+    peak = x.abs().amax(dim=-1, keepdim=True)
+    return _rounded(x, torch.where(peak >= ROW_TINY, peak / levels, torch.zeros_like(peak)), levels)
+
+
+def round_activations(x: torch.Tensor, scheme: Activations, peak: Optional[float] = None) -> torch.Tensor:
+    """The input x [N, ..., K] of a linear layer as it reads back from a scheme; N puzzles.
+
+    Args:
+        peak: largest magnitude of the layer's inputs during calibration; for "static" only.
+    """
+    if scheme.scale == "row":
+        return round_rows(x, scheme.levels)
+    if scheme.scale == "tensor":
+        flat = x.reshape(len(x), -1)
+        return round_rows(flat, scheme.levels).reshape(x.shape)
+    if scheme.scale == "static":
+        assert peak is not None
+        return _rounded(x, torch.tensor(peak / scheme.levels), scheme.levels)
+    if scheme.scale == "block":
+        k = x.shape[-1]
+        blocks = F.pad(x, (0, -k % BLOCK)).unflatten(-1, (-1, BLOCK))
+        scale = _power_of_two(blocks.abs().amax(dim=-1, keepdim=True))
+        return _rounded(blocks, scale, scheme.levels).flatten(-2)[..., :k]
+    return x
+
+
+class Peaks:
+    """Observer of the fp32 reference: the largest magnitude of every linear layer's input, for static scales."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, float] = {}
+
+    def __call__(self, name: str, x: torch.Tensor) -> None:
+        self.found[name] = max(self.found.get(name, 0.0), float(x.abs().max()))
+
+
+class FakeModel(Reference):
+    """The reference with rounded weights, rounded activations and a stored carry.
+
+    Args:
+        reasoner: the fp32 model.
+        weights: linear layer's name -> float32 [N, K] as they read back; others stay as they are.
+        activations: one of ACTIVATIONS.
+        peaks: layer's name -> largest magnitude, for static scales.
+        carry: "fp32", "fp16" or "int8" (a scale a row), as on the device.
+    """
+
+    def __init__(self, reasoner: Reasoner, weights: Mapping[str, np.ndarray], activations: str = "int8-row",
+                 peaks: Optional[Mapping[str, float]] = None, carry: str = "fp32") -> None:
+        super().__init__(reasoner)
+        self.activations, self.peaks, self.carry = ACTIVATIONS[activations], dict(peaks or {}), carry
+        for name, w in weights.items():
+            self.w[name] = torch.from_numpy(np.ascontiguousarray(w, dtype=np.float32))
+        for name in ("H_init", "L_init"):
+            self.w[name] = self._stored(self.w[name])
+
+    def _linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(round_activations(x, self.activations, self.peaks.get(name)), self.w[name])
+
+    def _attention(self, prefix: str, h: torch.Tensor) -> torch.Tensor:
+        if not self.activations.levels:
+            return super()._attention(prefix, h)
+        c = self.config
+        n, s, _ = h.shape
+        qkv = self._linear(f"{prefix}.qkv_proj.weight", h).view(n, s, 3 * c.num_heads, c.head_dim)
+        q, k, v = qkv.split(c.num_heads, dim=2)
+        if c.pos_encodings == "rope":
+            q, k = self._rotate(q), self._rotate(k)
+        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+        p = torch.softmax(round_rows(q) @ round_rows(k).transpose(-1, -2) * c.head_dim ** -0.5, dim=-1)
+        # As the device: the values' scales are folded into the probabilities, which are then rounded themselves.
+        scale = (v.abs().amax(dim=-1) / 127)[..., None, :]
+        inverse = torch.where(scale > 0, 1.0 / scale, torch.zeros_like(scale)).transpose(-1, -2)
+        out = round_rows(round_rows(p * scale) @ (v * inverse).round_())
+        return self._linear(f"{prefix}.o_proj.weight", out.transpose(1, 2).reshape(n, s, -1))
+
+    def _stored(self, rows: torch.Tensor) -> torch.Tensor:
+        """Rows as they read back from the carry's memory."""
+        if self.carry == "int8":
+            return round_rows(rows)
+        return rows.clamp(-65504.0, 65504.0).half().float() if self.carry == "fp16" else rows
+
+    def net(self, level: str, h: torch.Tensor) -> torch.Tensor:
+        if self.carry == "fp32":
+            return super().net(level, h)
+        eps = self.config.rms_norm_eps
+        for i in range(dict(self.config.levels)[level]):
+            prefix = f"{level}.layers.{i}"
+            if self.config.mixer == "mlp_t":
+                t = h.transpose(1, 2)
+                h = self._stored(rms_norm(t + self._swiglu(f"{prefix}.mlp_t", t), eps)).transpose(1, 2)
+            else:
+                h = self._stored(rms_norm(h + self._attention(f"{prefix}.self_attn", h), eps))
+            h = self._stored(rms_norm(h + self._swiglu(f"{prefix}.mlp", h), eps))
+        return h

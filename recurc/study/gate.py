@@ -1,0 +1,211 @@
+"""How well phi predicts damage, and which threshold follows from that.
+
+A ladder of variants, from harmless to ruinous, is evaluated at the trained depth: weight and activation schemes, the same on
+a function-preserving outlier copy, and plain noise on the weights. Each gives a point: phi, which needs no labels, and the loss
+of puzzles exact against fp32. Spearman's rank correlation says how well one orders the other; the threshold is the phi that
+parts harmful from harmless points with the fewest mistakes, counted alike on both sides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any, Callable, Mapping, Optional, Sequence
+
+import numpy as np
+
+from recurc.dataset import Dataset
+from recurc.ir.lower import lower
+from recurc.models.reasoner import Reasoner
+from recurc.study.outliers import outlier_copy
+from recurc.study.store import Store
+from recurc.study.variants import Outcome, Variant
+from recurc.study.workbench import Executor, Workbench
+
+TOLERANCE = 0.02
+MAC_BUDGET = 1e12  # multiply-adds a variant may take: less than a minute of two cores
+OUTLIERS = "outliers"
+NOISE = (0.04, 0.08, 0.16, 0.24, 0.32, 0.48, 0.64)  # of each row's root mean square
+_PAIRS = (
+    ("int8", "int8-row"), ("int8", "int8-tensor"), ("int8", "int8-static"), ("int8", "int4-row"), ("int8", "int4-block32"),
+    ("int4", "int8-row"), ("int4", "int8-static"), ("int4", "int4-row"), ("int4-g32", "int8-row"), ("int4-naive", "int8-row"),
+    ("int4-naive", "int4-row"),
+)
+_OUTLIER_PAIRS = (("int8", "int8-static"), ("int4", "int8-row"), ("int4-naive", "int8-row"))
+
+
+def noisy_copy(reasoner: Reasoner, share: float, seed: int = 0) -> Reasoner:
+    """The model with Gaussian noise on every linear layer's weights, `share` of each row's root mean square."""
+    rng = np.random.default_rng(seed)
+    tensors = dict(reasoner.tensors)
+    for name in reasoner.linear_names():
+        w = tensors[name]
+        size = np.sqrt(np.mean(np.square(w), axis=1, keepdims=True)) * np.float32(share)
+        tensors[name] = (w + rng.standard_normal(w.shape, dtype=np.float32) * size).astype(np.float32)
+    digest = hashlib.sha256(f"{reasoner.sha256} noise {share} {seed}".encode()).hexdigest()
+    return replace(reasoner, tensors=tensors, sha256=digest)
+
+
+def _noise_name(share: float) -> str:
+    return f"noise {100 * share:g} %"
+
+
+def subjects(reasoner: Reasoner) -> dict[str, Reasoner]:
+    """The models that stand in for a checkpoint on the ladder."""
+    return {OUTLIERS: outlier_copy(reasoner), **{_noise_name(s): noisy_copy(reasoner, s) for s in NOISE}}
+
+
+def ladder(steps: Optional[int] = None) -> list[Variant]:
+    """Plain fp32 first, then the variants whose damage is measured."""
+    return [
+        Variant("fp32", "fp32", steps=steps),
+        *(Variant(p, a, steps=steps) for p, a in _PAIRS),
+        *(Variant(p, a, steps=steps, transform=OUTLIERS) for p, a in _OUTLIER_PAIRS),
+        *(Variant("fp32", "fp32", steps=steps, transform=_noise_name(s), name=f"fp32, {_noise_name(s)}") for s in NOISE),
+    ]
+
+
+def affordable(reasoner: Reasoner, puzzles: int) -> int:
+    """Steps at which `puzzles` puzzles stay within MAC_BUDGET: as trained, or a half, a quarter, ..., at least 1."""
+    macs, steps = lower(reasoner.config).macs_per_step, reasoner.config.halt_max_steps
+    while steps > 1 and steps * macs * puzzles > MAC_BUDGET:
+        steps //= 2
+    return steps
+
+
+# -- statistics --------------------------------------------------------------------------------------------------------
+
+
+def ranks(values: Sequence[float]) -> np.ndarray:
+    """Ranks from 1, equal values share the mean of theirs."""
+    values = np.asarray(values, dtype=float)
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse]
+
+
+def spearman(a: Sequence[float], b: Sequence[float]) -> float:
+    """Spearman's rank correlation; NaN where one side is constant or there are fewer than three pairs."""
+    x, y = ranks(a), ranks(b)
+    x, y = x - x.mean(), y - y.mean()
+    size = np.sqrt((x * x).sum() * (y * y).sum())
+    return float((x * y).sum() / size) if len(x) > 2 and size > 0 else float("nan")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One variant of one model: label-free numbers, and the loss of exact (0..1) with its standard error."""
+
+    model: str
+    label: str
+    engine: str
+    phi_first: float
+    phi_last: float
+    kept: float
+    exact: float
+    loss: float
+    loss_se: float
+
+    def harmful(self, tolerance: float) -> bool:
+        """Whether it loses more than `tolerance`, and more than chance explains (two standard errors)."""
+        return self.loss > max(tolerance, 2 * self.loss_se)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Where to refuse. phi: refuse below; None when there is nothing harmful, or nothing else. missed, alarms: harmful points
+    above, harmless ones below; of so many. safe: the least phi above which nothing was harmful. lowest: the least phi seen."""
+
+    phi: Optional[float]
+    missed: int
+    harmful: int
+    alarms: int
+    harmless: int
+    safe: Optional[float]
+    lowest: float
+
+    @property
+    def suggestion(self) -> Optional[float]:
+        """A round number for --min-fidelity: the threshold; without anything harmful the lowest phi that did no harm."""
+        value = self.phi if self.harmful else self.lowest
+        return None if value is None else round(float(value), 3)
+
+
+def threshold(points: Sequence[Point], tolerance: float = TOLERANCE, key: str = "phi_first") -> Threshold:
+    """The phi that parts harmful from harmless points with the least sum of both shares of mistakes; of equals the highest."""
+    phi = np.array([getattr(p, key) for p in points])
+    bad = np.array([p.harmful(tolerance) for p in points], dtype=bool)
+    seen = np.unique(phi)
+    found, best = None, np.inf
+    if bad.any() and not bad.all():
+        for at in [(low + high) / 2 for low, high in zip(seen, seen[1:])]:
+            mistakes = (bad & (phi >= at)).sum() / bad.sum() + (~bad & (phi < at)).sum() / (~bad).sum()
+            if mistakes <= best:
+                found, best = float(at), mistakes
+    missed = 0 if found is None else int((bad & (phi >= found)).sum())
+    alarms = 0 if found is None else int((~bad & (phi < found)).sum())
+    above = phi[phi > phi[bad].max()] if bad.any() else phi
+    safe = float(above.min()) if len(above) else None
+    return Threshold(found, missed, int(bad.sum()), alarms, int((~bad).sum()), safe, float(phi.min()))
+
+
+# -- a model's points ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ModelGate:
+    """The ladder of one checkpoint: n puzzles, steps, the fp32 model's exact accuracy, a point a variant."""
+
+    model: str
+    n: int
+    steps: int
+    fp32_exact: float
+    points: tuple[Point, ...]
+
+    def correlation(self, key: str) -> float:
+        """Spearman's of a point's number ("phi_first", "phi_last", "kept") with the loss of exact: -1 is perfect."""
+        return spearman([getattr(p, key) for p in self.points], [p.loss for p in self.points])
+
+
+def points_of(model: str, outcomes: Sequence[Outcome]) -> tuple[Point, ...]:
+    """Points of a ladder's outcomes, whose first is plain fp32."""
+    fp32 = outcomes[0]
+    return tuple(
+        Point(model, o.variant.label, o.variant.engine, o.phi_first, o.phi_last, o.kept, o.exact, *o.loss(fp32))
+        for o in outcomes[1:])
+
+
+def gate_of(model: str, reasoner: Reasoner, test: Dataset, train: Optional[Dataset], *, steps: Optional[int] = None,
+            store: Optional[Store] = None, executor: Optional[Executor] = None, seed: int = 0,
+            progress: Optional[Callable[[int], None]] = None) -> ModelGate:
+    """Evaluate the ladder on a checkpoint; `steps` None takes what `affordable` says.
+
+    Raises:
+        InputError, UsageError, ToolchainError: as `Workbench`.
+    """
+    bench = Workbench(reasoner, test, train, subjects=subjects(reasoner), store=store, seed=seed)
+    used = steps or affordable(reasoner, len(test))
+    variants = [v for v in ladder(used) if v.activations != "int8-static" or train is not None]
+    outcomes = bench.evaluate(variants, executor, progress)
+    return ModelGate(model, len(test), used, outcomes[0].exact, points_of(model, outcomes))
+
+
+def summary(gates: Sequence[ModelGate], tolerance: float = TOLERANCE) -> dict[str, Any]:
+    """Everything that the command says, for JSON: correlations and thresholds of each model and of all together."""
+    points = [p for g in gates for p in g.points]
+
+    def numbers(these: Sequence[Point]) -> Mapping[str, Any]:
+        losses = [p.loss for p in these]
+        found = threshold(these, tolerance)
+        return {
+            "points": len(these),
+            "spearman": {key: spearman([getattr(p, key) for p in these], losses) for key in ("phi_first", "phi_last", "kept")},
+            "threshold": {**vars(found), "suggestion": found.suggestion},
+        }
+
+    return {
+        "tolerance": tolerance, "all": numbers(points),
+        "models": [{"model": g.model, "n": g.n, "steps": g.steps, "fp32_exact": g.fp32_exact, **numbers(g.points)}
+                   for g in gates],
+        "points": [{**vars(p), "harmful": p.harmful(tolerance)} for p in points],
+    }

@@ -1,0 +1,126 @@
+"""Trajectories of a chunk of puzzles, from torch or from the device's own engine, and what is measured on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Optional, Protocol, Sequence
+
+import numpy as np
+
+from recurc.models.reasoner import ReasonerConfig
+from recurc.models.reference import Reference
+from recurc.quant.fidelity import cosine_rows
+from recurc.targets.host import HostEngine
+
+CHUNK = 64  # puzzles a unit of work, at most
+CHUNK_BYTES = 64 << 20  # and at most so much carry kept at once
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a chunk of puzzles did at each step: tokens uint8 [steps, n, seq], halts bool [steps, n] (the halting head says
+    stop, margin 0), z_H float32 [steps, n, S, D]."""
+
+    tokens: np.ndarray
+    halts: np.ndarray
+    z_H: np.ndarray
+
+
+class Runner(Protocol):
+    """Something that reasons: a model in some arithmetic at some depth."""
+
+    def run(self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int) -> Run:
+        """Tokens [n, seq] and identifiers [n] -> their trajectories."""
+
+
+def _empty(config: ReasonerConfig, n: int, steps: int) -> Run:
+    return Run(np.zeros((steps, n, config.seq_len), dtype=np.uint8), np.zeros((steps, n), dtype=bool),
+               np.zeros((steps, n, config.rows, config.hidden_size), dtype=np.float32))
+
+
+@dataclass(frozen=True)
+class TorchRunner:
+    """The reference or a FakeModel, at a depth (None: as trained)."""
+
+    model: Reference
+    h_cycles: Optional[int] = None
+    l_cycles: Optional[int] = None
+
+    def run(self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int) -> Run:
+        c = self.model.config
+        found = _empty(c, len(inputs), steps)
+        for state in self.model.steps(inputs, puzzle_ids, steps, self.h_cycles, self.l_cycles):
+            at = state.step - 1
+            found.tokens[at] = state.logits.argmax(dim=-1).numpy()
+            halt, go_on = state.q[:, 0].numpy(), state.q[:, 1].numpy()
+            found.halts[at] = halt > (0 if c.halt_rule == "q_halt>0" else go_on)
+            found.z_H[at] = state.z_H.numpy()
+        return found
+
+
+@dataclass(frozen=True)
+class DeviceRunner:
+    """The generated C on this computer: the firmware's bits. Its depth is compiled in."""
+
+    engine: HostEngine
+    config: ReasonerConfig
+
+    def run(self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int) -> Run:
+        found, own = _empty(self.config, len(inputs), steps), self.engine.clone()
+        for i, (tokens, puzzle) in enumerate(zip(inputs, puzzle_ids)):
+            own.begin(tokens, int(puzzle))
+            for at in range(steps):
+                own.step()
+                found.tokens[at, i], found.halts[at, i] = own.tensor("tokens"), own.halts()
+                found.z_H[at, i] = own.tensor("z_H")
+        return found
+
+
+@dataclass(frozen=True)
+class Part:
+    """Measurements on n puzzles, one row a step: right uint16 (cells right), halts bool, phi and flat float32 (cosine of z_H
+    to the fp32 model's, mean over positions and flattened), kept bool (the fp32 model's very answer), each [steps, n];
+    cells uint16 [n]: cells that count."""
+
+    right: np.ndarray
+    cells: np.ndarray
+    halts: np.ndarray
+    phi: np.ndarray
+    flat: np.ndarray
+    kept: np.ndarray
+
+    @staticmethod
+    def joined(parts: Sequence["Part"]) -> "Part":
+        """Parts of the same steps, one after the other."""
+        return Part(**{f.name: np.concatenate([getattr(p, f.name) for p in parts], axis=-1) for f in fields(Part)})
+
+    def until(self, steps: int) -> "Part":
+        """The same run stopped after fewer steps."""
+        cut = {f.name: getattr(self, f.name)[:steps] for f in fields(Part) if f.name != "cells"}
+        return Part(cells=self.cells, **cut)
+
+
+def measure(run: Run, reference: Run, labels: np.ndarray, valid: np.ndarray) -> Part:
+    """Compare a run with labels [n, seq] (cells marked in `valid` count) and with the fp32 model's run of the same puzzles.
+
+    phi is NaN where the carries differ in shape, as for a distilled model.
+    """
+    steps, n = run.halts.shape
+    phi = np.full((steps, n), np.nan, dtype=np.float32)
+    flat = phi.copy()
+    if run.z_H.shape == reference.z_H.shape:
+        for at in range(steps):
+            phi[at] = cosine_rows(run.z_H[at], reference.z_H[at]).mean(axis=-1)
+            flat[at] = cosine_rows(run.z_H[at].reshape(n, -1), reference.z_H[at].reshape(n, -1))
+    right = ((run.tokens == labels) & valid).sum(axis=-1)
+    kept = ((run.tokens == reference.tokens) | ~valid).all(axis=-1)
+    return Part(right.astype(np.uint16), valid.sum(axis=-1).astype(np.uint16), run.halts, phi, flat, kept)
+
+
+def chunk_size(config: ReasonerConfig, steps: int) -> int:
+    """Puzzles a unit of work: a power of two, so many that the carries of a run stay within CHUNK_BYTES."""
+    each = 4 * config.rows * config.hidden_size * steps
+    size = CHUNK
+    while size > 1 and size * each > CHUNK_BYTES:
+        size //= 2
+    return size

@@ -1,0 +1,247 @@
+"""One mechanism for every comparison: a Variant is a model in some arithmetic at some depth, an Outcome what it scores.
+
+Where the device has a variant's arithmetic, its own code runs (the host engine, the firmware's bits); else torch with fake
+quantization (`recurc.study.fake`). An Outcome says which. The plain fp32 variant is the torch reference itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Mapping, Optional
+
+import numpy as np
+
+from recurc.errors import UsageError
+from recurc.ir.lower import lower
+from recurc.ir.program import CARRIES, Program
+from recurc.models.reasoner import Reasoner, ReasonerConfig
+from recurc.quant.model import QuantizedModel
+from recurc.quant.weights import precisions
+from recurc.study.fake import ACTIVATIONS, weight_schemes
+from recurc.study.runners import Part
+
+ENGINES = ("auto", "device", "fake", "reference")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A weight scheme, an activation scheme, a schedule, and perhaps another model in the checkpoint's place.
+
+    precision: of `weight_schemes()`; activations: of ACTIVATIONS; method: calibration method (None: the scheme's best).
+    h_cycles, l_cycles, steps: None as trained. carry: how z_H and z_L are stored between ops.
+    transform: name of the model that stands in for the checkpoint ("" is the checkpoint itself), see `Workbench`.
+    engine: "device", "fake", "reference" (plain fp32), or "auto": the device's code where it has this arithmetic.
+    name: for people; what it is when left out.
+    """
+
+    precision: str = "int4"
+    activations: str = "int8-row"
+    h_cycles: Optional[int] = None
+    l_cycles: Optional[int] = None
+    steps: Optional[int] = None
+    carry: str = "fp32"
+    method: Optional[str] = None
+    transform: str = ""
+    engine: str = "auto"
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name, else weights x activations and what is out of the ordinary."""
+        if self.name:
+            return self.name
+        words = [self.precision if self.precision == self.activations else f"{self.precision} x {self.activations}"]
+        words += [self.method] if self.method and self.method != weight_schemes()[self.precision].methods[0] else []
+        words += [f"{self.carry} carry"] if self.carry != "fp32" else []
+        return ", ".join(words + ([self.transform] if self.transform else []))
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the fp32 model itself, at some depth."""
+        return (self.precision, self.activations, self.carry, self.transform) == ("fp32", "fp32", "fp32", "")
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the device has this arithmetic."""
+        scheme = precisions().get(self.precision)
+        wanted = "fp32" if scheme is not None and scheme.bits == 32 else "int8-row"
+        return scheme is not None and self.activations == wanted
+
+    def resolved(self, config: ReasonerConfig, *, compiler: bool = True) -> "Variant":
+        """The same with depth, method and engine filled in.
+
+        Args:
+            compiler: whether this computer can compile the device's code.
+
+        Raises:
+            UsageError: a name that is unknown, or an engine that does not have this arithmetic.
+        """
+        schemes = weight_schemes()
+        for what, value, known in (("precision", self.precision, tuple(schemes)), ("activations", self.activations,
+                                   tuple(ACTIVATIONS)), ("carry", self.carry, CARRIES), ("engine", self.engine, ENGINES)):
+            if value not in known:
+                raise UsageError(f"unknown {what} {value!r}", where=self.label if what != "precision" else "",
+                                 why="known are " + ", ".join(known), next="choose one of them")
+        methods = schemes[self.precision].methods
+        method = self.method if self.method in methods else methods[0]
+        engine = self.engine
+        if engine == "auto":
+            engine = "reference" if self.plain else "device" if self.on_device and compiler else "fake"
+        elif (engine == "device" and not self.on_device) or (engine == "reference" and not self.plain):
+            raise UsageError(f"the {engine} does not have the arithmetic of {self.label}", where="engine",
+                             why="the device rounds activations to int8 a row, for its own precisions",
+                             next="use engine auto or fake")
+        return replace(self, h_cycles=self.h_cycles or config.H_cycles, l_cycles=self.l_cycles or config.L_cycles,
+                       steps=self.steps or config.halt_max_steps, method=method, engine=engine)
+
+    @property
+    def schedule(self) -> tuple[int, int]:
+        """(H, L) of a resolved variant."""
+        assert self.h_cycles and self.l_cycles
+        return self.h_cycles, self.l_cycles
+
+    def program(self, config: ReasonerConfig) -> Program:
+        """The program of a resolved variant; puzzle embeddings in the image while they are small."""
+        return lower(config, steps=self.steps, h_cycles=self.h_cycles, l_cycles=self.l_cycles, carry=self.carry,
+                     puzzle_table="auto")
+
+
+def model_bytes(model: QuantizedModel) -> int:
+    """Bytes of everything that is read: weights with scales and zero points, tables and vectors of the image, fp32."""
+    rest = [*model.tables.values(), *model.vectors.values(), *model.rope_vectors().values()]
+    return sum(w.stored_bytes for w in model.weights.values()) + sum(4 * int(t.size) for t in rest)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a resolved variant scored on n puzzles; everything "by step" is [steps], shares and cosines 0..1.
+
+    All smaller numbers of steps are in it (`until`). phi is the cosine of z_H to the fp32 checkpoint's at the same depth, mean
+    over positions ("flat": of the flattened z_H), NaN when the carries' shapes differ. Halting is the halting head's, margin 0.
+    """
+
+    variant: Variant
+    part: Part
+    macs_per_step: int
+    bytes: int
+
+    @property
+    def n(self) -> int:
+        return len(self.part.cells)
+
+    @property
+    def steps(self) -> int:
+        return len(self.part.right)
+
+    def until(self, steps: int) -> "Outcome":
+        """The outcome with fewer steps.
+
+        Raises:
+            ValueError: more steps than were run.
+        """
+        if not 1 <= steps <= self.steps:
+            raise ValueError(f"{steps} of {self.steps} steps")
+        return replace(self, variant=replace(self.variant, steps=steps), part=self.part.until(steps))
+
+    @cached_property
+    def solved(self) -> np.ndarray:
+        """bool [steps, n]: every cell right."""
+        return self.part.right == self.part.cells
+
+    @cached_property
+    def _shares(self) -> np.ndarray:
+        return self.part.right / np.maximum(self.part.cells, 1)
+
+    @property
+    def cell_by_step(self) -> np.ndarray:
+        return self._shares.mean(axis=1)
+
+    @property
+    def exact_by_step(self) -> np.ndarray:
+        return self.solved.mean(axis=1)
+
+    @property
+    def phi_by_step(self) -> np.ndarray:
+        return self.part.phi.mean(axis=1, dtype=np.float64)
+
+    @property
+    def flat_by_step(self) -> np.ndarray:
+        return self.part.flat.mean(axis=1, dtype=np.float64)
+
+    @property
+    def kept_by_step(self) -> np.ndarray:
+        """Share of puzzles answered exactly as fp32 answers them at the same step: needs no labels."""
+        return self.part.kept.mean(axis=1)
+
+    @property
+    def cell(self) -> float:
+        return float(self.cell_by_step[-1])
+
+    @property
+    def exact(self) -> float:
+        return float(self.exact_by_step[-1])
+
+    @property
+    def phi_first(self) -> float:
+        return float(self.phi_by_step[0])
+
+    @property
+    def phi_last(self) -> float:
+        return float(self.phi_by_step[-1])
+
+    @property
+    def kept(self) -> float:
+        return float(self.kept_by_step[-1])
+
+    @cached_property
+    def _stops(self) -> np.ndarray:
+        """Index of the step at which each puzzle's halting head stops, the last step at the latest."""
+        stop = self.part.halts.copy()
+        stop[-1] = True
+        return stop.argmax(axis=0)
+
+    @property
+    def mean_steps(self) -> float:
+        return float(self._stops.mean() + 1)
+
+    @property
+    def halted_exact(self) -> float:
+        return float(self.solved[self._stops, np.arange(self.n)].mean())
+
+    @property
+    def halted_cell(self) -> float:
+        return float(self._shares[self._stops, np.arange(self.n)].mean())
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of a puzzle, all steps."""
+        return self.macs_per_step * self.steps
+
+    @property
+    def halted_macs(self) -> float:
+        """Mean multiply-adds of a puzzle that stops at the halting head."""
+        return self.macs_per_step * self.mean_steps
+
+    def loss(self, fp32: "Outcome") -> tuple[float, float]:
+        """(exact lost against `fp32` after the last step, its standard error over the same puzzles), in 0..1."""
+        lost = fp32.solved[-1].astype(float) - self.solved[-1]
+        return float(lost.mean()), float(lost.std(ddof=1) / np.sqrt(self.n)) if self.n > 1 else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but the per-puzzle arrays, for JSON."""
+        v = self.variant
+        return {
+            "label": v.label, "precision": v.precision, "activations": v.activations, "method": v.method, "carry": v.carry,
+            "transform": v.transform, "engine": v.engine, "h_cycles": v.h_cycles, "l_cycles": v.l_cycles,
+            "steps": self.steps, "n": self.n, "cell": self.cell, "exact": self.exact,
+            "phi_first": self.phi_first, "phi_last": self.phi_last,
+            "phi_flat_first": float(self.flat_by_step[0]), "phi_flat_last": float(self.flat_by_step[-1]), "kept": self.kept,
+            "mean_steps": self.mean_steps, "halted_cell": self.halted_cell, "halted_exact": self.halted_exact,
+            "macs": self.macs, "halted_macs": self.halted_macs, "bytes": self.bytes,
+            "by_step": {name: [float(x) for x in getattr(self, f"{name}_by_step")]
+                        for name in ("cell", "exact", "phi", "flat", "kept")},
+        }
+
+
+Subjects = Mapping[str, Reasoner]  # transform's name -> the model in the checkpoint's place

@@ -1,0 +1,395 @@
+"""A checkpoint, its puzzles and its calibration, and the work of evaluating variants of it in parallel."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+import weakref
+from collections import OrderedDict
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from threading import Lock
+from typing import Any, Callable, Hashable, Iterator, Mapping, Optional, Protocol, Sequence, get_args
+
+import numpy as np
+import torch
+
+from recurc.codegen.project import compile_engine_parts, compile_host_engine
+from recurc.dataset import Dataset, check_compatible
+from recurc.errors import ToolchainError, UsageError
+from recurc.models.reasoner import Reasoner
+from recurc.models.reference import Reference
+from recurc.quant.calibrate import BATCH, DEFAULT_PUZZLES, Calibration, calibrate, depth_for_budget
+from recurc.quant.model import QuantizedModel, quantize_model
+from recurc.quant.weights import Weights
+from recurc.study.fake import FakeModel, FakeWeights, Peaks, weight_schemes
+from recurc.study.runners import DeviceRunner, Part, Run, Runner, TorchRunner, chunk_size, measure
+from recurc.study.store import Store, code_version, content, digest
+from recurc.study.variants import Outcome, Subjects, Variant, model_bytes
+from recurc.targets.host import HostEngine
+from recurc.targets.toolchain import find_compiler
+
+Progress = Callable[[int], None]
+
+
+class Memo:
+    """A few values by key, made once each while other threads wait; the least recently used are dropped."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._lock = size, Lock()
+        self._slots: OrderedDict[Hashable, tuple[Lock, list[Any]]] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        with self._lock:
+            lock, slot = self._slots.setdefault(key, (Lock(), []))
+            self._slots.move_to_end(key)
+            while len(self._slots) > self._size:
+                self._slots.popitem(last=False)
+        with lock:
+            if not slot:
+                slot.append(make())
+            return slot[0]
+
+
+# Of this process: the units of work of a sweep share them, in any order.
+_REFERENCES, _RUNNERS, _PARTS = Memo(4), Memo(8), Memo(1)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some puzzles: tokens and labels [n, seq], identifiers [n], mask [n, seq] of the cells that count; `key` their digest."""
+
+    inputs: np.ndarray
+    puzzle_ids: np.ndarray
+    labels: np.ndarray
+    valid: np.ndarray
+    key: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a variant needs besides puzzles: the checkpoint, the model in its place, its stored form (None: plain fp32), the
+    static scales' peaks; `reference_key` and `key` tell them from others."""
+
+    variant: Variant
+    reasoner: Reasoner
+    stand_in: Reasoner
+    model: Optional[QuantizedModel]
+    peaks: Mapping[str, float]
+    reference_key: str
+    key: str
+
+
+def _temporary() -> Path:
+    """A folder that goes with this process."""
+    folder = tempfile.mkdtemp(prefix="recurc-parts-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def _engine(subject: Subject) -> HostEngine:
+    """The device's code, compiled; the kernels are the same for all and compiled once."""
+    assert subject.model is not None
+    parts = _PARTS.get("host", lambda: compile_engine_parts(_temporary()))
+    folder = Path(tempfile.mkdtemp(prefix="recurc-engine-"))
+    try:
+        engine = compile_host_engine(folder, subject.model, parts)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(engine, shutil.rmtree, folder, ignore_errors=True)
+    return engine
+
+
+def _runner(subject: Subject) -> Runner:
+    v = subject.variant
+    if v.engine == "device":
+        return DeviceRunner(_engine(subject), subject.stand_in.config)
+    assert subject.model is not None
+    weights = {name: w.dequantized() for name, w in subject.model.weights.items()}
+    return TorchRunner(FakeModel(subject.stand_in, weights, v.activations, subject.peaks, v.carry), *v.schedule)
+
+
+def reference_run(subject: Subject, chunk: Chunk) -> Run:
+    """The fp32 checkpoint's run of a chunk at the variant's depth; kept while other variants want the same."""
+    v = subject.variant
+    assert v.steps is not None
+
+    def make() -> Run:
+        model = _RUNNERS.get(subject.reference_key, lambda: Reference(subject.reasoner))
+        return TorchRunner(model, *v.schedule).run(chunk.inputs, chunk.puzzle_ids, v.steps)
+
+    return _REFERENCES.get((subject.reference_key, v.schedule, v.steps, chunk.key), make)
+
+
+def run_part(subject: Subject, chunk: Chunk) -> Part:
+    """The unit of work: one variant on one chunk. One thread, so that its floats never depend on how many there are."""
+    torch.set_num_threads(1)
+    reference = reference_run(subject, chunk)
+    if subject.variant.engine == "reference":
+        run = reference
+    else:
+        assert subject.variant.steps is not None
+        runner = _RUNNERS.get(subject.key, lambda: _runner(subject))
+        run = runner.run(chunk.inputs, chunk.puzzle_ids, subject.variant.steps)
+    return measure(run, reference, chunk.labels, chunk.valid)
+
+
+class Executor(Protocol):
+    """Runs units of work somewhere."""
+
+    workers: int
+
+    def submit(self, subject: Callable[[], Subject], chunk: Chunk) -> Future:
+        """A future of `run_part`; `subject` may be called here or there."""
+
+
+class Threads:
+    """Units of work in threads of this process: torch and the engine leave Python's lock alone while they compute."""
+
+    def __init__(self, jobs: Optional[int] = None) -> None:
+        self.workers = jobs or os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self.workers)
+
+    def submit(self, subject: Callable[[], Subject], chunk: Chunk) -> Future:
+        return self._pool.submit(lambda: run_part(subject(), chunk))
+
+    def __enter__(self) -> "Threads":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def can_compile() -> bool:
+    """Whether the device's code can be compiled for this computer."""
+    try:
+        find_compiler("host")
+    except ToolchainError:
+        return False
+    return True
+
+
+class Workbench:
+    """Evaluates variants of one checkpoint on one dataset.
+
+    Args:
+        reasoner: the fp32 checkpoint: what phi and the loss of accuracy are measured against.
+        data: puzzles to score, with labels.
+        calibration: training split that `puzzles` examples are drawn from; None quantizes without data.
+        subjects: models that variants name as their `transform`.
+        store: where results are kept.
+
+    Raises:
+        InputError: a dataset of another shape than the model.
+    """
+
+    def __init__(self, reasoner: Reasoner, data: Dataset, calibration: Optional[Dataset] = None, *,
+                 puzzles: int = DEFAULT_PUZZLES, seed: int = 0, subjects: Optional[Subjects] = None,
+                 store: Optional[Store] = None) -> None:
+        for dataset in (data, calibration):
+            if dataset is not None:
+                check_compatible(dataset, reasoner.config)
+        self.reasoner, self.data, self.seed = reasoner, data, seed
+        self.sample = None if calibration is None else calibration.sample(puzzles, seed)
+        self.subjects = {"": reasoner, **(subjects or {})}
+        self.store = store or Store(None)
+        self._memo = Memo(64)
+        self._compiler = can_compile()
+
+    # -- what is evaluated ------------------------------------------------------------------------------------------
+
+    def resolve(self, variant: Variant) -> Variant:
+        """The variant with everything filled in.
+
+        Raises:
+            UsageError: it names something unknown, or static scales without calibration data.
+        """
+        if variant.transform not in self.subjects:
+            raise UsageError(f"unknown model {variant.transform!r}", why="known are " + ", ".join(self.subjects),
+                             next="choose one of them")
+        if variant.activations == "int8-static" and self.sample is None:
+            raise UsageError("static activation scales need calibration data", where=variant.label,
+                             why="no training split is known", next="pass --data DIR with a train folder")
+        return variant.resolved(self.subjects[variant.transform].config, compiler=self._compiler)
+
+    def chunks(self, steps: int) -> Iterator[Chunk]:
+        """The puzzles in order, in units of work."""
+        size, d = chunk_size(self.reasoner.config, steps), self.data
+        valid = d.valid
+        for start in range(0, len(d), size):
+            cut = slice(start, start + size)
+            arrays = (d.inputs[cut], d.puzzle_ids[cut], d.labels[cut], valid[cut])
+            yield Chunk(*arrays, key=digest(*arrays))
+
+    def _content(self, transform: str) -> str:
+        return self._memo.get(("content", transform), lambda: content(self.subjects[transform]))
+
+    @property
+    def _calibration_key(self) -> str:
+        if self.sample is None:
+            return "none"
+        sample = self.sample
+        return self._memo.get("sample", lambda: digest(sample.inputs, sample.puzzle_ids, self.seed))
+
+    def calibration(self, transform: str = "") -> Optional[Calibration]:
+        """Second moments of the layers' inputs on the calibration sample; None without one."""
+        sample = self.sample
+        if sample is None:
+            return None
+        torch.set_num_threads(1)
+        return self._memo.get(("moments", transform), lambda: calibrate(
+            self.subjects[transform], sample.inputs, sample.puzzle_ids, seed=self.seed))
+
+    def model(self, variant: Variant) -> QuantizedModel:
+        """The stored form of a resolved variant; weights are quantized once for all depths and activations."""
+        key = (variant.transform, variant.precision, variant.method)
+        base = self._memo.get(key, lambda: self._quantized(variant))
+        return replace(base, program=variant.program(self.subjects[variant.transform].config))
+
+    def _quantized(self, variant: Variant) -> QuantizedModel:
+        subject, scheme = self.subjects[variant.transform], weight_schemes()[variant.precision]
+        learns = self.sample is not None and scheme.methods != ("none",) and variant.method != "min-max"
+        key = digest("weights", code_version(), self._content(variant.transform), scheme.name, variant.method,
+                     self._calibration_key)
+        kept = _weights_from(self.store.get(key) or {}) if learns else {}
+        if kept:
+            known = {id(subject.tensors[name]): w for name, w in kept.items()}
+            model = quantize_model(subject, replace(scheme, quantize=lambda w, moment, method: known[id(w)]),
+                                   method=variant.method, puzzle_table="auto", name=variant.precision)
+            return replace(model, precision=scheme)
+        model = quantize_model(subject, scheme, self.calibration(variant.transform) if learns else None,
+                               method=variant.method, puzzle_table="auto", name=variant.precision)
+        if learns:
+            self.store.put(key, _weights_to(model.weights))
+        return model
+
+    def peaks(self, transform: str) -> Mapping[str, float]:
+        """Largest inputs of the layers on the calibration sample, as deep as calibration affords."""
+        sample = self.sample
+        assert sample is not None
+
+        def make() -> Mapping[str, float]:
+            torch.set_num_threads(1)
+            subject, found = self.subjects[transform], Peaks()
+            program = Variant().resolved(subject.config).program(subject.config)
+            puzzles, steps = depth_for_budget(program.macs_per_step, len(sample), program.steps)
+            reference = Reference(subject, found)
+            for start in range(0, puzzles, BATCH):
+                cut = slice(start, min(start + BATCH, puzzles))
+                for _ in reference.steps(sample.inputs[cut], sample.puzzle_ids[cut], steps):
+                    pass
+            return found.found
+
+        return self._memo.get(("peaks", transform), make)
+
+    def subject(self, variant: Variant) -> Subject:
+        """All that a resolved variant needs besides puzzles."""
+        model = None if variant.engine == "reference" else self.model(variant)
+        peaks = self.peaks(variant.transform) if variant.activations == "int8-static" else {}
+        return Subject(variant, self.reasoner, self.subjects[variant.transform], model, peaks, self._content(""),
+                       self.key(variant))
+
+    def key(self, variant: Variant) -> str:
+        """Digest of all that decides a resolved variant's results, but the puzzles."""
+        return digest(code_version(), self._content(""), self._content(variant.transform), replace(variant, name=""),
+                      self._calibration_key)
+
+    # -- the work ---------------------------------------------------------------------------------------------------
+
+    def evaluate(self, variants: Sequence[Variant], executor: Optional[Executor] = None,
+                 progress: Optional[Progress] = None) -> list[Outcome]:
+        """Outcomes of variants, in their order; results that the store has are not computed again.
+
+        Args:
+            executor: where to compute; threads of this process when left out.
+            progress: called with 1 after each puzzle of each variant.
+
+        Raises:
+            UsageError: see `resolve`. ToolchainError: the device's code does not compile.
+        """
+        wanted = [self.resolve(v) for v in variants]
+        if executor is not None:
+            parts = self._parts(wanted, executor, progress)
+        else:
+            before = torch.get_num_threads()
+            with Threads() as threads:
+                parts = self._parts(wanted, threads, progress)
+            torch.set_num_threads(before)
+        return [
+            Outcome(v, Part.joined(found), v.program(self.subjects[v.transform].config).macs_per_step, self.bytes_of(v))
+            for v, found in zip(wanted, parts)
+        ]
+
+    def bytes_of(self, variant: Variant) -> int:
+        """Bytes that a resolved variant reads."""
+        return model_bytes(self.model(variant))
+
+    def _parts(self, variants: Sequence[Variant], executor: Executor, progress: Optional[Progress]) -> list[list[Part]]:
+        steps = max((v.steps or 1 for v in variants), default=1)
+        chunks = list(self.chunks(steps))
+        found: list[list[Optional[Part]]] = [[None] * len(chunks) for _ in variants]
+        # Variants of one depth go through a chunk together: they share the reference's run of it.
+        order = sorted(range(len(variants)), key=lambda i: (variants[i].schedule, variants[i].steps))
+        todo = ((i, j) for depth in _runs_of([variants[i].schedule for i in order]) for j in range(len(chunks))
+                for i in (order[k] for k in depth))
+        waiting: dict[Future, tuple[int, int, str]] = {}
+
+        def collect(least: int) -> None:
+            while len(waiting) > least:
+                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    i, j, key = waiting.pop(future)
+                    found[i][j] = part = future.result()
+                    self.store.put(key, {f.name: getattr(part, f.name) for f in fields(Part)})
+                    if progress:
+                        progress(len(part.cells))
+
+        try:
+            for i, j in todo:
+                key = digest("part", self.key(variants[i]), chunks[j].key)
+                kept = self.store.get(key)
+                if kept is not None:
+                    found[i][j] = Part(**kept)
+                    if progress:
+                        progress(len(chunks[j].inputs))
+                    continue
+                waiting[executor.submit(lambda v=variants[i]: self.subject(v), chunks[j])] = (i, j, key)
+                collect(2 * executor.workers)
+            collect(0)
+        except BaseException:
+            for future in waiting:
+                future.cancel()
+            raise
+        return [[part for part in row if part is not None] for row in found]
+
+
+_FORMS = {form.__name__: form for form in (*get_args(Weights), FakeWeights)}
+
+
+def _weights_to(weights: Mapping[str, Weights]) -> dict[str, np.ndarray]:
+    return {f"{name}|{type(w).__name__}|{f.name}": np.asarray(getattr(w, f.name))
+            for name, w in weights.items() for f in fields(w) if getattr(w, f.name) is not None}
+
+
+def _weights_from(arrays: Mapping[str, np.ndarray]) -> dict[str, Weights]:
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for key, value in arrays.items():
+        name, form, field = key.split("|")
+        found.setdefault((name, form), {})[field] = value if value.ndim else value.item()
+    return {name: _FORMS[form](**values) for (name, form), values in found.items()}
+
+
+def _runs_of(values: Sequence[Any]) -> list[range]:
+    """Ranges of equal neighbours."""
+    starts = [i for i in range(len(values)) if not i or values[i] != values[i - 1]]
+    return [range(a, b) for a, b in zip(starts, [*starts[1:], len(values)])]
+
+
+def evaluate_variant(reasoner: Reasoner, variant: Variant, data: Dataset, calibration: Optional[Dataset] = None,
+                     limit: Optional[int] = None, **options: Any) -> Outcome:
+    """One variant on the first `limit` puzzles of `data`; `calibration` is the training split. Options as for `Workbench`."""
+    return Workbench(reasoner, data.take(limit), calibration, **options).evaluate([variant])[0]

@@ -1,0 +1,176 @@
+"""The journal of a session: one line of JSON a puzzle, on disk before the next one begins.
+
+The first line says what was run, each other line is a `PuzzleResult`. A process that is killed leaves at most half a last line,
+which is cut off when the journal is opened again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Optional
+
+import numpy as np
+
+from recurc.errors import InputError, UsageError
+from recurc.verify.result import Halt, PuzzleResult
+
+SCHEMA = "recurc/verify-journal/1"
+_NAMES = {"build_id": "build", "model_sha256": "model", "board": "board", "dataset": "dataset", "steps": "number of steps",
+          "halt": "halting rule"}
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What two runs must have in common for their results to belong together.
+
+    `dataset`: sha256 of the whole split, so that a journal may be gone on with other limits and offsets. `halt`: threshold and
+    least steps, or None.
+    """
+
+    build_id: str
+    model_sha256: str
+    board: str
+    dataset: str
+    steps: int
+    halt: Optional[tuple[float, int]] = None
+
+    @classmethod
+    def of(cls, artifact: Any, board: str, dataset: str, steps: int, halt: Optional[Halt]) -> "Identity":
+        rule = None if halt is None else (halt.threshold, halt.min_steps)
+        return cls(artifact.build_id, artifact.model_sha256, board, dataset, steps, rule)
+
+
+def dataset_digest(dataset: Any) -> str:
+    """sha256 over a split's inputs, labels and puzzle identifiers."""
+    digest = hashlib.sha256()
+    for array in (dataset.inputs, dataset.labels, dataset.puzzle_ids):
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+class Journal:
+    """An open journal; a context manager. One process at a time writes it.
+
+    Args:
+        path: the file; its folder must exist.
+        identity: of the run.
+        resume: go on with the file if it is there. Else one that is there is kept as `path`~.
+
+    Raises:
+        UsageError: another process writes it; or it is of another build, dataset or number of steps (names them).
+        InputError: it cannot be written, or is no journal.
+    """
+
+    def __init__(self, path: Path, identity: Identity, resume: bool = False) -> None:
+        self.path = path
+        self.results: dict[int, PuzzleResult] = {}
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        except OSError as e:
+            raise InputError("the journal cannot be written", where=str(path), why=e.strerror or str(e),
+                             next="Name a file that you may write with --journal FILE") from e
+        try:
+            self._lock()
+            there = self._read()
+            if resume and there:
+                self.results = self._parse(there, identity)
+            else:
+                if there:
+                    Path(f"{path}~").write_bytes(there)
+                os.ftruncate(self._file, 0)
+                self._write({"schema": SCHEMA, **asdict(identity)})
+                _sync_folder(path.parent)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the file free."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def append(self, result: PuzzleResult) -> None:
+        """Add a result; it is on disk when this returns. Raises InputError when it cannot be written."""
+        self.results[result.puzzle] = result
+        self._write(result.as_dict())
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            raise UsageError("the journal is in use", where=str(self.path), why="another process writes to it",
+                             next="Wait until that ends, or name another file with --journal FILE") from e
+
+    def _read(self) -> bytes:
+        parts = []
+        while part := os.read(self._file, 1 << 20):
+            parts.append(part)
+        return b"".join(parts)
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        data = memoryview(json.dumps(entry).encode() + b"\n")
+        try:
+            while data:
+                data = data[os.write(self._file, data):]
+            os.fsync(self._file)
+        except OSError as e:
+            raise InputError("the journal cannot be written", where=str(self.path), why=e.strerror or str(e),
+                             next="Make room, then go on with --resume") from e
+
+    def _parse(self, data: bytes, identity: Identity) -> dict[int, PuzzleResult]:
+        """Results by puzzle; half a last line is cut off the file."""
+        whole = data[:data.rfind(b"\n") + 1]
+        results: dict[int, PuzzleResult] = {}
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                entry = json.loads(line)
+                if number == 1:
+                    self._check(entry, identity)
+                else:
+                    result = PuzzleResult.from_dict(entry)
+                    results[result.puzzle] = result
+            except (ValueError, TypeError, KeyError, AttributeError) as e:
+                raise InputError("the journal is damaged", where=f"{self.path}, line {number}", why=f"{e}",
+                                 next="Begin anew without --resume; the file is kept beside the new one") from e
+        os.ftruncate(self._file, len(whole))
+        if not whole:
+            self._write({"schema": SCHEMA, **asdict(identity)})
+        return results
+
+    def _check(self, header: dict[str, Any], identity: Identity) -> None:
+        if header.get("schema") != SCHEMA:
+            raise ValueError(f"its schema is {header.get('schema')!r} instead of {SCHEMA!r}")
+        wanted = json.loads(json.dumps(asdict(identity)))
+        wrong = [f"{_NAMES[key]} {_shown(header.get(key))} instead of {_shown(value)}" for key, value in wanted.items()
+                 if header.get(key) != value]
+        if wrong:
+            raise UsageError("the journal is of another run", where=str(self.path), why="it has " + ", ".join(wrong),
+                             next="Run as then, name another file with --journal FILE, or begin anew without --resume")
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text[:16] + "…" if len(text) > 24 else text
+
+
+def _sync_folder(folder: Path) -> None:
+    """The file's name is on disk too."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

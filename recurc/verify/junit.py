@@ -1,0 +1,74 @@
+"""Results as JUnit XML, which CI servers show: one test case a puzzle."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+from xml.etree import ElementTree as xml
+
+from recurc.errors import InputError, RecurcError
+from recurc.verify.result import PuzzleResult
+
+_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit_document(
+    name: str, puzzles: Sequence[PuzzleResult], properties: Mapping[str, Any], seconds: Mapping[int, float] | None = None,
+    error: RecurcError | None = None,
+) -> bytes:
+    """A test suite: a case fails when the device's bits differ from the host's.
+
+    Args:
+        name: of the suite: "verify BOARD".
+        properties: what stands at its head; values are shown as text, None is left out.
+        seconds: puzzle -> seconds that it took on a clock.
+        error: what ended the run before all puzzles were done: one more case, in error.
+    """
+    times = seconds or {}
+    suite = xml.Element("testsuite", {
+        "name": name, "tests": str(len(puzzles) + (error is not None)), "failures": str(sum(not p.matched for p in puzzles)),
+        "errors": str(int(error is not None)), "skipped": "0", "time": f"{sum(times.values()):.6f}",
+    })  # fmt: skip
+    head = xml.SubElement(suite, "properties")
+    for key, value in properties.items():
+        if value is not None:
+            xml.SubElement(head, "property", {"name": key, "value": _text(value)})
+    for p in puzzles:
+        case = _case(suite, name, f"puzzle {p.puzzle}", times.get(p.puzzle))
+        if not p.matched:
+            text = str(p.difference) if p.difference else "the device's bits differ from the host's"
+            _outcome(case, "failure", "device-differs", text, text)
+        said = f"{p.steps} steps, {p.equal_steps} equal to the host, {p.right} of {p.cells} cells right"
+        xml.SubElement(case, "system-out").text = said
+    if error is not None:
+        _outcome(_case(suite, name, "session", None), "error", error.code, error.what, error.paragraph())
+    xml.indent(suite)
+    return xml.tostring(suite, encoding="utf-8", xml_declaration=True) + b"\n"
+
+
+def write_junit(path: Path, document: bytes) -> None:
+    """Write the file whole or not at all. Raises InputError when it cannot be written."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        part.write_bytes(document)
+        os.replace(part, path)
+    except OSError as e:
+        part.unlink(missing_ok=True)
+        raise InputError("the JUnit file cannot be written", where=str(path), why=e.strerror or str(e),
+                         next="Name a file that you may write with --junit FILE") from e
+
+
+def _case(suite: xml.Element, classname: str, name: str, seconds: float | None) -> xml.Element:
+    time = {} if seconds is None else {"time": f"{seconds:.6f}"}
+    return xml.SubElement(suite, "testcase", {"classname": classname, "name": name, **time})
+
+
+def _outcome(case: xml.Element, tag: str, kind: str, message: str, text: str) -> None:
+    xml.SubElement(case, tag, {"type": kind, "message": _text(message)}).text = _text(text)
+
+
+def _text(value: Any) -> str:
+    """As XML can hold it: control characters become question marks."""
+    return _NOT_XML.sub("?", str(value))

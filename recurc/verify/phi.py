@@ -1,0 +1,66 @@
+"""Fidelity of carries that a device sent, against the fp32 model: no labels are needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Mapping
+
+import numpy as np
+
+from recurc.errors import InputError
+from recurc.quant.fidelity import carry_fidelity
+
+MOST_PUZZLES = 4
+MACS = 1e11  # fp32 compute that the default number of puzzles may take
+
+
+class FidelityMeter:
+    """phi of z_H after the first and the last step of a puzzle.
+
+    Args:
+        reasoner: the model that the build was made of.
+        h_cycles, l_cycles: depth that the build was made with.
+    """
+
+    def __init__(self, reasoner: Any, h_cycles: int, l_cycles: int) -> None:
+        from recurc.models.reference import Reference
+
+        self._reference, self._depth = Reference(reasoner), (h_cycles, l_cycles)
+
+    def measure(self, tokens: np.ndarray, puzzle_id: int, carries: Mapping[int, np.ndarray]) -> tuple[float, float]:
+        """phi after step 1 and after the last of `carries` (step -> z_H float32 [S, D], as the device sent it)."""
+        inputs, ids, last = np.asarray(tokens)[None], np.array([puzzle_id]), max(carries)
+        found: dict[int, float] = {}
+        for state in self._reference.steps(inputs, ids, last, *self._depth):
+            if state.step in (1, last):
+                found[state.step] = float(carry_fidelity(carries[state.step][None], state.z_H.numpy())[0])
+        return found[1], found[last]
+
+
+def default_puzzles(macs_per_puzzle: int) -> int:
+    """Of how many puzzles the carry is read back when nobody says: few of a large model."""
+    return int(max(1, min(MOST_PUZZLES, MACS // max(macs_per_puzzle, 1))))
+
+
+def build_meter(build: Any, checkpoint: Path | str | None = None) -> FidelityMeter:
+    """The meter of a build, with the fp32 model that it was made of.
+
+    Args:
+        checkpoint: where it is now; by default where it was when the build was made.
+
+    Raises:
+        InputError: it is not there, or is another one.
+    """
+    from recurc.models.checkpoint import load
+
+    made = build.details.get("checkpoint") or {}
+    source = checkpoint or made.get("source")
+    if source is None:
+        raise InputError("the build's checkpoint is not known", where=str(build.path), why="the build does not name it",
+                         next="Pass it with --reference CHECKPOINT")
+    reasoner = load(source)
+    if reasoner.sha256 != made.get("sha256"):
+        raise InputError("this is not the build's checkpoint", where=str(source),
+                         why=f"its sha256 is {reasoner.sha256[:16]}…, the build was made of {str(made.get('sha256'))[:16]}…",
+                         next="Pass the one that the build was made of with --reference CHECKPOINT")
+    return FidelityMeter(reasoner, build.h_cycles, build.l_cycles)

@@ -1,0 +1,98 @@
+"""A program that stands still is told of with its source line, and one that works or waits is left alone."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import numpy as np
+import pytest
+
+from recurc.device import frames as f
+from recurc.device.session import DeviceFaultError, DeviceRestartedError
+from recurc.resources import resource_dir
+from recurc.targets.boards import list_boards, load_board
+from recurc.verify.run import connect
+from tests.device import dummy_build as dummy
+from tests.tools import EMULATED
+
+HANG = {"DUMMY_HANG_STEP": 2, "RC_WATCHDOG_MS": 700}
+
+
+def hang_line() -> int:
+    lines = (dummy.DUMMY / "model.c").read_text().splitlines()
+    return next(i for i, line in enumerate(lines, 1) if "turns++" in line)
+
+
+def caught(board: str, elfs, **defines) -> DeviceFaultError:
+    elf = elfs(board, defines={**HANG, **defines})
+    with connect(load_board(board), elf, "host" if board == "host" else "qemu", step_timeout=60) as session:
+        session.load(np.zeros(16))
+        run = session.run(5)
+        assert next(run).step == 1
+        with pytest.raises(DeviceFaultError) as e:
+            next(run)
+    return e.value
+
+
+@pytest.mark.parametrize("board", EMULATED)
+def test_a_hang_is_located(board, elfs):
+    error = caught(board, elfs)
+    assert error.fault.cause == 1 and error.fault.hang and error.exit_code == 7
+    assert error.place.function == "hang" and error.place.file.endswith("dummy/model.c")
+    assert abs(error.place.line - hang_line()) <= 1
+    assert "the firmware hangs" in str(error) and f"dummy/model.c:{error.place.line}" in str(error)
+
+
+@pytest.mark.parametrize("board", [b for b in EMULATED if load_board(b).family == "arm"])
+def test_with_interrupts_off_the_chips_own_watchdog_finds_it(board, elfs):
+    error = caught(board, elfs, DUMMY_HANG_MASKED=1)
+    assert error.fault.cause == 2 and error.place.function == "hang"
+    assert "hardware watchdog" in str(error)
+
+
+def test_a_process_hangs_too(elfs):
+    error = caught("host", elfs)
+    assert error.fault.cause == 1 and "not fed in time" in str(error)
+
+
+@pytest.mark.parametrize("board", ("mps2-an500", "riscv32-virt"))
+def test_waiting_for_requests_is_no_hang(board, elfs):
+    """Also when half a frame lies in the receiver, and during runs that are longer than the watchdog waits."""
+    elf = elfs(board, defines={"RC_WATCHDOG_MS": 1000})
+    with connect(load_board(board), elf, "qemu", step_timeout=60) as session:
+        session.hello()
+        session.transport.write(b"\x07abc")
+        time.sleep(1.0)
+        session.load(np.zeros(16))
+        for _ in range(3):
+            assert len(session.run_all(12)[0]) == 12
+        assert session.retries <= 1
+
+
+def test_a_reset_tells_its_cause(elfs):
+    with connect(load_board("host"), elfs("host"), "host") as session:
+        assert session.hello().reset_cause == "power"
+        session._pending.append(f.Frame(f.BOOT, 0, bytes([4, 0])))
+        with pytest.raises(DeviceRestartedError, match="watchdog restarted it") as e:
+            session.load(np.zeros(16))
+        assert e.value.cause == "watchdog"
+
+
+def test_every_board_that_can_be_built_has_one():
+    for board in list_boards():
+        assert (board.watchdog is not None) == board.linkable, board.name
+        if board.watchdog:
+            assert board.defines["RC_WATCHDOG_MS"] == board.watchdog.seconds * 1000
+
+
+def test_it_is_fed_by_the_schedule_and_by_no_interrupt():
+    """In the generated code every loop over tiles feeds it; in the ports nothing but the start does."""
+    templates = resource_dir("templates")
+    for name in ("channel_mix", "token_mix", "attention"):
+        text = (templates / "ops" / f"{name}.c.j2").read_text()
+        assert len(re.findall(r"for \(uint32_t [td]0 = 0;", text)) == text.count("ALIVE();"), name
+    for file in (resource_dir("runtime_c") / "ports").rglob("*.c"):
+        text = file.read_text()
+        for handler in re.findall(r"void (?:rc_systick_handler|rc_fault_c|rc_trap_c)\(.*?\n}\n", text, re.S):
+            assert "watchdog_feed" not in handler, file

@@ -1,0 +1,149 @@
+"""The journal: nothing that it has told is lost, whatever ends the process, and results of another run are never mixed in."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from recurc.errors import InputError, UsageError
+from recurc.verify.journal import Identity, Journal, dataset_digest
+from recurc.verify.places import Place
+from recurc.verify.result import Difference, Halt, PuzzleResult
+from tests.verify.test_verify import Artifact, dataset
+
+RUN = Identity("b" * 32, "a" * 64, "mps2-an500", "d" * 64, 16)
+TURNS = (("h_cycles", 1, 2), ("l_cycles", 2, 2))
+PLACE = Place(4, 13, "channel_mix", "z_L", TURNS, 2, 6, "L_level", 2, 2, "L_level.layers.0.mlp")
+RESULTS = [
+    PuzzleResult(3, 16, False, True, 81, 81, 1 << 60, 16, 1292, 0.998, 0.5),
+    PuzzleResult(4, 2, True, False, 0, 81, 7, 1, 1292,
+                 difference=Difference(4, 2, "z_L", (3, 5), 0.1, -1.5, PLACE, 3, 200)),
+    PuzzleResult(5, 2, True, False, 0, 81, 7, 1, 1292, difference=Difference(5, 2, "carry", None, 0xFFFFFFFF, 0)),
+]  # fmt: skip
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A journal with RESULTS."""
+    with Journal(tmp_path / "j.jsonl", RUN) as journal:
+        for result in RESULTS:
+            journal.append(result)
+    return tmp_path / "j.jsonl"
+
+
+def read(path) -> list[PuzzleResult]:
+    with Journal(path, RUN, resume=True) as journal:
+        return list(journal.results.values())
+
+
+def test_what_was_written_comes_back(path):
+    assert read(path) == RESULTS
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(lines) == 4 and lines[0]["schema"] == "recurc/verify-journal/1"
+    assert lines[2]["difference"]["place"]["loops"] == [["h_cycles", 1, 2], ["l_cycles", 2, 2]]
+
+
+def test_a_journal_cut_off_anywhere_keeps_its_whole_lines(path):
+    data = path.read_bytes()
+    for size in range(0, len(data) + 1, 7):
+        path.write_bytes(data[:size])
+        whole = max(0, data[:size].count(b"\n") - 1)
+        assert read(path) == RESULTS[:whole], size
+        with Journal(path, RUN, resume=True) as journal:  # and what follows stands on a line of its own
+            journal.append(RESULTS[2])
+        assert read(path) == list({r.puzzle: r for r in [*RESULTS[:whole], RESULTS[2]]}.values()), size
+
+
+WRITER = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from recurc.verify.journal import Journal
+from tests.verify.test_journal import RESULTS, RUN
+with Journal(Path(sys.argv[1]), RUN, resume=True) as journal:
+    for puzzle in range(len(journal.results), 100_000):
+        journal.append(replace(RESULTS[1], puzzle=puzzle))
+        print(puzzle, flush=True)
+"""
+
+
+def test_what_was_told_survives_kill_9(tmp_path):
+    path, told = tmp_path / "j.jsonl", -1
+    for lines in (1, 40, 300):
+        with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True,
+                              env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}) as writer:  # fmt: skip
+            for _ in range(lines):
+                first = int(writer.stdout.readline())
+                assert first == told + 1
+                told = first
+            with pytest.raises(UsageError, match="in use"):
+                Journal(path, RUN, resume=True)
+            writer.send_signal(signal.SIGKILL)
+            told = max([told, *map(int, writer.stdout.read().split("\n")[:-1])])
+        kept = [r.puzzle for r in read(path)]
+        assert kept == list(range(len(kept))) and len(kept) >= told + 1
+        told = len(kept) - 1
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"build_id": "c" * 32}, "build bbbb"), ({"model_sha256": "c" * 64}, "model aaaa"), ({"board": "host"}, "board mps2"),
+        ({"dataset": "c" * 64}, "dataset dddd"), ({"steps": 3}, "number of steps 16 instead of 3"),
+        ({"halt": (0.0, 1)}, "halting rule None instead of [0.0, 1]"),
+    ],
+)  # fmt: skip
+def test_the_journal_of_another_run_is_refused(path, change, told):
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match="another run") as e:
+        Journal(path, replace(RUN, **change), resume=True)
+    assert told in e.value.why and "--resume" in e.value.next
+    assert path.read_bytes() == before
+
+
+def test_begun_anew_the_old_one_is_kept_beside_it(path):
+    before = path.read_bytes()
+    with Journal(path, replace(RUN, steps=3)) as journal:
+        assert journal.results == {}
+    assert (path.parent / "j.jsonl~").read_bytes() == before
+    assert len(path.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("line", [b"\0\0\0\n", b"{}\n", b"[]\n", b'{"puzzle": 9}\n', b"\xff\xfe\n"])
+def test_damage_inside_is_told_with_its_line(path, line):
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], line, *lines[2:]]))
+    with pytest.raises(InputError, match="damaged") as e:
+        Journal(path, RUN, resume=True)
+    assert "line 3" in e.value.where
+
+
+def test_a_file_that_is_no_journal_is_refused(path):
+    path.write_text('{"schema": "something/1"}\n')
+    with pytest.raises(InputError, match="damaged.*something/1"):
+        Journal(path, RUN, resume=True)
+
+
+def test_a_journal_that_cannot_be_written(tmp_path):
+    with pytest.raises(InputError, match="cannot be written"):
+        Journal(tmp_path / "nowhere" / "j", RUN)
+    with pytest.raises(InputError, match="cannot be written"):
+        Journal(tmp_path, RUN)
+
+
+def test_the_identity_knows_data_and_halting():
+    data = dataset()
+    digest = dataset_digest(data)
+    assert digest == dataset_digest(dataset()) != dataset_digest(data.take(2))
+    for name in ("inputs", "labels", "puzzle_ids"):
+        other = getattr(data, name).copy()
+        other.flat[0] += 1
+        assert dataset_digest(replace(data, **{name: other})) != digest
+    made = Identity.of(Artifact(None), "host", digest, 3, Halt(0.5, 2))
+    assert (made.board, made.dataset, made.steps, made.halt) == ("host", digest, 3, (0.5, 2))
