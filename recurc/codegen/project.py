@@ -27,7 +27,7 @@ from recurc.codegen.manifest import BOARD_FILE, TABLE_FILE, Build, load_build, t
 from recurc.codegen.platformio import BoardFirmware, write_platformio
 from recurc.errors import InputError
 from recurc.ir.program import Program
-from recurc.plan.kernels import KernelSet, choose_kernels, kernel_set
+from recurc.plan.kernels import Bits, KernelSet, choose_kernels, kernel_set
 from recurc.plan.layout import Layout, make_layout
 from recurc.plan.planner import MemoryPlan
 from recurc.quant.model import QuantizedModel
@@ -68,7 +68,7 @@ def _copy_runtime(folder: Path) -> Path:
 def _host_sources(folder: Path, model: QuantizedModel) -> Sources:
     kernels = kernel_set("host")
     image = build_image(model, kernels)
-    layout = make_layout(model.program, model.precision.bits, kernels, HOST_SCRATCH)
+    layout = make_layout(model.program, model.bits, kernels, HOST_SCRATCH)
     return _write_sources(folder, model, image, kernels, layout)
 
 
@@ -153,7 +153,7 @@ def _check_name(board: Board) -> None:
                          "build, so it is one word and none of src, runtime, tables, project, host", next="Rename the board")
 
 
-def _plans(program: Program, bits: int, target: Board, layout: Optional[Layout] = None) -> list[tuple[Board, MemoryPlan]]:
+def _plans(program: Program, bits: Bits, target: Board, layout: Optional[Layout] = None) -> list[tuple[Board, MemoryPlan]]:
     """Plans of the target and of its emulated twin, which runs the very code of its board.
 
     Raises:
@@ -174,7 +174,7 @@ def _board_firmware(folder: Path, model: QuantizedModel, target: Board, runtime:
     """
     layout: Optional[Layout] = None
     for _ in range(4):
-        boards = _plans(model.program, model.precision.bits, target, layout)
+        boards = _plans(model.program, model.bits, target, layout)
         if not boards:
             return {}, None, []
         plan = boards[0][1]
@@ -209,7 +209,7 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
     """
     out = Path(os.path.abspath(out))
     _check_name(target)
-    _plans(model.program, model.precision.bits, target)  # before anything is written
+    _plans(model.program, model.bits, target)  # before anything is written
     check_linkable(target)
     with fresh_folder(out) as folder:
         runtime = _copy_runtime(folder / "runtime")
@@ -228,7 +228,8 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
         main = sources or host
         write_manifest(folder, {
             "recurc": __version__, "name": model.name, "target": target.name, "twin": target.twin,
-            "precision": model.precision.name, "method": model.method, "label": model.label, "steps": model.program.steps,
+            "precision": model.precision.name, "layers": {name: p.name for name, p in model.layers.items()},
+            "method": model.method, "label": model.label, "steps": model.program.steps,
             "h_cycles": model.program.h_cycles, "l_cycles": model.program.l_cycles, "carry": model.program.carry,
             "boards": entries,
             "image_bytes": len(main.image.data), "arena_bytes": main.arena_bytes,
