@@ -69,6 +69,6 @@ def _show(console: Console, build: Any, r: Any) -> None:
         ("firmware", f"{r.elf}, " + ("byte for byte the build's" if r.same_elf
                                      else "NOT the build's bytes: another compiler, or flags of your own")),
         *([("runs", f"as process {r.process} until `recurc flash {build.path} --stop --port {r.port}`")] if r.process else []),
-        *([("next", f"recurc verify {build.path} --on {r.port}")] if r.checked and r.board.name == build.target else []),
+        *([("next", f"recurc verify {build.path} --on {r.port}")] if r.checked else []),
         ("took", f"{r.seconds:.1f} s"),
     ])  # fmt: skip
