@@ -174,9 +174,9 @@ _HOST_VARIANTS = tuple(
     for name in ("quantize_rows8", "silu_mul", "swiglu", "rms_rows", "transpose", "softmax", "rope", "dot_s8", "dot_f32"))
 _RVV = ("rc_quantize_rows8", "rc_silu_mul", "rc_softmax", "rc_dot_s8")  # general functions that have a vector form
 _MVE = ("rc_tile_s4", "rc_tile_s8", "rc_quantize_rows8", "rc_silu_mul", "rc_dot_s8", "rc_rms_norm", "rc_softmax")
-
-
 _DSP = ("rc_tile_s4", "rc_tile_s8", "rc_tile_g32", "rc_dot_s8")
+
+
 _UNPACK = "rc_unpack_s3"
 
 
@@ -204,7 +204,8 @@ KERNEL_SETS = (
               tuple((name, f"{name}_mve") for name in _MVE[2:])),
     KernelSet("dsp", PAIRS, _ints("rc_tile_s{}_dsp", PAIRS, "rc_quantize_pairs16", "int16_t", 2, "rc_tile_g32_dsp", 2),
               "rc_linear_f32", frozenset({"dsp"}), (*_COMMON, "portable/rc_unpack_s3.c", "portable/rc_quantize_pairs16.c",
-                                   "portable/rc_linear_f32.c", *(f"dsp/{name}_dsp.c" for name in _DSP)), (("rc_dot_s8", "rc_dot_s8_dsp"),)),
+                                   "portable/rc_linear_f32.c", *(f"dsp/{name}_dsp.c" for name in _DSP)),
+              (("rc_dot_s8", "rc_dot_s8_dsp"),)),
     KernelSet("rvv", LANES, _ints("rc_tile_s{}_rvv", LANES, "rc_quantize_rows8_rvv", "int8_t", 4), "rc_linear_f32",
               frozenset({"v"}), ("portable/rc_dot_f32.c", "portable/rc_rms_norm.c", "portable/rc_rope.c",
                                  "portable/rc_unpack_s3.c", "portable/rc_tile_g32.c", "portable/rc_linear_f32.c",

@@ -41,9 +41,13 @@ class Packing:
         """Bytes from one tile of channels to the next."""
         return self.tile * (4 * k if bits == 32 else self.padded(k) * int(bits) // 8)
 
+    def channels(self, n: int, bits: float) -> int:
+        """n up to whole tiles, or to whole lanes of weights in groups: channels that are stored."""
+        return _up(n, self.lanes if bits == GROUPED_BITS else self.tile)
+
     def part_bytes(self, n: int, k: int, bits: float) -> int:
-        """Bytes of one part of n channels: whole tiles, or whole lanes of weights in groups."""
-        return _up(n, self.lanes if bits == GROUPED_BITS else self.tile) * self.tile_bytes(k, bits) // self.tile
+        """Bytes of one part of n channels."""
+        return self.channels(n, bits) * self.tile_bytes(k, bits) // self.tile
 
     def group_bytes(self, n: int, k: int) -> int:
         """Bytes of the groups' scales of one part of n channels."""
