@@ -241,6 +241,16 @@ class Sixteens(Packing):
         steps = full.reshape(-1, 2 if bits == 4 else 4, full.shape[2] // self.depth, self.depth)  # [groups, vector, step, k]
         return np.ascontiguousarray(steps.swapaxes(1, 2)).astype(np.int8).tobytes()
 
+    def tile_bytes(self, k: int, bits: float) -> int:
+        return self.tile * _up(k, GROUP) // 2 if bits == GROUPED_BITS else super().tile_bytes(k, bits)
+
+    def pack_grouped(self, q: np.ndarray) -> bytes:
+        """[channel][groups][16] bytes: the low nibble is k, the high one k + 16, both two's complement."""
+        full = np.zeros((_up(len(q), self.lanes), _up(q.shape[1], GROUP)), np.uint8)
+        full[:len(q), :q.shape[1]] = q & 15
+        halves = full.reshape(len(full), -1, 2, GROUP // 2)
+        return np.ascontiguousarray(halves[:, :, 0] | halves[:, :, 1] << 4).tobytes()
+
 
 PANELS = Panels(2, 64)
 PAIRS = Pairs(3, 4, flip=0x80008000)
