@@ -20,8 +20,8 @@ def calibration_options(function: Callable) -> Callable:
         help="Training puzzles that calibration draws. Default: 128.")(function)
     return click.option(
         "--calibration", type=click.Choice(CALIBRATIONS), default=None,
-        help="How int4 and int3 ranges are found: error feedback on data (gptq, the default), clip search (mse), or the rows' "
-             "own range, without data (min-max).")(function)
+        help="How ranges of int4, int4-g32 and int3 are found: error feedback on data (gptq, the default), clip search (mse), "
+             "or the weights' own range, without data (min-max).")(function)
 
 
 def layer_names(quantized) -> dict[str, str]:

@@ -72,14 +72,6 @@ def _flat(blocks: np.ndarray, k: int) -> np.ndarray:
     return np.ascontiguousarray(blocks.reshape(len(blocks), -1)[:, :k], dtype=np.float32)
 
 
-def _groups(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> FakeWeights:
-    """int4-g32: -7..7 in groups of 32 inputs, an fp16 scale a group."""
-    blocks = _blocks(w)
-    scale = (np.abs(blocks).max(axis=-1, keepdims=True) / np.float32(7)).astype(np.float16).astype(np.float32)
-    q = np.divide(blocks, scale, out=np.zeros_like(blocks), where=scale > 0)
-    return FakeWeights(_flat(np.clip(np.rint(q), -7, 7) * scale, w.shape[1]), scale.size * (BLOCK // 2 + 2))
-
-
 def _microscaled(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> FakeWeights:
     """int4-mx32: -7..7 in blocks of 32 inputs, a power of two (one byte) a block."""
     blocks = _blocks(w)
@@ -89,7 +81,6 @@ def _microscaled(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> Fa
 
 
 _FAKE_ONLY = (
-    Precision("int4-g32", 4, _groups, summary="int4 in groups of 32 inputs, symmetric"),
     Precision("int4-mx32", 4, _microscaled, summary="int4 in blocks of 32 inputs with power-of-two scales"),
 )
 

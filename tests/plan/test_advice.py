@@ -37,6 +37,14 @@ def test_fewer_bits_for_an_image_too_large():
     assert advice_text(found) == "Would fit with --precision int8, or with --precision int4, or with --precision int3"
 
 
+def test_weights_in_groups_are_not_advised_and_are_advised_about():
+    board = with_sizes(load_board("stm32h7"), qspi=2_600_000)
+    _, found = changes(program(), 4.25, board)
+    fewer = [c.options for c in found if c.options[0].startswith("--precision")]
+    assert fewer == [("--precision int4",), ("--precision int3",)]
+    assert not any("g32" in option for c in changes(program(), 32, board)[1] for option in c.options)
+
+
 def test_a_smaller_carry_for_too_little_ram():
     """A quarter of the RAM: fp16 is not enough, int8 is; what is promised is what planning it gives."""
     board = with_sizes(load_board("stm32h7"), axisram=200_000)

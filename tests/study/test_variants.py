@@ -23,7 +23,8 @@ def both(bench: Workbench, **what):
     return bench.evaluate([Variant(engine=engine, steps=2, **what) for engine in ("device", "fake")])
 
 
-@pytest.mark.parametrize("what", [{"precision": "int8"}, {"precision": "int4"}, {"precision": "int4-naive", "carry": "int8"},
+@pytest.mark.parametrize("what", [{"precision": "int8"}, {"precision": "int4"}, {"precision": "int4-g32"},
+                                  {"precision": "int4-naive", "carry": "int8"},
                                   {"precision": "int8", "carry": "fp16"}], ids=str)
 def test_fake_quantization_agrees_with_the_device(what):
     device, fake = both(workbench(), **what)
@@ -92,6 +93,19 @@ def test_group_schemes_have_sixteen_levels_a_group(name):
         peak = np.abs(w[:, group]).max(axis=1)
         assert (np.abs(back[:, group] - w[:, group]).max(axis=1) <= peak / 7 * 1.01).all()
         assert all(len(np.unique(row[group])) <= 16 for row in back)
+
+
+def test_groups_run_on_the_device_and_come_back_from_the_store(tmp_path):
+    """int4-g32 was a fake scheme once; error feedback is done once, then read from the store."""
+    data, calibration = split("test").take(4), split("train").take(8)
+    found = []
+    for _ in range(2):
+        bench = Workbench(sudoku4(), data, calibration, store=Store(tmp_path))
+        found.append(bench.model(Variant("int4-g32", steps=1).resolved(sudoku4().config)))
+    assert Variant("int4-g32").resolved(sudoku4().config).engine == "device"
+    for name, w in found[0].weights.items():
+        again = found[1].weights[name]
+        assert type(again) is type(w) and (again.integers == w.integers).all() and (again.scale == w.scale).all()
 
 
 def test_unknown_and_impossible_variants_are_refused():
