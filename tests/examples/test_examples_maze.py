@@ -215,7 +215,7 @@ def test_the_shipped_mazes_are_as_their_recipe_says(folder):
 
 
 def test_heads_start_by_looking_at_the_neighbours():
-    """The start that makes attention learn mazes in minutes; the forward pass is measured as it is."""
+    """Measured with the forward pass as it is."""
     torch = pytest.importorskip("torch")
     from examples.training.model import Attention, ModelConfig, make_model
     from examples.training.neighbours import look_at
