@@ -29,7 +29,8 @@ from recurc.cli.quantizing import calibration_options, quantize_with_progress
 @depth_options
 @storage_options
 @calibration_options
-@click.option("--halt", is_flag=True, help="Also score the answer where the halting head stops (TRM: q_halt > 0; HRM: q_halt > q_continue).")
+@click.option("--halt", is_flag=True, help="Also score the answer where the halting head stops (TRM: q_halt > 0; HRM: "
+              "q_halt > q_continue).")
 @click.option("--halt-threshold", type=Threshold(), default=0.0, metavar="Q", help="Margin of the halting head. Default: 0.")
 @click.option("--min-steps", type=click.IntRange(1, 255), default=1, metavar="N", help="Steps before it may halt.")
 @click.option("--fidelity-puzzles", type=click.IntRange(min=1), default=64, metavar="N",

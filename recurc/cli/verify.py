@@ -42,7 +42,7 @@ _KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_ste
 )
 @click.option("--reference", metavar="CHECKPOINT", help="The build's checkpoint, when it is not where it was.")
 @click.option("--journal", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Where results are kept as they arrive. Default: BUILD/verify-BOARD.jsonl.")
+              help="Where results are kept as they arrive. Default: BUILD/verify-BOARD.jsonl. The one before is kept as FILE~.")
 @click.option("--resume", is_flag=True, help="Go on with the journal: puzzles that are in it are not run again.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write JUnit XML for CI.")
 @pass_console
@@ -60,6 +60,7 @@ def command(
     from recurc.cli._live import LiveTable
     from recurc.cli._verified import document, print_result, worst_stack
     from recurc.codegen.manifest import load_build
+    from recurc.verify.journal import Identity, dataset_digest
     from recurc.verify.result import Halt, PuzzleResult, StepView
     from recurc.verify.run import resolve, verify
 
@@ -74,37 +75,38 @@ def command(
     meter, measured = _meter(console, made, reference, fidelity)
     views: list[StepView] = []
     arrived: list[PuzzleResult] = []
-    ticks = board.ticks.per_instruction
-    cost = ("ticks", lambda p: f"{p.ticks:,}") if ticks is None else (
-        "instructions", lambda p: f"{round(p.ticks / ticks):,}")  # fmt: skip
-    title = f"verify on {board.name}"
-    live = LiveTable(console, title, len(dataset), steps or made.steps, cost)
+    live = LiveTable(console, f"verify on {board.name}", len(dataset), steps or made.steps)
+    properties: dict[str, Any] = {"board": board.name, "on": on, "build_id": artifact.build_id,
+                                  "model_sha256": artifact.model_sha256}
+    written: list[Path] = []
+
+    def opened(answered: Any, artifact: Any) -> Any:
+        properties.update(board=answered.name, build_id=artifact.build_id, model_sha256=artifact.model_sha256)
+        live.answered(answered, counts=on == "qemu")
+        identity = Identity.of(artifact, answered.name, dataset_digest(everything), steps or made.steps, rule)
+        kept = _journal(console, journal or made.path / f"verify-{answered.name}.jsonl", identity, resume, journal is not None)
+        if kept is not None:
+            written.append(kept.path)
+            arrived.extend(r for i, r in sorted(kept.results.items()) if offset <= i < offset + len(dataset))
+            live.resumed(arrived)
+        return kept
 
     def keep(result: PuzzleResult) -> None:
         arrived.append(result)
         live.result(result)
 
-    written: list[Path] = []
-    properties: dict[str, Any] = {"board": board.name, "on": on, "build_id": artifact.build_id,
-                                  "model_sha256": artifact.model_sha256}
     try:
-        with _journal(console, made, on, everything, steps, rule, journal, resume) as kept:
-            wanted = range(offset, offset + len(dataset))
-            if kept is not None:
-                written.append(kept.path)
-                arrived += [r for i, r in sorted(kept.results.items()) if i in wanted]
-            live.resumed(arrived)
-            with live:
-                result = verify(
-                    made, on, dataset, steps=steps, halt=rule, progress=live.progress, offset=offset,
-                    show=views.append if show else None, meter=meter, fidelity=measured, journal=kept, on_result=keep,
-                    on_op=live.traced,
-                )  # fmt: skip
+        with live:
+            result = verify(
+                made, on, dataset, steps=steps, halt=rule, progress=live.progress, offset=offset,
+                show=views.append if show else None, meter=meter, fidelity=measured, open_journal=opened, on_result=keep,
+                on_op=live.traced,
+            )  # fmt: skip
     except (RecurcError, KeyboardInterrupt) as error:
         if isinstance(error, (DeviceUnreachableError, KeyboardInterrupt)) and arrived and written:
             console.note(f"{len(arrived)} of {len(dataset)} puzzles are in {written[0]}; `--resume` goes on from there")
         if junit is not None and isinstance(error, RecurcError):
-            _junit(junit, title, arrived, properties, error=error)
+            _junit(junit, arrived, properties, error=error)
         raise
     print_result(console, made, result, views)
     told = document(result, offset, worst_stack(made, result))
@@ -115,11 +117,11 @@ def command(
                        "stack_used": result.stack_used, "fidelity_after_step_1": phi and phi.first,
                        "fidelity_after_last_step": phi and phi.last, "fidelity_puzzles": phi and phi.n}
         times = {p.puzzle: s for p in result.puzzles if (s := result.seconds(p.ticks)) is not None}
-        _junit(junit, title, result.puzzles, properties, times)
+        _junit(junit, result.puzzles, properties, times)
     console.emit_json(told)
     if result.first_difference is not None:
         raise MismatchError(
-            "the device's results differ from the host's", where=board.name, why=f"{result.first_difference}",
+            "the device's results differ from the host's", where=result.board.name, why=f"{result.first_difference}",
             next="This is a bug in recurc, the compiler or the device: please report it with this line",
         )  # fmt: skip
 
@@ -167,26 +169,20 @@ def _meter(console: Console, build: Any, checkpoint: str | None, count: int | No
     return meter, default_puzzles(program.macs_per_step * program.steps) if count is None else count
 
 
-def _journal(
-    console: Console, build: Any, on: str, split: Any, steps: int | None, halt: Any, file: Path | None, resume: bool
-) -> Any:
-    """The open journal; none, with a note, when the one that nobody asked for cannot be written."""
-    from contextlib import nullcontext
-
+def _journal(console: Console, file: Path, identity: Any, resume: bool, named: bool) -> Any:
+    """The open journal; None, with a note, when the one that nobody asked for cannot be written."""
     from recurc.verify.journal import Journal
-    from recurc.verify.run import journal_identity
 
-    identity = journal_identity(build, on, split, steps, halt)
     try:
-        return Journal(file or build.path / f"verify-{identity.board}.jsonl", identity, resume)
+        return Journal(file, identity, resume)
     except (InputError, UsageError) as error:
-        if file is not None or resume:
+        if named or resume:
             raise
         console.note(f"results are not journaled: {error.paragraph()}")
-        return nullcontext()
+        return None
 
 
-def _junit(path: Path, title: str, puzzles: Any, properties: dict[str, Any], seconds: Any = None, error: Any = None) -> None:
+def _junit(path: Path, puzzles: Any, properties: dict[str, Any], seconds: Any = None, error: Any = None) -> None:
     from recurc.verify.junit import junit_document, write_junit
 
-    write_junit(path, junit_document(title, puzzles, properties, seconds, error))
+    write_junit(path, junit_document(f"verify on {properties['board']}", puzzles, properties, seconds, error))

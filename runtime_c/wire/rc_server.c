@@ -162,7 +162,8 @@ static rc_status_t check_run(rc_server_t *s, const rc_frame_t *f)
     } else if (s->begun == 0u || at != s->ctx.step) {
         return RC_ERR_STATE; /* also a repeated request whose first copy was already carried out */
     }
-    if ((steps == 0u && (b[0] & RC_RUN_BEGIN) == 0u) || steps > rc_model_info.steps || at > rc_model_info.steps - steps) {
+    if ((steps == 0u && (b[0] & RC_RUN_BEGIN) == 0u) || steps > rc_model_info.steps ||
+        at > rc_model_info.steps - steps) {
         return RC_ERR_ARGUMENT; /* halting can only shorten the compiled schedule */
     }
     return RC_OK;
