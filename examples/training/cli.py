@@ -45,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         t = training.Trainer(recipe, run_dir, train_pool, say, start_of(recipe, args.out))
     except (OSError, ValueError) as error:
-        print(f"train.py: grow_from = {recipe.train.grow_from!r}: {error}", file=sys.stderr)
+        where = f"grow_from = {recipe.train.grow_from!r}: " if recipe.train.grow_from else ""
+        print(f"train.py: {where}{error}", file=sys.stderr)
         return 2
     if not args.fresh and t.load():
         say(f"continuing at step {t.step}, {t.elapsed / 60:.1f} minutes")

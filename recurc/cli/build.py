@@ -13,24 +13,24 @@ from recurc.cli.options import (
     data_option,
     depth_options,
     pass_console,
-    precision_option,
     resolve_model,
     scratch_option,
     seed_option,
     storage_options,
+    stored_options,
 )
 from recurc.cli.output import Console
-from recurc.cli.quantizing import calibration_options, quantize_with_progress
+from recurc.cli.quantizing import calibration_options, layer_names, quantize_with_progress
 from recurc.errors import DoesNotFitError
 
 
 @click.command()
 @checkpoint_argument()
 @click.option("--target", default="stm32h7", metavar="BOARD", help="Board (see `recurc boards`). Default: stm32h7.")
-@precision_option()
+@stored_options
 @data_option
 @click.option("--out", "-o", type=click.Path(path_type=Path), default=None, metavar="DIR",
-              help="Build folder. Default: build/MODEL-BOARD-PRECISION.")
+              help="Build folder. Default: build/MODEL-BOARD-PRECISION (and -mixed where layers differ).")
 @seed_option
 @depth_options
 @storage_options
@@ -42,7 +42,8 @@ from recurc.errors import DoesNotFitError
 @click.option("--accuracy-puzzles", type=click.IntRange(min=0), default=32, metavar="N",
               help="Test puzzles that accuracy is shown for, when there is data. Default: 32; 0 for none.")
 @pass_console
-def command(console: Console, checkpoint: str | None, target: str, precision: str, data: str | None, out: Path | None,
+def command(console: Console, checkpoint: str | None, target: str, precision: str | None, layers: dict[str, str],
+            data: str | None, out: Path | None,
             seed: int, steps: int | None, h_cycles: int | None, l_cycles: int | None, carry: str, puzzle_table: str,
             scratch: int | None, calibration: str | None, puzzles: int, min_fidelity: float, allow_lossy: bool,
             accuracy_puzzles: int) -> None:
@@ -58,6 +59,7 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
     for family in dict.fromkeys((board.family, "host") if board.linkable else ("host",)):
         find_compiler(family)
     chosen = resolve_model(console, checkpoint, data)
+    precision, layers = chosen.stored(precision, layers)
     from recurc.api import Model as LoadedModel
     from recurc.codegen.project import check_output
     from recurc.report.document import report_build
@@ -65,15 +67,15 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
     reasoner = chosen.load()
     name = Path(chosen.checkpoint).name or "model"
     model = LoadedModel(reasoner, name)
-    folder = out or Path("build") / f"{name}-{board.name}-{precision}"
+    folder = out or Path("build") / f"{name}-{board.name}-{precision}{'-mixed' if layers else ''}"
     check_output(folder)
     for text in reasoner.notes:
         console.note(f"note: {text}")
     try:
         # Planned from shapes alone first: who is refused is not kept waiting for the calibration.
-        _plan_first(board, reasoner, precision, lowering)
+        _plan_first(board, reasoner, precision, {**lowering, "layers": layers})
         quantized = quantize_with_progress(
-            console, model, chosen, precision, calibration=calibration, puzzles=puzzles, seed=seed, **lowering)
+            console, model, chosen, precision, layers, calibration=calibration, puzzles=puzzles, seed=seed, **lowering)
         quantized.check_target(board, allow_lossy=allow_lossy)
         gate = quantized.gate()
         accuracy = _accuracy(console, chosen, quantized, accuracy_puzzles)
@@ -88,7 +90,8 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
     document = report_build(build)
     main = build.boards[build.target]
     console.emit_json({
-        "target": build.target, "twin": build.twin, "precision": precision, "calibration": quantized.model.method,
+        "target": build.target, "twin": build.twin, "precision": precision, "layers": layer_names(quantized.model),
+        "calibration": quantized.model.method,
         "carry": carry, "puzzle_table": quantized.model.puzzle_storage,
         "image_bytes": build.details["image_bytes"], "elf": main.elf, "out": build.path, "fits": True,
         "fidelity": gate.fidelity, "fidelity_puzzles": gate.puzzles, "accuracy": accuracy,

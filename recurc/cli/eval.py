@@ -11,19 +11,19 @@ from recurc.cli.options import (
     depth_options,
     limit_option,
     pass_console,
-    precision_option,
     resolve_model,
     seed_option,
     storage_options,
+    stored_options,
 )
 from recurc.cli.output import Console
-from recurc.cli.quantizing import calibration_options, quantize_with_progress
+from recurc.cli.quantizing import calibration_options, layer_names, quantize_with_progress
 
 
 @click.command()
 @checkpoint_argument()
 @data_option
-@precision_option()
+@stored_options
 @limit_option()
 @seed_option
 @depth_options
@@ -36,7 +36,8 @@ from recurc.cli.quantizing import calibration_options, quantize_with_progress
 @click.option("--fidelity-puzzles", type=click.IntRange(min=1), default=64, metavar="N",
               help="Puzzles that fidelity is measured on. Default: 64.")
 @pass_console
-def command(console: Console, checkpoint: str | None, data: str | None, precision: str, limit: int | None, seed: int,
+def command(console: Console, checkpoint: str | None, data: str | None, precision: str | None, layers: dict[str, str],
+            limit: int | None, seed: int,
             steps: int | None, h_cycles: int | None, l_cycles: int | None, carry: str, puzzle_table: str,
             calibration: str | None, puzzles: int, halt: bool, halt_threshold: float, min_steps: int,
             fidelity_puzzles: int) -> None:
@@ -47,10 +48,11 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
     from recurc.api import Model as LoadedModel
 
     chosen = resolve_model(console, checkpoint, data)
+    precision, layers = chosen.stored(precision, layers)
     test = chosen.dataset("test").take(limit)
     model = LoadedModel(chosen.load(), chosen.checkpoint)
     quantized = quantize_with_progress(
-        console, model, chosen, precision, calibration=calibration, puzzles=puzzles, seed=seed, steps=steps,
+        console, model, chosen, precision, layers, calibration=calibration, puzzles=puzzles, seed=seed, steps=steps,
         h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)
     total = len(test) + min(fidelity_puzzles, len(test))
     with console.progress(f"{precision}: {len(test)} puzzles, then fidelity", total) as advance:
@@ -58,7 +60,8 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
                                     fidelity_puzzles=fidelity_puzzles, progress=advance)
     final = result.halted if halt and result.halted else result.scores
     document = {
-        "checkpoint": model.reasoner.source, "precision": precision, "calibration": quantized.model.method,
+        "checkpoint": model.reasoner.source, "precision": precision, "layers": layer_names(quantized.model),
+        "calibration": quantized.model.method,
         "carry": carry, "puzzle_table": quantized.model.puzzle_storage,
         "n": result.n, "steps": result.steps, "cell": final.cell, "exact": final.exact,
         "fidelity": result.fidelity_first, "fidelity_last": result.fidelity_last, "fidelity_n": result.fidelity_n,

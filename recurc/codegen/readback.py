@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from recurc.codegen.image import check_image
@@ -80,9 +82,10 @@ def read_model(build: Build) -> QuantizedModel:
     vectors = {name: sections.floats(size) for name, size in sizes.items()}
     if program.puzzle_table:
         sections.next(KEY_BYTES)  # the table's key
-    model = QuantizedModel(build.name, program, precision, d["method"], {}, tables, vectors)
+    layers = {name: precision_named(other) for name, other in d.get("layers", {}).items()}
+    model = QuantizedModel(build.name, program, precision, d["method"], {}, tables, vectors, layers=layers)
     for name, expected in model.rope_vectors().items():
         sections.same(name, expected)
-    weights = {ref.name: _layer(sections, ref, precision.bits) for ref in program.linears}
+    weights = {ref.name: _layer(sections, ref, model.widths[ref.name]) for ref in program.linears}
     sections.finish()
-    return QuantizedModel(build.name, program, precision, d["method"], weights, tables, vectors)
+    return replace(model, weights=weights)

@@ -310,8 +310,15 @@ class DeviceSession(Link):
 
     def selftest(self) -> tuple[int, int, int]:
         """Let the device check its image anew: (status, image bytes, CRC-32 of the image). The carry is lost."""
+        status, image, _ = self.selftest_all()
+        return status, *image
+
+    def selftest_all(self) -> tuple[int, tuple[int, int], tuple[int, int]]:
+        """`selftest`, with the mapped puzzle table: status, (bytes, CRC-32) of the image and of the table (zeros: none)."""
         self._step = 0
-        return self._parsed(f.parse_selftest, self._request(f.SELFTEST, timeout=max(self.timeout, 30.0)), "reply to SELFTEST")
+        body = self._request(f.SELFTEST, timeout=max(self.timeout, 30.0))
+        status, *words = self._parsed(f.parse_selftest, body, "reply to SELFTEST")
+        return status, (words[0], words[1]), (words[2], words[3])
 
     def reset(self) -> None:
         """Restart the firmware; `hello` comes next."""

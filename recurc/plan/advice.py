@@ -7,9 +7,10 @@ from itertools import product
 from typing import Any, Optional, Sequence
 
 from recurc.ir.program import CARRIES, Program
+from recurc.plan.kernels import widths
 from recurc.plan.planner import BoardLike, Measured, MemoryPlan, make_plan
+from recurc.quant.weights import Precision, precisions
 
-_PRECISIONS = ((32, "fp32"), (8, "int8"), (4, "int4"))
 _MOST_COMBINATIONS = 3
 
 
@@ -58,7 +59,7 @@ class _Variant:
         if self.carry is not None:
             found.append((f"carry in {self.carry}", f"--carry {self.carry}"))
         if self.bits is not None:
-            name = dict(_PRECISIONS)[self.bits]
+            name = next(p.name for p in _by_bits() if p.bits == self.bits)
             found.append((f"weights in {name}", f"--precision {name}"))
         if self.board is not None:
             found.append((f"board {self.board.name}", f"--target {self.board.name}"))
@@ -71,6 +72,11 @@ class _Variant:
             tables = {**program.tables, "puzzles": replace(program.tables["puzzles"], storage="fp32")}
             program = replace(program, tables=tables)
         return program
+
+
+def _by_bits() -> list[Precision]:
+    """Precisions that weights can be stored in for good, most bits first."""
+    return [p for p in precisions().values() if not p.lossy]
 
 
 def _smaller(value: Any, values: Sequence[Any]) -> list[Any]:
@@ -127,7 +133,7 @@ def cheapest_changes(plan: MemoryPlan, board: BoardLike, boards: Sequence[BoardL
     puzzles = program.tables.get("puzzles")
     streams = [False] + [True] * (puzzles is not None and not puzzles.streamed)
     carries = [None, *_smaller(program.carry, CARRIES)]
-    bits = [None, *_smaller(plan.bits, [b for b, _ in _PRECISIONS])]
+    bits = [None, *_smaller(max(widths(program, plan.bits).values()), [p.bits for p in _by_bits()])]
     others = sorted((b for b in boards if b.name != plan.board and b.placement), key=_total)
 
     def fitting_board(variant: _Variant) -> Optional[Change]:

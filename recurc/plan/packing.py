@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+_TOPS = np.uint32(0x88888888)  # the top bits of eight int4 operands
+
 
 def _up(n: int, to: int) -> int:
     return -(-n // to) * to
@@ -22,6 +24,7 @@ class Packing:
     id: int
     tile: int
     depth: int = 8
+    flip: int = 0  # bits of a word of int4 operands that are stored inverted: set where the weight's fourth bit is clear
 
     def padded(self, k: int) -> int:
         """k rounded up to the packing's depth: elements of one row of quantized activations."""
@@ -37,7 +40,7 @@ class Packing:
 
     def zeros(self, zero: np.ndarray, bits: int) -> np.ndarray | None:
         """Zero points as the kernels want them, uint8 a channel; None when the kernels need none."""
-        return zero.astype(np.uint8) if bits == 4 else None
+        return zero.astype(np.uint8) if bits < 8 else None
 
     def widest(self, bits: int) -> int:
         """Largest magnitude that a kernel multiplies an activation with; k * widest * 127 must fit int32."""
@@ -45,7 +48,19 @@ class Packing:
 
     def pack_int(self, q: np.ndarray, bits: int) -> bytes:
         """q [n, k] of one part to its bytes."""
+        return self._squeezed(self._operands(q, 4)) if bits == 3 else self._operands(q, bits)
+
+    def _operands(self, q: np.ndarray, bits: int) -> bytes:
+        """What tile functions read: 4 or 8 bits a weight."""
         raise NotImplementedError
+
+    def _squeezed(self, operands: bytes) -> bytes:
+        """Three words for every four words of int4 operands whose weights are below 8: the fourth word's bits take the
+        place of the other three's top bits, which carry nothing."""
+        words = np.frombuffer(operands, "<u4").reshape(-1, 4) ^ np.uint32(self.flip)
+        assert not (words & _TOPS).any(), "a weight above 7"
+        fourth = words[:, 3:]
+        return (words[:, :3] | (fourth << np.array([3, 2, 1], np.uint32) & _TOPS)).astype("<u4").tobytes()
 
     def pack_f32(self, w: np.ndarray) -> bytes:
         """w float32 [n, k] of one part: plain rows."""
@@ -68,7 +83,7 @@ class Apart(Packing):
     def part_bytes(self, n: int, k: int, bits: int) -> int:
         return n * 4 * k if bits == 32 else super().part_bytes(n, k, bits)
 
-    def pack_int(self, q: np.ndarray, bits: int) -> bytes:
+    def _operands(self, q: np.ndarray, bits: int) -> bytes:
         full = self._full(q)
         if bits == 8:
             return np.ascontiguousarray(full.swapaxes(1, 2)).astype(np.int8).tobytes()
@@ -125,12 +140,12 @@ class Pairs(Packing):
     """
 
     def widest(self, bits: int) -> int:
-        return 15 * 256 if bits == 4 else super().widest(bits)
+        return 15 * 256 if bits < 8 else super().widest(bits)
 
     def part_bytes(self, n: int, k: int, bits: int) -> int:
         return n * 4 * k if bits == 32 else super().part_bytes(n, k, bits)
 
-    def pack_int(self, q: np.ndarray, bits: int) -> bytes:
+    def _operands(self, q: np.ndarray, bits: int) -> bytes:
         full = self._full(q)
         w0, w1, w2, w3 = full.swapaxes(0, 1)
         if bits == 4:
@@ -149,7 +164,7 @@ class Lanes(Packing):
     def part_bytes(self, n: int, k: int, bits: int) -> int:
         return n * 4 * k if bits == 32 else super().part_bytes(n, k, bits)
 
-    def pack_int(self, q: np.ndarray, bits: int) -> bytes:
+    def _operands(self, q: np.ndarray, bits: int) -> bytes:
         lanes = self._full(q).swapaxes(1, 2)  # [tiles, k, tile]
         if bits == 8:
             return np.ascontiguousarray(lanes).astype(np.int8).tobytes()
@@ -168,7 +183,7 @@ class Sixteens(Packing):
     def part_bytes(self, n: int, k: int, bits: int) -> int:
         return n * 4 * k if bits == 32 else super().part_bytes(n, k, bits)
 
-    def pack_int(self, q: np.ndarray, bits: int) -> bytes:
+    def _operands(self, q: np.ndarray, bits: int) -> bytes:
         full = self._full(q)
         if bits == 4:
             full = full[:, 0::2] + 16 * (full[:, 1::2] - 8)
@@ -177,7 +192,7 @@ class Sixteens(Packing):
 
 
 PANELS = Panels(2, 64)
-PAIRS = Pairs(3, 4)
+PAIRS = Pairs(3, 4, flip=0x80008000)
 APART = Apart(4, 4)
 LANES = Lanes(8, 32, 16)
-SIXTEENS = Sixteens(5, 16, 16)
+SIXTEENS = Sixteens(5, 16, 16, flip=0x80808080)

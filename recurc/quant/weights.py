@@ -20,7 +20,7 @@ from recurc.errors import UsageError
 class IntWeights:
     """w = scale * (q - zero) per output channel.
 
-    q [N, K] int16 (int8: -127..127, int4: 0..15), scale float32 [N], zero uint8 [N] (0 for int8).
+    q [N, K] int16 (int8: -127..127, int4: 0..15, int3: 0..7), scale float32 [N], zero uint8 [N] (0 for int8).
     """
 
     bits: int
@@ -38,7 +38,7 @@ class IntWeights:
         """Bytes in flash: packed weights (rows padded to 32 bits), scales, zero points."""
         n, k = self.q.shape
         row = -(-k * self.bits // 32) * 4
-        return n * row + 4 * n + (n if self.bits == 4 else 0)
+        return n * row + 4 * n + (n if self.bits < 8 else 0)
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,10 @@ class Precision:
     methods: tuple[str, ...] = ("none",)
     lossy: bool = False
     summary: str = ""
+
+    def method(self, wanted: Optional[str]) -> str:
+        """The calibration method that is used where `wanted` is asked for: that one if it is known here, else the best."""
+        return wanted if wanted in self.methods else self.methods[0]
 
 
 @lru_cache(maxsize=1)

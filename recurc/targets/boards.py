@@ -15,6 +15,7 @@ from typing import Any, Mapping
 from recurc.errors import InputError, UsageError
 from recurc.resources import resource_dir
 from recurc.targets.tomltable import ADDRESS_LIMIT, Table, nearest
+from recurc.targets.uploads import Flash, Stock, read_flash, read_stock
 from recurc.targets.usb import read_usb
 from recurc.targets.watchdog import Watchdog, read_watchdog
 
@@ -132,7 +133,8 @@ class Board:
     regions: tuple[Region, ...]
     placement: Mapping[str, tuple[str, ...]]
     defines: Mapping[str, int | str] = field(default_factory=dict)
-    platformio: Mapping[str, str] = field(default_factory=dict)
+    platformio: Stock | None = None
+    flash: Flash | None = None
     path: Path | None = None
     kind: str = "board"
     reference: str = ""
@@ -294,7 +296,6 @@ def parse_board(text: str, path: Path) -> Board:
     if ticks.per_instruction is not None and not 0 < ticks.per_instruction < 1e6:
         raise k.bad(f"ticks: per_instruction = {ticks.per_instruction} is not a positive number")
     cpu_flags = t.words("cpu_flags")
-    platformio = t.get("platformio", dict, {})
     ports = t.words("ports")
     mpu = t.text("mpu", None, one_of=MPUS)
     watchdog = read_watchdog(t)
@@ -318,7 +319,8 @@ def parse_board(text: str, path: Path) -> Board:
         regions=regions,
         placement=_placement(t, regions, family, emulator is not None),
         defines=_defines(t) | (watchdog.defines if watchdog else {}),
-        platformio={str(k): str(v) for k, v in platformio.items()},
+        platformio=read_stock(t),
+        flash=read_flash(t),
         path=path,
         kind=t.text("kind", "host" if family == "host" else "board", one_of=KINDS),
         reference=t.text("reference", ""),

@@ -8,6 +8,7 @@ import re
 import struct
 import subprocess
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -131,7 +132,7 @@ def test_round_trip(model, image):
         assert read(f"{ref.name}:scales") == w.scale.tobytes() and read(f"{ref.name}:zeros") == w.zero.tobytes()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4", "int3"])
 @pytest.mark.parametrize("kernels", KERNEL_SETS, ids=lambda k: k.name)
 def test_packed_weights_read_back(kernels, precision):
     model = quantized(precision, hidden=40, ndim=40)
@@ -162,8 +163,19 @@ def _of_sixteens(piece, j, k, bits):
     return both & 15 if j % 2 == 0 else both >> 4 ^ 8
 
 
+def _widened(data, flip):
+    """The int4 form of int3 tiles, bit by bit: a fourth word from the top bits of three words' operands."""
+    words = []
+    for three in np.frombuffer(data, "<u4").reshape(-1, 3).tolist():
+        fourth = sum((word >> 4 * i + 3 & 1) << 4 * i + bit for bit, word in enumerate(three) for i in range(8))
+        words += [word & 0x77777777 for word in three] + [fourth]
+    return (np.array(words, dtype="<u4") ^ np.uint32(flip)).tobytes()
+
+
 def _unpacked(data, ref, w, kernels):
     """Weights [n, k] from packed bytes, element by element as rc_kernels.h describes the packing."""
+    if w.bits == 3 and kernels.name != "host":
+        w, data = replace(w, bits=4), _widened(data, {3: 0x80008000, 5: 0x80808080}.get(kernels.packing, 0))
     parts, out = ref.parts, []
     for part in range(parts):
         piece = data[len(data) // parts * part:len(data) // parts * (part + 1)]

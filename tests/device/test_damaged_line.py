@@ -135,7 +135,7 @@ def test_a_reset_at_every_step_and_between_requests(line, heard):
         conversation(session)
         for way in ("to", "from"):
             for place in range(line.counts[way]):
-                def reset(data, at):
+                def reset(data, at, way=way):
                     line.start(heard)
                     return b"" if way == "to" else data[:at] + line._out
 

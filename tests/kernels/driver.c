@@ -149,6 +149,14 @@ static void tile(const uint8_t *r, tile16_t *kernel16, tile8_t *kernel8) {
     send(y, rows * ldy * FLOAT_BYTES);
 }
 
+/* Parameters: bytes of the packed tile, bits to flip. */
+static void unpack(const uint8_t *r) {
+    const uint32_t bytes = param(r, 0), unpacked = bytes / 3u * 4u;
+    void *w = out(unpacked, 0);
+    rc_unpack_s3(in(r, 0), bytes, param(r, 1), w);
+    send(w, unpacked);
+}
+
 typedef void linear_t(const float *, uint32_t, uint32_t, uint32_t, const float *, uint32_t, float *, uint32_t);
 
 static void linear(const uint8_t *r, linear_t *kernel) {
@@ -337,6 +345,9 @@ static void run(const uint8_t *r) {
         break;
     case 6:
         linear(r, rc_linear_f32);
+        break;
+    case 17:
+        unpack(r);
         break;
     case 11:
         dots(r, rc_dot_s8, 0);

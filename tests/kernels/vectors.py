@@ -16,7 +16,7 @@ WORDS, ARRAYS, ALIGN = 32, 11, 64
 GUARD = b"\xa5" * 64
 OPS = {
     "quantize_pairs": 1, "quantize8": 2, "tile_s4": 5, "linear": 6, "silu_mul": 7,
-    "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14,
+    "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14, "unpack_s3": 17,
     "tile_s8_dsp": 16, "tile_s4_dsp": 20, "dot_s8_dsp": 33,
     "gemm8": 21, "linear_panel": 22, "gemm4": 23, "host_quantize8": 24, "host_silu_mul": 25, "host_rms_rows": 26,
     "host_softmax": 27, "host_rope": 28, "host_dot_s8": 29, "host_dot_f32": 30,
@@ -164,6 +164,20 @@ def tile_cases(op: str, bits: int, packing: Packing, rng: np.random.Generator, a
         arrays = ((arrange(rows), 0), (a, 4), (q.sum(axis=1).astype(np.int32), 8), (packed, i * step % 16),
                   (np.zeros(0, np.uint8) if stored is None else stored, i % 4), (scale, 4))
         made.append(Case(op, name, (len(q), ld, n, ldy, scratch * ld), arrays, (_product(q, w, zero, a, scale, ldy),)))
+    return made
+
+
+def unpack_cases(rng: np.random.Generator) -> list[Case]:
+    """Tiles of 3 bits a weight of every packing, and what its tile function for 4 bits reads in their place."""
+    made = []
+    for packing in (APART, PAIRS, LANES, SIXTEENS):
+        for k, n in ((1, 1), (40, packing.tile), (97, packing.tile - 1)):
+            w = rng.integers(0, 8, (n, k))
+            w[0] = 7
+            packed, full = (np.frombuffer(packing.pack_int(w, bits), np.uint8) for bits in (3, 4))
+            assert 4 * len(packed) == 3 * len(full)
+            name = f"packing {packing.id}, {n}x{k}"
+            made.append(Case("unpack_s3", name, (len(packed), packing.flip), ((packed, 4),), (full,)))
     return made
 
 
@@ -329,7 +343,7 @@ def mve_cases(portable: list[Case], rng: np.random.Generator) -> list[Case]:
 def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
     """All cases; "host", "dsp", "mve" and "v" in `variants` add those of computers, of Arm's DSP and Helium, of RISC-V V."""
     rng = np.random.default_rng(20)
-    made = [*quantize_cases(rng), *linear_cases(rng), *row_cases(rng)]
+    made = [*quantize_cases(rng), *linear_cases(rng), *row_cases(rng), *unpack_cases(np.random.default_rng(3))]
     if "dsp" in variants:
         made += [c.as_op("dot_s8_dsp") for c in made if c.op == "dot_s8"]
     for bits in (4, 8):

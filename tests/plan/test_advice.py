@@ -31,10 +31,10 @@ def test_fewer_bits_for_an_image_too_large():
     board = load_board("stm32h7")
     plan, found = changes(program(), 32, board)
     fitting = [c.options for c in found if c.fits]
-    assert fitting == [("--precision int8",), ("--precision int4",)]
+    assert fitting == [("--precision int8",), ("--precision int4",), ("--precision int3",)]
     assert all(c.saves >= plan.missing[0].bytes for c in found if c.fits)
     assert all(not c.fits and c.missing_bytes > 0 and c.region for c in found if c.options[0].startswith("--carry"))
-    assert advice_text(found) == "Would fit with --precision int8, or with --precision int4"
+    assert advice_text(found) == "Would fit with --precision int8, or with --precision int4, or with --precision int3"
 
 
 def test_a_smaller_carry_for_too_little_ram():
