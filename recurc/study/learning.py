@@ -7,6 +7,7 @@ in between) and gradients through the last high-level cycle of a step only.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from typing import Callable, Iterator, Optional
 
@@ -19,6 +20,7 @@ from recurc.models.reasoner import Reasoner
 from recurc.study.fake import FakeModel
 
 IGNORED = -100
+WARM_UP = 0.1
 Rounding = Callable[[str, torch.Tensor], torch.Tensor]  # (layer, weights) -> weights as they read back
 
 
@@ -48,14 +50,19 @@ class Learner(FakeModel):
         super().__init__(reasoner, {}, activations, attention=attention)
         self.reasoner, self.rounding = reasoner, rounding
         self.learned = [n for n in self.w if n not in ("H_init", "L_init")]
+        self._linears = frozenset(reasoner.linear_names())
+        self._rounded: dict[str, torch.Tensor] = {}  # of the current step: a layer's weights are rounded once for all its calls
         for name in self.learned:
             self.w[name] = self.w[name].clone().requires_grad_(True)
 
     def _weights(self, name: str) -> torch.Tensor:
-        w = self.w[name]
-        if self.rounding is None:
-            return w
-        return StraightThrough.apply(w, self.rounding(name, w.detach()))
+        return self._rounded.get(name, self.w[name])
+
+    def _round_weights(self) -> None:
+        if self.rounding is not None:
+            for name in self._linears:
+                w = self.w[name]
+                self._rounded[name] = StraightThrough.apply(w, self.rounding(name, w.detach()))
 
     def _round(self, name: str, x: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
@@ -75,6 +82,7 @@ class Learner(FakeModel):
     ) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
         """One supervision step with gradients through its last high-level cycle: (carry detached, logits)."""
         c, (z_h, z_l) = self.config, carry
+        self._round_weights()
         x = self.embed(tokens, puzzle_ids)
 
         def cycle(z_h: torch.Tensor, z_l: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,17 +112,25 @@ def identity(*words: object) -> str:
 class Recipe:
     """How long and how fast: optimizer updates (one a supervision step), learning rate, batch, supervision steps a batch.
 
-    temperature, soft: distillation's softmax temperature and the share of its loss, the rest is cross-entropy.
+    The rate rises for the first WARM_UP of the updates, then falls to zero along a cosine. temperature, soft: distillation's
+    softmax temperature and the share of its loss, the rest is cross-entropy.
     """
 
     updates: int
     lr: float
-    batch: int = 32
+    batch: int = 16
     supervision: int = 4
     weight_decay: float = 0.0
     temperature: float = 4.0
     soft: float = 0.7
     seed: int = 0
+
+    def rate(self, update: int) -> float:
+        """The learning rate of an update, counted from 0."""
+        warm = max(1, round(WARM_UP * self.updates))
+        if update < warm:
+            return self.lr * (update + 1) / warm
+        return self.lr * 0.5 * (1 + math.cos(math.pi * (update - warm) / max(1, self.updates - warm)))
 
     @property
     def words(self) -> str:
@@ -160,6 +176,8 @@ def learn(model: Learner, data: Dataset, recipe: Recipe, teacher: Optional[Learn
                 soft = F.kl_div(F.log_softmax(logits.flatten(0, 1)[cells] / heat, dim=-1),
                                 F.softmax(target.flatten(0, 1)[cells] / heat, dim=-1), reduction="batchmean") * heat ** 2
                 loss = recipe.soft * soft + (1 - recipe.soft) * loss
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.rate(len(losses))
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_([model.w[n] for n in model.learned], 1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from recurc.models.reasoner import Reasoner
 from recurc.quant.model import QuantizedModel, quantize_model
 from recurc.quant.weights import precision_named
 from recurc.study.runners import Run
+from recurc.study.store import files_version
 
 CALIBRATION_PUZZLES = 16
 MOST_FEEDS = 256  # block inputs that static calibration sees, as many as the study's own measurement took
@@ -32,9 +33,9 @@ class Peer:
 
 PEERS = (
     Peer("onnxruntime int8 dynamic", "dynamic", "quantize_dynamic: int8 weights a channel, activations a scale a tensor, found "
-         "at every call"),
+         "at every call; the loop in Python"),
     Peer("onnxruntime int8 static", "static", "quantize_static, QDQ, MatMul only, min-max: int8 weights a channel, activations "
-         "a scale a tensor from calibration"),
+         f"a scale a tensor from {CALIBRATION_PUZZLES} training puzzles; the loop in Python"),
 )
 
 
@@ -55,7 +56,9 @@ class OnnxRunner:
             return int(puzzle_id)
         return self.model.puzzle_rows(np.array([puzzle_id]))[0]
 
-    def run(self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int) -> Run:
+    def run(self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int,
+            progress: Callable[[int], None] = lambda n: None) -> Run:
+        """As any `Runner`; progress is called with 1 after each puzzle."""
         c, n = self.model.config, len(inputs)
         found = Run(np.zeros((steps, n, c.seq_len), np.uint8), np.zeros((steps, n), bool),
                     np.zeros((steps, n, c.rows, c.hidden_size), np.float32))
@@ -65,6 +68,7 @@ class OnnxRunner:
                 self.loop.step()
                 found.tokens[at, i], found.z_H[at, i] = self.loop.tokens, self.loop.state["z_H"]
                 found.halts[at, i] = self.loop.q[0] > (0 if c.halt_rule == "q_halt>0" else self.loop.q[1])
+            progress(1)
         return found
 
 
@@ -114,6 +118,18 @@ def quantized_by_onnxruntime(reasoner: Reasoner, peer: Peer, sample: Dataset, fo
     finally:
         logging.getLogger().setLevel(before)
     return OnnxRunner(folder, model)
+
+
+def peer_version() -> str:
+    """What decides a peer's results beside the model: this file and the version of onnxruntime.
+
+    Raises:
+        ToolchainError: onnxruntime is not installed.
+    """
+    require("onnx", "onnxruntime")
+    import onnxruntime
+
+    return f"{onnxruntime.__version__} {files_version(('study/peers.py', 'exchange'), Path(__file__).resolve().parents[1])}"
 
 
 def stored_bytes(folder: Path) -> int:
