@@ -150,6 +150,10 @@ class Outcome:
             raise ValueError(f"{steps} of {self.steps} steps")
         return replace(self, variant=replace(self.variant, steps=steps), part=self.part.until(steps))
 
+    def joined(self, more: "Outcome") -> "Outcome":
+        """This and the same variant on further puzzles."""
+        return replace(self, part=Part.joined((self.part, more.part)))
+
     @cached_property
     def solved(self) -> np.ndarray:
         """bool [steps, n]: every cell right."""
