@@ -190,12 +190,16 @@ def plan_entry(firmware: Firmware) -> dict[str, Any]:
     """What the manifest says of a firmware's memory: the plan, the linked sections, and how they compare."""
     if firmware.plan is None:
         return {}
-    summary = plan_summary(firmware.plan)
-    regions = [{k: v for k, v in region.items() if k != "pieces"} for region in summary["regions"]]
     return {
-        "regions": regions, "plan": summary,
+        **summary_entry(firmware.plan),
         "link": {
             "agrees": True, "differences": [str(d) for d in firmware.padding],
             "sections": [s.as_dict() for s in linked_sections(firmware.elf)],
         },
     }
+
+
+def summary_entry(plan: MemoryPlan) -> dict[str, Any]:
+    """What the manifest says of a plan."""
+    summary = plan_summary(plan)
+    return {"regions": [{k: v for k, v in r.items() if k != "pieces"} for r in summary["regions"]], "plan": summary}

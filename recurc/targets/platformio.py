@@ -155,7 +155,9 @@ def preflight(env: Environment) -> None:
         raise ToolchainError(
             "PlatformIO's registry cannot be reached", where="{}:{}".format(*address),
             why=f"{env.name} needs the platform {env.platform}, which is not in {env.core_dir}: {why}",
-            next="Go online once, or use the environment on the project's own platform, which needs no registry",
+            next="Go online once"
+            + (", or use the environment on the project's own platform, which needs no registry"
+               if any(e.local for e in environments(env.project).values()) else ": there PlatformIO compiles this project"),
         )  # fmt: skip
 
 

@@ -77,7 +77,8 @@ def connect(
     default = EMULATOR_STEP_SECONDS if on in ("qemu", "host") else DEVICE_STEP_SECONDS
     # An emulator may share a busy computer; a board answers at once or not at all.
     with DeviceSession(
-        transport, timeout=10.0 if on == "qemu" else 2.0, step_timeout=step_timeout or default, places=SourceMap(elf)
+        transport, timeout=10.0 if on == "qemu" else 2.0, step_timeout=step_timeout or default,
+        places=None if elf is None else SourceMap(elf),
     ) as session:
         yield session
 
