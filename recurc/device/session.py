@@ -208,9 +208,7 @@ class DeviceSession(Link):
             if got is None:
                 if now >= alive + self.step_timeout:
                     raise self._lost(f"no sign of life for {self.step_timeout:g} s while it should run a step")
-                probe = probe or self._next_seq()
-                self._send(f.Frame(f.HELLO, probe, struct.pack("<H", f.VERSION)))
-                pause *= 2
+                probe, pause = self._probe(probe), 2 * pause
                 ask = now + pause
             elif isinstance(got, f.FrameError) or is_damaged_request(got):
                 if is_damaged_request(got) and self._step == at and not probe and not gap:
