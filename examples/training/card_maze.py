@@ -26,7 +26,7 @@ def texts(metrics: dict, recipe: Recipe) -> CardTexts:
             them.""",
         rows="""The puzzle embedding (one row) is trained by the same optimizer, where the original code uses sign-SGD.""",
         limits="""
-            One size of maze, from one generator (long corridors, few loops): expect wrong paths in mazes that look
+            One size of maze, from one generator (few loops): expect wrong paths in mazes that look
             otherwise. It can be confidently wrong: check a path before you rely on it. Most cells are copied from the input,
             so a high share of right cells says little. Trained for minutes, not tuned for the best accuracy.""",
         files=f"`data/train`: {recipe.export.train_slice} training mazes for calibration.\n"
