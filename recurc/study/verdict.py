@@ -96,7 +96,7 @@ def _bar(row: Row, other: Row) -> float:
 def _versus(row: Row, other: Row) -> str:
     """How a row compares with another: a signed difference, and whether it is beyond two standard errors."""
     gain, error = _gain(row, other)
-    return f"{100 * gain:+.1f} ± {100 * error:.1f} points" + ("" if abs(gain) > 2 * error else ", within the error")
+    return f"{100 * gain + 0.0:+.1f} ± {100 * error:.1f} points" + ("" if abs(gain) > 2 * error else ", within the error")
 
 
 def _weights(by: Mapping[str, Row]) -> list[str]:
