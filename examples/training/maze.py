@@ -1,9 +1,10 @@
 """Mazes with one shortest path: generator, symmetries, and a provable train/test split.
 
 A maze is a square of walls and floor with a wall around it. Rooms lie at the odd positions; a random spanning tree of them
-is carved (growing from its newest room or from any, hence corridors and short dead ends), then `loops` more walls between rooms are opened, so that a longer way round
-exists and distances must be compared. Where the side is even, one border is two cells thick. Start and goal are two floor
-cells between which exactly one shortest path exists: the label is the only right answer, not one of several.
+is carved (growing from its newest room or from any, hence corridors and short dead ends), then `loops` more walls between
+rooms are opened, so that a longer way round exists and distances must be compared. Where the side is even, one border is two
+cells thick. Start and goal are two floor cells between which exactly one shortest path exists: the label is the only right
+answer, not one of several.
 
 Tokens as in the original's maze data: 0 PAD (never occurs), 1 wall, 2 floor, 3 start, 4 goal, 5 path (labels only, between
 start and goal). In the text form of those: `#`, blank, `S`, `G`, `o`.
@@ -141,16 +142,30 @@ def is_held_out(key: bytes) -> bool:
 # ------------------------------------------------------------------------------------ puzzles
 @dataclass(frozen=True)
 class MazeSource:
-    """One side of the split. Mazes are drawn on the fly; `steps` is the length of the shortest path, inclusive."""
+    """One side of the split. Mazes are drawn on the fly; `steps` is the length of the shortest path, inclusive.
+
+    Sides in `small` occur as often as the full one: a smaller maze somewhere in a square of walls, easier to learn from.
+    """
 
     side: int
     loops: int
     steps: tuple[int, int]
     held_out: bool
+    small: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.side < 5 or self.loops < 0 or not 1 <= self.steps[0] <= self.steps[1]:
             raise MazeError(f"no maze of side {self.side} with {self.loops} loops and paths of {self.steps} steps")
+        if not all(5 <= side < self.side for side in self.small):
+            raise MazeError(f"small mazes of sides {self.small}: they must be from 5 to under {self.side}")
+
+    def floor(self, rng: np.random.Generator) -> np.ndarray:
+        """A maze: bool [side, side], True where it is floor."""
+        inner = int(rng.choice((self.side, *self.small))) if self.small else self.side
+        down, right = rng.integers(self.side - inner + 1, size=2)
+        whole = np.zeros((self.side, self.side), bool)
+        whole[down : down + inner, right : right + inner] = carve(inner, self.loops, rng)
+        return whole
 
     def draw(self, count: int, rng: np.random.Generator) -> Puzzles:
         rows = [self.one(rng) for _ in range(count)]
@@ -175,7 +190,7 @@ class MazeSource:
         """
         low, high = self.steps
         for _ in range(MAZES_TRIED):
-            floor = carve(self.side, self.loops, rng)
+            floor = self.floor(rng)
             if is_held_out(class_key(floor)) != self.held_out:
                 continue
             floor = symmetries(floor)[rng.integers(8)]
