@@ -4,9 +4,9 @@
 
 Runs one supervision step of small generated models in QEMU with a plugin that counts executions by address, splits the
 counts by C file (the generated code further, by function) and fits each part to the work that `recurc.plan.work` counts for
-it. With llvm-mca at hand, cycles an instruction by its model of the core as well. Run it again when kernels or generated
-loops have changed; without boards it measures all of them (five minutes). Needs QEMU 7.2 with plugins, the boards' compilers
-with addr2line, and gcc.
+it (`--only rc_unpack_s3` adds the constants of unpacking int3 to a table that lacks them). With llvm-mca at hand, cycles an
+instruction by its model of the core as well. Run it again when kernels or generated loops have changed; without boards it
+measures all of them (five minutes). Needs QEMU 7.2 with plugins, the boards' compilers with addr2line, and gcc.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -66,6 +66,7 @@ SHAPES = {  # name: configuration, bytes of scratch; they differ in depth, chann
     "attention c": (shape("attention", 25, 128, pos="learned", cycles=(1, 2)), 48 << 10),
     "attention d": (shape("attention", 64, 128, heads=4, pos="rope", expansion=2.0), 48 << 10),
 }
+UNPACKED = ("mlp a", "mlp c", "attention c")  # samples of int3: unpacking, then int4's tile function
 CARRIES = {"mlp a": ("fp16", "int8"), "mlp d": ("fp16", "int8"), "mlp c": ("fp16", "int8"),
            "attention a": ("fp16", "int8"), "attention d": ("fp16", "int8")}
 
@@ -75,6 +76,7 @@ def jobs() -> Iterator[tuple[str, str, str]]:
     for name in SHAPES:
         yield from ((name, precision, "fp32") for precision in ("int4", "int8", "fp32"))
         yield from ((name, "int4", carry) for carry in CARRIES.get(name, ()))
+    yield from ((name, "int3", "fp32") for name in UNPACKED)
 
 
 def object_ranges(map_file: Path) -> list[tuple[int, int, str]]:
@@ -153,7 +155,7 @@ def modelled_cycles(elf: Path, counts: Mapping[int, int], groups: Mapping[int, s
 def model_of(name: str, precision: str, carry: str) -> QuantizedModel:
     config = SHAPES[name][0]
     return quantize_model(random_model(config), precision_named(precision), carry=carry,
-                          **({"method": "min-max"} if precision == "int4" else {}))
+                          **({"method": "min-max"} if precision in ("int4", "int3") else {}))
 
 
 def measure(board: Board, out: Path, plugin: Path, job: tuple[str, str, str], with_cycles: bool) -> Sample:
@@ -235,16 +237,29 @@ def measure_board(board: Board, plugin: Path, folder: Path) -> dict[str, object]
     }
 
 
+def add_group(board: Board, plugin: Path, folder: Path, group: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A table's entry with the constants of one more group, from the samples of int3, which alone have it."""
+    samples = [measure(board, folder / f"{board.name}-{i}", plugin, (name, "int3", "fp32"), False)
+               for i, name in enumerate(UNPACKED)]
+    found = {unit: n for unit, n in fit(samples).items() if unit.startswith(f"{group}:")}
+    units = {**entry["instructions"], **found}
+    off = max(errors(samples, units), key=abs)
+    print(f"{board.name}: {found}, {len(samples)} samples, worst {100 * off:+.1f} %", file=sys.stderr)
+    return {**entry, "instructions": dict(sorted(units.items())), "worst_error": max(entry["worst_error"], round(abs(off), 4))}
+
+
 def main() -> None:
-    """Measure the boards named on the command line, or all."""
-    names = sys.argv[1:] or list(BOARDS)
+    """Measure the boards named on the command line, or all; with --only GROUP just what that group's samples need, added."""
+    only = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else None
+    names = [a for a in sys.argv[1:] if a not in ("--only", only)] or list(BOARDS)
     table = json.loads(TABLE.read_text()) if TABLE.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
         plugin = build_plugin(Path(folder))
         for name in names:
             board = load_board(name)
-            entry = measure_board(board, plugin, Path(folder))
-            table[entry_key(choose_kernels(board.features).name, board.core)] = entry
+            key = entry_key(choose_kernels(board.features).name, board.core)
+            table[key] = add_group(board, plugin, Path(folder), only, table[key]) if only else measure_board(
+                board, plugin, Path(folder))
             TABLE.write_text(json.dumps(dict(sorted(table.items())), indent=1) + "\n")
 
 

@@ -62,7 +62,7 @@ def build_layers(board: Board, out: Path, shapes: Sequence[tuple[int, int, int]]
     out.mkdir(parents=True, exist_ok=True)
     image = out / "image.bin"
     image.write_bytes(np.random.default_rng(0).bytes(_IMAGE_BYTES))
-    four, eight = kernels.int4, kernels.int8
+    four, eight = kernels.ints[4], kernels.ints[8]
     assert four.act == eight.act
     defines: dict[str, int | str | None] = {"IMAGE_PATH": str(image), "TILE": kernels.tile, "DEPTH_MULTIPLE": kernels.padded(1)}
     text = {
@@ -118,7 +118,7 @@ def build_steps(board: Board, model: QuantizedModel, out: Path, scratch: Optiona
     Raises:
         DoesNotFitError, ToolchainError.
     """
-    runtime, kernels, bits = resource_dir("runtime_c"), choose_kernels(board.features), model.precision.bits
+    runtime, kernels, bits = resource_dir("runtime_c"), choose_kernels(board.features), model.bits
     out.mkdir(parents=True, exist_ok=True)
     layout = make_layout(model.program, bits, kernels, scratch) if scratch else None
     plan = early_plan(model.program, bits, board, kernels, layout)

@@ -25,15 +25,18 @@ from recurc.codegen.manifest import Build
 from recurc.codegen.project import build_project, compile_host_engine
 from recurc.dataset import Dataset, check_compatible, load_dataset
 from recurc.errors import FidelityError, InputError, UsageError
+from recurc.ir.lower import lower
 from recurc.ir.program import CARRIES, STORAGES
 from recurc.models.checkpoint import load as load_reasoner
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.models.reference import Reference
 from recurc.quant.calibrate import DEFAULT_PUZZLES, Calibration, calibrate
 from recurc.quant.fidelity import carry_fidelity, layer_damage
+from recurc.quant.layers import resolve_layers
 from recurc.quant.model import QuantizedModel, quantize_model
 from recurc.quant.weights import precision_named
 from recurc.study.evaluate import EvalResult, Scores, evaluate, reference_carries, run_engine, score
+from recurc.study.layers import layers_alone
 from recurc.targets.boards import Board, load_board
 from recurc.targets.host import HostEngine
 
@@ -94,7 +97,8 @@ class Model:
 
     def quantize(
         self, precision: str = "int4", calibration: Dataset | Path | str | None = None, *, method: Optional[str] = None,
-        puzzles: int = DEFAULT_PUZZLES, seed: int = 0, steps: Optional[int] = None, h_cycles: Optional[int] = None,
+        layers: Optional[Mapping[str, str]] = None, puzzles: int = DEFAULT_PUZZLES, seed: int = 0,
+        steps: Optional[int] = None, h_cycles: Optional[int] = None,
         l_cycles: Optional[int] = None, carry: str = "fp32", puzzle_table: str = "auto",
         scratch: Optional[int] = None, progress: Optional[Callable[[int, int], None]] = None,
     ) -> "Quantized":
@@ -103,6 +107,7 @@ class Model:
         Args:
             calibration: training split to draw `puzzles` examples from, or the dataset directory that has one; None
                 quantizes without data.
+            layers: layers in another precision: name or pattern -> precision (see `recurc.quant.layers.resolve_layers`).
             method: calibration method of the precision ("gptq", "mse" or "min-max" for int4).
             seed: of the draw.
             steps, h_cycles, l_cycles: override the trained depth.
@@ -115,7 +120,8 @@ class Model:
             UsageError: unknown precision, method, carry or table. InputError: a dataset of another shape.
         """
         scheme = precision_named(precision)
-        if method is not None and method not in scheme.methods:
+        used = (scheme, *resolve_layers([r.name for r in lower(self.config).linears], layers).values())
+        if method is not None and not any(method in p.methods for p in used):
             raise UsageError(f"{precision} has no calibration method {method!r}", where="--calibration",
                              why="its methods are " + ", ".join(scheme.methods), next="choose one of them")
         for what, value, known in (("carry", carry, CARRIES), ("puzzle_table", puzzle_table, ("auto", *STORAGES))):
@@ -129,10 +135,11 @@ class Model:
         if calibration is not None:
             check_compatible(calibration, self.config)
             sample = calibration.sample(puzzles, seed)
-            if scheme.bits != 32:
+            if any(p.bits != 32 for p in used):
                 found = calibrate(self.reasoner, sample.inputs, sample.puzzle_ids, seed=seed, steps=steps,
                                   progress=progress)
-        model = quantize_model(self.reasoner, scheme, found, method=method, steps=steps, h_cycles=h_cycles,
+        model = quantize_model(self.reasoner, scheme, found, layer_precisions=layers, method=method, steps=steps,
+                               h_cycles=h_cycles,
                                l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table, scratch=scratch,
                                name=self.name)
         return Quantized(self, model, found, sample)
@@ -189,13 +196,9 @@ class Quantized:
 
     def gate(self) -> Gate:
         """Fidelity after one supervision step on calibration inputs, or on random ones when there are none."""
-        c, program = self.model.config, self.model.program
-        count = int(max(1, min(GATE_PUZZLES, GATE_MACS // max(program.macs_per_step, 1))))
-        if self.sample is not None:
-            inputs, ids, kind = self.sample.inputs[:count], self.sample.puzzle_ids[:count], "calibration puzzles"
-        else:
-            inputs = np.random.default_rng(0).integers(0, c.vocab_size, (count, c.seq_len)).astype(np.uint8)
-            ids, kind = np.zeros(count, dtype=np.int64), "random inputs"
+        program = self.model.program
+        inputs, ids, kind = self._gate_inputs()
+        count = len(inputs)
         runs = run_engine(self.engine, inputs, ids, 1, keep_carries=count)
         expected = reference_carries(self.source.reasoner, inputs, ids, self.model, 1)
         phi = float(carry_fidelity(runs.carries[:, 0], expected[:, 0]).mean())
@@ -203,19 +206,38 @@ class Quantized:
         damage = layer_damage(program, self.model.weights, self.source.reasoner.tensors, moments)
         return Gate(phi, len(inputs), kind, tuple(damage[:3]))
 
+    def _gate_inputs(self) -> tuple[np.ndarray, np.ndarray, str]:
+        """Tokens [n, seq], identifiers [n] and what they are: calibration puzzles, else random."""
+        c = self.model.config
+        count = int(max(1, min(GATE_PUZZLES, GATE_MACS // max(self.model.program.macs_per_step, 1))))
+        if self.sample is not None:
+            return self.sample.inputs[:count], self.sample.puzzle_ids[:count], "calibration puzzles"
+        inputs = np.random.default_rng(0).integers(0, c.vocab_size, (count, c.seq_len)).astype(np.uint8)
+        return inputs, np.zeros(count, dtype=np.int64), "random inputs"
+
+    def layers(self) -> list[tuple[str, float]]:
+        """Layers behind a low fidelity, worst first: phi after one step with that layer's weights rounded and all else fp32,
+        on some of the gate's inputs."""
+        program = self.model.program
+        inputs, ids, _ = self._gate_inputs()
+        few = max(1, len(inputs) // 4)
+        expected = reference_carries(self.source.reasoner, inputs[:few], ids[:few], self.model, 1)[:, 0]
+        weights = {name: w.dequantized() for name, w in self.model.weights.items()}
+        return layers_alone(self.source.reasoner, weights, inputs[:few], ids[:few], expected, program.h_cycles,
+                            program.l_cycles)
+
     def check_target(self, board: Board, *, allow_lossy: bool = False) -> None:
         """What can be refused before anything runs: a lossy precision, and a model that does not fit the board.
 
         Raises:
             FidelityError, DoesNotFitError.
         """
-        scheme = self.model.precision
-        if scheme.lossy and not allow_lossy:
+        if self.model.lossy and not allow_lossy:
             raise FidelityError(
-                f"{scheme.name} is for comparison only", where="--precision",
+                f"{self.model.lossy[0]} is for comparison only", where="--precision",
                 why="it keeps cells right and loses whole puzzles", next="Use int4, or pass --allow-lossy")
         if board.family != "host":
-            early_plan(self.model.program, scheme.bits, board)
+            early_plan(self.model.program, self.model.bits, board)
 
     def build(
         self, target: str | Board, out: Path | str, *, min_fidelity: float = DEFAULT_MIN_FIDELITY,
@@ -231,17 +253,17 @@ class Quantized:
         """
         board = target if isinstance(target, Board) else load_board(target)
         self.check_target(board, allow_lossy=allow_lossy)
-        scheme = self.model.precision
         gate = gate or self.gate()
         # Random inputs are not what the model was trained on: without calibration data fidelity is told, not judged.
         if gate.fidelity < min_fidelity and not allow_lossy and self.sample is not None:
-            worst = ", ".join(f"{name} ({100 * loss:.2g} %)" for name, loss in gate.damage)
+            worst = ", ".join(f"{name} ({phi:.3f})" for name, phi in self.layers()[:3])
             raise FidelityError(
                 f"fidelity is {gate.fidelity:.3f} after one supervision step, below {min_fidelity}",
-                where=f"{scheme.name}, {gate.puzzles} {gate.inputs}",
-                why=f"rounding the weights costs most in {worst} of the output's energy a call, and errors add up over "
+                where=f"{self.model.stored_as}, {gate.puzzles} {gate.inputs}",
+                why=f"the layers behind it, with the fidelity when each alone is rounded, are {worst}; errors add up over "
                     f"{self.model.program.calls_per_step} calls",
-                next="Use a higher precision (int8), calibrate with data, lower --min-fidelity, or pass --allow-lossy")
+                next="Use a higher precision (int8), calibrate with data, see with `recurc sweep CHECKPOINT --gate` which "
+                     "fidelity this model needs, lower --min-fidelity, or pass --allow-lossy")
         calibration = self.calibration
         compiled = self._engine_folder if "engine" in vars(self) else None
         return build_project(self.model, board, Path(out), note=note, engine=compiled, details={

@@ -31,6 +31,7 @@ need qemu-system-arm qemu-system-arm
 need qemu-system-riscv32 qemu-system-misc
 need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 need qemu-aarch64 qemu-user
+need clang clang
 need "$PYTHON" python3
 "$PYTHON" -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3-venv)
 
@@ -38,6 +39,10 @@ if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null || die "install these by hand (no apt-get here): ${missing[*]}"
     echo "setup: installing ${missing[*]}"
     as_root apt-get update -qq
+    if [[ " ${missing[*]} " == *" clang "* ]]; then # libFuzzer and the sanitizers are in a package named after its version
+        version=$(apt-cache depends clang | sed -n 's/.*Depends: clang-\([0-9][0-9]*\)$/\1/p' | head -1)
+        missing+=("libclang-rt-${version:-14}-dev")
+    fi
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 

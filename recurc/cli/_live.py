@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 
 import rich.box
@@ -15,6 +15,7 @@ import rich.table
 import rich.text
 
 from recurc.cli.output import Console
+from recurc.targets.boards import Board
 from recurc.verify.result import PuzzleResult
 
 _REFRESH = 4  # times a second
@@ -35,13 +36,11 @@ class LiveTable:
     Args:
         what: a few words on what runs where.
         puzzles, steps: how many there are, and of how many steps.
-        cost: name of the last column, and the text of a result in it.
     """
 
-    def __init__(
-        self, console: Console, what: str, puzzles: int, steps: int, cost: tuple[str, Callable[[PuzzleResult], str]]
-    ) -> None:
-        self._what, self._puzzles, self._steps, self._cost = what, puzzles, steps, cost
+    def __init__(self, console: Console, what: str, puzzles: int, steps: int) -> None:
+        self._what, self._puzzles, self._steps = what, puzzles, steps
+        self._per_instruction: float | None = None
         self._results: list[PuzzleResult] = []
         self._resumed: set[int] = set()
         self._at, self._tracing, self._start = (0, 0), "", time.monotonic()
@@ -59,6 +58,10 @@ class LiveTable:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._live is not None:
             self._live.stop()
+
+    def answered(self, board: Board, counts: bool) -> None:
+        """The board that has answered, and whether it counts instructions."""
+        self._what, self._per_instruction = f"verify on {board.name}", board.ticks.per_instruction if counts else None
 
     def progress(self, puzzle: int, step: int) -> None:
         """A step of a puzzle is done."""
@@ -79,10 +82,10 @@ class LiveTable:
 
     def _draw(self) -> rich.console.RenderableType:
         table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
-        for i, name in enumerate((*COLUMNS, self._cost[0])):
+        for i, name in enumerate((*COLUMNS, "instructions" if self._per_instruction else "ticks")):
             table.add_column(name, justify="right" if i else "left", no_wrap=True)
         for p in self._results[-max(3, self._height - _AROUND):]:
-            cells = (*row(p), self._cost[1](p))
+            cells = (*row(p), f"{round(p.ticks / (self._per_instruction or 1)):,}")
             table.add_row(*map(rich.markup.escape, cells), style=None if p.matched else "bold red")
         done, (puzzle, step) = len(self._results), self._at
         bar = rich.progress_bar.ProgressBar(total=max(1, self._puzzles * self._steps), width=30,

@@ -55,7 +55,7 @@ def print_result(console: Console, build: Any, result: Any, views: list) -> None
             rows.append((*row(p), f"{cost:,}"))
     if rows:
         console.table((*COLUMNS, "instructions" if counted else "ticks"), rows)
-    reach = {"emulated": "emulated", "compiled": "a real board", "described": "a real board"}[result.board.verified]
+    reach = "emulated" if result.board.verified == "emulated" else "a real board"
     where = "this computer" if result.on == "host" else f"{result.board.title} ({reach})"
     n = result.n
     console.print(f"on {where}: {result.matched} of {n} puzzles equal to the host in every bit after every step")
@@ -70,13 +70,15 @@ def print_result(console: Console, build: Any, result: Any, views: list) -> None
         console.print(f"{result.instructions_per_step:,} instructions a step (counted in the emulator; not a time)")
     elif result.seconds_per_step is not None:
         console.print(f"{1000 * result.seconds_per_step:.3f} ms a step, measured there")
+    else:
+        console.print(f"{result.ticks / max(1, result.steps):,.0f} ticks a step")
     if result.info.stack_bytes:
         worst = worst_stack(build, result)
         computed = f", {worst:,} by the worst path that the compiler knows" if worst else ""
         console.print(f"stack: {result.stack_used:,} of {result.info.stack_bytes:,} bytes used{computed}")
     if result.resumed:
         console.print(f"{result.resumed} of the puzzles were run earlier, and taken from {result.journal}")
-    if result.board.name != build.target and result.on == "qemu":
+    if result.board.name != build.target and result.on != "host":
         console.print(f"{build.target} itself was compiled, not run: {result.board.name} is its emulated twin")
 
 

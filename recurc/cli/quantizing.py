@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import click
 
+from recurc.cli._project import CALIBRATIONS
 from recurc.cli.options import Model
 from recurc.cli.output import Console
 from recurc.errors import InputError
-
-CALIBRATIONS = ("gptq", "mse", "min-max")
 
 
 def calibration_options(function: Callable) -> Callable:
@@ -20,20 +19,25 @@ def calibration_options(function: Callable) -> Callable:
         help="Training puzzles that calibration draws. Default: 128.")(function)
     return click.option(
         "--calibration", type=click.Choice(CALIBRATIONS), default=None,
-        help="How int4 ranges are found: error feedback on data (gptq, the default), clip search (mse), or the rows' "
+        help="How int4 and int3 ranges are found: error feedback on data (gptq, the default), clip search (mse), or the rows' "
              "own range, without data (min-max).")(function)
 
 
-def quantize_with_progress(console: Console, model, chosen: Model, precision: str, *, calibration: str | None,
-                           puzzles: int, seed: int, **lowering):
+def layer_names(quantized) -> dict[str, str]:
+    """Layers of a quantized model that are stored in another precision, for documents: name -> precision."""
+    return {name: precision.name for name, precision in quantized.layers.items()}
+
+
+def quantize_with_progress(console: Console, model, chosen: Model, precision: str, layers: Mapping[str, str], *,
+                           calibration: str | None, puzzles: int, seed: int, **lowering):
     """Quantize `model`, calibrating on the training split when there is a dataset and the precision uses one.
 
-    `lowering`: steps, h_cycles, l_cycles, carry, puzzle_table of `recurc.api.Model.quantize`.
+    `layers`: layers in another precision. `lowering`: steps, h_cycles, l_cycles, carry, puzzle_table of
+    `recurc.api.Model.quantize`.
     """
     from recurc.quant.weights import precision_named
 
-    scheme = precision_named(precision)
-    learns = "gptq" in scheme.methods and calibration != "min-max"
+    learns = any("gptq" in precision_named(p).methods for p in (precision, *layers.values())) and calibration != "min-max"
     train = None
     if chosen.data is not None:
         try:
@@ -43,7 +47,7 @@ def quantize_with_progress(console: Console, model, chosen: Model, precision: st
                 raise
             console.note(f"no calibration puzzles: {error.paragraph()}")
     elif learns:
-        console.note("no dataset is known, so calibration uses the weights alone; pass --data DIR for better int4")
+        console.note("no dataset is known, so calibration uses the weights alone; pass --data DIR for better weights")
     with console.progress("calibrating", 1) as advance:
         done = 0
 
@@ -52,5 +56,5 @@ def quantize_with_progress(console: Console, model, chosen: Model, precision: st
             advance((now - done) / total)
             done = now
 
-        return model.quantize(precision, train, method=calibration, puzzles=puzzles, seed=seed, progress=progress,
-                              **lowering)
+        return model.quantize(precision, train, layers=layers, method=calibration, puzzles=puzzles, seed=seed,
+                              progress=progress, **lowering)

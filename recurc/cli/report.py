@@ -8,19 +8,19 @@ from typing import Any
 import click
 
 from recurc.cli._memory import show_changes, show_memory, show_pieces
-from recurc.cli.options import Precision, depth_options, pass_console, resolve_model, scratch_option, storage_given
+from recurc.cli.options import depth_options, pass_console, resolve_model, scratch_option, storage_given, stored_options
 from recurc.cli.output import Console
 from recurc.errors import DoesNotFitError, InputError, UsageError
 
 _BESIDE = ""  # --html without a value
-_DEFAULT_TARGET, _DEFAULT_PRECISION = "stm32h7", "int4"
+_DEFAULT_TARGET = "stm32h7"
 
 
 @click.command()
 @click.argument("source", required=False, metavar="[BUILD | CHECKPOINT]")
 @click.option("--target", default=None, metavar="BOARD",
               help="Of a build: one of its boards. Else the board to plan for. Default: stm32h7.")
-@click.option("--precision", type=Precision(), default=None, metavar="P", help="Precision to plan with. Default: int4.")
+@stored_options
 @storage_given
 @depth_options
 @click.option("--pieces", is_flag=True, help="List every piece with address, offset, size and lifetime.")
@@ -29,9 +29,9 @@ _DEFAULT_TARGET, _DEFAULT_PRECISION = "stm32h7", "int4"
                    "folder; of a plan MODEL-BOARD-PRECISION.html here.")
 @scratch_option
 @pass_console
-def command(console: Console, source: str | None, target: str | None, precision: str | None, carry: str | None,
-            puzzle_table: str | None, scratch: int | None, steps: int | None, h_cycles: int | None, l_cycles: int | None,
-            pieces: bool, html: str | None) -> None:
+def command(console: Console, source: str | None, target: str | None, precision: str | None, layers: dict[str, str],
+            carry: str | None, puzzle_table: str | None, scratch: int | None, steps: int | None, h_cycles: int | None,
+            l_cycles: int | None, pieces: bool, html: str | None) -> None:
     """Show a build's memory map, or whether a model would fit.
 
     BUILD is a folder that `recurc build` made. Anything else is a CHECKPOINT as in `recurc build`: it is planned for
@@ -44,13 +44,13 @@ def command(console: Console, source: str | None, target: str | None, precision:
     lowering = {"carry": carry, "puzzle_table": puzzle_table, "scratch": scratch, "steps": steps, "h_cycles": h_cycles,
                 "l_cycles": l_cycles}
     lowering = {name: value for name, value in lowering.items() if value is not None}
-    given = [f"--{name.replace('_', '-')}" for name in (*(["precision"] if precision else []), *lowering)]
+    asked = [name for name, value in (("precision", precision), ("layer", layers)) if value]
+    given = [f"--{name.replace('_', '-')}" for name in (*asked, *lowering)]
     error: DoesNotFitError | None = None
     if source is not None and _is_build(Path(source)):
         document, page = _of_build(Path(source), target, given)
     else:
-        document, page, error = _of_plan(console, source, target or _DEFAULT_TARGET, precision or _DEFAULT_PRECISION,
-                                         lowering)
+        document, page, error = _of_plan(console, source, target or _DEFAULT_TARGET, precision, layers, lowering)
     written = None
     if html is not None:
         written = _write_page(document, page if html == _BESIDE else Path(html))
@@ -88,8 +88,8 @@ def _of_build(folder: Path, target: str | None, not_for_builds: list[str]) -> tu
     return report_build(build, target), folder / "report.html"
 
 
-def _of_plan(console: Console, source: str | None, target: str, precision: str,
-             lowering: dict[str, Any]) -> tuple[dict[str, Any], Path, DoesNotFitError | None]:
+def _of_plan(console: Console, source: str | None, target: str, precision: str | None,
+             layers: dict[str, str], lowering: dict[str, Any]) -> tuple[dict[str, Any], Path, DoesNotFitError | None]:
     from recurc.report.document import report_plan
     from recurc.report.planning import plan_checkpoint
     from recurc.targets.boards import load_board
@@ -104,7 +104,8 @@ def _of_plan(console: Console, source: str | None, target: str, precision: str,
                              next="pass a folder that `recurc build` made, or a checkpoint") from e
         raise
     name = Path(chosen.checkpoint).name or "model"
-    planned = plan_checkpoint(reasoner.config, board, precision, **lowering)
+    precision, layers = chosen.stored(precision, layers)
+    planned = plan_checkpoint(reasoner.config, board, precision, layers, **lowering)
     document = report_plan(
         planned.summary, board, {"name": name, "checkpoint": reasoner.source, "sha256": reasoner.sha256},
         precision=precision, carry=lowering.get("carry", "fp32"), depth=planned.depth)
@@ -142,8 +143,8 @@ def _show(console: Console, document: dict[str, Any], pieces: bool, written: Pat
     from recurc.report.wording import fact_rows, verdict_text
 
     name, label = document["source"]["name"], document["label"]
-    console.print(f"{name} on {document['target']}, {label}" + (", planned only" if document["estimated"] else ""),
-                  style="bold")
+    state = "written, not compiled here" if document["source"]["kind"] == "build" else "planned only"
+    console.print(f"{name} on {document['target']}, {label}" + (f", {state}" if document["estimated"] else ""), style="bold")
     console.print()
     show_memory(console, document["regions"], f"Memory of {document['target']}")
     if not document["regions"]:

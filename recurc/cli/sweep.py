@@ -154,23 +154,34 @@ def write(folder: Path, name: str, text: str) -> Path:
 @storage_options
 @calibration_options
 @compute_options
+@click.option("--gate", is_flag=True, help="Measure instead how well fidelity predicts the loss of exact puzzles, and which "
+              "threshold follows: for CHECKPOINT, or for all bundled examples.")
+@click.option("--tolerance", type=click.FloatRange(0, 100), default=2.0, metavar="POINTS", show_default=True,
+              help="With --gate: a loss of exact above it is harmful.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=None, metavar="DIR",
-              help="Folder of the results. Default: build/NAME-sweep.")
+              help="Folder of the results. Default: build/NAME-sweep, or -gate.")
 @pass_console
-def command(console: Console, checkpoint: str | None, data: str | None, precisions: tuple[str, ...],
+@click.pass_context
+def command(ctx: click.Context, console: Console, checkpoint: str | None, data: str | None, precisions: tuple[str, ...],
             activations: tuple[str, ...], h_cycles: tuple[int, ...], l_cycles: tuple[int, ...], steps: tuple[int, ...],
             engine: str, limit: int, seed: int, carry: str, puzzle_table: str, calibration: str | None, puzzles: int,
-            jobs: int | None, scheduler: str | None, cache: Path | None, no_cache: bool, out: Path | None) -> None:
+            jobs: int | None, scheduler: str | None, cache: Path | None, no_cache: bool, gate: bool, tolerance: float,
+            out: Path | None) -> None:
     """What CHECKPOINT keeps of its accuracy in each precision at each depth.
 
     Interrupted or repeated, it goes on where it was: results are kept by the content of checkpoint, puzzles and code.
     """
+    if gate:
+        _gate(ctx, console, checkpoint, data, steps, limit, seed, tolerance, jobs, scheduler, store(cache, no_cache), out)
+        return
     from recurc.study.sweep import as_csv, grid, rows_of
     from recurc.study.workbench import Workbench
 
+    if given(ctx, "tolerance"):
+        raise UsageError("--tolerance belongs to --gate", next="Add --gate, or leave it out")
     chosen = resolve_model(console, checkpoint, data)
     reasoner = chosen.load()
-    test, train = chosen.dataset("test").take(limit), _train(console, chosen)
+    test, train = chosen.dataset("test").take(limit), train_split(console, chosen)
     bench = Workbench(reasoner, test, train, puzzles=puzzles, seed=seed, store=store(cache, no_cache))
     variants = [bench.resolve(v) for v in grid(
         reasoner.config, precisions, activations, h_cycles=h_cycles, l_cycles=l_cycles, steps=steps, carry=carry,
@@ -196,7 +207,32 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
         _show(console, lines, name, document, folder)
 
 
-def _train(console: Console, chosen):
+def given(ctx: click.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def _gate(ctx: click.Context, console: Console, checkpoint: str | None, data: str | None, steps: tuple[int, ...], limit: int,
+          seed: int, tolerance: float, jobs: int | None, scheduler: str | None, results, out: Path | None) -> None:
+    """--gate: its variants and depth are its own. Raises UsageError for options that it has no use for."""
+    from recurc.cli._gate import bundled, run_gate
+
+    other = [f"--{name.replace('_', '-')}" for name in ("precisions", "activations", "h_cycles", "l_cycles", "engine", "carry",
+             "puzzle_table", "calibration", "puzzles") if given(ctx, name)]
+    other += ["several --steps"] if len(steps) > 1 else []
+    other += ["--data without CHECKPOINT"] if data and checkpoint is None else []
+    if other:
+        raise UsageError(f"--gate does not take {', '.join(other)}", next="Leave it out",
+                         why="it evaluates a ladder of its own at the trained depth, of CHECKPOINT or of all bundled examples")
+    models = [resolve_model(console, checkpoint, data)] if checkpoint is not None else bundled(console)
+    name = Path(checkpoint).name or "model" if checkpoint is not None else "examples"
+    with executor(jobs, scheduler) as where:
+        run_gate(console, models, limit=limit, seed=seed, steps=steps[0] if steps else None, tolerance=tolerance / 100,
+                 where=where, results=results, folder=out or Path("build") / f"{name}-gate", write=write,
+                 command=shlex.join(["recurc", *sys.argv[1:]]))
+
+
+def train_split(console: Console, chosen):
     """The training split for calibration, or None with a remark."""
     try:
         return chosen.dataset("train")

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from recurc.cli.options import Threshold, data_option, limit_option, pass_console
+from recurc.cli.options import data_option, halting_options, limit_option, pass_console
 from recurc.cli.output import Console
 from recurc.errors import DeviceUnreachableError, InputError, MismatchError, RecurcError, UsageError
 
@@ -30,11 +31,7 @@ _KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_ste
 @click.option(
     "--steps", type=click.IntRange(min=1), default=None, metavar="N", help="Supervision steps (default: as compiled)."
 )
-@click.option("--halt", is_flag=True, help="Stop early on the halting head.")
-@click.option("--halt-threshold", type=Threshold(), default=0.0, metavar="Q", help="Halting logit to exceed. Default: 0.")
-@click.option(
-    "--min-steps", type=click.IntRange(min=1), default=1, metavar="K", help="Steps before halting is asked. Default: 1."
-)
+@halting_options
 @click.option("--show", is_flag=True, help="Draw the first puzzle after each step.")
 @click.option(
     "--fidelity", type=click.IntRange(min=0), default=None, metavar="N",
@@ -42,13 +39,13 @@ _KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_ste
 )
 @click.option("--reference", metavar="CHECKPOINT", help="The build's checkpoint, when it is not where it was.")
 @click.option("--journal", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Where results are kept as they arrive. Default: BUILD/verify-BOARD.jsonl.")
+              help="Where results are kept as they arrive. Default: BUILD/verify-BOARD.jsonl. The one before is kept as FILE~.")
 @click.option("--resume", is_flag=True, help="Go on with the journal: puzzles that are in it are not run again.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write JUnit XML for CI.")
 @pass_console
 def command(
     console: Console, build: Path, on: str, data: str | None, limit: int | None, offset: int, steps: int | None,
-    halt: bool, halt_threshold: float, min_steps: int, show: bool, fidelity: int | None, reference: str | None,
+    halt: bool | None, halt_threshold: float, min_steps: int, show: bool, fidelity: int | None, reference: str | None,
     journal: Path | None, resume: bool, junit: Path | None,
 ) -> None:  # fmt: skip
     """Run puzzles on the firmware in BUILD and compare every step with the host.
@@ -60,7 +57,8 @@ def command(
     from recurc.cli._live import LiveTable
     from recurc.cli._verified import document, print_result, worst_stack
     from recurc.codegen.manifest import load_build
-    from recurc.verify.result import Halt, PuzzleResult, StepView
+    from recurc.verify.journal import Identity, dataset_digest
+    from recurc.verify.result import PuzzleResult, StepView
     from recurc.verify.run import resolve, verify
 
     made = load_build(build)
@@ -70,41 +68,42 @@ def command(
 
         return verify_on_onnxruntime(console, made, dataset, steps, offset)
     board, artifact = resolve(made, on)
-    rule = Halt(halt_threshold, min_steps) if halt else None
+    rule = _rule(made, halt, halt_threshold, min_steps)
     meter, measured = _meter(console, made, reference, fidelity)
     views: list[StepView] = []
     arrived: list[PuzzleResult] = []
-    ticks = board.ticks.per_instruction
-    cost = ("ticks", lambda p: f"{p.ticks:,}") if ticks is None else (
-        "instructions", lambda p: f"{round(p.ticks / ticks):,}")  # fmt: skip
-    title = f"verify on {board.name}"
-    live = LiveTable(console, title, len(dataset), steps or made.steps, cost)
+    live = LiveTable(console, f"verify on {board.name}", len(dataset), steps or made.steps)
+    properties: dict[str, Any] = {"board": board.name, "on": on, "build_id": artifact.build_id,
+                                  "model_sha256": artifact.model_sha256}
+    written: list[Path] = []
+
+    def opened(answered: Any, artifact: Any) -> Any:
+        properties.update(board=answered.name, build_id=artifact.build_id, model_sha256=artifact.model_sha256)
+        live.answered(answered, counts=on == "qemu")
+        identity = Identity.of(artifact, answered.name, dataset_digest(everything), steps or made.steps, rule)
+        kept = _journal(console, journal or made.path / f"verify-{answered.name}.jsonl", identity, resume, journal is not None)
+        if kept is not None:
+            written.append(kept.path)
+            arrived.extend(r for i, r in sorted(kept.results.items()) if offset <= i < offset + len(dataset))
+            live.resumed(arrived)
+        return kept
 
     def keep(result: PuzzleResult) -> None:
         arrived.append(result)
         live.result(result)
 
-    written: list[Path] = []
-    properties: dict[str, Any] = {"board": board.name, "on": on, "build_id": artifact.build_id,
-                                  "model_sha256": artifact.model_sha256}
     try:
-        with _journal(console, made, on, everything, steps, rule, journal, resume) as kept:
-            wanted = range(offset, offset + len(dataset))
-            if kept is not None:
-                written.append(kept.path)
-                arrived += [r for i, r in sorted(kept.results.items()) if i in wanted]
-            live.resumed(arrived)
-            with live:
-                result = verify(
-                    made, on, dataset, steps=steps, halt=rule, progress=live.progress, offset=offset,
-                    show=views.append if show else None, meter=meter, fidelity=measured, journal=kept, on_result=keep,
-                    on_op=live.traced,
-                )  # fmt: skip
+        with live:
+            result = verify(
+                made, on, dataset, steps=steps, halt=rule, progress=live.progress, offset=offset,
+                show=views.append if show else None, meter=meter, fidelity=measured, open_journal=opened, on_result=keep,
+                on_op=live.traced,
+            )  # fmt: skip
     except (RecurcError, KeyboardInterrupt) as error:
-        if isinstance(error, (DeviceUnreachableError, KeyboardInterrupt)) and arrived and written:
+        if isinstance(error, (DeviceUnreachableError, MismatchError, KeyboardInterrupt)) and arrived and written:
             console.note(f"{len(arrived)} of {len(dataset)} puzzles are in {written[0]}; `--resume` goes on from there")
         if junit is not None and isinstance(error, RecurcError):
-            _junit(junit, title, arrived, properties, error=error)
+            _junit(junit, arrived, properties, error=error)
         raise
     print_result(console, made, result, views)
     told = document(result, offset, worst_stack(made, result))
@@ -115,13 +114,28 @@ def command(
                        "stack_used": result.stack_used, "fidelity_after_step_1": phi and phi.first,
                        "fidelity_after_last_step": phi and phi.last, "fidelity_puzzles": phi and phi.n}
         times = {p.puzzle: s for p in result.puzzles if (s := result.seconds(p.ticks)) is not None}
-        _junit(junit, title, result.puzzles, properties, times)
+        _junit(junit, result.puzzles, properties, times)
     console.emit_json(told)
     if result.first_difference is not None:
         raise MismatchError(
-            "the device's results differ from the host's", where=board.name, why=f"{result.first_difference}",
+            "the device's results differ from the host's", where=result.board.name, why=f"{result.first_difference}",
             next="This is a bug in recurc, the compiler or the device: please report it with this line",
         )  # fmt: skip
+
+
+def _rule(build: Any, halt: bool | None, threshold: float, min_steps: int) -> Any:
+    """When to stop early: as the command line says, where it leaves that open as the build was tuned; None: never."""
+    from recurc.verify.result import Halt
+
+    tuned = getattr(build, "details", {}).get("halt")
+    if halt is False or (halt is None and tuned is None):
+        return None
+    given = click.get_current_context().get_parameter_source
+    if tuned is not None and given("halt_threshold") is not ParameterSource.COMMANDLINE:
+        threshold = tuned["threshold"]
+    if tuned is not None and given("min_steps") is not ParameterSource.COMMANDLINE:
+        min_steps = tuned["min_steps"]
+    return Halt(threshold, min_steps)
 
 
 def _puzzles(build: Any, data: str | None, limit: int | None, offset: int) -> tuple[Any, Any]:
@@ -167,26 +181,20 @@ def _meter(console: Console, build: Any, checkpoint: str | None, count: int | No
     return meter, default_puzzles(program.macs_per_step * program.steps) if count is None else count
 
 
-def _journal(
-    console: Console, build: Any, on: str, split: Any, steps: int | None, halt: Any, file: Path | None, resume: bool
-) -> Any:
-    """The open journal; none, with a note, when the one that nobody asked for cannot be written."""
-    from contextlib import nullcontext
-
+def _journal(console: Console, file: Path, identity: Any, resume: bool, named: bool) -> Any:
+    """The open journal; None, with a note, when the one that nobody asked for cannot be written."""
     from recurc.verify.journal import Journal
-    from recurc.verify.run import journal_identity
 
-    identity = journal_identity(build, on, split, steps, halt)
     try:
-        return Journal(file or build.path / f"verify-{identity.board}.jsonl", identity, resume)
+        return Journal(file, identity, resume)
     except (InputError, UsageError) as error:
-        if file is not None or resume:
+        if named or resume:
             raise
         console.note(f"results are not journaled: {error.paragraph()}")
-        return nullcontext()
+        return None
 
 
-def _junit(path: Path, title: str, puzzles: Any, properties: dict[str, Any], seconds: Any = None, error: Any = None) -> None:
+def _junit(path: Path, puzzles: Any, properties: dict[str, Any], seconds: Any = None, error: Any = None) -> None:
     from recurc.verify.junit import junit_document, write_junit
 
-    write_junit(path, junit_document(title, puzzles, properties, seconds, error))
+    write_junit(path, junit_document(f"verify on {properties['board']}", puzzles, properties, seconds, error))

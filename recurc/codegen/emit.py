@@ -11,8 +11,8 @@ import numpy as np
 
 from recurc import __version__
 from recurc.codegen.image import KINDS, Image
-from recurc.ir.program import Attention, TokenMix
-from recurc.plan.kernels import KernelSet, padded
+from recurc.ir.program import Attention, LinearRef, TokenMix
+from recurc.plan.kernels import FP32, IntKernel, KernelSet, padded
 from recurc.plan.layout import ARENA_ALIGN, Layout, has_columns, has_op
 from recurc.quant.model import QuantizedModel
 from recurc.targets.linker import template_environment
@@ -43,14 +43,15 @@ def render(template: str, **context: Any) -> str:
 
 def _layers(model: QuantizedModel, image: Image, kernels: KernelSet) -> list[dict[str, Any]]:
     offsets = {s.name: s.offset for s in image.sections}
-    bits = model.precision.bits
+    width = model.widths
     return [
         {
             "name": ref.name, "part_n": ref.part_n,
             "weights": offsets[f"{ref.name}:weights"],
             "scales": offsets.get(f"{ref.name}:scales", 0),
-            "zeros": offsets.get(f"{ref.name}:zeros", 0),
-            "part_bytes": kernels.part_bytes(ref, bits), "tile_bytes": kernels.weights.tile_bytes(ref.k, bits),
+            "zeros": offsets.get(f"{ref.name}:zeros", offsets.get(f"{ref.name}:groups", 0)),
+            "part_bytes": kernels.part_bytes(ref, width[ref.name]),
+            "tile_bytes": kernels.weights.tile_bytes(ref.k, width[ref.name]),
         }
         for ref in model.program.linears
     ]
@@ -58,32 +59,37 @@ def _layers(model: QuantizedModel, image: Image, kernels: KernelSet) -> list[dic
 
 def _overflow_proofs(model: QuantizedModel, kernels: KernelSet) -> list[dict[str, Any]]:
     """Largest |accumulator| of each layer, before and after the zero point: it must fit int32."""
-    bits = model.precision.bits
-    if bits == 32:
-        return []
-    widest = kernels.weights.widest(bits)
-    return [{"name": ref.name, "k": kernels.padded(ref.k), "wmax": widest} for ref in model.program.linears]
+    return [{"name": ref.name, "k": kernels.padded(ref.k), "wmax": kernels.weights.widest(model.widths[ref.name])}
+            for ref in model.program.linears if model.widths[ref.name] != FP32]
 
 
 def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: Layout) -> dict[str, str]:
     """Generated files of one model for one kernel set: file name -> text."""
-    bits, carry, table = model.precision.bits, model.program.carry, model.program.puzzle_table
-    sums = "m->xs" if bits != 32 else "m->sums" if carry == "int8" else "0"  # where storing rows may put their sums
+    carry, table = model.program.carry, model.program.puzzle_table
+
+    def kernel(ref: LinearRef) -> IntKernel | None:
+        """A layer's kernel; None for fp32."""
+        return kernels.of(model.widths[ref.name])
+
+    def sums_of(*refs: LinearRef) -> str:
+        """Where storing rows may put their sums."""
+        return "m->xs" if any(map(kernel, refs)) else "m->sums" if carry == "int8" else "0"
+
     context = {
-        "carry": carry, "has_columns": has_columns(model.program), "sums": sums,
+        "carry": carry, "has_columns": has_columns(model.program), "sums_of": sums_of,
         "has_token_mix": has_op(model.program, TokenMix), "has_attention": has_op(model.program, Attention),
         "table": table,
         "table_key": [f"0x{b:02x}" for b in model.puzzles.key] if model.puzzles else [],
         "record_bytes": model.puzzles.record_bytes if model.puzzles else 0,
         "model": model, "program": model.program, "config": model.config, "image": image, "layout": layout,
-        "k": kernels, "ik": kernels.of(bits), "bits": bits, "quantized": bits != 32, "has_zero": kernels.has_zero(bits),
+        "k": kernels, "kernel": kernel, "width": model.widths, "used_widths": sorted(set(model.widths.values())),
         "padded": padded, "kinds": KINDS,
         "fixed_sections": _FIXED, "arena_align": ARENA_ALIGN,
         "sha_bytes": [f"0x{b:02x}" for b in bytes.fromhex(image.sha256)],
         "layers": _layers(model, image, kernels),
         "layer_index": {ref.name: i for i, ref in enumerate(model.program.linears)},
         "overflow_proofs": _overflow_proofs(model, kernels), "has_positions": "positions" in model.tables,
-        "c_name": f"{model.name}, {model.precision.name}".replace("\\", "/").replace('"', "'"),
+        "c_name": f"{model.name}, {model.stored_as}".replace("\\", "/").replace('"', "'"),
     }
     return {
         "model_config.h": render("model_config.h.j2", **context),

@@ -73,7 +73,7 @@ def enlarged(script: str) -> str:
     return re.sub(r"LENGTH = (0x[0-9A-Fa-f]+)", lambda m: f"LENGTH = {max(int(m[1], 16), TRIAL_REGION_BYTES):#x}", script)
 
 
-def _script(board: Board, plan: MemoryPlan) -> str:
+def linker_script(board: Board, plan: MemoryPlan) -> str:
     return render_linker_script(board, Placement(plan.placement, {"stack": plan.stack_bytes}))
 
 
@@ -84,41 +84,58 @@ def table_defines(plan: MemoryPlan) -> Mapping[str, int]:
     return {"RC_TABLE_ADDRESS": plan.table.address, "RC_TABLE_BYTES": plan.table.bytes}
 
 
+def firmware_sources(board: Board, sources: Sources, runtime: Path) -> tuple[list[Path], list[Path]]:
+    """Files of the runtime and of the model that a firmware is made of, each in the order of linking.
+
+    PlatformIO links a library's files, sorted, before the project's own; so does recurc, and both give the same bytes.
+    main.c comes between them.
+    """
+    files = {*sources.model_files(runtime), *runtime_sources(board, runtime)}
+    library = sorted((f for f in files if f.is_relative_to(runtime)), key=lambda f: str(f.relative_to(runtime)))
+    return library, [*sorted(f for f in files if not f.is_relative_to(runtime)), sources.folder / "weights.S"]
+
+
 class _Compilation:
-    """Objects of one board's firmware; only main.c, which carries the build id, depends on the plan."""
+    """Objects of one board's firmware; main.c, which carries the build id, and the ports depend on the plan."""
 
     def __init__(self, folder: Path, board: Board, sources: Sources, runtime: Path) -> None:
         self.folder, self.board, self.sources, self.runtime = folder, board, sources, runtime
         self.includes = [sources.folder, *port_include_dirs(board, runtime)]
         self.id, self.main, self.script = "", folder / "main.c", folder / "firmware.ld"
-        files = [*sources.model_files(runtime), sources.folder / "weights.S", *runtime_sources(board, runtime)]
-        self.rest = compile_objects(board, list(dict.fromkeys(files)), self.includes, {}, folder / "model")
-        self.state: Any = None
+        self.library, self.own = firmware_sources(board, sources, runtime)
+        self.ports = [f for f in self.library if f.is_relative_to(runtime / "ports")]
+        rest = [*(f for f in self.library if f not in self.ports), *self.own]
+        self.compiled = dict(zip(rest, compile_objects(board, rest, self.includes, {}, folder / "model")))
+        self.defines: Optional[Mapping[str, int]] = None
+        self.text = ""
 
     def objects(self, plan: MemoryPlan) -> list[Path]:
-        """All objects for a plan; main.c is compiled again when the plan changes it."""
-        text, defines = _script(self.board, plan), table_defines(plan)
-        if (text, defines) != self.state:
-            self.state = (text, defines)
+        """All objects for a plan, in the order of linking; what the plan changes is compiled again."""
+        text, defines = linker_script(self.board, plan), table_defines(plan)
+        if defines != self.defines:  # a port starts the flash chip in which a puzzle table lies
+            objects = compile_objects(self.board, self.ports, self.includes, defines, self.folder / "ports")
+            self.compiled.update(zip(self.ports, objects))
+        if (text, defines) != (self.text, self.defines):
             self.id = build_id([__version__, self.sources.digest, self.board.name, *self.board.cpu_flags, text, str(defines)])
             self.main.write_text(render_main(self.id))
             self.main_objects = compile_objects(self.board, [self.main], self.includes, defines, self.folder)
-        return [*self.main_objects, *self.rest]
+        self.text, self.defines = text, defines
+        return [*(self.compiled[f] for f in self.library), *self.main_objects, *(self.compiled[f] for f in self.own)]
 
     def trial(self, plan: MemoryPlan) -> Path:
         """Link as `plan` has it, into regions without end."""
-        self.script.write_text(enlarged(_script(self.board, plan)))
+        self.script.write_text(enlarged(linker_script(self.board, plan)))
         # Regions that now reach into each other are no mistake here.
         return link_firmware(self.board, self.objects(plan), self.script, self.folder, ("-Wl,--no-check-sections",), "trial")
 
     def link(self, plan: MemoryPlan) -> Path:
         """The firmware itself."""
-        self.script.write_text(_script(self.board, plan))
+        self.script.write_text(linker_script(self.board, plan))
         return link_firmware(self.board, self.objects(plan), self.script, self.folder)
 
     def clean(self) -> None:
         """Remove objects and the trial."""
-        for folder in (self.folder / "obj", self.folder / "model"):
+        for folder in (self.folder / "obj", self.folder / "model", self.folder / "ports"):
             shutil.rmtree(folder, ignore_errors=True)
         for file in self.folder.glob("trial.*"):
             file.unlink()
@@ -173,12 +190,16 @@ def plan_entry(firmware: Firmware) -> dict[str, Any]:
     """What the manifest says of a firmware's memory: the plan, the linked sections, and how they compare."""
     if firmware.plan is None:
         return {}
-    summary = plan_summary(firmware.plan)
-    regions = [{k: v for k, v in region.items() if k != "pieces"} for region in summary["regions"]]
     return {
-        "regions": regions, "plan": summary,
+        **summary_entry(firmware.plan),
         "link": {
             "agrees": True, "differences": [str(d) for d in firmware.padding],
             "sections": [s.as_dict() for s in linked_sections(firmware.elf)],
         },
     }
+
+
+def summary_entry(plan: MemoryPlan) -> dict[str, Any]:
+    """What the manifest says of a plan."""
+    summary = plan_summary(plan)
+    return {"regions": [{k: v for k, v in r.items() if k != "pieces"} for r in summary["regions"]], "plan": summary}

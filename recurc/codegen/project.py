@@ -1,4 +1,4 @@
-"""Build folders: sources, images and compiled firmware for a target, its emulated twin and this computer."""
+"""Build folders: sources, images and firmware for a target, its emulated twin and this computer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 
 from recurc import __version__
 from recurc.codegen.emit import emit_model
+from recurc.codegen.espidf import write_espidf
 from recurc.codegen.firmware import (
     ArenaTooLargeError,
     Firmware,
@@ -19,23 +20,25 @@ from recurc.codegen.firmware import (
     compile_firmware_for,
     engine_files,
     plan_entry,
+    summary_entry,
 )
-from recurc.codegen.fit import early_plan
+from recurc.codegen.fit import early_plan, refusal
 from recurc.codegen.folder import check_output, fresh_folder
 from recurc.codegen.image import Image, build_image
 from recurc.codegen.manifest import BOARD_FILE, TABLE_FILE, Build, load_build, table_entry, write_manifest
+from recurc.codegen.platformio import BoardFirmware, write_platformio
 from recurc.errors import InputError
 from recurc.ir.program import Program
-from recurc.plan.kernels import KernelSet, choose_kernels, kernel_set
+from recurc.plan.kernels import Bits, KernelSet, choose_kernels, kernel_set
 from recurc.plan.layout import Layout, make_layout
-from recurc.plan.planner import MemoryPlan
+from recurc.plan.planner import MemoryPlan, make_plan
 from recurc.quant.model import QuantizedModel
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board, load_board
 from recurc.targets.host import HostEngine, cpu_signature
 from recurc.targets.linker import render_main
 from recurc.targets.toolchain import (
-    check_linkable,
+    check_buildable,
     compile_firmware,
     compile_shared,
     port_include_dirs,
@@ -67,7 +70,7 @@ def _copy_runtime(folder: Path) -> Path:
 def _host_sources(folder: Path, model: QuantizedModel) -> Sources:
     kernels = kernel_set("host")
     image = build_image(model, kernels)
-    layout = make_layout(model.program, model.precision.bits, kernels, HOST_SCRATCH)
+    layout = make_layout(model.program, model.bits, kernels, HOST_SCRATCH)
     return _write_sources(folder, model, image, kernels, layout)
 
 
@@ -110,8 +113,9 @@ def compile_host_engine(folder: Path, model: QuantizedModel, parts: Sequence[Pat
     return HostEngine(library, sources.folder / "model.rcm", model.puzzles.record if model.puzzles else None)
 
 
-def _firmware(folder: Path, board: Board, sources: Sources, runtime: Path, plan: Optional[MemoryPlan]) -> dict[str, Any]:
-    """Compile one board's firmware; returns its manifest entry (paths relative to the build folder)."""
+def _firmware(folder: Path, board: Board, sources: Sources, runtime: Path,
+              plan: Optional[MemoryPlan]) -> tuple[Firmware, dict[str, Any]]:
+    """Compile one board's firmware; returns it with its manifest entry (paths relative to the build folder)."""
     board_folder = folder / board.name
     if plan is None:
         firmware = _host_program(board_folder, board, sources, runtime)
@@ -119,11 +123,33 @@ def _firmware(folder: Path, board: Board, sources: Sources, runtime: Path, plan:
         firmware = compile_firmware_for(board_folder, board, sources, runtime, plan)
     if board.path is not None:
         shutil.copyfile(board.path, board_folder / BOARD_FILE)  # `verify` must know a board that is not bundled
-    return {
-        "elf": str(firmware.elf.relative_to(folder)), "image": str((sources.folder / "model.rcm").relative_to(folder)),
-        "model_sha256": sources.image.sha256, "build_id": firmware.build_id, "kernels": sources.kernels.name,
-        **plan_entry(firmware),
-    }
+    return firmware, {"elf": str(firmware.elf.relative_to(folder)), **_entry(folder, sources, firmware.build_id),
+                      **plan_entry(firmware)}  # fmt: skip
+
+
+def _entry(folder: Path, sources: Sources, identity: str) -> dict[str, Any]:
+    """What the manifest says of any firmware, whoever compiles it."""
+    return {"image": str((sources.folder / "model.rcm").relative_to(folder)), "model_sha256": sources.image.sha256,
+            "build_id": identity, "kernels": sources.kernels.name}  # fmt: skip
+
+
+def _written(folder: Path, model: QuantizedModel, board: Board, runtime: Path,
+             details: Mapping[str, Any]) -> tuple[dict[str, Any], Sources]:
+    """The project of a board that only its SDK compiles; its manifest entry, without an ELF, and its sources.
+
+    Raises:
+        DoesNotFitError: it does not fit with the estimate of its code, which nothing measures here.
+    """
+    kernels = choose_kernels(board.features)
+    plan = make_plan(model.program, model.bits, board, kernels)
+    if not plan.fits:
+        raise refusal(plan, board)
+    sources = _write_sources(folder / "src", model, build_image(model, kernels), kernels, plan.layout)
+    firmware = write_espidf(folder, board, sources, runtime, plan, details)
+    if board.path is not None:
+        (folder / board.name).mkdir()
+        shutil.copyfile(board.path, folder / board.name / BOARD_FILE)
+    return {board.name: {"elf": None, **_entry(folder, sources, firmware.build_id), **summary_entry(plan)}}, sources
 
 
 def _host_program(folder: Path, board: Board, sources: Sources, runtime: Path) -> Firmware:
@@ -145,13 +171,13 @@ def _check_name(board: Board) -> None:
     Raises:
         InputError: it cannot.
     """
-    taken = board.name in ("src", "runtime", "tables") or (board.name == "host") != (board.family == "host")
+    taken = board.name in ("src", "runtime", "tables", "project") or (board.name == "host") != (board.family == "host")
     if taken or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", board.name):
         raise InputError("the board's name cannot be used", where=str(board.path), why=f"{board.name!r} names a folder of the "
-                         "build, so it is one word and none of src, runtime, tables, host", next="Rename the board")
+                         "build, so it is one word and none of src, runtime, tables, project, host", next="Rename the board")
 
 
-def _plans(program: Program, bits: int, target: Board, layout: Optional[Layout] = None) -> list[tuple[Board, MemoryPlan]]:
+def _plans(program: Program, bits: Bits, target: Board, layout: Optional[Layout] = None) -> list[tuple[Board, MemoryPlan]]:
     """Plans of the target and of its emulated twin, which runs the very code of its board.
 
     Raises:
@@ -165,25 +191,27 @@ def _plans(program: Program, bits: int, target: Board, layout: Optional[Layout] 
 
 
 def _board_firmware(folder: Path, model: QuantizedModel, target: Board, runtime: Path,
-                    note: Note) -> tuple[dict[str, Any], Optional[Sources]]:
-    """Manifest entries of the target's and its twin's firmware, and their common sources.
+                    note: Note) -> tuple[dict[str, Any], Optional[Sources], list[BoardFirmware]]:
+    """Manifest entries of the target's and its twin's firmware, their common sources, and the firmware itself.
 
     When the measured code leaves less room than the estimate said, all starts over with smaller tiles.
     """
     layout: Optional[Layout] = None
     for _ in range(4):
-        boards = _plans(model.program, model.precision.bits, target, layout)
+        boards = _plans(model.program, model.bits, target, layout)
         if not boards:
-            return {}, None
+            return {}, None, []
         plan = boards[0][1]
         image = build_image(model, plan.kernels)
         sources = _write_sources(folder / "src", model, image, plan.kernels, plan.layout)
         entries: dict[str, Any] = {}
+        made: list[BoardFirmware] = []
         try:
             for board, board_plan in boards:
                 note(f"compiling for {board.name}")
-                entries[board.name] = _firmware(folder, board, sources, runtime, board_plan)
-            return entries, sources
+                firmware, entries[board.name] = _firmware(folder, board, sources, runtime, board_plan)
+                made.append(BoardFirmware(board, firmware.plan or board_plan, firmware.build_id))
+            return entries, sources, made
         except ArenaTooLargeError as e:
             layout = e.plan.layout
     raise AssertionError("tiles do not settle")
@@ -205,23 +233,31 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
     """
     out = Path(os.path.abspath(out))
     _check_name(target)
-    _plans(model.program, model.precision.bits, target)  # before anything is written
-    check_linkable(target)
+    _plans(model.program, model.bits, target)  # before anything is written
+    check_buildable(target)
     with fresh_folder(out) as folder:
         runtime = _copy_runtime(folder / "runtime")
-        entries, sources = _board_firmware(folder, model, target, runtime, note)
-        note("compiling the host engine")
-        host = _host_sources(folder / "host" / "src", model)
-        entries["host"] = _firmware(folder, load_board("host"), host, runtime, None)
-        library = _host_library(folder / "host", host, runtime, engine)
         if model.puzzles:
             note(f"writing the puzzle table, {model.puzzles.file_bytes:,} bytes")
             (folder / TABLE_FILE).parent.mkdir()
             model.puzzles.write(folder / TABLE_FILE)
+        told = {"name": model.name, "precision": model.precision.name, "target": target.name}
+        if target.written:
+            note(f"writing the project for {target.name}")
+            entries, sources = _written(folder, model, target, runtime, told)
+        else:
+            entries, sources, made = _board_firmware(folder, model, target, runtime, note)
+            if sources:
+                write_platformio(folder, sources, runtime, made, told)
+        note("compiling the host engine")
+        host = _host_sources(folder / "host" / "src", model)
+        _, entries["host"] = _firmware(folder, load_board("host"), host, runtime, None)
+        library = _host_library(folder / "host", host, runtime, engine)
         main = sources or host
         write_manifest(folder, {
             "recurc": __version__, "name": model.name, "target": target.name, "twin": target.twin,
-            "precision": model.precision.name, "method": model.method, "label": model.label, "steps": model.program.steps,
+            "precision": model.precision.name, "layers": {name: p.name for name, p in model.layers.items()},
+            "method": model.method, "label": model.label, "steps": model.program.steps,
             "h_cycles": model.program.h_cycles, "l_cycles": model.program.l_cycles, "carry": model.program.carry,
             "boards": entries,
             "image_bytes": len(main.image.data), "arena_bytes": main.arena_bytes,

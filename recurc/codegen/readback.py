@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from recurc.codegen.image import check_image
@@ -11,7 +13,7 @@ from recurc.ir.lower import lower
 from recurc.ir.program import LinearRef
 from recurc.plan.kernels import kernel_set
 from recurc.quant.model import QuantizedModel
-from recurc.quant.weights import FloatWeights, IntWeights, Weights, precision_named
+from recurc.quant.weights import FloatWeights, GroupWeights, IntWeights, Weights, precision_named
 
 KEY_BYTES = 16
 
@@ -48,13 +50,21 @@ class _Sections:
             raise self._foreign(f"{len(self._left)} sections are not the model's")
 
 
-def _layer(sections: _Sections, ref: LinearRef, bits: int) -> Weights:
-    packing = kernel_set("host").weights
-    part = packing.part_bytes(ref.part_n, ref.k, bits)
-    packed = sections.next(part * ref.parts)
-    parts = [packed[i * part:(i + 1) * part] for i in range(ref.parts)]
+def _parts(data: bytes, parts: int) -> list[bytes]:
+    part = len(data) // parts
+    return [data[i * part:(i + 1) * part] for i in range(parts)]
+
+
+def _layer(sections: _Sections, ref: LinearRef, bits: float) -> Weights:
+    kernels = kernel_set("host")
+    packing = kernels.weights
+    parts = _parts(sections.next(kernels.part_bytes(ref, bits) * ref.parts), ref.parts)
     if bits == 32:
         return FloatWeights(np.concatenate([packing.unpack_f32(p, ref.part_n, ref.k) for p in parts]))
+    if kernels.has_groups(bits):
+        q, scale = [packing.unpack_grouped(p, ref.part_n, ref.k) for p in parts], sections.floats(ref.n)
+        m = [packing.unpack_groups(p, ref.part_n, ref.k) for p in _parts(sections.next(kernels.group_bytes(ref)), ref.parts)]
+        return GroupWeights(np.concatenate(q), scale, np.concatenate(m))
     q = np.concatenate([packing.unpack_int(p, ref.part_n, ref.k, bits) for p in parts])
     scale = sections.floats(ref.n)
     zero = np.frombuffer(sections.next(ref.n), dtype=np.uint8)
@@ -80,9 +90,10 @@ def read_model(build: Build) -> QuantizedModel:
     vectors = {name: sections.floats(size) for name, size in sizes.items()}
     if program.puzzle_table:
         sections.next(KEY_BYTES)  # the table's key
-    model = QuantizedModel(build.name, program, precision, d["method"], {}, tables, vectors)
+    layers = {name: precision_named(other) for name, other in d.get("layers", {}).items()}
+    model = QuantizedModel(build.name, program, precision, d["method"], {}, tables, vectors, layers=layers)
     for name, expected in model.rope_vectors().items():
         sections.same(name, expected)
-    weights = {ref.name: _layer(sections, ref, precision.bits) for ref in program.linears}
+    weights = {ref.name: _layer(sections, ref, model.widths[ref.name]) for ref in program.linears}
     sections.finish()
-    return QuantizedModel(build.name, program, precision, d["method"], weights, tables, vectors)
+    return replace(model, weights=weights)

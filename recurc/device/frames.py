@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-VERSION = 3
+VERSION = 4
 MAX_BODY = 1024
 READ_HEADER = 8
 MAX_READ = MAX_BODY - READ_HEADER
@@ -341,9 +341,9 @@ def parse_data(body: bytes) -> tuple[int, int]:
     return _unpack(struct.Struct("<II"), body[:READ_HEADER], "DATA")
 
 
-def parse_selftest(body: bytes) -> tuple[int, int, int]:
-    """SELFTEST's reply: (status, image bytes, CRC-32 of the image). Raises FrameError."""
-    return _unpack(struct.Struct("<III"), body, "SELFTEST")
+def parse_selftest(body: bytes) -> tuple[int, int, int, int, int]:
+    """SELFTEST's reply: (status, image bytes, its CRC-32, bytes of the mapped table, its CRC-32). Raises FrameError."""
+    return _unpack(struct.Struct("<5I"), body, "SELFTEST")
 
 
 def parse_fault(body: bytes) -> Fault:

@@ -20,6 +20,7 @@ from recurc.targets.boards import Board
 PORTS, PORT = "ports", "port"
 EXIT = DeviceUnreachableError.exit_code
 _LIST_SECONDS = 5.0
+_SHOWN = 4  # holders
 RULES = "/etc/udev/rules.d/70-recurc.rules"
 
 
@@ -110,8 +111,8 @@ def check_port(url: str, ports: Sequence[SerialPort]) -> list[Finding]:
         known = ", ".join(p.device for p in ports)
         return [Finding(PORT, url, MISSING, "there is no such port" + (f"; connected: {known}" if known else ""),
                         "Check the cable and the port's name: `recurc doctor` lists what is connected", EXIT)]  # fmt: skip
-    if not stat.S_ISCHR(os.stat(url).st_mode):
-        return [Finding(PORT, url, PROBLEM, "it is no device but a file or folder", "Name a port such as /dev/ttyACM0", EXIT)]
+    if not _is_terminal(url):
+        return [Finding(PORT, url, PROBLEM, "it is no serial port", "Name a port such as /dev/ttyACM0", EXIT)]
     usb = next((p.usb for p in ports if os.path.realpath(p.device) == os.path.realpath(url)), "")
     denied = access(url, usb)
     if denied:
@@ -123,10 +124,20 @@ def check_port(url: str, ports: Sequence[SerialPort]) -> list[Finding]:
     return [*found, _held(by, unseen)]
 
 
+def _is_terminal(path: str) -> bool:
+    """Whether a path is a terminal's device, told without opening it: that would move a real port's DTR line."""
+    info = os.stat(path)
+    if not stat.S_ISCHR(info.st_mode):
+        return False
+    kind = Path(f"/sys/dev/char/{os.major(info.st_rdev)}:{os.minor(info.st_rdev)}/subsystem")
+    return not kind.exists() or kind.resolve().name == "tty"  # pseudo-terminals are not in /sys
+
+
 def _held(by: Sequence[Holder], unseen: int) -> Finding:
     if by:
         numbers = " ".join(str(h.pid) for h in by)
-        return Finding(PORT, "held by", PROBLEM, "; ".join(map(told, by)),
+        more = f"; {len(by) - _SHOWN} more" if len(by) > _SHOWN else ""
+        return Finding(PORT, "held by", PROBLEM, "; ".join(map(told, by[:_SHOWN])) + more,
                        f"Close it there, or end it with `kill {numbers}`: two readers of one port take each other's bytes",
                        EXIT)  # fmt: skip
     if unseen:

@@ -95,7 +95,7 @@ def verify_onnx(
         raise UsageError(f"{steps} steps cannot be run", where="--steps", why=f"the build is compiled for {build.steps}",
                          next="Use no more, or build with --steps")
     model = read_model(build)
-    tolerance = TOLERANCE["fp32" if model.precision.bits == 32 else "quantized"]
+    tolerance = TOLERANCE["fp32" if model.bits == 32 else "quantized"]
     results = []
     with tempfile.TemporaryDirectory(prefix="recurc-onnx-") as folder, build.open_table() or nullcontext() as table:
         export_onnx(model, Path(folder))

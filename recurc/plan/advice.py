@@ -7,9 +7,10 @@ from itertools import product
 from typing import Any, Optional, Sequence
 
 from recurc.ir.program import CARRIES, Program
+from recurc.plan.kernels import widths
 from recurc.plan.planner import BoardLike, Measured, MemoryPlan, make_plan
+from recurc.quant.weights import Precision, precisions
 
-_PRECISIONS = ((32, "fp32"), (8, "int8"), (4, "int4"))
 _MOST_COMBINATIONS = 3
 
 
@@ -42,7 +43,7 @@ class _Variant:
 
     table: bool = False
     carry: Optional[str] = None
-    bits: Optional[int] = None
+    bits: Optional[float] = None
     board: Optional[BoardLike] = None
 
     @property
@@ -58,7 +59,7 @@ class _Variant:
         if self.carry is not None:
             found.append((f"carry in {self.carry}", f"--carry {self.carry}"))
         if self.bits is not None:
-            name = dict(_PRECISIONS)[self.bits]
+            name = next(p.name for p in _by_bits() if p.bits == self.bits)
             found.append((f"weights in {name}", f"--precision {name}"))
         if self.board is not None:
             found.append((f"board {self.board.name}", f"--target {self.board.name}"))
@@ -71,6 +72,11 @@ class _Variant:
             tables = {**program.tables, "puzzles": replace(program.tables["puzzles"], storage="fp32")}
             program = replace(program, tables=tables)
         return program
+
+
+def _by_bits() -> list[Precision]:
+    """Precisions to propose, most bits first."""
+    return [p for p in precisions().values() if p.advised and not p.lossy]
 
 
 def _smaller(value: Any, values: Sequence[Any]) -> list[Any]:
@@ -102,7 +108,10 @@ class _Trials:
             saves = before.bytes - after.bytes if after else self._used(self.plan, before.region) - self._used(
                 plan, before.region)
         worst = max(lacks, key=lacks.__getitem__) if lacks else None
-        note = "" if board.linkable else "described only, nothing can be built for it yet"
+        note = ""
+        if not board.linkable:
+            note = ("its firmware is written, not compiled here" if board.buildable
+                    else "described only, nothing can be built for it yet")  # fmt: skip
         return Change(" and ".join(words), tuple(options), plan.fits, saves, lacks.get(worst, 0) if worst else 0, worst, note)
 
     @staticmethod
@@ -127,7 +136,8 @@ def cheapest_changes(plan: MemoryPlan, board: BoardLike, boards: Sequence[BoardL
     puzzles = program.tables.get("puzzles")
     streams = [False] + [True] * (puzzles is not None and not puzzles.streamed)
     carries = [None, *_smaller(program.carry, CARRIES)]
-    bits = [None, *_smaller(plan.bits, [b for b, _ in _PRECISIONS])]
+    most = max(widths(program, plan.bits).values())
+    bits = [None, *(p.bits for p in _by_bits() if p.bits < most)]
     others = sorted((b for b in boards if b.name != plan.board and b.placement), key=_total)
 
     def fitting_board(variant: _Variant) -> Optional[Change]:

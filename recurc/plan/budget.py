@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Mapping
 
 from recurc.ir.program import Attention, Program
-from recurc.plan.kernels import KernelSet
+from recurc.plan.kernels import FP32, Bits, KernelSet, widths
 from recurc.quant.tableformat import HEADER, KEY_BYTES, record_bytes
 
 IMAGE_ALIGN = 64
@@ -18,7 +18,8 @@ IMAGE_HEADER_BYTES = 128
 IMAGE_ENTRY_BYTES = 32  # one entry of the section table
 
 # Kind of an image section in its file -> kind in plans and reports.
-_BUDGET_KIND = {"table": "tables", "vector": "vectors", "weights": "weights", "scales": "scales", "zeros": "scales"}
+_BUDGET_KIND = {"table": "tables", "vector": "vectors", "weights": "weights", "scales": "scales", "zeros": "scales",
+                "groups": "scales"}
 
 
 def image_up(n: int) -> int:
@@ -37,7 +38,7 @@ class ImageSection:
 
     @property
     def budget_kind(self) -> str:
-        """Its kind in plans: "weights", "scales" (zero points too), "tables" or "vectors"."""
+        """Its kind in plans: "weights", "scales" (zero points and groups' scales too), "tables" or "vectors"."""
         return _BUDGET_KIND[self.kind]
 
 
@@ -58,7 +59,7 @@ class ImageBudget:
         return {**kinds, "headers": self.total - sum(kinds.values())}
 
 
-def _contents(program: Program, bits: int, kernels: KernelSet) -> list[tuple[str, str, int]]:
+def _contents(program: Program, bits: Bits, kernels: KernelSet) -> list[tuple[str, str, int]]:
     """(kind, name, bytes) of each section in the order of the file."""
     c = program.config
     found = [("table", f"table.{role}", 4 * t.rows * t.dim) for role, t in program.tables.items() if not t.streamed]
@@ -68,16 +69,19 @@ def _contents(program: Program, bits: int, kernels: KernelSet) -> list[tuple[str
     ops = [op for block in program.blocks for op in block.ops]
     if any(isinstance(op, Attention) and op.rope for op in ops):
         found += [("table", name, 4 * c.rows * (c.head_dim // 2)) for name in ("rope.cos", "rope.sin")]
+    width = widths(program, bits)
     for ref in program.linears:
-        found.append(("weights", f"{ref.name}:weights", kernels.part_bytes(ref, bits) * ref.parts))
-        if bits != 32:
+        found.append(("weights", f"{ref.name}:weights", kernels.part_bytes(ref, width[ref.name]) * ref.parts))
+        if width[ref.name] != FP32:
             found.append(("scales", f"{ref.name}:scales", 4 * ref.n))
-        if kernels.has_zero(bits):
+        if kernels.has_zero(width[ref.name]):
             found.append(("zeros", f"{ref.name}:zeros", ref.n))
+        if kernels.has_groups(width[ref.name]):
+            found.append(("groups", f"{ref.name}:groups", kernels.group_bytes(ref)))
     return found
 
 
-def image_budget(program: Program, bits: int, kernels: KernelSet) -> ImageBudget:
+def image_budget(program: Program, bits: Bits, kernels: KernelSet) -> ImageBudget:
     """Sizes of the image of a program at `bits` bits a weight, packed for a kernel set."""
     contents = _contents(program, bits, kernels)
     header = IMAGE_HEADER_BYTES + IMAGE_ENTRY_BYTES * len(contents)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, Optional, Protocol, Sequence
 
 from recurc.ir.program import Program
-from recurc.plan.kernels import KernelSet
+from recurc.plan.kernels import Bits, KernelSet
 from recurc.plan.layout import Layout
 from recurc.plan.work import CLASSES, ClassWork, step_work
 
@@ -64,7 +64,7 @@ def constants(kernels: str, core: str) -> Optional[Mapping[str, Any]]:
     return table.get(entry_key(kernels, core)) or table.get(entry_key(kernels, ALIKE.get(core, core)))
 
 
-def work_summary(program: Program, layout: Layout, bits: int, kernels: KernelSet) -> dict[str, Any]:
+def work_summary(program: Program, layout: Layout, bits: Bits, kernels: KernelSet) -> dict[str, Any]:
     """The work of a step as plain data, for plans and manifests: no constants in it.
 
     {"kernels", "classes": [{"name", "macs", "flash_bytes", "flash_again", "ram_bytes", "units": {unit: count}}]}

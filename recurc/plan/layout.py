@@ -8,10 +8,10 @@ one place.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Sequence
+from typing import Callable, Mapping, Sequence
 
-from recurc.ir.program import Attention, Op, Program, TokenMix
-from recurc.plan.kernels import IntKernel, KernelSet, padded
+from recurc.ir.program import Attention, LinearRef, Op, Program, TokenMix
+from recurc.plan.kernels import FP32, Bits, IntKernel, KernelSet, padded, widths
 
 BUFFER_ALIGN = 16
 ARENA_ALIGN = 64
@@ -60,7 +60,7 @@ def pack_struct(name: str, buffers: Sequence[tuple[str, str, int]]) -> Struct:
 
 @dataclass(frozen=True)
 class OpShape:
-    """An op up to its weights: ops of the same shape share one C function and one scratch struct.
+    """An op up to its weights: ops of the same shape and widths share one C function and one scratch struct.
 
     `rows` and `tile`: rows it works on in all and at a time (channels for token mixing, else tokens).
     """
@@ -109,40 +109,39 @@ class _Sizing:
     """What the buffers of every op depend on beside the op itself."""
 
     program: Program
-    bits: int
+    widths: Mapping[str, float]
     kernels: KernelSet
 
-    @property
-    def quantized(self) -> bool:
-        return self.bits != 32
+    def quantized(self, ref: LinearRef) -> bool:
+        return self.widths[ref.name] != FP32
 
-    @property
-    def kernel(self) -> IntKernel | None:
-        return self.kernels.of(self.bits)
+    def kernel(self, ref: LinearRef) -> IntKernel | None:
+        return self.kernels.of(self.widths[ref.name])
 
-    @property
-    def sums(self) -> int:
+    def sums(self, *refs: LinearRef) -> int:
         """1 when storing an int8 carry needs a place for row sums that quantized activations do not have already."""
-        return int(self.program.carry == "int8" and not self.quantized)
+        return int(self.program.carry == "int8" and not any(map(self.quantized, refs)))
 
-    def activations(self, tile: int, k: int) -> list[tuple[str, str, int]]:
-        """Quantized rows with scales and sums."""
-        if self.kernel is None:
+    def activations(self, tile: int, k: int, rows: bool, *refs: LinearRef) -> list[tuple[str, str, int]]:
+        """Quantized rows of k (if any lie in a buffer of their own), with scales and sums for those of all layers."""
+        if not any(map(self.quantized, refs)):
             return []
-        return [("x", self.kernel.act, tile * self.kernels.padded(k)), ("xa", "float", tile), ("xs", "int32_t", tile)]
+        x = ("x", self.kernels.rows_kernel.act, tile * self.kernels.padded(k) * rows)
+        return [x, ("xa", "float", tile), ("xs", "int32_t", tile)]
 
-    def weight_tile(self, k: int) -> tuple[str, str, int]:
-        """What a kernel unpacks weights of one tile of channels to."""
-        return ("w", "uint8_t", self.kernel.scratch_bytes(self.kernels.padded(k)) if self.kernel else 0)
+    def weight_tile(self, *refs: LinearRef) -> tuple[str, str, int]:
+        """What weights of one tile of channels are unpacked to."""
+        needs = [(self.kernel(ref), self.kernels.padded(ref.k)) for ref in refs]
+        return ("w", "uint8_t", max(kernel.scratch_bytes(depth) if kernel else 0 for kernel, depth in needs))
 
-    @property
-    def rows(self) -> int:
+    def rows(self, *refs: LinearRef) -> int:
         """Rows that a kernel takes at a time."""
-        return self.kernel.rows if self.kernel else 1
+        return max(k.rows if (k := self.kernel(ref)) else 1 for ref in refs)
 
-    def row_bytes(self, k: int) -> int:
-        """Bytes of a row that activations are multiplied from."""
-        return _SIZES[self.kernel.act] * self.kernels.padded(k) if self.kernel else 4 * k
+    def row_bytes(self, ref: LinearRef) -> int:
+        """Bytes of a row that a layer's inputs are multiplied from."""
+        kernel = self.kernel(ref)
+        return _SIZES[kernel.act] * self.kernels.padded(ref.k) if kernel else 4 * ref.k
 
 
 def _mix_buffers(z: _Sizing, op: Op, rows: int, tile: int) -> list[tuple[str, str, int]]:
@@ -153,24 +152,27 @@ def _mix_buffers(z: _Sizing, op: Op, rows: int, tile: int) -> list[tuple[str, st
     """
     k, inner, c = op.gate_up.k, op.gate_up.part_n, z.kernels.tile
     copied = isinstance(op, TokenMix) or z.program.carry != "fp32"
-    in_h = 4 * inner - z.row_bytes(inner) >= 4 * k and not z.kernels.has("rc_transpose")
+    fits = 4 * inner - z.row_bytes(op.down) >= 4 * k
+    in_h = fits and z.quantized(op.gate_up) and not z.kernels.has("rc_transpose")  # fp32 rows are read while h is written
     return [
-        ("t", "float", tile * k * (copied and not in_h)), *z.activations(tile, k), ("sums", "int32_t", tile * z.sums),
-        ("h", "float", tile * inner), ("g", "float", tile * c), ("u", "float", tile * c), z.weight_tile(max(k, inner)),
+        ("t", "float", tile * k * (copied and not in_h)), *z.activations(tile, k, z.quantized(op.gate_up), *op.linears),
+        ("sums", "int32_t", tile * z.sums(*op.linears)),
+        ("h", "float", tile * inner), ("g", "float", tile * c), ("u", "float", tile * c), z.weight_tile(*op.linears),
     ]
 
 
 def _attention_buffers(z: _Sizing, op: Attention, rows: int, tile: int) -> list[tuple[str, str, int]]:
     """Keys, values (transposed) of one head, mixed values of all heads, then a tile's rows."""
     heads, hd = op.heads, op.head_dim
-    d, hp, sp, q = heads * hd, padded(hd), padded(rows), z.quantized
+    d, hp, sp, q = heads * hd, padded(hd), padded(rows), z.quantized(op.qkv)
     kind = "int8_t" if q else "float"
     return [
         ("k", kind, rows * (hp if q else hd)), ("v", kind, hd * sp), ("mixed", kind, rows * d),
         ("ka", "float", rows * q), ("va", "float", rows * q), ("ma", "float", rows * heads * q),
-        ("t", "float", tile * d), *z.activations(tile, d), ("sums", "int32_t", tile * z.sums),
+        ("t", "float", tile * d), *z.activations(tile, d, True, *op.linears),
+        ("sums", "int32_t", tile * z.sums(*op.linears)),
         ("row", "float", tile * hd), ("out", "float", tile * d * q), ("p", "float", sp), ("p8", "int8_t", sp * q),
-        ("r8", "int8_t", hp * q), ("sum", "int32_t", int(q)), ("y", "float", tile * z.kernels.tile), z.weight_tile(d),
+        ("r8", "int8_t", hp * q), ("sum", "int32_t", int(q)), ("y", "float", tile * z.kernels.tile), z.weight_tile(*op.linears),
     ]
 
 
@@ -188,10 +190,10 @@ def _op_rows(op: Op, program: Program) -> int:
 
 def _heads_struct(z: _Sizing, tile: int) -> Struct:
     """Scratch of the heads. The logits come first and stay until the next step."""
-    c = z.program.config
+    c, refs = z.program.config, (z.program.lm_head, z.program.q_head)
     return pack_struct("heads", [
         ("logits", "float", c.seq_len * c.vocab_size), ("t", "float", tile * c.hidden_size),
-        *z.activations(tile, c.hidden_size), z.weight_tile(c.hidden_size),
+        *z.activations(tile, c.hidden_size, True, *refs), z.weight_tile(*refs),
     ])
 
 
@@ -231,41 +233,42 @@ def _largest_tile(rows: int, budget: int, size_of: Callable[[int], int], step: i
     return max(even, 1)
 
 
-def comfortable_scratch(program: Program, bits: int, kernels: KernelSet) -> int:
+def comfortable_scratch(program: Program, bits: Bits, kernels: KernelSet) -> int:
     """Scratch in bytes beyond which more costs RAM and gains little time.
 
     All rows of a tile share one pass over the weights. MAX_SCRATCH (or what the program asks for) serves all but attention,
     whose keys and values need their room whatever the tile: MIN_TILE rows come on top of them.
     """
-    z = _Sizing(program, bits, kernels)
+    z = _Sizing(program, widths(program, bits), kernels)
     attention = [op for block in program.blocks for op in block.ops if isinstance(op, Attention)]
     least = [_op_struct(z, op, _op_rows(op, program), MIN_TILE).bytes for op in attention]
     return max(program.scratch or MAX_SCRATCH, _heads_struct(z, 1).bytes, *least)
 
 
-def make_layout(program: Program, bits: int, kernels: KernelSet, scratch_budget: int) -> Layout:
+def make_layout(program: Program, bits: Bits, kernels: KernelSet, scratch_budget: int) -> Layout:
     """Lay out the arena; tiles are the largest whose scratch stays within `scratch_budget` bytes (at least one row)."""
-    z = _Sizing(program, bits, kernels)
+    z = _Sizing(program, widths(program, bits), kernels)
     shapes: list[OpShape] = []
     keys: list[tuple] = []
     op_shape = []
     for block in program.blocks:
         indices = []
         for op in block.ops:
-            key = (op.kind, *((ref.k, ref.n) for ref in op.linears))
+            key = (op.kind, *((ref.k, ref.n, z.widths[ref.name]) for ref in op.linears))
             if key not in keys:
                 rows = _op_rows(op, program)
 
                 def size_of(tile: int, op: Op = op, rows: int = rows) -> int:
                     return _op_struct(z, op, rows, tile).bytes
 
-                tile = _largest_tile(rows, scratch_budget, size_of, z.rows)
+                tile = _largest_tile(rows, scratch_budget, size_of, z.rows(*op.linears))
                 name = f"{op.kind}_{len(keys)}"
                 keys.append(key)
                 shapes.append(OpShape(name, op, rows, tile, _op_struct(z, op, rows, tile, name)))
             indices.append(keys.index(key))
         op_shape.append(tuple(indices))
-    heads_tile = _largest_tile(program.config.seq_len, scratch_budget, lambda tile: _heads_struct(z, tile).bytes, z.rows)
+    heads_tile = _largest_tile(program.config.seq_len, scratch_budget, lambda tile: _heads_struct(z, tile).bytes,
+                                z.rows(program.lm_head, program.q_head))
     heads, carry = _heads_struct(z, heads_tile), _carry_struct(program)
     record = program.puzzle_table.dim * 4 + 8 if program.puzzle_table else 0  # a row of the table on its way in
     scratch_bytes = align_up(max([heads.bytes, record, *(shape.scratch.bytes for shape in shapes)]), BUFFER_ALIGN)

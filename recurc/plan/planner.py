@@ -12,7 +12,7 @@ from typing import Mapping, Optional, Protocol, Sequence
 from recurc.errors import DoesNotFitError
 from recurc.ir.program import Program
 from recurc.plan.budget import ImageBudget, image_budget, streamed_table_bytes
-from recurc.plan.kernels import KernelSet, choose_kernels
+from recurc.plan.kernels import Bits, KernelSet, choose_kernels
 from recurc.plan.layout import ARENA_ALIGN, Layout, align_up, comfortable_scratch, make_layout
 from recurc.plan.pieces import (
     Piece,
@@ -45,6 +45,9 @@ class BoardLike(Protocol):
 
     @property
     def linkable(self) -> bool: ...
+
+    @property
+    def buildable(self) -> bool: ...
 
     def candidates(self, part: str) -> Sequence[RegionLike]: ...
 
@@ -85,7 +88,7 @@ class MemoryPlan:
 
     board: str
     program: Program
-    bits: int
+    bits: Bits
     kernels: KernelSet
     layout: Layout
     placement: Mapping[str, str]
@@ -191,7 +194,7 @@ def _arena_room(placer: _Placer, region: RegionLike) -> int:
     return region.base + region.size - start
 
 
-def _choose_layout(program: Program, bits: int, kernels: KernelSet, placer: _Placer, board: BoardLike) -> Layout:
+def _choose_layout(program: Program, bits: Bits, kernels: KernelSet, placer: _Placer, board: BoardLike) -> Layout:
     """The arena with the largest tiles for the first region that holds it at all: regions are in order of speed."""
     smallest = make_layout(program, bits, kernels, 0)
     fitting = [room for r in board.candidates("arena") if (room := _arena_room(placer, r)) >= smallest.arena_bytes]
@@ -203,7 +206,7 @@ def _choose_layout(program: Program, bits: int, kernels: KernelSet, placer: _Pla
     return layout if layout.arena_bytes <= fitting[0] else smallest
 
 
-def make_plan(program: Program, bits: int, board: BoardLike, kernels: Optional[KernelSet] = None,
+def make_plan(program: Program, bits: Bits, board: BoardLike, kernels: Optional[KernelSet] = None,
               layout: Optional[Layout] = None, measured: Optional[Measured] = None, *, least: bool = False,
               table_not_below: int = 0) -> MemoryPlan:
     """Plan, whether it fits or not: each part goes to its first region with room, the arena gets the largest tiles that fit.
@@ -261,7 +264,7 @@ def does_not_fit(plan: MemoryPlan, advice: str = "", summary: Optional[Mapping] 
                            where=", ".join(worst.parts), why=why, next=advice, summary=summary)
 
 
-def plan_memory(program: Program, bits: int, board: BoardLike, kernels: Optional[KernelSet] = None,
+def plan_memory(program: Program, bits: Bits, board: BoardLike, kernels: Optional[KernelSet] = None,
                 layout: Optional[Layout] = None, measured: Optional[Measured] = None) -> MemoryPlan:
     """`make_plan` for those who need it to fit.
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Iterator
 
 from recurc.ir.program import Attention, LinearRef, Loop, Op, Program, TokenMix, Update
-from recurc.plan.kernels import KernelSet, padded
+from recurc.plan.kernels import FP32, Bits, IntKernel, KernelSet, padded, widths
 from recurc.plan.layout import Layout, OpShape
+from recurc.quant.weights import GROUP
 
 TOKEN_MIX, CHANNEL_MIX = "token mixing", "channel mixing"
 PROJECTIONS, SCORES = "attention projections", "attention scores and values"
@@ -56,11 +57,16 @@ class _Call:
 class _Step:
     """Adds up the work of a step. Every method counts `times` repetitions of one piece of generated code."""
 
-    def __init__(self, program: Program, layout: Layout, bits: int, kernels: KernelSet) -> None:
-        self.program, self.layout, self.bits, self.kernels = program, layout, bits, kernels
-        self.kernel = kernels.of(bits)
+    def __init__(self, program: Program, layout: Layout, bits: Bits, kernels: KernelSet) -> None:
+        self.program, self.layout, self.widths, self.kernels = program, layout, widths(program, bits), kernels
         self.found = {name: ClassWork() for name in CLASSES}
-        self.glue = "glue" if self.kernel else "glue_f32"
+
+    def kernel(self, ref: LinearRef) -> IntKernel | None:
+        return self.kernels.of(self.widths[ref.name])
+
+    def glue(self, ref: LinearRef) -> str:
+        """The group of the generated code about a layer."""
+        return "glue_f32" if self.widths[ref.name] == FP32 else "glue"
 
     def units(self, name: str, group: str, **amounts: int) -> None:
         for feature, amount in amounts.items():
@@ -71,36 +77,40 @@ class _Step:
 
     def product(self, name: str, ref: LinearRef, n: int, rows: int, times: int = 1) -> None:
         """n channels of a layer for a tile of rows: calls of the tile function, one after the other."""
-        work, k, tile = self.found[name], ref.k, self.kernels.tile
+        work, k, tile, kernel, bits = self.found[name], ref.k, self.kernels.tile, self.kernel(ref), self.widths[ref.name]
         calls = -(-n // tile) * times
         work.macs += rows * k * n * times
-        self.units(name, self.glue, tile=calls)
-        if self.kernel is None:
+        self.units(name, self.glue(ref), tile=calls)
+        if kernel is None:
             self.units(name, self.kernels.f32, call=calls, output=rows * n * times, mac=rows * k * n * times)
             self.units(name, "rc_dot_f32", call=rows * n * times, mac=rows * k * n * times)
             work.flash_bytes += 4 * k * n * times
             work.flash_again += 4 * k * n * (rows - 1) * times
             work.ram_bytes += 4 * rows * k * n * times
             return
-        kp, group = self.kernels.padded(k), self.kernel.tile
-        rest = rows % self.kernel.rows
-        packed = self.kernels.weights.tile_bytes(k, self.bits)
+        kp, group = self.kernels.padded(k), kernel.tile
+        rest = rows % kernel.rows
+        packed = self.kernels.weights.tile_bytes(k, bits)
         each = kp * tile * calls
         self.units(name, group, call=calls, row=rows * calls, mac=(rows - rest) * each, rest=rest * each)
-        passes = -(-rows // self.kernel.rows)
-        work.flash_bytes += packed * calls + (4 + self.kernels.has_zero(self.bits)) * n * times
-        if self.kernel.scratch:
-            self.units(name, group, unpacked=kp * tile * calls)
-            work.ram_bytes += self.kernel.scratch * kp * passes * calls
+        passes = -(-rows // kernel.rows)
+        each_channel = 4 + self.kernels.has_zero(bits) + self.kernels.has_groups(bits) * -(-k // GROUP)
+        work.flash_bytes += packed * calls + each_channel * n * times
+        if kernel.scratch:
+            self.units(name, kernel.unpack or group, call=calls, unpacked=kp * tile * calls)
+            work.ram_bytes += kernel.scratch * kp * passes * calls
         else:
             work.flash_again += packed * (passes - 1) * calls
-        work.ram_bytes += _ACT_BYTES[self.kernel.act] * rows * kp * calls
+        work.ram_bytes += _ACT_BYTES[kernel.act] * rows * kp * calls
 
-    def quantize(self, rows: int, n: int, times: int = 1, function: str = "") -> None:
-        """fp32 rows to activations; read twice."""
-        if self.kernel is None and not function:
-            return
-        name = function or self.kernel.quantize  # type: ignore[union-attr]
+    def inputs(self, ref: LinearRef, rows: int, times: int = 1) -> None:
+        """fp32 rows to a layer's activations, if it takes quantized ones."""
+        kernel = self.kernel(ref)
+        if kernel is not None:
+            self.quantize(rows, ref.k, times, kernel.quantize)
+
+    def quantize(self, rows: int, n: int, times: int, name: str) -> None:
+        """fp32 rows to int8; read twice."""
         self.units(QUANTIZE, name, call=times, row=rows * times, element=rows * n * times)
         self.found[QUANTIZE].ram_bytes += 8 * rows * n * times
 
@@ -114,8 +124,9 @@ class _Step:
         self.units(NORM, "rc_dot_f32", call=rows * times, mac=rows * n * times)
         self.found[NORM].ram_bytes += 8 * rows * n * times
 
-    def residual(self, rows: int, n: int, times: int) -> None:
-        self.units(CARRY, self.glue, residual=rows * n * times)
+    def residual(self, ref: LinearRef, rows: int, times: int) -> None:
+        n = ref.n
+        self.units(CARRY, self.glue(ref), residual=rows * n * times)
         self.found[CARRY].ram_bytes += 8 * rows * n * times
 
     def load(self, added: str, calls: int, n: int, times: int) -> None:
@@ -147,13 +158,13 @@ class _Step:
                 self.load(call.added, rows, k, n * loads)
             else:
                 self.load(call.added, k, rows, n * loads)
-            self.quantize(rows, k, n)
+            self.inputs(op.gate_up, rows, n)
             for _ in range(2):
                 self.product(name, op.gate_up, inner, rows, n)
             self.silu(rows, inner, n)
-            self.quantize(rows, inner, n)
+            self.inputs(op.down, rows, n)
             self.product(name, op.down, op.down.n, rows, n)
-            self.residual(rows, k, n)
+            self.residual(op.down, rows, n)
             self.norm(rows, k, n)
             if not in_place:
                 self.store(rows, k, n, "token" if by_token else "channel")
@@ -167,28 +178,29 @@ class _Step:
             n = tiles * times
             for parts in (2, 1):  # keys and values, then queries
                 self.load(call.added, rows, d, n * heads)
-                self.quantize(rows, d, n * heads)
+                self.inputs(op.qkv, rows, n * heads)
                 for _ in range(parts):
                     self.product(PROJECTIONS, op.qkv, hd, rows, n * heads)
-            self.units(PROJECTIONS, self.glue, dequant=rows * d * n)
-            self.quantize(rows, d, n)
+            self.units(PROJECTIONS, self.glue(op.qkv), dequant=rows * d * n)
+            self.inputs(op.o, rows, n)
             self.load(call.added, rows, d, n)
             self.product(PROJECTIONS, op.o, d, rows, n)
-            self.residual(rows, d, n)
+            self.residual(op.o, rows, n)
             self.norm(rows, d, n)
             self.store(rows, d, n, "token")
-        self._scores(heads, hd, s, op.rope, times)
+        self._scores(op, s, times)
 
-    def _scores(self, heads: int, hd: int, s: int, rope: bool, times: int) -> None:
+    def _scores(self, op: Attention, s: int, times: int) -> None:
         """Scores and values of all heads: one row of scores at a time."""
+        heads, hd = op.heads, op.head_dim
         work, rows = self.found[SCORES], heads * s * times
         work.macs += 2 * rows * s * hd
-        self.units(SCORES, self.glue, score=rows * s, value=rows * hd)
+        self.units(SCORES, self.glue(op.qkv), score=rows * s, value=rows * hd)
         self.units(SCORES, self.fn("rc_softmax"), row=rows, element=rows * s)
-        if rope:
+        if op.rope:
             self.units(SCORES, self.fn("rc_rope"), row=2 * rows, element=rows * hd)
             work.flash_bytes += 8 * rows * hd
-        if self.kernel is None:
+        if self.kernel(op.qkv) is None:
             self.units(SCORES, "rc_dot_f32", call=rows * (s + hd), mac=2 * rows * s * hd)
             work.ram_bytes += 16 * rows * s * hd
             return
@@ -202,10 +214,10 @@ class _Step:
         c = self.program.config
         for rows, n in (*_tiles(c.seq_len, self.layout.heads_tile), (1, 1)):
             self.load("plain", rows, c.hidden_size, n)
-            self.quantize(rows, c.hidden_size, n)
             ref = self.program.q_head if (rows, n) == (1, 1) else self.program.lm_head
+            self.inputs(ref, rows, n)
             self.product(HEADS, ref, ref.n, rows, n)
-        self.units(HEADS, self.glue, logit=c.seq_len * c.vocab_size)
+        self.units(HEADS, self.glue(self.program.lm_head), logit=c.seq_len * c.vocab_size)
         self.found[HEADS].ram_bytes += 4 * c.seq_len * c.vocab_size
 
 
@@ -232,7 +244,7 @@ def _op_calls(program: Program, layout: Layout) -> Iterator[_Call]:
             yield _Call(layout.shapes[shape], times, added)
 
 
-def step_work(program: Program, layout: Layout, bits: int, kernels: KernelSet) -> dict[str, ClassWork]:
+def step_work(program: Program, layout: Layout, bits: Bits, kernels: KernelSet) -> dict[str, ClassWork]:
     """Work of one supervision step by class, in the order of CLASSES; MACs add up to `program.macs_per_step`."""
     step = _Step(program, layout, bits, kernels)
     for call in _op_calls(program, layout):

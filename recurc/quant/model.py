@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Mapping, Optional
+from typing import TYPE_CHECKING, Mapping, Optional, Union
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from recurc.ir.program import Attention, Program
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.models.reference import rope_tables
 from recurc.quant.calibrate import Calibration
+from recurc.quant.layers import resolve_layers
 from recurc.quant.weights import Precision, Weights
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ MAX_TABLE_BYTES = 64 * 1024 * 1024
 class QuantizedModel:
     """Stored form of a model.
 
-    weights: linear name -> Weights; tables: role -> float32 [rows, dim], already scaled; vectors: name -> float32.
+    precision: of all layers but those in `layers` (linear name -> Precision). weights: linear name -> Weights; tables:
+    role -> float32 [rows, dim], already scaled; vectors: name -> float32.
     method: calibration method that was used ("none" for fp32 and int8).
     """
 
@@ -39,6 +41,7 @@ class QuantizedModel:
     vectors: Mapping[str, np.ndarray]
     notes: tuple[str, ...] = field(default=())
     puzzles: Optional["PuzzleTable"] = None  # the streamed table, which is no part of the image
+    layers: Mapping[str, Precision] = field(default_factory=dict)
 
     def puzzle_rows(self, ids: np.ndarray) -> np.ndarray:
         """Puzzle embeddings as the device adds them: ids [N] -> float32 [N, puzzle_emb_ndim]."""
@@ -54,10 +57,39 @@ class QuantizedModel:
         table = self.program.tables.get("puzzles")
         return table.storage if table else "none"
 
+    def precision_of(self, name: str) -> Precision:
+        """Precision of a linear layer."""
+        return self.layers.get(name, self.precision)
+
+    @property
+    def widths(self) -> dict[str, float]:
+        """Bits a weight of every linear layer."""
+        return {ref.name: self.precision_of(ref.name).bits for ref in self.program.linears}
+
+    @property
+    def bits(self) -> Union[float, dict[str, float]]:
+        """Bits a weight for planning: a number when all layers share it."""
+        found = self.widths
+        return self.precision.bits if not self.layers else found
+
+    @property
+    def lossy(self) -> tuple[str, ...]:
+        """Names of precisions in use that exist for comparison only."""
+        used = {p.name: p for p in (self.precision, *self.layers.values())}
+        return tuple(name for name, p in used.items() if p.lossy)
+
+    @property
+    def stored_as(self) -> str:
+        """Precision in a few words: "int4", or "int4, 2 layers int8"."""
+        others: dict[str, int] = {}
+        for precision in self.layers.values():
+            others[precision.name] = others.get(precision.name, 0) + 1
+        return ", ".join((self.precision.name, *(f"{n} layer{'s' * (n > 1)} {name}" for name, n in others.items())))
+
     @property
     def label(self) -> str:
         """Precision and calibration for people."""
-        return self.precision.name + (f" ({self.method})" if self.method != "none" else "")
+        return self.stored_as + (f" ({self.method})" if self.method != "none" else "")
 
     def rope_vectors(self) -> dict[str, np.ndarray]:
         """Rotary tables "rope.cos", "rope.sin" [S, head_dim / 2] fp32; empty when no op uses them."""
@@ -100,34 +132,42 @@ def scaled_tables(reasoner: Reasoner, program: Program) -> dict[str, np.ndarray]
 
 def quantize_model(
     reasoner: Reasoner, precision: Precision, calibration: Optional[Calibration] = None, *,
-    method: Optional[str] = None, steps: Optional[int] = None, h_cycles: Optional[int] = None,
-    l_cycles: Optional[int] = None, carry: str = "fp32", puzzle_table: str = "image", scratch: Optional[int] = None,
-    name: str = "model",
+    layer_precisions: Optional[Mapping[str, str]] = None, method: Optional[str] = None,
+    steps: Optional[int] = None, h_cycles: Optional[int] = None, l_cycles: Optional[int] = None, carry: str = "fp32",
+    puzzle_table: str = "image", scratch: Optional[int] = None, name: str = "model",
 ) -> QuantizedModel:
     """Quantize every linear layer of a model (heads too; embeddings, H_init, L_init and biases stay fp32).
 
     Args:
         calibration: second moments of the layers' inputs; None means no data.
-        method: one of the precision's calibration methods; its best one when left out.
+        layer_precisions: layers that are stored in another precision, by name or pattern (see `resolve_layers`).
+        method: one of the precision's calibration methods; a precision that has no such method takes its best one.
         steps, h_cycles, l_cycles: override the trained depth.
         carry, puzzle_table, scratch: how carry and puzzle embeddings are stored, and memory for tiles (see `lower`).
+
+    Raises:
+        UsageError: no such layer or precision.
     """
     program = lower(reasoner.config, steps=steps, h_cycles=h_cycles, l_cycles=l_cycles, carry=carry,
                     puzzle_table=puzzle_table, scratch=scratch)
-    chosen = method if method in precision.methods else precision.methods[0]
+    names = [ref.name for ref in program.linears]
+    layers = {name: p for name, p in resolve_layers(names, layer_precisions).items() if p is not precision}
     moments = calibration.moments if calibration else {}
-    weights = {
-        ref.name: precision.quantize(reasoner.tensors[ref.name], moments.get(ref.name), chosen)
-        for ref in program.linears
-    }
+
+    def stored(name: str) -> Weights:
+        scheme = layers.get(name, precision)
+        return scheme.quantize(reasoner.tensors[name], moments.get(name), scheme.method(method))
+
+    weights = {name: stored(name) for name in names}
     vectors = {
         "H_init": np.asarray(reasoner.tensors["H_init"], dtype=np.float32),
         "L_init": np.asarray(reasoner.tensors["L_init"], dtype=np.float32),
         "q_bias": np.asarray(reasoner.tensors["q_head.bias"], dtype=np.float32),
     }
     return QuantizedModel(
-        name=name, program=program, precision=precision, method=chosen, weights=weights,
+        name=name, program=program, precision=precision, method=precision.method(method), weights=weights,
         tables=scaled_tables(reasoner, program), vectors=vectors, puzzles=_streamed(reasoner, program),
+        layers=layers,
     )
 
 

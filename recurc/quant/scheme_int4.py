@@ -1,13 +1,4 @@
-"""int4: per-output-channel asymmetric weights, 0..15 with a uint4 zero point; the default precision.
-
-Three calibrations end in the same stored form:
-
-* "min-max": the range of each row, no data (what the study's released code calls calibrated).
-* "mse": the range of each row is shrunk to the clip that has the least squared error, weighted by the inputs' energy.
-* "gptq": columns are rounded one after the other and each column's rounding error is fed into the columns not yet
-  rounded, so that the layer's output error on the calibration inputs is small (Frantar et al., 2022); done for several
-  clips of the range, of which each row keeps its best, then coordinate descent on the same error.
-"""
+"""int4: per-output-channel asymmetric weights, 0..15 with a zero point a channel; the default precision."""
 
 from __future__ import annotations
 
@@ -15,156 +6,16 @@ from typing import Optional
 
 import numpy as np
 
+from recurc.quant import asymmetric
 from recurc.quant.weights import IntWeights, Precision
-
-LEVELS = 15
-_CLIPS = np.linspace(1.0, 0.6, 21).astype(np.float32)
-_ROWS_AT_ONCE = 64
-_DAMPING = 0.01
-_FEEDBACK_CLIPS = np.array([1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7], dtype=np.float32)
-_LARGE = 200_000  # weights; larger layers try every other clip
-_COLUMNS_AT_ONCE = 64
-_DESCENTS = 2
-
-
-def _grid(lo: np.ndarray, hi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and zero point of rows whose values lie in [lo, hi]; the range always holds 0. Zero range: scale 1."""
-    lo, hi = np.minimum(lo, 0), np.maximum(hi, 0)
-    span = hi - lo
-    scale = np.where(span > 0, np.maximum(span / LEVELS, 2.0 ** -96), 1.0).astype(np.float32)
-    zero = np.clip(np.rint(-lo / scale), 0, LEVELS).astype(np.float32)
-    return scale, zero
-
-
-def _round(w: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(w / scale[..., None]) + zero[..., None], 0, LEVELS)
-
-
-def _search_clip(w: np.ndarray, energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Per row, the shrink of [min, max] with the least energy-weighted squared rounding error."""
-    scales, zeros = [], []
-    energy = energy.astype(np.float32)
-    for start in range(0, len(w), _ROWS_AT_ONCE):  # few rows at a time stay in the cache
-        scale, zero = _search_rows(w[start:start + _ROWS_AT_ONCE], energy)
-        scales.append(scale)
-        zeros.append(zero)
-    return np.concatenate(scales), np.concatenate(zeros)
-
-
-def _search_rows(w: np.ndarray, energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    # Rows are searched at magnitude 1 (a power of two apart, so exactly alike): squares neither vanish nor overflow.
-    exponent = np.frexp(np.abs(w).max(axis=1))[1]
-    w = np.ldexp(w, -exponent[:, None])
-    lo, hi = w.min(axis=1), w.max(axis=1)
-    scale, zero = _grid(lo, hi)
-    best = np.full(len(w), np.inf, dtype=np.float32)
-    rounded = np.empty_like(w)
-    for clip in _CLIPS:
-        s, z = _grid(lo * clip, hi * clip)
-        np.multiply(w, (1 / s)[:, None], out=rounded)
-        np.rint(rounded, out=rounded)
-        np.clip(rounded, -z[:, None], (LEVELS - z)[:, None], out=rounded)
-        rounded *= s[:, None]
-        rounded -= w
-        np.square(rounded, out=rounded)
-        error = rounded @ energy
-        better = error < best
-        best = np.where(better, error, best)
-        scale, zero = np.where(better, s, scale), np.where(better, z, zero)
-    return np.maximum(np.ldexp(scale, exponent), np.float32(2.0 ** -96)), zero
-
-
-class _Feedback:
-    """Column-by-column rounding with error feedback for one layer, given its inputs' second moment [K, K]."""
-
-    def __init__(self, moment: np.ndarray) -> None:
-        h = moment.astype(np.float64)
-        dead = np.diag(h) <= 0
-        h[dead, dead] = 1.0
-        h = h + np.eye(len(h)) * _DAMPING * np.mean(np.diag(h))
-        self.moment = h
-        self.order = np.argsort(-np.diag(h), kind="stable")  # columns that matter most are rounded first
-        inverse = np.linalg.inv(h[np.ix_(self.order, self.order)])
-        self.upper = np.linalg.cholesky(inverse).T  # inverse = upper^T upper
-
-    def round(self, w: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
-        """q [N, K] of w [N, K], scale and zero [N]."""
-        upper, k = self.upper, w.shape[1]
-        rest = w[:, self.order].astype(np.float64)
-        q = np.empty_like(rest)
-        for b0 in range(0, k, _COLUMNS_AT_ONCE):
-            b1 = min(b0 + _COLUMNS_AT_ONCE, k)
-            errors = np.empty((len(w), b1 - b0))
-            for i in range(b0, b1):
-                q[:, i] = np.clip(np.rint(rest[:, i] / scale) + zero, 0, LEVELS)
-                errors[:, i - b0] = (rest[:, i] - (q[:, i] - zero) * scale) / upper[i, i]
-                rest[:, i + 1:b1] -= np.outer(errors[:, i - b0], upper[i, i + 1:b1])
-            rest[:, b1:] -= errors @ upper[b0:b1, b1:]
-        result = np.empty_like(q)
-        result[:, self.order] = q
-        return result
-
-    def loss(self, w: np.ndarray, q: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
-        """Squared output error of each row on the calibration inputs, [N]."""
-        error = (q - zero[:, None]) * scale[:, None] - w
-        return ((error @ self.moment) * error).sum(axis=1)
-
-    def descend(self, w: np.ndarray, q: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
-        """Coordinate descent on the loss: each q in turn moves to its best level, the others held."""
-        q = q.copy()
-        slope = ((q - zero[:, None]) * scale[:, None] - w) @ self.moment
-        diagonal = np.diag(self.moment)
-        for _ in range(_DESCENTS):
-            for k in range(w.shape[1]):
-                moved = np.clip(q[:, k] - np.rint(slope[:, k] / (diagonal[k] * scale)), 0, LEVELS)
-                rows = np.flatnonzero(moved != q[:, k])
-                if len(rows):
-                    slope[rows] += np.outer((moved[rows] - q[rows, k]) * scale[rows], self.moment[k])
-                    q[rows, k] = moved[rows]
-        return q
-
-
-def _calibrated(w: np.ndarray, moment: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(q, scale, zero) with the least output error on the calibration inputs among a few ranges a row."""
-    feedback = _Feedback(moment)
-    lo, hi = w.min(axis=1), w.max(axis=1)
-    clips = _FEEDBACK_CLIPS if w.size <= _LARGE else _FEEDBACK_CLIPS[::2]
-    best = np.full(len(w), np.inf)
-    q, scale, zero = np.zeros(w.shape), np.ones(len(w)), np.zeros(len(w))
-    for clip in clips:
-        s, z = (t.astype(np.float64) for t in _grid(lo * clip, hi * clip))
-        candidate = feedback.round(w, s, z)
-        loss = feedback.loss(w, candidate, s, z)
-        better = loss < best
-        best = np.where(better, loss, best)
-        scale, zero = np.where(better, s, scale), np.where(better, z, zero)
-        q = np.where(better[:, None], candidate, q)
-    return feedback.descend(w, q, scale, zero), scale, zero
 
 
 def quantize(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> IntWeights:
-    """Quantize w [N, K] float32.
-
-    Args:
-        moment: sum of outer products of the layer's calibration inputs [K, K]; None means no data (then "mse" weighs
-            all inputs alike and "gptq" falls back to it).
-        method: "min-max", "mse" or "gptq".
-    """
-    w = np.asarray(w, dtype=np.float32)
-    if method == "gptq" and moment is not None:
-        q, scale, zero = _calibrated(w, moment)
-    elif method == "min-max":
-        scale, zero = _grid(w.min(axis=1), w.max(axis=1))
-        q = _round(w, scale, zero)
-    else:
-        energy = np.ones(w.shape[1]) if moment is None else np.diag(moment) / max(float(np.trace(moment)), 1e-30)
-        scale, zero = _search_clip(w, energy)
-        q = _round(w, scale, zero)
-    q = np.where((w == 0).all(axis=1)[:, None], zero[:, None], q)
-    return IntWeights(4, q.astype(np.int16), scale.astype(np.float32), zero.astype(np.uint8))
+    """Quantize w [N, K] float32 by one of `asymmetric.METHODS`."""
+    return asymmetric.quantize(w, moment, method, 4)
 
 
 PRECISION = Precision(
-    "int4", 4, quantize, methods=("gptq", "mse", "min-max"),
+    "int4", 4, quantize, methods=asymmetric.METHODS,
     summary="int4 per channel, calibrated, int8 activations per row",
 )

@@ -10,6 +10,7 @@ from recurc.errors import DoesNotFitError, UsageError
 from recurc.ir.lower import lower
 from recurc.models.reasoner import ReasonerConfig
 from recurc.plan.summary import plan_summary
+from recurc.quant.layers import layer_bits
 from recurc.quant.weights import precision_named
 from recurc.targets.boards import Board
 
@@ -23,10 +24,12 @@ class Planned:
     error: Optional[DoesNotFitError]
 
 
-def plan_checkpoint(config: ReasonerConfig, board: Board, precision: str, **lowering: Any) -> Planned:
+def plan_checkpoint(config: ReasonerConfig, board: Board, precision: str, layers: Optional[Mapping[str, str]] = None,
+                    **lowering: Any) -> Planned:
     """Plan a configuration; one that does not fit comes with its error, not as an exception.
 
     Args:
+        layers: layers in another precision (see `recurc.quant.layers.resolve_layers`).
         lowering: steps, h_cycles, l_cycles, carry, puzzle_table ("auto" when left out), scratch; see `lower`.
 
     Raises:
@@ -38,7 +41,7 @@ def plan_checkpoint(config: ReasonerConfig, board: Board, precision: str, **lowe
     program = lower(config, **{"puzzle_table": "auto", **lowering})
     chosen = (program.steps, program.h_cycles, program.l_cycles)
     try:
-        plan = early_plan(program, precision_named(precision).bits, board)
+        plan = early_plan(program, layer_bits(program, precision_named(precision), layers), board)
     except DoesNotFitError as error:
         if error.summary is None:
             raise

@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
+from recurc.report.numbers import count_text
+
 Line = Mapping[str, Any]  # a row of a sweep, see recurc.study.sweep.Row.as_dict
 Drawing = Callable[[Any], None]  # draws on a figure
 
 # Middling colours that are seen on white and on black; the two others stand for the page's own.
 SERIES = ("#3b7dd8", "#e07b39", "#2f9e62", "#b453c6", "#d4453f", "#9a8a12", "#1f9bab", "#946c4b", "#7a74d9", "#c2578d")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_FG, _LINE = "#1b1f25", "#d0d7df"
+FG, LINE = "#1b1f25", "#d0d7df"
 _NINES = 5  # cosines are drawn up to 1 - 10^-5
 
 
@@ -32,9 +34,9 @@ def _style(salt: str) -> Iterator[Any]:
     import matplotlib
 
     settings = {
-        "svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 9, "axes.grid": True, "grid.color": _LINE,
+        "svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 9, "axes.grid": True, "grid.color": LINE,
         "grid.linewidth": 0.6,
-        "axes.edgecolor": _LINE, "axes.labelcolor": _FG, "text.color": _FG, "xtick.color": _FG, "ytick.color": _FG,
+        "axes.edgecolor": LINE, "axes.labelcolor": FG, "text.color": FG, "xtick.color": FG, "ytick.color": FG,
         "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
         "axes.axisbelow": True,
     }
@@ -42,20 +44,20 @@ def _style(salt: str) -> Iterator[Any]:
         yield matplotlib
 
 
-def render(name: str, draw: Drawing, folder: Optional[Path] = None) -> str:
-    """Draw a figure; SVG for a page, and NAME.png in `folder` when that is given."""
+def render(name: str, draw: Drawing, folder: Optional[Path] = None, height: float = 3.9) -> str:
+    """Draw a figure `height` inches high; SVG for a page, and NAME.png in `folder` when that is given."""
     with _style(name):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(9, 3.9), layout="constrained")
+        figure = Figure(figsize=(9, height), layout="constrained")
         draw(figure)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": "recurc"})
         if folder is not None:
             FigureCanvasAgg(figure).print_figure(folder / f"{name}.png", dpi=130, facecolor="white")
     svg = text.getvalue()
-    svg = svg[svg.index("<svg"):].replace(_FG, "var(--fg)").replace(_LINE, "var(--line)").replace('id="', f'id="{name}-')
+    svg = svg[svg.index("<svg"):].replace(FG, "var(--fg)").replace(LINE, "var(--line)").replace('id="', f'id="{name}-')
     for use in ('href="#', "url(#"):
         svg = svg.replace(use, f"{use}{name}-")
     return svg
@@ -68,22 +70,33 @@ def nines(phi: float) -> float:
     return -math.log10(max(1.0 - phi, 10.0 ** -_NINES)) if phi == phi else math.nan
 
 
-def _nines_axis(axis: Any, values: Sequence[float], label: str, what: str) -> None:
-    """Ticks of an axis of `nines`, over those values."""
+_TICKS = (0.9, 0.99, 0.999, 0.9999, 0.99999, 0, 0.5, 0.95, 0.98, 0.995, 0.998, 0.9995, 0.8, 0.2, 0.97)  # roundest first
+
+
+def nines_axis(axis: Any, values: Sequence[float], label: str, what: str, ticks: int = 9) -> None:
+    """Limits and at most about `ticks` ticks of an axis of `nines`, over those values."""
     known = [v for v in values if v == v] or [0.0]
-    low, high = min(known), max(known)
-    pad = 0.06 * max(high - low, 0.5)
-    ticks = [p for p in (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999, 0.99999)
-             if low - 2 * pad <= nines(p) <= high + 2 * pad]
-    step = max(1, len(ticks) // 7)
-    ticks = ticks[::step]
-    getattr(axis, f"set_{what}lim")(low - 2 * pad, high + 2 * pad)
-    getattr(axis, f"set_{what}ticks")([nines(p) for p in ticks], [f"{p:g}" for p in ticks])
+    pad = 0.08 * max(max(known) - min(known), 0.5)
+    low, high = min(known) - pad, max(known) + pad
+    chosen: list[float] = []
+    for tick in _TICKS:
+        at = nines(tick)
+        if low <= at <= high and all(abs(at - nines(other)) >= (high - low) / ticks for other in chosen):
+            chosen.append(tick)
+    getattr(axis, f"set_{what}lim")(low, high)
+    getattr(axis, f"set_{what}ticks")([nines(p) for p in chosen], [f"{p:g}" for p in chosen])
     getattr(axis, f"set_{what}label")(label)
 
 
-class _Looks:
-    """A colour for each precision and a marker for each activation scheme, in the order of the table."""
+def _share_axis(axis: Any, values: Sequence[float]) -> None:
+    """A y axis of percent that never goes beyond 0 and 100 by much."""
+    low, high = min(values, default=0.0), max(values, default=100.0)
+    pad = max(0.06 * (high - low), 1.0)
+    axis.set_ylim(max(low - pad, -2), min(high + pad, 102))
+
+
+class Looks:
+    """A colour for each precision and a marker for each activation scheme, the same in all plots of a page."""
 
     def __init__(self, lines: Sequence[Line]) -> None:
         self.precisions = list(dict.fromkeys(line["precision"] for line in lines))
@@ -95,23 +108,21 @@ class _Looks:
     def marker(self, line: Line) -> str:
         return MARKERS[self.activations.index(line["activations"]) % len(MARKERS)]
 
-    def legend(self, figure: Any) -> None:
-        """Beside the figure: weights by colour, activations by marker."""
+    def legend(self, figure: Any, lines: Sequence[Line]) -> None:
+        """Beside the figure: weights by colour, activations by marker, those of `lines`."""
         from matplotlib.lines import Line2D
 
-        handles = [Line2D([], [], color="none", label="weights")]
-        handles += [Line2D([], [], color=SERIES[i % len(SERIES)], marker="o", ls="", label=p)
-                    for i, p in enumerate(self.precisions)]
-        if len(self.activations) > 1:
-            handles.append(Line2D([], [], color="none", label="activations"))
-            handles += [Line2D([], [], color=_FG, marker=MARKERS[i % len(MARKERS)], ls="", label=a, markerfacecolor="none")
-                        for i, a in enumerate(self.activations)]
-        figure.legend(handles=handles, loc="outside right upper", handletextpad=0.4)
+        colours = {line["precision"]: self.colour(line) for line in lines}
+        markers = {line["activations"]: self.marker(line) for line in lines}
+        handles = [Line2D([], [], color=c, marker="s", ls="", label=p) for p, c in colours.items()]
+        figure.legend(handles=handles, loc="outside right upper", handletextpad=0.4, title="weights", alignment="left")
+        if len(markers) > 1:
+            handles = [Line2D([], [], color=FG, marker=m, ls="", label=a, markerfacecolor="none") for a, m in markers.items()]
+            figure.legend(handles=handles, loc="outside right lower", handletextpad=0.4, title="activations", alignment="left")
 
 
-def accuracy_against_phi(lines: Sequence[Line]) -> Drawing:
+def accuracy_against_phi(lines: Sequence[Line], looks: Looks) -> Drawing:
     """Puzzles exact after the last step against phi after one step (left) and after the last (right)."""
-    looks = _Looks(lines)
 
     def draw(figure: Any) -> None:
         panels = figure.subplots(1, 2, sharey=True)
@@ -119,18 +130,20 @@ def accuracy_against_phi(lines: Sequence[Line]) -> Drawing:
             for line in lines:
                 axis.plot(nines(line[key]), 100 * line["exact"], ls="", marker=looks.marker(line), color=looks.colour(line),
                           ms=6, alpha=0.85)
-            _nines_axis(axis, [nines(line[key]) for line in lines], f"fidelity {text}", "x")
+            nines_axis(axis, [nines(line[key]) for line in lines], f"fidelity {text}", "x", ticks=6)
         panels[0].set_ylabel("puzzles exact, %")
-        looks.legend(figure)
+        _share_axis(panels[0], [100 * line["exact"] for line in lines])
+        looks.legend(figure, lines)
 
     return draw
 
 
-def accuracy_against_macs(lines: Sequence[Line]) -> Drawing:
+def accuracy_against_macs(lines: Sequence[Line], looks: Looks) -> Drawing:
     """Puzzles exact against multiply-adds a puzzle, with the Pareto front."""
-    looks = _Looks(lines)
 
     def draw(figure: Any) -> None:
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
         axis = figure.subplots()
         runs: dict[tuple, list[Line]] = defaultdict(list)
         for line in lines:
@@ -140,20 +153,23 @@ def accuracy_against_macs(lines: Sequence[Line]) -> Drawing:
             axis.plot([line["macs"] for line in run], [100 * line["exact"] for line in run], color=looks.colour(run[0]),
                       marker=looks.marker(run[0]), ms=5, lw=0.9, alpha=0.8)
         front = sorted({(line["macs"], 100 * line["exact"]) for line in lines if line["pareto"]})
-        axis.step(*zip(*front), where="post", color=_FG, lw=1.6, ls=":", label="Pareto front")
-        axis.plot(*zip(*front), ls="", marker="o", ms=11, markerfacecolor="none", markeredgecolor=_FG)
+        axis.step(*zip(*front), where="post", color=FG, lw=1.6, ls=":", label="Pareto front")
+        axis.plot(*zip(*front), ls="", marker="o", ms=11, markerfacecolor="none", markeredgecolor=FG)
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count_text(value).replace(".0 ", " ")))
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel("multiply-adds a puzzle")
         axis.set_ylabel("puzzles exact, %")
+        _share_axis(axis, [100 * line["exact"] for line in lines])
         axis.legend(loc="lower right")
-        looks.legend(figure)
+        looks.legend(figure, lines)
 
     return draw
 
 
-def phi_along_steps(lines: Sequence[Line]) -> Drawing:
+def phi_along_steps(lines: Sequence[Line], looks: Looks) -> Drawing:
     """phi after each supervision step, a line for each variant of one depth."""
-    looks = _Looks(lines)
 
     def draw(figure: Any) -> None:
         axis = figure.subplots()
@@ -162,9 +178,35 @@ def phi_along_steps(lines: Sequence[Line]) -> Drawing:
             curve = [nines(p) for p in line["by_step"]["phi"]]
             heights += curve
             axis.plot(range(1, len(curve) + 1), curve, color=looks.colour(line), marker=looks.marker(line), ms=4, lw=1.2)
-        _nines_axis(axis, heights, "fidelity to fp32", "y")
+        nines_axis(axis, heights, "fidelity to fp32", "y")
         axis.set_xlabel("supervision step")
         axis.xaxis.get_major_locator().set_params(integer=True)
-        looks.legend(figure)
+        looks.legend(figure, lines)
+
+    return draw
+
+
+def loss_against_phi(points: Sequence[Line], thresholds: Mapping[str, Optional[float]], default: Optional[float]) -> Drawing:
+    """Exact lost against phi after one step, a colour a model; filled where it is harm. Lines: the models' thresholds, and
+    dotted the one of all."""
+    models = list(dict.fromkeys(p["model"] for p in points))
+
+    def draw(figure: Any) -> None:
+        axis = figure.subplots()
+        for model, colour in zip(models, SERIES * (1 + len(models) // len(SERIES))):
+            own = [p for p in points if p["model"] == model]
+            for filled in (False, True):
+                some = [p for p in own if bool(p["harmful"]) == filled]
+                axis.errorbar([nines(p["phi_first"]) for p in some], [100 * p["loss"] for p in some],
+                              yerr=[100 * p["loss_se"] for p in some], ls="", marker="o", ms=5, color=colour, elinewidth=0.7,
+                              markerfacecolor=colour if filled else "none", label=model if filled == any(
+                                  p["harmful"] for p in own) else None)
+            if thresholds.get(model) is not None:
+                axis.axvline(nines(float(thresholds[model] or 0)), color=colour, lw=1)
+        if default is not None:
+            axis.axvline(nines(default), color=FG, lw=1.4, ls=":")
+        nines_axis(axis, [nines(p["phi_first"]) for p in points], "fidelity after 1 step", "x")
+        axis.set_ylabel("points of exact lost")
+        figure.legend(loc="outside right upper", handletextpad=0.4)
 
     return draw

@@ -106,18 +106,32 @@ def _call(command: Sequence[str], what: str, where: str, cwd: Path | None = None
         )
 
 
+def macro_text(value: int | str) -> str:
+    """A macro's value as C text; strings become C string literals."""
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return f"{value:#x}u" if value >= 0 else f"({value})"
+
+
 def _define_flags(defines: Mapping[str, int | str | None]) -> list[str]:
-    """-D flags; strings become C string literals, None a bare macro."""
-    flags = []
-    for key, value in defines.items():
-        if value is None:
-            flags.append(f"-D{key}")
-        elif isinstance(value, str):
-            escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-            flags.append(f'-D{key}="{escaped}"')
-        else:
-            flags.append(f"-D{key}={value:#x}u" if value >= 0 else f"-D{key}=({value})")
-    return flags
+    """-D flags; None is a bare macro."""
+    return [f"-D{key}" + ("" if value is None else f"={macro_text(value)}") for key, value in defines.items()]
+
+
+def board_defines(board: Board) -> dict[str, int | str]:
+    """Macros that every source of a board's firmware is compiled with."""
+    return {**board.defines, "RC_BOARD_NAME": board.name, **({"RC_MPU": int(board.mpu[1:])} if board.mpu else {})}
+
+
+def compile_flags(board: Board) -> list[str]:
+    """Compiler flags of a board's C files, without macros and folders."""
+    return [*C_FLAGS, *(() if board.family == "host" else (*BARE_C_FLAGS, *STACK_FLAGS)), *board.cpu_flags]
+
+
+def assembler_flags(flags: Sequence[str]) -> list[str]:
+    """Of a C file's flags, those for a .S file: the assembler's -g would keep the source's path."""
+    return [f for f in flags if f not in ("-std=c99", "-g")]
 
 
 def _prefix_maps(sources: Sequence[Path], include_dirs: Sequence[Path], out_dir: Path) -> list[str]:
@@ -141,9 +155,8 @@ def _compile_objects(compiler: str, flags: Sequence[str], sources: Sequence[Path
         source, target = job
         own = list(flags)
         if source.suffix == ".S":
-            # .incbin looks along -I, so in the build's folder too (-Wa would split a path at its commas); the assembler's
-            # -g would keep this path.
-            own = [*(f for f in flags if f not in ("-std=c99", "-g")), f"-I{objects_dir.parent}"]
+            # .incbin looks along -I, so in the build's folder too (-Wa would split a path at its commas)
+            own = [*assembler_flags(flags), f"-I{objects_dir.parent}"]
         _call([compiler, *own, "-c", str(source), "-o", str(target)], f"{source.name} does not compile", str(source))
 
     for source in sources:
@@ -179,6 +192,12 @@ def check_linkable(board: Board) -> None:
     """
     if board.linkable:
         return
+    if board.written:
+        raise ToolchainError(
+            f"no firmware can be compiled here for {board.name}", where=f"board file {board.path.name}" if board.path else "",
+            why="a build writes a project that the chip's own SDK compiles, through PlatformIO",
+            next="Compile that: `pio run` in the build's folder project",
+        )
     missing = (
         "recurc drives no Xtensa compiler (Debian has none; Espressif's SDK brings its own)"
         if board.family == "xtensa"
@@ -191,6 +210,16 @@ def check_linkable(board: Board) -> None:
         next="Take a board that `recurc boards` lists as emulated or compiled"
         + ("" if board.family == "xtensa" else ", or write a port (runtime_c/ports)"),
     )
+
+
+def check_buildable(board: Board) -> None:
+    """That a build can be made for a board: its firmware is compiled here, or written for the board's SDK to compile.
+
+    Raises:
+        ToolchainError: neither; says what is missing.
+    """
+    if not board.written:
+        check_linkable(board)
 
 
 def compile_firmware(
@@ -238,14 +267,9 @@ def compile_objects(
     check_linkable(board)
     compiler = find_compiler(board.family)
     out_dir.mkdir(parents=True, exist_ok=True)
-    all_defines = {**board.defines, **defines, "RC_BOARD_NAME": board.name}
-    if board.mpu:
-        all_defines["RC_MPU"] = int(board.mpu[1:])
     flags = [
-        *C_FLAGS,
-        *(() if board.family == "host" else (*BARE_C_FLAGS, *STACK_FLAGS)),
-        *board.cpu_flags,
-        *_define_flags(all_defines),
+        *compile_flags(board),
+        *_define_flags({**board_defines(board), **defines}),  # a build's own win over the board's
         *(f"-I{d}" for d in include_dirs),
         *_prefix_maps(sources, include_dirs, out_dir),
         *extra_flags,

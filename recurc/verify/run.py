@@ -17,7 +17,7 @@ from recurc.targets.qemu import QemuTransport
 from recurc.targets.sourcemap import SourceMap
 from recurc.verify.compare import Comparison, Engine
 from recurc.verify.divergence import Tracer
-from recurc.verify.journal import Identity, Journal, dataset_digest
+from recurc.verify.journal import Journal
 from recurc.verify.phi import FidelityMeter
 from recurc.verify.places import Place, step_places
 from recurc.verify.result import Halt, PuzzleResult, StepView, VerifyResult
@@ -77,9 +77,21 @@ def connect(
     default = EMULATOR_STEP_SECONDS if on in ("qemu", "host") else DEVICE_STEP_SECONDS
     # An emulator may share a busy computer; a board answers at once or not at all.
     with DeviceSession(
-        transport, timeout=10.0 if on == "qemu" else 2.0, step_timeout=step_timeout or default, places=SourceMap(elf)
+        transport, timeout=10.0 if on == "qemu" else 2.0, step_timeout=step_timeout or default,
+        places=None if elf is None else SourceMap(elf),
     ) as session:
         yield session
+
+
+def on_device(build: Any, hello: f.Hello, board: Board, artifact: Any) -> tuple[Board, Any]:
+    """The board of a build whose firmware a device says that it runs, and its artifact: behind a port may also be the twin.
+
+    `board` and `artifact`, which were expected there, when it is none of the build's.
+    """
+    for name, other in {board.name: artifact, **build.boards}.items():
+        if (hello.build_id, hello.model_sha256) == (other.build_id, other.model_sha256):
+            return (board if name == board.name else build.board(name)), other
+    return board, artifact
 
 
 def check_identity(hello: f.Hello, artifact: Any) -> None:
@@ -118,6 +130,10 @@ def _no_result(result: PuzzleResult) -> None:
 
 def _no_op(puzzle: int, step: int, op: int) -> None:
     """Default of `on_op`."""
+
+
+def _no_journal(board: Board, artifact: Any) -> None:
+    """Default of `open_journal`."""
 
 
 def _check_device(info: f.Hello, dataset: Any, steps: int) -> None:
@@ -230,12 +246,6 @@ def build_places(build: Any) -> tuple[Place, ...]:
     return step_places(lower(build.config, steps=build.steps, h_cycles=build.h_cycles, l_cycles=build.l_cycles))
 
 
-def journal_identity(build: Any, on: str, split: Any, steps: int | None = None, halt: Halt | None = None) -> Identity:
-    """What a journal of a run remembers of it: `split` is the whole one, whatever part of it is run; else as of `verify`."""
-    board, artifact = resolve(build, on)
-    return Identity.of(artifact, board.name, dataset_digest(split), steps or build.steps, halt)
-
-
 def verify(
     build: Any,
     on: str = "qemu",
@@ -249,7 +259,7 @@ def verify(
     *,
     meter: FidelityMeter | None = None,
     fidelity: int = 4,
-    journal: Journal | None = None,
+    open_journal: Callable[[Board, Any], Journal | None] = _no_journal,
     on_result: Callable[[PuzzleResult], None] = _no_result,
     on_op: Callable[[int, int, int], None] = _no_op,
 ) -> VerifyResult:
@@ -270,7 +280,8 @@ def verify(
         show: called for the first puzzle before the first and after each step.
         offset: number of the dataset's first example, for reports.
         meter: z_H is read back from the device and held against the fp32 model on the first `fidelity` puzzles.
-        journal: open for this run (`journal_identity`): results are appended as they arrive, those in it are not run again.
+        open_journal: called with the board that answered and its artifact of the build; gives the journal that results are
+            appended to as they arrive, and from which those that are there are taken, or None. It is closed at the end.
         on_result: called with each result as it arrives, not with those from the journal.
         on_op: called with puzzle, step and op while the first difference is traced.
 
@@ -292,16 +303,23 @@ def verify(
         records = table.record if table else None
         engine = HostEngine(build.host_library, build.host_image, records)
 
-        def keep(result: PuzzleResult) -> None:
-            if journal is not None:
-                journal.append(result)
-            on_result(result)
-
         with connect(board, artifact.elf, on, memory=_table_memory(build, board)) as session:
-            check_identity(session.hello(), artifact)
-            result = verify_session(
-                session, engine, data, board=board, on=on, steps=steps, halt=halt, progress=progress, show=show,
-                offset=offset, records=records, places=build_places(build), meter=meter, fidelity=fidelity,
-                done=None if journal is None else dict(journal.results), on_result=keep, on_op=on_op,
-            )
-        return replace(result, journal=None if journal is None else journal.path)
+            hello = session.hello()
+            if on not in ("qemu", "host"):
+                board, artifact = on_device(build, hello, board, artifact)
+                session.places = SourceMap(artifact.elf)  # a crash is looked up in the firmware that really runs
+                session.step_timeout = EMULATOR_STEP_SECONDS if board.emulator else session.step_timeout
+            check_identity(hello, artifact)
+            with open_journal(board, artifact) or nullcontext() as journal:
+
+                def keep(result: PuzzleResult) -> None:
+                    if journal is not None:
+                        journal.append(result)
+                    on_result(result)
+
+                result = verify_session(
+                    session, engine, data, board=board, on=on, steps=steps, halt=halt, progress=progress, show=show,
+                    offset=offset, records=records, places=build_places(build), meter=meter, fidelity=fidelity,
+                    done=None if journal is None else dict(journal.results), on_result=keep, on_op=on_op,
+                )  # fmt: skip
+                return replace(result, journal=None if journal is None else journal.path)

@@ -162,7 +162,8 @@ static rc_status_t check_run(rc_server_t *s, const rc_frame_t *f)
     } else if (s->begun == 0u || at != s->ctx.step) {
         return RC_ERR_STATE; /* also a repeated request whose first copy was already carried out */
     }
-    if ((steps == 0u && (b[0] & RC_RUN_BEGIN) == 0u) || steps > rc_model_info.steps || at > rc_model_info.steps - steps) {
+    if ((steps == 0u && (b[0] & RC_RUN_BEGIN) == 0u) || steps > rc_model_info.steps ||
+        at > rc_model_info.steps - steps) {
         return RC_ERR_ARGUMENT; /* halting can only shorten the compiled schedule */
     }
     return RC_OK;
@@ -286,14 +287,17 @@ static void answer_trace(rc_server_t *s, const rc_frame_t *f)
     reply(s, RC_FRAME_TRACE | RC_FRAME_REPLY, f->seq, s->body, RC_TRACE_REPLY);
 }
 
-/* Checks the image anew; the carry is lost. Reply: status u8, 3 zeros, image size u32, CRC of the whole image u32. */
+/* Checks the image anew; the carry is lost. Reply: status u8, 3 zeros, then size u32 and CRC u32 of the whole image and
+ * of the mapped puzzle table (zeros where there is none). */
 static void answer_selftest(rc_server_t *s, const rc_frame_t *f)
 {
     rc_server_open(s);
     rc_put_u32(s->body, (uint32_t)s->image_status);
     rc_put_u32(s->body + 4, s->image_size);
     rc_put_u32(s->body + 8, rc_crc32(0, s->image, s->image_size));
-    reply(s, RC_FRAME_SELFTEST | RC_FRAME_REPLY, f->seq, s->body, 12);
+    rc_put_u32(s->body + 12, s->table != 0 ? s->table_bytes : 0u);
+    rc_put_u32(s->body + 16, s->table != 0 ? rc_crc32(0, s->table, s->table_bytes) : 0u);
+    reply(s, RC_FRAME_SELFTEST | RC_FRAME_REPLY, f->seq, s->body, 20);
 }
 
 static void answer_exit(rc_server_t *s, const rc_frame_t *f)
@@ -357,7 +361,8 @@ void rc_server_start(rc_server_t *s)
     rc_server_open(s);
     s->body[0] = (uint8_t)rc_port_reset_cause();
     s->body[1] = (uint8_t)s->image_status;
-    reply(s, RC_FRAME_BOOT, 0, s->body, 2); /* a host in the middle of something learns at once that all of it is lost */
+    reply(s, RC_FRAME_BOOT, 0, s->body,
+          2); /* a host in the middle of something learns at once that all of it is lost */
 }
 
 void rc_server_take(rc_server_t *s, uint8_t byte)

@@ -8,7 +8,8 @@
 
 uint32_t rc_carry_crc(const rc_ctx_t *ctx)
 {
-    static const uint8_t PARTS[] = {RC_TENSOR_Z_H, RC_TENSOR_H_SCALE, RC_TENSOR_Z_L, RC_TENSOR_L_SCALE, RC_TENSOR_COLUMNS};
+    static const uint8_t PARTS[] = {RC_TENSOR_Z_H, RC_TENSOR_H_SCALE, RC_TENSOR_Z_L, RC_TENSOR_L_SCALE,
+                                    RC_TENSOR_COLUMNS};
     uint32_t crc = 0, bytes = 0;
     for (uint32_t i = 0; i < sizeof PARTS; i++) {
         const uint8_t *data = rc_model_tensor(ctx, PARTS[i], &bytes);

@@ -256,8 +256,10 @@ def test_low_fidelity_is_refused_and_names_the_layers(quantized, gate, tmp_path,
         quantized.build("mps2-an500", tmp_path / "b", min_fidelity=1.1, gate=gate)
     text = str(e.value)
     assert e.value.exit_code == 5 and f"{gate.fidelity:.3f}" in text and "1.1" in text
-    assert len(gate.damage) == 3 and all(name in text for name, _ in gate.damage)
-    assert [d for _, d in gate.damage] == sorted((d for _, d in gate.damage), reverse=True)
+    worst = quantized.layers()
+    assert [phi for _, phi in worst] == sorted(phi for _, phi in worst) and len(worst) == len(quantized.model.weights)
+    assert all(f"{name} ({phi:.3f})" in text for name, phi in worst[:3])
+    assert len(gate.damage) == 3 and "--gate" in text
     assert list(tmp_path.iterdir()) == []
     quantized.build("mps2-an500", tmp_path / "b", min_fidelity=1.1, gate=gate, allow_lossy=True)
     # Without calibration data fidelity is told, not judged.

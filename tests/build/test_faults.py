@@ -14,6 +14,7 @@ import recurc
 from recurc.device import frames as f
 from recurc.device.session import DeviceRefusedError, DeviceSession
 from recurc.errors import MismatchError
+from recurc.resources import resource_dir
 from recurc.targets.boards import load_board
 from recurc.targets.host import HostEngine
 from recurc.targets.qemu import QemuTransport
@@ -153,3 +154,20 @@ def test_200_puzzles_over_a_bad_uart(built, data):
     print(f"{uart.frames} frames, {uart.damaged} damaged, {result.retries} said again")
     assert uart.frames > 1500 and 0.005 < uart.damaged / uart.frames < 0.02
     assert result.retries >= uart.damaged / 2
+
+
+def test_a_run_that_is_longer_than_the_watchdog_is_no_hang(quantized, gate, data, tmp_path):
+    """The schedule feeds it between tiles, so a puzzle may take many times its time."""
+    text = (resource_dir("boards") / "mps2-an500.toml").read_text()
+    assert "seconds = 80" in text
+    short = tmp_path / "short-watch.toml"
+    text = text.replace('name = "mps2-an500"', 'name = "short-watch"').replace("seconds = 80", "seconds = 1")
+    short.write_text(text.replace('aliases = ["qemu-m7", "an500"]', "aliases = []"))
+    build = quantized.build(str(short), tmp_path / "out", gate=gate)
+    board = build.board("short-watch")
+    assert board.defines["RC_WATCHDOG_MS"] == 1000
+    with connect(board, build.boards[board.name].elf, "qemu", step_timeout=60) as session:
+        session.hello()
+        session.load(recurc.load_dataset(data, "test").inputs[0])
+        events, result = session.run_all(session.info.steps)
+    assert result.ticks / board.ticks.hz > 3 and session.retries == 0

@@ -207,6 +207,42 @@ def test_project_file(tmp_path, monkeypatch, capsys):
             options.resolve_model(Console(), None)
 
 
+def test_project_file_says_how_a_model_is_stored(tmp_path, monkeypatch):
+    from recurc.cli._project import Project, project_text
+
+    monkeypatch.chdir(tmp_path)
+    layers = {"lm_head.weight": "int8", "*.mlp.*": "int3"}
+    Path("recurc.toml").write_text(project_text(Project(CHECKPOINT, 'odd "folder"', "int4", layers)))
+    model = options.resolve_model(Console(), None)
+    assert (model.checkpoint, model.data) == (CHECKPOINT, Path('odd "folder"'))
+    assert model.stored(None, {}) == ("int4", layers)
+    assert model.stored(None, {"lm_head.weight": "fp32"}) == ("int4", {**layers, "lm_head.weight": "fp32"})
+    assert model.stored("int8", {}) == ("int8", {}), "asked for on the command line: all of it"
+    assert options.resolve_model(Console(), CHECKPOINT).stored(None, {}) == ("int4", {}), "another model's layers are its own"
+    for content in ("[quantize]\nprecison = 'int4'", "[quantize]\nprecision = 4", "[quantize.layers]\nx = 3", "quantize = 1",
+                    "[quantize]\nlayers = 'x'"):
+        Path("recurc.toml").write_text(content)
+        with pytest.raises(errors.InputError, match="recurc.toml"):
+            options.resolve_model(Console(), None)
+    Path("recurc.toml").write_text("[quantize.layers]\nx = 'int9'")
+    with pytest.raises(errors.UsageError, match="int9"):
+        options.resolve_model(Console(), None)
+
+
+def test_layer_options(tmp_path):
+    @click.command()
+    @options.stored_options
+    def shared(precision, layers):
+        return precision, layers
+
+    assert shared.main([], standalone_mode=False) == (None, {})
+    assert shared.main(["--layer", "a=b=int8", "--layer", "*=fp32"], standalone_mode=False) == (
+        None, {"a=b": "int8", "*": "fp32"})
+    for bad in ("x", "=int8", "x=int9"):
+        with pytest.raises(errors.UsageError):
+            shared.main(["--layer", bad], standalone_mode=False)
+
+
 def test_bundled_default_is_said(tmp_path, monkeypatch, capsys):
     from recurc.models.checkpoint import load, save
 

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from recurc.ir.lower import lower
 from recurc.plan.kernels import kernel_set
 from recurc.quant.model import quantize_model
 from recurc.quant.twin import Twin
@@ -60,8 +61,10 @@ def differences(model, reasoner, engines: dict, steps: int = 2) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("shape", MODELS)
+@pytest.mark.parametrize(("shape", "precision"), [
+    *((shape, precision) for shape in MODELS for precision in PRECISIONS),
+    *((shape, precision) for precision in ("int3", "int4-g32")
+      for shape in ("trained sudoku4", "rope, odd", "learned, odd heads", "token mix, deep", "one cell"))])
 def test_engine_equals_the_twin(shape, precision, tmp_path, kernels_folder):
     reasoner = MODELS[shape]()
     model = quantize_model(reasoner, precision_named(precision), method="min-max")
@@ -83,6 +86,22 @@ def test_narrow_carries_equal_the_twin(shape, precision, carry, tmp_path, kernel
     stored = {"fp16": 2, "int8": 1}[carry] * engines["portable"].info.rows * engines["portable"].info.hidden
     scales = 4 * engines["portable"].info.rows * (carry == "int8")
     assert len(engines["portable"].carry_bytes()) == 2 * (stored + scales)
+
+
+@pytest.mark.parametrize("carry", ["fp32", "int8"])
+@pytest.mark.parametrize("shape", ["rope, odd", "learned, odd heads", "token mix, deep", "one cell"])
+@pytest.mark.parametrize(("first", "step"), [(0, 1), (1, 1), (2, 3)])
+def test_layers_may_differ_in_precision(shape, first, step, carry, tmp_path, kernels_folder):
+    """Neighbouring layers in every order of precisions, fp32 among them: one op's layers differ, and ops of one shape."""
+    reasoner = MODELS[shape]()
+    order = [("fp32", "int8", "int4-g32", "int4", "int3")[(first + i * step) % 5] for i in range(40)]
+    names = [ref.name for ref in lower(reasoner.config).linears]
+    model = quantize_model(reasoner, precision_named("int4"), method="min-max", carry=carry,
+                           layer_precisions=dict(zip(names, order)))
+    assert len(set(model.widths.values())) > 2 and model.bits == model.widths
+    engines = {name: compile_model(tmp_path / name, model, name, 6_000 if "odd" in shape else 20_000, kernels_folder)
+               for name in HERE_SETS}
+    assert differences(model, reasoner, engines) == []
 
 
 def test_the_naive_precision_too(tmp_path, kernels_folder):

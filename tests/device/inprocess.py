@@ -1,4 +1,4 @@
-"""The real server in this process, and a line to it that loses things at chosen bytes; time passes only when nothing happens."""
+"""The real server in this process, and a line to it that loses things at chosen bytes; time passes when nothing happens."""
 
 from __future__ import annotations
 

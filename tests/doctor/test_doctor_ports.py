@@ -164,7 +164,7 @@ def test_ports_say_what_they_are(monkeypatch, terminal):
 
 
 class _Stat:
-    st_gid, st_mode = 20, stat.S_IFCHR | 0o660
+    st_gid, st_mode, st_rdev = 20, stat.S_IFCHR | 0o660, os.makedev(136, 0)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,10 @@ def test_a_denied_port_names_the_command(monkeypatch, terminal, mode, members, s
         assert 'ATTRS{idVendor}=="0483"' in ports.access(name, "0483:374b")[1]
 
 
-@pytest.mark.parametrize("url, says", [("/dev/ttyNONE9", "no such port; connected: /dev/ttyX"), (__file__, "no device")])
+@pytest.mark.parametrize(
+    "url, says",
+    [("/dev/ttyNONE9", "no such port; connected: /dev/ttyX"), (__file__, "no serial port"), ("/dev/null", "no serial port")],
+)
 def test_a_port_that_is_none(url, says):
     (found,) = check_port(url, [SerialPort("/dev/ttyX")])
     assert found.exit_code == 7 and says in found.detail

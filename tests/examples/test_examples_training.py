@@ -108,6 +108,13 @@ def test_loss_goes_down(tmp_path):
     assert not t.model.q_head.weight[1].any()
 
 
+def test_loss_of_an_hrm_goes_down_and_q_continue_is_trained(tmp_path):
+    t, _, _ = make(tmp_path, steps=150, mixer=HIERARCHICAL)
+    losses = [t.train_step()["loss"] for _ in range(150)]
+    assert np.mean(losses[-20:]) < 0.9 * np.mean(losses[:20])
+    assert t.model.q_head.weight[1].any()
+
+
 EXPECTED = {
     "H_init": (16,),
     "L_init": (16,),

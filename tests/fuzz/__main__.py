@@ -1,4 +1,6 @@
-"""Fuzzes the firmware's side of the wire and its readers: `python -m tests.fuzz --runs 10000000` or `--seconds 60`, for all targets together.
+"""Fuzzes the firmware's side of the wire and its readers: `python -m tests.fuzz --runs 10000000`, or `--seconds 60`.
+
+Both count for all targets together.
 
 New inputs that reach more code go to a folder of their own (`--keep DIR`), never to the committed corpus; `--merge` takes the
 smallest set of both that reaches everything into the corpus.

@@ -50,12 +50,12 @@ def build(name: str, folder: Path) -> Path:
     runtime, own, _ = TARGETS[name]
     base = resource_dir("runtime_c")
     data = ", ".join(map(str, dummy.image_bytes()))
-    (folder / "fuzz_image.h").write_text(
-        f"#include <stdint.h>\nstatic const _Alignas(64) uint8_t fuzz_image[] = {{{data}}};\n")
+    header = f"#include <stdint.h>\nstatic const _Alignas(64) uint8_t fuzz_image[] = {{{data}}};\n"
+    (folder / "fuzz_image.h").write_text(header)
     program = folder / f"fuzz_{name}"
-    command = [str(compiler()), *FLAGS, "-DDUMMY_TABLE=2", "-DDUMMY_CARRY=2", f"-I{folder}", f"-I{dummy.DUMMY}", f"-I{base / 'include'}",
-               str(FOLDER / f"fuzz_{name}.c"), *(str(dummy.DUMMY / f) for f in own), *(str(base / f) for f in runtime),
-               "-lm", "-o", str(program)]  # fmt: skip
+    command = [str(compiler()), *FLAGS, "-DDUMMY_TABLE=2", "-DDUMMY_CARRY=2", f"-I{folder}", f"-I{dummy.DUMMY}",
+               f"-I{base / 'include'}", str(FOLDER / f"fuzz_{name}.c"), *(str(dummy.DUMMY / f) for f in own),
+               *(str(base / f) for f in runtime), "-lm", "-o", str(program)]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise Crash(done.stderr)
@@ -70,8 +70,9 @@ def fuzz(program: Path, name: str, kept: Path, runs: int = 0, seconds: int = 0, 
     """
     kept.mkdir(parents=True, exist_ok=True)
     limit = [f"-runs={runs}"] if runs else [f"-max_total_time={seconds}"]
-    command = ["nice", "-n", "19", str(program), *limit, f"-max_len={TARGETS[name][2]}", "-print_final_stats=1", "-timeout=10",
-               f"-seed={seed}", "-rss_limit_mb=1024", f"-artifact_prefix={kept}/found-", str(kept), str(CORPUS / name)]  # fmt: skip
+    command = ["nice", "-n", "19", str(program), *limit, f"-max_len={TARGETS[name][2]}", "-print_final_stats=1",
+               "-timeout=10", f"-seed={seed}", "-rss_limit_mb=1024", f"-artifact_prefix={kept}/found-", str(kept),
+               str(CORPUS / name)]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode:
         raise Crash(done.stderr[-6000:])

@@ -149,6 +149,14 @@ static void tile(const uint8_t *r, tile16_t *kernel16, tile8_t *kernel8) {
     send(y, rows * ldy * FLOAT_BYTES);
 }
 
+/* Parameters: bytes of the packed tile, bits to flip. */
+static void unpack(const uint8_t *r) {
+    const uint32_t bytes = param(r, 0), unpacked = bytes / 3u * 4u;
+    void *w = out(unpacked, 0);
+    rc_unpack_s3(in(r, 0), bytes, param(r, 1), w);
+    send(w, unpacked);
+}
+
 typedef void linear_t(const float *, uint32_t, uint32_t, uint32_t, const float *, uint32_t, float *, uint32_t);
 
 static void linear(const uint8_t *r, linear_t *kernel) {
@@ -260,6 +268,9 @@ static void host(const uint8_t *r) {
     case 23:
         tile(r, 0, rc_host->gemm4);
         return;
+    case 34:
+        tile(r, 0, rc_host->gemm_g32);
+        return;
     case 24:
         quantize(r, 1u, rc_host->quantize_rows8);
         return;
@@ -335,8 +346,14 @@ static void run(const uint8_t *r) {
     case 14:
         tile(r, 0, rc_tile_s8);
         break;
+    case 18:
+        tile(r, 0, rc_tile_g32);
+        break;
     case 6:
         linear(r, rc_linear_f32);
+        break;
+    case 17:
+        unpack(r);
         break;
     case 11:
         dots(r, rc_dot_s8, 0);
@@ -353,6 +370,9 @@ static void run(const uint8_t *r) {
         break;
     case 16:
         tile(r, rc_tile_s8_dsp, 0);
+        break;
+    case 19:
+        tile(r, rc_tile_g32_dsp, 0);
         break;
 #endif
 #ifdef DRIVER_V

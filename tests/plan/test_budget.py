@@ -17,7 +17,7 @@ from recurc.plan.budget import (
     streamed_table_bytes,
     table_file_bytes,
 )
-from recurc.plan.kernels import KERNEL_SETS
+from recurc.plan.kernels import KERNEL_SETS, kernel_set
 from recurc.quant.model import QuantizedModel, quantize_model, scaled_tables
 from recurc.quant.weights import FloatWeights, IntWeights, precision_named
 from recurc.resources import bundled_models
@@ -43,7 +43,7 @@ def shaped_model(reasoner, precision) -> QuantizedModel:
 @pytest.mark.parametrize("name", MODELS)
 def test_the_budget_is_the_size_of_the_image_to_the_byte(name):
     reasoner = recurc.load(name).reasoner
-    for precision in ("fp32", "int8", "int4"):
+    for precision in ("fp32", "int8", "int4", "int3"):
         model = shaped_model(reasoner, precision_named(precision))
         for kernels in KERNEL_SETS:
             image = build_image(model, kernels)
@@ -68,13 +68,29 @@ def test_two_blocks_are_in_the_budget():
 @pytest.mark.parametrize("mixer,pos", [("mlp_t", "none"), ("attention", "rope"), ("attention", "learned")])
 def test_odd_shapes_too(mixer, pos, table):
     reasoner = random_reasoner(mixer, seq=11, vocab=5, hidden=40, heads=2, pos=pos, ndim=56, plen=2, puzzles=7)
-    for precision in ("fp32", "int8", "int4"):
+    for precision in ("fp32", "int8", "int4", "int4-g32", "int3"):
         model = quantize_model(reasoner, precision_named(precision), method="min-max", puzzle_table=table)
         for kernels in KERNEL_SETS:
             budget = image_budget(model.program, model.precision.bits, kernels)
             assert budget.total == len(build_image(model, kernels).data)
         assert streamed_table_bytes(model.program) == (model.puzzles.file_bytes if model.puzzles else 0)
     assert parameter_count(model.program) == reasoner.parameters
+
+
+def test_layers_of_different_widths():
+    reasoner = random_reasoner("attention", hidden=40, heads=2, ndim=40)
+    model = quantize_model(reasoner, precision_named("int4"), method="min-max", layer_precisions={
+        "*.qkv_proj.weight": "int3", "*.layers.0.mlp.*": "int8", "lm_head.weight": "fp32",
+        "*.layers.1.mlp.*": "int4-g32"})
+    assert sorted(set(model.bits.values())) == [3, 4, 4.25, 8, 32]
+    for kernels in KERNEL_SETS:
+        assert image_budget(model.program, model.bits, kernels).total == len(build_image(model, kernels).data)
+
+
+def test_the_papers_shape_at_int3_leaves_room_for_code_in_two_megabytes():
+    budgets = [image_budget(program(), bits, kernel_set("dsp")) for bits in (3, 4)]
+    assert budgets[0].by_kind["weights"] * 4 == budgets[1].by_kind["weights"] * 3
+    assert budgets[0].total + 64 * 1024 < 2 * 1024 * 1024 < budgets[1].total
 
 
 def test_header_sizes_are_the_images():

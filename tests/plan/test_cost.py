@@ -75,7 +75,7 @@ def test_every_emulated_core_has_constants_for_all_units(board):
     entry = constants(kernels.name, board.core)
     assert entry is not None, "run benchmarks/cost_constants.py"
     for shape in SHAPES.values():
-        for bits in (4, 8, 32):
+        for bits in (3, 4, 8, 32):
             for carry in ("fp32", "fp16", "int8"):
                 program = lower(shape, carry=carry)
                 work = step_work(program, make_layout(program, bits, kernels, 20_000), bits, kernels)

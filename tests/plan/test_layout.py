@@ -101,14 +101,14 @@ def test_scratch_counts_what_the_templates_use():
 
 
 def test_unpacking_kernels_get_room_for_a_tile():
-    unpacking = replace(kernel_set("dsp"), int4=IntKernel("f", "g", "int8_t", scratch=8, scratch_depth=64))
+    unpacking = replace(kernel_set("dsp"), ints={4: IntKernel("f", "g", "int8_t", scratch=8, scratch_depth=64)})
     w = {b.name: b.bytes for s in make_layout(program(), 4, unpacking, 20_000).shapes for b in s.scratch.buffers}["w"]
     assert w == 8 * 64
 
 
 @pytest.mark.parametrize("rows", [2, 4])
 def test_tiles_are_whole_passes_of_the_kernel(rows):
-    kernels = replace(kernel_set("dsp"), int4=replace(kernel_set("dsp").int4, rows=rows))
+    kernels = replace(kernel_set("dsp"), ints={4: replace(kernel_set("dsp").ints[4], rows=rows)})
     for budget in range(30_000, 60_000, 3_000):
         for shape in make_layout(program(), 4, kernels, budget).shapes:
             assert shape.tile % rows == 0 or shape.tile == shape.rows or shape.tile < rows, (budget, shape.name, shape.tile)
@@ -141,7 +141,8 @@ def test_kernel_sets_name_files_that_exist():
     for k in KERNEL_SETS:
         assert all((kernels / s).is_file() for s in k.sources), k.name
         stems = {s.split("/")[1].removesuffix(".c") for s in k.sources}
-        used = {k.f32, k.int4.tile, k.int4.quantize, k.int8.tile, k.int8.quantize, *(variant for _, variant in k.variants)}
+        used = {k.f32, *(name for ik in k.ints.values() for name in (ik.tile, ik.quantize, ik.unpack) if name),
+                *(variant for _, variant in k.variants)}
         if k.header:  # through a table, each entry of which has files of its own
             table = (kernels.parent / "include" / k.header).read_text()
             assert all(f"*{name.removeprefix('rc_host->')};" in table or f"(*{name.removeprefix('rc_host->')})" in table

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from recurc.quant import scheme_fp32, scheme_int4, scheme_int4_naive, scheme_int8
+from recurc.quant import asymmetric, scheme_fp32, scheme_int3, scheme_int4, scheme_int4_naive, scheme_int8
 from recurc.quant.weights import FloatWeights
 
 INTEGER = (("int8", scheme_int8, "none"), ("int4-naive", scheme_int4_naive, "none"),
-           *(("int4", scheme_int4, m) for m in scheme_int4.PRECISION.methods))
-RANGES = {"int8": (-127, 127), "int4": (0, 15), "int4-naive": (0, 15)}
+           *((s.PRECISION.name, s, m) for s in (scheme_int4, scheme_int3) for m in s.PRECISION.methods))
+RANGES = {"int8": (-127, 127), "int4": (0, 15), "int3": (0, 7), "int4-naive": (0, 15)}
 WEIGHTS = arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=9),
                  elements=st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=True))
 quick = settings(max_examples=40, deadline=None, derandomize=True)
@@ -30,7 +30,7 @@ def stored_is_valid(name: str, w: np.ndarray, stored) -> None:
     assert stored.q.shape == w.shape and stored.q.min() >= low and stored.q.max() <= high
     assert stored.scale.shape == stored.zero.shape == (len(w),)
     assert stored.scale.dtype == np.float32 and (stored.scale >= 2.0**-96).all() and np.isfinite(stored.scale).all()
-    assert stored.zero.dtype == np.uint8 and stored.zero.max() <= (0 if name == "int8" else 15)
+    assert stored.zero.dtype == np.uint8 and stored.zero.max() <= (0 if name == "int8" else high)
 
 
 @pytest.mark.parametrize(("name", "scheme", "method"), INTEGER)
@@ -165,7 +165,7 @@ def test_gptq_in_blocks_equals_one_column_after_the_other():
     k, x = 150, correlated(150)
     w = np.random.default_rng(2).normal(size=(6, k)).astype(np.float32)
     stored = scheme_int4.quantize(w, None, "min-max")
-    fed_back = scheme_int4._Feedback(x.T @ x).round(w, stored.scale.astype(float), stored.zero.astype(float))
+    fed_back = asymmetric.Feedback(x.T @ x, 15).round(w, stored.scale.astype(float), stored.zero.astype(float))
     h = x.T @ x
     h += np.eye(k) * 0.01 * np.mean(np.diag(h))
     order = np.argsort(-np.diag(h), kind="stable")
@@ -184,7 +184,7 @@ def test_descent_lowers_the_output_error_and_stays_in_range():
     w = np.random.default_rng(3).normal(size=(10, 96)).astype(np.float32)
     stored = scheme_int4.quantize(w, None, "min-max")
     scale, zero = stored.scale.astype(float), stored.zero.astype(float)
-    feedback = scheme_int4._Feedback(x.T @ x)
+    feedback = asymmetric.Feedback(x.T @ x, 15)
     for start in (stored.q.astype(float), feedback.round(w, scale, zero)):
         moved = feedback.descend(w, start, scale, zero)
         assert moved.min() >= 0 and moved.max() <= 15 and (moved == np.rint(moved)).all()

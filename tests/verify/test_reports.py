@@ -15,13 +15,12 @@ from recurc.cli._live import LiveTable
 from recurc.cli.output import Console
 from recurc.errors import DeviceUnreachableError, InputError
 from recurc.models.reference import Reference
-from recurc.verify.journal import Journal
+from recurc.verify.journal import Identity, Journal, dataset_digest
 from recurc.verify.junit import junit_document, write_junit
 from recurc.verify.phi import FidelityMeter, build_meter, default_puzzles
-from recurc.verify.run import journal_identity
 from tests.randmodels import random_inputs, random_reasoner
 from tests.verify.test_journal import RESULTS, RUN
-from tests.verify.test_verify import Artifact, Build, command, dataset, verify  # noqa: F401 - fixtures
+from tests.verify.test_verify import Build, command, dataset, verify  # noqa: F401 - fixtures
 
 
 def test_junit_has_a_case_a_puzzle():
@@ -53,7 +52,7 @@ def test_the_live_table_shows_what_has_arrived(monkeypatch):
     screen = rich.console.Console(file=io.StringIO(), force_terminal=True, width=100, height=12)
     monkeypatch.setattr(recurc.cli.output, "_console", lambda _: screen)
     many = [replace(RESULTS[0], puzzle=i) for i in range(20)]
-    with LiveTable(Console(), "verify on x", 25, 16, ("ticks", lambda p: f"{p.ticks:,}")) as live:
+    with LiveTable(Console(), "verify on x", 25, 16) as live:
         live.resumed(many)
         live.result(RESULTS[1])
         live.progress(22, 5)
@@ -101,14 +100,16 @@ def test_another_checkpoint_is_not_measured_against(tmp_path):
 @pytest.fixture
 def resume(verify, tmp_path):  # noqa: F811
     """resume(firmware's defines) -> (result, puzzles that were run) with a journal that goes on."""
-    build = Build({"host": Artifact(None)}, target="stm32h7")
 
     def run(defines: dict, limit: int = 3):
         seen: list[int] = []
-        identity = journal_identity(build, "host", dataset())
-        with Journal(tmp_path / "j", identity, resume=True) as journal:
-            result = verify("host", dataset(), {"defines": defines}, limit=limit, journal=journal,
-                            on_result=lambda r: seen.append(r.puzzle))  # fmt: skip
+
+        def open_journal(board, artifact):
+            identity = Identity.of(artifact, board.name, dataset_digest(dataset()), 12, None)
+            return Journal(tmp_path / "j", identity, resume=True)
+
+        result = verify("host", dataset(), {"defines": defines}, limit=limit, open_journal=open_journal,
+                        on_result=lambda r: seen.append(r.puzzle))  # fmt: skip
         return result, seen
 
     return run

@@ -127,7 +127,8 @@ def verified(monkeypatch, engine, elf, on):
 
     monkeypatch.setattr(recurc.targets.host, "HostEngine", lambda *_: engine)
     monkeypatch.setattr(run, "build_places", lambda _: ())
-    return run.verify(Build({"stm32h7": Artifact(elf)}), on, dataset())
+    other = Artifact(elf, build_id="f" * 32)
+    return run.verify(Build({"stm32h7": other, "mps2-an500": Artifact(elf)}), on, dataset())
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "socket"])
@@ -145,7 +146,8 @@ def test_verify_over_a_tcp_port(monkeypatch, engine, elfs, scheme):
         thread.start()
         result = verified(monkeypatch, engine, elfs("host"), f"{scheme}://127.0.0.1:{port}")
         thread.join(10)
-    assert result.bit_exact and result.n == 3 and result.board.name == "stm32h7"
+    assert result.bit_exact and result.n == 3 and result.instructions(1) is None
+    assert result.board.name == "mps2-an500"  # the twin's firmware, which is as much of the build as the board's
 
 
 def test_verify_over_a_pseudo_terminal(monkeypatch, engine, elfs):

@@ -66,7 +66,7 @@ def test_every_request_of_any_content_gets_one_reply(server):
     kinds = [k for k in range(256) if k not in (frames.RESET, frames.EXIT)]
     stream, sent = b"", 0
     for _ in range(3000):
-        kind = rng.choice([frames.HELLO, frames.LOAD, frames.RUN, frames.READ, frames.SELFTEST, frames.ROW, rng.choice(kinds)])
+        kind = rng.choice([*range(1, 6), frames.ROW, frames.TRACE, rng.choice(kinds)])
         length = rng.choice([0, 2, 4, 5, 7, 8, 20, 21, 1024, rng.randrange(1025)])
         body = rng.randbytes(length) if rng.random() < 0.7 else bytes(length)
         stream += request(kind, sent % 255 + 1, body)

@@ -18,8 +18,8 @@ typedef enum {
     RC_TENSOR_INPUT = 5,   /* input tokens [seq_len] u8 */
     RC_TENSOR_H_SCALE = 6, /* int8 carry: scales of z_H's rows, [rows] f32 */
     RC_TENSOR_L_SCALE = 7, /* int8 carry: scales of z_L's rows, [rows] f32 */
-    RC_TENSOR_COLUMNS = 8, /* int8 carry, within a step: scales of the channels, [hidden] f32, of the tensor that the last
-                            * op has left with them; there is none else */
+    RC_TENSOR_COLUMNS = 8, /* int8 carry, within a step: scales of the channels, [hidden] f32, of the tensor that the
+                            * last op has left with them; there is none else */
     RC_TENSOR_COUNT = 9
 } rc_tensor_id_t;
 
@@ -33,7 +33,7 @@ typedef struct {
     uint32_t carry;       /* how z_H and z_L are stored: 0 f32, 1 f16, 2 i8 with a scale a row */
     uint32_t table_dtype; /* streamed puzzle table: 0 none (or in the image), 1 f32 rows, 2 i8 rows */
     uint32_t table_rows, record_bytes;
-    uint32_t ops; /* of a supervision step: every op of every block call, then the heads */
+    uint32_t ops;             /* of a supervision step: every op of every block call, then the heads */
     uint8_t model_sha256[32]; /* sha256 of the image */
     uint8_t table_key[16];    /* of the streamed table that belongs to this model */
     const char *name;         /* model, precision; for people */
@@ -83,7 +83,8 @@ rc_status_t rc_model_step(rc_ctx_t *ctx);
  * RC_ERR_ARGUMENT: there are not so many, or more have been run already. */
 rc_status_t rc_model_ops(rc_ctx_t *ctx, uint32_t ops);
 
-/* Address and size in bytes of a tensor; null when there is none of that id. Logits, q and tokens are of the last step. */
+/* Address and size in bytes of a tensor; null when there is none of that id. Logits, q and tokens are of the last step.
+ */
 const uint8_t *rc_model_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes);
 
 /* 1 when the halting head of the last step says stop. */

@@ -31,9 +31,9 @@ void rc_port_exit(uint32_t code);
 /* Reset the chip; where that is not possible, end. Never returns. */
 void rc_port_reset(void);
 
-/* The watchdog. Once started it cannot be stopped; unless it is fed every `timeout_ms` it reports where the program hangs
- * (FAULT) where the chip can, and resets the chip. Fed where work goes on, the schedule's loops and the server's wait for
- * requests, and never by an interrupt. Feeding costs a few stores. */
+/* The watchdog. Once started it cannot be stopped; unless it is fed every `timeout_ms` it reports where the program
+ * hangs (FAULT) where the chip can, and resets the chip. Fed where work goes on, the schedule's loops and the server's
+ * wait for requests, and never by an interrupt. Feeding costs a few stores. */
 void rc_port_watchdog_start(uint32_t timeout_ms);
 void rc_port_watchdog_feed(void);
 

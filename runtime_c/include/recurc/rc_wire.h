@@ -8,7 +8,7 @@
 #include "recurc/rc_model.h"
 #include "recurc/rc_status.h"
 
-#define RC_WIRE_VERSION     3u
+#define RC_WIRE_VERSION     4u
 #define RC_WIRE_MAX_BODY    1024u
 #define RC_WIRE_MAX_PAYLOAD (2u + RC_WIRE_MAX_BODY + 4u) /* type, seq, body, crc */
 #define RC_WIRE_MAX_ENCODED                                                                                            \
@@ -38,7 +38,7 @@ enum {
 #define RC_RUN_HALT  0x02u /* stop when the halting head says so */
 
 /* HELLO capabilities. */
-#define RC_HELLO_CAN_EXIT     0x01u
+#define RC_HELLO_CAN_EXIT    0x01u
 #define RC_HELLO_RESET_SHIFT 4u /* bits 4..6: why the program started, RC_RESET_* of rc_port.h */
 
 /* Where the rows of a streamed puzzle table come from, told in HELLO. */
@@ -121,8 +121,8 @@ typedef struct {
  * the status, and everything that needs the model (the table: RUN with begin) is refused with it. */
 void rc_server_run(rc_server_t *server);
 
-/* The parts of rc_server_run: open the model and say so (BOOT); take one byte from the wire, and answer the frame that it
- * ends. */
+/* The parts of rc_server_run: open the model and say so (BOOT); take one byte from the wire, and answer the frame that
+ * it ends. */
 void rc_server_start(rc_server_t *server);
 void rc_server_take(rc_server_t *server, uint8_t byte);
 

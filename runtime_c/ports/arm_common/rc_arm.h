@@ -46,8 +46,8 @@ static inline uint64_t rc_arm_extend(uint32_t counter_address)
     return ticks;
 }
 
-/* The chip's own watchdog behind rc_watchdog.c: each chip's port defines both. It may round the time up, and down to the
- * most that it can. */
+/* The chip's own watchdog behind rc_watchdog.c: each chip's port defines both. It may round the time up, and down to
+ * the most that it can. */
 void rc_arm_hardware_watchdog_start(uint32_t timeout_ms);
 void rc_arm_hardware_watchdog_feed(void);
 

@@ -1,11 +1,13 @@
-/* The watchdog of all Arm boards, in two stages. SysTick, which comes a few times a second anyway, looks whether the program
- * has fed it in time; if not, it raises PendSV, whose handler is the fault handler: the FAULT frame then tells where the
- * program hangs. Twice as late the chip's own watchdog resets it: should interrupts be off, or the clock be wrong. */
+/* The watchdog of all Arm boards, in two stages. SysTick, which comes a few times a second anyway, looks whether the
+ * program has fed it in time; if not, it raises PendSV, whose handler is the fault handler: the FAULT frame then tells
+ * where the program hangs. Twice as late the chip's own watchdog resets it: should interrupts be off, or the clock be
+ * wrong. */
 #include "rc_arm.h"
 #include "recurc/rc_port.h"
 
-#define ICSR_PENDSVSET     (1u << 28)
-#define LONGEST_PERIODS_MS 2000u /* two of SysTick's 24 bits at the slowest clock, by which the first stage may be late */
+#define ICSR_PENDSVSET (1u << 28)
+#define LONGEST_PERIODS_MS                                                                                             \
+    2000u /* two of SysTick's 24 bits at the slowest clock, by which the first stage may be late */
 
 static volatile uint32_t started, alive;
 static uint64_t since, limit; /* ticks; the handler's own once it is started */

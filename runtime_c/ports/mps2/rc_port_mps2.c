@@ -1,5 +1,6 @@
 /* Port of Arm's MPS2 and MPS3 FPGA images (AN386, AN500, AN505, AN547): CMSDK UART and watchdog, FPGAIO counter.
- * The board file gives RC_UART_BASE, RC_FPGAIO_BASE, RC_TICK_HZ, RC_WATCHDOG_BASE and RC_WATCHDOG_HZ. Written for QEMU: exits go through semihosting. */
+ * The board file gives RC_UART_BASE, RC_FPGAIO_BASE, RC_TICK_HZ, RC_WATCHDOG_BASE and RC_WATCHDOG_HZ. Written for QEMU:
+ * exits go through semihosting. */
 #include "rc_arm.h"
 #include "recurc/rc_port.h"
 

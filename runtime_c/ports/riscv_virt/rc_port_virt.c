@@ -11,16 +11,16 @@
 #define LSR_DATA_READY 0x01u
 #define LSR_THR_EMPTY  0x20u
 
-#define MTIME_LOW    0x0200BFF8u /* CLINT, 10 MHz; only for timeouts */
-#define MTIME_HIGH   0x0200BFFCu
-#define MTIMECMP_LOW 0x02004000u
+#define MTIME_LOW     0x0200BFF8u /* CLINT, 10 MHz; only for timeouts */
+#define MTIME_HIGH    0x0200BFFCu
+#define MTIMECMP_LOW  0x02004000u
 #define MTIMECMP_HIGH 0x02004004u
-#define MTIME_PER_MS 10000u
-#define MCAUSE_TIMER 0x80000007u
-#define TEST_DEVICE  0x00100000u
-#define TEST_PASS    0x5555u
-#define TEST_FAIL    0x3333u
-#define TEST_RESET   0x7777u
+#define MTIME_PER_MS  10000u
+#define MCAUSE_TIMER  0x80000007u
+#define TEST_DEVICE   0x00100000u
+#define TEST_PASS     0x5555u
+#define TEST_FAIL     0x3333u
+#define TEST_RESET    0x7777u
 
 #define PMP_LOCKED_NAPOT_READ_EXECUTE 0x9Du
 
@@ -63,7 +63,8 @@ void rc_port_write(const uint8_t *data, uint32_t n)
     }
 }
 
-/* The machine has no watchdog of its own: its timer interrupt ends in the trap handler, which tells where the program hangs.
+/* The machine has no watchdog of its own: its timer interrupt ends in the trap handler, which tells where the program
+ * hangs.
  */
 static uint64_t watchdog_limit;
 

@@ -1,4 +1,5 @@
 /* Reset and trap entry of QEMU's RISC-V virt machine (RV32, machine mode). */
+    .file "rc_start.S"
     .section .vectors, "ax"
     .globl rc_reset_handler
 rc_reset_handler:

@@ -1,0 +1,99 @@
+"""`recurc sweep --gate`: how well phi predicts damage, and a threshold for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from recurc.cli.options import Model, resolve_model
+from recurc.cli.output import Console, json_text
+from recurc.errors import InputError
+
+
+def bundled(console: Console) -> list[Model]:
+    """All bundled examples that have puzzles."""
+    from recurc.resources import bundled_models
+
+    return [resolve_model(console, name, None) for name, folder in bundled_models().items() if (folder / "data").is_dir()]
+
+
+def run_gate(console: Console, models: list[Model], *, limit: int, seed: int, steps: int | None, tolerance: float,
+             where: Any, results: Any, folder: Path, write: Any, command: str) -> None:
+    """Evaluate the ladder of each model, write gate.json, .csv, .html and .md into `folder`, and show the tables.
+
+    Raises:
+        InputError, UsageError, ToolchainError.
+    """
+    from recurc.study.gate import gate_of, ladder, summary
+
+    gates = []
+    for chosen in models:
+        name = Path(chosen.checkpoint).name or "model"
+        test = chosen.dataset("test").take(limit)
+        train = _train(console, chosen)
+        reasoner = chosen.load()
+        with console.progress(f"{name}: the ladder x {len(test)} puzzles", len(ladder()) * len(test)) as advance:
+            gates.append(gate_of(name, reasoner, test, train, steps=steps, store=results, executor=where, seed=seed,
+                                 progress=advance))
+    document = summary(gates, tolerance)
+    files = [write(folder, "gate.json", json_text(document)), write(folder, "gate.csv", _csv(document["points"]))]
+    files += _page(console, folder, document, write, command)
+    console.emit_json({**document, "files": files})
+    if not console.json:
+        _show(console, document, folder)
+
+
+def _train(console: Console, chosen: Model):
+    try:
+        return chosen.dataset("train")
+    except InputError as error:
+        console.note(f"no calibration puzzles, so no static activation scales: {error.paragraph()}")
+        return None
+
+
+def _csv(points: list[dict[str, Any]]) -> str:
+    import csv
+    import io
+
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(points[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(points)
+    return out.getvalue()
+
+
+def _page(console: Console, folder: Path, document: dict[str, Any], write: Any, command: str) -> list[Path]:
+    from recurc.report import plots, sweep_page
+
+    drawn, image = [], folder / "gate.png"
+    if plots.have_matplotlib():
+        thresholds = {m["model"]: m["threshold"]["phi"] for m in document["models"]}
+        drawing = plots.loss_against_phi(document["points"], thresholds, document["all"]["threshold"]["phi"])
+        drawn = [("Loss against fidelity", "A point a variant, filled where it is harmful; bars are a standard error. "
+                  "Lines: each model's threshold; dotted: one for all.", plots.render("gate", drawing, folder))]
+    else:
+        console.note("no plot: matplotlib is not installed (pip install 'recurc[plots]')")
+    names = [m["model"] for m in document["models"]]
+    tables = [("Models", sweep_page.GATE_COLUMNS, sweep_page.gate_cells(document))]
+    tables += [(name, sweep_page.POINT_COLUMNS, [sweep_page.point_cells(p) for p in document["points"] if p["model"] == name])
+               for name in names]
+    page = sweep_page.render_page(
+        f"Fidelity as a gate: {', '.join(names)}", f"Tolerance: {100 * document['tolerance']:g} points of exact.", plots=drawn,
+        verdicts=sweep_page.gate_verdicts(document), tables=tables, notes=sweep_page.GATE_NOTES, command=command)
+    markdown = sweep_page.gate_markdown(document, command, image.name if drawn else None)
+    return [write(folder, "gate.html", page), write(folder, "gate.md", markdown), *([image] if drawn else [])]
+
+
+def _show(console: Console, document: dict[str, Any], folder: Path) -> None:
+    from recurc.report.sweep_page import GATE_COLUMNS, GATE_NOTES, POINT_COLUMNS, gate_cells, gate_verdicts, point_cells
+
+    for m in document["models"]:
+        points = [p for p in document["points"] if p["model"] == m["model"]]
+        console.table(POINT_COLUMNS, [point_cells(p) for p in points], text_columns=("by",), title=f"{m['model']}, {m['n']} "
+                      f"test puzzles, {m['steps']} steps, fp32 {100 * m['fp32_exact']:.1f} % exact")
+    console.table(GATE_COLUMNS, gate_cells(document))
+    for text in gate_verdicts(document):
+        console.print(text)
+    for note in GATE_NOTES:
+        console.print(note, style="dim")
+    console.print(f"table, plot and page: {folder / 'gate.html'}")

@@ -1,0 +1,76 @@
+"""`recurc flash`: puts a build's firmware on its board through PlatformIO and reads back that it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from recurc.cli.options import pass_console
+from recurc.cli.output import Console
+
+_SAME = {True: "byte for byte the build's", False: "NOT the build's bytes: another compiler, or flags of your own",
+         None: "compiled now by the board's own SDK; the build has none to compare it with"}  # fmt: skip
+
+
+@click.command()
+@click.argument("build", metavar="BUILD", type=click.Path(path_type=Path))
+@click.option("--port", default="", metavar="P", help="Where the firmware answers: /dev/ttyACM0, any pyserial URL; for an "
+              "emulated board socket://127.0.0.1:NUMBER or pty. Default: found by its USB ids, or the project's.")
+@click.option("--board", default=None, metavar="NAME", help="Board of the build, as its emulated twin. Default: its target.")
+@click.option("--disk", default="", metavar="DIR", help="Disk of the boot loader or debug probe. Default: looked for.")
+@click.option("--stock", is_flag=True, help="Use PlatformIO's own platform and uploader for the board (needs its registry).")
+@click.option("--firmware-only", is_flag=True, help="Leave weights and tables in external flash as they are.")
+@click.option("--stop", "stopping", is_flag=True, help="End the emulated board that an earlier flash left running.")
+@click.option("--verbose", is_flag=True, help="Show what PlatformIO says.")
+@pass_console
+def command(console: Console, build: Path, port: str, board: str | None, disk: str, stock: bool, firmware_only: bool,
+            stopping: bool, verbose: bool) -> None:  # fmt: skip
+    """Put the firmware in BUILD on its board and check there that it arrived.
+
+    Weights and tables that the board keeps apart are written too. On an emulated board this starts the emulator and
+    leaves it running with its UART on a TCP port: `recurc verify BUILD --on PORT` reaches it, --stop ends it.
+    """
+    from recurc.codegen.manifest import load_build
+    from recurc.flash import flash, stop
+
+    made = load_build(build, to_run=False)
+    if stopping:
+        ended = stop(made, port, board)
+        console.print("stopped" if ended else "no emulated board of ours runs there")
+        console.emit_json({"stopped": ended})
+        return
+    result = flash(made, board, port=port, disk=disk, stock=stock, firmware_only=firmware_only,
+                   echo=console.note if verbose else lambda line: None)  # fmt: skip
+    console.emit_json(_document(made, result))
+    if not console.json:
+        _show(console, made, result)
+
+
+def _document(build: Any, r: Any) -> dict[str, object]:
+    artifact = build.boards[r.board.name]
+    return {
+        "board": r.board.name, "environment": r.environment, "port": r.port or None, "process": r.process, "elf": r.elf,
+        "same_elf": r.same_elf, "checked": r.checked, "build_id": artifact.build_id, "model_sha256": artifact.model_sha256,
+        "pieces": [
+            {"name": p.name, "bytes": p.bytes, "crc32": f"{p.crc:08x}", "told": None if p.told is None else f"{p.told:08x}"}
+            for p in r.pieces
+        ],
+        "seconds": r.seconds,
+    }  # fmt: skip
+
+
+def _show(console: Console, build: Any, r: Any) -> None:
+    rows = [(p.name, f"{p.bytes:,}", f"{p.crc:08x}", "not asked" if p.told is None else f"{p.told:08x}") for p in r.pieces]
+    console.table(("on the board", "bytes", "CRC-32 here", "CRC-32 there"), rows)
+    artifact = build.boards[r.board.name]
+    console.pairs([
+        ("board", r.board.title),
+        ("answers", f"as build {artifact.build_id[:16]}..., model {artifact.model_sha256[:16]}..., on {r.port}" if r.checked
+         else "not asked: no serial port of the board was found; name it with --port"),
+        ("firmware", f"{r.elf}, {_SAME[r.same_elf]}"),
+        *([("runs", f"as process {r.process} until `recurc flash {build.path} --stop --port {r.port}`")] if r.process else []),
+        *([("next", f"recurc verify {build.path} --on {r.port}")] if r.checked else []),
+        ("took", f"{r.seconds:.1f} s"),
+    ])  # fmt: skip

@@ -1,0 +1,5 @@
+"""Putting a build's firmware on a board, and reading back that it got there whole."""
+
+from recurc.flash.run import FlashResult, Piece, flash, stop
+
+__all__ = ["FlashResult", "Piece", "flash", "stop"]

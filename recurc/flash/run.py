@@ -1,0 +1,229 @@
+"""Flashes a build through PlatformIO, then asks the board who it is and for the checksums of what was written."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from recurc.codegen.manifest import BoardArtifact, Build, file_sha256
+from recurc.codegen.platformio import BOARDS, PROJECT, environment_name
+from recurc.device.session import DeviceSession
+from recurc.device.transports import open_transport
+from recurc.doctor.ports import boards_of, list_ports
+from recurc.errors import DeviceUnreachableError, MismatchError, RecurcError, UsageError
+from recurc.targets.boards import Board
+from recurc.targets.platformio import Environment, environment, run
+from recurc.verify.run import check_identity
+
+START_SECONDS = 10.0  # a board restarts, and its serial port may vanish and come back
+_EMULATED = re.compile(r"emulated board on (\S+) \(process (\d+)\)")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Something in the board's memory: bytes, CRC-32 as on this computer and as the board told it (None: not asked)."""
+
+    name: str
+    bytes: int
+    crc: int
+    told: Optional[int]
+
+
+@dataclass(frozen=True)
+class FlashResult:
+    """A finished upload.
+
+    `port` is where the firmware answers ("" when that is not known), `process` the emulator that was left running,
+    `same_elf` whether PlatformIO's ELF is the build's own (None where the build has none: it was not compiled here),
+    `checked` whether the board itself was asked.
+    """
+
+    board: Board
+    environment: str
+    port: str
+    process: Optional[int]
+    elf: Path
+    same_elf: Optional[bool]
+    checked: bool
+    pieces: tuple[Piece, ...]
+    seconds: float
+
+
+def choose_board(build: Build, name: Optional[str] = None) -> tuple[Board, BoardArtifact]:
+    """The board to flash, by default the build's target, and the build's firmware for it.
+
+    Raises:
+        UsageError: the build has no firmware for it, or it is this computer.
+    """
+    known = [n for n in build.boards if n != "host"]
+    name = name or build.target
+    if name not in known:
+        why = "this computer needs no flashing" if name == "host" else f"it has {', '.join(known) or 'none for a board'}"
+        raise UsageError(f"the build has nothing to flash for {name}", where=str(build.path), why=why,
+                         next="Build for a board, or name one with --board")
+    return build.board(name), build.boards[name]
+
+
+def choose_environment(build: Build, board: Board, stock: bool = False) -> Environment:
+    """The environment of the build's project that uploads to a board.
+
+    Raises:
+        InputError: the build has no project. UsageError: no stock platform is known for the board.
+    """
+    name = environment_name(board.name) + ("-stock" if stock else "")
+    return environment(build.path / PROJECT, name)
+
+
+def flash(build: Build, board: Optional[str] = None, *, port: str = "", disk: str = "", stock: bool = False,
+          firmware_only: bool = False, echo: Callable[[str], None] = lambda line: None) -> FlashResult:  # fmt: skip
+    """Upload a build's firmware and what lies apart from it, and check on the board that it is there.
+
+    An emulated board is left running with its UART on `port`; `stop` ends it.
+
+    Args:
+        board: of the build's boards; its target when None.
+        port: where the firmware will answer: a serial port, found by its USB ids when empty; for an emulated board
+            socket://127.0.0.1:NUMBER (the project's default when empty) or pty.
+        disk: folder of the boot loader's or probe's disk, where there is one; found by itself when empty.
+        stock: use PlatformIO's own platform and uploader.
+        firmware_only: leave weights and tables in external flash as they are.
+        echo: told each line that PlatformIO says.
+
+    Raises:
+        InputError, UsageError, ToolchainError. DeviceUnreachableError: nothing answers after the upload.
+        MismatchError: what answers is not this build, or its memory does not hold what was written.
+    """
+    started = time.monotonic()
+    chosen, artifact = choose_board(build, board)
+    env = choose_environment(build, chosen, stock and not chosen.written)  # a written project has no other platform
+    emulated = chosen.emulator is not None
+    if disk and (emulated or not (chosen.flash and chosen.flash.disk)):
+        raise UsageError(f"{chosen.name} shows no disk", where="--disk",
+                         why="it is flashed in another way", next="Leave it out")
+    if stock and not chosen.written and not firmware_only and (lying := apart(chosen, env)):
+        raise UsageError(
+            "PlatformIO's own uploader writes the firmware only", where="--stock",
+            why=f"{', '.join(lying)} would be missing on the board", next="Add --firmware-only, or leave --stock out",
+        )  # fmt: skip
+    upload_port = (port or env.options.get("upload_port", "")) if emulated else disk
+    variables = {"RECURC_UPLOAD": "firmware" if firmware_only else "all"}
+    said = run(env, "upload", port=upload_port, variables=variables, echo=echo)
+    process = None
+    if emulated:
+        found = _EMULATED.search(said)
+        if found is None:
+            raise RecurcError("the upload does not say where the emulated board is", where=env.name)
+        port, process = found[1], int(found[2])
+    port = port or wire_port(chosen)
+    checked = bool(port)
+    try:
+        told = _ask(build, chosen, artifact, port) if checked else {}
+    except RecurcError:
+        if emulated:
+            stop(build, port, chosen.name)
+        raise
+    pieces = tuple(Piece(name, size, crc, told.get(name)) for name, (size, crc) in _expected(build, chosen, artifact).items())
+    same = None if artifact.elf is None else file_sha256(env.elf) == file_sha256(artifact.elf)
+    return FlashResult(chosen, env.name, port, process, env.elf, same, checked, pieces,
+                       time.monotonic() - started)
+
+
+def stop(build: Build, port: str = "", board: Optional[str] = None) -> bool:
+    """End the emulated board that `flash` left on a port; whether there was one.
+
+    Raises:
+        UsageError: the board is not emulated.
+    """
+    chosen, _ = choose_board(build, board)
+    if chosen.emulator is None:
+        raise UsageError(f"{chosen.name} is no emulated board", where="--stop", why="there is no process to end")
+    port = port or choose_environment(build, chosen).options["upload_port"]
+    script = build.path / PROJECT / "pio" / "upload.py"
+    done = subprocess.run([sys.executable, str(script), "--stop", port], capture_output=True, text=True)
+    if done.returncode:
+        raise UsageError("the emulated board cannot be ended", where=port, why=done.stderr.strip().removeprefix("Error: "))
+    return done.stdout.strip() == "stopped"
+
+
+def apart(board: Board, env: Environment) -> list[str]:
+    """Files of a project that lie in the board's memory apart from the firmware."""
+    recipe = json.loads((env.project / BOARDS / f"{environment_name(board.name)}.json").read_text())["recurc"]
+    return [file["file"] for file in recipe.get("apart", ())]
+
+
+def wire_port(board: Board) -> str:
+    """The board's serial port by its USB identity, when exactly one can be meant; else ""."""
+    found = [p.device for p in list_ports() if boards_of(p, [board])]
+    return found[0] if len(found) == 1 else ""
+
+
+def _mapped_table(build: Build, board: Board) -> bool:
+    plan: Any = build.details["boards"][board.name].get("plan") or {}
+    return (plan.get("table") or {}).get("address") is not None
+
+
+def _crc(path: Path) -> int:
+    crc = 0
+    with open(path, "rb") as f:
+        while chunk := f.read(1 << 20):
+            crc = zlib.crc32(chunk, crc)
+    return crc
+
+
+def _expected(build: Build, board: Board, artifact: BoardArtifact) -> dict[str, tuple[int, int]]:
+    """What the board's memory must hold: name -> bytes and CRC-32."""
+    files = {"weights image": artifact.image}
+    if _mapped_table(build, board) and build.table_path:
+        files["puzzle table"] = build.table_path
+    return {name: (path.stat().st_size, _crc(path)) for name, path in files.items()}
+
+
+def _ask(build: Build, board: Board, artifact: BoardArtifact, port: str) -> dict[str, int]:
+    """Ask the board for its identity and the checksums of its memory: name -> CRC-32.
+
+    Raises:
+        DeviceUnreachableError: it does not answer. MismatchError: it is another build's, or holds other bytes.
+    """
+    with _session(board, port) as session:
+        check_identity(session.hello(), artifact)
+        status, image, table = session.selftest_all()
+        told = {"weights image": image, "puzzle table": table}
+        for name, wanted in _expected(build, board, artifact).items():
+            if told[name] != wanted or status:
+                raise MismatchError(
+                    f"the board's {name} is not what was written", where=f"{board.name} on {port}",
+                    why="it has {:,} bytes with CRC-32 {:08x}, the build's has {:,} with {:08x}".format(*told[name], *wanted),
+                    next="Flash again; if it stays so, look at the flash chip and its supply",
+                )  # fmt: skip
+        return {name: crc for name, (_, crc) in told.items()}
+
+
+def _session(board: Board, port: str) -> DeviceSession:
+    """A session with a board that may still be starting."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            session = DeviceSession(open_transport(port, board.uart.baud or 115200), timeout=2.0)
+            try:
+                session.hello()
+                return session
+            except BaseException:
+                session.close()
+                raise
+        except DeviceUnreachableError as e:
+            if time.monotonic() > deadline:
+                raise DeviceUnreachableError(
+                    "the upload went through, and the firmware does not answer", where=f"{board.name} on {port}", why=e.why,
+                    next="Check that the port is the board's wire: " + (board.uart.note or "`recurc boards show` tells it"),
+                ) from e  # fmt: skip
+            time.sleep(0.1)
+
+
+__all__ = ["FlashResult", "Piece", "choose_board", "choose_environment", "flash", "stop"]

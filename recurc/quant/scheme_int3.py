@@ -1,0 +1,21 @@
+"""int3: per-output-channel asymmetric weights, 0..7 with a zero point a channel: three quarters of int4's flash."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import numpy as np
+
+from recurc.quant import asymmetric
+from recurc.quant.weights import IntWeights, Precision
+
+
+def quantize(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> IntWeights:
+    """Quantize w [N, K] float32 by one of `asymmetric.METHODS`."""
+    return asymmetric.quantize(w, moment, method, 3)
+
+
+PRECISION = Precision(
+    "int3", 3, quantize, methods=asymmetric.METHODS,
+    summary="int3 per channel, calibrated, int8 activations per row",
+)

@@ -1,0 +1,79 @@
+"""Mixed precision: what more bits for single layers buy on calibration puzzles, in the device's arithmetic."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Callable, Mapping, Optional, Sequence
+
+import numpy as np
+
+from recurc.codegen.project import compile_engine_parts, compile_host_engine
+from recurc.models.reasoner import Reasoner
+from recurc.plan.budget import image_budget
+from recurc.plan.kernels import KernelSet
+from recurc.quant.calibrate import Calibration
+from recurc.quant.fidelity import carry_fidelity
+from recurc.quant.model import QuantizedModel, quantize_model
+from recurc.quant.sensitivity import Sensitivity, layer_gains
+from recurc.quant.weights import Precision
+from recurc.study.evaluate import reference_carries, run_engine
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A model in two precisions; `mix` takes some layers from the higher one."""
+
+    low: QuantizedModel
+    high: QuantizedModel
+
+    def mix(self, raised: Sequence[str]) -> QuantizedModel:
+        weights = {**self.low.weights, **{name: self.high.weights[name] for name in raised}}
+        return replace(self.low, weights=weights, layers=dict.fromkeys(raised, self.high.precision))
+
+
+class LayerStudy:
+    """Fidelity after one supervision step, and image bytes, of a model with any of its layers in a higher precision.
+
+    Args:
+        low, high: the two precisions. calibration: moments for both. method: see `quantize_model`.
+        inputs, puzzle_ids: tokens [N, seq_len] and ids [N] that fidelity is measured on.
+        kernels: kernel set of the target, for bytes. lowering: steps, h_cycles, carry ... of `quantize_model`.
+        measured: called after each measurement.
+    """
+
+    def __init__(self, reasoner: Reasoner, low: Precision, high: Precision, calibration: Optional[Calibration],
+                 inputs: np.ndarray, puzzle_ids: np.ndarray, kernels: KernelSet, *, method: Optional[str] = None,
+                 measured: Callable[[], None] = lambda: None, **lowering: Any) -> None:
+        self.pair = _Pair(*(quantize_model(reasoner, p, calibration, method=method, **lowering) for p in (low, high)))
+        self.inputs, self.ids, self.kernels, self.measured = inputs, puzzle_ids, kernels, measured
+        self.expected = reference_carries(reasoner, inputs, puzzle_ids, self.pair.low, 1)[:, 0]
+        self._folder = tempfile.TemporaryDirectory(prefix="recurc-layers-")
+        self._parts = compile_engine_parts(Path(self._folder.name) / "parts")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All layers, blocks first."""
+        return tuple(ref.name for ref in self.pair.low.program.linears)
+
+    def fidelity(self, raised: Sequence[str]) -> float:
+        """phi with these layers in the higher precision."""
+        with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
+            engine = compile_host_engine(Path(folder), self.pair.mix(raised), self._parts)
+            runs = run_engine(engine, self.inputs, self.ids, 1, keep_carries=len(self.inputs))
+        self.measured()
+        return float(carry_fidelity(runs.carries[:, 0], self.expected).mean())
+
+    def image_bytes(self, raised: Sequence[str]) -> int:
+        """Size of the weights image on the target with these layers in the higher precision."""
+        mixed = self.pair.mix(raised)
+        return image_budget(mixed.program, mixed.bits, self.kernels).total
+
+    def sensitivity(self) -> Sensitivity:
+        """Each layer alone. It measures as many times as there are layers, and twice more."""
+        return layer_gains(self.names, self.fidelity, self.image_bytes)
+
+    def layers(self, raised: Sequence[str]) -> Mapping[str, str]:
+        """The choice as `quantize_model` and recurc.toml take it."""
+        return dict.fromkeys(raised, self.pair.high.precision.name)

@@ -1,0 +1,80 @@
+"""How a firmware gets onto a board: `[flash]` and `[platformio]` of board files."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from recurc.targets.tomltable import Table
+
+DISKS = ("uf2", "probe")
+FORMATS = ("bin", "hex")
+FRAMEWORKS = ("espidf",)
+
+
+@dataclass(frozen=True)
+class Stock:
+    """PlatformIO's own platform for the board, for those who are online: `platform` and `board` are its ids.
+
+    `packages`: tool packages in place of the platform's defaults; `upload`: its upload protocol. `framework`: the SDK that
+    brings startup, drivers and link; then there is no other way to build, and `sdkconfig` are lines of its configuration.
+    """
+
+    platform: str
+    board: str
+    packages: tuple[str, ...] = ()
+    upload: str = ""
+    framework: str = ""
+    sdkconfig: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Flash:
+    """How a firmware gets onto the board: as a file copied to a disk, or by a tool.
+
+    `disk` is "uf2" (boot loader) or "probe" (ST-LINK, DAPLink), `match` a text that the disk must tell of itself. In
+    `command` and `external`, which writes what lies in external flash, {file} and {address} are filled in and $NAME
+    comes from the environment. `format` is what `command` takes, `hint` what the user must do first.
+    """
+
+    disk: str = ""
+    match: str = ""
+    uf2_family: int = 0
+    command: tuple[str, ...] = ()
+    format: str = "bin"
+    external: tuple[str, ...] = ()
+    hint: str = ""
+
+
+def read_stock(t: Table) -> Stock | None:
+    """`[platformio]` of a board file; None without it. Raises InputError."""
+    data = t.get("platformio", dict, None)
+    if data is None:
+        return None
+    s = Table(data, "platformio", t.path)
+    stock = Stock(s.text("platform"), s.text("board"), s.words("packages", []), s.text("upload", ""),
+                  s.text("framework", "", one_of=("", *FRAMEWORKS)), s.words("sdkconfig", []))  # fmt: skip
+    s.close()
+    for line in stock.sdkconfig:
+        if not stock.framework or not re.fullmatch(r'CONFIG_[A-Z0-9_]+=(y|n|\d+|"[^"\n]*")', line):
+            raise s.bad(f"platformio: sdkconfig line {line!r} is none", 'Write "CONFIG_NAME=y", with framework = "espidf"')
+    return stock
+
+
+def read_flash(t: Table) -> Flash | None:
+    """`[flash]` of a board file; None without it. Raises InputError."""
+    data = t.get("flash", dict, None)
+    if data is None:
+        return None
+    f = Table(data, "flash", t.path)
+    flash = Flash(
+        disk=f.text("disk", "", one_of=("", *DISKS)), match=f.text("match", ""), uf2_family=f.number("uf2_family", 0),
+        command=f.words("command", []), format=f.text("format", "bin", one_of=FORMATS), external=f.words("external", []),
+        hint=f.text("hint", ""),
+    )  # fmt: skip
+    f.close()
+    if bool(flash.disk) == bool(flash.command):
+        raise f.bad("flash: there is one way to write a firmware, disk or command", "Give one of the two")
+    if (flash.disk == "uf2") != bool(flash.uf2_family):
+        raise f.bad('flash: uf2_family belongs to disk = "uf2", and that needs it')
+    return flash

@@ -1,0 +1,91 @@
+"""`recurc sweep`: files, table, JSON, page, refusals."""
+
+import csv
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from recurc.cli.main import main
+
+TINY = "sudoku4-tiny"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    status = main(["sweep", *arguments])
+    said = capsys.readouterr()
+    assert "Traceback" not in said.out + said.err
+    return status, said.out, said.err
+
+
+def sweep(capsys, cache, out, *more: str) -> tuple[int, str, str]:
+    return run(capsys, TINY, "--limit", "16", "--engine", "fake", "--precisions", "int8,int4-naive", "--activations",
+               "int8-row,fp32", "--steps", "1,3", "--h-cycles", "1,2", "--cache", str(cache), "--out", str(out), *more)
+
+
+def test_table_files_and_page(capsys, cache, tmp_path):
+    status, out, _ = sweep(capsys, cache, tmp_path)
+    assert status == 0 and "int4-naive x int8-row" in out and "lost to fp32" in out and "reference" in out
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == {"sweep.csv", "sweep.json", "sweep.html", "accuracy-fidelity.png", "accuracy-macs.png",
+                     "fidelity-steps.png"}
+    page = (tmp_path / "sweep.html").read_text()
+    ET.fromstring(page.replace("<!DOCTYPE html>", ""))
+    for outside in ("http://fonts", "<script", 'src="', "@import"):
+        assert outside not in page, "one self-contained page"
+    assert page.count("<svg") == 3 and "var(--fg)" in page and "#1b1f25" not in page
+    rows = list(csv.DictReader((tmp_path / "sweep.csv").read_text().splitlines()))
+    assert len(rows) == 2 * 2 * 5, "two depths, two step counts, fp32 and four variants"
+    assert {r["engine"] for r in rows} == {"reference", "fake"}
+    assert float(next(r for r in rows if r["engine"] == "reference")["phi_last"]) == 1
+
+
+def test_json(capsys, cache, tmp_path):
+    status, out, err = sweep(capsys, cache, tmp_path, "--json")
+    d = json.loads(out)
+    assert status == 0 and d["schema"] == "recurc/sweep/1" and d["n"] == 16 and d["steps"] == 3 and len(d["rows"]) == 20
+    row = d["rows"][-1]
+    assert len(row["by_step"]["phi"]) == row["steps"] == 3
+    assert {"cell", "exact", "phi_first", "phi_last", "phi_flat_last", "mean_steps", "macs", "bytes", "loss"} <= set(row)
+    half = next(r for r in d["rows"] if r["label"] == row["label"] and r["h_cycles"] == 2 and r["steps"] == 1)
+    assert half["macs"] * 3 == row["macs"] and half["exact"] == row["by_step"]["exact"][0]
+    front = [r for r in d["rows"] if r["pareto"]]
+    assert front and all(a["macs"] < b["macs"] and a["exact"] < b["exact"] for a, b in zip(front, front[1:]))
+
+
+def test_gate_of_one_checkpoint(capsys, cache, tmp_path, monkeypatch):
+    monkeypatch.setattr("recurc.study.gate._PAIRS", (("int8", "int8-tensor"),))
+    monkeypatch.setattr("recurc.study.gate._OUTLIER_PAIRS", ())
+    monkeypatch.setattr("recurc.study.gate.NOISE", (0.02, 0.64))
+    monkeypatch.setattr("recurc.study.workbench.can_compile", lambda: False)
+    args = (TINY, "--gate", "--limit", "32", "--steps", "2", "--cache", str(cache), "--out", str(tmp_path))
+    status, out, _ = run(capsys, *args)
+    assert status == 0 and "--min-fidelity" in out and "fp32, noise 64 %" in out
+    assert {p.name for p in tmp_path.iterdir()} == {"gate.csv", "gate.json", "gate.html", "gate.md", "gate.png"}
+    ET.fromstring((tmp_path / "gate.html").read_text().replace("<!DOCTYPE html>", ""))
+    status, out, _ = run(capsys, *args, "--json")
+    d = json.loads(out)
+    assert status == 0 and d["schema"] == "recurc/sweep/1" and d["models"][0]["threshold"]["harmful"] == 1
+    assert d["models"][0]["spearman"]["phi_first"] <= -0.5
+
+
+def test_refusals(capsys, tmp_path):
+    for status, args, words in (
+        (2, (TINY, "--precisions", "int8,int44"), "Did you mean int4?"),
+        (2, (TINY, "--activations", "int8row"), "int8-row"),
+        (2, (TINY, "--steps", "0"), "from 1 to 255"),
+        (2, (TINY, "--steps", "a"), "no whole number"),
+        (2, (TINY, "--precisions", "int4", "--activations", "int4-row", "--engine", "device", "--no-cache"), "does not have"),
+        (2, (TINY, "--gate", "--precisions", "int8"), "does not take --precisions"),
+        (2, (TINY, "--tolerance", "3"), "--gate"),
+        (2, (TINY, "--jobs", "1", "--scheduler", "tcp://127.0.0.1:9"), "exclude each other"),
+        (3, ("nothing-here",), "no checkpoint"),
+        (3, (TINY, "--data", str(tmp_path)), "test"),
+    ):
+        got, _, err = run(capsys, *args)
+        assert got == status and words in err, (args, err)

@@ -1,0 +1,98 @@
+"""Precision per layer: names and patterns, what each layer buys, and the best choice for a number of bytes."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from recurc.errors import UsageError
+from recurc.ir.lower import lower
+from recurc.quant.layers import layer_bits, resolve_layers
+from recurc.quant.model import quantize_model
+from recurc.quant.sensitivity import choose_layers, layer_gains
+from recurc.quant.weights import precision_named
+from tests.randmodels import random_reasoner
+
+NAMES = ["a.up.weight", "a.down.weight", "b.down.weight", "head.weight"]
+
+
+def test_names_and_patterns_the_last_that_holds_counts():
+    found = resolve_layers(NAMES, {"*.down.weight": "int8", "b.*": "int3"})
+    assert {n: p.name for n, p in found.items()} == {"a.down.weight": "int8", "b.down.weight": "int3"}
+    assert resolve_layers(NAMES, None) == {}
+
+
+def test_mistakes_say_what_is_near():
+    with pytest.raises(UsageError, match="no layer is called 'a.dwn.weight'") as e:
+        resolve_layers(NAMES, {"a.dwn.weight": "int8"})
+    assert "a.down.weight" in e.value.next
+    with pytest.raises(UsageError, match="unknown precision 'int9'"):
+        resolve_layers(NAMES, {"head.weight": "int9"})
+
+
+def test_bits_of_a_program():
+    program, four = lower(random_reasoner().config), precision_named("int4")
+    assert layer_bits(program, four, None) == 4
+    bits = layer_bits(program, four, {"lm_head.weight": "int8"})
+    assert bits["lm_head.weight"] == 8 and sum(bits.values()) == 4 * len(program.linears) + 4
+
+
+def test_each_layer_is_stored_in_its_own_precision():
+    model = quantize_model(random_reasoner(), precision_named("int4"), layer_precisions={
+        "lm_head.weight": "int8", "q_head.weight": "fp32", "*.o_proj.weight": "int4"})
+    assert {n: p.name for n, p in model.layers.items()} == {"lm_head.weight": "int8", "q_head.weight": "fp32"}
+    assert [model.weights[n].bits for n in ("lm_head.weight", "q_head.weight")] == [8, 32]
+    assert model.stored_as == "int4, 1 layer int8, 1 layer fp32" and model.lossy == ()
+    lossy = quantize_model(random_reasoner(), precision_named("int8"), layer_precisions={"lm_head.weight": "int4-naive"})
+    assert lossy.lossy == ("int4-naive",)
+
+
+GAINS, SIZES = {"p": 5.0, "q": 4.0, "r": 4.0, "s": -1.0, "t": 0.5}, {"p": 640, "q": 320, "r": 384, "s": 64, "t": 64}
+
+
+def measured():
+    def phi(raised):
+        return 0.9 + sum(GAINS[n] for n in raised) / 1000
+
+    return layer_gains(list(GAINS), phi, lambda raised: 6400 + sum(SIZES[n] for n in raised))
+
+
+def test_the_layer_that_buys_most_comes_first():
+    found = measured()
+    assert [g.name for g in found.layers] == ["p", "q", "r", "t", "s"]
+    assert (found.low, found.low_bytes, found.high_bytes) == (0.9, 6400, 6400 + sum(SIZES.values()))
+    assert found.gain(found.layers[0]) == pytest.approx(0.005) and found.layers[0].bytes == 640
+
+
+@pytest.mark.parametrize("room", range(-64, 1700, 64))
+def test_no_other_choice_within_the_budget_buys_more(room):
+    found = measured()
+    chosen = choose_layers(found, 6400 + room)
+    best = max((sum(GAINS[n] for n in some) for k in range(6) for some in combinations(GAINS, k)
+                if sum(SIZES[n] for n in some) <= room), default=0)
+    assert sum(GAINS[n] for n in chosen) == pytest.approx(max(best, 0))
+    assert sum(SIZES[n] for n in chosen) <= max(room, 0) and "s" not in chosen
+
+
+def test_the_study_measures_what_a_mixed_model_does(tmp_path):
+    """Against a whole engine of the same mix, compiled the usual way."""
+    from recurc.api import Model
+    from recurc.plan.kernels import kernel_set
+    from recurc.quant.fidelity import carry_fidelity
+    from recurc.study.evaluate import run_engine
+    from recurc.study.mixed import LayerStudy
+    from tests.randmodels import random_inputs, sudoku4
+    from tests.tools import need
+
+    need("host")
+    reasoner = sudoku4()
+    inputs, ids = random_inputs(reasoner, 3)
+    study = LayerStudy(reasoner, precision_named("int3"), precision_named("int8"), None, inputs, ids, kernel_set("dsp"))
+    raised = study.names[1:3]
+    quantized = Model(reasoner, "m").quantize("int3", layers=study.layers(raised))
+    runs = run_engine(quantized.engine, inputs, ids, 1, keep_carries=3)
+    assert study.fidelity(raised) == float(carry_fidelity(runs.carries[:, 0], study.expected).mean())
+    assert study.image_bytes(()) < study.image_bytes(raised) < study.image_bytes(study.names)
+    assert study.fidelity(()) < study.fidelity(study.names) and np.isfinite(study.expected).all()

@@ -1,0 +1,228 @@
+"""Variants: fake quantization against the device's engine, definitions of the schemes, results by step, the store."""
+
+import numpy as np
+import pytest
+import torch
+
+import recurc.study.workbench as workbench_module
+from recurc.errors import UsageError
+from recurc.models.reference import Reference
+from recurc.study.fake import ACTIVATIONS, round_activations, weight_schemes
+from recurc.study.layers import layers_alone
+from recurc.study.runners import Part, TorchRunner, chunk_size
+from recurc.study.store import Store, content
+from recurc.study.variants import Variant
+from recurc.study.workbench import Memo, Threads, Workbench, evaluate_variant
+from tests.randmodels import random_inputs, random_reasoner, sudoku4
+from tests.study.bench import split, workbench
+
+# -- against the device -------------------------------------------------------------------------------------------------
+
+
+def both(bench: Workbench, **what):
+    return bench.evaluate([Variant(engine=engine, steps=2, **what) for engine in ("device", "fake")])
+
+
+@pytest.mark.parametrize("what", [{"precision": "int8"}, {"precision": "int4"}, {"precision": "int4-naive", "carry": "int8"},
+                                  {"precision": "int8", "carry": "fp16"}], ids=str)
+def test_fake_quantization_agrees_with_the_device(what):
+    device, fake = both(workbench(), **what)
+    assert (device.variant.engine, fake.variant.engine) == ("device", "fake")
+    assert np.abs(device.phi_by_step - fake.phi_by_step).max() < 1e-3
+    assert abs(device.exact - fake.exact) <= 1 / 24 and abs(device.cell - fake.cell) < 0.01
+    assert device.bytes == fake.bytes and device.macs == fake.macs
+    # It is the rounding that agrees, not that there is none.
+    assert 1 - device.phi_first > 1e-6 and abs(device.phi_first - fake.phi_first) < 0.2 * (1 - device.phi_first)
+
+
+def test_fake_attention_agrees_with_the_device():
+    model = random_reasoner("attention", seq=9, hidden=32, heads=4, steps=2)
+    inputs, ids = random_inputs(model, 16)
+    data = split("test").take(16)
+    data = type(data)(inputs, inputs.astype(np.int32), ids, 9, 7, 3, None, data.path, "test")
+    device, fake = both(Workbench(model, data), precision="int8")
+    assert 1e-6 < 1 - device.phi_first < 0.02
+    assert abs(device.phi_first - fake.phi_first) < 0.3 * (1 - device.phi_first)
+
+
+def test_plain_fp32_is_the_reference_and_its_device_code_nearly():
+    plain, device = workbench().evaluate([Variant("fp32", "fp32", steps=2), Variant("fp32", "fp32", steps=2, engine="device")])
+    assert plain.variant.engine == "reference" and plain.phi_first == 1 and plain.kept == 1
+    assert 1 - device.phi_last < 1e-5 and device.exact == plain.exact
+
+
+# -- definitions --------------------------------------------------------------------------------------------------------
+
+
+def rounded(x, name, peak=None):
+    return round_activations(torch.tensor(x, dtype=torch.float32), ACTIVATIONS[name], peak).numpy()
+
+
+def test_rows_and_tensors_have_scales_of_their_own():
+    x = np.array([[[127.0, 0.6], [1.0, 0.26]], [[12.7, 0.06], [0.1, 0.026]]])
+    rows = rounded(x, "int8-row")
+    assert np.allclose(rows[0, 0], [127, 1]) and np.allclose(rows[0, 1], [1, 33 / 127]), "a scale a row"
+    tensors = rounded(x, "int8-tensor")
+    assert np.allclose(tensors[0], [[127, 1], [1, 0]]), "a scale a puzzle"
+    assert np.allclose(tensors[1], tensors[0] / 10), "not one for the whole batch"
+    assert np.array_equal(rounded(x, "fp32"), np.float32(x))
+
+
+def test_static_scales_clip():
+    assert np.allclose(rounded([[[300.0, -300.0, 63.6]]], "int8-static", 127.0), [[[127, -127, 64]]])
+
+
+def test_blocks_have_powers_of_two():
+    x = np.zeros((1, 1, 40))
+    x[0, 0, 0], x[0, 0, 1], x[0, 0, 33] = 5.0, 0.6, 0.05
+    found = rounded(x, "int4-block32")[0, 0]
+    assert found.shape == (40,) and found[0] == 5 and found[1] == 1, "scale 1 for a peak of 4 to 8"
+    assert found[33] == np.float32(6 / 128), "a scale of its own: 2^-7 for a peak of 2^-5 to 2^-4"
+    assert np.array_equal(rounded(np.zeros((1, 2, 8)), "int4-block32"), np.zeros((1, 2, 8)))
+
+
+@pytest.mark.parametrize("name", ["int4-g32", "int4-mx32"])
+def test_group_schemes_have_sixteen_levels_a_group(name):
+    w = np.random.default_rng(0).normal(size=(5, 70)).astype(np.float32) * np.logspace(0, -2, 70).astype(np.float32)
+    stored = weight_schemes()[name].quantize(w, None, "min-max")
+    back = stored.dequantized()
+    assert back.shape == w.shape and stored.stored_bytes < w.size
+    for start in (0, 32, 64):
+        group = slice(start, start + 32)
+        peak = np.abs(w[:, group]).max(axis=1)
+        assert (np.abs(back[:, group] - w[:, group]).max(axis=1) <= peak / 7 * 1.01).all()
+        assert all(len(np.unique(row[group])) <= 16 for row in back)
+
+
+def test_unknown_and_impossible_variants_are_refused():
+    bench = workbench(4)
+    for variant, word in ((Variant("int5"), "int5"), (Variant(activations="int9"), "int9"), (Variant(transform="x"), "'x'"),
+                          (Variant("int8", "int4-row", engine="device"), "int4-row")):
+        with pytest.raises(UsageError, match=word):
+            bench.resolve(variant)
+    with pytest.raises(UsageError, match="calibration data"):
+        Workbench(sudoku4(), split("test").take(4)).resolve(Variant(activations="int8-static"))
+
+
+# -- results ------------------------------------------------------------------------------------------------------------
+
+
+def test_one_run_has_all_smaller_numbers_of_steps():
+    variant = Variant("int4", "int8-tensor", method="min-max")
+    bench = workbench()
+    deep, shallow = (bench.evaluate([Variant(**{**vars(variant), "steps": s})])[0] for s in (5, 2))
+    cut = deep.until(2)
+    for name in ("right", "margins", "phi", "flat", "kept"):
+        assert np.array_equal(getattr(cut.part, name), getattr(shallow.part, name)), name
+    assert cut.as_dict() == shallow.as_dict()
+    assert cut.macs * 5 == deep.macs * 2
+    with pytest.raises(ValueError):
+        deep.until(6)
+
+
+def test_halting_takes_the_first_stop_within_the_steps():
+    ones = np.ones((3, 2), dtype=np.float32)
+    part = Part(right=np.array([[4, 2], [4, 4], [3, 4]], dtype=np.uint16), cells=np.array([4, 4], dtype=np.uint16),
+                margins=np.array([[1, -1], [-1, -1], [-1, -1]], dtype=np.float32), phi=ones, flat=ones, kept=ones > 0)
+    from recurc.study.variants import Outcome
+
+    outcome = Outcome(Variant().resolved(sudoku4().config), part, 10, 1)
+    assert outcome.mean_steps == 2 and outcome.halted_exact == 1 and outcome.exact == 0.5 and outcome.halted_macs == 20
+    assert outcome.until(2).mean_steps == 1.5 and outcome.until(1).halted_exact == 0.5
+
+
+def test_transformed_models_are_compared_with_the_checkpoint():
+    from recurc.study.gate import noisy_copy
+
+    bench = workbench(subjects={"noise": noisy_copy(sudoku4(), 0.9)})
+    plain, noise = bench.evaluate([Variant("fp32", "fp32", steps=1), Variant("fp32", "fp32", steps=1, transform="noise")])
+    assert 0.1 < noise.phi_first < 0.9 and plain.phi_first == 1 and noise.kept < 1
+
+
+def test_chunks_stay_small():
+    config = sudoku4().config
+    assert chunk_size(config, 1) == 64
+    big = random_reasoner("attention", seq=900, hidden=512, heads=8, layers=0).config
+    assert chunk_size(big, 16) * 4 * big.rows * big.hidden_size * 16 <= 64 << 20
+
+
+# -- the store ----------------------------------------------------------------------------------------------------------
+
+VARIANTS = [Variant("fp32", "fp32", steps=2), Variant("int4", "int8-tensor", steps=2)]
+
+
+def test_nothing_is_computed_twice(tmp_path, monkeypatch):
+    seen = []
+    first = workbench(70, store=Store(tmp_path)).evaluate(VARIANTS, progress=seen.append)
+    assert sum(seen) == 140
+
+    def never(*_):
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(workbench_module, "run_part", never)
+    monkeypatch.setattr(workbench_module, "calibrate", never)
+    again = workbench(70, store=Store(tmp_path)).evaluate(VARIANTS)
+    assert [o.as_dict() for o in again] == [o.as_dict() for o in first]
+    with pytest.raises(AssertionError):
+        workbench(70, store=Store(tmp_path)).evaluate([Variant("int4", "int4-row", steps=2)])
+    with pytest.raises(AssertionError, match="again"):
+        workbench(70, store=Store(tmp_path), seed=1).evaluate(VARIANTS)
+
+
+def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
+    real, done = workbench_module.run_part, []
+
+    def breaks(subject, chunk):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(chunk.key)
+        return real(subject, chunk)
+
+    monkeypatch.setattr(workbench_module, "run_part", breaks)
+    with pytest.raises(KeyboardInterrupt), Threads(1) as one:
+        workbench(140, store=Store(tmp_path)).evaluate(VARIANTS, one)
+    monkeypatch.setattr(workbench_module, "run_part", lambda s, c: (done.append(c.key), real(s, c))[1])
+    found = workbench(140, store=Store(tmp_path)).evaluate(VARIANTS)
+    assert len(done) <= 6 + 1 and found[0].n == 140, "three chunks of two variants, and at most one twice"
+
+
+def test_damaged_files_are_computed_again(tmp_path):
+    first = workbench(8, store=Store(tmp_path)).evaluate(VARIANTS[:1])
+    for file in tmp_path.rglob("*.npz"):
+        file.write_bytes(file.read_bytes()[:40])
+    assert workbench(8, store=Store(tmp_path)).evaluate(VARIANTS[:1])[0].as_dict() == first[0].as_dict()
+
+
+def test_content_tells_models_apart():
+    other = random_reasoner(seed=3)
+    assert content(sudoku4()) == content(sudoku4()) != content(other)
+    tensors = {**other.tensors, "H_init": other.tensors["H_init"] + 1}
+    assert content(type(other)(other.config, tensors, "random", other.sha256)) != content(other)
+
+
+def test_memo_makes_each_value_once():
+    made = []
+    memo = Memo(2)
+    for key in "abab":
+        memo.get(key, lambda key=key: made.append(key))
+    memo.get("c", lambda: made.append("c"))
+    memo.get("a", lambda: made.append("a"))
+    assert "".join(made) == "abca"
+
+
+def test_layers_behind_a_low_phi_are_found_by_trying_each():
+    model, name = sudoku4(), "L_level.layers.1.mlp.gate_up_proj.weight"
+    data = split("test").take(4)
+    weights = dict(model.tensors)
+    weights = {n: weights[n] for n in model.linear_names()}
+    weights[name] = np.rint(weights[name] * 2) / 2
+    run = TorchRunner(Reference(model)).run(data.inputs, data.puzzle_ids, 1)
+    found = layers_alone(model, weights, data.inputs, data.puzzle_ids, run.z_H[0],
+                         model.config.H_cycles, model.config.L_cycles)
+    assert len(found) == len(weights)
+    assert found[0][0] == name and found[0][1] < 0.999 and all(phi > 1 - 1e-5 for _, phi in found[1:])
+
+
+def test_evaluate_variant_alone():
+    outcome = evaluate_variant(sudoku4(), Variant("int8", "int8-tensor", steps=1), split("test"), limit=5)
+    assert outcome.n == 5 and outcome.steps == 1 and outcome.variant.engine == "fake"
