@@ -71,6 +71,6 @@ def _show(console: Console, build: Any, r: Any) -> None:
          else "not asked: no serial port of the board was found; name it with --port"),
         ("firmware", f"{r.elf}, {_SAME[r.same_elf]}"),
         *([("runs", f"as process {r.process} until `recurc flash {build.path} --stop --port {r.port}`")] if r.process else []),
-        *([("next", f"recurc verify {build.path} --on {r.port}")] if r.checked and r.board.name == build.target else []),
+        *([("next", f"recurc verify {build.path} --on {r.port}")] if r.checked else []),
         ("took", f"{r.seconds:.1f} s"),
     ])  # fmt: skip

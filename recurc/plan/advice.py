@@ -43,7 +43,7 @@ class _Variant:
 
     table: bool = False
     carry: Optional[str] = None
-    bits: Optional[int] = None
+    bits: Optional[float] = None
     board: Optional[BoardLike] = None
 
     @property
@@ -75,8 +75,8 @@ class _Variant:
 
 
 def _by_bits() -> list[Precision]:
-    """Precisions that weights can be stored in for good, most bits first."""
-    return [p for p in precisions().values() if not p.lossy]
+    """Precisions to propose, most bits first."""
+    return [p for p in precisions().values() if p.advised and not p.lossy]
 
 
 def _smaller(value: Any, values: Sequence[Any]) -> list[Any]:
@@ -136,7 +136,8 @@ def cheapest_changes(plan: MemoryPlan, board: BoardLike, boards: Sequence[BoardL
     puzzles = program.tables.get("puzzles")
     streams = [False] + [True] * (puzzles is not None and not puzzles.streamed)
     carries = [None, *_smaller(program.carry, CARRIES)]
-    bits = [None, *_smaller(max(widths(program, plan.bits).values()), [p.bits for p in _by_bits()])]
+    most = max(widths(program, plan.bits).values())
+    bits = [None, *(p.bits for p in _by_bits() if p.bits < most)]
     others = sorted((b for b in boards if b.name != plan.board and b.placement), key=_total)
 
     def fitting_board(variant: _Variant) -> Optional[Change]:

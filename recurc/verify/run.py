@@ -307,6 +307,7 @@ def verify(
             hello = session.hello()
             if on not in ("qemu", "host"):
                 board, artifact = on_device(build, hello, board, artifact)
+                session.places = SourceMap(artifact.elf)  # a crash is looked up in the firmware that really runs
                 session.step_timeout = EMULATOR_STEP_SECONDS if board.emulator else session.step_timeout
             check_identity(hello, artifact)
             with open_journal(board, artifact) or nullcontext() as journal:

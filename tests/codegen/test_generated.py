@@ -198,7 +198,7 @@ def test_two_blocks_are_emitted_once_each(tmp_path):
     write_sources(tmp_path, model, kernel_set("portable"), 20_000)
     text = (tmp_path / "model.c").read_text()
     assert text.count("static void call_") == 2
-    assert text.count("    call_L_level(arena, &call);") == text.count("    call_H_level(arena, &call);") == 1
+    assert text.count("    call_L_level(ctx, arena, &call);") == text.count("    call_H_level(ctx, arena, &call);") == 1
     assert text.count("static void attention_") == text.count("static void channel_mix_") == 1, "one shape, one function"
 
 
