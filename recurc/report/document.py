@@ -128,7 +128,7 @@ def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
         source=source, board=known_board, target=name, twin=build.twin if name == build.target else None,
         precision=build.precision, label=d.get("label", build.precision), carry=_carry(d, plan),
         depth=(build.steps, build.h_cycles, build.l_cycles), plan=plan, regions=region_rows(kinds, notes),
-        estimated=bool(plan.get("estimated")), linked=_linked(entry), measured=_measured(build, name),
+        estimated=bool(plan.get("estimated")) and not entry.get("link"), linked=_linked(entry), measured=_measured(build, name),
         more={"kernels": entry.get("kernels"), "image_bytes": d.get("image_bytes"), "arena_bytes": d.get("arena_bytes"),
               "boards": list(build.boards), "verified": verified_here(build, name),
               "fidelity": fidelity, "accuracy": d.get("accuracy"),
