@@ -73,7 +73,8 @@ def firmware_id(board: Board, sources: Sources, runtime: Path, *more: str) -> st
     library, _ = firmware_sources(board, sources, runtime)
     folders = port_include_dirs(board, runtime)
     headers = sorted({h for folder in (*folders, runtime / "kernels") for h in folder.rglob("*.h")})
-    parts = [__version__, sources.digest, *board.cpu_flags, str(sorted(board_defines(board).items())), render_main("0" * 32), *more]
+    macros = str(sorted(board_defines(board).items()))
+    parts = [__version__, sources.digest, *board.cpu_flags, macros, render_main("0" * 32), *more]
     parts += [f"{file.relative_to(runtime)} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in (*library, *headers)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
