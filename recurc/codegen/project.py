@@ -16,9 +16,9 @@ from recurc.codegen.firmware import (
     ArenaTooLargeError,
     Firmware,
     Sources,
-    build_id,
     compile_firmware_for,
     engine_files,
+    firmware_id,
     plan_entry,
     summary_entry,
 )
@@ -155,7 +155,7 @@ def _written(folder: Path, model: QuantizedModel, board: Board, runtime: Path,
 def _host_program(folder: Path, board: Board, sources: Sources, runtime: Path) -> Firmware:
     """The firmware as a process of this computer."""
     folder.mkdir(parents=True, exist_ok=True)
-    identity = build_id([__version__, sources.digest, board.name, *board.cpu_flags, ""])
+    identity = firmware_id(board, sources, runtime)
     main = folder / "main.c"
     main.write_text(render_main(identity))
     files = [main, *sources.model_files(runtime), sources.folder / "weights.S", *runtime_sources(board, runtime)]
