@@ -123,7 +123,7 @@ def _measure(wanted: str, known: tuple[str, ...], board: str) -> str:
 
 def _described(v: Any) -> dict[str, Any]:
     """A variant as data."""
-    return {"precision": v.precision, "layers": dict(v.layers), "carry": v.carry, "h_cycles": v.h_cycles,
+    return {"stored": v.stored_as, "precision": v.precision, "layers": dict(v.layers), "carry": v.carry, "h_cycles": v.h_cycles,
             "l_cycles": v.l_cycles}
 
 
@@ -133,7 +133,7 @@ def _lost(line: dict[str, Any], kind: str) -> str:
 
 def _document(found: Any, aim: Any, measure: str, prices: Any, name: str, reasoner: Any, chosen: Any) -> dict[str, Any]:
     """The result as data; see recurc.report.tune_page."""
-    from recurc.report.tune_page import factor, stored
+    from recurc.report.tune_page import factor
     from recurc.study.settings import Measured
 
     def line(arm: Any, m: Measured, scored: Any = None) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def _document(found: Any, aim: Any, measure: str, prices: Any, name: str, reason
         remarks.append(f"Times are estimates: {prices.basis}.")
     for p in found.passed_over:
         m = line(p.arm, p.held)
-        remarks.append(f"Passed over, because held-out puzzles contradict the search: {stored(m)}, H {m['h_cycles']}, L "
+        remarks.append(f"Passed over, because held-out puzzles contradict the search: {m['stored']}, H {m['h_cycles']}, L "
                        f"{m['l_cycles']}, {p.search.setting}: {_lost(m, aim.kind)} there.")
     return {
         "name": name, "target": prices.board.name, "checkpoint": reasoner.source, "checkpoint_sha256": reasoner.sha256,

@@ -4,7 +4,8 @@
    than another one of the same depth with no fewer bits: fewer bits are taken never to gain accuracy.
 2. The rest runs on a growing number of puzzles. One run of the most steps scores all step counts and halting rules. Out goes
    what surely loses too much (by two paired standard errors) or costs more than something that surely does not; of the
-   others the half that promises least cost goes on.
+   others the half that promises least cost goes on. What was dropped and yet promises less than what is found in the end is
+   brought back.
 3. On all search puzzles the cheapest one is chosen whose loss plus two standard errors is within the tolerance: among
    many settings some look better than they are.
 4. It is run on puzzles that the search has not seen. One that loses too much there, by more than a standard error, is passed
@@ -14,7 +15,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Callable, Iterable, Optional, Sequence
 
 from recurc.dataset import Dataset
@@ -22,6 +23,7 @@ from recurc.errors import DoesNotFitError, FidelityError, UsageError
 from recurc.ir.program import CARRIES
 from recurc.models.reasoner import ReasonerConfig
 from recurc.quant.weights import precision_named, precisions
+from recurc.study.mixtures import PUZZLES, mixtures, pairs
 from recurc.study.pricing import Price, Prices
 from recurc.study.settings import Aim, Measured, Scored, Setting, least_puzzles, measure_setting
 from recurc.study.variants import Outcome, Variant
@@ -30,6 +32,7 @@ from recurc.study.workbench import Executor, Progress, Workbench
 FIRST, LEAST_ARMS = 64, 4  # puzzles of the first round; variants that are never halved away
 OUT, SURE, HELD = -2.0, 2.0, -1.0  # standard errors
 MOST_TRIES = 3
+LOST = "loses too much"
 FP32 = Variant("fp32", "fp32")
 Stage = Callable[[str, int], AbstractContextManager[Progress]]
 
@@ -128,9 +131,8 @@ def nearest_fit(arms: Iterable[Arm], prices: Prices) -> DoesNotFitError:
     """The error where nothing fits: what lacks least, and what would help."""
     arm = min(arms, key=lambda a: a.price.missing)
     inner = prices.refusal(arm.variant)
-    label = arm.variant.label
     return DoesNotFitError(
-        f"no precision and carry fits {prices.board.name}", where=f"nearest: {label}",
+        f"no precision and carry fits {prices.board.name}", where=f"nearest: {arm.variant.stored_as}",
         why=f"it needs {arm.price.missing:,} bytes more in {arm.price.region}, and no schedule changes that",
         next=inner.next if inner else "Choose a larger board", summary=inner.summary if inner else None)
 
@@ -166,6 +168,9 @@ class Search:
         fitting = [arm for arm in every if arm.price.fits]
         if not fitting:
             raise nearest_fit(every, self.prices)
+        for v in self._mixtures([arm.variant for arm in every], {arm.variant for arm in fitting}):
+            every.append(Arm(v, self.prices(v)))
+            fitting += [every[-1]] if every[-1].price.fits else []
         return undominated(fitting, self.minimize), every
 
     def run(self, variants: Sequence[Variant]) -> Tuned:
@@ -188,10 +193,38 @@ class Search:
             going, dropped = self._go_on(now)
             tried += dropped
             alive = [t.arm for t in going]
+        tried = self._brought_back(tried, outcomes, plain)
         choice, passed = self._confirmed([t for t in tried if not t.out], plain)
         too_large = sum(not a.price.fits for a in every)
         return Tuned(choice, full, self.prices(plain), tuple(tried), tuple(passed), len(every), too_large,
                      len(every) - too_large - candidates)
+
+    def _mixtures(self, variants: Sequence[Variant], fitting: set[Variant]) -> list[Variant]:
+        """Mixed precisions worth a try, at every depth and in every carry that is searched."""
+        if self.bench.sample is None:
+            return []
+        found = []
+        for low, high in pairs(variants, fitting.__contains__, self.minimize == "bytes"):
+            layers = len(low.program(self.bench.reasoner.config).linears)
+            with self.stage(f"layers in {high} among {low.precision}", (layers + 2) * PUZZLES) as advance:
+                choices = mixtures(self.bench, self.prices, low, high, self.executor, advance)
+            found += [self.bench.resolve(replace(v, layers=choice)) for v in variants if v.precision == low.precision
+                      for choice in choices]
+        return found
+
+    def _brought_back(self, tried: Sequence[Tried], outcomes: dict[Variant, Outcome], plain: Variant) -> list[Tried]:
+        """What was dropped on few puzzles although it promises to be cheaper than what was found since: run to the end too."""
+        now = list(tried)
+        while True:
+            best = min((c for t in now if not t.out and (c := self._cost(t, SURE)) is not None), default=None)
+            back = [t for t in now if t.out and t.out != LOST and (c := self._cost(t, 0)) is not None
+                    and (best is None or c < best)]
+            if not back:
+                return now
+            first = min(back, key=lambda t: self._cost(t, 0) or ())  # one at a time: it may be enough
+            self._extend(outcomes, [first.arm.variant], first.scored.outcome.n, len(self.data))
+            scored = Scored(outcomes[first.arm.variant], outcomes[plain], self.aim)
+            now = [Tried(t.arm, scored) if t is first else t for t in now]
 
     def _extend(self, outcomes: dict[Variant, Outcome], variants: Sequence[Variant], start: int, stop: int) -> None:
         """Evaluate variants on puzzles start..stop of the search and join that to what they have."""
@@ -214,7 +247,7 @@ class Search:
         for t in now:
             least = self._cost(t, OUT)
             if least is None:
-                dropped.append(Tried(t.arm, t.scored, "loses too much"))
+                dropped.append(Tried(t.arm, t.scored, LOST))
             elif sure is not None and least > sure:
                 dropped.append(Tried(t.arm, t.scored, "costs more than one that keeps enough"))
             else:
@@ -241,7 +274,7 @@ class Search:
             found = t.scored.fewest_steps(SURE)
             assert found is not None
             variants = list(dict.fromkeys((plain, t.arm.variant)))
-            with self.stage(f"confirming {t.arm.variant.label}", len(variants) * len(self.held_out)) as advance:
+            with self.stage(f"confirming {t.arm.variant.stored_as}", len(variants) * len(self.held_out)) as advance:
                 held = dict(zip(variants, self.bench.evaluate(variants, self.executor, advance, self.held_out)))
             choice = Choice(t.arm, found, measure_setting(found.setting, held[t.arm.variant], held[plain], self.aim),
                             held[plain].exact, limit=self.aim.limit)
@@ -267,7 +300,7 @@ class Search:
 
 def _place(arm: Arm, found: Measured) -> str:
     v = arm.variant
-    return f"{v.label}, H {v.h_cycles}, L {v.l_cycles}, {found.setting}"
+    return f"{v.stored_as}, H {v.h_cycles}, L {v.l_cycles}, {found.setting}"
 
 
 def _lost(aim: Aim, found: Measured) -> str:

@@ -55,10 +55,19 @@ class Variant:
             return self.name
         words = [self.precision if self.precision == self.activations else f"{self.precision} x {self.activations}"]
         words += [self.method] if self.method and self.method != weight_schemes()[self.precision].methods[0] else []
-        others = Counter(precision for _, precision in self.layers)
-        words += [f"{n} layer{'s' * (n > 1)} {precision}" for precision, n in others.items()]
+        words += self._mixed
         words += [f"{self.carry} carry"] if self.carry != "fp32" else []
         return ", ".join(words + ([self.transform] if self.transform else []))
+
+    @property
+    def _mixed(self) -> list[str]:
+        others = Counter(precision for _, precision in self.layers)
+        return [f"{n} layer{'s' * (n > 1)} {precision}" for precision, n in others.items()]
+
+    @property
+    def stored_as(self) -> str:
+        """Weights and carry in words: "int4, 2 layers int8, fp16 carry"."""
+        return ", ".join([self.precision, *self._mixed] + ([f"{self.carry} carry"] if self.carry != "fp32" else []))
 
     @property
     def plain(self) -> bool:
