@@ -162,7 +162,8 @@ def _document(found: Any, aim: Any, measure: str, prices: Any, name: str, reason
                       "out": t.out, "cheapest": cheapest and line(t.arm, cheapest, t.scored),
                       "front": [line(t.arm, m, t.scored) for m in t.scored.front()]})
     remarks = [f"{found.considered} combinations priced; {found.too_large} do not fit, {found.dominated} cost no less than one "
-               f"with more bits, {len(found.tried)} were run."]
+               f"with more bits, {found.reserve} cost over twice as much as another and were not needed, {len(found.tried)} "
+               "were run."]
     if prices.basis:
         remarks.append(f"Times are estimates: {prices.basis}.")
     for p in found.passed_over:
@@ -176,7 +177,7 @@ def _document(found: Any, aim: Any, measure: str, prices: Any, name: str, reason
         "aim": {"kind": aim.kind, "limit": aim.limit}, "minimize": measure, "full": full, "choice": best,
         "held_out": {**held, "exact_fp32": choice.held_full},
         "saves": {key: factor(full[key], best[key]) for key in ("macs", "instructions", "seconds", "image_bytes")},
-        "considered": found.considered, "too_large": found.too_large, "dominated": found.dominated,
+        "considered": found.considered, "too_large": found.too_large, "dominated": found.dominated, "reserve": found.reserve,
         "frontier": _frontier([p for t in tried for p in t["front"]], best, measure), "tried": tried, "remarks": remarks,
     }
 

@@ -1,7 +1,8 @@
 """The cheapest schedule, halting rule, precision and carry that keep what fp32 has at full depth, within a tolerance.
 
 1. Every combination is priced on the target (`recurc.study.pricing`); what does not fit is out, and so is what costs no less
-   than another one of the same depth with no fewer bits: fewer bits are taken never to gain accuracy.
+   than another one of the same depth with no fewer bits: fewer bits are taken never to gain accuracy. What costs over
+   twice as much a step as another one of its depth is run only when nothing else keeps enough.
 2. The rest runs on a growing number of puzzles. One run of the most steps scores all step counts and halting rules. Out goes
    what surely loses too much (by two paired standard errors) or costs more than something that surely does not; of the
    others the half that promises least cost goes on. What was dropped and yet promises less than what is found in the end is
@@ -31,7 +32,7 @@ from recurc.study.workbench import Executor, Progress, Workbench
 
 FIRST, LEAST_ARMS = 64, 4  # puzzles of the first round; variants that are never halved away
 OUT, SURE, HELD = -2.0, 2.0, -1.0  # standard errors
-MOST_TRIES = 3
+MOST_TRIES, MOST_TIMES = 3, 2.0
 LOST = "loses too much"
 FP32 = Variant("fp32", "fp32")
 Stage = Callable[[str, int], AbstractContextManager[Progress]]
@@ -86,7 +87,7 @@ class Choice:
 class Tuned:
     """Result of `tune`. full: fp32 at full depth on the search's puzzles, with its price (it need not fit). passed_over:
     choices that held-out puzzles contradicted. considered, too_large, dominated: numbers of arms priced, that do not fit,
-    that cost no less than a better one."""
+    that cost no less than a better one; reserve: that cost much more and were not needed."""
 
     choice: Choice
     full: Outcome
@@ -96,6 +97,7 @@ class Tuned:
     considered: int
     too_large: int
     dominated: int
+    reserve: int
 
 
 def depths(trained: int) -> tuple[int, ...]:
@@ -179,25 +181,38 @@ class Search:
         Raises:
             DoesNotFitError: none fits. FidelityError: none that fits keeps enough.
         """
-        alive, every = self.arms(variants)
-        plain, outcomes, tried, done = self.bench.resolve(FP32), {}, [], 0
-        candidates = len(alive)
-        while True:
+        candidates, every = self.arms(variants)
+        plain, outcomes = self.bench.resolve(FP32), {}
+        usual = [arm for arm in candidates if self._usual(arm, candidates)]
+        tried = self._narrowed(usual, outcomes, plain)
+        if not any(self._cost(t, SURE) for t in tried if not t.out):
+            tried += self._narrowed([arm for arm in candidates if arm not in usual], outcomes, plain)
+        choice, passed = self._confirmed([t for t in tried if not t.out], plain)
+        too_large = sum(not a.price.fits for a in every)
+        return Tuned(choice, outcomes[plain], self.prices(plain), tuple(tried), tuple(passed), len(every), too_large,
+                     len(every) - too_large - len(candidates), len(candidates) - len(tried))
+
+    def _usual(self, arm: Arm, arms: Sequence[Arm]) -> bool:
+        """Whether a step costs at most so many times that of the cheapest arm of its depth."""
+        least = min(a.price.cost(self.minimize, 1)[0] for a in arms if a.variant.schedule == arm.variant.schedule)
+        return arm.price.cost(self.minimize, 1)[0] <= MOST_TIMES * least
+
+    def _narrowed(self, arms: Sequence[Arm], outcomes: dict[Variant, Outcome], plain: Variant) -> list[Tried]:
+        """Run arms on more and more puzzles, ever fewer of them; all of them as far as they went."""
+        alive, tried, done = list(arms), [], 0
+        while alive:
             size = min(max(FIRST, 2 * done), len(self.data))
             self._extend(outcomes, [plain, *(a.variant for a in alive)], done, size)
-            done, full = size, outcomes[plain]
-            now = [Tried(a, Scored(outcomes[a.variant], full, self.aim)) for a in alive]
+            now, done = [Tried(a, self._scored(outcomes, a.variant, plain)) for a in alive], size
             if done == len(self.data):
-                tried += now
-                break
+                return self._brought_back([*tried, *now], outcomes, plain)
             going, dropped = self._go_on(now)
             tried += dropped
             alive = [t.arm for t in going]
-        tried = self._brought_back(tried, outcomes, plain)
-        choice, passed = self._confirmed([t for t in tried if not t.out], plain)
-        too_large = sum(not a.price.fits for a in every)
-        return Tuned(choice, full, self.prices(plain), tuple(tried), tuple(passed), len(every), too_large,
-                     len(every) - too_large - candidates)
+        return tried
+
+    def _scored(self, outcomes: dict[Variant, Outcome], variant: Variant, plain: Variant) -> Scored:
+        return Scored(outcomes[variant], outcomes[plain].first(outcomes[variant].n), self.aim)
 
     def _mixtures(self, variants: Sequence[Variant], fitting: set[Variant]) -> list[Variant]:
         """Mixed precisions worth a try, at every depth and in every carry that is searched."""
@@ -223,12 +238,12 @@ class Search:
                 return now
             first = min(back, key=lambda t: self._cost(t, 0) or ())  # one at a time: it may be enough
             self._extend(outcomes, [first.arm.variant], first.scored.outcome.n, len(self.data))
-            scored = Scored(outcomes[first.arm.variant], outcomes[plain], self.aim)
+            scored = self._scored(outcomes, first.arm.variant, plain)
             now = [Tried(t.arm, scored) if t is first else t for t in now]
 
     def _extend(self, outcomes: dict[Variant, Outcome], variants: Sequence[Variant], start: int, stop: int) -> None:
-        """Evaluate variants on puzzles start..stop of the search and join that to what they have."""
-        variants = list(dict.fromkeys(variants))
+        """Evaluate variants on puzzles start..stop of the search and join that to what they have; not those that have more."""
+        variants = [v for v in dict.fromkeys(variants) if (outcomes[v].n if v in outcomes else 0) == start]
         some = self.data.take(stop - start, start)
         with self.stage(f"{len(variants)} variants, puzzles {start + 1} to {stop}", len(variants) * len(some)) as advance:
             for outcome in self.bench.evaluate(variants, self.executor, advance, some):

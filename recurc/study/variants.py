@@ -7,7 +7,7 @@ quantization (`recurc.study.fake`). An Outcome says which. The plain fp32 varian
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Mapping, Optional
 
@@ -162,6 +162,11 @@ class Outcome:
     def joined(self, more: "Outcome") -> "Outcome":
         """This and the same variant on further puzzles."""
         return replace(self, part=Part.joined((self.part, more.part)))
+
+    def first(self, n: int) -> "Outcome":
+        """The same on the first n puzzles."""
+        part = Part(**{f.name: getattr(self.part, f.name)[..., :n] for f in fields(Part)})
+        return self if n == self.n else replace(self, part=part)
 
     @cached_property
     def solved(self) -> np.ndarray:
