@@ -123,7 +123,7 @@ def _measure(wanted: str, known: tuple[str, ...], board: str) -> str:
 
 def _described(v: Any) -> dict[str, Any]:
     """A variant as data."""
-    return {"precision": v.precision, "layers": dict(v.layers), "carry": v.carry, "h_cycles": v.h_cycles,
+    return {"stored": v.stored_as, "precision": v.precision, "layers": dict(v.layers), "carry": v.carry, "h_cycles": v.h_cycles,
             "l_cycles": v.l_cycles}
 
 
@@ -133,7 +133,7 @@ def _lost(line: dict[str, Any], kind: str) -> str:
 
 def _document(found: Any, aim: Any, measure: str, prices: Any, name: str, reasoner: Any, chosen: Any) -> dict[str, Any]:
     """The result as data; see recurc.report.tune_page."""
-    from recurc.report.tune_page import factor, stored
+    from recurc.report.tune_page import factor
     from recurc.study.settings import Measured
 
     def line(arm: Any, m: Measured, scored: Any = None) -> dict[str, Any]:
@@ -162,12 +162,13 @@ def _document(found: Any, aim: Any, measure: str, prices: Any, name: str, reason
                       "out": t.out, "cheapest": cheapest and line(t.arm, cheapest, t.scored),
                       "front": [line(t.arm, m, t.scored) for m in t.scored.front()]})
     remarks = [f"{found.considered} combinations priced; {found.too_large} do not fit, {found.dominated} cost no less than one "
-               f"with more bits, {len(found.tried)} were run."]
+               f"with more bits, {found.reserve} cost over twice as much as another and were not needed, {len(found.tried)} "
+               "were run."]
     if prices.basis:
         remarks.append(f"Times are estimates: {prices.basis}.")
     for p in found.passed_over:
         m = line(p.arm, p.held)
-        remarks.append(f"Passed over, because held-out puzzles contradict the search: {stored(m)}, H {m['h_cycles']}, L "
+        remarks.append(f"Passed over, because held-out puzzles contradict the search: {m['stored']}, H {m['h_cycles']}, L "
                        f"{m['l_cycles']}, {p.search.setting}: {_lost(m, aim.kind)} there.")
     return {
         "name": name, "target": prices.board.name, "checkpoint": reasoner.source, "checkpoint_sha256": reasoner.sha256,
@@ -176,7 +177,7 @@ def _document(found: Any, aim: Any, measure: str, prices: Any, name: str, reason
         "aim": {"kind": aim.kind, "limit": aim.limit}, "minimize": measure, "full": full, "choice": best,
         "held_out": {**held, "exact_fp32": choice.held_full},
         "saves": {key: factor(full[key], best[key]) for key in ("macs", "instructions", "seconds", "image_bytes")},
-        "considered": found.considered, "too_large": found.too_large, "dominated": found.dominated,
+        "considered": found.considered, "too_large": found.too_large, "dominated": found.dominated, "reserve": found.reserve,
         "frontier": _frontier([p for t in tried for p in t["front"]], best, measure), "tried": tried, "remarks": remarks,
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
@@ -22,6 +21,7 @@ NOTES = (
     "Variants that were dropped early were scored on fewer puzzles. With the same depth, fewer bits in weights or carry are "
     "taken never to gain accuracy: a variant that costs no less than such a better one was not run.",
 )
+_SHOWN_BELOW = 40  # points below the tolerance that the plot shows
 _UNITS = {"time": ("seconds", "estimated seconds a puzzle"), "instructions": ("instructions", "instructions a puzzle"),
           "macs": ("macs", "multiply-adds a puzzle"), "bytes": ("image_bytes", "bytes of the weights image")}
 
@@ -36,13 +36,12 @@ def reasons(line: Line) -> str:
     return f"{line['min_steps']} to {steps}, halts above {line['halt_threshold']:g}"
 
 
-def stored(line: Line) -> str:
-    """Weights and carry, in words."""
-    layers: dict[str, int] = defaultdict(int)
-    for name in line["layers"].values():
-        layers[name] += 1
-    words = [line["precision"], *(f"{n} layer{'s' * (n > 1)} {name}" for name, n in layers.items())]
-    return ", ".join(words + ([f"{line['carry']} carry"] if line["carry"] != "fp32" else []))
+def spelled(line: Line) -> str:
+    """The same in a sentence."""
+    if line["halt_threshold"] is None:
+        return reasons(line)
+    return (f"{line['min_steps']} to {line['max_steps']} steps, {line['mean_steps']:.2f} on average, halting above "
+            f"{line['halt_threshold']:g}")
 
 
 def _time(line: Line) -> str:
@@ -55,7 +54,7 @@ def _lost(line: Line) -> str:
 
 def cells(line: Line) -> tuple[str, ...]:
     """A line as text, in COLUMNS."""
-    return (("* " if line["chosen"] else "") + stored(line), str(line["h_cycles"]), str(line["l_cycles"]),
+    return (("* " if line["chosen"] else "") + line["stored"], str(line["h_cycles"]), str(line["l_cycles"]),
             reasons(line), f"{line['mean_steps']:.2f}", percent(line["exact"]), _lost(line), phi_text(line["phi"]),
             count_text(line["macs"]), _time(line), f"{line['image_bytes']:,}", str(line["n"]))
 
@@ -64,7 +63,7 @@ def tried_cells(arm: Line) -> tuple[str, ...]:
     """A variant as far as it went, in TRIED."""
     line = arm["cheapest"]
     found = ("-", "-", "-") if line is None else (f"{reasons(line)}: {_lost(line)}", _time(line), count_text(line["macs"]))
-    return (stored(arm), str(arm["h_cycles"]), str(arm["l_cycles"]), str(arm["n"]), *found,
+    return (arm["stored"], str(arm["h_cycles"]), str(arm["l_cycles"]), str(arm["n"]), *found,
             arm["out"] or "to the end")
 
 
@@ -78,8 +77,8 @@ def verdicts(document: Mapping[str, Any]) -> list[str]:
     choice, held, full, aim = document["choice"], document["held_out"], document["full"], document["aim"]
     wanted = (f"at most {100 * aim['limit']:g} points of puzzles exact may be lost" if aim["kind"] == "exact"
               else f"fidelity is to stay at {1 - aim['limit']:g} or above")
-    line = (f"{document['target']}, {wanted}: {stored(choice)}, H {choice['h_cycles']}, "
-            f"L {choice['l_cycles']}, {reasons(choice)}{' steps' * (choice['halt_threshold'] is not None)}.")
+    line = (f"{document['target']}, {wanted}: {choice['stored']}, H {choice['h_cycles']}, "
+            f"L {choice['l_cycles']}, {spelled(choice)}.")
     saves = document["saves"]
     parts = [f"{saves['macs']:.3g} times fewer MACs ({count_text(full['macs'])} to {count_text(choice['macs'])} a puzzle)"]
     if saves["seconds"]:
@@ -109,7 +108,7 @@ def front_plot(arms: Sequence[Line], front: Sequence[Line], full: Line, document
     """What each variant keeps against its cost; the front, the choice, fp32 at full depth and the tolerance."""
     key, label = _UNITS[document["minimize"]]
     quality, text = ("exact", "puzzles exact, %") if document["aim"]["kind"] == "exact" else ("phi", "fidelity, %")
-    names = list(dict.fromkeys(stored(arm) for arm in arms))
+    names = list(dict.fromkeys(arm["stored"] for arm in arms))
     shapes = list(dict.fromkeys((arm["h_cycles"], arm["l_cycles"]) for arm in arms))
 
     def draw(figure: Any) -> None:
@@ -117,7 +116,7 @@ def front_plot(arms: Sequence[Line], front: Sequence[Line], full: Line, document
 
         axis = figure.subplots()
         for arm in arms:
-            colour = plots.SERIES[names.index(stored(arm)) % len(plots.SERIES)]
+            colour = plots.SERIES[names.index(arm["stored"]) % len(plots.SERIES)]
             mark = plots.MARKERS[shapes.index((arm["h_cycles"], arm["l_cycles"])) % len(plots.MARKERS)]
             axis.plot([p[key] for p in arm["front"]], [100 * p[quality] for p in arm["front"]], color=colour, marker=mark,
                       ms=3.5, lw=0.9, alpha=0.35 if arm["out"] else 0.9)
@@ -129,6 +128,8 @@ def front_plot(arms: Sequence[Line], front: Sequence[Line], full: Line, document
             axis.plot(full[key], 100 * (full["exact"] if quality == "exact" else 1.0), marker="*", ms=12, color=plots.FG)
         limit = full["exact"] - document["aim"]["limit"] if quality == "exact" else 1 - document["aim"]["limit"]
         axis.axhline(100 * limit, color=plots.FG, lw=0.8, ls="--")
+        lowest = min(100 * p[quality] for arm in arms for p in arm["front"])
+        axis.set_ylim(bottom=max(lowest - 1, 100 * limit - _SHOWN_BELOW))
         axis.set_xscale("log")
         axis.set_xlabel(label)
         axis.set_ylabel(text)

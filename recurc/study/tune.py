@@ -1,10 +1,12 @@
 """The cheapest schedule, halting rule, precision and carry that keep what fp32 has at full depth, within a tolerance.
 
 1. Every combination is priced on the target (`recurc.study.pricing`); what does not fit is out, and so is what costs no less
-   than another one of the same depth with no fewer bits: fewer bits are taken never to gain accuracy.
+   than another one of the same depth with no fewer bits: fewer bits are taken never to gain accuracy. What costs over
+   twice as much a step as another one of its depth is run only when nothing else keeps enough.
 2. The rest runs on a growing number of puzzles. One run of the most steps scores all step counts and halting rules. Out goes
    what surely loses too much (by two paired standard errors) or costs more than something that surely does not; of the
-   others the half that promises least cost goes on.
+   others the half that promises least cost goes on. What was dropped and yet promises less than what is found in the end is
+   brought back.
 3. On all search puzzles the cheapest one is chosen whose loss plus two standard errors is within the tolerance: among
    many settings some look better than they are.
 4. It is run on puzzles that the search has not seen. One that loses too much there, by more than a standard error, is passed
@@ -14,7 +16,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Callable, Iterable, Optional, Sequence
 
 from recurc.dataset import Dataset
@@ -22,6 +24,7 @@ from recurc.errors import DoesNotFitError, FidelityError, UsageError
 from recurc.ir.program import CARRIES
 from recurc.models.reasoner import ReasonerConfig
 from recurc.quant.weights import precision_named, precisions
+from recurc.study.mixtures import PUZZLES, mixtures, pairs
 from recurc.study.pricing import Price, Prices
 from recurc.study.settings import Aim, Measured, Scored, Setting, least_puzzles, measure_setting
 from recurc.study.variants import Outcome, Variant
@@ -29,7 +32,8 @@ from recurc.study.workbench import Executor, Progress, Workbench
 
 FIRST, LEAST_ARMS = 64, 4  # puzzles of the first round; variants that are never halved away
 OUT, SURE, HELD = -2.0, 2.0, -1.0  # standard errors
-MOST_TRIES = 3
+MOST_TRIES, MOST_TIMES = 3, 2.0
+LOST = "loses too much"
 FP32 = Variant("fp32", "fp32")
 Stage = Callable[[str, int], AbstractContextManager[Progress]]
 
@@ -83,7 +87,7 @@ class Choice:
 class Tuned:
     """Result of `tune`. full: fp32 at full depth on the search's puzzles, with its price (it need not fit). passed_over:
     choices that held-out puzzles contradicted. considered, too_large, dominated: numbers of arms priced, that do not fit,
-    that cost no less than a better one."""
+    that cost no less than a better one; reserve: that cost much more and were not needed."""
 
     choice: Choice
     full: Outcome
@@ -93,6 +97,7 @@ class Tuned:
     considered: int
     too_large: int
     dominated: int
+    reserve: int
 
 
 def depths(trained: int) -> tuple[int, ...]:
@@ -128,9 +133,8 @@ def nearest_fit(arms: Iterable[Arm], prices: Prices) -> DoesNotFitError:
     """The error where nothing fits: what lacks least, and what would help."""
     arm = min(arms, key=lambda a: a.price.missing)
     inner = prices.refusal(arm.variant)
-    label = arm.variant.label
     return DoesNotFitError(
-        f"no precision and carry fits {prices.board.name}", where=f"nearest: {label}",
+        f"no precision and carry fits {prices.board.name}", where=f"nearest: {arm.variant.stored_as}",
         why=f"it needs {arm.price.missing:,} bytes more in {arm.price.region}, and no schedule changes that",
         next=inner.next if inner else "Choose a larger board", summary=inner.summary if inner else None)
 
@@ -166,6 +170,9 @@ class Search:
         fitting = [arm for arm in every if arm.price.fits]
         if not fitting:
             raise nearest_fit(every, self.prices)
+        for v in self._mixtures([arm.variant for arm in every], {arm.variant for arm in fitting}):
+            every.append(Arm(v, self.prices(v)))
+            fitting += [every[-1]] if every[-1].price.fits else []
         return undominated(fitting, self.minimize), every
 
     def run(self, variants: Sequence[Variant]) -> Tuned:
@@ -174,28 +181,69 @@ class Search:
         Raises:
             DoesNotFitError: none fits. FidelityError: none that fits keeps enough.
         """
-        alive, every = self.arms(variants)
-        plain, outcomes, tried, done = self.bench.resolve(FP32), {}, [], 0
-        candidates = len(alive)
-        while True:
+        candidates, every = self.arms(variants)
+        plain, outcomes = self.bench.resolve(FP32), {}
+        usual = [arm for arm in candidates if self._usual(arm, candidates)]
+        tried = self._narrowed(usual, outcomes, plain)
+        if not any(self._cost(t, SURE) for t in tried if not t.out):
+            tried += self._narrowed([arm for arm in candidates if arm not in usual], outcomes, plain)
+        choice, passed = self._confirmed([t for t in tried if not t.out], plain)
+        too_large = sum(not a.price.fits for a in every)
+        return Tuned(choice, outcomes[plain], self.prices(plain), tuple(tried), tuple(passed), len(every), too_large,
+                     len(every) - too_large - len(candidates), len(candidates) - len(tried))
+
+    def _usual(self, arm: Arm, arms: Sequence[Arm]) -> bool:
+        """Whether a step costs at most so many times that of the cheapest arm of its depth."""
+        least = min(a.price.cost(self.minimize, 1)[0] for a in arms if a.variant.schedule == arm.variant.schedule)
+        return arm.price.cost(self.minimize, 1)[0] <= MOST_TIMES * least
+
+    def _narrowed(self, arms: Sequence[Arm], outcomes: dict[Variant, Outcome], plain: Variant) -> list[Tried]:
+        """Run arms on more and more puzzles, ever fewer of them; all of them as far as they went."""
+        alive, tried, done = list(arms), [], 0
+        while alive:
             size = min(max(FIRST, 2 * done), len(self.data))
             self._extend(outcomes, [plain, *(a.variant for a in alive)], done, size)
-            done, full = size, outcomes[plain]
-            now = [Tried(a, Scored(outcomes[a.variant], full, self.aim)) for a in alive]
+            now, done = [Tried(a, self._scored(outcomes, a.variant, plain)) for a in alive], size
             if done == len(self.data):
-                tried += now
-                break
+                return self._brought_back([*tried, *now], outcomes, plain)
             going, dropped = self._go_on(now)
             tried += dropped
             alive = [t.arm for t in going]
-        choice, passed = self._confirmed([t for t in tried if not t.out], plain)
-        too_large = sum(not a.price.fits for a in every)
-        return Tuned(choice, full, self.prices(plain), tuple(tried), tuple(passed), len(every), too_large,
-                     len(every) - too_large - candidates)
+        return tried
+
+    def _scored(self, outcomes: dict[Variant, Outcome], variant: Variant, plain: Variant) -> Scored:
+        return Scored(outcomes[variant], outcomes[plain].first(outcomes[variant].n), self.aim)
+
+    def _mixtures(self, variants: Sequence[Variant], fitting: set[Variant]) -> list[Variant]:
+        """Mixed precisions worth a try, at every depth and in every carry that is searched."""
+        if self.bench.sample is None:
+            return []
+        found = []
+        for low, high in pairs(variants, fitting.__contains__, self.minimize == "bytes"):
+            layers = len(low.program(self.bench.reasoner.config).linears)
+            with self.stage(f"layers in {high} among {low.precision}", (layers + 2) * PUZZLES) as advance:
+                choices = mixtures(self.bench, self.prices, low, high, self.executor, advance)
+            found += [self.bench.resolve(replace(v, layers=choice)) for v in variants if v.precision == low.precision
+                      for choice in choices]
+        return found
+
+    def _brought_back(self, tried: Sequence[Tried], outcomes: dict[Variant, Outcome], plain: Variant) -> list[Tried]:
+        """What was dropped on few puzzles although it promises to be cheaper than what was found since: run to the end too."""
+        now = list(tried)
+        while True:
+            best = min((c for t in now if not t.out and (c := self._cost(t, SURE)) is not None), default=None)
+            back = [t for t in now if t.out and t.out != LOST and (c := self._cost(t, 0)) is not None
+                    and (best is None or c < best)]
+            if not back:
+                return now
+            first = min(back, key=lambda t: self._cost(t, 0) or ())  # one at a time: it may be enough
+            self._extend(outcomes, [first.arm.variant], first.scored.outcome.n, len(self.data))
+            scored = self._scored(outcomes, first.arm.variant, plain)
+            now = [Tried(t.arm, scored) if t is first else t for t in now]
 
     def _extend(self, outcomes: dict[Variant, Outcome], variants: Sequence[Variant], start: int, stop: int) -> None:
-        """Evaluate variants on puzzles start..stop of the search and join that to what they have."""
-        variants = list(dict.fromkeys(variants))
+        """Evaluate variants on puzzles start..stop of the search and join that to what they have; not those that have more."""
+        variants = [v for v in dict.fromkeys(variants) if (outcomes[v].n if v in outcomes else 0) == start]
         some = self.data.take(stop - start, start)
         with self.stage(f"{len(variants)} variants, puzzles {start + 1} to {stop}", len(variants) * len(some)) as advance:
             for outcome in self.bench.evaluate(variants, self.executor, advance, some):
@@ -214,7 +262,7 @@ class Search:
         for t in now:
             least = self._cost(t, OUT)
             if least is None:
-                dropped.append(Tried(t.arm, t.scored, "loses too much"))
+                dropped.append(Tried(t.arm, t.scored, LOST))
             elif sure is not None and least > sure:
                 dropped.append(Tried(t.arm, t.scored, "costs more than one that keeps enough"))
             else:
@@ -241,7 +289,7 @@ class Search:
             found = t.scored.fewest_steps(SURE)
             assert found is not None
             variants = list(dict.fromkeys((plain, t.arm.variant)))
-            with self.stage(f"confirming {t.arm.variant.label}", len(variants) * len(self.held_out)) as advance:
+            with self.stage(f"confirming {t.arm.variant.stored_as}", len(variants) * len(self.held_out)) as advance:
                 held = dict(zip(variants, self.bench.evaluate(variants, self.executor, advance, self.held_out)))
             choice = Choice(t.arm, found, measure_setting(found.setting, held[t.arm.variant], held[plain], self.aim),
                             held[plain].exact, limit=self.aim.limit)
@@ -267,7 +315,7 @@ class Search:
 
 def _place(arm: Arm, found: Measured) -> str:
     v = arm.variant
-    return f"{v.label}, H {v.h_cycles}, L {v.l_cycles}, {found.setting}"
+    return f"{v.stored_as}, H {v.h_cycles}, L {v.l_cycles}, {found.setting}"
 
 
 def _lost(aim: Aim, found: Measured) -> str:

@@ -7,7 +7,7 @@ quantization (`recurc.study.fake`). An Outcome says which. The plain fp32 varian
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Mapping, Optional
 
@@ -55,10 +55,19 @@ class Variant:
             return self.name
         words = [self.precision if self.precision == self.activations else f"{self.precision} x {self.activations}"]
         words += [self.method] if self.method and self.method != weight_schemes()[self.precision].methods[0] else []
-        others = Counter(precision for _, precision in self.layers)
-        words += [f"{n} layer{'s' * (n > 1)} {precision}" for precision, n in others.items()]
+        words += self._mixed
         words += [f"{self.carry} carry"] if self.carry != "fp32" else []
         return ", ".join(words + ([self.transform] if self.transform else []))
+
+    @property
+    def _mixed(self) -> list[str]:
+        others = Counter(precision for _, precision in self.layers)
+        return [f"{n} layer{'s' * (n > 1)} {precision}" for precision, n in others.items()]
+
+    @property
+    def stored_as(self) -> str:
+        """Weights and carry in words: "int4, 2 layers int8, fp16 carry"."""
+        return ", ".join([self.precision, *self._mixed] + ([f"{self.carry} carry"] if self.carry != "fp32" else []))
 
     @property
     def plain(self) -> bool:
@@ -153,6 +162,11 @@ class Outcome:
     def joined(self, more: "Outcome") -> "Outcome":
         """This and the same variant on further puzzles."""
         return replace(self, part=Part.joined((self.part, more.part)))
+
+    def first(self, n: int) -> "Outcome":
+        """The same on the first n puzzles."""
+        part = Part(**{f.name: getattr(self.part, f.name)[..., :n] for f in fields(Part)})
+        return self if n == self.n else replace(self, part=part)
 
     @cached_property
     def solved(self) -> np.ndarray:
