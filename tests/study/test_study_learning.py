@@ -27,7 +27,8 @@ def puzzles(model, n=12):
     inputs, ids = random_inputs(model, n)
     c = model.config
     return replace(split("train").take(n), inputs=inputs, labels=inputs[:, ::-1].astype(np.int32), puzzle_ids=ids,
-                   seq_len=c.seq_len, vocab_size=c.vocab_size, num_puzzle_identifiers=c.num_puzzle_identifiers, ignore_label_id=0)
+                   seq_len=c.seq_len, vocab_size=c.vocab_size, num_puzzle_identifiers=c.num_puzzle_identifiers,
+                   ignore_label_id=0)
 
 
 def tensors(data):
