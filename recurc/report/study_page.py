@@ -44,7 +44,8 @@ def definitions(lines: Sequence[Line]) -> list[tuple[str, str]]:
         if line["updates"] and line["loss_first"] is not None:
             text += f"; training loss {line['loss_first']:.3g} at first, {line['loss_last']:.3g} at last"
             if line["exact_seen"] is not None:
-                text += f"; {percent(line['exact_seen'])} exact on puzzles it learned from"
+                text += (f"; {percent(line['exact_seen'])} exact on puzzles it learned from, where fp32 has "
+                         f"{percent(lines[0]['exact_seen'])}")
         if line["name"] == "distilled":
             share = percent(line["parameters"] / lines[0]["parameters"])
             text += f"; {line['parameters']:,} parameters, {share} of the model's"

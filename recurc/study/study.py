@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from recurc.study.peers import peer_version, quantized_by_onnxruntime, stored_by
 from recurc.study.runners import Part, measure
 from recurc.study.store import Store, code_version, digest
 from recurc.study.variants import Outcome, Variant
-from recurc.study.workbench import Chunk, Executor, Workbench, reference_run
+from recurc.study.workbench import Chunk, Executor, Threads, Workbench, reference_run
 
 CODE_BYTES = 32 << 10  # flash set aside for code when it is asked whether a model fits
 SEEN = 64  # puzzles of those trained on that trained models are scored on, at most
@@ -118,7 +119,7 @@ def study(
     subjects: dict[str, Reasoner] = {m.name: m.alters(reasoner) for m in methods if m.alters is not None}
     outcomes: dict[str, Outcome] = {}
     losses: dict[str, list[float]] = {}
-    with _jobs(executor.workers if executor else None, progress) as (submit, told):
+    with _jobs(executor.workers if isinstance(executor, Threads) else os.cpu_count() or 1, progress) as (submit, told):
         pending: dict[Future, Method] = {}
         for m in methods:
             if m.schooling is not None:
@@ -146,7 +147,7 @@ def study(
 
 
 @contextmanager
-def _jobs(workers: Optional[int], progress: Progress) -> Iterator[tuple[Callable[..., Future], Progress]]:
+def _jobs(workers: int, progress: Progress) -> Iterator[tuple[Callable[..., Future], Progress]]:
     """(submit, progress): jobs in threads, one thread of arithmetic each. On an error or Ctrl-C they stop at their next
     report."""
     stop, before = Event(), torch.get_num_threads()
@@ -160,7 +161,7 @@ def _jobs(workers: Optional[int], progress: Progress) -> Iterator[tuple[Callable
         torch.set_num_threads(1)  # so that results never depend on how many jobs there are
         return job(*arguments)
 
-    pool = ThreadPoolExecutor(workers or before)
+    pool = ThreadPoolExecutor(workers)
     try:
         yield lambda job, *arguments: pool.submit(alone, job, *arguments), told
     except BaseException:

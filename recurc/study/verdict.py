@@ -16,8 +16,8 @@ _RUIN = 0.1  # destroyed: less than this share of fp32's puzzles is left
 def verdict(rows: Sequence[Row], tolerance: float = TOLERANCE, mixer: str = "mlp_t", learning: int = 0) -> list[str]:
     """Sentences about the rows of a study, whose first is fp32.
 
-    A method keeps the model when its loss of exact is within `tolerance` or two standard errors; destroys it when less than a
-    tenth of fp32's puzzles are left; damages it in between.
+    A method keeps the model when its loss of exact is within `tolerance`. Beyond it, and beyond two standard errors, it damages
+    the model, or destroys it when less than a tenth of fp32's puzzles are left. What is beyond `tolerance` alone stays open.
 
     Args:
         mixer: of the model. learning: number of puzzles that methods learned from.
@@ -30,9 +30,11 @@ def verdict(rows: Sequence[Row], tolerance: float = TOLERANCE, mixer: str = "mlp
         worst = min(rest, key=lambda r: r.outcome.phi_first if r.outcome.phi_first == r.outcome.phi_first else np.inf)
         return said + [f"With nothing to lose, accuracy tells no method from another; phi after one step is lowest with "
                        f"{worst.method.name}, {worst.outcome.phi_first:.3f}."]
-    kept, hurt, dead = sorted_out(rows, tolerance)
+    kept, unclear, hurt, dead = sorted_out(rows, tolerance)
     if kept:
-        said.append(f"Kept, no loss beyond {100 * tolerance:g} points or two standard errors: {_names(kept)}.")
+        said.append(f"Kept, a loss of at most {100 * tolerance:g} points: {_names(kept)}.")
+    if unclear:
+        said.append(f"Open, a larger loss but within two standard errors, so that more puzzles must tell: {_names(unclear)}.")
     if hurt:
         worst = max(hurt, key=lambda r: r.loss)
         said.append(f"Damaged: {_names(hurt)}; most by {worst.method.name}, {100 * worst.loss:.1f} points.")
@@ -49,15 +51,20 @@ def verdict(rows: Sequence[Row], tolerance: float = TOLERANCE, mixer: str = "mlp
     return said
 
 
-def sorted_out(rows: Sequence[Row], tolerance: float = TOLERANCE) -> tuple[list[Row], list[Row], list[Row]]:
-    """(kept, damaged, destroyed) of all rows but the first, fp32."""
+def sorted_out(rows: Sequence[Row], tolerance: float = TOLERANCE) -> tuple[list[Row], list[Row], list[Row], list[Row]]:
+    """(kept, open, damaged, destroyed) of all rows but the first, fp32."""
     kept: list[Row] = []
+    unclear: list[Row] = []
     hurt: list[Row] = []
     dead: list[Row] = []
     for r in rows[1:]:
-        ruined = r.outcome.exact < _RUIN * rows[0].outcome.exact
-        (kept if r.loss <= max(tolerance, 2 * r.loss_se) else dead if ruined else hurt).append(r)
-    return kept, hurt, dead
+        if r.loss <= tolerance:
+            kept.append(r)
+        elif r.loss <= 2 * r.loss_se:
+            unclear.append(r)
+        else:
+            (dead if r.outcome.exact < _RUIN * rows[0].outcome.exact else hurt).append(r)
+    return kept, unclear, hurt, dead
 
 
 def beside_outliers(rows: Sequence[Row], copy: Sequence[Row]) -> list[str]:
@@ -126,28 +133,37 @@ def _training(by: Mapping[str, Row], tolerance: float, learning: int) -> list[st
     if aware and m.NAIVE in by:
         naive, best, fp32 = by[m.NAIVE], max(aware, key=lambda r: r.outcome.exact), by[m.FP32.name]
         gain, error = _gain(best, naive)
-        kept, _, _ = sorted_out([fp32, naive, best], tolerance)
-        if naive in kept:
-            what = "has no loss to repair here"
+        kept, unclear, _, _ = sorted_out([fp32, naive, best], tolerance)
+        if naive in kept + unclear:
+            what = "finds no loss beyond the error to repair"
             what += ", and costs" if gain < -2 * error else ""
         elif gain <= 2 * error:
             what = "makes naive int4 worse" if gain < -2 * error else "does not repair naive int4"
         else:
-            what = "repairs naive int4" if best in kept else "repairs part of what naive int4 loses"
+            what = "repairs naive int4" if best in kept + unclear else "repairs part of what naive int4 loses"
         control = f"; training without the quantizer leaves {_share(by[m.CONTROL])}" if m.CONTROL in by else ""
         said.append(f"Training with the quantizer in the loop {what}: from {_share(naive)} to {_share(best)} with "
                     f"{best.method.name}, {_versus(best, naive)}, {best.method.updates} updates{control}.")
-    over = [r for r in by.values() if r.losses and _overfits(r)]
+    over = [r for r in by.values() if r.losses and _overfits(r, by[m.FP32.name])]
     if over:
-        listed = ", ".join(f"{r.method.name} ({100 * r.seen.exact:.1f} % of those against {_share(r)})" for r in over if r.seen)
-        said.append(f"More of the puzzles learned from ({learning}) are solved than of the others, beyond two standard errors, "
-                    f"by {listed}: with more puzzles (--train) the result may be another.")
+        listed = ", ".join(f"{r.method.name} (lost to fp32: {100 * _seen_loss(r, by[m.FP32.name])[0]:.1f} points of those, "
+                           f"{100 * r.loss:.1f} of the test puzzles)" for r in over)
+        said.append(f"The {learning} puzzles learned from come off better than the test puzzles, beyond two standard errors, "
+                    f"with {listed}: with more puzzles (--train) the result may be another.")
     return said
 
 
-def _overfits(row: Row) -> bool:
-    """Whether a model solves more of what it learned from than of the test, beyond two standard errors of that difference."""
-    if row.seen is None:
+def _seen_loss(row: Row, fp32: Row) -> tuple[float, float]:
+    """(exact lost to fp32 on puzzles that were learned from, its standard error)."""
+    assert row.seen is not None and fp32.seen is not None
+    return row.seen.loss(fp32.seen)
+
+
+def _overfits(row: Row, fp32: Row) -> bool:
+    """Whether a model loses less of what it learned from than of the test, beyond two standard errors of that difference.
+
+    Losses are compared, not shares: the two splits may differ in difficulty."""
+    if row.seen is None or fp32.seen is None:
         return False
-    p, q, n, k = row.seen.exact, row.outcome.exact, row.seen.n, row.outcome.n
-    return p - q > 2 * float(np.sqrt(p * (1 - p) / n + q * (1 - q) / k))
+    loss, error = _seen_loss(row, fp32)
+    return row.loss - loss > 2 * float(np.hypot(error, row.loss_se))
