@@ -58,9 +58,12 @@ def command(
     from recurc.cli._verified import document, print_result, worst_stack
     from recurc.codegen.manifest import load_build
     from recurc.verify.journal import Identity, dataset_digest
+    from recurc.verify.junit import check_junit
     from recurc.verify.result import PuzzleResult, StepView
     from recurc.verify.run import resolve, verify
 
+    if junit is not None:
+        check_junit(junit)
     made = load_build(build)
     everything, dataset = _puzzles(made, data, limit, offset)
     if on == "onnxruntime":
