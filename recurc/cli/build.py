@@ -49,7 +49,10 @@ def command(console: Console, checkpoint: str | None, project_file: Path | None,
             h_cycles: int | None, l_cycles: int | None, carry: str, puzzle_table: str,
             scratch: int | None, calibration: str | None, puzzles: int, min_fidelity: float, allow_lossy: bool,
             accuracy_puzzles: int) -> None:
-    """Quantize CHECKPOINT, check that it still reasons, fit it into a board's memory and compile its firmware."""
+    """Quantize CHECKPOINT, check that it still reasons, fit it into a board's memory and compile its firmware.
+
+    For a chip that only its own SDK compiles (`recurc boards`: written), the build has a PlatformIO project and no ELF.
+    """
     from recurc.targets.boards import load_board
     from recurc.targets.toolchain import find_compiler
 
@@ -97,7 +100,8 @@ def command(console: Console, checkpoint: str | None, project_file: Path | None,
         "target": build.target, "twin": build.twin, "precision": precision, "layers": layer_names(quantized.model),
         "calibration": quantized.model.method,
         "carry": lowering["carry"], "halt": chosen.project.halt, "puzzle_table": quantized.model.puzzle_storage,
-        "image_bytes": build.details["image_bytes"], "elf": main.elf, "out": build.path, "fits": True,
+        "image_bytes": build.details["image_bytes"], "elf": main.elf, "compiled": main.elf is not None,
+        "out": build.path, "fits": True,
         "fidelity": gate.fidelity, "fidelity_puzzles": gate.puzzles, "accuracy": accuracy,
         "regions": [r for r in document["regions"] if r["used"]], "model": document["model"], "stack": document["stack"],
         "linked": document["linked"], "model_sha256": main.model_sha256, "build_id": main.build_id,
@@ -153,12 +157,14 @@ def _accuracy(console: Console, chosen, quantized, count: int) -> dict | None:
 
 
 def _show(console: Console, build, document: dict, seconds: float) -> None:
+    from recurc.codegen.platformio import PROJECT
     from recurc.report.wording import fact_rows
 
     show_memory(console, document["regions"], f"Memory of {build.target}")
     console.pairs([
         ("fits", document["board"]["title"]),
         *fact_rows(document),
-        ("firmware", ", ".join(str(a.elf) for n, a in build.boards.items() if n != "host" or n == build.target)),
+        ("firmware", ", ".join(str(a.elf) for n, a in build.boards.items() if n != "host" or n == build.target)
+         if build.elf else f"written, not compiled here: {build.path / PROJECT}; `pio run` there compiles it (README.md)"),
         ("build", f"{build.path} in {seconds:.1f} s; `recurc report {build.path} --html` draws its memory"),
     ])

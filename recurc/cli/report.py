@@ -146,8 +146,8 @@ def _show(console: Console, document: dict[str, Any], pieces: bool, written: Pat
     from recurc.report.wording import fact_rows, verdict_text
 
     name, label = document["source"]["name"], document["label"]
-    console.print(f"{name} on {document['target']}, {label}" + (", planned only" if document["estimated"] else ""),
-                  style="bold")
+    state = "written, not compiled here" if document["source"]["kind"] == "build" else "planned only"
+    console.print(f"{name} on {document['target']}, {label}" + (f", {state}" if document["estimated"] else ""), style="bold")
     console.print()
     show_memory(console, document["regions"], f"Memory of {document['target']}")
     if not document["regions"]:

@@ -100,7 +100,7 @@ def command(
                 on_op=live.traced,
             )  # fmt: skip
     except (RecurcError, KeyboardInterrupt) as error:
-        if isinstance(error, (DeviceUnreachableError, KeyboardInterrupt)) and arrived and written:
+        if isinstance(error, (DeviceUnreachableError, MismatchError, KeyboardInterrupt)) and arrived and written:
             console.note(f"{len(arrived)} of {len(dataset)} puzzles are in {written[0]}; `--resume` goes on from there")
         if junit is not None and isinstance(error, RecurcError):
             _junit(junit, arrived, properties, error=error)

@@ -49,7 +49,7 @@ def _layers(model: QuantizedModel, image: Image, kernels: KernelSet) -> list[dic
             "name": ref.name, "part_n": ref.part_n,
             "weights": offsets[f"{ref.name}:weights"],
             "scales": offsets.get(f"{ref.name}:scales", 0),
-            "zeros": offsets.get(f"{ref.name}:zeros", 0),
+            "zeros": offsets.get(f"{ref.name}:zeros", offsets.get(f"{ref.name}:groups", 0)),
             "part_bytes": kernels.part_bytes(ref, width[ref.name]),
             "tile_bytes": kernels.weights.tile_bytes(ref.k, width[ref.name]),
         }

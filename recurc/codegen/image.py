@@ -22,7 +22,7 @@ VERSION = (1, 0)
 ARITHMETIC_ID = 2
 HEADER = struct.Struct("<4sIHHIIIIIII32s52xI")
 ENTRY = struct.Struct("<IIIII12x")
-KINDS = {"table": 1, "vector": 2, "weights": 3, "scales": 4, "zeros": 5}
+KINDS = {"table": 1, "vector": 2, "weights": 3, "scales": 4, "zeros": 5, "groups": 6}
 
 assert (HEADER.size, ENTRY.size) == (IMAGE_HEADER_BYTES, IMAGE_ENTRY_BYTES)
 

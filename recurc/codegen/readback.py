@@ -13,7 +13,7 @@ from recurc.ir.lower import lower
 from recurc.ir.program import LinearRef
 from recurc.plan.kernels import kernel_set
 from recurc.quant.model import QuantizedModel
-from recurc.quant.weights import FloatWeights, IntWeights, Weights, precision_named
+from recurc.quant.weights import FloatWeights, GroupWeights, IntWeights, Weights, precision_named
 
 KEY_BYTES = 16
 
@@ -50,13 +50,21 @@ class _Sections:
             raise self._foreign(f"{len(self._left)} sections are not the model's")
 
 
-def _layer(sections: _Sections, ref: LinearRef, bits: int) -> Weights:
-    packing = kernel_set("host").weights
-    part = packing.part_bytes(ref.part_n, ref.k, bits)
-    packed = sections.next(part * ref.parts)
-    parts = [packed[i * part:(i + 1) * part] for i in range(ref.parts)]
+def _parts(data: bytes, parts: int) -> list[bytes]:
+    part = len(data) // parts
+    return [data[i * part:(i + 1) * part] for i in range(parts)]
+
+
+def _layer(sections: _Sections, ref: LinearRef, bits: float) -> Weights:
+    kernels = kernel_set("host")
+    packing = kernels.weights
+    parts = _parts(sections.next(kernels.part_bytes(ref, bits) * ref.parts), ref.parts)
     if bits == 32:
         return FloatWeights(np.concatenate([packing.unpack_f32(p, ref.part_n, ref.k) for p in parts]))
+    if kernels.has_groups(bits):
+        q, scale = [packing.unpack_grouped(p, ref.part_n, ref.k) for p in parts], sections.floats(ref.n)
+        m = [packing.unpack_groups(p, ref.part_n, ref.k) for p in _parts(sections.next(kernels.group_bytes(ref)), ref.parts)]
+        return GroupWeights(np.concatenate(q), scale, np.concatenate(m))
     q = np.concatenate([packing.unpack_int(p, ref.part_n, ref.k, bits) for p in parts])
     scale = sections.floats(ref.n)
     zero = np.frombuffer(sections.next(ref.n), dtype=np.uint8)

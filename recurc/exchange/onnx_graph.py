@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from recurc.ir.program import Attention, Block, ChannelMix, LinearRef, Op, TokenMix
 from recurc.quant.arith import ROW_TINY
 from recurc.quant.model import QuantizedModel
-from recurc.quant.weights import FloatWeights
+from recurc.quant.weights import GROUP, FloatWeights, GroupWeights
 
 OPSET = 21  # the first with 4-bit weights
 IR_VERSION = 10
@@ -73,6 +73,11 @@ class Graph:
         w = self.model.weights[ref.name]
         if isinstance(w, FloatWeights):
             return self.constant(w.w.T.astype(np.float32), ref.name)
+        if isinstance(w, GroupWeights):
+            four = helper.make_tensor(ref.name, TensorProto.INT4, w.q.T.shape, w.q.T.reshape(-1).tolist())
+            self.constants.append(four)
+            steps = self.constant((w.m * w.scale[:, None]).T.astype(np.float32), f"{ref.name}:scale")  # [groups, N]
+            return self.add("DequantizeLinear", four.name, steps, axis=0, block_size=GROUP)
         scale = self.constant(w.scale.astype(np.float32), f"{ref.name}:scale")
         if w.bits == 8:
             return self.add("DequantizeLinear", self.constant(w.q.T.astype(np.int8), ref.name), scale, axis=1)

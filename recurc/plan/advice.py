@@ -43,7 +43,7 @@ class _Variant:
 
     table: bool = False
     carry: Optional[str] = None
-    bits: Optional[int] = None
+    bits: Optional[float] = None
     board: Optional[BoardLike] = None
 
     @property
@@ -75,8 +75,8 @@ class _Variant:
 
 
 def _by_bits() -> list[Precision]:
-    """Precisions that weights can be stored in for good, most bits first."""
-    return [p for p in precisions().values() if not p.lossy]
+    """Precisions to propose, most bits first."""
+    return [p for p in precisions().values() if p.advised and not p.lossy]
 
 
 def _smaller(value: Any, values: Sequence[Any]) -> list[Any]:
@@ -108,7 +108,10 @@ class _Trials:
             saves = before.bytes - after.bytes if after else self._used(self.plan, before.region) - self._used(
                 plan, before.region)
         worst = max(lacks, key=lacks.__getitem__) if lacks else None
-        note = "" if board.linkable else "described only, nothing can be built for it yet"
+        note = ""
+        if not board.linkable:
+            note = ("its firmware is written, not compiled here" if board.buildable
+                    else "described only, nothing can be built for it yet")  # fmt: skip
         return Change(" and ".join(words), tuple(options), plan.fits, saves, lacks.get(worst, 0) if worst else 0, worst, note)
 
     @staticmethod
@@ -133,7 +136,8 @@ def cheapest_changes(plan: MemoryPlan, board: BoardLike, boards: Sequence[BoardL
     puzzles = program.tables.get("puzzles")
     streams = [False] + [True] * (puzzles is not None and not puzzles.streamed)
     carries = [None, *_smaller(program.carry, CARRIES)]
-    bits = [None, *_smaller(max(widths(program, plan.bits).values()), [p.bits for p in _by_bits()])]
+    most = max(widths(program, plan.bits).values())
+    bits = [None, *(p.bits for p in _by_bits() if p.bits < most)]
     others = sorted((b for b in boards if b.name != plan.board and b.placement), key=_total)
 
     def fitting_board(variant: _Variant) -> Optional[Change]:

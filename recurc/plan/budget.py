@@ -18,7 +18,8 @@ IMAGE_HEADER_BYTES = 128
 IMAGE_ENTRY_BYTES = 32  # one entry of the section table
 
 # Kind of an image section in its file -> kind in plans and reports.
-_BUDGET_KIND = {"table": "tables", "vector": "vectors", "weights": "weights", "scales": "scales", "zeros": "scales"}
+_BUDGET_KIND = {"table": "tables", "vector": "vectors", "weights": "weights", "scales": "scales", "zeros": "scales",
+                "groups": "scales"}
 
 
 def image_up(n: int) -> int:
@@ -37,7 +38,7 @@ class ImageSection:
 
     @property
     def budget_kind(self) -> str:
-        """Its kind in plans: "weights", "scales" (zero points too), "tables" or "vectors"."""
+        """Its kind in plans: "weights", "scales" (zero points and groups' scales too), "tables" or "vectors"."""
         return _BUDGET_KIND[self.kind]
 
 
@@ -75,6 +76,8 @@ def _contents(program: Program, bits: Bits, kernels: KernelSet) -> list[tuple[st
             found.append(("scales", f"{ref.name}:scales", 4 * ref.n))
         if kernels.has_zero(width[ref.name]):
             found.append(("zeros", f"{ref.name}:zeros", ref.n))
+        if kernels.has_groups(width[ref.name]):
+            found.append(("groups", f"{ref.name}:groups", kernels.group_bytes(ref)))
     return found
 
 

@@ -8,23 +8,23 @@ same bits.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Iterable, Mapping, Union
+from typing import Callable, Iterable, Mapping, Union
 
 import numpy as np
 
 from recurc.ir.program import LinearRef, Program
 from recurc.plan.packing import APART, LANES, PAIRS, PANELS, SIXTEENS, Packing
-from recurc.quant.weights import FloatWeights, Weights
+from recurc.quant.weights import GROUPED_BITS, FloatWeights, GroupWeights, Weights
 
-# Bits a weight: one width for all layers, or that of each by its tensor's name. 32 is fp32.
-Bits = Union[int, Mapping[str, int]]
+# Bits a weight: one width for all layers, or that of each by its tensor's name. 32 is fp32, 4.25 int4 in groups.
+Bits = Union[float, Mapping[str, float]]
 FP32 = 32
 ROW_ELEMENTS = 8  # rows of int8 keys, values and probabilities of attention are padded to a multiple of this
 
 
-def widths(program: Program, bits: Bits) -> dict[str, int]:
+def widths(program: Program, bits: Bits) -> dict[str, float]:
     """Bits a weight of every linear layer of a program, by tensor name."""
-    return {ref.name: bits if isinstance(bits, int) else bits[ref.name] for ref in program.linears}
+    return {ref.name: bits[ref.name] if isinstance(bits, Mapping) else bits for ref in program.linears}
 
 
 def one_width(program: Program, bits: Bits) -> Bits:
@@ -44,9 +44,9 @@ class IntKernel:
 
     tile: C function, `void f(const rc_rows{16,8}_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero,
     const float *scale, float *y, uint32_t ldy, void *w)`, of one packed tile of n <= packing.tile channels; `zero` is null
-    where the packing stores none. quantize: C function that makes rows for it, in any order inside rows * ld elements, from
-    fp32 rows that may lie in the same memory from the same address on. act: element type of those rows. rows: as many as
-    it multiplies at a time; tiles of rows are multiples of it where they can.
+    where the packing stores none, and the groups' scales where weights have those. quantize: C function that makes rows for
+    it, in any order inside rows * ld elements, from fp32 rows that may lie in the same memory from the same address on. act:
+    element type of those rows. rows: as many as it multiplies at a time; tiles of rows are multiples of it where they can.
     scratch: bytes of `w` an element of depth; scratch_depth: most elements that it unpacks at a time (None: whole rows).
     unpack: C function that turns a packed tile into the one that `tile` reads, in `w`; "" where tiles are read as stored.
     """
@@ -80,7 +80,7 @@ class KernelSet:
 
     name: str
     weights: Packing
-    ints: Mapping[int, IntKernel]
+    ints: Mapping[float, IntKernel]
     f32: str
     requires: frozenset[str]
     sources: tuple[str, ...]
@@ -97,7 +97,7 @@ class KernelSet:
         """Output channels a tile."""
         return self.weights.tile
 
-    def of(self, bits: int) -> IntKernel | None:
+    def of(self, bits: float) -> IntKernel | None:
         """Kernels of a bit width; None for fp32."""
         return self.ints.get(bits)
 
@@ -118,20 +118,36 @@ class KernelSet:
         """Elements of a row of quantized activations of k."""
         return self.weights.padded(k)
 
-    def part_bytes(self, ref: LinearRef, bits: int) -> int:
+    def part_bytes(self, ref: LinearRef, bits: float) -> int:
         """Packed bytes of one part of a layer (gate and up are parts of one tensor, as are q, k and v)."""
         return self.weights.part_bytes(ref.part_n, ref.k, bits)
 
-    def has_zero(self, bits: int) -> bool:
+    def group_bytes(self, ref: LinearRef) -> int:
+        """Bytes of the groups' scales of a layer that has them."""
+        return self.weights.group_bytes(ref.part_n, ref.k) * ref.parts
+
+    @staticmethod
+    def has_groups(bits: float) -> bool:
+        """Whether the image stores a scale for each 32 inputs of a channel."""
+        return bits == GROUPED_BITS
+
+    def has_zero(self, bits: float) -> bool:
         """Whether the image stores a zero point a channel."""
-        return bits != FP32 and self.weights.zeros(np.zeros(1, np.int64), bits) is not None
+        return bits not in (FP32, GROUPED_BITS) and self.weights.zeros(np.zeros(1, np.int64), bits) is not None
 
     def pack(self, ref: LinearRef, weights: Weights) -> dict[str, bytes]:
-        """Sections of one layer: "weights", and for integer weights "scales" and (if any) "zeros"."""
+        """Sections of one layer: "weights", and for integer weights "scales" and (if any) "zeros" or "groups"."""
+        def parts(pack: Callable[[np.ndarray], bytes], values: np.ndarray) -> bytes:
+            return b"".join(map(pack, np.split(values, ref.parts)))
+
         if isinstance(weights, FloatWeights):
-            return {"weights": b"".join(self.weights.pack_f32(w) for w in np.split(weights.w, ref.parts))}
-        packed = b"".join(self.weights.pack_int(q, weights.bits) for q in np.split(weights.q, ref.parts))
-        sections = {"weights": packed, "scales": weights.scale.astype("<f4").tobytes()}
+            return {"weights": parts(self.weights.pack_f32, weights.w)}
+        scales = weights.scale.astype("<f4").tobytes()
+        if isinstance(weights, GroupWeights):
+            return {"weights": parts(self.weights.pack_grouped, weights.q), "scales": scales,
+                    "groups": parts(self.weights.pack_groups, weights.m)}
+        packed = parts(lambda q: self.weights.pack_int(q, weights.bits), weights.q)
+        sections = {"weights": packed, "scales": scales}
         zeros = self.weights.zeros(weights.zero, weights.bits)
         if zeros is not None:
             sections["zeros"] = zeros.tobytes()
@@ -146,12 +162,13 @@ _COMMON = (
 # Computers: one set for all, whose variants a library chooses among when it is loaded (recurc/rc_host.h).
 _HOST_FILES = (
     "rc_host", "rc_gemm_panel8_avx512", "rc_gemm_panel8_avxvnni", "rc_gemm_panel8_avx2", "rc_gemm_panel4_avx2",
-    "rc_gemm_panel8_dot", "rc_linear_f32_panel_avx512", "rc_linear_f32_panel_avx2", "rc_quantize_rows8_avx512",
-    "rc_quantize_rows8_avx2", "rc_silu_mul_avx512", "rc_silu_mul_avx2", "rc_softmax_avx2",
+    "rc_gemm_panel_g32_avx2", "rc_gemm_panel8_dot", "rc_linear_f32_panel_avx512", "rc_linear_f32_panel_avx2",
+    "rc_quantize_rows8_avx512", "rc_quantize_rows8_avx2", "rc_silu_mul_avx512", "rc_silu_mul_avx2", "rc_softmax_avx2",
     "rc_dot_s8_avx512", "rc_dot_s8_avx2", "rc_dot_s8_dot", "rc_swiglu_panel8_avx512", "rc_rms_rows", "rc_rms_rows_avx2",
     "rc_transpose", "rc_transpose_avx2",
 )
-_HOST_SOURCES = (*_COMMON, "portable/rc_gemm_panel8.c", "portable/rc_linear_f32_panel.c", *(f"host/{f}.c" for f in _HOST_FILES))
+_HOST_SOURCES = (*_COMMON, "portable/rc_gemm_panel8.c", "portable/rc_gemm_panel_g32.c",
+                 "portable/rc_linear_f32_panel.c", *(f"host/{f}.c" for f in _HOST_FILES))
 _HOST_VARIANTS = tuple(
     (f"rc_{name}", f"rc_host->{name}")
     for name in ("quantize_rows8", "silu_mul", "swiglu", "rms_rows", "transpose", "softmax", "rope", "dot_s8", "dot_f32"))
@@ -159,40 +176,44 @@ _RVV = ("rc_quantize_rows8", "rc_silu_mul", "rc_softmax", "rc_dot_s8")  # genera
 _MVE = ("rc_tile_s4", "rc_tile_s8", "rc_quantize_rows8", "rc_silu_mul", "rc_dot_s8", "rc_rms_norm", "rc_softmax")
 
 
+_DSP = ("rc_tile_s4", "rc_tile_s8", "rc_tile_g32", "rc_dot_s8")
 _UNPACK = "rc_unpack_s3"
 
 
-def _ints(tile: str, packing: Packing, quantize: str, act: str, rows: int) -> dict[int, IntKernel]:
+def _ints(tile: str, packing: Packing, quantize: str, act: str, rows: int, grouped: str = "rc_tile_g32",
+          grouped_rows: int = 4) -> dict[float, IntKernel]:
     """Kernels a width of a set whose functions are called `tile` with 4 or 8 in it.
 
     Three bits a weight are the operands of four with what those do not need left out, so a tile is unpacked to `packing`'s
     form for four bits and goes on from there; a packing that spends a byte on either needs no unpacking.
+    `grouped` multiplies by weights in groups, `grouped_rows` rows at a time.
     """
     four = IntKernel(tile.format(4), quantize, act, rows)
     squeezed = packing.tile_bytes(packing.depth, 3) < packing.tile_bytes(packing.depth, 4)
     three = replace(four, unpack=_UNPACK, scratch=packing.tile // 2) if squeezed else four
-    return {8: replace(four, tile=tile.format(8)), 4: four, 3: three}
+    return {8: replace(four, tile=tile.format(8)), 4: four, 3: three,
+            GROUPED_BITS: replace(four, tile=grouped, rows=grouped_rows)}
 
 
 KERNEL_SETS = (
-    KernelSet("host", PANELS, _ints("rc_host->gemm{}", PANELS, "rc_host->quantize_rows8", "int8_t", 2), "rc_host->linear_f32",
-              frozenset({"host"}), _HOST_SOURCES, _HOST_VARIANTS, "recurc/rc_host.h"),
+    KernelSet("host", PANELS, _ints("rc_host->gemm{}", PANELS, "rc_host->quantize_rows8", "int8_t", 2, "rc_host->gemm_g32", 2),
+              "rc_host->linear_f32", frozenset({"host"}), _HOST_SOURCES, _HOST_VARIANTS, "recurc/rc_host.h"),
     KernelSet("mve", SIXTEENS, _ints("rc_tile_s{}_mve", SIXTEENS, "rc_quantize_rows8_mve", "int8_t", 2), "rc_linear_f32",
-              frozenset({"mve"}), (*_COMMON, "portable/rc_unpack_s3.c", "portable/rc_linear_f32.c", "mve/rc_scale_row_mve.c",
-                                   *(f"mve/{name}_mve.c" for name in _MVE)),
+              frozenset({"mve"}), (*_COMMON, "portable/rc_unpack_s3.c", "portable/rc_tile_g32.c", "portable/rc_linear_f32.c",
+                                   "mve/rc_scale_row_mve.c", *(f"mve/{name}_mve.c" for name in _MVE)),
               tuple((name, f"{name}_mve") for name in _MVE[2:])),
-    KernelSet("dsp", PAIRS, _ints("rc_tile_s{}_dsp", PAIRS, "rc_quantize_pairs16", "int16_t", 2), "rc_linear_f32",
-              frozenset({"dsp"}), (*_COMMON, "portable/rc_unpack_s3.c", "portable/rc_quantize_pairs16.c",
-                                   "portable/rc_linear_f32.c", "dsp/rc_tile_s4_dsp.c", "dsp/rc_tile_s8_dsp.c",
-                                   "dsp/rc_dot_s8_dsp.c"), (("rc_dot_s8", "rc_dot_s8_dsp"),)),
+    KernelSet("dsp", PAIRS, _ints("rc_tile_s{}_dsp", PAIRS, "rc_quantize_pairs16", "int16_t", 2, "rc_tile_g32_dsp", 2),
+              "rc_linear_f32", frozenset({"dsp"}), (*_COMMON, "portable/rc_unpack_s3.c", "portable/rc_quantize_pairs16.c",
+                                   "portable/rc_linear_f32.c", *(f"dsp/{name}_dsp.c" for name in _DSP)),
+              (("rc_dot_s8", "rc_dot_s8_dsp"),)),
     KernelSet("rvv", LANES, _ints("rc_tile_s{}_rvv", LANES, "rc_quantize_rows8_rvv", "int8_t", 4), "rc_linear_f32",
               frozenset({"v"}), ("portable/rc_dot_f32.c", "portable/rc_rms_norm.c", "portable/rc_rope.c",
-                                 "portable/rc_unpack_s3.c", "portable/rc_linear_f32.c", "rvv/rc_tile_s4_rvv.c",
-                                 "rvv/rc_tile_s8_rvv.c", *(f"rvv/{name}_rvv.c" for name in _RVV)),
+                                 "portable/rc_unpack_s3.c", "portable/rc_tile_g32.c", "portable/rc_linear_f32.c",
+                                 "rvv/rc_tile_s4_rvv.c", "rvv/rc_tile_s8_rvv.c", *(f"rvv/{name}_rvv.c" for name in _RVV)),
               tuple((name, f"{name}_rvv") for name in _RVV)),
     KernelSet("portable", APART, _ints("rc_tile_s{}", APART, "rc_quantize_rows8", "int8_t", 4), "rc_linear_f32", frozenset(),
               (*_COMMON, "portable/rc_unpack_s3.c", "portable/rc_tile_s4.c", "portable/rc_tile_s8.c",
-               "portable/rc_linear_f32.c")),
+               "portable/rc_tile_g32.c", "portable/rc_linear_f32.c")),
 )
 
 

@@ -109,7 +109,7 @@ class _Sizing:
     """What the buffers of every op depend on beside the op itself."""
 
     program: Program
-    widths: Mapping[str, int]
+    widths: Mapping[str, float]
     kernels: KernelSet
 
     def quantized(self, ref: LinearRef) -> bool:

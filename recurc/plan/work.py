@@ -13,6 +13,7 @@ from typing import Iterator
 from recurc.ir.program import Attention, LinearRef, Loop, Op, Program, TokenMix, Update
 from recurc.plan.kernels import FP32, Bits, IntKernel, KernelSet, padded, widths
 from recurc.plan.layout import Layout, OpShape
+from recurc.quant.weights import GROUP
 
 TOKEN_MIX, CHANNEL_MIX = "token mixing", "channel mixing"
 PROJECTIONS, SCORES = "attention projections", "attention scores and values"
@@ -93,7 +94,8 @@ class _Step:
         each = kp * tile * calls
         self.units(name, group, call=calls, row=rows * calls, mac=(rows - rest) * each, rest=rest * each)
         passes = -(-rows // kernel.rows)
-        work.flash_bytes += packed * calls + (4 + self.kernels.has_zero(bits)) * n * times
+        each_channel = 4 + self.kernels.has_zero(bits) + self.kernels.has_groups(bits) * -(-k // GROUP)
+        work.flash_bytes += packed * calls + each_channel * n * times
         if kernel.scratch:
             self.units(name, kernel.unpack or group, call=calls, unpacked=kp * tile * calls)
             work.ram_bytes += kernel.scratch * kp * passes * calls

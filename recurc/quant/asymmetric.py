@@ -18,10 +18,10 @@ import numpy as np
 from recurc.quant.weights import IntWeights
 
 METHODS = ("gptq", "mse", "min-max")
-_CLIPS = np.linspace(1.0, 0.6, 21).astype(np.float32)
+CLIPS = np.linspace(1.0, 0.6, 21).astype(np.float32)
 _ROWS_AT_ONCE = 64
 _DAMPING = 0.01
-_FEEDBACK_CLIPS = np.array([1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7], dtype=np.float32)
+FEEDBACK_CLIPS = np.array([1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7], dtype=np.float32)
 _LARGE = 200_000  # weights; larger layers try every other clip
 _COLUMNS_AT_ONCE = 64
 _DESCENTS = 2
@@ -59,7 +59,7 @@ def _search_rows(w: np.ndarray, energy: np.ndarray, levels: int) -> tuple[np.nda
     scale, zero = _grid(lo, hi, levels)
     best = np.full(len(w), np.inf, dtype=np.float32)
     rounded = np.empty_like(w)
-    for clip in _CLIPS:
+    for clip in CLIPS:
         s, z = _grid(lo * clip, hi * clip, levels)
         np.multiply(w, (1 / s)[:, None], out=rounded)
         np.rint(rounded, out=rounded)
@@ -72,6 +72,11 @@ def _search_rows(w: np.ndarray, energy: np.ndarray, levels: int) -> tuple[np.nda
         best = np.where(better, error, best)
         scale, zero = np.where(better, s, scale), np.where(better, z, zero)
     return np.maximum(np.ldexp(scale, exponent), np.float32(2.0 ** -96)), zero
+
+
+def _column(scale: np.ndarray, k: int) -> np.ndarray:
+    """Scales [N] of column k."""
+    return scale if scale.ndim == 1 else scale[:, k]
 
 
 class Feedback:
@@ -89,7 +94,7 @@ class Feedback:
         self.upper = np.linalg.cholesky(inverse).T  # inverse = upper^T upper
 
     def round(self, w: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
-        """q [N, K] of w [N, K], scale and zero [N]."""
+        """q [N, K] of w [N, K], zero [N] and scale [N], or [N, K] where a channel has several."""
         upper, k = self.upper, w.shape[1]
         rest = w[:, self.order].astype(np.float64)
         q = np.empty_like(rest)
@@ -97,8 +102,9 @@ class Feedback:
             b1 = min(b0 + _COLUMNS_AT_ONCE, k)
             errors = np.empty((len(w), b1 - b0))
             for i in range(b0, b1):
-                q[:, i] = np.clip(np.rint(rest[:, i] / scale) + zero, 0, self.levels)
-                errors[:, i - b0] = (rest[:, i] - (q[:, i] - zero) * scale) / upper[i, i]
+                step = _column(scale, self.order[i])
+                q[:, i] = np.clip(np.rint(rest[:, i] / step) + zero, 0, self.levels)
+                errors[:, i - b0] = (rest[:, i] - (q[:, i] - zero) * step) / upper[i, i]
                 rest[:, i + 1:b1] -= np.outer(errors[:, i - b0], upper[i, i + 1:b1])
             rest[:, b1:] -= errors @ upper[b0:b1, b1:]
         result = np.empty_like(q)
@@ -107,20 +113,21 @@ class Feedback:
 
     def loss(self, w: np.ndarray, q: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
         """Squared output error of each row on the calibration inputs, [N]."""
-        error = (q - zero[:, None]) * scale[:, None] - w
+        error = (q - zero[:, None]) * scale.reshape(len(w), -1) - w
         return ((error @ self.moment) * error).sum(axis=1)
 
     def descend(self, w: np.ndarray, q: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
         """Coordinate descent on the loss: each q in turn moves to its best level, the others held."""
         q = q.copy()
-        slope = ((q - zero[:, None]) * scale[:, None] - w) @ self.moment
+        slope = ((q - zero[:, None]) * scale.reshape(len(w), -1) - w) @ self.moment
         diagonal = np.diag(self.moment)
         for _ in range(_DESCENTS):
             for k in range(w.shape[1]):
-                moved = np.clip(q[:, k] - np.rint(slope[:, k] / (diagonal[k] * scale)), 0, self.levels)
+                step = _column(scale, k)
+                moved = np.clip(q[:, k] - np.rint(slope[:, k] / (diagonal[k] * step)), 0, self.levels)
                 rows = np.flatnonzero(moved != q[:, k])
                 if len(rows):
-                    slope[rows] += np.outer((moved[rows] - q[rows, k]) * scale[rows], self.moment[k])
+                    slope[rows] += np.outer((moved[rows] - q[rows, k]) * step[rows], self.moment[k])
                     q[rows, k] = moved[rows]
         return q
 
@@ -129,7 +136,7 @@ def _calibrated(w: np.ndarray, moment: np.ndarray, levels: int) -> tuple[np.ndar
     """(q, scale, zero) with the least output error on the calibration inputs among a few ranges a row."""
     feedback = Feedback(moment, levels)
     lo, hi = w.min(axis=1), w.max(axis=1)
-    clips = _FEEDBACK_CLIPS if w.size <= _LARGE else _FEEDBACK_CLIPS[::2]
+    clips = FEEDBACK_CLIPS if w.size <= _LARGE else FEEDBACK_CLIPS[::2]
     best = np.full(len(w), np.inf)
     q, scale, zero = np.zeros(w.shape), np.ones(len(w)), np.zeros(len(w))
     for clip in clips:

@@ -34,7 +34,7 @@ def resolve_layers(names: Sequence[str], wanted: Optional[Mapping[str, str]]) ->
     return found
 
 
-def layer_bits(program: Program, precision: Precision, layers: Optional[Mapping[str, str]]) -> Union[int, dict[str, int]]:
+def layer_bits(program: Program, precision: Precision, layers: Optional[Mapping[str, str]]) -> Union[float, dict[str, float]]:
     """Bits a weight of a program for planning: a number when no layer differs, else those of each.
 
     Raises:

@@ -62,12 +62,12 @@ class QuantizedModel:
         return self.layers.get(name, self.precision)
 
     @property
-    def widths(self) -> dict[str, int]:
+    def widths(self) -> dict[str, float]:
         """Bits a weight of every linear layer."""
         return {ref.name: self.precision_of(ref.name).bits for ref in self.program.linears}
 
     @property
-    def bits(self) -> Union[int, dict[str, int]]:
+    def bits(self) -> Union[float, dict[str, float]]:
         """Bits a weight for planning: a number when all layers share it."""
         found = self.widths
         return self.precision.bits if not self.layers else found

@@ -13,7 +13,7 @@ from recurc.ir.program import Attention, Block, ChannelMix, LinearRef, Loop, Op,
 from recurc.quant import arith
 from recurc.quant.arith import F32
 from recurc.quant.model import QuantizedModel
-from recurc.quant.weights import FloatWeights
+from recurc.quant.weights import FloatWeights, GroupWeights
 
 
 class Twin:
@@ -101,6 +101,8 @@ class Twin:
         w = self.model.weights[ref.name]
         if isinstance(w, FloatWeights):
             return arith.linear_f32(x, w.w)
+        if isinstance(w, GroupWeights):
+            return arith.linear_int(arith.quantize_rows(x), w.integers, w.scale, np.zeros(len(w.q), np.uint8))
         return arith.linear_int(arith.quantize_rows(x), w.q, w.scale, w.zero)
 
     def _swiglu(self, op: TokenMix | ChannelMix, x: np.ndarray) -> np.ndarray:

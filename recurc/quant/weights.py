@@ -15,6 +15,9 @@ import numpy as np
 
 from recurc.errors import UsageError
 
+GROUP = 32  # inputs of a channel that share a scale in `GroupWeights`
+GROUPED_BITS = 4.25  # bits a weight of those: four, and a byte for each group; it tells them from plain int4
+
 
 @dataclass(frozen=True)
 class IntWeights:
@@ -42,6 +45,39 @@ class IntWeights:
 
 
 @dataclass(frozen=True)
+class GroupWeights:
+    """w = scale * (m * q): an integer scale m for each 32 inputs of an output channel.
+
+    q [N, K] int16 -8..7, scale float32 [N], m uint8 [N, ceil(K / 32)]. m * q is an integer, so a product with it is exact.
+    """
+
+    q: np.ndarray
+    scale: np.ndarray
+    m: np.ndarray
+    bits: float = GROUPED_BITS
+
+    @property
+    def integers(self) -> np.ndarray:
+        """m * q, int32 [N, K], magnitudes up to 2040."""
+        return self.q.astype(np.int32) * spread(self.m, self.q.shape[1]).astype(np.int32)
+
+    def dequantized(self) -> np.ndarray:
+        """float32 [N, K]."""
+        return self.integers.astype(np.float32) * self.scale[:, None]
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes in flash: packed weights (rows padded to 32 bits), groups' scales, channels' scales."""
+        n, k = self.q.shape
+        return n * (-(-k // 8) * 4) + self.m.size + 4 * n
+
+
+def spread(groups: np.ndarray, k: int) -> np.ndarray:
+    """Values a group [N, groups] -> a column [N, k]."""
+    return np.repeat(groups, GROUP, axis=1)[:, :k]
+
+
+@dataclass(frozen=True)
 class FloatWeights:
     """Plain fp32 weights w [N, K]."""
 
@@ -56,7 +92,7 @@ class FloatWeights:
         return int(self.w.size) * 4
 
 
-Weights = Union[IntWeights, FloatWeights]
+Weights = Union[IntWeights, GroupWeights, FloatWeights]
 # (weights [N, K] float32, second moment of the layer's inputs [K, K] or None, method) -> stored weights
 Quantizer = Callable[[np.ndarray, Optional[np.ndarray], str], Weights]
 
@@ -65,15 +101,17 @@ Quantizer = Callable[[np.ndarray, Optional[np.ndarray], str], Weights]
 class Precision:
     """One way to store weights.
 
+    bits: a weight takes, what belongs to groups of weights included; no two stored forms have the same number.
     `methods` are the calibrations it knows, best first; `lossy` precisions exist for comparison and `build` refuses
-    them without --allow-lossy.
+    them without --allow-lossy. advised: whether it is proposed where weights do not fit.
     """
 
     name: str
-    bits: int
+    bits: float
     quantize: Quantizer
     methods: tuple[str, ...] = ("none",)
     lossy: bool = False
+    advised: bool = True
     summary: str = ""
 
     def method(self, wanted: Optional[str]) -> str:

@@ -92,7 +92,8 @@ def _runner(subject: Subject) -> Runner:
         return DeviceRunner(_engine(subject), subject.stand_in.config)
     assert subject.model is not None
     weights = {name: w.dequantized() for name, w in subject.model.weights.items()}
-    return TorchRunner(FakeModel(subject.stand_in, weights, v.activations, subject.peaks, v.carry), *v.schedule)
+    attention = getattr(subject.stand_in, "attention", "softmax")
+    return TorchRunner(FakeModel(subject.stand_in, weights, v.activations, subject.peaks, v.carry, attention), *v.schedule)
 
 
 def reference_run(subject: Subject, chunk: Chunk) -> Run:

@@ -20,7 +20,7 @@ from recurc.errors import InputError
 from recurc.plan.kernels import KERNEL_SETS, kernel_set
 from recurc.plan.layout import make_layout
 from recurc.quant.model import quantize_model
-from recurc.quant.weights import FloatWeights, precision_named
+from recurc.quant.weights import FloatWeights, GroupWeights, precision_named
 from recurc.resources import resource_dir
 from recurc.targets.host import _U8P, _aligned, _Context
 from recurc.targets.toolchain import find_compiler
@@ -132,7 +132,7 @@ def test_round_trip(model, image):
         assert read(f"{ref.name}:scales") == w.scale.tobytes() and read(f"{ref.name}:zeros") == w.zero.tobytes()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8", "int4", "int3"])
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4", "int4-g32", "int3"])
 @pytest.mark.parametrize("kernels", KERNEL_SETS, ids=lambda k: k.name)
 def test_packed_weights_read_back(kernels, precision):
     model = quantized(precision, hidden=40, ndim=40)
@@ -172,6 +172,33 @@ def _widened(data, flip):
     return (np.array(words, dtype="<u4") ^ np.uint32(flip)).tobytes()
 
 
+def _of_groups(piece, j, kp, kernels):
+    """Channel j of weights in groups: panels as q + 8; packing 3 eight k a word, two's complement, the first ones on top; else
+    packing 4's int4 form of q + 8."""
+    if kernels.packing == 2:
+        return np.frombuffer(piece, np.uint8).reshape(-1, kp // 4, 16, 4)[j // 16, :, j % 16].reshape(-1).astype(int) - 8
+    if kernels.packing == 3:
+        words = np.frombuffer(piece, "<u4").reshape(-1, kp // 8, 4)[j // 4, :, j % 4]
+        row = [words >> 16 * (k % 2) + 12 - 4 * (k // 2) & 15 for k in range(8)]
+        return (np.stack(row, axis=1).reshape(-1).astype(int) ^ 8) - 8
+    fours = np.frombuffer(piece, "<u2").reshape(-1, kp // 4, 4)[j // 4, :, j % 4]
+    return (fours[:, None] >> 4 * np.arange(4) & 15).reshape(-1).astype(int) - 8
+
+
+@pytest.mark.parametrize("kernels", KERNEL_SETS, ids=lambda k: k.name)
+def test_groups_scales_lie_by_lanes(kernels):
+    model = quantized("int4-g32", hidden=40, ndim=40)
+    image = build_image(model, kernels)
+    lanes = 16 if kernels.name == "host" else 4
+    for ref in model.program.linears:
+        s = image.section(f"{ref.name}:groups")
+        m, groups = model.weights[ref.name].m, -(-ref.k // 32)
+        stored = np.frombuffer(image.data[s.offset:s.offset + s.bytes], np.uint8).reshape(ref.parts, -1, groups, lanes)
+        for j in range(ref.n):
+            part, channel = divmod(j, ref.part_n)
+            assert (stored[part, channel // lanes, :, channel % lanes] == m[j]).all(), (ref.name, j)
+
+
 def _unpacked(data, ref, w, kernels):
     """Weights [n, k] from packed bytes, element by element as rc_kernels.h describes the packing."""
     if w.bits == 3 and kernels.name != "host":
@@ -185,6 +212,8 @@ def _unpacked(data, ref, w, kernels):
                 flat = np.frombuffer(piece, "<f4")
                 row = flat[j * ref.k:(j + 1) * ref.k] if kernels.packing != 2 else \
                     flat.reshape(-1, ref.k, 16)[j // 16, :, j % 16]
+            elif isinstance(w, GroupWeights):
+                row = _of_groups(piece, j, kp, kernels)
             elif kernels.packing == 3:
                 row = _of_pairs(piece, j, kp, w.bits)
             elif kernels.packing == 5:

@@ -63,7 +63,8 @@ def differences(model, reasoner, engines: dict, steps: int = 2) -> list[str]:
 
 @pytest.mark.parametrize(("shape", "precision"), [
     *((shape, precision) for shape in MODELS for precision in PRECISIONS),
-    *((shape, "int3") for shape in ("trained sudoku4", "rope, odd", "learned, odd heads", "token mix, deep", "one cell"))])
+    *((shape, precision) for precision in ("int3", "int4-g32")
+      for shape in ("trained sudoku4", "rope, odd", "learned, odd heads", "token mix, deep", "one cell"))])
 def test_engine_equals_the_twin(shape, precision, tmp_path, kernels_folder):
     reasoner = MODELS[shape]()
     model = quantize_model(reasoner, precision_named(precision), method="min-max")
@@ -93,7 +94,7 @@ def test_narrow_carries_equal_the_twin(shape, precision, carry, tmp_path, kernel
 def test_layers_may_differ_in_precision(shape, first, step, carry, tmp_path, kernels_folder):
     """Neighbouring layers in every order of precisions, fp32 among them: one op's layers differ, and ops of one shape."""
     reasoner = MODELS[shape]()
-    order = [("fp32", "int8", "int4", "int3")[(first + i * step) % 4] for i in range(40)]
+    order = [("fp32", "int8", "int4-g32", "int4", "int3")[(first + i * step) % 5] for i in range(40)]
     names = [ref.name for ref in lower(reasoner.config).linears]
     model = quantize_model(reasoner, precision_named("int4"), method="min-max", carry=carry,
                            layer_precisions=dict(zip(names, order)))

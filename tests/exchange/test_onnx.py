@@ -20,7 +20,7 @@ from recurc.exchange.onnx_verify import TOLERANCE, verify_onnx
 from recurc.quant.fidelity import carry_fidelity
 from recurc.quant.model import quantize_model
 from recurc.quant.twin import Twin
-from recurc.quant.weights import FloatWeights, precision_named
+from recurc.quant.weights import precision_named
 from tests.randmodels import random_reasoner
 
 onnx = pytest.importorskip("onnx")
@@ -40,7 +40,8 @@ def model_of(name: str, precision: str, carry: str):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("precision, carry", [("fp32", "fp32"), ("int8", "fp32"), ("int4", "fp16"), ("int4", "int8")])
+@pytest.mark.parametrize("precision, carry", [("fp32", "fp32"), ("int8", "fp32"), ("int4", "fp16"), ("int4", "int8"),
+                                              ("int4-g32", "fp32")])
 def test_a_block_call_is_the_twins(tmp_path, name, precision, carry):
     model = model_of(name, precision, carry)
     export_onnx(model, tmp_path / "x")
@@ -69,7 +70,8 @@ def test_a_block_call_is_the_twins(tmp_path, name, precision, carry):
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_weights_are_constants_of_their_width(tmp_path, name):
-    for precision, kind in (("int8", onnx.TensorProto.INT8), ("int4", onnx.TensorProto.UINT4)):
+    for precision, kind in (("int8", onnx.TensorProto.INT8), ("int4", onnx.TensorProto.UINT4),
+                            ("int4-g32", onnx.TensorProto.INT4)):
         model = model_of(name, precision, "fp32")
         document = export_onnx(model, tmp_path / precision)
         stored = {t.name: t for entry in (*document["blocks"].values(), document["heads"])
@@ -84,16 +86,17 @@ def build(tmp_path: Path, *options: str) -> Path:
 
 
 @pytest.mark.parametrize("options", [("--precision", "fp32"), ("--precision", "int8", "--carry", "int8"),
-                                     ("--precision", "int4", "--calibration", "min-max")])
+                                     ("--precision", "int4", "--calibration", "min-max"),
+                                     ("--precision", "int4-g32", "--calibration", "min-max")])
 def test_a_builds_image_reads_back_as_what_was_quantized(tmp_path, options):
     folder = load_build(build(tmp_path, *options))
     read, name = read_model(folder), options[1]
     carry = dict(zip(options[::2], options[1::2])).get("--carry", "fp32")
-    meant = recurc.load("sudoku4-tiny").quantize(name, method="min-max" if name == "int4" else None, carry=carry).model
+    meant = recurc.load("sudoku4-tiny").quantize(name, method="min-max" if name.startswith("int4") else None, carry=carry).model
     assert read.program == meant.program
     for ref in meant.program.linears:
         a, b = read.weights[ref.name], meant.weights[ref.name]
-        fields = ("w",) if isinstance(b, FloatWeights) else ("q", "scale", "zero")
+        fields = vars(b).keys() - {"bits"}
         assert all(np.array_equal(getattr(a, f), getattr(b, f)) for f in fields)
     for group in ("tables", "vectors"):
         assert all(np.array_equal(getattr(read, group)[k], v) for k, v in getattr(meant, group).items())

@@ -268,6 +268,9 @@ static void host(const uint8_t *r) {
     case 23:
         tile(r, 0, rc_host->gemm4);
         return;
+    case 34:
+        tile(r, 0, rc_host->gemm_g32);
+        return;
     case 24:
         quantize(r, 1u, rc_host->quantize_rows8);
         return;
@@ -343,6 +346,9 @@ static void run(const uint8_t *r) {
     case 14:
         tile(r, 0, rc_tile_s8);
         break;
+    case 18:
+        tile(r, 0, rc_tile_g32);
+        break;
     case 6:
         linear(r, rc_linear_f32);
         break;
@@ -364,6 +370,9 @@ static void run(const uint8_t *r) {
         break;
     case 16:
         tile(r, rc_tile_s8_dsp, 0);
+        break;
+    case 19:
+        tile(r, rc_tile_g32_dsp, 0);
         break;
 #endif
 #ifdef DRIVER_V

@@ -11,12 +11,14 @@ import numpy as np
 from recurc.plan.packing import APART, LANES, PAIRS, PANELS, SIXTEENS, Packing
 from recurc.quant import arith
 from recurc.quant.arith import F32
+from recurc.quant.weights import GroupWeights
 
 WORDS, ARRAYS, ALIGN = 32, 11, 64
 GUARD = b"\xa5" * 64
 OPS = {
     "quantize_pairs": 1, "quantize8": 2, "tile_s4": 5, "linear": 6, "silu_mul": 7,
     "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14, "unpack_s3": 17,
+    "tile_g32": 18, "tile_g32_dsp": 19, "gemm_g32": 34,
     "tile_s8_dsp": 16, "tile_s4_dsp": 20, "dot_s8_dsp": 33,
     "gemm8": 21, "linear_panel": 22, "gemm4": 23, "host_quantize8": 24, "host_silu_mul": 25, "host_rms_rows": 26,
     "host_softmax": 27, "host_rope": 28, "host_dot_s8": 29, "host_dot_f32": 30,
@@ -164,6 +166,36 @@ def tile_cases(op: str, bits: int, packing: Packing, rng: np.random.Generator, a
         arrays = ((arrange(rows), 0), (a, 4), (q.sum(axis=1).astype(np.int32), 8), (packed, i * step % 16),
                   (np.zeros(0, np.uint8) if stored is None else stored, i % 4), (scale, 4))
         made.append(Case(op, name, (len(q), ld, n, ldy, scratch * ld), arrays, (_product(q, w, zero, a, scale, ldy),)))
+    return made
+
+
+def group_inputs(rng: np.random.Generator, tile: int):
+    """(name, q [rows, k], w [n, k], m [n, groups], scale, a): the last group cut off anywhere, and extremes."""
+    for i, k in enumerate((*TILE_DEPTHS, 31, 32, 33, 39, 65)):
+        for rows, n in ((i % 5 + 1, tile), (5 - i % 5, i % (tile - 1) + 1), (8, 2) if k < 200 else (2, 3)):
+            scale, a = (np.exp(rng.normal(size=size) * 3).astype(F32) for size in (n, rows))
+            yield (f"K={k} {rows}x{n}", rng.integers(-127, 128, (rows, k)), rng.integers(-8, 8, (n, k)),
+                   rng.integers(0, 256, (n, -(-k // 32))), scale, a)
+    for sign in (-127, 127):
+        for edge in (-8, 7):
+            yield (f"all {sign} by {edge}", np.full((5, 1536), sign), np.full((tile, 1536), edge), np.full((tile, 48), 255),
+                   np.full(tile, 1e-30, F32), np.full(5, 1e-7, F32))
+
+
+def group_cases(op: str, packing: Packing, rng: np.random.Generator, arrange: Callable = lambda q: q,
+                act: type = np.int8) -> list[Case]:
+    """Tile products with weights in groups, a packing's form of them."""
+    made = []
+    for i, (name, q, w, m, scale, a) in enumerate(group_inputs(rng, packing.tile)):
+        n, ldy, ld = len(w), len(w) + i % 3, packing.padded(q.shape[1])
+        rows = np.zeros((len(q), ld), act)
+        rows[:, :q.shape[1]] = q
+        stored = GroupWeights(w.astype(np.int16), scale, m.astype(np.uint8))
+        y = _product(q, stored.integers, np.zeros(n, np.int64), a, scale, ldy)
+        arrays = ((arrange(rows), 0), (a, 4), (q.sum(axis=1).astype(np.int32), 8),
+                  (np.frombuffer(packing.pack_grouped(w), np.uint8), i * 4 % 16),
+                  (np.frombuffer(packing.pack_groups(stored.m), np.uint8), i % 4), (scale, 4))
+        made.append(Case(op, f"{name}, packing {packing.id}", (len(q), ld, n, ldy, 0), arrays, (y,)))
     return made
 
 
@@ -358,4 +390,10 @@ def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
         made += mve_cases(made, rng)
     if "host" in variants:
         made += host_cases(rng)
+        made += group_cases("gemm_g32", PANELS, np.random.default_rng(32))
+    if "dsp" in variants:
+        made += group_cases("tile_g32_dsp", PAIRS, np.random.default_rng(32), in_pairs, np.int16)
+    for packing, feature in ((APART, None), (SIXTEENS, "mve"), (LANES, "v")):  # one kernel, rows and tiles of other lengths
+        if feature is None or feature in variants:
+            made += group_cases("tile_g32", packing, np.random.default_rng(32))
     return made

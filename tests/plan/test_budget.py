@@ -68,7 +68,7 @@ def test_two_blocks_are_in_the_budget():
 @pytest.mark.parametrize("mixer,pos", [("mlp_t", "none"), ("attention", "rope"), ("attention", "learned")])
 def test_odd_shapes_too(mixer, pos, table):
     reasoner = random_reasoner(mixer, seq=11, vocab=5, hidden=40, heads=2, pos=pos, ndim=56, plen=2, puzzles=7)
-    for precision in ("fp32", "int8", "int4", "int3"):
+    for precision in ("fp32", "int8", "int4", "int4-g32", "int3"):
         model = quantize_model(reasoner, precision_named(precision), method="min-max", puzzle_table=table)
         for kernels in KERNEL_SETS:
             budget = image_budget(model.program, model.precision.bits, kernels)
@@ -80,8 +80,9 @@ def test_odd_shapes_too(mixer, pos, table):
 def test_layers_of_different_widths():
     reasoner = random_reasoner("attention", hidden=40, heads=2, ndim=40)
     model = quantize_model(reasoner, precision_named("int4"), method="min-max", layer_precisions={
-        "*.qkv_proj.weight": "int3", "*.layers.0.mlp.*": "int8", "lm_head.weight": "fp32"})
-    assert sorted(set(model.bits.values())) == [3, 4, 8, 32]
+        "*.qkv_proj.weight": "int3", "*.layers.0.mlp.*": "int8", "lm_head.weight": "fp32",
+        "*.layers.1.mlp.*": "int4-g32"})
+    assert sorted(set(model.bits.values())) == [3, 4, 4.25, 8, 32]
     for kernels in KERNEL_SETS:
         assert image_budget(model.program, model.bits, kernels).total == len(build_image(model, kernels).data)
 

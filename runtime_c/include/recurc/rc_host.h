@@ -44,6 +44,7 @@ typedef struct {
     const char *name;
     rc_gemm_panel_t *gemm8; /* weights of any byte */
     rc_gemm_panel_t *gemm4; /* weights below 16 */
+    rc_gemm_panel_t *gemm_g32; /* weights in groups */
     rc_linear_f32_t *linear_f32;
     rc_quantize_rows8_t *quantize_rows8;
     rc_silu_mul_t *silu_mul;

@@ -50,11 +50,19 @@ void rc_tile_s4(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const ui
 void rc_tile_s8(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
                 uint32_t ldy, void *w);
 
+/* The same with weights in groups, in packing 4's order (SPEC "int4 in groups"): any n, in the place of zero points the
+ * groups' scales m, w being m * q. */
+void rc_tile_g32(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *groups, const float *scale, float *y,
+                 uint32_t ldy, void *w);
+
 /* Packing 3, tiles of 4, rows in pairs (rc_quantize_pairs16), packed and rows 4-byte aligned; no scratch. */
 void rc_tile_s4_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
                     uint32_t ldy, void *w);
 void rc_tile_s8_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
                     uint32_t ldy, void *w);
+
+void rc_tile_g32_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *groups, const float *scale,
+                     float *y, uint32_t ldy, void *w);
 
 /* Packing 5, tiles of 16, plain rows of bytes; no scratch. */
 void rc_tile_s4_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
@@ -62,11 +70,12 @@ void rc_tile_s4_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, cons
 void rc_tile_s8_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
                     uint32_t ldy, void *w);
 
-/* Packing 2, tiles of 64 in panels of 16, plain rows of bytes; no scratch. panel4: all weights below 16. */
+/* Packing 2, tiles of 64 in panels of 16, plain rows of bytes; no scratch. panel4: all weights below 16.
+ * panel_g32: weights in groups, q + 8; zero: the groups' scales, [n/16][groups][16]. */
 typedef void rc_gemm_panel_t(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const uint8_t *zero,
                              const float *scale, float *y, uint32_t ldy, void *w);
 rc_gemm_panel_t rc_gemm_panel8, rc_gemm_panel8_avx2, rc_gemm_panel4_avx2, rc_gemm_panel8_avxvnni, rc_gemm_panel8_avx512,
-    rc_gemm_panel8_dot;
+    rc_gemm_panel8_dot, rc_gemm_panel_g32, rc_gemm_panel_g32_avx2;
 
 /* Packing 8, tiles of 32, plain rows of bytes, ld a multiple of 16; no scratch. RISC-V V, any length of its registers. */
 void rc_tile_s4_rvv(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
