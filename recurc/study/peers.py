@@ -15,7 +15,7 @@ from recurc.exchange.onnx_loop import OnnxLoop
 from recurc.models.reasoner import Reasoner
 from recurc.quant.model import QuantizedModel, quantize_model
 from recurc.quant.weights import precision_named
-from recurc.study.runners import Run
+from recurc.study.runners import Run, margin
 from recurc.study.store import files_version
 
 CALIBRATION_PUZZLES = 16
@@ -60,14 +60,14 @@ class OnnxRunner:
             progress: Callable[[int], None] = lambda n: None) -> Run:
         """As any `Runner`; progress is called with 1 after each puzzle."""
         c, n = self.model.config, len(inputs)
-        found = Run(np.zeros((steps, n, c.seq_len), np.uint8), np.zeros((steps, n), bool),
+        found = Run(np.zeros((steps, n, c.seq_len), np.uint8), np.zeros((steps, n), np.float32),
                     np.zeros((steps, n, c.rows, c.hidden_size), np.float32))
         for i, (tokens, puzzle) in enumerate(zip(inputs, puzzle_ids)):
             self.loop.begin(tokens, self.puzzle(puzzle))
             for at in range(steps):
                 self.loop.step()
                 found.tokens[at, i], found.z_H[at, i] = self.loop.tokens, self.loop.state["z_H"]
-                found.halts[at, i] = self.loop.q[0] > (0 if c.halt_rule == "q_halt>0" else self.loop.q[1])
+                found.margins[at, i] = margin(c, np.asarray(self.loop.q))
             progress(1)
         return found
 

@@ -5,8 +5,8 @@
    twice as much a step as another one of its depth is run only when nothing else keeps enough.
 2. The rest runs on a growing number of puzzles. One run of the most steps scores all step counts and halting rules. Out goes
    what surely loses too much (by two paired standard errors) or costs more than something that surely does not; of the
-   others the half that promises least cost goes on. What was dropped and yet promises less than what is found in the end is
-   brought back.
+   others the half that promises least cost goes on. What was dropped and may yet, within one standard error, cost less than
+   what is found in the end is brought back.
 3. On all search puzzles the cheapest one is chosen whose loss plus two standard errors is within the tolerance: among
    many settings some look better than they are.
 4. It is run on puzzles that the search has not seen. One that loses too much there, by more than a standard error, is passed
@@ -31,7 +31,7 @@ from recurc.study.variants import Outcome, Variant
 from recurc.study.workbench import Executor, Progress, Workbench
 
 FIRST, LEAST_ARMS = 64, 4  # puzzles of the first round; variants that are never halved away
-OUT, SURE, HELD = -2.0, 2.0, -1.0  # standard errors
+OUT, SURE, HELD, BACK = -2.0, 2.0, -1.0, -1.0  # standard errors
 MOST_TRIES, MOST_TIMES = 3, 2.0
 LOST = "loses too much"
 FP32 = Variant("fp32", "fp32")
@@ -232,11 +232,11 @@ class Search:
         now = list(tried)
         while True:
             best = min((c for t in now if not t.out and (c := self._cost(t, SURE)) is not None), default=None)
-            back = [t for t in now if t.out and t.out != LOST and (c := self._cost(t, 0)) is not None
+            back = [t for t in now if t.out and t.out != LOST and (c := self._cost(t, BACK)) is not None
                     and (best is None or c < best)]
             if not back:
                 return now
-            first = min(back, key=lambda t: self._cost(t, 0) or ())  # one at a time: it may be enough
+            first = min(back, key=lambda t: self._cost(t, BACK) or ())  # one at a time: it may be enough
             self._extend(outcomes, [first.arm.variant], first.scored.outcome.n, len(self.data))
             scored = self._scored(outcomes, first.arm.variant, plain)
             now = [Tried(t.arm, scored) if t is first else t for t in now]
