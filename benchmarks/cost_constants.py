@@ -2,11 +2,12 @@
 
     python benchmarks/cost_constants.py [BOARD ...]
 
-Runs one supervision step of small generated models in QEMU with a plugin that counts executions by address, splits the
-counts by C file (the generated code further, by function) and fits each part to the work that `recurc.plan.work` counts for
-it (`--only rc_unpack_s3` adds the constants of unpacking int3 to a table that lacks them). With llvm-mca at hand, cycles an
-instruction by its model of the core as well. Run it again when kernels or generated loops have changed; without boards it
-measures all of them (five minutes). Needs QEMU 7.2 with plugins, the boards' compilers with addr2line, and gcc.
+Runs one supervision step of small generated models in QEMU with a plugin that counts executions by address, splits the counts
+by C file (the generated code further, by function) and fits each part to the work that `recurc.plan.work` counts for it
+(`--only int3` or `--only int4-g32` adds to a table what it lacks of that precision: unpacking, the tile function). With llvm-
+mca at hand, cycles an instruction by its model of the core as well. Run it again when kernels or generated loops have
+changed; without boards it measures all of them (five minutes). Needs QEMU 7.2 with plugins, the boards' compilers with
+addr2line, and gcc.
 """
 
 from __future__ import annotations
@@ -66,7 +67,10 @@ SHAPES = {  # name: configuration, bytes of scratch; they differ in depth, chann
     "attention c": (shape("attention", 25, 128, pos="learned", cycles=(1, 2)), 48 << 10),
     "attention d": (shape("attention", 64, 128, heads=4, pos="rope", expansion=2.0), 48 << 10),
 }
-UNPACKED = ("mlp a", "mlp c", "attention c")  # samples of int3: unpacking, then int4's tile function
+OTHERS = {  # samples of precisions that differ from int4 in one group only
+    "int3": ("mlp a", "mlp c", "attention c"),  # unpacking, then int4's tile function
+    "int4-g32": ("mlp a", "mlp b", "mlp c", "mlp d", "attention b", "attention c"),
+}
 CARRIES = {"mlp a": ("fp16", "int8"), "mlp d": ("fp16", "int8"), "mlp c": ("fp16", "int8"),
            "attention a": ("fp16", "int8"), "attention d": ("fp16", "int8")}
 
@@ -76,7 +80,7 @@ def jobs() -> Iterator[tuple[str, str, str]]:
     for name in SHAPES:
         yield from ((name, precision, "fp32") for precision in ("int4", "int8", "fp32"))
         yield from ((name, "int4", carry) for carry in CARRIES.get(name, ()))
-    yield from ((name, "int3", "fp32") for name in UNPACKED)
+    yield from ((name, precision, "fp32") for precision, names in OTHERS.items() for name in names)
 
 
 def object_ranges(map_file: Path) -> list[tuple[int, int, str]]:
@@ -153,9 +157,7 @@ def modelled_cycles(elf: Path, counts: Mapping[int, int], groups: Mapping[int, s
 
 
 def model_of(name: str, precision: str, carry: str) -> QuantizedModel:
-    config = SHAPES[name][0]
-    return quantize_model(random_model(config), precision_named(precision), carry=carry,
-                          **({"method": "min-max"} if precision in ("int4", "int3") else {}))
+    return quantize_model(random_model(SHAPES[name][0]), precision_named(precision), carry=carry, method="min-max")
 
 
 def measure(board: Board, out: Path, plugin: Path, job: tuple[str, str, str], with_cycles: bool) -> Sample:
@@ -237,10 +239,12 @@ def measure_board(board: Board, plugin: Path, folder: Path) -> dict[str, object]
     }
 
 
-def add_group(board: Board, plugin: Path, folder: Path, group: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A table's entry with the constants of one more group, from the samples of int3, which alone have it."""
-    samples = [measure(board, folder / f"{board.name}-{i}", plugin, (name, "int3", "fp32"), False)
-               for i, name in enumerate(UNPACKED)]
+def add_group(board: Board, plugin: Path, folder: Path, precision: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A table's entry with the constants of the group that a precision alone has, from its samples."""
+    kernel = choose_kernels(board.features).of(precision_named(precision).bits)
+    group = kernel.unpack or kernel.tile
+    samples = [measure(board, folder / f"{board.name}-{i}", plugin, (name, precision, "fp32"), False)
+               for i, name in enumerate(OTHERS[precision])]
     found = {unit: n for unit, n in fit(samples).items() if unit.startswith(f"{group}:")}
     units = {**entry["instructions"], **found}
     off = max(errors(samples, units), key=abs)
@@ -249,7 +253,7 @@ def add_group(board: Board, plugin: Path, folder: Path, group: str, entry: Mappi
 
 
 def main() -> None:
-    """Measure the boards named on the command line, or all; with --only GROUP just what that group's samples need, added."""
+    """Measure the boards named on the command line, or all; with --only PRECISION just what that one's samples need."""
     only = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else None
     names = [a for a in sys.argv[1:] if a not in ("--only", only)] or list(BOARDS)
     table = json.loads(TABLE.read_text()) if TABLE.is_file() else {}

@@ -173,10 +173,10 @@ _HOST_VARIANTS = tuple(
     (f"rc_{name}", f"rc_host->{name}")
     for name in ("quantize_rows8", "silu_mul", "swiglu", "rms_rows", "transpose", "softmax", "rope", "dot_s8", "dot_f32"))
 _RVV = ("rc_quantize_rows8", "rc_silu_mul", "rc_softmax", "rc_dot_s8")  # general functions that have a vector form
-_MVE = ("rc_tile_s4", "rc_tile_s8", "rc_quantize_rows8", "rc_silu_mul", "rc_dot_s8", "rc_rms_norm", "rc_softmax")
-
-
+_MVE = ("rc_tile_s4", "rc_tile_s8", "rc_tile_g32", "rc_quantize_rows8", "rc_silu_mul", "rc_dot_s8", "rc_rms_norm", "rc_softmax")
 _DSP = ("rc_tile_s4", "rc_tile_s8", "rc_tile_g32", "rc_dot_s8")
+
+
 _UNPACK = "rc_unpack_s3"
 
 
@@ -198,10 +198,10 @@ def _ints(tile: str, packing: Packing, quantize: str, act: str, rows: int, group
 KERNEL_SETS = (
     KernelSet("host", PANELS, _ints("rc_host->gemm{}", PANELS, "rc_host->quantize_rows8", "int8_t", 2, "rc_host->gemm_g32", 2),
               "rc_host->linear_f32", frozenset({"host"}), _HOST_SOURCES, _HOST_VARIANTS, "recurc/rc_host.h"),
-    KernelSet("mve", SIXTEENS, _ints("rc_tile_s{}_mve", SIXTEENS, "rc_quantize_rows8_mve", "int8_t", 2), "rc_linear_f32",
-              frozenset({"mve"}), (*_COMMON, "portable/rc_unpack_s3.c", "portable/rc_tile_g32.c", "portable/rc_linear_f32.c",
+    KernelSet("mve", SIXTEENS, _ints("rc_tile_s{}_mve", SIXTEENS, "rc_quantize_rows8_mve", "int8_t", 2, "rc_tile_g32_mve", 2),
+              "rc_linear_f32", frozenset({"mve"}), (*_COMMON, "portable/rc_unpack_s3.c", "portable/rc_linear_f32.c",
                                    "mve/rc_scale_row_mve.c", *(f"mve/{name}_mve.c" for name in _MVE)),
-              tuple((name, f"{name}_mve") for name in _MVE[2:])),
+              tuple((name, f"{name}_mve") for name in _MVE[3:])),
     KernelSet("dsp", PAIRS, _ints("rc_tile_s{}_dsp", PAIRS, "rc_quantize_pairs16", "int16_t", 2, "rc_tile_g32_dsp", 2),
               "rc_linear_f32", frozenset({"dsp"}), (*_COMMON, "portable/rc_unpack_s3.c", "portable/rc_quantize_pairs16.c",
                                    "portable/rc_linear_f32.c", *(f"dsp/{name}_dsp.c" for name in _DSP)),

@@ -41,9 +41,13 @@ class Packing:
         """Bytes from one tile of channels to the next."""
         return self.tile * (4 * k if bits == 32 else self.padded(k) * int(bits) // 8)
 
+    def channels(self, n: int, bits: float) -> int:
+        """n up to whole tiles, or to whole lanes of weights in groups: channels that are stored."""
+        return _up(n, self.lanes if bits == GROUPED_BITS else self.tile)
+
     def part_bytes(self, n: int, k: int, bits: float) -> int:
-        """Bytes of one part of n channels: whole tiles, or whole lanes of weights in groups."""
-        return _up(n, self.lanes if bits == GROUPED_BITS else self.tile) * self.tile_bytes(k, bits) // self.tile
+        """Bytes of one part of n channels."""
+        return self.channels(n, bits) * self.tile_bytes(k, bits) // self.tile
 
     def group_bytes(self, n: int, k: int) -> int:
         """Bytes of the groups' scales of one part of n channels."""
@@ -236,6 +240,16 @@ class Sixteens(Packing):
             full = full[:, 0::2] + 16 * (full[:, 1::2] - 8)
         steps = full.reshape(-1, 2 if bits == 4 else 4, full.shape[2] // self.depth, self.depth)  # [groups, vector, step, k]
         return np.ascontiguousarray(steps.swapaxes(1, 2)).astype(np.int8).tobytes()
+
+    def tile_bytes(self, k: int, bits: float) -> int:
+        return self.tile * _up(k, GROUP) // 2 if bits == GROUPED_BITS else super().tile_bytes(k, bits)
+
+    def pack_grouped(self, q: np.ndarray) -> bytes:
+        """[channel][groups][16] bytes: the low nibble is k, the high one k + 16, both two's complement."""
+        full = np.zeros((_up(len(q), self.lanes), _up(q.shape[1], GROUP)), np.uint8)
+        full[:len(q), :q.shape[1]] = q & 15
+        halves = full.reshape(len(full), -1, 2, GROUP // 2)
+        return np.ascontiguousarray(halves[:, :, 0] | halves[:, :, 1] << 4).tobytes()
 
 
 PANELS = Panels(2, 64)

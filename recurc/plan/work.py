@@ -91,16 +91,19 @@ class _Step:
         kp, group = self.kernels.padded(k), kernel.tile
         rest = rows % kernel.rows
         packed = self.kernels.weights.tile_bytes(k, bits)
-        each = kp * tile * calls
-        self.units(name, group, call=calls, row=rows * calls, mac=(rows - rest) * each, rest=rest * each)
+        # Channels that the kernel computes, and its turns of rows: weights in groups come a few channels at a time.
+        grouped, weights = self.kernels.has_groups(bits), self.kernels.weights
+        channels = weights.channels(n, bits) * times if grouped else tile * calls
+        turns, each = channels // (weights.lanes if grouped else tile), kp * channels
+        self.units(name, group, call=calls, row=rows * turns, mac=(rows - rest) * each, rest=rest * each)
         passes = -(-rows // kernel.rows)
-        each_channel = 4 + self.kernels.has_zero(bits) + self.kernels.has_groups(bits) * -(-k // GROUP)
-        work.flash_bytes += packed * calls + each_channel * n * times
+        packed = packed * channels // tile
+        work.flash_bytes += packed + (4 + self.kernels.has_zero(bits) + grouped * -(-k // GROUP)) * n * times
         if kernel.scratch:
-            self.units(name, kernel.unpack or group, call=calls, unpacked=kp * tile * calls)
+            self.units(name, kernel.unpack or group, call=calls, unpacked=each)
             work.ram_bytes += kernel.scratch * kp * passes * calls
         else:
-            work.flash_again += packed * (passes - 1) * calls
+            work.flash_again += packed * (passes - 1)
         work.ram_bytes += _ACT_BYTES[kernel.act] * rows * kp * calls
 
     def inputs(self, ref: LinearRef, rows: int, times: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""A model whose layers differ in precision, three bits among them, from quantization to the emulated boards, bit for bit."""
+"""A model whose layers differ in precision, three bits and groups among them, from quantization to the emulated boards, bit for bit."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from tests.tools import need
 LAYERS = {"*.mlp*.down_proj.weight": "int8", "L_level.layers.0.mlp.gate_up*": "int4", "q_head.weight": "fp32"}
 
 
+@pytest.mark.parametrize("precision", ["int3", "int4-g32"])
 @pytest.mark.parametrize("board", ["mps2-an500", "mps3-an547", "riscv32-v-virt"])
-def test_layers_of_different_widths_run_on_emulated_boards(board, model, data, tmp_path):
+def test_layers_of_different_widths_run_on_emulated_boards(board, precision, model, data, tmp_path):
     need(board)
     need("host")
-    quantized = model.quantize("int3", recurc.load_dataset(data, "train"), layers=LAYERS, puzzles=8)
+    quantized = model.quantize(precision, recurc.load_dataset(data, "train"), layers=LAYERS, puzzles=8)
     build = quantized.build(board, tmp_path / "out", gate=GOOD)
-    assert build.details["label"] == "int3, 2 layers int8, 1 layer int4, 1 layer fp32 (gptq)"
+    assert build.details["label"] == f"{precision}, 2 layers int8, 1 layer int4, 1 layer fp32 (gptq)"
     stored = read_model(build)
     assert stored.widths == quantized.model.widths
     for name, w in quantized.model.weights.items():

@@ -173,14 +173,17 @@ def _widened(data, flip):
 
 
 def _of_groups(piece, j, kp, kernels):
-    """Channel j of weights in groups: panels as q + 8; packing 3 eight k a word, two's complement, the first ones on top; else
-    packing 4's int4 form of q + 8."""
+    """Channel j of weights in groups: panels as q + 8; packing 3 eight k a word, two's complement, the first ones on top;
+    packing 5 k and k + 16 a byte; else packing 4's int4 form of q + 8."""
     if kernels.packing == 2:
         return np.frombuffer(piece, np.uint8).reshape(-1, kp // 4, 16, 4)[j // 16, :, j % 16].reshape(-1).astype(int) - 8
     if kernels.packing == 3:
         words = np.frombuffer(piece, "<u4").reshape(-1, kp // 8, 4)[j // 4, :, j % 4]
         row = [words >> 16 * (k % 2) + 12 - 4 * (k // 2) & 15 for k in range(8)]
         return (np.stack(row, axis=1).reshape(-1).astype(int) ^ 8) - 8
+    if kernels.packing == 5:
+        both = np.frombuffer(piece, np.uint8).reshape(-1, (kp + 31) // 32, 16)[j]
+        return (np.concatenate((both & 15, both >> 4), axis=1).reshape(-1).astype(int) ^ 8) - 8
     fours = np.frombuffer(piece, "<u2").reshape(-1, kp // 4, 4)[j // 4, :, j % 4]
     return (fours[:, None] >> 4 * np.arange(4) & 15).reshape(-1).astype(int) - 8
 

@@ -402,6 +402,9 @@ static void run(const uint8_t *r) {
     case 41:
         tile(r, 0, rc_tile_s8_mve);
         break;
+    case 48:
+        tile(r, 0, rc_tile_g32_mve);
+        break;
     case 42:
         quantize(r, 1u, rc_quantize_rows8_mve);
         break;

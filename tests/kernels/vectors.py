@@ -24,7 +24,7 @@ OPS = {
     "host_softmax": 27, "host_rope": 28, "host_dot_s8": 29, "host_dot_f32": 30,
     "host_swiglu": 31, "host_transpose": 32,
     "tile_s4_mve": 40, "tile_s8_mve": 41, "quantize8_mve": 42, "silu_mul_mve": 43, "dot_s8_mve": 44, "rms_norm_mve": 45,
-    "softmax_mve": 46, "scale_row_mve": 47,
+    "softmax_mve": 46, "scale_row_mve": 47, "tile_g32_mve": 48,
     "tile_s4_rvv": 50, "tile_s8_rvv": 51, "quantize8_rvv": 52, "silu_mul_rvv": 53, "softmax_rvv": 54, "dot_s8_rvv": 55,
 }
 MVE_ROWS = ("quantize8", "silu_mul", "dot_s8", "rms_norm", "softmax")
@@ -393,7 +393,8 @@ def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
         made += group_cases("gemm_g32", PANELS, np.random.default_rng(32))
     if "dsp" in variants:
         made += group_cases("tile_g32_dsp", PAIRS, np.random.default_rng(32), in_pairs, np.int16)
-    for packing, feature in ((APART, None), (SIXTEENS, "mve"), (LANES, "v")):  # one kernel, rows and tiles of other lengths
-        if feature is None or feature in variants:
-            made += group_cases("tile_g32", packing, np.random.default_rng(32))
+    if "mve" in variants:
+        made += group_cases("tile_g32_mve", SIXTEENS, np.random.default_rng(32))
+    for packing in (APART, LANES) if "v" in variants else (APART,):  # one kernel, rows and tiles of other lengths
+        made += group_cases("tile_g32", packing, np.random.default_rng(32))
     return made

@@ -36,7 +36,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kernels", [k.name for k in KERNEL_SETS])
-@pytest.mark.parametrize("bits", [4, 8, 32])
+@pytest.mark.parametrize("bits", [4, 4.25, 8, 32])
 @pytest.mark.parametrize("carry", ["fp32", "int8"])
 @pytest.mark.parametrize("scratch", [1, 20_000])
 def test_macs_add_up(shape, kernels, bits, carry, scratch):
@@ -75,7 +75,7 @@ def test_every_emulated_core_has_constants_for_all_units(board):
     entry = constants(kernels.name, board.core)
     assert entry is not None, "run benchmarks/cost_constants.py"
     for shape in SHAPES.values():
-        for bits in (3, 4, 8, 32):
+        for bits in (3, 4, 4.25, 8, 32):
             for carry in ("fp32", "fp16", "int8"):
                 program = lower(shape, carry=carry)
                 work = step_work(program, make_layout(program, bits, kernels, 20_000), bits, kernels)

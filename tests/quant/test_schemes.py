@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from recurc.quant import asymmetric, scheme_fp32, scheme_int3, scheme_int4, scheme_int4_naive, scheme_int8
+from recurc.quant import asymmetric, scheme_fp32, scheme_int3, scheme_int4, scheme_int4_g32, scheme_int4_naive, scheme_int8
 from recurc.quant.weights import FloatWeights
 
 INTEGER = (("int8", scheme_int8, "none"), ("int4-naive", scheme_int4_naive, "none"),
@@ -108,6 +108,60 @@ def test_vanishing_weights_become_zeros(name, scheme, method):
         stored = scheme.quantize(w, np.eye(16), method)
         stored_is_valid(name, w, stored)
         assert np.abs(stored.dequantized() - w).max() <= 2.0**-96
+
+
+GROUPED = [(method, given) for method in scheme_int4_g32.PRECISION.methods for given in (False, True)]
+
+
+@pytest.mark.parametrize(("method", "given_moment"), GROUPED)
+@quick
+@given(w=WEIGHTS)
+def test_groups_stored_ranges(method, given_moment, w):
+    w = np.tile(w, (1, 7))  # up to 63 inputs: two groups, the last one cut off
+    stored = scheme_int4_g32.quantize(w, np.eye(w.shape[1]) if given_moment else None, method)
+    assert stored.q.shape == w.shape and stored.q.min() >= -8 and stored.q.max() <= 7
+    assert stored.m.shape == (len(w), -(-w.shape[1] // 32)) and stored.m.dtype == np.uint8
+    assert stored.scale.dtype == np.float32 and (stored.scale >= 2.0**-96).all() and np.isfinite(stored.scale).all()
+    assert (stored.q[np.repeat(stored.m, 32, axis=1)[:, :w.shape[1]] == 0] == 0).all()
+    assert (stored.dequantized() == (stored.scale[:, None] * stored.integers).astype(np.float32)).all()
+
+
+@pytest.mark.parametrize(("method", "given_moment"), GROUPED)
+def test_groups_of_zeros_are_stored_as_zeros(method, given_moment):
+    w = np.random.default_rng(0).normal(size=(3, 80)).astype(np.float32)
+    w[1], w[2, 32:64] = 0, 0
+    x = correlated(80)
+    stored = scheme_int4_g32.quantize(w, x.T @ x if given_moment else None, method)
+    assert stored.scale[1] == 1 and (stored.m[1] == 0).all() and stored.m[2, 1] == 0 and (stored.m[[0, 2], 0] > 0).all()
+    assert (stored.dequantized()[w == 0] == 0).all()
+
+
+@pytest.mark.parametrize("shift", [100, -60])
+@pytest.mark.parametrize(("method", "given_moment"), GROUPED)
+def test_groups_of_huge_and_tiny_weights_are_stored_as_others_are(method, given_moment, shift):
+    w, x = np.random.default_rng(1).normal(size=(4, 70)).astype(np.float32), correlated(70)
+    stored, scaled = (scheme_int4_g32.quantize(v, x.T @ x if given_moment else None, method) for v in (w, np.ldexp(w, shift)))
+    assert (stored.q == scaled.q).all() and (stored.m == scaled.m).all()
+    assert (np.ldexp(stored.scale, shift) == scaled.scale).all()
+
+
+def test_an_outlier_coarsens_only_its_group():
+    w = np.random.default_rng(0).normal(size=(20, 128)).astype(np.float32)
+    w[:, 3] *= 30
+    stored = scheme_int4_g32.quantize(w, None, "min-max")
+    plain = scheme_int4.quantize(w, None, "min-max")
+    grouped, whole = (np.square((s.dequantized() - w)[:, 32:]).sum() for s in (stored, plain))
+    assert grouped < whole / 8
+    assert np.abs(stored.dequantized() - w)[:, 32:].max() <= 0.6 * np.abs(w[:, 32:]).max() / 7
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_groups_gain_from_calibration_as_channels_do(seed):
+    k = (24, 64, 97, 130)[seed]
+    w = np.random.default_rng(seed).normal(size=(32, k)).astype(np.float32)
+    x = correlated(k, seed=seed)
+    plain, mse, gptq = (output_error(w, scheme_int4_g32.quantize(w, x.T @ x, m), x) for m in ("min-max", "mse", "gptq"))
+    assert gptq < 0.6 * plain and gptq < mse < plain
 
 
 def output_error(w: np.ndarray, stored, x: np.ndarray) -> float:

@@ -70,6 +70,9 @@ void rc_tile_s4_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, cons
 void rc_tile_s8_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
                     uint32_t ldy, void *w);
 
+void rc_tile_g32_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *groups, const float *scale,
+                     float *y, uint32_t ldy, void *w);
+
 /* Packing 2, tiles of 64 in panels of 16, plain rows of bytes; no scratch. panel4: all weights below 16.
  * panel_g32: weights in groups, q + 8; zero: the groups' scales, [n/16][groups][16]. */
 typedef void rc_gemm_panel_t(const rc_rows8_t *x, const uint8_t *panel, uint32_t n, const uint8_t *zero,

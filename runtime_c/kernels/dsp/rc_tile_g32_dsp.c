@@ -1,57 +1,61 @@
 #include <arm_acle.h>
-#include <string.h>
 
 #include "recurc/rc_kernels.h"
 
-/* Weights in groups of 32 inputs for SMLAD: a word holds eight k of a channel, two's complement, so that a shift and a mask
- * leave 4096 times two neighbours' weights as signed halves. A group's sum is at most 32 * 8 * 127 * 4096 < 2^31, then it is
- * shifted back, which is exact, and multiplied by the group's scale. Two rows by two channels stay in registers. */
+/* Weights in groups of 32 inputs for SMLAD: a word holds eight k of a channel, two's complement, so that a shift and a
+ * mask leave 4096 times two neighbours' weights as signed halves. A group's sum is at most 32 * 8 * 127 * 4096 < 2^31,
+ * then it is shifted back, which is exact, and multiplied by the group's scale. Two rows by two channels stay in
+ * registers. */
 
 #define GROUP 32u
 #define LANES 4u /* channels side by side, two of them at a time */
 #define TOPS  0xF000F000u
 #define SHIFT 12
 
-static inline int16x2_t pair_at(const int16_t *p)
-{
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return (int16x2_t)v;
-}
+typedef uint32_t __attribute__((may_alias)) pair_t; /* two neighbours of a row */
 
-/* acc[r][c] of `rows` rows (1: plain; 2: interleaved by pairs) and two channels, whose first words and scales these are. */
-__attribute__((always_inline)) static inline void pass(const int16_t *x, uint32_t ld, const uint8_t *packed,
+/* acc[r][c] of `rows` rows, a constant (1: plain; 2: interleaved), and two channels, whose first words and scales these
+ * are. */
+__attribute__((always_inline)) static inline void pass(const pair_t *x, uint32_t ld, const uint8_t *packed,
                                                        const uint8_t *m, int32_t acc[][2], uint32_t rows)
 {
     const uint32_t *word = (const uint32_t *)(const void *)packed;
+    int32_t a0 = 0, a1 = 0, b0 = 0, b1 = 0;
+    uint32_t tops = TOPS;
+    __asm__("" : "+r"(tops)); /* in a register, so that a shift and a mask are one instruction */
     for (uint32_t k = 0; k < ld; m += LANES) {
         const uint32_t end = ld - k < GROUP ? ld : k + GROUP;
-        int32_t p[2][2] = {{0, 0}, {0, 0}};
+        int32_t p0 = 0, p1 = 0, q0 = 0, q1 = 0;
         for (; k < end; k += 8u, word += LANES) {
             const uint32_t w0 = word[0], w1 = word[1];
 #pragma GCC unroll 4
-            for (uint32_t i = 0; i < 4u; i++, x += 2u * rows) {
-                const int16x2_t a = (int16x2_t)((w0 << (4u * i)) & TOPS), b = (int16x2_t)((w1 << (4u * i)) & TOPS);
-                for (uint32_t r = 0; r < rows; r++) {
-                    const int16x2_t v = pair_at(x + 2u * r);
-                    p[r][0] = __smlad(v, a, p[r][0]);
-                    p[r][1] = __smlad(v, b, p[r][1]);
+            for (uint32_t i = 0; i < 4u; i++, x += rows) {
+                const int16x2_t u = (int16x2_t)((w0 << (4u * i)) & tops), v = (int16x2_t)((w1 << (4u * i)) & tops);
+                p0 = __smlad((int16x2_t)x[0], u, p0);
+                p1 = __smlad((int16x2_t)x[0], v, p1);
+                if (rows == 2u) {
+                    q0 = __smlad((int16x2_t)x[1], u, q0);
+                    q1 = __smlad((int16x2_t)x[1], v, q1);
                 }
             }
         }
-        for (uint32_t r = 0; r < rows; r++) {
-            acc[r][0] += (p[r][0] >> SHIFT) * (int32_t)m[0];
-            acc[r][1] += (p[r][1] >> SHIFT) * (int32_t)m[1];
-        }
+        a0 += (p0 >> SHIFT) * (int32_t)m[0];
+        a1 += (p1 >> SHIFT) * (int32_t)m[1];
+        b0 += (q0 >> SHIFT) * (int32_t)m[0];
+        b1 += (q1 >> SHIFT) * (int32_t)m[1];
     }
+    acc[0][0] = a0;
+    acc[0][1] = a1;
+    acc[1][0] = b0;
+    acc[1][1] = b1;
 }
 
 __attribute__((always_inline)) static inline void results(const rc_rows16_t *x, uint32_t first, uint32_t rows,
                                                           const uint8_t *packed, uint32_t n, const uint8_t *m,
                                                           const float *scale, float *y, uint32_t ldy)
 {
-    int32_t acc[2][2] = {{0, 0}, {0, 0}};
-    pass(x->q + first * x->ld, x->ld, packed, m, acc, rows);
+    int32_t acc[2][2];
+    pass((const pair_t *)(const void *)(x->q + first * x->ld), x->ld, packed, m, acc, rows);
     for (uint32_t r = 0; r < rows; r++) {
         for (uint32_t j = 0; j < n; j++) {
             y[(first + r) * ldy + j] = (float)acc[r][j] * (x->a[first + r] * scale[j]);

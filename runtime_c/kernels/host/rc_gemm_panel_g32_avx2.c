@@ -4,8 +4,8 @@
 #include <immintrin.h>
 #include <string.h>
 
-/* AVX2, weights in groups, stored as q + 8: VPMADDUBSW's sums of a group stay within int16 (8 * 2 * 15 * 127 = 30480); what
- * the 8 adds is summed beside them and taken away, then the group's scale is multiplied in as int32. */
+/* AVX2, weights in groups, stored as q + 8: VPMADDUBSW's sums of a group stay within int16 (8 * 2 * 15 * 127 = 30480);
+ * what the 8 adds is summed beside them and taken away, then the group's scale is multiplied in as int32. */
 
 #define LANES 8u
 #define ROWS  2u
@@ -53,7 +53,8 @@ RC_AVX2 __attribute__((always_inline)) static inline void block(const rc_rows8_t
         }
 #pragma GCC unroll 8
         for (uint32_t h = 0; h < 2u; h++) {
-            const __m256i factor = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(m + h * LANES)));
+            const __m256i factor =
+                _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(m + h * LANES)));
 #pragma GCC unroll 8
             for (uint32_t r = 0; r < rows; r++) {
                 const __m256i sum = _mm256_madd_epi16(_mm256_sub_epi16(pairs[r][h], offset[r]), ones);

@@ -1,8 +1,8 @@
 #include "recurc/rc_kernels.h"
 
-/* Weights in groups of 32 inputs, stored as q + 8 in packing 4's order: weights of two channels lie 16 bits apart, so one
- * multiplication makes two products, and the sums of a group stay apart: |32 * 8 * 127| < 2^15. A group's sums are then
- * multiplied by its scale, an integer, so that all sums are exact. Four rows share each weight. */
+/* Weights in groups of 32 inputs, stored as q + 8 in packing 4's order: weights of two channels lie 16 bits apart, so
+ * one multiplication makes two products, and the sums of a group stay apart: |32 * 8 * 127| < 2^15. A group's sums are
+ * then multiplied by its scale, an integer, so that all sums are exact. Four rows share each weight. */
 
 #define GROUP  32u
 #define FIELDS 0x000F000Fu
@@ -56,8 +56,8 @@ static inline void results(const rc_rows8_t *x, uint32_t first, uint32_t rows, c
     }
 }
 
-void rc_tile_g32(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *groups, const float *scale, float *y,
-                 uint32_t ldy, void *w)
+void rc_tile_g32(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *groups, const float *scale,
+                 float *y, uint32_t ldy, void *w)
 {
     (void)w;
     for (uint32_t j = 0; j < n; j += LANES) {
