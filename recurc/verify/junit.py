@@ -53,8 +53,8 @@ def check_junit(path: Path) -> None:
     folder = path.absolute().parent
     if not folder.is_dir():
         raise _not_writable(path, f"there is no folder {folder}")
-    if path.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        raise _not_writable(path, "it is a folder" if path.is_dir() else f"{folder} may not be written")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _not_writable(path, f"{folder} may not be written")
 
 
 def _not_writable(path: Path, why: str) -> InputError:
