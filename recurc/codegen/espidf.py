@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from recurc import __version__
-from recurc.codegen.firmware import Sources, build_id, engine_files
+from recurc.codegen.firmware import Sources, engine_files, firmware_id
 from recurc.codegen.manifest import TABLE_FILE
 from recurc.codegen.platformio import PROJECT, TABLE_COPY, BoardFirmware, environment_name
 from recurc.plan.layout import align_up
@@ -135,8 +135,8 @@ def write_espidf(build: Path, board: Board, sources: Sources, runtime: Path, pla
     texts[str(_COMPONENT / "CMakeLists.txt")] = text("component_CMakeLists.txt")
     texts["pio/partition_data.py"] = text("partition_data.py")
     # What the firmware is compiled from names it, apart from the id itself.
-    parts = [__version__, sources.digest, board.name, text("main.c", build_id=_PLACEHOLDER), *texts.values()]
-    firmware = BoardFirmware(board, plan, build_id(parts))
+    identity = firmware_id(board, sources, runtime, text("main.c", build_id=_PLACEHOLDER), *texts.values())
+    firmware = BoardFirmware(board, plan, identity)
     texts["src/main.c"] = text("main.c", build_id=firmware.build_id)
     texts["README.md"] = text("README.md", build_id=firmware.build_id)
     texts[".gitignore"] = ".pio/\nbuild/\nsdkconfig\nsdkconfig.*\n!sdkconfig.defaults\n"
