@@ -136,8 +136,7 @@ class Model:
             check_compatible(calibration, self.config)
             sample = calibration.sample(puzzles, seed)
             if any(p.bits != 32 for p in used):
-                found = calibrate(self.reasoner, sample.inputs, sample.puzzle_ids, seed=seed, steps=steps,
-                                  progress=progress)
+                found = calibrate(self.reasoner, sample.inputs, sample.puzzle_ids, seed=seed, progress=progress)
         model = quantize_model(self.reasoner, scheme, found, layer_precisions=layers, method=method, steps=steps,
                                h_cycles=h_cycles,
                                l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table, scratch=scratch,

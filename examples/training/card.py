@@ -79,7 +79,7 @@ def model_card(metrics: dict, recipe: Recipe) -> str:
     if train.attention_offsets:
         origin = f"""Trained from random weights, but for the queries and keys: head by head they look at first
             {", ".join(f"{o:+d}" for o in train.attention_offsets)} places further on (`examples/training/neighbours.py`),
-            which are the neighbours on the grid. Without it this size had not learnt to find them in the same time."""
+            which are the neighbours on the grid."""
     continuing = " and half the loss of q_continue (target: the next step)" if recipe.model.family == "hrm" else ""
     about_training = paragraph(f"""
         {origin}

@@ -10,6 +10,10 @@ def texts(metrics: dict, recipe: Recipe) -> CardTexts:
     task, held = recipe.task, metrics["held_out"]
     low, high = task.test_steps
     measured = "" if held["n"] == recipe.export.test_slice else f", of which the first {held['n']} were measured"
+    small = ""
+    if task.small:
+        sides = ", ".join(map(str, task.small))
+        small = f"As often as full ones smaller mazes, of side {sides}, somewhere in a square of walls, to learn from."
     blind = "" if task.loops else "Without loops there is one way only, so no distances are compared."
     return CardTexts(
         task=f"maze {task.side}x{task.side}, mark the shortest path; tokens 0 PAD, 1 wall, 2 floor, 3 start, 4 goal, "
@@ -23,10 +27,10 @@ def texts(metrics: dict, recipe: Recipe) -> CardTexts:
             maze turned or mirrored, whatever start and goal.""",
         bucket=lambda b: f"{b['steps'][0]}-{b['steps'][1]} steps",
         drawn=f"""Mazes are drawn on the fly, start and goal at random with {task.steps[0]} to {task.steps[1]} steps between
-            them.""",
+            them. {small}""",
         rows="""The puzzle embedding (one row) is trained by the same optimizer, where the original code uses sign-SGD.""",
         limits="""
-            One size of maze, from one generator (long corridors, few loops): expect wrong paths in mazes that look
+            One size of maze, from one generator (few loops): expect wrong paths in mazes that look
             otherwise. It can be confidently wrong: check a path before you rely on it. Most cells are copied from the input,
             so a high share of right cells says little. Trained for minutes, not tuned for the best accuracy.""",
         files=f"`data/train`: {recipe.export.train_slice} training mazes for calibration.\n"

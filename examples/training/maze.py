@@ -1,9 +1,10 @@
 """Mazes with one shortest path: generator, symmetries, and a provable train/test split.
 
 A maze is a square of walls and floor with a wall around it. Rooms lie at the odd positions; a random spanning tree of them
-(depth-first, hence long corridors) is carved, then `loops` more walls between rooms are opened, so that a longer way round
-exists and distances must be compared. Where the side is even, one border is two cells thick. Start and goal are two floor
-cells between which exactly one shortest path exists: the label is the only right answer, not one of several.
+is carved (growing from its newest room or from any, hence corridors and short dead ends), then `loops` more walls between
+rooms are opened, so that a longer way round exists and distances must be compared. Where the side is even, one border is two
+cells thick. Start and goal are two floor cells between which exactly one shortest path exists: the label is the only right
+answer, not one of several.
 
 Tokens as in the original's maze data: 0 PAD (never occurs), 1 wall, 2 floor, 3 start, 4 goal, 5 path (labels only, between
 start and goal). In the text form of those: `#`, blank, `S`, `G`, `o`.
@@ -31,6 +32,7 @@ from .puzzles import Puzzles, write_split
 WALL, FLOOR, START, GOAL, PATH = 1, 2, 3, 4, 5
 VOCAB = 6
 TEXT = "?# SGo"  # token -> character
+STRAIGHT = 0.6  # how often the tree grows on from its newest room; the higher, the longer the corridors
 HELD_OUT_PART = 8  # one maze in eight is held out
 STARTS_TRIED = 4  # in one maze; then another maze is drawn
 MAZES_TRIED = 2000  # for one puzzle; then the wanted lengths are given up
@@ -52,19 +54,23 @@ def carve(side: int, loops: int, rng: np.random.Generator) -> np.ndarray:
     # All randomness at once: a call for each room would take most of the time.
     order = rng.random((rooms * rooms, 4)).argsort(1).tolist()
     first = divmod(int(rng.integers(rooms * rooms)), rooms)
-    stack, seen = [first], {first}
-    while stack:
-        r, c = stack[-1]
+    pick = rng.random((rooms * rooms * 5, 2)).tolist()
+    active, seen = [first], {first}
+    for newest, which in pick:  # a room has four turns and one end: five picks each at most
+        i = -1 if newest < STRAIGHT else int(which * len(active))
+        r, c = active[i]
         turns = order[r * rooms + c]
         if not turns:
-            stack.pop()
+            del active[i]
+            if not active:
+                break
             continue
         down, right = MOVES[turns.pop()]
         to = r + down, c + right
         if 0 <= to[0] < rooms and 0 <= to[1] < rooms and to not in seen:
             floor[2 * r + down + 1, 2 * c + right + 1] = True
             seen.add(to)
-            stack.append(to)
+            active.append(to)
     inner = range(1, 2 * rooms)
     walls = [(r, c) for r in inner for c in inner if (r + c) % 2 and not floor[r, c]]
     for i in rng.permutation(len(walls))[:loops]:
@@ -136,16 +142,30 @@ def is_held_out(key: bytes) -> bool:
 # ------------------------------------------------------------------------------------ puzzles
 @dataclass(frozen=True)
 class MazeSource:
-    """One side of the split. Mazes are drawn on the fly; `steps` is the length of the shortest path, inclusive."""
+    """One side of the split. Mazes are drawn on the fly; `steps` is the length of the shortest path, inclusive.
+
+    Sides in `small` occur as often as the full one: a smaller maze somewhere in a square of walls, easier to learn from.
+    """
 
     side: int
     loops: int
     steps: tuple[int, int]
     held_out: bool
+    small: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.side < 5 or self.loops < 0 or not 1 <= self.steps[0] <= self.steps[1]:
             raise MazeError(f"no maze of side {self.side} with {self.loops} loops and paths of {self.steps} steps")
+        if not all(5 <= side < self.side for side in self.small):
+            raise MazeError(f"small mazes of sides {self.small}: they must be from 5 to under {self.side}")
+
+    def floor(self, rng: np.random.Generator) -> np.ndarray:
+        """A maze: bool [side, side], True where it is floor."""
+        inner = int(rng.choice((self.side, *self.small))) if self.small else self.side
+        down, right = rng.integers(self.side - inner + 1, size=2)
+        whole = np.zeros((self.side, self.side), bool)
+        whole[down : down + inner, right : right + inner] = carve(inner, self.loops, rng)
+        return whole
 
     def draw(self, count: int, rng: np.random.Generator) -> Puzzles:
         rows = [self.one(rng) for _ in range(count)]
@@ -170,7 +190,7 @@ class MazeSource:
         """
         low, high = self.steps
         for _ in range(MAZES_TRIED):
-            floor = carve(self.side, self.loops, rng)
+            floor = self.floor(rng)
             if is_held_out(class_key(floor)) != self.held_out:
                 continue
             floor = symmetries(floor)[rng.integers(8)]
@@ -197,7 +217,7 @@ def main(argv: list[str]) -> int:
     p.add_argument("folder", type=Path)
     p.add_argument("--side", type=int, default=30)
     p.add_argument("--loops", type=int, default=10, help="walls opened beside the spanning tree")
-    p.add_argument("--steps", type=int, nargs=2, default=(110, 400), metavar=("MIN", "MAX"), help="length of the path")
+    p.add_argument("--steps", type=int, nargs=2, default=(60, 400), metavar=("MIN", "MAX"), help="length of the path")
     p.add_argument("--train", type=int, default=1000, help="puzzles for training")
     p.add_argument("--test", type=int, default=200, help="puzzles held out")
     p.add_argument("--seed", type=int, default=0)

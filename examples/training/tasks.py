@@ -154,6 +154,7 @@ class MazeTask:
     loops: int  # walls opened beside the spanning tree
     steps: tuple[int, int]  # length of the shortest path of training mazes, inclusive
     test_steps: tuple[int, int]  # of held-out mazes
+    small: tuple[int, ...] = ()  # sides of smaller mazes among the training mazes, each as frequent as the full side
     seed: int = 0
     kind: str = "maze"
 
@@ -165,8 +166,8 @@ class MazeTask:
 
     def _sources(self) -> tuple[maze.MazeSource, maze.MazeSource]:
         return (
-            maze.MazeSource(self.side, self.loops, tuple(self.steps), held_out=False),
-            maze.MazeSource(self.side, self.loops, tuple(self.test_steps), held_out=True),
+            maze.MazeSource(self.side, self.loops, tuple(self.steps), False, tuple(self.small)),
+            maze.MazeSource(self.side, self.loops, tuple(self.test_steps), True),
         )
 
     def sources(self, folder: Path, say: Say) -> tuple[maze.MazeSource, maze.MazeSource]:

@@ -1,8 +1,9 @@
-"""`recurc.toml` in the current folder: the model that commands mean when none is named, and how it is stored."""
+"""`recurc.toml`: the model that commands mean when none is named, how it is stored, how long it reasons, where it runs."""
 
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,44 +11,73 @@ from pathlib import Path
 from typing import Any
 
 from recurc.errors import InputError
+from recurc.ir.program import CARRIES, STORAGES
 
 PROJECT_FILE = "recurc.toml"
-_KEYS = {"model": ("checkpoint", "data"), "quantize": ("precision", "layers")}
+CALIBRATIONS = ("gptq", "mse", "min-max")
+_TEXT, _COUNT, _NUMBER, _SEED = "text", "a whole number from 1", "a number", "a whole number from 0"
+# Table -> key -> what it holds: a kind, or the words that it may be. One reader, one writer, one list.
+_KEYS: dict[str, dict[str, object]] = {
+    "model": {"checkpoint": _TEXT, "data": _TEXT},
+    "quantize": {"precision": _TEXT, "layers": "layers", "calibration": CALIBRATIONS, "calibration_puzzles": _COUNT,
+                 "seed": _SEED},
+    "schedule": {"h_cycles": _COUNT, "l_cycles": _COUNT, "steps": _COUNT, "halt_threshold": _NUMBER, "min_steps": _COUNT},
+    "build": {"target": _TEXT, "carry": CARRIES, "puzzle_table": ("auto", *STORAGES)},
+}
+_MOST = {"h_cycles": 255, "l_cycles": 255, "steps": 255, "min_steps": 255, "seed": 2**32 - 1}
+_HOLDS = ('It holds [model] with checkpoint = "..." and data = "...", [quantize] with precision = "int4", '
+          '[quantize.layers] with "name of a layer" = "int8", [schedule] with steps = 8 or halt_threshold = 0.5, and [build] '
+          'with target = "stm32h7"')
 
 
 @dataclass(frozen=True)
 class Project:
-    """[model] checkpoint, data; [quantize] precision; [quantize.layers] name or pattern -> precision. None: not given."""
+    """What a project file says; keys as in the file, None: not given. layers: name or pattern -> precision."""
 
     checkpoint: str | None = None
     data: str | None = None
     precision: str | None = None
     layers: Mapping[str, str] = field(default_factory=dict)
+    calibration: str | None = None
+    calibration_puzzles: int | None = None
+    seed: int | None = None
+    h_cycles: int | None = None
+    l_cycles: int | None = None
+    steps: int | None = None
+    halt_threshold: float | None = None
+    min_steps: int | None = None
+    target: str | None = None
+    carry: str | None = None
+    puzzle_table: str | None = None
+
+    @property
+    def halt(self) -> dict[str, float | int] | None:
+        """{"threshold", "min_steps"} where the file says when to stop early; None: all steps are run."""
+        if self.halt_threshold is None:
+            return None
+        return {"threshold": float(self.halt_threshold), "min_steps": self.min_steps or 1}
 
 
-def read_project() -> Project:
-    """The file here; an empty project where there is none.
+def read_project(path: Path | None = None) -> Project:
+    """A project file, the one here when left out; an empty project where there is none here.
 
     Raises:
         InputError: it cannot be read or holds something else. UsageError: a precision that does not exist.
     """
     from recurc.quant.weights import precision_named
 
-    path = Path(PROJECT_FILE)
-    if not path.is_file():
-        return Project()
+    if path is None:
+        path = Path(PROJECT_FILE)
+        if not path.is_file():
+            return Project()
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{PROJECT_FILE} cannot be read", where=str(path), why=str(error), next="Correct it") from None
+        raise InputError(f"{path.name} cannot be read", where=str(path), why=str(error), next="Correct it") from None
     why = _mistake(content)
     if why:
-        raise InputError(
-            f"{PROJECT_FILE} is not valid", where=str(path), why=why,
-            next='It holds [model] with checkpoint = "..." and data = "...", [quantize] with precision = "int4", and '
-                 '[quantize.layers] with "name of a layer" = "int8"')
-    model, quantize = content.get("model", {}), content.get("quantize", {})
-    project = Project(model.get("checkpoint"), model.get("data"), quantize.get("precision"), quantize.get("layers", {}))
+        raise InputError(f"{path.name} is not valid", where=str(path), why=why, next=_HOLDS)
+    project = Project(**{key: value for table in content.values() for key, value in table.items()})
     for name in (*([project.precision] if project.precision else []), *project.layers.values()):
         precision_named(name)
     return project
@@ -55,29 +85,46 @@ def read_project() -> Project:
 
 def _mistake(content: Mapping[str, Any]) -> str:
     """What is wrong with the file's content; "" when nothing is."""
-    unknown = [table for table in content if table not in _KEYS]
-    wrong = []
-    for table in _KEYS:
-        entry = content.get(table, {})
-        if not isinstance(entry, dict):
-            unknown.append(table)
-            continue
-        unknown += [f"{table}.{key}" for key in entry if key not in _KEYS[table]]
-        wrong += [f"{table}.{key}" for key in _KEYS[table] if key != "layers" and not isinstance(entry.get(key, ""), str)]
-    layers = content.get("quantize", {}).get("layers", {}) if not unknown else {}
-    if not isinstance(layers, dict):
-        wrong.append("quantize.layers")
-    else:
-        wrong += [f"quantize.layers.{name}" for name, value in layers.items() if not isinstance(value, str)]
-    return f"unknown: {', '.join(unknown)}" if unknown else f"not text: {', '.join(wrong)}" if wrong else ""
+    unknown = [table for table, entry in content.items() if table not in _KEYS or not isinstance(entry, dict)]
+    entries = [(table, key, value) for table, entry in content.items() if table not in unknown for key, value in entry.items()]
+    unknown += [f"{table}.{key}" for table, key, _ in entries if key not in _KEYS[table]]
+    if unknown:
+        return f"unknown: {', '.join(unknown)}"
+    wrong = ((f"{table}.{key}", _wrong(key, value, _KEYS[table][key])) for table, key, value in entries)
+    return "; ".join(f"{name} {text}" for name, text in wrong if text)
 
 
-def project_text(checkpoint: str, data: Path | None, precision: str, layers: Mapping[str, str]) -> str:
-    """A project file's text, as `read_project` reads it."""
-    def quoted(text: object) -> str:
-        return json.dumps(str(text), ensure_ascii=False)  # a JSON string is a TOML basic string
+def _wrong(key: str, value: Any, kind: object) -> str:
+    """What a value should be instead; "" when it is right."""
+    if isinstance(kind, tuple):
+        return "" if value in kind else f"is not one of {', '.join(kind)}"
+    if kind == "layers":
+        good = isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+        return "" if good else "is not a table of names and precisions"
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind == _NUMBER:
+        return "" if number and not math.isnan(value) else f"is not {kind}"
+    if kind == _TEXT:
+        return "" if isinstance(value, str) else f"is not {kind}"
+    least, most = int(kind == _COUNT), _MOST.get(key)
+    good = number and isinstance(value, int) and value >= least and (most is None or value <= most)
+    return "" if good else f"is not {kind}" + (f" to {most}" if most else "")
 
-    lines = ["[model]", f"checkpoint = {quoted(checkpoint)}", *([f"data = {quoted(data)}"] if data else []), "",
-             "[quantize]", f"precision = {quoted(precision)}", "", "[quantize.layers]",
-             *(f"{quoted(name)} = {quoted(value)}" for name, value in layers.items())]
-    return "\n".join(lines) + "\n"
+
+def project_text(project: Project, comment: str = "") -> str:
+    """A project file's text, as `read_project` reads it. comment: lines that stand above."""
+    lines = [f"# {line}".rstrip() for line in comment.splitlines()]
+    for table, keys in _KEYS.items():
+        given = {key: value for key in keys if key != "layers" and (value := getattr(project, key)) is not None}
+        if given:
+            lines += ["", f"[{table}]", *(f"{key} = {_toml(value)}" for key, value in given.items())]
+        if "layers" in keys and project.layers:
+            lines += ["", f"[{table}.layers]", *(f"{_toml(name)} = {_toml(value)}" for name, value in project.layers.items())]
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _toml(value: object) -> str:
+    """A value; a JSON string is a TOML basic string, a whole number a TOML integer."""
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else ("-inf" if value < 0 else "inf")
+    return json.dumps(value, ensure_ascii=False)

@@ -55,7 +55,7 @@ def print_result(console: Console, build: Any, result: Any, views: list) -> None
             rows.append((*row(p), f"{cost:,}"))
     if rows:
         console.table((*COLUMNS, "instructions" if counted else "ticks"), rows)
-    reach = {"emulated": "emulated", "compiled": "a real board", "described": "a real board"}[result.board.verified]
+    reach = "emulated" if result.board.verified == "emulated" else "a real board"
     where = "this computer" if result.on == "host" else f"{result.board.title} ({reach})"
     n = result.n
     console.print(f"on {where}: {result.matched} of {n} puzzles equal to the host in every bit after every step")

@@ -13,6 +13,7 @@ from recurc.cli.output import Console
 REACH = {
     "emulated": "firmware runs in an emulator and is compared bit for bit",
     "compiled": "firmware links within the real memory map; it has not run on a chip",
+    "written": "project for the chip's own SDK; recurc's tests never compile or run it",
     "described": "memory map only: models can be planned for it, not built",
 }
 GROUPS = {
@@ -58,7 +59,7 @@ def list_command(console: Console) -> None:
         for b, line in members:
             console.print(f"{line}  {_shortened(b.title, room)}" if titled else line.rstrip())
     console.print("\n" + "\n".join(LEGEND))
-    for word in ("emulated", "compiled", "described"):
+    for word in ("emulated", "compiled", "written", "described"):
         if any(b.verified == word for b in boards):
             console.print(f"{word}: {REACH[word]}")
     console.emit_json({"boards": [_document(b) for b in boards]})

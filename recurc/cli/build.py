@@ -13,6 +13,7 @@ from recurc.cli.options import (
     data_option,
     depth_options,
     pass_console,
+    project_option,
     resolve_model,
     scratch_option,
     seed_option,
@@ -26,6 +27,7 @@ from recurc.errors import DoesNotFitError
 
 @click.command()
 @checkpoint_argument()
+@project_option
 @click.option("--target", default="stm32h7", metavar="BOARD", help="Board (see `recurc boards`). Default: stm32h7.")
 @stored_options
 @data_option
@@ -42,23 +44,27 @@ from recurc.errors import DoesNotFitError
 @click.option("--accuracy-puzzles", type=click.IntRange(min=0), default=32, metavar="N",
               help="Test puzzles that accuracy is shown for, when there is data. Default: 32; 0 for none.")
 @pass_console
-def command(console: Console, checkpoint: str | None, target: str, precision: str | None, layers: dict[str, str],
-            data: str | None, out: Path | None,
-            seed: int, steps: int | None, h_cycles: int | None, l_cycles: int | None, carry: str, puzzle_table: str,
+def command(console: Console, checkpoint: str | None, project_file: Path | None, target: str, precision: str | None,
+            layers: dict[str, str], data: str | None, out: Path | None, seed: int, steps: int | None,
+            h_cycles: int | None, l_cycles: int | None, carry: str, puzzle_table: str,
             scratch: int | None, calibration: str | None, puzzles: int, min_fidelity: float, allow_lossy: bool,
             accuracy_puzzles: int) -> None:
-    """Quantize CHECKPOINT, check that it still reasons, fit it into a board's memory and compile its firmware."""
+    """Quantize CHECKPOINT, check that it still reasons, fit it into a board's memory and compile its firmware.
+
+    For a chip that only its own SDK compiles (`recurc boards`: written), the build has a PlatformIO project and no ELF.
+    """
     from recurc.targets.boards import load_board
     from recurc.targets.toolchain import find_compiler
 
     started = time.monotonic()
-    lowering = {"steps": steps, "h_cycles": h_cycles, "l_cycles": l_cycles, "carry": carry, "puzzle_table": puzzle_table,
-                "scratch": scratch}
-    board = load_board(target)
+    chosen = resolve_model(console, checkpoint, data, project_file)
+    lowering = chosen.settled(steps=steps, h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)
+    lowering["scratch"] = scratch
+    learning = chosen.settled(calibration=calibration, puzzles=puzzles, seed=seed)
+    board = load_board(chosen.settled(target=target)["target"])
     # Before the long work, not after it; a board without toolchain or port is told so after its plan.
     for family in dict.fromkeys((board.family, "host") if board.linkable else ("host",)):
         find_compiler(family)
-    chosen = resolve_model(console, checkpoint, data)
     precision, layers = chosen.stored(precision, layers)
     from recurc.api import Model as LoadedModel
     from recurc.codegen.project import check_output
@@ -75,13 +81,14 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
         # Planned from shapes alone first: who is refused is not kept waiting for the calibration.
         _plan_first(board, reasoner, precision, {**lowering, "layers": layers})
         quantized = quantize_with_progress(
-            console, model, chosen, precision, layers, calibration=calibration, puzzles=puzzles, seed=seed, **lowering)
+            console, model, chosen, precision, layers, **learning, **lowering)
         quantized.check_target(board, allow_lossy=allow_lossy)
         gate = quantized.gate()
         accuracy = _accuracy(console, chosen, quantized, accuracy_puzzles)
         build = quantized.build(
             board, folder, min_fidelity=min_fidelity, allow_lossy=allow_lossy, gate=gate,
-            details={"accuracy": accuracy, "data": None if chosen.data is None else str(chosen.data.resolve())},
+            details={"accuracy": accuracy, "data": None if chosen.data is None else str(chosen.data.resolve()),
+                     "halt": chosen.project.halt},
             note=lambda text: console.note(text + " ..."),
         )
     except DoesNotFitError as error:
@@ -92,8 +99,9 @@ def command(console: Console, checkpoint: str | None, target: str, precision: st
     console.emit_json({
         "target": build.target, "twin": build.twin, "precision": precision, "layers": layer_names(quantized.model),
         "calibration": quantized.model.method,
-        "carry": carry, "puzzle_table": quantized.model.puzzle_storage,
-        "image_bytes": build.details["image_bytes"], "elf": main.elf, "out": build.path, "fits": True,
+        "carry": lowering["carry"], "halt": chosen.project.halt, "puzzle_table": quantized.model.puzzle_storage,
+        "image_bytes": build.details["image_bytes"], "elf": main.elf, "compiled": main.elf is not None,
+        "out": build.path, "fits": True,
         "fidelity": gate.fidelity, "fidelity_puzzles": gate.puzzles, "accuracy": accuracy,
         "regions": [r for r in document["regions"] if r["used"]], "model": document["model"], "stack": document["stack"],
         "linked": document["linked"], "model_sha256": main.model_sha256, "build_id": main.build_id,
@@ -149,12 +157,14 @@ def _accuracy(console: Console, chosen, quantized, count: int) -> dict | None:
 
 
 def _show(console: Console, build, document: dict, seconds: float) -> None:
+    from recurc.codegen.platformio import PROJECT
     from recurc.report.wording import fact_rows
 
     show_memory(console, document["regions"], f"Memory of {build.target}")
     console.pairs([
         ("fits", document["board"]["title"]),
         *fact_rows(document),
-        ("firmware", ", ".join(str(a.elf) for n, a in build.boards.items() if n != "host" or n == build.target)),
+        ("firmware", ", ".join(str(a.elf) for n, a in build.boards.items() if n != "host" or n == build.target)
+         if build.elf else f"written, not compiled here: {build.path / PROJECT}; `pio run` there compiles it (README.md)"),
         ("build", f"{build.path} in {seconds:.1f} s; `recurc report {build.path} --html` draws its memory"),
     ])

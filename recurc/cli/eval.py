@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from recurc.cli.options import (
-    Threshold,
     checkpoint_argument,
     data_option,
     depth_options,
+    halting_options,
     limit_option,
     pass_console,
+    project_option,
     resolve_model,
     seed_option,
     storage_options,
@@ -29,40 +32,41 @@ from recurc.cli.quantizing import calibration_options, layer_names, quantize_wit
 @depth_options
 @storage_options
 @calibration_options
-@click.option("--halt", is_flag=True, help="Also score the answer where the halting head stops (TRM: q_halt > 0; HRM: "
-              "q_halt > q_continue).")
-@click.option("--halt-threshold", type=Threshold(), default=0.0, metavar="Q", help="Margin of the halting head. Default: 0.")
-@click.option("--min-steps", type=click.IntRange(1, 255), default=1, metavar="N", help="Steps before it may halt.")
+@halting_options
+@project_option
 @click.option("--fidelity-puzzles", type=click.IntRange(min=1), default=64, metavar="N",
               help="Puzzles that fidelity is measured on. Default: 64.")
 @pass_console
 def command(console: Console, checkpoint: str | None, data: str | None, precision: str | None, layers: dict[str, str],
             limit: int | None, seed: int,
             steps: int | None, h_cycles: int | None, l_cycles: int | None, carry: str, puzzle_table: str,
-            calibration: str | None, puzzles: int, halt: bool, halt_threshold: float, min_steps: int,
-            fidelity_puzzles: int) -> None:
+            calibration: str | None, puzzles: int, halt: bool | None, halt_threshold: float, min_steps: int,
+            project_file: Path | None, fidelity_puzzles: int) -> None:
     """Cell and puzzle-exact accuracy of CHECKPOINT in a precision, and its fidelity to fp32.
 
     The arithmetic is the firmware's, bit for bit: the generated C runs on this computer.
     """
     from recurc.api import Model as LoadedModel
 
-    chosen = resolve_model(console, checkpoint, data)
+    chosen = resolve_model(console, checkpoint, data, project_file)
+    lowering = chosen.settled(steps=steps, h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)
+    learning = chosen.settled(calibration=calibration, puzzles=puzzles, seed=seed)
+    rule = chosen.settled(halt_threshold=halt_threshold, min_steps=min_steps)
+    halt = chosen.project.halt is not None if halt is None else halt
     precision, layers = chosen.stored(precision, layers)
     test = chosen.dataset("test").take(limit)
     model = LoadedModel(chosen.load(), chosen.checkpoint)
     quantized = quantize_with_progress(
-        console, model, chosen, precision, layers, calibration=calibration, puzzles=puzzles, seed=seed, steps=steps,
-        h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)
+        console, model, chosen, precision, layers, **learning, **lowering)
     total = len(test) + min(fidelity_puzzles, len(test))
     with console.progress(f"{precision}: {len(test)} puzzles, then fidelity", total) as advance:
-        result = quantized.evaluate(test, halt=halt, threshold=halt_threshold, min_steps=min_steps,
+        result = quantized.evaluate(test, halt=halt, threshold=rule["halt_threshold"], min_steps=rule["min_steps"],
                                     fidelity_puzzles=fidelity_puzzles, progress=advance)
     final = result.halted if halt and result.halted else result.scores
     document = {
         "checkpoint": model.reasoner.source, "precision": precision, "layers": layer_names(quantized.model),
         "calibration": quantized.model.method,
-        "carry": carry, "puzzle_table": quantized.model.puzzle_storage,
+        "carry": lowering["carry"], "puzzle_table": quantized.model.puzzle_storage,
         "n": result.n, "steps": result.steps, "cell": final.cell, "exact": final.exact,
         "fidelity": result.fidelity_first, "fidelity_last": result.fidelity_last, "fidelity_n": result.fidelity_n,
         "mean_steps": result.mean_steps,
@@ -73,7 +77,7 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
     console.emit_json(document)
     if console.json:
         return
-    console.print(f"{quantized.model.label}, {carry} carry, {result.n} test puzzles, the device's arithmetic")
+    console.print(f"{quantized.model.label}, {lowering['carry']} carry, {result.n} test puzzles, the device's arithmetic")
     rows = [(f"after step {s}", f"{100 * v.cell:.2f} %", f"{100 * v.exact:.2f} %") for s, v in result.by_step.items()]
     if halt and result.halted:
         rows.append((f"halting, {result.mean_steps:.2f} steps on average", f"{100 * result.halted.cell:.2f} %",

@@ -10,6 +10,9 @@ import click
 from recurc.cli.options import pass_console
 from recurc.cli.output import Console
 
+_SAME = {True: "byte for byte the build's", False: "NOT the build's bytes: another compiler, or flags of your own",
+         None: "compiled now by the board's own SDK; the build has none to compare it with"}  # fmt: skip
+
 
 @click.command()
 @click.argument("build", metavar="BUILD", type=click.Path(path_type=Path))
@@ -66,8 +69,7 @@ def _show(console: Console, build: Any, r: Any) -> None:
         ("board", r.board.title),
         ("answers", f"as build {artifact.build_id[:16]}..., model {artifact.model_sha256[:16]}..., on {r.port}" if r.checked
          else "not asked: no serial port of the board was found; name it with --port"),
-        ("firmware", f"{r.elf}, " + ("byte for byte the build's" if r.same_elf
-                                     else "NOT the build's bytes: another compiler, or flags of your own")),
+        ("firmware", f"{r.elf}, {_SAME[r.same_elf]}"),
         *([("runs", f"as process {r.process} until `recurc flash {build.path} --stop --port {r.port}`")] if r.process else []),
         *([("next", f"recurc verify {build.path} --on {r.port}")] if r.checked else []),
         ("took", f"{r.seconds:.1f} s"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from recurc.cli._project import PROJECT_FILE, project_text
+from recurc.cli._project import PROJECT_FILE, Project, project_text
 from recurc.cli.options import (
     DEFAULT_PRECISION,
     Precision,
@@ -84,7 +84,8 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
         document["choice"] = {"layers": study.layers(raised), "budget": budget, "image_bytes": study.image_bytes(raised),
                               "fidelity": study.fidelity(raised)}
     if toml is not None:
-        _write(toml, project_text(chosen.checkpoint, chosen.data if chosen.named else None, precision, study.layers(raised)))
+        _write(toml, project_text(Project(
+            chosen.checkpoint, str(chosen.data) if chosen.named else None, precision, study.layers(raised))))
     console.emit_json({**document, "written": toml})
     if not console.json:
         _show(console, document, toml)

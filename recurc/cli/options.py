@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from recurc.cli._project import PROJECT_FILE, Project, read_project
 from recurc.cli.output import Console
@@ -16,6 +18,7 @@ from recurc.ir.program import CARRIES, STORAGES
 from recurc.quant.weights import precisions
 
 DEFAULT_PRECISION = "int4"
+_IN_PROJECT = {"puzzles": "calibration_puzzles"}  # options that the project file calls otherwise
 
 pass_console = click.make_pass_decorator(Console)
 
@@ -26,20 +29,29 @@ class Model:
 
     `checkpoint` is what `recurc.load` takes; `data` a dataset directory or None; `named` whether the user named that
     directory (else it lies beside the checkpoint); `said` tells where a model that was not named comes from, else "".
-    precision, layers: how `recurc.toml` wants it stored, where the model comes from there; None and none else.
+    project: what `recurc.toml` says, where the model comes from there or the file was named; else empty.
     """
 
     checkpoint: str
     data: Path | None
     named: bool = False
     said: str = ""
-    precision: str | None = None
-    layers: Mapping[str, str] = field(default_factory=dict)
+    project: Project = Project()
 
     def stored(self, precision: str | None, layers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         """Precision and layers in another one: what the command line asks for, else `recurc.toml`, else int4."""
-        own = {} if precision else dict(self.layers)  # another precision for all is another choice of layers too
-        return precision or self.precision or DEFAULT_PRECISION, {**own, **layers}
+        own = {} if precision else dict(self.project.layers)  # another precision for all is another choice of layers too
+        return precision or self.project.precision or DEFAULT_PRECISION, {**own, **layers}
+
+    def settled(self, **options: Any) -> dict[str, Any]:
+        """Options of the running command, by their names: as the command line has them, where it leaves them open as
+        `recurc.toml` has them, else their defaults."""
+        context, found = click.get_current_context(), {}
+        for name, value in options.items():
+            own = getattr(self.project, _IN_PROJECT.get(name, name))
+            given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+            found[name] = value if given or own is None else own
+        return found
 
     def load(self):
         """The model as a `Reasoner`. Raises InputError."""
@@ -61,22 +73,24 @@ class Model:
         return load_dataset(self.data, split)
 
 
-def resolve_model(console: Console, checkpoint: str | None, data: str | Path | None = None) -> Model:
+def resolve_model(console: Console, checkpoint: str | None, data: str | Path | None = None,
+                  project_file: Path | None = None) -> Model:
     """The model and dataset of a command line: what is named, else `recurc.toml` here, else the bundled default.
 
-    A model that was not named is said in one line on stderr.
+    A `project_file` that is named counts in any case, for what the command line leaves open. A model that was not named is
+    said in one line on stderr.
 
     Raises:
         InputError: `recurc.toml` is not valid, or there is no bundled default.
     """
     from recurc.resources import DEFAULT_MODEL, bundled_models
 
-    said, project = "", Project()
+    said = ""
+    project = read_project(project_file) if checkpoint is None or project_file is not None else Project()
+    data = data or project.data
     if checkpoint is None:
-        project = read_project()
-        data = data or project.data
         if project.checkpoint is not None:
-            checkpoint, said = project.checkpoint, f"model: {project.checkpoint} ({PROJECT_FILE})"
+            checkpoint, said = project.checkpoint, f"model: {project.checkpoint} ({project_file or PROJECT_FILE})"
         else:
             bundled = bundled_models()
             name = DEFAULT_MODEL if DEFAULT_MODEL in bundled else next(iter(bundled), None)
@@ -88,8 +102,8 @@ def resolve_model(console: Console, checkpoint: str | None, data: str | Path | N
             checkpoint, said = name, f"model: {name} (bundled example; name a checkpoint to use another)"
         console.note(said)
     if data:
-        return Model(checkpoint, Path(data).expanduser(), True, said, project.precision, project.layers)
-    return Model(checkpoint, _data_beside(checkpoint), False, said, project.precision, project.layers)
+        return Model(checkpoint, Path(data).expanduser(), True, said, project)
+    return Model(checkpoint, _data_beside(checkpoint), False, said, project)
 
 
 def _data_beside(checkpoint: str) -> Path | None:
@@ -157,6 +171,28 @@ def data_option(function: Callable) -> Callable:
     """--data DIR."""
     text = "Dataset directory (with train/ and test/), as the reference code builds it."
     return click.option("--data", metavar="DIR", default=None, help=text)(function)
+
+
+def project_option(function: Callable) -> Callable:
+    """--project FILE, passed as `project_file`."""
+    return click.option(
+        "--project", "project_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=None,
+        metavar="FILE", help=f"Take what is not on the command line from FILE, as `recurc tune` writes it, in place of "
+        f"{PROJECT_FILE} here.")(function)
+
+
+def halting_options(function: Callable) -> Callable:
+    """--halt/--no-halt (None: not given), --halt-threshold, --min-steps; `Model.halting` says what they come to."""
+    for option in (
+        click.option("--min-steps", type=click.IntRange(1, 255), default=1, metavar="K",
+                     help="Steps before halting is asked. Default: 1."),
+        click.option("--halt-threshold", type=Threshold(), default=0.0, metavar="Q",
+                     help="Margin of the halting head to exceed. Default: 0."),
+        click.option("--halt/--no-halt", default=None,
+                     help="Stop early on the halting head (TRM: q_halt > 0; HRM: q_halt > q_continue), or never."),
+    ):
+        function = option(function)
+    return function
 
 
 def precision_option(default: str = "int4") -> Callable:

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 
 import click
 
+from recurc.cli._project import CALIBRATIONS
 from recurc.cli.options import Model
 from recurc.cli.output import Console
 from recurc.errors import InputError
-
-CALIBRATIONS = ("gptq", "mse", "min-max")
 
 
 def calibration_options(function: Callable) -> Callable:

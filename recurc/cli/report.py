@@ -12,6 +12,7 @@ from recurc.cli.options import depth_options, pass_console, resolve_model, scrat
 from recurc.cli.output import Console
 from recurc.errors import DoesNotFitError, InputError, UsageError
 
+_SETTLED = ("carry", "puzzle_table", "steps", "h_cycles", "l_cycles")  # that recurc.toml may hold, too
 _BESIDE = ""  # --html without a value
 _DEFAULT_TARGET = "stm32h7"
 
@@ -50,7 +51,7 @@ def command(console: Console, source: str | None, target: str | None, precision:
     if source is not None and _is_build(Path(source)):
         document, page = _of_build(Path(source), target, given)
     else:
-        document, page, error = _of_plan(console, source, target or _DEFAULT_TARGET, precision, layers, lowering)
+        document, page, error = _of_plan(console, source, target, precision, layers, lowering)
     written = None
     if html is not None:
         written = _write_page(document, page if html == _BESIDE else Path(html))
@@ -88,15 +89,15 @@ def _of_build(folder: Path, target: str | None, not_for_builds: list[str]) -> tu
     return report_build(build, target), folder / "report.html"
 
 
-def _of_plan(console: Console, source: str | None, target: str, precision: str | None,
+def _of_plan(console: Console, source: str | None, target: str | None, precision: str | None,
              layers: dict[str, str], lowering: dict[str, Any]) -> tuple[dict[str, Any], Path, DoesNotFitError | None]:
     from recurc.report.document import report_plan
     from recurc.report.planning import plan_checkpoint
     from recurc.targets.boards import load_board
 
-    board = load_board(target)
     try:
         chosen = resolve_model(console, source)
+        board = load_board(chosen.settled(target=target)["target"] or _DEFAULT_TARGET)
         reasoner = chosen.load()
     except InputError as e:
         if source is not None and Path(source).is_dir():
@@ -105,6 +106,8 @@ def _of_plan(console: Console, source: str | None, target: str, precision: str |
         raise
     name = Path(chosen.checkpoint).name or "model"
     precision, layers = chosen.stored(precision, layers)
+    depth = chosen.settled(**{name: lowering.get(name) for name in _SETTLED})
+    lowering = {**lowering, **{name: value for name, value in depth.items() if value is not None}}
     planned = plan_checkpoint(reasoner.config, board, precision, layers, **lowering)
     document = report_plan(
         planned.summary, board, {"name": name, "checkpoint": reasoner.source, "sha256": reasoner.sha256},
@@ -143,8 +146,8 @@ def _show(console: Console, document: dict[str, Any], pieces: bool, written: Pat
     from recurc.report.wording import fact_rows, verdict_text
 
     name, label = document["source"]["name"], document["label"]
-    console.print(f"{name} on {document['target']}, {label}" + (", planned only" if document["estimated"] else ""),
-                  style="bold")
+    state = "written, not compiled here" if document["source"]["kind"] == "build" else "planned only"
+    console.print(f"{name} on {document['target']}, {label}" + (f", {state}" if document["estimated"] else ""), style="bold")
     console.print()
     show_memory(console, document["regions"], f"Memory of {document['target']}")
     if not document["regions"]:

@@ -181,7 +181,7 @@ def command(ctx: click.Context, console: Console, checkpoint: str | None, data: 
         raise UsageError("--tolerance belongs to --gate", next="Add --gate, or leave it out")
     chosen = resolve_model(console, checkpoint, data)
     reasoner = chosen.load()
-    test, train = chosen.dataset("test").take(limit), _train(console, chosen)
+    test, train = chosen.dataset("test").take(limit), train_split(console, chosen)
     bench = Workbench(reasoner, test, train, puzzles=puzzles, seed=seed, store=store(cache, no_cache))
     variants = [bench.resolve(v) for v in grid(
         reasoner.config, precisions, activations, h_cycles=h_cycles, l_cycles=l_cycles, steps=steps, carry=carry,
@@ -232,7 +232,7 @@ def _gate(ctx: click.Context, console: Console, checkpoint: str | None, data: st
                  command=shlex.join(["recurc", *sys.argv[1:]]))
 
 
-def _train(console: Console, chosen):
+def train_split(console: Console, chosen):
     """The training split for calibration, or None with a remark."""
     try:
         return chosen.dataset("train")

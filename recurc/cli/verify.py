@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from recurc.cli.options import Threshold, data_option, limit_option, pass_console
+from recurc.cli.options import data_option, halting_options, limit_option, pass_console
 from recurc.cli.output import Console
 from recurc.errors import DeviceUnreachableError, InputError, MismatchError, RecurcError, UsageError
 
@@ -30,11 +31,7 @@ _KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_ste
 @click.option(
     "--steps", type=click.IntRange(min=1), default=None, metavar="N", help="Supervision steps (default: as compiled)."
 )
-@click.option("--halt", is_flag=True, help="Stop early on the halting head.")
-@click.option("--halt-threshold", type=Threshold(), default=0.0, metavar="Q", help="Halting logit to exceed. Default: 0.")
-@click.option(
-    "--min-steps", type=click.IntRange(min=1), default=1, metavar="K", help="Steps before halting is asked. Default: 1."
-)
+@halting_options
 @click.option("--show", is_flag=True, help="Draw the first puzzle after each step.")
 @click.option(
     "--fidelity", type=click.IntRange(min=0), default=None, metavar="N",
@@ -48,7 +45,7 @@ _KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_ste
 @pass_console
 def command(
     console: Console, build: Path, on: str, data: str | None, limit: int | None, offset: int, steps: int | None,
-    halt: bool, halt_threshold: float, min_steps: int, show: bool, fidelity: int | None, reference: str | None,
+    halt: bool | None, halt_threshold: float, min_steps: int, show: bool, fidelity: int | None, reference: str | None,
     journal: Path | None, resume: bool, junit: Path | None,
 ) -> None:  # fmt: skip
     """Run puzzles on the firmware in BUILD and compare every step with the host.
@@ -61,9 +58,12 @@ def command(
     from recurc.cli._verified import document, print_result, worst_stack
     from recurc.codegen.manifest import load_build
     from recurc.verify.journal import Identity, dataset_digest
-    from recurc.verify.result import Halt, PuzzleResult, StepView
+    from recurc.verify.junit import check_junit
+    from recurc.verify.result import PuzzleResult, StepView
     from recurc.verify.run import resolve, verify
 
+    if junit is not None:
+        check_junit(junit)
     made = load_build(build)
     everything, dataset = _puzzles(made, data, limit, offset)
     if on == "onnxruntime":
@@ -71,7 +71,7 @@ def command(
 
         return verify_on_onnxruntime(console, made, dataset, steps, offset)
     board, artifact = resolve(made, on)
-    rule = Halt(halt_threshold, min_steps) if halt else None
+    rule = _rule(made, halt, halt_threshold, min_steps)
     meter, measured = _meter(console, made, reference, fidelity)
     views: list[StepView] = []
     arrived: list[PuzzleResult] = []
@@ -103,7 +103,7 @@ def command(
                 on_op=live.traced,
             )  # fmt: skip
     except (RecurcError, KeyboardInterrupt) as error:
-        if isinstance(error, (DeviceUnreachableError, KeyboardInterrupt)) and arrived and written:
+        if isinstance(error, (DeviceUnreachableError, MismatchError, KeyboardInterrupt)) and arrived and written:
             console.note(f"{len(arrived)} of {len(dataset)} puzzles are in {written[0]}; `--resume` goes on from there")
         if junit is not None and isinstance(error, RecurcError):
             _junit(junit, arrived, properties, error=error)
@@ -124,6 +124,21 @@ def command(
             "the device's results differ from the host's", where=result.board.name, why=f"{result.first_difference}",
             next="This is a bug in recurc, the compiler or the device: please report it with this line",
         )  # fmt: skip
+
+
+def _rule(build: Any, halt: bool | None, threshold: float, min_steps: int) -> Any:
+    """When to stop early: as the command line says, where it leaves that open as the build was tuned; None: never."""
+    from recurc.verify.result import Halt
+
+    tuned = getattr(build, "details", {}).get("halt")
+    if halt is False or (halt is None and tuned is None):
+        return None
+    given = click.get_current_context().get_parameter_source
+    if tuned is not None and given("halt_threshold") is not ParameterSource.COMMANDLINE:
+        threshold = tuned["threshold"]
+    if tuned is not None and given("min_steps") is not ParameterSource.COMMANDLINE:
+        min_steps = tuned["min_steps"]
+    return Halt(threshold, min_steps)
 
 
 def _puzzles(build: Any, data: str | None, limit: int | None, offset: int) -> tuple[Any, Any]:

@@ -19,7 +19,7 @@ from recurc.targets.boards import Board
 from recurc.targets.elf import Difference, check_link, linked_sections, measure
 from recurc.targets.linker import Placement, render_linker_script, render_main
 from recurc.targets.stack import stack_use
-from recurc.targets.toolchain import compile_objects, link_firmware, port_include_dirs, runtime_sources
+from recurc.targets.toolchain import board_defines, compile_objects, link_firmware, port_include_dirs, runtime_sources
 
 TRIAL_REGION_BYTES = 1 << 28  # in a trial link every region is at least this large, so that nothing overflows
 ENGINE_SOURCES = ("image/rc_image.c", "image/rc_crc32.c", "image/rc_status.c", "image/rc_table.c")
@@ -63,8 +63,19 @@ class ArenaTooLargeError(Exception):
         self.plan = plan
 
 
-def build_id(parts: list[str]) -> str:
-    """32 hexadecimal digits that name a build."""
+def firmware_id(board: Board, sources: Sources, runtime: Path, *more: str) -> str:
+    """32 hexadecimal digits that name a firmware by all that it is made of: the model's sources, the runtime's, the board.
+
+    Args:
+        runtime: the runtime_c folder, or a build's copy of it; of its C files those that the firmware holds count, and headers.
+        more: linker script, macros: what else decides about the firmware.
+    """
+    library, _ = firmware_sources(board, sources, runtime)
+    folders = port_include_dirs(board, runtime)
+    headers = sorted({h for folder in (*folders, runtime / "kernels") for h in folder.rglob("*.h")})
+    macros = str(sorted(board_defines(board).items()))
+    parts = [__version__, sources.digest, *board.cpu_flags, macros, render_main("0" * 32), *more]
+    parts += [f"{file.relative_to(runtime)} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in (*library, *headers)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
@@ -116,7 +127,7 @@ class _Compilation:
             objects = compile_objects(self.board, self.ports, self.includes, defines, self.folder / "ports")
             self.compiled.update(zip(self.ports, objects))
         if (text, defines) != (self.text, self.defines):
-            self.id = build_id([__version__, self.sources.digest, self.board.name, *self.board.cpu_flags, text, str(defines)])
+            self.id = firmware_id(self.board, self.sources, self.runtime, text, str(defines))
             self.main.write_text(render_main(self.id))
             self.main_objects = compile_objects(self.board, [self.main], self.includes, defines, self.folder)
         self.text, self.defines = text, defines
@@ -190,12 +201,16 @@ def plan_entry(firmware: Firmware) -> dict[str, Any]:
     """What the manifest says of a firmware's memory: the plan, the linked sections, and how they compare."""
     if firmware.plan is None:
         return {}
-    summary = plan_summary(firmware.plan)
-    regions = [{k: v for k, v in region.items() if k != "pieces"} for region in summary["regions"]]
     return {
-        "regions": regions, "plan": summary,
+        **summary_entry(firmware.plan),
         "link": {
             "agrees": True, "differences": [str(d) for d in firmware.padding],
             "sections": [s.as_dict() for s in linked_sections(firmware.elf)],
         },
     }
+
+
+def summary_entry(plan: MemoryPlan) -> dict[str, Any]:
+    """What the manifest says of a plan."""
+    summary = plan_summary(plan)
+    return {"regions": [{k: v for k, v in r.items() if k != "pieces"} for r in summary["regions"]], "plan": summary}

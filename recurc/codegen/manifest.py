@@ -35,9 +35,12 @@ def file_sha256(path: Path) -> str:
 
 @dataclass(frozen=True)
 class BoardArtifact:
-    """Firmware for one board: ELF, weights image, the image's model hash and the build id that HELLO reports."""
+    """Firmware for one board: ELF, weights image, the image's model hash and the build id that HELLO reports.
 
-    elf: Path
+    `elf` is None where the board's own SDK compiles the firmware, from the build's project.
+    """
+
+    elf: Optional[Path]
     image: Path
     model_sha256: str
     build_id: str
@@ -89,8 +92,8 @@ class Build:
         return TableFile(self.table_path, self.table) if self.table_path else None
 
     @property
-    def elf(self) -> Path:
-        """The target's firmware."""
+    def elf(self) -> Optional[Path]:
+        """The target's firmware; None where the board's own SDK compiles it."""
         return self.boards[self.target].elf
 
     def board(self, name: str) -> Board:
@@ -176,7 +179,7 @@ def load_build(path: Path | str, to_run: bool = True) -> Build:
         if to_run and d["host_cpu"] != cpu_signature():
             raise _broken(folder, f"its host engine was compiled for {d['host_cpu']}, this computer is {cpu_signature()}")
         boards = {
-            name: BoardArtifact(folder / b["elf"], folder / b["image"], b["model_sha256"], b["build_id"])
+            name: BoardArtifact(b["elf"] and folder / b["elf"], folder / b["image"], b["model_sha256"], b["build_id"])
             for name, b in d["boards"].items()
         }
         t = d.get("table")

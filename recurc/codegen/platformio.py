@@ -131,6 +131,7 @@ def _board_json(firmware: BoardFirmware) -> dict[str, Any]:
 _REACH = {
     "emulated": "runs in recurc's tests",
     "compiled": "compiled in recurc's tests; neither firmware nor upload has been run on the part",
+    "written": "not compiled by recurc's tests",
     "described": "not built by recurc's tests",
 }
 

@@ -1,4 +1,4 @@
-"""Build folders: sources, images and compiled firmware for a target, its emulated twin and this computer."""
+"""Build folders: sources, images and firmware for a target, its emulated twin and this computer."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 
 from recurc import __version__
 from recurc.codegen.emit import emit_model
+from recurc.codegen.espidf import write_espidf
 from recurc.codegen.firmware import (
     ArenaTooLargeError,
     Firmware,
     Sources,
-    build_id,
     compile_firmware_for,
     engine_files,
+    firmware_id,
     plan_entry,
+    summary_entry,
 )
-from recurc.codegen.fit import early_plan
+from recurc.codegen.fit import early_plan, refusal
 from recurc.codegen.folder import check_output, fresh_folder
 from recurc.codegen.image import Image, build_image
 from recurc.codegen.manifest import BOARD_FILE, TABLE_FILE, Build, load_build, table_entry, write_manifest
@@ -29,14 +31,14 @@ from recurc.errors import InputError
 from recurc.ir.program import Program
 from recurc.plan.kernels import Bits, KernelSet, choose_kernels, kernel_set
 from recurc.plan.layout import Layout, make_layout
-from recurc.plan.planner import MemoryPlan
+from recurc.plan.planner import MemoryPlan, make_plan
 from recurc.quant.model import QuantizedModel
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board, load_board
 from recurc.targets.host import HostEngine, cpu_signature
 from recurc.targets.linker import render_main
 from recurc.targets.toolchain import (
-    check_linkable,
+    check_buildable,
     compile_firmware,
     compile_shared,
     port_include_dirs,
@@ -121,17 +123,39 @@ def _firmware(folder: Path, board: Board, sources: Sources, runtime: Path,
         firmware = compile_firmware_for(board_folder, board, sources, runtime, plan)
     if board.path is not None:
         shutil.copyfile(board.path, board_folder / BOARD_FILE)  # `verify` must know a board that is not bundled
-    return firmware, {
-        "elf": str(firmware.elf.relative_to(folder)), "image": str((sources.folder / "model.rcm").relative_to(folder)),
-        "model_sha256": sources.image.sha256, "build_id": firmware.build_id, "kernels": sources.kernels.name,
-        **plan_entry(firmware),
-    }
+    return firmware, {"elf": str(firmware.elf.relative_to(folder)), **_entry(folder, sources, firmware.build_id),
+                      **plan_entry(firmware)}  # fmt: skip
+
+
+def _entry(folder: Path, sources: Sources, identity: str) -> dict[str, Any]:
+    """What the manifest says of any firmware, whoever compiles it."""
+    return {"image": str((sources.folder / "model.rcm").relative_to(folder)), "model_sha256": sources.image.sha256,
+            "build_id": identity, "kernels": sources.kernels.name}  # fmt: skip
+
+
+def _written(folder: Path, model: QuantizedModel, board: Board, runtime: Path,
+             details: Mapping[str, Any]) -> tuple[dict[str, Any], Sources]:
+    """The project of a board that only its SDK compiles; its manifest entry, without an ELF, and its sources.
+
+    Raises:
+        DoesNotFitError: it does not fit with the estimate of its code, which nothing measures here.
+    """
+    kernels = choose_kernels(board.features)
+    plan = make_plan(model.program, model.bits, board, kernels)
+    if not plan.fits:
+        raise refusal(plan, board)
+    sources = _write_sources(folder / "src", model, build_image(model, kernels), kernels, plan.layout)
+    firmware = write_espidf(folder, board, sources, runtime, plan, details)
+    if board.path is not None:
+        (folder / board.name).mkdir()
+        shutil.copyfile(board.path, folder / board.name / BOARD_FILE)
+    return {board.name: {"elf": None, **_entry(folder, sources, firmware.build_id), **summary_entry(plan)}}, sources
 
 
 def _host_program(folder: Path, board: Board, sources: Sources, runtime: Path) -> Firmware:
     """The firmware as a process of this computer."""
     folder.mkdir(parents=True, exist_ok=True)
-    identity = build_id([__version__, sources.digest, board.name, *board.cpu_flags, ""])
+    identity = firmware_id(board, sources, runtime)
     main = folder / "main.c"
     main.write_text(render_main(identity))
     files = [main, *sources.model_files(runtime), sources.folder / "weights.S", *runtime_sources(board, runtime)]
@@ -210,21 +234,25 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
     out = Path(os.path.abspath(out))
     _check_name(target)
     _plans(model.program, model.bits, target)  # before anything is written
-    check_linkable(target)
+    check_buildable(target)
     with fresh_folder(out) as folder:
         runtime = _copy_runtime(folder / "runtime")
-        entries, sources, made = _board_firmware(folder, model, target, runtime, note)
-        note("compiling the host engine")
-        host = _host_sources(folder / "host" / "src", model)
-        _, entries["host"] = _firmware(folder, load_board("host"), host, runtime, None)
-        library = _host_library(folder / "host", host, runtime, engine)
         if model.puzzles:
             note(f"writing the puzzle table, {model.puzzles.file_bytes:,} bytes")
             (folder / TABLE_FILE).parent.mkdir()
             model.puzzles.write(folder / TABLE_FILE)
-        if sources:
-            write_platformio(folder, sources, runtime, made,
-                             {"name": model.name, "precision": model.precision.name, "target": target.name})
+        told = {"name": model.name, "precision": model.precision.name, "target": target.name}
+        if target.written:
+            note(f"writing the project for {target.name}")
+            entries, sources = _written(folder, model, target, runtime, told)
+        else:
+            entries, sources, made = _board_firmware(folder, model, target, runtime, note)
+            if sources:
+                write_platformio(folder, sources, runtime, made, told)
+        note("compiling the host engine")
+        host = _host_sources(folder / "host" / "src", model)
+        _, entries["host"] = _firmware(folder, load_board("host"), host, runtime, None)
+        library = _host_library(folder / "host", host, runtime, engine)
         main = sources or host
         write_manifest(folder, {
             "recurc": __version__, "name": model.name, "target": target.name, "twin": target.twin,

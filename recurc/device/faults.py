@@ -71,7 +71,7 @@ class DeviceFaultError(DeviceUnreachableError):
             self.caller = None
         at = f" at {self.place}" if self.place else ""
         called = f", called from {self.caller}" if self.caller else ""
-        said = describe(fault, places.riscv) if places or fault.hang else ""
+        said = describe(fault, places is not None and places.riscv) if places or fault.hang else ""
         super().__init__(
             "the firmware hangs" if fault.hang else "the firmware crashed", where=where,
             why=f"{said + ': ' if said else ''}{'watchdog' if fault.hang else 'fault'}{at}{called}; {fault}",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-VERSION = 3
+VERSION = 4
 MAX_BODY = 1024
 READ_HEADER = 8
 MAX_READ = MAX_BODY - READ_HEADER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from typing import Callable, TypeVar
 
@@ -125,33 +126,54 @@ class Link:
     ) -> bytes:
         """Send a request that may be repeated and return its reply's body.
 
-        Into silence it is sent `attempts` times; when something arrives damaged it is sent again at once.
+        Into silence it is sent `attempts` times; when something arrives damaged it is sent again at once. Where the reply may
+        take longer than a quick one (`timeout`), HELLO asks meanwhile whether it was lost: a device that works answers only
+        after its reply. So a loss costs seconds, and a device that is silent all the time is given up after `timeout`.
 
         Raises:
             DeviceUnreachableError: no reply after all attempts, or the transport closed.
             DeviceRefusedError: the device refused it.
         """
         frame = f.Frame(kind, self._next_seq(), body)
-        tries, wait = self.attempts if attempts is None else attempts, self.timeout if timeout is None else timeout
+        wait = self.timeout if timeout is None else timeout
+        slow = wait > self.timeout
+        tries = 1 if slow else self.attempts if attempts is None else attempts
         silent = damaged = stale = 0
         while silent < tries and damaged < DAMAGES:
             self.retries += silent + damaged > 0
             self._send(frame)
-            deadline = time.monotonic() + wait
-            while (got := self._receive(deadline)) is not None:
+            probe, pause = 0, self.timeout
+            deadline, ask = time.monotonic() + wait, time.monotonic() + pause
+            while True:
+                got = self._receive(min(deadline, ask) if slow else deadline)
+                if got is None:
+                    now = time.monotonic()
+                    if not slow or now >= deadline:
+                        silent += 1
+                        break
+                    probe, pause = self._probe(probe), 2 * pause
+                    ask = now + pause
+                    continue
                 if self._mine(got, frame.seq, kind):
                     assert isinstance(got, f.Frame)
                     return got.body
-                if isinstance(got, f.FrameError) or is_damaged_request(got):
+                answered = probe and isinstance(got, f.Frame) and (got.seq, got.type) == (probe, f.HELLO | f.REPLY)
+                if answered or isinstance(got, f.FrameError) or is_damaged_request(got):
                     damaged += 1  # the request or its reply did not get there whole: send it again at once
                     break
-                if got.type == f.STEP and stale < STALE_STEPS:  # it still runs what was given up, and will come to this
-                    stale += 1
+                if isinstance(got, f.Frame) and got.type == f.STEP and stale < STALE_STEPS:
+                    stale += 1  # it still runs what was given up, and will come to this
                     deadline = time.monotonic() + max(wait, self.step_timeout)
-            else:
-                silent += 1
+        if slow and silent:
+            raise self._lost(f"no sign of life for {wait:g} s while it should answer {NAMES[kind]}")
         noise = f"; {damaged} damaged frames came" if damaged else ""
         raise self._lost(f"no reply to {NAMES[kind]} in {tries} attempts{noise}")
+
+    def _probe(self, seq: int) -> int:
+        """Ask HELLO of a device that may be busy, with the number of the last such question (0: the first); its number."""
+        seq = seq or self._next_seq()
+        self._send(f.Frame(f.HELLO, seq, struct.pack("<H", f.VERSION)))
+        return seq
 
     def _parsed(self, parse: Callable[[bytes], T], body: bytes, name: str) -> T:
         """A reply's body parsed. Raises DeviceUnreachableError when it is malformed: the peer is not our firmware."""

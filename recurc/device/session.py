@@ -69,14 +69,18 @@ class DeviceSession(Link):
         """Ask the device who it is.
 
         Raises:
-            DeviceUnreachableError: no answer, or one of another protocol version.
-            MismatchError: it is no longer the firmware that answered first.
+            DeviceUnreachableError: no answer.
+            MismatchError: it is a firmware of another protocol version, or no longer the one that answered first.
         """
         self._greeted = False
         body = self._request(f.HELLO, struct.pack("<H", f.VERSION))
         version = self._parsed(f.hello_version, body, "HELLO")
         if version != f.VERSION:
-            raise self._lost(f"it speaks protocol version {version}, this recurc {f.VERSION}")
+            raise MismatchError(
+                "the device's firmware speaks another protocol version", where=self.transport.description,
+                why=f"it speaks version {version}, this recurc {f.VERSION}",
+                next="Build and flash again with this recurc, or use the recurc that the firmware was built with",
+            )  # fmt: skip
         info = self._parsed(f.parse_hello, body, "HELLO")
         known = self.info
         if known and (known.build_id, known.model_sha256, known.board) != (info.build_id, info.model_sha256, info.board):
@@ -208,9 +212,7 @@ class DeviceSession(Link):
             if got is None:
                 if now >= alive + self.step_timeout:
                     raise self._lost(f"no sign of life for {self.step_timeout:g} s while it should run a step")
-                probe = probe or self._next_seq()
-                self._send(f.Frame(f.HELLO, probe, struct.pack("<H", f.VERSION)))
-                pause *= 2
+                probe, pause = self._probe(probe), 2 * pause
                 ask = now + pause
             elif isinstance(got, f.FrameError) or is_damaged_request(got):
                 if is_damaged_request(got) and self._step == at and not probe and not gap:

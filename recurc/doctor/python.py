@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import importlib.metadata as metadata
 import importlib.util
-import os
 import re
 import shutil
-import socket
 import sys
 
-from recurc.doctor.findings import MISSING, NOTE, OK, PROBLEM, Finding, within
+from recurc.doctor.findings import MISSING, NOTE, OK, PROBLEM, Finding
 from recurc.doctor.tools import EXIT, dotted, version_in
+from recurc.targets.platformio import find_platformio, registry_failure
 
 PACKAGES, PLATFORMIO = "Python packages", "PlatformIO"
 OLDEST_PYTHON = (3, 11)
 OLDEST_PLATFORMIO = (6, 1)
 OLDEST_SCONS = (4, 8)
-REGISTRY = "api.registry.platformio.org"
-_REGISTRY_SECONDS = 2.0
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)\s*\[?[^\]<>=!~;]*\]?\s*\(?([^;)]*)\)?\s*(?:;(.*))?$")
 _COMPARISONS = {
     ">=": lambda have, want: have >= want, "<": lambda have, want: have < want, ">": lambda have, want: have > want,
@@ -84,9 +81,8 @@ def satisfies(version: str, bounds: str) -> bool:
 
 def check_platformio() -> list[Finding]:
     """PlatformIO in this Python, what it needs for building offline, and whether its registry can be reached."""
-    spec = importlib.util.find_spec("platformio")
     install = f"{sys.executable} -m pip install platformio scons"
-    if spec is None:
+    if find_platformio() is None:
         elsewhere = shutil.which("pio") or shutil.which("platformio")
         detail = f"{elsewhere} belongs to another Python" if elsewhere else "not installed"
         return [Finding(PLATFORMIO, "PlatformIO", MISSING, f"{detail}; only for flashing and its projects", install)]
@@ -120,19 +116,8 @@ def _gcc() -> Finding:
 def _registry() -> Finding:
     """A connection and nothing more; PlatformIO itself would try for a minute and say nothing."""
     name = "its registry"
-
-    def reach() -> str:
-        try:
-            socket.create_connection((REGISTRY, 443), timeout=_REGISTRY_SECONDS).close()
-            return ""
-        except OSError as e:
-            return e.strerror or str(e)
-
-    proxy = os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy")
-    if proxy:
-        return Finding(PLATFORMIO, name, NOTE, f"not asked: HTTPS goes through the proxy {proxy.rsplit('@', 1)[-1]}")
-    failure = within(_REGISTRY_SECONDS + 0.5, reach, lambda: f"no answer within {_REGISTRY_SECONDS:g} s")
+    where, failure = registry_failure()
     if failure:
-        return Finding(PLATFORMIO, name, NOTE, f"{REGISTRY} cannot be reached ({failure}): projects on recurc's own platform "
+        return Finding(PLATFORMIO, name, NOTE, f"{where} cannot be reached ({failure}): projects on recurc's own platform "
                        "build offline, the others need it")  # fmt: skip
-    return Finding(PLATFORMIO, name, OK, f"{REGISTRY} can be reached")
+    return Finding(PLATFORMIO, name, OK, f"{where} can be reached")

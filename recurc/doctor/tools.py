@@ -55,7 +55,7 @@ def _compiler(family: str, boards: Sequence[Board], needed: bool) -> Finding:
     name = _FAMILY_NAMES[family]
     code = EXIT if needed else 0
     if family not in TOOLCHAINS:
-        return Finding(COMPILERS, name, NOTE, "recurc drives none: these boards can be planned, not built")
+        return Finding(COMPILERS, name, NOTE, "recurc drives none: a build is a project that PlatformIO compiles when online")
     chain = TOOLCHAINS[family]
     try:
         path = find_compiler(family)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 
@@ -17,12 +17,13 @@ class OnnxLoop:
 
     Args:
         folder: what `export_onnx` wrote.
+        optimized: let onnxruntime fuse nodes, as its users do; else graphs run node by node, as they are written.
 
     Raises:
         ToolchainError: onnxruntime is not installed. InputError: not an exported model, or a damaged one.
     """
 
-    def __init__(self, folder: Path, threads: int = 1) -> None:
+    def __init__(self, folder: Path, threads: int = 1, optimized: bool = False) -> None:
         require("onnxruntime")
         import onnxruntime as ort
 
@@ -35,8 +36,8 @@ class OnnxLoop:
                              next="write one with `recurc export`") from e
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
-        # Node by node as written: fused kernels would be another arithmetic.
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        level = ort.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_DISABLE_ALL
 
         def session(entry: dict[str, Any]) -> Any:
             try:
@@ -47,6 +48,7 @@ class OnnxLoop:
 
         self._start, self._heads = session(self.loop["start"]), session(self.loop["heads"])
         self._blocks = {name: session(entry) for name, entry in self.loop["blocks"].items()}
+        self.observe: Optional[Callable[[str, dict[str, np.ndarray]], None]] = None  # told file and inputs of every call
         self.state: dict[str, np.ndarray] = {}
         self.logits = self.q = np.zeros(0, np.float32)
 
@@ -60,7 +62,13 @@ class OnnxLoop:
     def step(self) -> None:
         """One supervision step, then the heads."""
         self._run(self.loop["step"])
-        self.logits, self.q = self._heads.run(["logits", "q"], {"z": self.state[self.loop["heads"]["from"]]})
+        feed = {"z": self.state[self.loop["heads"]["from"]]}
+        self._told(self.loop["heads"], feed)
+        self.logits, self.q = self._heads.run(["logits", "q"], feed)
+
+    def _told(self, entry: dict[str, Any], feed: dict[str, np.ndarray]) -> None:
+        if self.observe:
+            self.observe(entry["file"], feed)
 
     def _run(self, body: list[dict[str, Any]]) -> None:
         for item in body:
@@ -72,6 +80,7 @@ class OnnxLoop:
             for more in rest:
                 added = added + more
             feed = {"z": self.state[item["state"]], "added": added}
+            self._told(self.loop["blocks"][item["block"]], feed)
             self.state[item["state"]] = self._blocks[item["block"]].run(["next"], feed)[0]
 
     @property

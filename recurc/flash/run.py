@@ -41,7 +41,8 @@ class FlashResult:
     """A finished upload.
 
     `port` is where the firmware answers ("" when that is not known), `process` the emulator that was left running,
-    `same_elf` whether PlatformIO's ELF is the build's own, `checked` whether the board itself was asked.
+    `same_elf` whether PlatformIO's ELF is the build's own (None where the build has none: it was not compiled here),
+    `checked` whether the board itself was asked.
     """
 
     board: Board
@@ -49,7 +50,7 @@ class FlashResult:
     port: str
     process: Optional[int]
     elf: Path
-    same_elf: bool
+    same_elf: Optional[bool]
     checked: bool
     pieces: tuple[Piece, ...]
     seconds: float
@@ -101,12 +102,12 @@ def flash(build: Build, board: Optional[str] = None, *, port: str = "", disk: st
     """
     started = time.monotonic()
     chosen, artifact = choose_board(build, board)
-    env = choose_environment(build, chosen, stock)
+    env = choose_environment(build, chosen, stock and not chosen.written)  # a written project has no other platform
     emulated = chosen.emulator is not None
     if disk and (emulated or not (chosen.flash and chosen.flash.disk)):
         raise UsageError(f"{chosen.name} shows no disk", where="--disk",
                          why="it is flashed in another way", next="Leave it out")
-    if stock and not firmware_only and (lying := apart(chosen, env)):
+    if stock and not chosen.written and not firmware_only and (lying := apart(chosen, env)):
         raise UsageError(
             "PlatformIO's own uploader writes the firmware only", where="--stock",
             why=f"{', '.join(lying)} would be missing on the board", next="Add --firmware-only, or leave --stock out",
@@ -129,8 +130,9 @@ def flash(build: Build, board: Optional[str] = None, *, port: str = "", disk: st
             stop(build, port, chosen.name)
         raise
     pieces = tuple(Piece(name, size, crc, told.get(name)) for name, (size, crc) in _expected(build, chosen, artifact).items())
-    return FlashResult(chosen, env.name, port, process, env.elf, file_sha256(env.elf) == file_sha256(artifact.elf), checked,
-                       pieces, time.monotonic() - started)
+    same = None if artifact.elf is None else file_sha256(env.elf) == file_sha256(artifact.elf)
+    return FlashResult(chosen, env.name, port, process, env.elf, same, checked, pieces,
+                       time.monotonic() - started)
 
 
 def stop(build: Build, port: str = "", board: Optional[str] = None) -> bool:

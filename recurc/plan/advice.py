@@ -108,7 +108,10 @@ class _Trials:
             saves = before.bytes - after.bytes if after else self._used(self.plan, before.region) - self._used(
                 plan, before.region)
         worst = max(lacks, key=lacks.__getitem__) if lacks else None
-        note = "" if board.linkable else "described only, nothing can be built for it yet"
+        note = ""
+        if not board.linkable:
+            note = ("its firmware is written, not compiled here" if board.buildable
+                    else "described only, nothing can be built for it yet")  # fmt: skip
         return Change(" and ".join(words), tuple(options), plan.fits, saves, lacks.get(worst, 0) if worst else 0, worst, note)
 
     @staticmethod

@@ -46,6 +46,9 @@ class BoardLike(Protocol):
     @property
     def linkable(self) -> bool: ...
 
+    @property
+    def buildable(self) -> bool: ...
+
     def candidates(self, part: str) -> Sequence[RegionLike]: ...
 
 

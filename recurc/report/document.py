@@ -33,6 +33,7 @@ KIND_MEANING = {
 MEANING = {
     "emulated": "runs in the emulator; what is verified there is this board's own firmware",
     "compiled": "compiled and linked within the real memory map; never run on the part itself by recurc's tests",
+    "written": "written, not compiled here: its own SDK compiles it; sizes of code and variables are estimates",
     "described": "described only",
     "host": "the firmware as a process of this computer",
 }
@@ -126,8 +127,8 @@ def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
     return _document(
         source=source, board=known_board, target=name, twin=build.twin if name == build.target else None,
         precision=build.precision, label=d.get("label", build.precision), carry=_carry(d, plan),
-        depth=(build.steps, build.h_cycles, build.l_cycles), plan=plan, regions=region_rows(kinds, notes), estimated=False,
-        linked=_linked(entry), measured=_measured(build, name),
+        depth=(build.steps, build.h_cycles, build.l_cycles), plan=plan, regions=region_rows(kinds, notes),
+        estimated=bool(plan.get("estimated")) and not entry.get("link"), linked=_linked(entry), measured=_measured(build, name),
         more={"kernels": entry.get("kernels"), "image_bytes": d.get("image_bytes"), "arena_bytes": d.get("arena_bytes"),
               "boards": list(build.boards), "verified": verified_here(build, name),
               "fidelity": fidelity, "accuracy": d.get("accuracy"),

@@ -16,7 +16,7 @@ Drawing = Callable[[Any], None]  # draws on a figure
 # Middling colours that are seen on white and on black; the two others stand for the page's own.
 SERIES = ("#3b7dd8", "#e07b39", "#2f9e62", "#b453c6", "#d4453f", "#9a8a12", "#1f9bab", "#946c4b", "#7a74d9", "#c2578d")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_FG, _LINE = "#1b1f25", "#d0d7df"
+FG, LINE = "#1b1f25", "#d0d7df"
 _NINES = 5  # cosines are drawn up to 1 - 10^-5
 
 
@@ -34,9 +34,9 @@ def _style(salt: str) -> Iterator[Any]:
     import matplotlib
 
     settings = {
-        "svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 9, "axes.grid": True, "grid.color": _LINE,
+        "svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 9, "axes.grid": True, "grid.color": LINE,
         "grid.linewidth": 0.6,
-        "axes.edgecolor": _LINE, "axes.labelcolor": _FG, "text.color": _FG, "xtick.color": _FG, "ytick.color": _FG,
+        "axes.edgecolor": LINE, "axes.labelcolor": FG, "text.color": FG, "xtick.color": FG, "ytick.color": FG,
         "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
         "axes.axisbelow": True,
     }
@@ -44,20 +44,20 @@ def _style(salt: str) -> Iterator[Any]:
         yield matplotlib
 
 
-def render(name: str, draw: Drawing, folder: Optional[Path] = None) -> str:
-    """Draw a figure; SVG for a page, and NAME.png in `folder` when that is given."""
+def render(name: str, draw: Drawing, folder: Optional[Path] = None, height: float = 3.9) -> str:
+    """Draw a figure `height` inches high; SVG for a page, and NAME.png in `folder` when that is given."""
     with _style(name):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(9, 3.9), layout="constrained")
+        figure = Figure(figsize=(9, height), layout="constrained")
         draw(figure)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": "recurc"})
         if folder is not None:
             FigureCanvasAgg(figure).print_figure(folder / f"{name}.png", dpi=130, facecolor="white")
     svg = text.getvalue()
-    svg = svg[svg.index("<svg"):].replace(_FG, "var(--fg)").replace(_LINE, "var(--line)").replace('id="', f'id="{name}-')
+    svg = svg[svg.index("<svg"):].replace(FG, "var(--fg)").replace(LINE, "var(--line)").replace('id="', f'id="{name}-')
     for use in ('href="#', "url(#"):
         svg = svg.replace(use, f"{use}{name}-")
     return svg
@@ -73,7 +73,7 @@ def nines(phi: float) -> float:
 _TICKS = (0.9, 0.99, 0.999, 0.9999, 0.99999, 0, 0.5, 0.95, 0.98, 0.995, 0.998, 0.9995, 0.8, 0.2, 0.97)  # roundest first
 
 
-def _nines_axis(axis: Any, values: Sequence[float], label: str, what: str, ticks: int = 9) -> None:
+def nines_axis(axis: Any, values: Sequence[float], label: str, what: str, ticks: int = 9) -> None:
     """Limits and at most about `ticks` ticks of an axis of `nines`, over those values."""
     known = [v for v in values if v == v] or [0.0]
     pad = 0.08 * max(max(known) - min(known), 0.5)
@@ -117,7 +117,7 @@ class Looks:
         handles = [Line2D([], [], color=c, marker="s", ls="", label=p) for p, c in colours.items()]
         figure.legend(handles=handles, loc="outside right upper", handletextpad=0.4, title="weights", alignment="left")
         if len(markers) > 1:
-            handles = [Line2D([], [], color=_FG, marker=m, ls="", label=a, markerfacecolor="none") for a, m in markers.items()]
+            handles = [Line2D([], [], color=FG, marker=m, ls="", label=a, markerfacecolor="none") for a, m in markers.items()]
             figure.legend(handles=handles, loc="outside right lower", handletextpad=0.4, title="activations", alignment="left")
 
 
@@ -130,7 +130,7 @@ def accuracy_against_phi(lines: Sequence[Line], looks: Looks) -> Drawing:
             for line in lines:
                 axis.plot(nines(line[key]), 100 * line["exact"], ls="", marker=looks.marker(line), color=looks.colour(line),
                           ms=6, alpha=0.85)
-            _nines_axis(axis, [nines(line[key]) for line in lines], f"fidelity {text}", "x", ticks=6)
+            nines_axis(axis, [nines(line[key]) for line in lines], f"fidelity {text}", "x", ticks=6)
         panels[0].set_ylabel("puzzles exact, %")
         _share_axis(panels[0], [100 * line["exact"] for line in lines])
         looks.legend(figure, lines)
@@ -153,8 +153,8 @@ def accuracy_against_macs(lines: Sequence[Line], looks: Looks) -> Drawing:
             axis.plot([line["macs"] for line in run], [100 * line["exact"] for line in run], color=looks.colour(run[0]),
                       marker=looks.marker(run[0]), ms=5, lw=0.9, alpha=0.8)
         front = sorted({(line["macs"], 100 * line["exact"]) for line in lines if line["pareto"]})
-        axis.step(*zip(*front), where="post", color=_FG, lw=1.6, ls=":", label="Pareto front")
-        axis.plot(*zip(*front), ls="", marker="o", ms=11, markerfacecolor="none", markeredgecolor=_FG)
+        axis.step(*zip(*front), where="post", color=FG, lw=1.6, ls=":", label="Pareto front")
+        axis.plot(*zip(*front), ls="", marker="o", ms=11, markerfacecolor="none", markeredgecolor=FG)
         axis.set_xscale("log")
         axis.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count_text(value).replace(".0 ", " ")))
@@ -178,7 +178,7 @@ def phi_along_steps(lines: Sequence[Line], looks: Looks) -> Drawing:
             curve = [nines(p) for p in line["by_step"]["phi"]]
             heights += curve
             axis.plot(range(1, len(curve) + 1), curve, color=looks.colour(line), marker=looks.marker(line), ms=4, lw=1.2)
-        _nines_axis(axis, heights, "fidelity to fp32", "y")
+        nines_axis(axis, heights, "fidelity to fp32", "y")
         axis.set_xlabel("supervision step")
         axis.xaxis.get_major_locator().set_params(integer=True)
         looks.legend(figure, lines)
@@ -204,8 +204,8 @@ def loss_against_phi(points: Sequence[Line], thresholds: Mapping[str, Optional[f
             if thresholds.get(model) is not None:
                 axis.axvline(nines(float(thresholds[model] or 0)), color=colour, lw=1)
         if default is not None:
-            axis.axvline(nines(default), color=_FG, lw=1.4, ls=":")
-        _nines_axis(axis, [nines(p["phi_first"]) for p in points], "fidelity after 1 step", "x")
+            axis.axvline(nines(default), color=FG, lw=1.4, ls=":")
+        nines_axis(axis, [nines(p["phi_first"]) for p in points], "fidelity after 1 step", "x")
         axis.set_ylabel("points of exact lost")
         figure.legend(loc="outside right upper", handletextpad=0.4)
 

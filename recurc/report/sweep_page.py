@@ -153,10 +153,10 @@ def draw(lines: Sequence[Mapping[str, Any]], depth: tuple[int, int], folder: Opt
 
 def render_page(title: str, subtitle: str, *, plots: Sequence[tuple[str, str, str]], verdicts: Sequence[str] = (),
                 tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = (), notes: Sequence[str] = NOTES,
-                command: str = "") -> str:
-    """The page: plots first, then tables (heading, columns, rows of text)."""
+                definitions: Sequence[tuple[str, str]] = (), command: str = "") -> str:
+    """The page: plots first, then tables (heading, columns, rows of text), then what the names mean."""
     env = Environment(loader=FileSystemLoader(resource_dir("templates") / "report"), undefined=StrictUndefined,
                       autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return env.get_template("sweep.html.j2").render(
-        title=title, subtitle=subtitle, plots=plots, verdicts=verdicts, tables=tables, notes=notes, command=command,
-        version=__version__, colours=[])
+        title=title, subtitle=subtitle, plots=plots, verdicts=verdicts, tables=tables, notes=notes, definitions=definitions,
+        command=command, version=__version__, colours=[])

@@ -72,6 +72,13 @@ def _flat(blocks: np.ndarray, k: int) -> np.ndarray:
     return np.ascontiguousarray(blocks.reshape(len(blocks), -1)[:, :k], dtype=np.float32)
 
 
+def _symmetric(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> FakeWeights:
+    """int4-symmetric: -7..7, a scale a channel."""
+    scale = np.abs(w).max(axis=1, keepdims=True) / np.float32(7)
+    q = np.divide(w, scale, out=np.zeros_like(w), where=scale > 0)
+    return FakeWeights(np.clip(np.rint(q), -7, 7) * scale, len(w) * (4 + -(-w.shape[1] // 8) * 4))
+
+
 def _microscaled(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> FakeWeights:
     """int4-mx32: -7..7 in blocks of 32 inputs, a power of two (one byte) a block."""
     blocks = _blocks(w)
@@ -81,6 +88,7 @@ def _microscaled(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> Fa
 
 
 _FAKE_ONLY = (
+    Precision("int4-symmetric", 4, _symmetric, summary="int4 a channel, symmetric"),
     Precision("int4-mx32", 4, _microscaled, summary="int4 in blocks of 32 inputs with power-of-two scales"),
 )
 
@@ -151,22 +159,31 @@ class FakeModel(Reference):
         activations: one of ACTIVATIONS.
         peaks: layer's name -> largest magnitude, for static scales.
         carry: "fp32", "fp16" or "int8" (a scale a row), as on the device.
+        attention: "softmax", or "linear": phi(q) (phi(k)^T v) / (phi(q) sum phi(k)), phi = elu + 1, in fp32.
     """
 
     def __init__(self, reasoner: Reasoner, weights: Mapping[str, np.ndarray], activations: str = "int8-row",
-                 peaks: Optional[Mapping[str, float]] = None, carry: str = "fp32") -> None:
+                 peaks: Optional[Mapping[str, float]] = None, carry: str = "fp32", attention: str = "softmax") -> None:
         super().__init__(reasoner)
+        self.attention = attention
         self.activations, self.peaks, self.carry = ACTIVATIONS[activations], dict(peaks or {}), carry
         for name, w in weights.items():
             self.w[name] = torch.from_numpy(np.ascontiguousarray(w, dtype=np.float32))
         for name in ("H_init", "L_init"):
             self.w[name] = self._stored(self.w[name])
 
+    def _round(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        """The input of a linear layer as the layer sees it."""
+        return round_activations(x, self.activations, self.peaks.get(name))
+
+    def _weights(self, name: str) -> torch.Tensor:
+        return self.w[name]
+
     def _linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        return F.linear(round_activations(x, self.activations, self.peaks.get(name)), self.w[name])
+        return F.linear(self._round(name, x), self._weights(name))
 
     def _attention(self, prefix: str, h: torch.Tensor) -> torch.Tensor:
-        if not self.activations.levels:
+        if not self.activations.levels and self.attention == "softmax":
             return super()._attention(prefix, h)
         c = self.config
         n, s, _ = h.shape
@@ -175,12 +192,21 @@ class FakeModel(Reference):
         if c.pos_encodings == "rope":
             q, k = self._rotate(q), self._rotate(k)
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-        p = torch.softmax(round_rows(q) @ round_rows(k).transpose(-1, -2) * c.head_dim ** -0.5, dim=-1)
+        out = self._linear_mix(q, k, v) if self.attention == "linear" else self._mix(q, k, v)
+        return self._linear(f"{prefix}.o_proj.weight", out.transpose(1, 2).reshape(n, s, -1))
+
+    @staticmethod
+    def _linear_mix(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        q, k = F.elu(q) + 1, F.elu(k) + 1
+        size = (q * k.sum(dim=-2, keepdim=True)).sum(dim=-1, keepdim=True)
+        return q @ (k.transpose(-1, -2) @ v) / size.clamp_min(1e-6)
+
+    def _mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        p = torch.softmax(round_rows(q) @ round_rows(k).transpose(-1, -2) * self.config.head_dim ** -0.5, dim=-1)
         # As the device: the values' scales are folded into the probabilities, which are then rounded themselves.
         scale = (v.abs().amax(dim=-1) / 127)[..., None, :]
         inverse = torch.where(scale > 0, 1.0 / scale, torch.zeros_like(scale)).transpose(-1, -2)
-        out = round_rows(round_rows(p * scale) @ (v * inverse).round_())
-        return self._linear(f"{prefix}.o_proj.weight", out.transpose(1, 2).reshape(n, s, -1))
+        return round_rows(round_rows(p * scale) @ (v * inverse).round_())
 
     def _stored(self, rows: torch.Tensor) -> torch.Tensor:
         """Rows as they read back from the carry's memory."""

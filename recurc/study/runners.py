@@ -18,12 +18,17 @@ CHUNK_BYTES = 64 << 20  # and at most so much carry kept at once
 
 @dataclass(frozen=True)
 class Run:
-    """What a chunk of puzzles did at each step: tokens uint8 [steps, n, seq], halts bool [steps, n] (the halting head says
-    stop, margin 0), z_H float32 [steps, n, S, D]."""
+    """What a chunk of puzzles did at each step: tokens uint8 [steps, n, seq], margins float32 [steps, n] (what the halting
+    head is for stopping by: q_halt, or q_halt - q_continue; it stops above a threshold), z_H float32 [steps, n, S, D]."""
 
     tokens: np.ndarray
-    halts: np.ndarray
+    margins: np.ndarray
     z_H: np.ndarray
+
+    @property
+    def last(self) -> "Run":
+        """Its last step alone."""
+        return Run(self.tokens[-1:].copy(), self.margins[-1:].copy(), self.z_H[-1:].copy())
 
 
 class Runner(Protocol):
@@ -33,8 +38,13 @@ class Runner(Protocol):
         """Tokens [n, seq] and identifiers [n] -> their trajectories."""
 
 
+def margin(config: ReasonerConfig, q: np.ndarray) -> np.ndarray:
+    """What a halting threshold is compared with: float32 q [..., 2] (halt, continue) -> [...], as the device has it."""
+    return q[..., 0] if config.halt_rule == "q_halt>0" else q[..., 0] - q[..., 1]
+
+
 def _empty(config: ReasonerConfig, n: int, steps: int) -> Run:
-    return Run(np.zeros((steps, n, config.seq_len), dtype=np.uint8), np.zeros((steps, n), dtype=bool),
+    return Run(np.zeros((steps, n, config.seq_len), dtype=np.uint8), np.zeros((steps, n), dtype=np.float32),
                np.zeros((steps, n, config.rows, config.hidden_size), dtype=np.float32))
 
 
@@ -52,8 +62,7 @@ class TorchRunner:
         for state in self.model.steps(inputs, puzzle_ids, steps, self.h_cycles, self.l_cycles):
             at = state.step - 1
             found.tokens[at] = state.logits.argmax(dim=-1).numpy()
-            halt, go_on = state.q[:, 0].numpy(), state.q[:, 1].numpy()
-            found.halts[at] = halt > (0 if c.halt_rule == "q_halt>0" else go_on)
+            found.margins[at] = margin(c, state.q.numpy())
             found.z_H[at] = state.z_H.numpy()
         return found
 
@@ -71,20 +80,20 @@ class DeviceRunner:
             own.begin(tokens, int(puzzle))
             for at in range(steps):
                 own.step()
-                found.tokens[at, i], found.halts[at, i] = own.tensor("tokens"), own.halts()
+                found.tokens[at, i], found.margins[at, i] = own.tensor("tokens"), margin(self.config, own.tensor("q"))
                 found.z_H[at, i] = own.tensor("z_H")
         return found
 
 
 @dataclass(frozen=True)
 class Part:
-    """Measurements on n puzzles, one row a step: right uint16 (cells right), halts bool, phi and flat float32 (cosine of z_H
-    to the fp32 model's, mean over positions and flattened), kept bool (the fp32 model's very answer), each [steps, n];
-    cells uint16 [n]: cells that count."""
+    """Measurements on n puzzles, one row a step: right uint16 (cells right), margins float32 (see Run), phi and flat float32
+    (cosine of z_H to the fp32 model's, mean over positions and flattened), kept bool (the fp32 model's very answer), each
+    [steps, n]; cells uint16 [n]: cells that count."""
 
     right: np.ndarray
     cells: np.ndarray
-    halts: np.ndarray
+    margins: np.ndarray
     phi: np.ndarray
     flat: np.ndarray
     kept: np.ndarray
@@ -101,20 +110,23 @@ class Part:
 
 
 def measure(run: Run, reference: Run, labels: np.ndarray, valid: np.ndarray) -> Part:
-    """Compare a run with labels [n, seq] (cells marked in `valid` count) and with the fp32 model's run of the same puzzles.
+    """Compare a run with labels [n, seq] (cells marked in `valid` count) and with the fp32 model's run of the same puzzles:
+    step by step, or every step with the only one that `reference` has.
 
     phi is NaN where the carries differ in shape, as for a distilled model.
     """
-    steps, n = run.halts.shape
+    steps, n = run.margins.shape
+    tokens, carries = (np.broadcast_to(a, (steps, *a.shape[1:])) if len(a) == 1 else a
+                       for a in (reference.tokens, reference.z_H))
     phi = np.full((steps, n), np.nan, dtype=np.float32)
     flat = phi.copy()
-    if run.z_H.shape == reference.z_H.shape:
+    if run.z_H.shape == carries.shape:
         for at in range(steps):
-            phi[at] = cosine_rows(run.z_H[at], reference.z_H[at]).mean(axis=-1)
-            flat[at] = cosine_rows(run.z_H[at].reshape(n, -1), reference.z_H[at].reshape(n, -1))
+            phi[at] = cosine_rows(run.z_H[at], carries[at]).mean(axis=-1)
+            flat[at] = cosine_rows(run.z_H[at].reshape(n, -1), carries[at].reshape(n, -1))
     right = ((run.tokens == labels) & valid).sum(axis=-1)
-    kept = ((run.tokens == reference.tokens) | ~valid).all(axis=-1)
-    return Part(right.astype(np.uint16), valid.sum(axis=-1).astype(np.uint16), run.halts, phi, flat, kept)
+    kept = ((run.tokens == tokens) | ~valid).all(axis=-1)
+    return Part(right.astype(np.uint16), valid.sum(axis=-1).astype(np.uint16), run.margins, phi, flat, kept)
 
 
 def chunk_size(config: ReasonerConfig, steps: int) -> int:

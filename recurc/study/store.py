@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Mapping, Optional
+from typing import Mapping, Optional, Sequence
 from zipfile import BadZipFile
 
 import numpy as np
@@ -32,11 +32,20 @@ def digest(*parts: object) -> str:
     return found.hexdigest()
 
 
+def _python(names: Sequence[str], package: Path) -> list[Path]:
+    return [f for name in names for f in ([package / name] if name.endswith(".py") else (package / name).rglob("*.py"))]
+
+
+@lru_cache(maxsize=8)
+def files_version(names: tuple[str, ...], package: Path) -> str:
+    """Digest of some of a package's Python: files, and folders with all that is in them."""
+    return digest(*(part for f in sorted(_python(names, package)) for part in (f.name, f.read_bytes())))
+
+
 @lru_cache(maxsize=1)
 def code_version() -> str:
     """Digest of everything that decides a result: the package's numeric parts, templates and C."""
-    package = Path(__file__).resolve().parents[1]
-    files = [f for name in _CODE for f in ([package / name] if name.endswith(".py") else (package / name).rglob("*.py"))]
+    files = _python(_CODE, Path(__file__).resolve().parents[1])
     roots = (resource_dir("templates") / "ops", resource_dir("runtime_c"))
     files += [*resource_dir("templates").glob("*.[ch].j2"), *(f for root in roots for f in root.rglob("*.[chj]*"))]
     return digest(*(part for f in sorted(files) for part in (f.name, f.read_bytes())))

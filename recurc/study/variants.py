@@ -6,7 +6,8 @@ quantization (`recurc.study.fake`). An Outcome says which. The plain fp32 varian
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Mapping, Optional
 
@@ -32,7 +33,7 @@ class Variant:
     h_cycles, l_cycles, steps: None as trained. carry: how z_H and z_L are stored between ops.
     transform: name of the model that stands in for the checkpoint ("" is the checkpoint itself), see `Workbench`.
     engine: "device", "fake", "reference" (plain fp32), or "auto": the device's code where it has this arithmetic.
-    name: for people; what it is when left out.
+    name: for people; what it is when left out. layers: (linear layer's name, its precision) where that is another one.
     """
 
     precision: str = "int4"
@@ -45,6 +46,7 @@ class Variant:
     transform: str = ""
     engine: str = "auto"
     name: str = ""
+    layers: tuple[tuple[str, str], ...] = ()
 
     @property
     def label(self) -> str:
@@ -53,17 +55,30 @@ class Variant:
             return self.name
         words = [self.precision if self.precision == self.activations else f"{self.precision} x {self.activations}"]
         words += [self.method] if self.method and self.method != weight_schemes()[self.precision].methods[0] else []
+        words += self._mixed
         words += [f"{self.carry} carry"] if self.carry != "fp32" else []
         return ", ".join(words + ([self.transform] if self.transform else []))
 
     @property
+    def _mixed(self) -> list[str]:
+        others = Counter(precision for _, precision in self.layers)
+        return [f"{n} layer{'s' * (n > 1)} {precision}" for precision, n in others.items()]
+
+    @property
+    def stored_as(self) -> str:
+        """Weights and carry in words: "int4, 2 layers int8, fp16 carry"."""
+        return ", ".join([self.precision, *self._mixed] + ([f"{self.carry} carry"] if self.carry != "fp32" else []))
+
+    @property
     def plain(self) -> bool:
         """Whether it is the fp32 model itself, at some depth."""
-        return (self.precision, self.activations, self.carry, self.transform) == ("fp32", "fp32", "fp32", "")
+        return (self.precision, self.activations, self.carry, self.transform, self.layers) == ("fp32", "fp32", "fp32", "", ())
 
     @property
     def on_device(self) -> bool:
         """Whether the device has this arithmetic."""
+        if any(name not in precisions() for _, name in self.layers):
+            return False
         scheme = precisions().get(self.precision)
         wanted = "fp32" if scheme is not None and scheme.bits == 32 else "int8-row"
         return scheme is not None and self.activations == wanted
@@ -101,10 +116,10 @@ class Variant:
         assert self.h_cycles and self.l_cycles
         return self.h_cycles, self.l_cycles
 
-    def program(self, config: ReasonerConfig) -> Program:
-        """The program of a resolved variant; puzzle embeddings in the image while they are small."""
+    def program(self, config: ReasonerConfig, puzzle_table: str = "auto", scratch: Optional[int] = None) -> Program:
+        """The program of a resolved variant; puzzle embeddings in the image while they are small, unless asked otherwise."""
         return lower(config, steps=self.steps, h_cycles=self.h_cycles, l_cycles=self.l_cycles, carry=self.carry,
-                     puzzle_table="auto")
+                     puzzle_table=puzzle_table, scratch=scratch)
 
 
 def model_bytes(model: QuantizedModel) -> int:
@@ -143,6 +158,15 @@ class Outcome:
         if not 1 <= steps <= self.steps:
             raise ValueError(f"{steps} of {self.steps} steps")
         return replace(self, variant=replace(self.variant, steps=steps), part=self.part.until(steps))
+
+    def joined(self, more: "Outcome") -> "Outcome":
+        """This and the same variant on further puzzles."""
+        return replace(self, part=Part.joined((self.part, more.part)))
+
+    def first(self, n: int) -> "Outcome":
+        """The same on the first n puzzles."""
+        part = Part(**{f.name: getattr(self.part, f.name)[..., :n] for f in fields(Part)})
+        return self if n == self.n else replace(self, part=part)
 
     @cached_property
     def solved(self) -> np.ndarray:
@@ -194,12 +218,20 @@ class Outcome:
     def kept(self) -> float:
         return float(self.kept_by_step[-1])
 
-    @cached_property
-    def _stops(self) -> np.ndarray:
-        """Index of the step at which each puzzle's halting head stops, the last step at the latest."""
-        stop = self.part.halts.copy()
+    def stops(self, threshold: float = 0.0, min_steps: int = 1) -> np.ndarray:
+        """Index [n] of the step at which each puzzle's halting head stops, the last step at the latest.
+
+        Args:
+            threshold: what the head's margin must exceed. min_steps: steps before it is asked.
+        """
+        stop = self.part.margins > threshold
+        stop[:min_steps - 1] = False
         stop[-1] = True
         return stop.argmax(axis=0)
+
+    @cached_property
+    def _stops(self) -> np.ndarray:
+        return self.stops()
 
     @property
     def mean_steps(self) -> float:
@@ -233,8 +265,8 @@ class Outcome:
         v = self.variant
         return {
             "label": v.label, "precision": v.precision, "activations": v.activations, "method": v.method, "carry": v.carry,
-            "transform": v.transform, "engine": v.engine, "h_cycles": v.h_cycles, "l_cycles": v.l_cycles,
-            "steps": self.steps, "n": self.n, "cell": self.cell, "exact": self.exact,
+            "transform": v.transform, "layers": dict(v.layers), "engine": v.engine, "h_cycles": v.h_cycles,
+            "l_cycles": v.l_cycles, "steps": self.steps, "n": self.n, "cell": self.cell, "exact": self.exact,
             "phi_first": self.phi_first, "phi_last": self.phi_last,
             "phi_flat_first": float(self.flat_by_step[0]), "phi_flat_last": float(self.flat_by_step[-1]), "kept": self.kept,
             "mean_steps": self.mean_steps, "halted_cell": self.halted_cell, "halted_exact": self.halted_exact,

@@ -7,12 +7,10 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections import OrderedDict
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from threading import Lock
-from typing import Any, Callable, Hashable, Iterator, Mapping, Optional, Protocol, Sequence, get_args
+from typing import Any, Callable, Iterator, Mapping, Optional, Protocol, Sequence, get_args
 
 import numpy as np
 import torch
@@ -26,6 +24,7 @@ from recurc.quant.calibrate import BATCH, DEFAULT_PUZZLES, Calibration, calibrat
 from recurc.quant.model import QuantizedModel, quantize_model
 from recurc.quant.weights import Weights
 from recurc.study.fake import FakeModel, FakeWeights, Peaks, weight_schemes
+from recurc.study.memo import Memo
 from recurc.study.runners import DeviceRunner, Part, Run, Runner, TorchRunner, chunk_size, measure
 from recurc.study.store import Store, code_version, content, digest
 from recurc.study.variants import Outcome, Subjects, Variant, model_bytes
@@ -35,27 +34,8 @@ from recurc.targets.toolchain import find_compiler
 Progress = Callable[[int], None]
 
 
-class Memo:
-    """A few values by key, made once each while other threads wait; the least recently used are dropped."""
-
-    def __init__(self, size: int) -> None:
-        self._size, self._lock = size, Lock()
-        self._slots: OrderedDict[Hashable, tuple[Lock, list[Any]]] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        with self._lock:
-            lock, slot = self._slots.setdefault(key, (Lock(), []))
-            self._slots.move_to_end(key)
-            while len(self._slots) > self._size:
-                self._slots.popitem(last=False)
-        with lock:
-            if not slot:
-                slot.append(make())
-            return slot[0]
-
-
 # Of this process: the units of work of a sweep share them, in any order.
-_REFERENCES, _RUNNERS, _PARTS = Memo(4), Memo(8), Memo(1)
+_REFERENCES, _ENDS, _RUNNERS, _PARTS = Memo(4), Memo(64), Memo(8), Memo(1)
 
 
 @dataclass(frozen=True)
@@ -72,7 +52,8 @@ class Chunk:
 @dataclass(frozen=True)
 class Subject:
     """What a variant needs besides puzzles: the checkpoint, the model in its place, its stored form (None: plain fp32), the
-    static scales' peaks; `reference_key` and `key` tell them from others."""
+    static scales' peaks; `reference_key` and `key` tell them from others. full: compare with the checkpoint's last step as
+    deep as it was trained, at every step."""
 
     variant: Variant
     reasoner: Reasoner
@@ -81,6 +62,7 @@ class Subject:
     peaks: Mapping[str, float]
     reference_key: str
     key: str
+    full: bool = False
 
 
 def _temporary() -> Path:
@@ -110,7 +92,8 @@ def _runner(subject: Subject) -> Runner:
         return DeviceRunner(_engine(subject), subject.stand_in.config)
     assert subject.model is not None
     weights = {name: w.dequantized() for name, w in subject.model.weights.items()}
-    return TorchRunner(FakeModel(subject.stand_in, weights, v.activations, subject.peaks, v.carry), *v.schedule)
+    attention = getattr(subject.stand_in, "attention", "softmax")
+    return TorchRunner(FakeModel(subject.stand_in, weights, v.activations, subject.peaks, v.carry, attention), *v.schedule)
 
 
 def reference_run(subject: Subject, chunk: Chunk) -> Run:
@@ -125,17 +108,26 @@ def reference_run(subject: Subject, chunk: Chunk) -> Run:
     return _REFERENCES.get((subject.reference_key, v.schedule, v.steps, chunk.key), make)
 
 
+def full_end(subject: Subject, chunk: Chunk) -> Run:
+    """The last step of the fp32 checkpoint's run of a chunk, as deep as it was trained; kept for all variants."""
+    def make() -> Run:
+        trained = Variant("fp32", "fp32").resolved(subject.reasoner.config)
+        return reference_run(replace(subject, variant=trained), chunk).last
+
+    return _ENDS.get((subject.reference_key, chunk.key), make)
+
+
 def run_part(subject: Subject, chunk: Chunk) -> Part:
     """The unit of work: one variant on one chunk. One thread, so that its floats never depend on how many there are."""
     torch.set_num_threads(1)
-    reference = reference_run(subject, chunk)
+    expected = full_end(subject, chunk) if subject.full else reference_run(subject, chunk)
     if subject.variant.engine == "reference":
-        run = reference
+        run = reference_run(subject, chunk)
     else:
         assert subject.variant.steps is not None
         runner = _RUNNERS.get(subject.key, lambda: _runner(subject))
         run = runner.run(chunk.inputs, chunk.puzzle_ids, subject.variant.steps)
-    return measure(run, reference, chunk.labels, chunk.valid)
+    return measure(run, expected, chunk.labels, chunk.valid)
 
 
 class Executor(Protocol):
@@ -182,6 +174,8 @@ class Workbench:
         calibration: training split that `puzzles` examples are drawn from; None quantizes without data.
         subjects: models that variants name as their `transform`.
         store: where results are kept.
+        full: measure phi and kept answers against the fp32 checkpoint's last step as deep as it was trained, not at the same
+            depth: what a cheaper schedule loses counts as well.
 
     Raises:
         InputError: a dataset of another shape than the model.
@@ -189,11 +183,11 @@ class Workbench:
 
     def __init__(self, reasoner: Reasoner, data: Dataset, calibration: Optional[Dataset] = None, *,
                  puzzles: int = DEFAULT_PUZZLES, seed: int = 0, subjects: Optional[Subjects] = None,
-                 store: Optional[Store] = None) -> None:
+                 store: Optional[Store] = None, full: bool = False) -> None:
         for dataset in (data, calibration):
             if dataset is not None:
                 check_compatible(dataset, reasoner.config)
-        self.reasoner, self.data, self.seed = reasoner, data, seed
+        self.reasoner, self.data, self.seed, self.full = reasoner, data, seed, full
         self.sample = None if calibration is None else calibration.sample(puzzles, seed)
         self.subjects = {"": reasoner, **(subjects or {})}
         self.store = store or Store(None)
@@ -216,9 +210,9 @@ class Workbench:
                              why="no training split is known", next="pass --data DIR with a train folder")
         return variant.resolved(self.subjects[variant.transform].config, compiler=self._compiler)
 
-    def chunks(self, steps: int) -> Iterator[Chunk]:
-        """The puzzles in order, in units of work."""
-        size, d = chunk_size(self.reasoner.config, steps), self.data
+    def chunks(self, steps: int, data: Optional[Dataset] = None) -> Iterator[Chunk]:
+        """The puzzles of `data` (its own when left out) in order, in units of work."""
+        size, d = chunk_size(self.reasoner.config, steps), self.data if data is None else data
         valid = d.valid
         for start in range(0, len(d), size):
             cut = slice(start, start + size)
@@ -245,10 +239,19 @@ class Workbench:
             self.subjects[transform], sample.inputs, sample.puzzle_ids, seed=self.seed))
 
     def model(self, variant: Variant) -> QuantizedModel:
-        """The stored form of a resolved variant; weights are quantized once for all depths and activations."""
-        key = (variant.transform, variant.precision, variant.method)
-        base = self._memo.get(key, lambda: self._quantized(variant))
+        """The stored form of a resolved variant; weights are quantized once for all depths, activations and mixtures."""
+        base = self._base(variant)
+        others = {name: self._base(replace(variant, precision=name)) for name in {p for _, p in variant.layers}}
+        if others:
+            weights = {**base.weights, **{name: others[p].weights[name] for name, p in variant.layers}}
+            base = replace(base, weights=weights, layers={name: others[p].precision for name, p in variant.layers})
         return replace(base, program=variant.program(self.subjects[variant.transform].config))
+
+    def _base(self, variant: Variant) -> QuantizedModel:
+        """All layers in the variant's precision, at some depth."""
+        method = weight_schemes()[variant.precision].method(variant.method)
+        alone = replace(variant, layers=(), method=method)
+        return self._memo.get((alone.transform, alone.precision, method), lambda: self._quantized(alone))
 
     def _quantized(self, variant: Variant) -> QuantizedModel:
         subject, scheme = self.subjects[variant.transform], weight_schemes()[variant.precision]
@@ -291,33 +294,34 @@ class Workbench:
         model = None if variant.engine == "reference" else self.model(variant)
         peaks = self.peaks(variant.transform) if variant.activations == "int8-static" else {}
         return Subject(variant, self.reasoner, self.subjects[variant.transform], model, peaks, self._content(""),
-                       self.key(variant))
+                       self.key(variant), self.full)
 
     def key(self, variant: Variant) -> str:
         """Digest of all that decides a resolved variant's results, but the puzzles."""
         return digest(code_version(), self._content(""), self._content(variant.transform), replace(variant, name=""),
-                      self._calibration_key)
+                      self._calibration_key, "full" * self.full)
 
     # -- the work ---------------------------------------------------------------------------------------------------
 
     def evaluate(self, variants: Sequence[Variant], executor: Optional[Executor] = None,
-                 progress: Optional[Progress] = None) -> list[Outcome]:
+                 progress: Optional[Progress] = None, data: Optional[Dataset] = None) -> list[Outcome]:
         """Outcomes of variants, in their order; results that the store has are not computed again.
 
         Args:
             executor: where to compute; threads of this process when left out.
             progress: called with 1 after each puzzle of each variant.
+            data: puzzles in place of the workbench's own, of the same model.
 
         Raises:
             UsageError: see `resolve`. ToolchainError: the device's code does not compile.
         """
         wanted = [self.resolve(v) for v in variants]
         if executor is not None:
-            parts = self._parts(wanted, executor, progress)
+            parts = self._parts(wanted, executor, progress, data)
         else:
             before = torch.get_num_threads()
             with Threads() as threads:
-                parts = self._parts(wanted, threads, progress)
+                parts = self._parts(wanted, threads, progress, data)
             torch.set_num_threads(before)
         return [
             Outcome(v, Part.joined(found), v.program(self.subjects[v.transform].config).macs_per_step, self.bytes_of(v))
@@ -328,9 +332,10 @@ class Workbench:
         """Bytes that a resolved variant reads."""
         return model_bytes(self.model(variant))
 
-    def _parts(self, variants: Sequence[Variant], executor: Executor, progress: Optional[Progress]) -> list[list[Part]]:
+    def _parts(self, variants: Sequence[Variant], executor: Executor, progress: Optional[Progress],
+               data: Optional[Dataset]) -> list[list[Part]]:
         steps = max((v.steps or 1 for v in variants), default=1)
-        chunks = list(self.chunks(steps))
+        chunks = list(self.chunks(steps, data))
         found: list[list[Optional[Part]]] = [[None] * len(chunks) for _ in variants]
         # Variants of one depth go through a chunk together: they share the reference's run of it.
         order = sorted(range(len(variants)), key=lambda i: (variants[i].schedule, variants[i].steps))

@@ -1,7 +1,7 @@
 """Boards: one TOML file each, read strictly.
 
 A board names its core, compiler flags, every memory region with its real size, where the parts of a firmware may go,
-its UART and clock, and how far recurc's own tests reach on it ("emulated", "compiled" or "described").
+its UART and clock, and how far recurc's own tests reach on it ("emulated", "compiled", "written" or "described").
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from recurc.targets.watchdog import Watchdog, read_watchdog
 FAMILIES = ("arm", "riscv", "xtensa", "host")
 KINDS = ("budget", "board", "emulator", "host")
 REGION_KINDS = ("flash", "ram", "external-flash", "external-ram")
-VERIFIED = ("emulated", "compiled", "described")
+VERIFIED = ("emulated", "compiled", "written", "described")
 PARTS = ("code", "image", "arena", "data", "stack")
 TABLE = "table"  # the optional part: a puzzle table outside the image
 MPUS = ("v7", "v8")
@@ -161,7 +161,17 @@ class Board:
     @property
     def linkable(self) -> bool:
         """Whether firmware can be compiled for it: its family has a toolchain here and it has a port."""
-        return self.family != "xtensa" and bool(self.ports)
+        return self.family != "xtensa" and bool(self.ports) and not self.written
+
+    @property
+    def written(self) -> bool:
+        """Whether a build writes a project for the chip's own SDK, which compiles it elsewhere: no ELF is made here."""
+        return self.platformio is not None and bool(self.platformio.framework) and bool(self.ports)
+
+    @property
+    def buildable(self) -> bool:
+        """Whether `recurc build` takes it as a target."""
+        return self.linkable or self.written
 
     def region(self, name: str) -> Region:
         """The region of that name (KeyError when there is none)."""
@@ -279,9 +289,7 @@ def parse_board(text: str, path: Path) -> Board:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
-        raise InputError(
-            "the board file is not TOML", where=str(path), why=str(e), next="Correct the board file"
-        ) from e
+        raise InputError("the board file is not TOML", where=str(path), why=str(e), next="Correct the board file") from e
     t = Table(data, "top level", path)
     name, title = t.text("name"), t.text("title")
     family = t.text("family", one_of=FAMILIES)
@@ -347,9 +355,7 @@ def read_board(path: Path) -> Board:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
-        raise InputError(
-            "the board file cannot be read", where=str(path), why=str(e), next="Name a readable TOML file"
-        ) from e
+        raise InputError("the board file cannot be read", where=str(path), why=str(e), next="Name a readable TOML file") from e
     return parse_board(text, path)
 
 
@@ -359,12 +365,8 @@ def _bundled() -> dict[str, Board]:
     for path in sorted(resource_dir("boards").glob("*.toml")):
         board = read_board(path)
         if board.name != path.stem:
-            raise InputError(
-                "the board file is invalid",
-                where=str(path),
-                why=f"its name is {board.name!r}",
-                next="Name file and board alike",
-            )
+            raise InputError("the board file is invalid", where=str(path), why=f"its name is {board.name!r}",
+                             next="Name file and board alike")  # fmt: skip
         boards[board.name] = board
     names = [n for b in boards.values() for n in (b.name, *b.aliases)]
     for name in names:
@@ -392,8 +394,5 @@ def load_board(name_or_path: str | Path) -> Board:
     if text.endswith(".toml") or "/" in text:
         return read_board(Path(text))
     known = [n for b in boards.values() for n in (b.name, *b.aliases)]
-    raise UsageError(
-        f"there is no board {text!r}",
-        why=nearest(text, known),
-        next="Run `recurc boards` for the list, or name a board's TOML file",
-    )
+    raise UsageError(f"there is no board {text!r}", why=nearest(text, known),
+                     next="Run `recurc boards` for the list, or name a board's TOML file")  # fmt: skip

@@ -124,6 +124,12 @@ def _reachable(address: tuple[str, int], seconds: float) -> str:
     return answer[0] if answer else f"no answer within {seconds:g} s"
 
 
+def registry_failure() -> tuple[str, str]:
+    """HOST:PORT of the registry, or of the proxy before it, and why it cannot be reached within two seconds ("": it can)."""
+    address = _registry()
+    return "{}:{}".format(*address), _reachable(address, REACH_SECONDS)
+
+
 def _installed(env: Environment) -> bool:
     """Whether a registry platform lies in the core folder already."""
     name = re.split(r"[@\s]", env.platform)[0].rsplit("/", 1)[-1]
@@ -149,13 +155,14 @@ def preflight(env: Environment) -> None:
         return
     if _installed(env):
         return
-    address = _registry()
-    why = _reachable(address, REACH_SECONDS)
+    where, why = registry_failure()
     if why:
         raise ToolchainError(
-            "PlatformIO's registry cannot be reached", where="{}:{}".format(*address),
+            "PlatformIO's registry cannot be reached", where=where,
             why=f"{env.name} needs the platform {env.platform}, which is not in {env.core_dir}: {why}",
-            next="Go online once, or use the environment on the project's own platform, which needs no registry",
+            next="Go online once"
+            + (", or use the environment on the project's own platform, which needs no registry"
+               if any(e.local for e in environments(env.project).values()) else ": there PlatformIO compiles this project"),
         )  # fmt: skip
 
 

@@ -192,6 +192,12 @@ def check_linkable(board: Board) -> None:
     """
     if board.linkable:
         return
+    if board.written:
+        raise ToolchainError(
+            f"no firmware can be compiled here for {board.name}", where=f"board file {board.path.name}" if board.path else "",
+            why="a build writes a project that the chip's own SDK compiles, through PlatformIO",
+            next="Compile that: `pio run` in the build's folder project",
+        )
     missing = (
         "recurc drives no Xtensa compiler (Debian has none; Espressif's SDK brings its own)"
         if board.family == "xtensa"
@@ -204,6 +210,16 @@ def check_linkable(board: Board) -> None:
         next="Take a board that `recurc boards` lists as emulated or compiled"
         + ("" if board.family == "xtensa" else ", or write a port (runtime_c/ports)"),
     )
+
+
+def check_buildable(board: Board) -> None:
+    """That a build can be made for a board: its firmware is compiled here, or written for the board's SDK to compile.
+
+    Raises:
+        ToolchainError: neither; says what is missing.
+    """
+    if not board.written:
+        check_linkable(board)
 
 
 def compile_firmware(

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from recurc.targets.tomltable import Table
 
 DISKS = ("uf2", "probe")
 FORMATS = ("bin", "hex")
+FRAMEWORKS = ("espidf",)
 
 
 @dataclass(frozen=True)
 class Stock:
     """PlatformIO's own platform for the board, for those who are online: `platform` and `board` are its ids.
 
-    `packages`: tool packages in place of the platform's defaults; `upload`: its upload protocol.
+    `packages`: tool packages in place of the platform's defaults; `upload`: its upload protocol. `framework`: the SDK that
+    brings startup, drivers and link; then there is no other way to build, and `sdkconfig` are lines of its configuration.
     """
 
     platform: str
     board: str
     packages: tuple[str, ...] = ()
     upload: str = ""
+    framework: str = ""
+    sdkconfig: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,12 @@ def read_stock(t: Table) -> Stock | None:
     if data is None:
         return None
     s = Table(data, "platformio", t.path)
-    stock = Stock(s.text("platform"), s.text("board"), s.words("packages", []), s.text("upload", ""))
+    stock = Stock(s.text("platform"), s.text("board"), s.words("packages", []), s.text("upload", ""),
+                  s.text("framework", "", one_of=("", *FRAMEWORKS)), s.words("sdkconfig", []))  # fmt: skip
     s.close()
+    for line in stock.sdkconfig:
+        if not stock.framework or not re.fullmatch(r'CONFIG_[A-Z0-9_]+=(y|n|\d+|"[^"\n]*")', line):
+            raise s.bad(f"platformio: sdkconfig line {line!r} is none", 'Write "CONFIG_NAME=y", with framework = "espidf"')
     return stock
 
 

@@ -48,6 +48,20 @@ def junit_document(
     return xml.tostring(suite, encoding="utf-8", xml_declaration=True) + b"\n"
 
 
+def check_junit(path: Path) -> None:
+    """That a file can be written there, before a run that may take hours. Raises InputError."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise _not_writable(path, f"there is no folder {folder}")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _not_writable(path, f"{folder} may not be written")
+
+
+def _not_writable(path: Path, why: str) -> InputError:
+    return InputError("the JUnit file cannot be written", where=str(path), why=why,
+                      next="Name a file that you may write with --junit FILE")
+
+
 def write_junit(path: Path, document: bytes) -> None:
     """Write the file whole or not at all. Raises InputError when it cannot be written."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
@@ -56,8 +70,7 @@ def write_junit(path: Path, document: bytes) -> None:
         os.replace(part, path)
     except OSError as e:
         part.unlink(missing_ok=True)
-        raise InputError("the JUnit file cannot be written", where=str(path), why=e.strerror or str(e),
-                         next="Name a file that you may write with --junit FILE") from e
+        raise _not_writable(path, e.strerror or str(e)) from e
 
 
 def _case(suite: xml.Element, classname: str, name: str, seconds: float | None) -> xml.Element:

@@ -77,9 +77,15 @@ def connect(
     default = EMULATOR_STEP_SECONDS if on in ("qemu", "host") else DEVICE_STEP_SECONDS
     # An emulator may share a busy computer; a board answers at once or not at all.
     with DeviceSession(
-        transport, timeout=10.0 if on == "qemu" else 2.0, step_timeout=step_timeout or default, places=SourceMap(elf)
+        transport, timeout=10.0 if on == "qemu" else 2.0, step_timeout=step_timeout or default,
+        places=_places(elf),
     ) as session:
         yield session
+
+
+def _places(elf: Any) -> SourceMap | None:
+    """Where addresses are looked up; nowhere for a firmware that was not compiled here."""
+    return None if elf is None else SourceMap(elf)
 
 
 def on_device(build: Any, hello: f.Hello, board: Board, artifact: Any) -> tuple[Board, Any]:
@@ -306,7 +312,7 @@ def verify(
             hello = session.hello()
             if on not in ("qemu", "host"):
                 board, artifact = on_device(build, hello, board, artifact)
-                session.places = SourceMap(artifact.elf)  # a crash is looked up in the firmware that really runs
+                session.places = _places(artifact.elf)  # a crash is looked up in the firmware that really runs
                 session.step_timeout = EMULATOR_STEP_SECONDS if board.emulator else session.step_timeout
             check_identity(hello, artifact)
             with open_journal(board, artifact) or nullcontext() as journal:

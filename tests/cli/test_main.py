@@ -208,11 +208,11 @@ def test_project_file(tmp_path, monkeypatch, capsys):
 
 
 def test_project_file_says_how_a_model_is_stored(tmp_path, monkeypatch):
-    from recurc.cli._project import project_text
+    from recurc.cli._project import Project, project_text
 
     monkeypatch.chdir(tmp_path)
     layers = {"lm_head.weight": "int8", "*.mlp.*": "int3"}
-    Path("recurc.toml").write_text(project_text(CHECKPOINT, Path('odd "folder"'), "int4", layers))
+    Path("recurc.toml").write_text(project_text(Project(CHECKPOINT, 'odd "folder"', "int4", layers)))
     model = options.resolve_model(Console(), None)
     assert (model.checkpoint, model.data) == (CHECKPOINT, Path('odd "folder"'))
     assert model.stored(None, {}) == ("int4", layers)

@@ -238,3 +238,46 @@ def test_a_slow_step_is_waited_for(line):
         for event in session.run(3):
             events.append(event)
         assert len(events) == 4 and session.retries == 0 and line.clock.now > 900
+
+
+@pytest.mark.parametrize("request_of", ["TRACE", "SELFTEST"])
+@pytest.mark.parametrize("way", ["to", "from"])
+def test_a_lost_slow_reply_costs_a_question_and_not_the_step_timeout(line, way, request_of):
+    with DeviceSession(line, timeout=2.0, step_timeout=3600.0) as session:
+        session.hello()
+        session.load(TOKENS)
+        list(session.run(0, begin=True))
+        ask = (lambda: session.trace(1, 0).carry_crc) if request_of == "TRACE" else session.selftest
+        want = ask()
+        before = line.clock.now
+        line.arm((way, 0, lambda data, at: b""))
+        assert ask() == want and line.damage is None and session.retries == 1
+        assert line.clock.now - before < 10
+
+
+def test_a_slow_op_is_waited_for(line):
+    """Minutes of silence are no loss while the questions are not answered either: TRACE is sent once."""
+    with DeviceSession(line, timeout=2.0, step_timeout=600.0) as session:
+        session.hello()
+        session.load(TOKENS)
+        list(session.run(0, begin=True))
+
+        def slowly(data, at):
+            line.delay("from", data, 300.0)
+            line.dead = True  # hears nothing while it computes
+            return b""
+
+        line.arm(("from", 0, slowly))
+        assert session.trace(1, 0).step == 1
+        assert session.retries == 0 and 299 < line.clock.now < 310
+
+
+def test_a_device_that_dies_in_an_op_is_given_up_after_one_step_timeout(line):
+    with DeviceSession(line, timeout=2.0, step_timeout=600.0) as session:
+        session.hello()
+        session.load(TOKENS)
+        list(session.run(0, begin=True))
+        line.dead = True
+        with pytest.raises(DeviceUnreachableError, match="no sign of life for 600 s"):
+            session.trace(1, 0)
+        assert line.clock.now < 610

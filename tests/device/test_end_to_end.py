@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pytest
 
+from recurc.device import frames as f
 from recurc.device.session import DeviceFaultError, DeviceRefusedError
 from recurc.errors import DeviceUnreachableError, InputError
 from recurc.targets.boards import load_board
@@ -25,7 +26,7 @@ def crc(*arrays: np.ndarray) -> int:
 def test_hello_tells_who_it_is(session):
     hello = session.hello()
     assert hello.board == session.transport.description.split(" in ")[0] or hello.board == "host"
-    assert (hello.version, hello.status, hello.can_exit) == (3, 0, True)
+    assert (hello.version, hello.status, hello.can_exit) == (f.VERSION, 0, True)
     assert (hello.build_id, hello.model_sha256, hello.model) == (dummy.BUILD_ID, dummy.SHA256.hex(), "dummy fp32")
     assert (hello.seq_len, hello.vocab, hello.rows, hello.hidden, hello.steps) == (16, 6, 17, 8, 12)
     assert (hello.carry, hello.table_mode, hello.table_status, hello.record_bytes) == ("fp32", 0, 0, 0)

@@ -19,7 +19,7 @@ from recurc.device.transports import (
     TransportClosed,
     open_transport,
 )
-from recurc.errors import DeviceUnreachableError
+from recurc.errors import DeviceUnreachableError, MismatchError
 from tests.tools import missing
 
 
@@ -150,8 +150,9 @@ def test_another_protocol_version_is_refused():
     body[0] = 9
     theirs.sendall(f.encode(f.Frame(f.HELLO | f.REPLY, 1, bytes(body))))
     with DeviceSession(SocketTransport(ours, "x"), timeout=0.2) as session:
-        with pytest.raises(DeviceUnreachableError, match="protocol version 9"):
+        with pytest.raises(MismatchError, match="another protocol version.*version 9, this recurc.*this recurc") as e:
             session.hello()
+    assert e.value.exit_code == 8  # it did answer
     theirs.close()
 
 

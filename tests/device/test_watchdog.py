@@ -81,7 +81,7 @@ def test_a_reset_tells_its_cause(elfs):
 
 def test_every_board_that_can_be_built_has_one():
     for board in list_boards():
-        assert (board.watchdog is not None) == board.linkable, board.name
+        assert (board.watchdog is not None) == board.buildable, board.name
         if board.watchdog:
             assert board.defines["RC_WATCHDOG_MS"] == board.watchdog.seconds * 1000
 

@@ -108,6 +108,18 @@ def keys(puzzles: Puzzles, side: int) -> list[bytes]:
     return [maze.class_key(x.reshape(side, side) != maze.WALL) for x in puzzles.inputs]
 
 
+def test_smaller_mazes_lie_somewhere_in_a_square_of_walls():
+    source = maze.MazeSource(SIDE, 1, (3, 60), held_out=False, small=(5, 7))
+    found = source.draw(120, rng())
+    check_shortest(found.inputs, found.labels, SIDE)
+    floor = (found.inputs != maze.WALL).reshape(-1, SIDE, SIDE)
+    extent = floor.any(1).sum(1) + (floor.any(1).sum(1) > 0) * 2  # columns with floor, and the walls beside
+    assert set(extent) == {5, 7, SIDE}
+    assert floor[extent == 5].any((0, 1))[1:-1].all()  # wherever they fit
+    with pytest.raises(maze.MazeError, match="small"):
+        maze.MazeSource(SIDE, 1, (3, 60), held_out=False, small=(SIDE,))
+
+
 def test_the_two_sides_of_the_split_share_no_walls():
     train = keys(maze.MazeSource(7, 1, (2, 30), held_out=False).draw(200, rng()), 7)
     test = keys(maze.MazeSource(7, 1, (2, 30), held_out=True).draw(200, rng()), 7)
@@ -203,7 +215,7 @@ def test_the_shipped_mazes_are_as_their_recipe_says(folder):
 
 
 def test_heads_start_by_looking_at_the_neighbours():
-    """The start that makes attention learn mazes in minutes; the forward pass is measured as it is."""
+    """Measured with the forward pass as it is."""
     torch = pytest.importorskip("torch")
     from examples.training.model import Attention, ModelConfig, make_model
     from examples.training.neighbours import look_at

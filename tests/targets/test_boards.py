@@ -120,7 +120,7 @@ def test_streamed_tables_may_lie_in_ram_only_where_a_loader_fills_it():
         ("stack_bytes = 4096", "stack_bytes = true", "must be of type int"),
         ('features = ["dsp"]', "features = [1]", "must be a list of strings"),
         ('family = "arm"', 'family = "amr"', "the nearest known: arm"),
-        ('verified = "described"', 'verified = "sure"', "is not one of emulated, compiled, described"),
+        ('verified = "described"', 'verified = "sure"', "is not one of emulated, compiled, written, described"),
         ("[uart]", "[uart", "not TOML"),
         ("[placement]", '[defines]\n"A-B" = 1\n\n[placement]', "not a C macro name"),
         (

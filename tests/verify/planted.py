@@ -64,6 +64,7 @@ BUGS = {
     "rc_quantize_rows8.c": (
         ("rc_round(x[i] * inverse)", "(planted == 1u ? (int32_t)(x[i] * inverse) : rc_round(x[i] * inverse))"),
     ),
+    "rc_linear_f32.c": (("w + j * k, k);", "w + j * k, k - (planted == 3u && j == 1u ? 1u : 0u));"),),
     "rc_tile_s4.c": (
         ("const uint32_t a = first & FIELDS, b",
          "const uint32_t a = (first & FIELDS) - (planted == 2u && (first & 8u) != 0u ? 16u : 0u), b"),

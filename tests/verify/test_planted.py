@@ -116,6 +116,37 @@ def test_a_bug_in_the_heads_is_located(subject, difference):
     assert "after the heads" in str(d)
 
 
+OTHERS = {  # what there is of models beside int4 TRMs: two blocks, and weights that are not quantized
+    "hrm": (partial(random_reasoner, hidden=24, ndim=24, layers=2, h_layers=1, cycles=(H, L), steps=2), "int4"),
+    "fp32 weights": (partial(MODELS["mlp"], steps=2), "fp32"),
+}
+
+
+@pytest.mark.parametrize("name, kind, op, block, block_op, call, tensor", [
+    ("hrm", planted.ROUNDING, 2 * 4 + 2, "H_level", 2, 3, "z_H"),
+    ("hrm", planted.LOST_OP, 2 * 4 + 2 + 4, "L_level", 4, 4, "z_L"),
+    ("fp32 weights", planted.SHORT_K, 7, "L_level", 3, 2, "z_L"),
+    ("fp32 weights", planted.SHORT_K, 2 * 4 + 2, "L_level", 2, 3, "z_H"),
+])  # fmt: skip
+def test_other_models(common, tmp_path, monkeypatch, name, kind, op, block, block_op, call, tensor):
+    make, precision = OTHERS[name]
+    reasoner = make()
+    model = quantize_model(reasoner, precision_named(precision), method="min-max")
+    engine = compile_model(tmp_path / "engine", model, shared=common.folder)
+    elf = planted.compile_planted(tmp_path / "firmware", model, common)
+    inputs, ids = random_inputs(reasoner, 1)
+    c, board = reasoner.config, load_board("host")
+    data = Dataset(inputs, inputs.astype(np.int32), ids.astype(np.int32), c.seq_len, c.vocab_size, 3, None, Path("d"), "test")
+    monkeypatch.setenv("PLANT", f"{kind} 2 {op}")
+    with connect(board, elf, "host", step_timeout=20) as session:
+        d = verify_session(
+            session, engine, data, board=board, on="host", places=step_places(model.program)
+        ).first_difference
+    place = d.place
+    assert (d.step, place.op, place.block, place.block_op, place.call, d.tensor) == (2, op, block, block_op, call, tensor)
+    assert d.reproduced and d.host == value(engine, data, d) and d.host != d.device
+
+
 def test_the_engine_stops_after_any_op(subject):
     """Op by op, in any portions, gives what a whole step gives."""
     model, engine, _, data = subject

@@ -181,3 +181,10 @@ def test_z_h_is_read_back_after_the_first_and_the_last_step(verify, engine):  # 
         engine.step()
         if step in (1, 12):
             assert np.array_equal(meter.seen[1][step], engine.tensor("z_H"))
+
+
+def test_a_junit_file_that_cannot_be_written_is_found_before_the_run(command, capsys, tmp_path):  # noqa: F811
+    """Else it would end a run of hours, and its exit code would hide the run's own."""
+    journal = tmp_path / "j.jsonl"
+    assert command({}, "--journal", str(journal), "--junit", str(tmp_path / "nowhere" / "j.xml")) == 3
+    assert "the JUnit file cannot be written" in capsys.readouterr().err and not journal.exists()

@@ -36,6 +36,9 @@ def test_names_and_numbers_are_those_of_the_c_headers():
     assert (frames.STATUS_TABLE, frames.STATUS_ROW) == (named["RC_ERR_TABLE"], named["RC_ERR_ROW"])
     wire = (headers / "rc_wire.h").read_text()
     assert int(re.search(r"RC_WIRE_VERSION +(\d+)u", wire)[1]) == frames.VERSION
+    spec = (resource_dir("runtime_c") / "SPEC.md").read_text()
+    assert [int(v) for v in re.findall(r"(?:output\. Version |\*\*HELLO\*\* request: protocol version u16 \()(\d+)", spec)] == [
+        frames.VERSION] * 2
     kinds = {n: int(v, 16) for n, v in re.findall(r"RC_FRAME_(\w+) = (0x\w+)", wire)}
     assert {n: getattr(frames, n) for n in kinds} == kinds
     modes = {n: int(v) for n, v in re.findall(r"RC_TABLE_(\w+) = (\d)", wire)}
@@ -159,6 +162,23 @@ def test_an_endless_frame_is_dropped_and_the_next_one_read(lib):
     stream = b"\x55" * 100_000 + b"\0" + frames.encode(after)
     assert c_receive(lib, stream) == [None, after]
     assert frames.Receiver().push(stream)[-1] == after
+
+
+def test_lengths_of_replies_belong_to_a_version():
+    """A reply of another length needs another version, so that an old firmware is told apart by HELLO, not by its remains."""
+    layouts = (frames.parse_step, frames.parse_result, frames.parse_fault, frames.parse_row, frames.parse_crc,
+               frames.parse_selftest, frames.parse_trace, frames.parse_boot)
+    lengths = []
+    for parse in layouts:
+        for n in range(0, 125):
+            try:
+                parse(bytes(n))
+            except frames.FrameError:
+                continue
+            lengths.append(n)
+    server = (resource_dir("runtime_c") / "wire" / "rc_server.c").read_text()
+    assert f"RC_FRAME_SELFTEST | RC_FRAME_REPLY, f->seq, s->body, {lengths[5]});" in server
+    assert (frames.VERSION, *lengths) == (4, 30, 20, 28, 4, 4, 20, 20, 2)
 
 
 def test_malformed_bodies_are_refused():

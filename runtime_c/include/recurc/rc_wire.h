@@ -8,7 +8,7 @@
 #include "recurc/rc_model.h"
 #include "recurc/rc_status.h"
 
-#define RC_WIRE_VERSION     3u
+#define RC_WIRE_VERSION     4u
 #define RC_WIRE_MAX_BODY    1024u
 #define RC_WIRE_MAX_PAYLOAD (2u + RC_WIRE_MAX_BODY + 4u) /* type, seq, body, crc */
 #define RC_WIRE_MAX_ENCODED                                                                                            \

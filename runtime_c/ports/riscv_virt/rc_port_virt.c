@@ -131,11 +131,6 @@ void rc_port_reset(void)
     }
 }
 
-#define PMP_LOCKED_NAPOT_READ_EXECUTE 0x9Du
-
-_Static_assert((RC_FLASH_BYTES & (RC_FLASH_BYTES - 1u)) == 0u && (RC_FLASH_BASE & (RC_FLASH_BYTES - 1u)) == 0u,
-               "the flash region must be a naturally aligned power of two to be protected");
-
 void rc_trap_c(uint32_t epc, uint32_t ra, uint32_t cause, uint32_t value)
 {
     rc_fault_t fault = {epc, ra, cause, 0, value, 0, cause == MCAUSE_TIMER ? RC_FAULT_WATCHDOG : RC_FAULT_EXCEPTION};

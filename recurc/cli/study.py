@@ -1,0 +1,137 @@
+"""`recurc study`: every published compression of a checkpoint, scored, in one table with definitions and a verdict."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from recurc.cli.options import checkpoint_argument, data_option, limit_option, pass_console, resolve_model, seed_option
+from recurc.cli.output import Console, json_text
+from recurc.cli.sweep import compute_options, executor, store, write
+from recurc.errors import InputError, UsageError
+
+DEFAULT_LIMIT = 64
+
+
+@click.command()
+@checkpoint_argument()
+@data_option
+@click.option("--methods", default="", metavar="M,...", help="Methods or groups of them: weights, activations, toolchains, "
+              "structure, training (default: all). An unknown one is answered with the list.")
+@click.option("--outliers", is_flag=True, help="Study beside it a copy that computes the same function with outliers in its "
+              "weights.")
+@click.option("--train", metavar="DIR", default=None, help="Dataset directory whose train split methods learn from (default: "
+              "that of --data).")
+@click.option("--updates", type=click.IntRange(1, 1_000_000), default=None, metavar="N",
+              help="Optimizer updates of the long training (default: 400); others take at most as many.")
+@click.option("--steps", type=click.IntRange(1, 255), default=None, metavar="N",
+              help="Supervision steps (default: as trained).")
+@limit_option(DEFAULT_LIMIT)
+@seed_option
+@compute_options
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=None, metavar="DIR",
+              help="Folder of the results. Default: build/NAME-study.")
+@pass_console
+def command(console: Console, checkpoint: str | None, data: str | None, methods: str, outliers: bool, train: str | None,
+            updates: int | None, steps: int | None, limit: int, seed: int, jobs: int | None, scheduler: str | None,
+            cache: Path | None, no_cache: bool, out: Path | None) -> None:
+    """Which compressions CHECKPOINT survives: weights, activations, other toolchains, structure, training.
+
+    Trained models and scores are kept by content: interrupted or repeated, it goes on with what is there.
+    """
+    from recurc.study.methods import chosen as chosen_methods
+    from recurc.study.outliers import outlier_copy
+    from recurc.study.study import as_csv, study, work
+    from recurc.study.verdict import beside_outliers, verdict
+
+    model = resolve_model(console, checkpoint, data)
+    reasoner = model.load()
+    test, calibration, learning = model.dataset("test").take(limit), _train(console, model), _learning(train)
+    calibration, learning = calibration or learning, learning or calibration
+    if train is not None and not any(m.schooling for m in chosen_methods(_names(methods), reasoner)):
+        raise UsageError("--train names puzzles to learn from, and no chosen method learns", where="--train",
+                         next="Leave it out, or choose a method of the group training")
+    asked = chosen_methods(_names(methods), reasoner, updates, data=learning is not None)
+    name = Path(model.checkpoint).name or "model"
+    todo = [(name, reasoner, asked)]
+    if outliers:
+        todo.append((f"{name}, outlier copy", outlier_copy(reasoner), [m for m in asked if not m.functional]))
+    results, total = store(cache, no_cache), sum(work(ms, len(test), len(learning or ())) for _, _, ms in todo)
+    tables = []
+    with executor(jobs, scheduler) as where, console.progress(f"study of {name}", total) as advance:
+        for title, subject, ms in todo:
+            tables.append(study(subject, test, calibration, ms, steps=steps, learning=learning, executor=where, store=results,
+                                seed=seed, note=console.note, progress=lambda n, title=title: advance(n, note=title)))
+    mixer, count = reasoner.config.mixer, len(learning or ())
+    document = {
+        "checkpoint": reasoner.source, "checkpoint_sha256": reasoner.sha256, "data": str(model.data), "n": len(test),
+        "steps": tables[0][0].outcome.steps, "mixer": mixer,
+        "learning": {"puzzles": count, "data": str(train or model.data)} if learning is not None else None,
+        "subjects": [{"name": title, "verdict": verdict(rows, mixer=mixer, learning=count),
+                      "rows": [row.as_dict() for row in rows]} for (title, _, _), rows in zip(todo, tables)],
+        "beside": beside_outliers(*tables) if outliers else [], "remarks": _remarks(asked, count, train or model.data),
+    }
+    folder = out or Path("build") / f"{name}-study"
+    files = [write(folder, "study.csv" if not i else "study-outliers.csv", as_csv(rows)) for i, rows in enumerate(tables)]
+    files += [write(folder, "study.json", json_text(document)), *_page(console, folder, name, document)]
+    console.emit_json({**document, "files": files})
+    if not console.json:
+        _show(console, document, folder)
+
+
+def _names(methods: str) -> list[str]:
+    return [part.strip() for part in methods.split(",") if part.strip()]
+
+
+def _train(console: Console, model: Any):
+    """The training split, or None with a remark."""
+    try:
+        return model.dataset("train")
+    except InputError as error:
+        console.note(f"no training puzzles, so methods that need some are left out: {error.paragraph()}")
+        return None
+
+
+def _learning(train: str | None):
+    """The train split that --train names. Raises InputError."""
+    from recurc.dataset import load_dataset
+
+    return None if train is None else load_dataset(Path(train).expanduser(), "train")
+
+
+def _remarks(methods: list[Any], count: int, where: Any) -> list[str]:
+    trained = [m.name for m in methods if m.schooling is not None]
+    return [f"Learned from {count} puzzles of {where}: {', '.join(trained)}."] if trained else []
+
+
+def _page(console: Console, folder: Path, name: str, document: dict[str, Any]) -> list[Path]:
+    from recurc.report import plots, study_page
+
+    drawn = []
+    if plots.have_matplotlib():
+        drawn = study_page.draw(document["subjects"], folder)
+    else:
+        console.note("no plots: matplotlib is not installed (pip install 'recurc[plots]')")
+    text = study_page.page(f"{name}: what it survives", document, drawn, shlex.join(["recurc", *sys.argv[1:]]))
+    return [write(folder, "study.html", text), *sorted(folder.glob("*.png"))]
+
+
+def _show(console: Console, document: dict[str, Any], folder: Path) -> None:
+    from recurc.report import study_page
+
+    for subject in document["subjects"]:
+        console.table(study_page.COLUMNS, [study_page.cells(line) for line in subject["rows"]], text_columns=("by",),
+                      title=f"{subject['name']}, {document['n']} test puzzles, {document['steps']} steps")
+        console.print(" ".join(subject["verdict"]))
+        console.print()
+    if document["beside"]:
+        console.print(" ".join(document["beside"]))
+        console.print()
+    console.pairs(study_page.definitions(document["subjects"][0]["rows"]))
+    for note in (*study_page.NOTES, *document["remarks"]):
+        console.print(note, style="dim")
+    console.print(f"table, plots and page: {folder / 'study.html'}")

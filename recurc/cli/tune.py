@@ -1,0 +1,240 @@
+"""`recurc tune`: the cheapest schedule and precision that keep what fp32 has, and fit."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from recurc.cli._project import PROJECT_FILE, Project, project_text
+from recurc.cli.options import checkpoint_argument, data_option, pass_console, resolve_model, seed_option
+from recurc.cli.output import Console, json_text
+from recurc.cli.quantizing import calibration_options
+from recurc.cli.sweep import Names, Numbers, compute_options, executor, store, train_split, write
+from recurc.errors import InputError, UsageError
+
+DEFAULT_LIMIT, DEFAULT_TOLERANCE = 512, 2.0
+_PUZZLES = 128
+
+
+class Carries(click.ParamType):
+    """Names of carries with commas between."""
+
+    name = "carries"
+
+    def convert(self, value, param, ctx):
+        from recurc.ir.program import CARRIES
+
+        names = value if isinstance(value, tuple) else tuple(dict.fromkeys(part.strip() for part in value.split(",")))
+        for name in names:
+            if name not in CARRIES:
+                self.fail(f"{name!r} is not one of {', '.join(CARRIES)}", param, ctx)
+        return names
+
+
+@click.command()
+@checkpoint_argument()
+@data_option
+@click.option("--target", default="stm32h7", metavar="BOARD", help="Board (see `recurc boards`). Default: stm32h7.")
+@click.option("--tolerance", type=click.FloatRange(0, 100), default=None, metavar="POINTS",
+              help=f"Points of puzzles exact that may be lost to fp32 at the trained depth. Default: {DEFAULT_TOLERANCE:g}.")
+@click.option("--min-fidelity", type=click.FloatRange(-1, 1), default=None, metavar="PHI",
+              help="In its place, without labels: cosine of z_H to that of fp32 at the trained depth.")
+@click.option("--limit", type=click.IntRange(min=2), default=DEFAULT_LIMIT, show_default=True, metavar="N",
+              help="Test puzzles, drawn by the seed: half to search on, half to confirm with.")
+@click.option("--minimize", type=click.Choice(("auto", "time", "instructions", "macs", "bytes")), default="auto",
+              help="What is cheap: estimated time (auto, where the board is known so well), else instructions or MACs of a "
+                   "puzzle; or bytes of the weights image.")
+@click.option("--precisions", type=Names("precision"), default=None, metavar="P,...", help="Among these only (default: all).")
+@click.option("--carries", type=Carries(), default=(), metavar="KIND,...", help="Among these only: fp32, fp16, int8.")
+@click.option("--h-cycles", type=Numbers(), default=(), metavar="N,...", help="Among these only (default: up to the trained).")
+@click.option("--l-cycles", type=Numbers(), default=(), metavar="N,...", help="Among these only (default: up to the trained).")
+@seed_option
+@calibration_options
+@compute_options
+@click.option("--write", "toml", type=click.Path(path_type=Path, dir_okay=False), default=None, metavar="FILE",
+              help=f"Also write the recipe here; {PROJECT_FILE} in the current folder is what build, eval and report read.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=None, metavar="DIR",
+              help="Folder of the results. Default: build/NAME-tune-BOARD.")
+@pass_console
+def command(console: Console, checkpoint: str | None, data: str | None, target: str, tolerance: float | None,
+            min_fidelity: float | None, limit: int, minimize: str, precisions: tuple[str, ...] | None,
+            carries: tuple[str, ...], h_cycles: tuple[int, ...], l_cycles: tuple[int, ...], seed: int,
+            calibration: str | None, puzzles: int, jobs: int | None, scheduler: str | None, cache: Path | None,
+            no_cache: bool, toml: Path | None, out: Path | None) -> None:
+    """The cheapest cycles, steps, halting rule, precision and carry of CHECKPOINT that keep its accuracy and fit a board.
+
+    It is chosen on one half of the puzzles and confirmed on the other. The result is a recurc.toml for `recurc build`.
+    """
+    from recurc.study.pricing import Prices
+    from recurc.study.settings import Aim
+    from recurc.study.tune import FP32, Search, variants_of
+    from recurc.study.workbench import Workbench
+    from recurc.targets.boards import load_board
+
+    if tolerance is not None and min_fidelity is not None:
+        raise UsageError("--tolerance and --min-fidelity exclude each other", why="one is measured with labels, one without",
+                         next="Leave one of them out")
+    board = load_board(target)
+    chosen = resolve_model(console, checkpoint, data)
+    reasoner = chosen.load()
+    some = chosen.dataset("test").sample(limit, seed)
+    searched, held = some.take(len(some) - len(some) // 2), some.take(None, len(some) - len(some) // 2)
+    bench = Workbench(reasoner, searched, train_split(console, chosen), puzzles=puzzles, seed=seed,
+                      store=store(cache, no_cache), full=True)
+    aim = Aim("exact", (DEFAULT_TOLERANCE if tolerance is None else tolerance) / 100) if min_fidelity is None else Aim(
+        "phi", 1 - min_fidelity)
+    prices = Prices(reasoner.config, board)
+    measure = _measure(minimize, prices.known(bench.resolve(FP32)), board.name)
+    variants = variants_of(reasoner.config, names=_device_names(precisions), carries=carries, h_cycles=h_cycles,
+                           l_cycles=l_cycles, method=calibration)
+    with executor(jobs, scheduler) as where:
+        found = Search(bench, prices, aim, measure, searched, held, where, console.progress).run(variants)
+    name = Path(chosen.checkpoint).name or "model"
+    folder = out or Path("build") / f"{name}-tune-{board.name}"
+    document = _document(found, aim, measure, prices, name, reasoner, chosen)
+    recipe = _recipe(document, chosen, board.name, calibration, puzzles, seed)
+    _write(console, folder, document, recipe, toml)
+
+
+def _device_names(names: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Precisions that a build can have. Raises UsageError."""
+    from recurc.quant.weights import precisions
+
+    for name in names or ():
+        if name not in precisions() or precisions()[name].lossy:
+            raise UsageError(f"{name} is for comparison only", where="--precisions", why="no build can have it",
+                             next="Choose among " + ", ".join(n for n, p in precisions().items() if not p.lossy))
+    return names or ()
+
+
+def _measure(wanted: str, known: tuple[str, ...], board: str) -> str:
+    """What is minimized: what was asked for, or the best that is known."""
+    if wanted == "auto":
+        return known[0]
+    if wanted not in known:
+        raise UsageError(f"no {wanted} is known for {board}", where="--minimize", why=f"known are {', '.join(known)}",
+                         next="Choose one of them, or leave it out")
+    return wanted
+
+
+def _described(v: Any) -> dict[str, Any]:
+    """A variant as data."""
+    return {"stored": v.stored_as, "precision": v.precision, "layers": dict(v.layers), "carry": v.carry, "h_cycles": v.h_cycles,
+            "l_cycles": v.l_cycles}
+
+
+def _lost(line: dict[str, Any], kind: str) -> str:
+    return f"phi {line['phi']:.4f}" if kind == "phi" else f"{100 * line['deficit']:.1f} points lost"
+
+
+def _document(found: Any, aim: Any, measure: str, prices: Any, name: str, reasoner: Any, chosen: Any) -> dict[str, Any]:
+    """The result as data; see recurc.report.tune_page."""
+    from recurc.report.tune_page import factor
+    from recurc.study.settings import Measured
+
+    def line(arm: Any, m: Measured, scored: Any = None) -> dict[str, Any]:
+        v, p = arm.variant, arm.price
+        times = {"instructions": p.instructions, "seconds": p.seconds}
+        full_exact = found.full.exact if scored is None else scored.full.exact
+        lost = m.deficit if aim.kind == "exact" else full_exact - m.exact
+        return {**_described(v), **m.as_dict(),
+                "lost": lost, "lost_se": m.error, "macs": p.macs * m.mean_steps,
+                **{key: None if value is None else value * m.mean_steps for key, value in times.items()},
+                "image_bytes": p.image_bytes, "ram_bytes": p.ram_bytes, "chosen": False}
+
+    choice, full_price = found.choice, found.full_price
+    trained = reasoner.config
+    best = {**line(choice.arm, choice.search), "chosen": True}
+    held = line(choice.arm, choice.held)
+    steps = trained.halt_max_steps
+    full = {"h_cycles": trained.H_cycles, "l_cycles": trained.L_cycles, "steps": steps, "exact": found.full.exact,
+            "n": found.full.n, "fits": full_price.fits, "image_bytes": full_price.image_bytes, "macs": full_price.macs * steps,
+            "instructions": full_price.instructions and full_price.instructions * steps,
+            "seconds": full_price.seconds and full_price.seconds * steps}
+    tried = []
+    for t in found.tried:
+        cheapest = t.scored.fewest_steps(0)
+        tried.append({**_described(t.arm.variant), "n": t.scored.outcome.n,
+                      "out": t.out, "cheapest": cheapest and line(t.arm, cheapest, t.scored),
+                      "front": [line(t.arm, m, t.scored) for m in t.scored.front()]})
+    remarks = [f"{found.considered} combinations priced; {found.too_large} do not fit, {found.dominated} cost no less than one "
+               f"with more bits, {found.reserve} cost over twice as much as another and were not needed, {len(found.tried)} "
+               "were run."]
+    if prices.basis:
+        remarks.append(f"Times are estimates: {prices.basis}.")
+    for p in found.passed_over:
+        m = line(p.arm, p.held)
+        remarks.append(f"Passed over, because held-out puzzles contradict the search: {m['stored']}, H {m['h_cycles']}, L "
+                       f"{m['l_cycles']}, {p.search.setting}: {_lost(m, aim.kind)} there.")
+    return {
+        "name": name, "target": prices.board.name, "checkpoint": reasoner.source, "checkpoint_sha256": reasoner.sha256,
+        "data": str(chosen.data),
+        "subtitle": f"{found.full.n} puzzles of {chosen.data} to search on, {choice.held.n} others to confirm with",
+        "aim": {"kind": aim.kind, "limit": aim.limit}, "minimize": measure, "full": full, "choice": best,
+        "held_out": {**held, "exact_fp32": choice.held_full},
+        "saves": {key: factor(full[key], best[key]) for key in ("macs", "instructions", "seconds", "image_bytes")},
+        "considered": found.considered, "too_large": found.too_large, "dominated": found.dominated, "reserve": found.reserve,
+        "frontier": _frontier([p for t in tried for p in t["front"]], best, measure), "tried": tried, "remarks": remarks,
+    }
+
+
+def _frontier(lines: list[dict[str, Any]], best: dict[str, Any], measure: str) -> list[dict[str, Any]]:
+    """The lines that none beats in cost and deficit, cheapest first; what is better than the one before by less than its
+    standard error is left out, the choice and the lowest deficit never."""
+    key = {"time": "seconds", "instructions": "instructions", "macs": "macs", "bytes": "image_bytes"}[measure]
+    front: list[dict[str, Any]] = []
+    for line in sorted((*lines, best), key=lambda p: (p[key], p["image_bytes"], p["deficit"], not p["chosen"])):
+        if not front or line["deficit"] < front[-1]["deficit"] or line["chosen"]:
+            front.append(line)
+    shown = [p for i, p in enumerate(front) if not i or p["chosen"] or i == len(front) - 1]
+    kept: list[dict[str, Any]] = []
+    for p in front:
+        if p in shown or kept[-1]["deficit"] - p["deficit"] >= p["deficit_se"]:
+            same = p is not best and all(p[k] == best[k] for k in best if k != "chosen")
+            kept += [] if same else [p]
+    return kept
+
+
+def _recipe(document: dict[str, Any], chosen: Any, target: str, calibration: str | None, puzzles: int, seed: int) -> str:
+    """The project file's text."""
+    from recurc.report.tune_page import confirmation, verdicts
+    from recurc.resources import bundled_models
+
+    c = document["choice"]
+    bundled = chosen.checkpoint in bundled_models()
+    project = Project(
+        chosen.checkpoint if bundled else str(Path(chosen.checkpoint).expanduser().resolve()),
+        str(Path(chosen.data).resolve()) if chosen.named else None, c["precision"], c["layers"], calibration,
+        puzzles if puzzles != _PUZZLES else None, seed or None, c["h_cycles"], c["l_cycles"], c["max_steps"],
+        c["halt_threshold"], c["min_steps"], target, c["carry"])
+    return project_text(project, "\n".join(["recurc tune", *verdicts(document), confirmation(document)]))
+
+
+def _write(console: Console, folder: Path, document: dict[str, Any], recipe: str, toml: Path | None) -> None:
+    """Files, the JSON document, and text for people."""
+    from recurc.report import tune_page
+
+    files = [write(folder, PROJECT_FILE, recipe), write(folder, "tune.json", json_text(document))]
+    page = tune_page.render(document, recipe, folder, shlex.join(["recurc", *sys.argv[1:]]))
+    files += [write(folder, "tune.html", page), *sorted(folder.glob("tune-front.png"))]
+    if toml is not None:
+        try:
+            toml.write_text(recipe, encoding="utf-8")
+        except OSError as e:
+            raise InputError("the recipe cannot be written", where=str(toml), why=e.strerror or str(e),
+                             next="Name a file that you may write with --write FILE") from e
+        files.append(toml)
+    console.emit_json({**document, "files": files, "recipe": recipe})
+    if console.json:
+        return
+    for text in (*tune_page.verdicts(document), tune_page.confirmation(document)):
+        console.print(text)
+    console.table(tune_page.COLUMNS, [tune_page.cells(line) for line in document["frontier"]], title="The front",
+                  text_columns=tune_page.TEXT_COLUMNS)
+    for text in (*document["remarks"], tune_page.NOTES[0]):
+        console.print(text, style="dim")
+    console.print(f"recipe: {toml or folder / PROJECT_FILE}; all that was tried, and the plot: {folder / 'tune.html'}")

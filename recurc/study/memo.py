@@ -1,0 +1,26 @@
+"""Values that several units of work share."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from threading import Lock
+from typing import Any, Callable, Hashable
+
+
+class Memo:
+    """A few values by key, made once each while other threads wait; the least recently used are dropped."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._lock = size, Lock()
+        self._slots: OrderedDict[Hashable, tuple[Lock, list[Any]]] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        with self._lock:
+            lock, slot = self._slots.setdefault(key, (Lock(), []))
+            self._slots.move_to_end(key)
+            while len(self._slots) > self._size:
+                self._slots.popitem(last=False)
+        with lock:
+            if not slot:
+                slot.append(make())
+            return slot[0]

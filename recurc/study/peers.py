@@ -1,0 +1,138 @@
+"""What today's toolchains make of the same checkpoint: onnxruntime's quantizers on our fp32 export, with the loop in Python."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+
+import numpy as np
+
+from recurc.dataset import Dataset
+from recurc.exchange.onnx_export import export_onnx, require
+from recurc.exchange.onnx_loop import OnnxLoop
+from recurc.models.reasoner import Reasoner
+from recurc.quant.model import QuantizedModel, quantize_model
+from recurc.quant.weights import precision_named
+from recurc.study.runners import Run, margin
+from recurc.study.store import files_version
+
+CALIBRATION_PUZZLES = 16
+MOST_FEEDS = 256  # block inputs that static calibration sees, as many as the study's own measurement took
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One of onnxruntime's ways to int8. kind: "dynamic" or "static"."""
+
+    name: str
+    kind: str
+    definition: str
+
+
+PEERS = (
+    Peer("onnxruntime int8 dynamic", "dynamic", "quantize_dynamic: int8 weights a channel, activations a scale a tensor, found "
+         "at every call; the loop in Python"),
+    Peer("onnxruntime int8 static", "static", "quantize_static, QDQ, MatMul only, min-max: int8 weights a channel, activations "
+         f"a scale a tensor from {CALIBRATION_PUZZLES} training puzzles; the loop in Python"),
+)
+
+
+def fp32_model(reasoner: Reasoner, h_cycles: Optional[int] = None, l_cycles: Optional[int] = None) -> QuantizedModel:
+    """The checkpoint as it is, for export."""
+    return quantize_model(reasoner, precision_named("fp32"), h_cycles=h_cycles, l_cycles=l_cycles, puzzle_table="auto")
+
+
+class OnnxRunner:
+    """A `Runner` over an exported model."""
+
+    def __init__(self, folder: Path, model: QuantizedModel, optimized: bool = True) -> None:
+        self.loop, self.model = OnnxLoop(folder, optimized=optimized), model
+
+    def puzzle(self, puzzle_id: int) -> np.ndarray | int:
+        """What `OnnxLoop.begin` takes: the puzzle's number, or its row."""
+        if self.model.program.puzzle_table is None:
+            return int(puzzle_id)
+        return self.model.puzzle_rows(np.array([puzzle_id]))[0]
+
+    def run(self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int,
+            progress: Callable[[int], None] = lambda n: None) -> Run:
+        """As any `Runner`; progress is called with 1 after each puzzle."""
+        c, n = self.model.config, len(inputs)
+        found = Run(np.zeros((steps, n, c.seq_len), np.uint8), np.zeros((steps, n), np.float32),
+                    np.zeros((steps, n, c.rows, c.hidden_size), np.float32))
+        for i, (tokens, puzzle) in enumerate(zip(inputs, puzzle_ids)):
+            self.loop.begin(tokens, self.puzzle(puzzle))
+            for at in range(steps):
+                self.loop.step()
+                found.tokens[at, i], found.z_H[at, i] = self.loop.tokens, self.loop.state["z_H"]
+                found.margins[at, i] = margin(c, np.asarray(self.loop.q))
+            progress(1)
+        return found
+
+
+def _trajectory_feeds(folder: Path, model: QuantizedModel, sample: Dataset) -> dict[str, list[Mapping[str, np.ndarray]]]:
+    """Inputs of each graph along the fp32 model's real trajectories: file name -> feeds, evenly thinned."""
+    runner, feeds = OnnxRunner(folder, model), {}
+    runner.loop.observe = lambda file, feed: feeds.setdefault(file, []).append({k: v.copy() for k, v in feed.items()})
+    count = min(CALIBRATION_PUZZLES, len(sample))
+    runner.run(sample.inputs[:count], sample.puzzle_ids[:count], min(4, model.program.steps))
+    return {file: found[::max(1, len(found) // MOST_FEEDS)][:MOST_FEEDS] for file, found in feeds.items()}
+
+
+def quantized_by_onnxruntime(reasoner: Reasoner, peer: Peer, sample: Dataset, folder: Path) -> OnnxRunner:
+    """Export the checkpoint in fp32 and let onnxruntime's own tool quantize its blocks and heads.
+
+    Args:
+        sample: training puzzles; static calibration runs the first of them.
+        folder: an empty folder to work in.
+
+    Raises:
+        ToolchainError: onnx or onnxruntime is not installed.
+    """
+    require("onnx", "onnxruntime")
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+
+    class Feeds(CalibrationDataReader):
+        def __init__(self, feeds: Sequence[Mapping[str, np.ndarray]]) -> None:
+            self._left: Iterator[Any] = iter(feeds)
+
+        def get_next(self) -> Any:
+            return next(self._left, None)
+
+    model = fp32_model(reasoner)
+    document = export_onnx(model, folder)
+    feeds = _trajectory_feeds(folder, model, sample) if peer.kind == "static" else {}
+    before = logging.getLogger().level
+    logging.getLogger().setLevel(logging.ERROR)  # the tools tell every node
+    try:
+        for entry in (*document["blocks"].values(), document["heads"]):
+            source = folder / entry["file"]
+            plain = source.rename(source.with_suffix(".fp32.onnx"))
+            if peer.kind == "dynamic":
+                quantize_dynamic(plain, source, per_channel=True, weight_type=QuantType.QInt8)
+            else:
+                quantize_static(plain, source, Feeds(feeds[entry["file"]]), quant_format=QuantFormat.QDQ, per_channel=True,
+                                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"])
+    finally:
+        logging.getLogger().setLevel(before)
+    return OnnxRunner(folder, model)
+
+
+def peer_version() -> str:
+    """What decides a peer's results beside the model: this file and the version of onnxruntime.
+
+    Raises:
+        ToolchainError: onnxruntime is not installed.
+    """
+    require("onnx", "onnxruntime")
+    import onnxruntime
+
+    return f"{onnxruntime.__version__} {files_version(('study/peers.py', 'exchange'), Path(__file__).resolve().parents[1])}"
+
+
+def stored_bytes(folder: Path) -> int:
+    """Bytes of the graphs that a device would hold."""
+    return sum(f.stat().st_size for f in folder.glob("*.onnx") if not f.name.endswith(".fp32.onnx"))
+

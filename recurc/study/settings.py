@@ -1,0 +1,154 @@
+"""How long a variant reasons: step counts and halting rules, all scored from one run of the most steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Iterator, Optional
+
+import numpy as np
+
+from recurc.study.variants import Outcome
+
+THRESHOLDS = tuple(float(q) for q in np.arange(-4, 8.5, 0.5))
+MIN_STEPS = (1, 2, 3, 4)
+AIMS = ("exact", "phi")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Most supervision steps; threshold of the halting head (None: all steps are run) and the steps before it is asked."""
+
+    steps: int
+    threshold: Optional[float] = None
+    min_steps: int = 1
+
+    def __str__(self) -> str:
+        if self.threshold is None:
+            return f"{self.steps} step{'s' * (self.steps > 1)}"
+        after = f" from step {self.min_steps}" if self.min_steps > 1 else ""
+        return f"halting above {self.threshold:g}{after}, {self.steps} at most"
+
+    def stops(self, outcome: Outcome) -> np.ndarray:
+        """Index [n] of the step at which each puzzle of an outcome ends."""
+        last = np.full(outcome.n, self.steps - 1)
+        return last if self.threshold is None else np.minimum(outcome.stops(self.threshold, self.min_steps), last)
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What is to be kept of the fp32 model at full depth: puzzles exact, or without labels the direction of z_H.
+
+    kind: of AIMS. limit: share of puzzles exact that may be lost; for phi, 1 - phi.
+    """
+
+    kind: str
+    limit: float
+
+    def deficits(self, outcome: Outcome, full: Outcome) -> np.ndarray:
+        """What each puzzle loses against fp32 at full depth after each step: float32 [steps, n].
+
+        `outcome` was measured against the full depth (see `Workbench`).
+        """
+        if self.kind == "phi":
+            return 1 - outcome.part.phi
+        return full.solved[-1].astype(np.float32) - outcome.solved
+
+
+def mean_and_error(deficits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of paired differences [..., n] and its standard error, as though one puzzle more had differed by a whole answer:
+    that none of a few puzzles differs is no certainty."""
+    n = deficits.shape[-1]
+    mean = deficits.mean(axis=-1, dtype=np.float64)
+    spread = np.square(deficits, dtype=np.float64).sum(axis=-1) - n * np.square(mean)
+    return mean, np.sqrt(np.maximum(spread, 0) + 1) / n
+
+
+def least_puzzles(limit: float) -> int:
+    """Puzzles that it takes at least to tell that no more than `limit` is lost."""
+    return int(np.ceil(1 / limit)) if limit > 0 else 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A setting of a variant on n puzzles: deficit with its standard error, mean steps, and what its answers scored.
+
+    exact, kept (the answer is the one that fp32 gives at full depth): shares. phi: mean cosine to that model's z_H.
+    """
+
+    setting: Setting
+    n: int
+    mean_steps: float
+    deficit: float
+    error: float
+    exact: float
+    kept: float
+    phi: float
+
+    def as_dict(self) -> dict[str, Any]:
+        s = self.setting
+        return {"max_steps": s.steps, "halt_threshold": s.threshold,
+                "min_steps": s.min_steps if s.threshold is not None else None,
+                "n": self.n, "mean_steps": self.mean_steps, "deficit": self.deficit, "deficit_se": self.error,
+                "exact": self.exact, "kept": self.kept, "phi": self.phi}
+
+
+def measure_setting(setting: Setting, outcome: Outcome, full: Outcome, aim: Aim) -> Measured:
+    """Score one setting."""
+    at = (setting.stops(outcome), np.arange(outcome.n))
+    mean, error = mean_and_error(aim.deficits(outcome, full)[at])
+    return Measured(setting, outcome.n, float(at[0].mean() + 1), float(mean), float(error),
+                    float(outcome.solved[at].mean()), float(outcome.part.kept[at].mean()),
+                    float(outcome.part.phi[at].mean(dtype=np.float64)))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """All settings of a variant's outcome against fp32 at full depth."""
+
+    outcome: Outcome
+    full: Outcome
+    aim: Aim
+
+    @cached_property
+    def _table(self) -> tuple[list[Setting], np.ndarray, np.ndarray, np.ndarray]:
+        """Settings with mean steps, deficits and standard errors; the simplest of equals comes first."""
+        found: list[tuple[list[Setting], np.ndarray, np.ndarray, np.ndarray]] = []
+        deficits, n = self.aim.deficits(self.outcome, self.full), self.outcome.n
+        last = np.arange(self.outcome.steps)[:, None]
+        for threshold, least in self._policies():
+            stop = np.broadcast_to(last, (len(last), n)) if threshold is None else np.minimum(
+                self.outcome.stops(threshold, least)[None], last)
+            mean, error = mean_and_error(np.take_along_axis(deficits, stop, axis=0))
+            found.append(([Setting(int(s) + 1, threshold, least) for s in last[:, 0]], stop.mean(axis=1) + 1, mean, error))
+        settings, *arrays = zip(*found)
+        return ([s for group in settings for s in group], *(np.concatenate(a) for a in arrays))  # type: ignore[return-value]
+
+    def _policies(self) -> Iterator[tuple[Optional[float], int]]:
+        yield None, 1
+        if self.outcome.steps > 1:
+            yield from ((t, k) for t in reversed(THRESHOLDS) for k in MIN_STEPS if k < self.outcome.steps)
+
+    def fewest_steps(self, sigmas: float) -> Optional[Measured]:
+        """The setting of fewest steps whose deficit plus so many standard errors is within the aim's limit; None: none is."""
+        settings, steps, deficit, error = self._table
+        good = np.flatnonzero(deficit + sigmas * error <= self.aim.limit)
+        return self._measured(settings[good[steps[good].argmin()]]) if len(good) else None
+
+    def best(self) -> Measured:
+        """The setting of the lowest deficit; of equals the one of fewest steps."""
+        settings, steps, deficit, _ = self._table
+        return self._measured(settings[np.lexsort((steps, deficit))[0]])
+
+    def front(self) -> list[Measured]:
+        """Settings that no other one beats in both mean steps and deficit, fewest steps first."""
+        settings, steps, deficit, _ = self._table
+        found, least = [], np.inf
+        for i in np.lexsort((deficit, steps)):
+            if deficit[i] < least:
+                least = deficit[i]
+                found.append(self._measured(settings[i]))
+        return found
+
+    def _measured(self, setting: Setting) -> Measured:
+        return measure_setting(setting, self.outcome, self.full, self.aim)

@@ -1,0 +1,327 @@
+"""The cheapest schedule, halting rule, precision and carry that keep what fp32 has at full depth, within a tolerance.
+
+1. Every combination is priced on the target (`recurc.study.pricing`); what does not fit is out, and so is what costs no less
+   than another one of the same depth with no fewer bits: fewer bits are taken never to gain accuracy. What costs over
+   twice as much a step as another one of its depth is run only when nothing else keeps enough.
+2. The rest runs on a growing number of puzzles. One run of the most steps scores all step counts and halting rules. Out goes
+   what surely loses too much (by two paired standard errors) or costs more than something that surely does not; of the
+   others the half that promises least cost goes on. What was dropped and may yet, within one standard error, cost less than
+   what is found in the end is brought back.
+3. On all search puzzles the cheapest one is chosen whose loss plus two standard errors is within the tolerance: among
+   many settings some look better than they are.
+4. It is run on puzzles that the search has not seen. One that loses too much there, by more than a standard error, is passed
+   over, and that is told.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Callable, Iterable, Optional, Sequence
+
+from recurc.dataset import Dataset
+from recurc.errors import DoesNotFitError, FidelityError, UsageError
+from recurc.ir.program import CARRIES
+from recurc.models.reasoner import ReasonerConfig
+from recurc.quant.weights import precision_named, precisions
+from recurc.study.mixtures import PUZZLES, mixtures, pairs
+from recurc.study.pricing import Price, Prices
+from recurc.study.settings import Aim, Measured, Scored, Setting, least_puzzles, measure_setting
+from recurc.study.variants import Outcome, Variant
+from recurc.study.workbench import Executor, Progress, Workbench
+
+FIRST, LEAST_ARMS = 64, 4  # puzzles of the first round; variants that are never halved away
+OUT, SURE, HELD, BACK = -2.0, 2.0, -1.0, -1.0  # standard errors
+MOST_TRIES, MOST_TIMES = 3, 2.0
+LOST = "loses too much"
+FP32 = Variant("fp32", "fp32")
+Stage = Callable[[str, int], AbstractContextManager[Progress]]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A variant at the most steps, with its price."""
+
+    variant: Variant
+    price: Price
+
+    @property
+    def bits(self) -> float:
+        """Rank of its weights: bits of its precision, more where some layers have more."""
+        v = self.variant
+        return precision_named(v.precision).bits + sum(precision_named(p).bits for _, p in v.layers) / 1000
+
+    def no_worse(self, other: "Arm") -> bool:
+        """Whether it has no fewer bits than another one of the same depth, in weights and in the carry."""
+        a, b = self.variant, other.variant
+        return a.schedule == b.schedule and self.bits >= other.bits and CARRIES.index(a.carry) <= CARRIES.index(b.carry)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """An arm as far as it went: `out` says why it went no further, "" when it was there to the end."""
+
+    arm: Arm
+    scored: Scored
+    out: str = ""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting of an arm on the search's puzzles, and on held-out ones with fp32's exact there."""
+
+    arm: Arm
+    search: Measured
+    held: Measured
+    held_full: float
+
+    @property
+    def holds(self) -> bool:
+        """That the held-out puzzles do not contradict the search."""
+        return self.held.deficit + HELD * self.held.error <= self.limit
+
+    limit: float = field(default=0.0, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Result of `tune`. full: fp32 at full depth on the search's puzzles, with its price (it need not fit). passed_over:
+    choices that held-out puzzles contradicted. considered, too_large, dominated: numbers of arms priced, that do not fit,
+    that cost no less than a better one; reserve: that cost much more and were not needed."""
+
+    choice: Choice
+    full: Outcome
+    full_price: Price
+    tried: tuple[Tried, ...]
+    passed_over: tuple[Choice, ...]
+    considered: int
+    too_large: int
+    dominated: int
+    reserve: int
+
+
+def depths(trained: int) -> tuple[int, ...]:
+    """Cycle counts up to the trained one: all small ones, then some."""
+    return tuple(n for n in range(1, trained + 1) if n <= 4 or n == trained or n % 2 == 0)
+
+
+def variants_of(config: ReasonerConfig, *, names: Sequence[str] = (), carries: Sequence[str] = (),
+                h_cycles: Sequence[int] = (), l_cycles: Sequence[int] = (), method: Optional[str] = None) -> list[Variant]:
+    """All combinations at the most steps, the device's arithmetic only; empty: whatever there is, up to the trained depth."""
+    names = names or tuple(name for name, p in precisions().items() if not p.lossy)
+    pairs = [(name, "fp32" if precision_named(name).bits == 32 else "int8-row") for name in names]
+    return [Variant(name, acts, h, low, carry=carry, method=method)
+            for h in h_cycles or depths(config.H_cycles) for low in l_cycles or depths(config.L_cycles)
+            for name, acts in pairs for carry in carries or CARRIES]
+
+
+def undominated(arms: Sequence[Arm], minimize: str) -> list[Arm]:
+    """Arms without those that cost no less than another one with no fewer bits; of equals the first stays."""
+    def beaten(i: int) -> bool:
+        mine = arms[i].price.cost(minimize, 1)
+        for j, other in enumerate(arms):
+            if j != i and other.no_worse(arms[i]):
+                cost = other.price.cost(minimize, 1)
+                if cost < mine or (cost == mine and (j < i or not arms[i].no_worse(other))):
+                    return True
+        return False
+
+    return [arm for i, arm in enumerate(arms) if not beaten(i)]
+
+
+def nearest_fit(arms: Iterable[Arm], prices: Prices) -> DoesNotFitError:
+    """The error where nothing fits: what lacks least, and what would help."""
+    arm = min(arms, key=lambda a: a.price.missing)
+    inner = prices.refusal(arm.variant)
+    return DoesNotFitError(
+        f"no precision and carry fits {prices.board.name}", where=f"nearest: {arm.variant.stored_as}",
+        why=f"it needs {arm.price.missing:,} bytes more in {arm.price.region}, and no schedule changes that",
+        next=inner.next if inner else "Choose a larger board", summary=inner.summary if inner else None)
+
+
+class Search:
+    """One search; see the module's text.
+
+    Args:
+        bench: measures against the full depth; its calibration is what builds use.
+        prices: of the target. minimize: of MEASURES, known there.
+        data: puzzles to search on; held_out: others to confirm with.
+        stage: told what is evaluated and how many puzzles that is; gives a progress callback.
+    """
+
+    def __init__(self, bench: Workbench, prices: Prices, aim: Aim, minimize: str, data: Dataset, held_out: Dataset,
+                 executor: Executor, stage: Stage) -> None:
+        if least_puzzles(aim.limit) > min(len(data), len(held_out)) or aim.limit <= 0:
+            raise UsageError(
+                f"{len(data)} puzzles to search on and {len(held_out)} to confirm with cannot tell so small a loss",
+                where="--tolerance" if aim.kind == "exact" else "--min-fidelity",
+                why=f"one puzzle more or less is {100 / max(min(len(data), len(held_out)), 1):.2g} points",
+                next="Allow more, or take more puzzles with --limit" if aim.limit > 0 else "Allow more than nothing")
+        self.bench, self.prices, self.aim, self.minimize = bench, prices, aim, minimize
+        self.data, self.held_out, self.executor, self.stage = data, held_out, executor, stage
+
+    def arms(self, variants: Sequence[Variant]) -> tuple[list[Arm], list[Arm]]:
+        """(those that fit and may be the cheapest, all) with their prices.
+
+        Raises:
+            DoesNotFitError: none fits.
+        """
+        every = [Arm(v, self.prices(v)) for v in map(self.bench.resolve, dict.fromkeys(variants))]
+        fitting = [arm for arm in every if arm.price.fits]
+        if not fitting:
+            raise nearest_fit(every, self.prices)
+        for v in self._mixtures([arm.variant for arm in every], {arm.variant for arm in fitting}):
+            every.append(Arm(v, self.prices(v)))
+            fitting += [every[-1]] if every[-1].price.fits else []
+        return undominated(fitting, self.minimize), every
+
+    def run(self, variants: Sequence[Variant]) -> Tuned:
+        """Search among variants at the most steps.
+
+        Raises:
+            DoesNotFitError: none fits. FidelityError: none that fits keeps enough.
+        """
+        candidates, every = self.arms(variants)
+        plain, outcomes = self.bench.resolve(FP32), {}
+        usual = [arm for arm in candidates if self._usual(arm, candidates)]
+        tried = self._narrowed(usual, outcomes, plain)
+        if not any(self._cost(t, SURE) for t in tried if not t.out):
+            tried += self._narrowed([arm for arm in candidates if arm not in usual], outcomes, plain)
+        choice, passed = self._confirmed([t for t in tried if not t.out], plain)
+        too_large = sum(not a.price.fits for a in every)
+        return Tuned(choice, outcomes[plain], self.prices(plain), tuple(tried), tuple(passed), len(every), too_large,
+                     len(every) - too_large - len(candidates), len(candidates) - len(tried))
+
+    def _usual(self, arm: Arm, arms: Sequence[Arm]) -> bool:
+        """Whether a step costs at most so many times that of the cheapest arm of its depth."""
+        least = min(a.price.cost(self.minimize, 1)[0] for a in arms if a.variant.schedule == arm.variant.schedule)
+        return arm.price.cost(self.minimize, 1)[0] <= MOST_TIMES * least
+
+    def _narrowed(self, arms: Sequence[Arm], outcomes: dict[Variant, Outcome], plain: Variant) -> list[Tried]:
+        """Run arms on more and more puzzles, ever fewer of them; all of them as far as they went."""
+        alive, tried, done = list(arms), [], 0
+        while alive:
+            size = min(max(FIRST, 2 * done), len(self.data))
+            self._extend(outcomes, [plain, *(a.variant for a in alive)], done, size)
+            now, done = [Tried(a, self._scored(outcomes, a.variant, plain)) for a in alive], size
+            if done == len(self.data):
+                return self._brought_back([*tried, *now], outcomes, plain)
+            going, dropped = self._go_on(now)
+            tried += dropped
+            alive = [t.arm for t in going]
+        return tried
+
+    def _scored(self, outcomes: dict[Variant, Outcome], variant: Variant, plain: Variant) -> Scored:
+        return Scored(outcomes[variant], outcomes[plain].first(outcomes[variant].n), self.aim)
+
+    def _mixtures(self, variants: Sequence[Variant], fitting: set[Variant]) -> list[Variant]:
+        """Mixed precisions worth a try, at every depth and in every carry that is searched."""
+        if self.bench.sample is None:
+            return []
+        found = []
+        for low, high in pairs(variants, fitting.__contains__, self.minimize == "bytes"):
+            layers = len(low.program(self.bench.reasoner.config).linears)
+            with self.stage(f"layers in {high} among {low.precision}", (layers + 2) * PUZZLES) as advance:
+                choices = mixtures(self.bench, self.prices, low, high, self.executor, advance)
+            found += [self.bench.resolve(replace(v, layers=choice)) for v in variants if v.precision == low.precision
+                      for choice in choices]
+        return found
+
+    def _brought_back(self, tried: Sequence[Tried], outcomes: dict[Variant, Outcome], plain: Variant) -> list[Tried]:
+        """What was dropped on few puzzles although it promises to be cheaper than what was found since: run to the end too."""
+        now = list(tried)
+        while True:
+            best = min((c for t in now if not t.out and (c := self._cost(t, SURE)) is not None), default=None)
+            back = [t for t in now if t.out and t.out != LOST and (c := self._cost(t, BACK)) is not None
+                    and (best is None or c < best)]
+            if not back:
+                return now
+            first = min(back, key=lambda t: self._cost(t, BACK) or ())  # one at a time: it may be enough
+            self._extend(outcomes, [first.arm.variant], first.scored.outcome.n, len(self.data))
+            scored = self._scored(outcomes, first.arm.variant, plain)
+            now = [Tried(t.arm, scored) if t is first else t for t in now]
+
+    def _extend(self, outcomes: dict[Variant, Outcome], variants: Sequence[Variant], start: int, stop: int) -> None:
+        """Evaluate variants on puzzles start..stop of the search and join that to what they have; not those that have more."""
+        variants = [v for v in dict.fromkeys(variants) if (outcomes[v].n if v in outcomes else 0) == start]
+        some = self.data.take(stop - start, start)
+        with self.stage(f"{len(variants)} variants, puzzles {start + 1} to {stop}", len(variants) * len(some)) as advance:
+            for outcome in self.bench.evaluate(variants, self.executor, advance, some):
+                before = outcomes.get(outcome.variant)
+                outcomes[outcome.variant] = outcome if before is None else before.joined(outcome)
+
+    def _cost(self, t: Tried, sigmas: float) -> Optional[tuple[float, ...]]:
+        """The least cost at which a loss, moved by so many standard errors, is within the tolerance."""
+        found = t.scored.fewest_steps(sigmas)
+        return None if found is None else t.arm.price.cost(self.minimize, found.mean_steps)
+
+    def _go_on(self, now: Sequence[Tried]) -> tuple[list[Tried], list[Tried]]:
+        """(those that go on, those that are out)."""
+        dropped, left = [], []
+        sure = min((c for t in now if (c := self._cost(t, SURE)) is not None), default=None)
+        for t in now:
+            least = self._cost(t, OUT)
+            if least is None:
+                dropped.append(Tried(t.arm, t.scored, LOST))
+            elif sure is not None and least > sure:
+                dropped.append(Tried(t.arm, t.scored, "costs more than one that keeps enough"))
+            else:
+                left.append(t)
+        far = (float("inf"),)
+        left.sort(key=lambda t: (self._cost(t, 0) or far, t.scored.best().deficit))
+        keep = max(LEAST_ARMS, (len(left) + 1) // 2)
+        trained = self.bench.resolve(FP32).schedule  # the surest ones stay, whatever the cheap ones promise
+        going = [t for i, t in enumerate(left) if i < keep or t.arm.variant.schedule == trained]
+        dropped += [Tried(t.arm, t.scored, "promises less than others") for t in left if t not in going]
+        if not going:  # all lose too much so far: the nearest stay, so that the error can name one on all puzzles
+            nearest = sorted(now, key=lambda t: t.scored.best().deficit)[:LEAST_ARMS]
+            going, dropped = nearest, [d for d in dropped if all(d.arm is not t.arm for t in nearest)]
+        return going, dropped
+
+    def _confirmed(self, finalists: Sequence[Tried], plain: Variant) -> tuple[Choice, list[Choice]]:
+        """The cheapest setting that keeps enough, here and on held-out puzzles; and those that did not there."""
+        ranked = sorted(((cost, i) for i, t in enumerate(finalists) if (cost := self._cost(t, SURE)) is not None))
+        if not ranked:
+            raise self._keeps_nothing(finalists)
+        passed: list[Choice] = []
+        for _, i in ranked[:MOST_TRIES]:
+            t = finalists[i]
+            found = t.scored.fewest_steps(SURE)
+            assert found is not None
+            variants = list(dict.fromkeys((plain, t.arm.variant)))
+            with self.stage(f"confirming {t.arm.variant.stored_as}", len(variants) * len(self.held_out)) as advance:
+                held = dict(zip(variants, self.bench.evaluate(variants, self.executor, advance, self.held_out)))
+            choice = Choice(t.arm, found, measure_setting(found.setting, held[t.arm.variant], held[plain], self.aim),
+                            held[plain].exact, limit=self.aim.limit)
+            if choice.holds:
+                return choice, passed
+            passed.append(choice)
+        first = passed[0]
+        raise FidelityError(
+            f"nothing that fits {self.prices.board.name} keeps enough on held-out puzzles",
+            where=f"nearest: {_place(first.arm, first.search)}",
+            why=f"{_lost(self.aim, first.held)} on {first.held.n} puzzles that the search had not seen, "
+                f"{_lost(self.aim, first.search)} on {first.search.n} that it had", next="Search on more puzzles with --limit")
+
+    def _keeps_nothing(self, finalists: Sequence[Tried]) -> FidelityError:
+        best = min(((t.arm, t.scored.best()) for t in finalists), key=lambda found: found[1].deficit + found[1].error)
+        wanted = (f"within {100 * self.aim.limit:g} points of fp32 at full depth" if self.aim.kind == "exact"
+                  else f"a fidelity of {1 - self.aim.limit:g}")
+        return FidelityError(
+            f"nothing that fits {self.prices.board.name} keeps {wanted}", where=f"nearest: {_place(*best)}",
+            why=f"{_lost(self.aim, best[1])} on {best[1].n} puzzles, and two standard errors more must be within",
+            next="Allow more, or take more puzzles with --limit (the error shrinks), or a larger board")
+
+
+def _place(arm: Arm, found: Measured) -> str:
+    v = arm.variant
+    return f"{v.stored_as}, H {v.h_cycles}, L {v.l_cycles}, {found.setting}"
+
+
+def _lost(aim: Aim, found: Measured) -> str:
+    if aim.kind == "phi":
+        return f"fidelity is {1 - found.deficit:.4f} ± {found.error:.4f}"
+    return f"it loses {100 * found.deficit:.1f} ± {100 * found.error:.1f} points"
+
+
+__all__ = ["Arm", "Choice", "Search", "Setting", "Tried", "Tuned", "variants_of"]

@@ -1,0 +1,110 @@
+"""The verdict follows from the numbers: made-up rows, in both directions."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from recurc.study.methods import METHODS
+from recurc.study.runners import Part
+from recurc.study.study import Row
+from recurc.study.variants import Outcome
+from recurc.study.verdict import beside_outliers, sorted_out, verdict
+
+N = 100
+BY = {m.slug: m for m in METHODS}
+
+
+def outcome(method, exact, cell=None, phi=0.9, size=1000, n=N):
+    solved = np.arange(n) < round(exact * n)
+    right = np.where(solved, 10, 0 if cell is None else round(10 * (cell - exact) / max(1 - exact, 1e-9)))
+    flat = np.full((1, n), phi, np.float32)
+    part = Part(right[None].astype(np.uint16), np.full(n, 10, np.uint16), np.ones((1, n), bool), flat, flat, solved[None])
+    variant = replace(method.variant(1), engine="device")
+    return Outcome(variant, part, 1, size)
+
+
+def rows(**exact):
+    made = {slug.replace("_", "-"): value for slug, value in exact.items()}
+    fp32 = outcome(BY["fp32"], made.pop("fp32"))
+    found = [Row(BY["fp32"], fp32, 1, 0.0, 0.0)]
+    for slug, value in made.items():
+        one = outcome(BY[slug], *value) if isinstance(value, tuple) else outcome(BY[slug], value)
+        found.append(Row(BY[slug], one, 1, *one.loss(fp32)))
+    return found
+
+
+def said(**exact):
+    return " ".join(verdict(rows(**exact)))
+
+
+def test_methods_are_sorted_by_what_they_leave():
+    made = rows(fp32=0.9, int8=0.89, int4_naive=0.5, int8_x_int4_a_row=0.87, pruned_25=0.05)
+    assert [[r.method.slug for r in some] for some in sorted_out(made)] == [["int8"], ["int8-x-int4-a-row"], ["int4-naive"],
+                                                                            ["pruned-25"]]
+    assert "more puzzles must tell: int8 x int4 a row (87.0 %)" in " ".join(verdict(made))
+    text = said(fp32=0.9, int8=0.89, int4_naive=0.5, pruned_25=(0.05, 0.6))
+    assert "fp32 solves 90.0 % of 100 puzzles" in text and "Kept" in text and "int8 (89.0 %)" in text
+    assert "most by int4 naive, 40.0 points" in text and "Destroyed" in text and "pruned 25 % still gets" in text
+    text = said(fp32=0.9, int8=0.9)
+    assert "Damaged" not in text and "Destroyed" not in text
+
+
+def test_naive_against_calibrated_both_ways():
+    assert "+40.0 ± 4.9 points." in said(fp32=0.9, int4_naive=0.5, int4_calibrated=0.9)
+    assert "-40.0 ± 4.9 points." in said(fp32=0.9, int4_naive=0.9, int4_calibrated=0.5)
+    assert "within the error" in said(fp32=0.9, int4_naive=0.9, int4_calibrated=0.9)
+
+
+def test_static_scales_with_and_without_the_peer():
+    text = said(fp32=0.9, int8=0.9, int8_x_static_int8=0.0, onnxruntime_int8_static=0.01)
+    assert "with static scales 0.0 % (onnxruntime's own static pipeline: 1.0 %): -90.0" in text
+    assert "onnxruntime" not in said(fp32=0.9, int8=0.9, int8_x_static_int8=0.9)
+
+
+def test_activations_name_the_mixer():
+    made = rows(fp32=0.9, int8_x_int4_a_row=0.1, int8_x_int4_blocks=0.6)
+    for mixer, word in (("mlp_t", "by an MLP"), ("attention", "by attention")):
+        assert f"{word}, int4 activations with a scale a row leave 10.0 %, in blocks of 32 60.0 %." in " ".join(
+            verdict(made, mixer=mixer))
+
+
+@pytest.mark.parametrize("naive, qat, words", [
+    (0.0, 0.9, "repairs naive int4:"), (0.0, 0.5, "repairs part of what naive int4 loses"), (0.5, 0.5, "does not repair"),
+    (0.5, 0.1, "makes naive int4 worse"), (0.9, 0.9, "finds no loss beyond the error to repair:"),
+    (0.9, 0.3, "to repair, and costs"),
+])
+def test_training_in_the_loop_every_way(naive, qat, words):
+    text = said(fp32=0.9, int4_naive=naive, int4_naive_qat_long=qat, int4_naive_fine_tuning=0.07)
+    assert words in text and "training without the quantizer leaves 7.0 %" in text
+    assert "in the loop" not in said(fp32=0.9, int4_naive=naive) + said(fp32=0.9, int4_naive_qat_long=qat)
+
+
+def test_learning_by_heart_is_said():
+    def told(fp32, trained):
+        made = rows(fp32=0.9, int4_naive=0.0, int4_naive_qat_long=0.5)
+        seen = {"fp32": (fp32, ()), "int4-naive-qat-long": (trained, (1.0,))}
+        return " ".join(verdict([replace(r, seen=outcome(r.method, seen[r.method.slug][0]), losses=seen[r.method.slug][1])
+                                 if r.method.slug in seen else r for r in made], learning=512))
+
+    assert "The 512 puzzles learned from come off better" in told(1.0, 1.0)
+    assert "lost to fp32: 0.0 points of those, 40.0 of the test puzzles" in told(1.0, 1.0)
+    assert "learned from" not in told(1.0, 0.6), "easier puzzles, the same loss"
+
+
+def test_a_model_that_solves_nothing_is_not_judged_by_accuracy():
+    text = said(fp32=0.0, int8=(0.0, 0.5, 0.99), int4_naive=(0.0, 0.5, 0.2))
+    assert "accuracy tells no method from another" in text and "int4 naive, 0.200" in text and "Kept" not in text
+
+
+def test_the_smallest_that_keeps_it():
+    made = rows(fp32=0.9, int8=(0.9, None, 0.9, 500), int4_calibrated=(0.9, None, 0.9, 300), int4_naive=(0.1, None, 0.9, 200))
+    assert "int4 calibrated, 300 bytes" in " ".join(verdict(made))
+    assert "smallest" not in said(fp32=0.9, int8=(0.9, None, 0.9, 5 << 20))
+
+
+def test_beside_its_outlier_copy():
+    text = " ".join(beside_outliers(rows(fp32=0.9, int8=0.9, int4_naive=0.88), rows(fp32=0.9, int8=0.9, int4_naive=0.0)))
+    assert "scores the same" in text and "int4 naive 88.0 % and 0.0 %" in text and "int8" not in text
+    text = " ".join(beside_outliers(rows(fp32=0.9, int8=0.9), rows(fp32=0.9, int8=0.9)))
+    assert "No method" in text

@@ -1,0 +1,100 @@
+"""`recurc tune` from the command line: its recipe is built and runs in the emulator; project files; errors."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recurc.cli._project import Project, project_text, read_project
+from recurc.cli.main import main
+from recurc.errors import InputError
+from tests.tools import need
+
+TUNE = ["tune", "sudoku4-tiny", "--target", "mps2-an500", "--no-cache", "--jobs", "1", "--json", "--out", "tuned"]
+
+
+def run(capsys, *args: str) -> tuple[int, dict]:
+    code = main([*args])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_recipe_is_built_and_runs_in_the_emulator(tmp_path, monkeypatch, capsys):
+    need("mps2-an500")
+    monkeypatch.chdir(tmp_path)
+    code, told = run(capsys, *TUNE, "--precisions", "int8", "--carries", "int8", "--h-cycles", "1", "--l-cycles", "1",
+                     "--limit", "64", "--tolerance", "10", "--write", "recurc.toml", "--calibration-puzzles", "16")
+    assert code == 0 and told["schema"] == "recurc/tune/1"
+    choice, held = told["choice"], told["held_out"]
+    assert choice["precision"] == "int8" and choice["carry"] == "int8" and choice["n"] == held["n"] == 32
+    assert choice["mean_steps"] < 16 and told["saves"]["macs"] > 2 and told["saves"]["image_bytes"] > 3
+    assert told["saves"]["seconds"] == pytest.approx(told["full"]["seconds"] / choice["seconds"])
+    assert choice in told["frontier"] and "exact_fp32" in held
+    page = Path("tuned/tune.html").read_text()
+    assert "What was tried" in page and "mps2-an500" in page and Path("tuned/recurc.toml").read_text() == told["recipe"]
+    project = read_project()
+    assert (project.h_cycles, project.l_cycles, project.steps) == (1, 1, choice["max_steps"])
+    assert (project.precision, project.carry, project.target, project.calibration_puzzles) == ("int8", "int8", "mps2-an500", 16)
+    assert project.halt_threshold == choice["halt_threshold"]
+
+    # What is built without a further word is the recipe, and the emulated board halts as it was tuned.
+    code, built = run(capsys, "build", "--json", "--out", "made", "--accuracy-puzzles", "0")
+    assert code == 0 and (built["precision"], built["carry"], built["target"]) == ("int8", "int8", "mps2-an500")
+    assert (built["model"]["h_cycles"], built["model"]["l_cycles"], built["model"]["steps"]) == (1, 1, choice["max_steps"])
+    assert built["image_bytes"] == choice["image_bytes"] and built["halt"] == project.halt
+    code, verified = run(capsys, "verify", "made", "--on", "qemu", "--limit", "3", "--json", "--fidelity", "0")
+    assert code == 0 and verified["bit_exact"]
+    assert project.halt is not None and verified["mean_steps"] < choice["max_steps"]
+    code, verified = run(capsys, "verify", "made", "--on", "host", "--limit", "3", "--json", "--fidelity", "0", "--no-halt")
+    assert code == 0 and verified["mean_steps"] == choice["max_steps"]
+
+    # On the same puzzles the built arithmetic scores what tuning said, and the command line wins over the file.
+    code, scored = run(capsys, "eval", "--json", "--limit", "96", "--fidelity-puzzles", "1")
+    every = (choice["exact"] * choice["n"] + held["exact"] * held["n"]) / 64
+    assert code == 0 and scored["n"] == 96 and abs(scored["exact"] - every) < 0.15
+    assert scored["mean_steps"] == pytest.approx(choice["mean_steps"], rel=0.2)
+    code, other = run(capsys, "eval", "--json", "--limit", "4", "--steps", "2", "--no-halt", "--carry", "fp32",
+                      "--fidelity-puzzles", "1")
+    assert (other["steps"], other["carry"], other["mean_steps"]) == (2, "fp32", 2)
+    code, report = run(capsys, "report", "--json")
+    assert (report["target"], report["model"]["h_cycles"]) == ("mps2-an500", 1) and "int8" in report["label"]
+
+
+def test_a_project_file_reads_as_it_was_written(tmp_path):
+    project = Project("a", 'b "c"', "int4", {"x.*": "int8"}, "mse", 64, 3, 1, 2, 8, -0.5, 2, "stm32h7", "fp16", "int8")
+    path = tmp_path / "some.toml"
+    path.write_text(project_text(project, "said\nabove"))
+    assert read_project(path) == project and path.read_text().startswith("# said\n# above\n")
+    path.write_text(project_text(Project(steps=3)))
+    assert read_project(path) == Project(steps=3) and read_project(path).halt is None
+    path.write_text(project_text(Project(halt_threshold=float("inf"))))
+    assert read_project(path).halt == {"threshold": float("inf"), "min_steps": 1}
+
+
+@pytest.mark.parametrize("text, why", [
+    ("[schedule]\nstep = 3", "unknown: schedule.step"), ("[schedle]\n", "unknown: schedle"),
+    ("[schedule]\nsteps = 0", "schedule.steps is not a whole number from 1 to 255"),
+    ("[schedule]\nh_cycles = 2.5", "schedule.h_cycles"), ("[schedule]\nmin_steps = true", "schedule.min_steps"),
+    ("[schedule]\nhalt_threshold = nan", "schedule.halt_threshold is not a number"),
+    ("[build]\ncarry = 'fp8'", "build.carry is not one of fp32, fp16, int8"),
+    ("[build]\ntarget = 4", "build.target is not text"),
+    ("[quantize]\nseed = -1", "quantize.seed"), ("[quantize]\ncalibration = 'best'", "quantize.calibration is not one of"),
+])
+def test_mistakes_in_a_project_file_are_named(tmp_path, text, why):
+    path = tmp_path / "wrong.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"wrong.toml is not valid") as e:
+        read_project(path)
+    assert why in e.value.why
+
+
+def test_what_tune_refuses(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for args, code, words in (
+        (["--tolerance", "2", "--min-fidelity", "0.9"], 2, "exclude each other"),
+        (["--precisions", "int4-naive"], 2, "comparison only"),
+        (["--carries", "int4"], 2, "int4"),
+        (["--target", "host", "--minimize", "time"], 2, "no time is known"),
+        (["--limit", "16", "--tolerance", "2"], 2, "cannot tell so small a loss"),
+    ):
+        assert main([*TUNE, *args]) == code
+        assert words in capsys.readouterr().err
