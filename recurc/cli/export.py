@@ -12,10 +12,11 @@ from recurc.cli.options import (
     data_option,
     depth_options,
     pass_console,
-    precision_option,
+    project_option,
     resolve_model,
     seed_option,
     storage_options,
+    stored_options,
 )
 from recurc.cli.output import Console, bytes_text
 from recurc.cli.quantizing import calibration_options, quantize_with_progress
@@ -25,15 +26,16 @@ from recurc.cli.quantizing import calibration_options, quantize_with_progress
 @checkpoint_argument()
 @click.option("--onnx", "out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder to write to.")
 @data_option
-@precision_option()
+@stored_options
 @seed_option
 @depth_options
 @storage_options
 @calibration_options
+@project_option
 @pass_console
-def command(console: Console, checkpoint: str | None, out: Path, data: str | None, precision: str, seed: int,
-            steps: int | None, h_cycles: int | None, l_cycles: int | None, carry: str, puzzle_table: str,
-            calibration: str | None, puzzles: int) -> None:
+def command(console: Console, checkpoint: str | None, out: Path, data: str | None, precision: str | None,
+            layers: dict[str, str], seed: int, steps: int | None, h_cycles: int | None, l_cycles: int | None, carry: str,
+            puzzle_table: str, calibration: str | None, puzzles: int, project_file: Path | None) -> None:
     """Write CHECKPOINT as ONNX graphs: start, each block once, heads; loop.json says how they are called.
 
     CHECKPOINT may be a build folder too: what is written is then what its weights image stores, and options of
@@ -49,11 +51,12 @@ def command(console: Console, checkpoint: str | None, out: Path, data: str | Non
     else:
         from recurc.api import Model
 
-        chosen = resolve_model(console, checkpoint, data)
-        model = quantize_with_progress(
-            console, Model(chosen.load(), Path(chosen.checkpoint).name or "model"), chosen, precision,
-            calibration=calibration, puzzles=puzzles, seed=seed, steps=steps, h_cycles=h_cycles, l_cycles=l_cycles,
-            carry=carry, puzzle_table=puzzle_table).model
+        chosen = resolve_model(console, checkpoint, data, project_file)
+        lowering = chosen.settled(steps=steps, h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)
+        learning = chosen.settled(calibration=calibration, puzzles=puzzles, seed=seed)
+        name = Path(chosen.checkpoint).name or "model"
+        model = quantize_with_progress(console, Model(chosen.load(), name), chosen, *chosen.stored(precision, layers),
+                                       **learning, **lowering).model
     document = export_onnx(model, out)
     entries = [document["start"], *document["blocks"].values(), document["heads"]]
     sizes = {e["file"]: (out / e["file"]).stat().st_size for e in entries}
