@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from recurc.cli.options import Model, resolve_model
+from recurc.cli.options import Model, resolve_model, train_split
 from recurc.cli.output import Console, json_text
-from recurc.errors import InputError
 
 
 def bundled(console: Console) -> list[Model]:
@@ -24,42 +23,24 @@ def run_gate(console: Console, models: list[Model], *, limit: int, seed: int, st
     Raises:
         InputError, UsageError, ToolchainError.
     """
+    from recurc.report.csvfile import csv_text
     from recurc.study.gate import gate_of, ladder, summary
 
     gates = []
     for chosen in models:
         name = Path(chosen.checkpoint).name or "model"
         test = chosen.dataset("test").take(limit)
-        train = _train(console, chosen)
+        train = train_split(console, chosen, "no calibration puzzles, so no static activation scales")
         reasoner = chosen.load()
         with console.progress(f"{name}: the ladder x {len(test)} puzzles", len(ladder()) * len(test)) as advance:
             gates.append(gate_of(name, reasoner, test, train, steps=steps, store=results, executor=where, seed=seed,
                                  progress=advance))
     document = summary(gates, tolerance)
-    files = [write(folder, "gate.json", json_text(document)), write(folder, "gate.csv", _csv(document["points"]))]
+    files = [write(folder, "gate.json", json_text(document)), write(folder, "gate.csv", csv_text(document["points"]))]
     files += _page(console, folder, document, write, command)
     console.emit_json({**document, "files": files})
     if not console.json:
         _show(console, document, folder)
-
-
-def _train(console: Console, chosen: Model):
-    try:
-        return chosen.dataset("train")
-    except InputError as error:
-        console.note(f"no calibration puzzles, so no static activation scales: {error.paragraph()}")
-        return None
-
-
-def _csv(points: list[dict[str, Any]]) -> str:
-    import csv
-    import io
-
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(points[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(points)
-    return out.getvalue()
 
 
 def _page(console: Console, folder: Path, document: dict[str, Any], write: Any, command: str) -> list[Path]:

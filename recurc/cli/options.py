@@ -73,6 +73,15 @@ class Model:
         return load_dataset(self.data, split)
 
 
+def train_split(console: Console, chosen: Model, without: str = "no calibration puzzles"):
+    """The training split, or None with a remark: what it means to be `without`."""
+    try:
+        return chosen.dataset("train")
+    except InputError as error:
+        console.note(f"{without}: {error.paragraph()}")
+        return None
+
+
 def resolve_model(console: Console, checkpoint: str | None, data: str | Path | None = None,
                   project_file: Path | None = None) -> Model:
     """The model and dataset of a command line: what is named, else `recurc.toml` here, else the bundled default.

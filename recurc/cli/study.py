@@ -9,10 +9,18 @@ from typing import Any
 
 import click
 
-from recurc.cli.options import checkpoint_argument, data_option, limit_option, pass_console, resolve_model, seed_option
+from recurc.cli.options import (
+    checkpoint_argument,
+    data_option,
+    limit_option,
+    pass_console,
+    resolve_model,
+    seed_option,
+    train_split,
+)
 from recurc.cli.output import Console, json_text
 from recurc.cli.sweep import compute_options, executor, store, write
-from recurc.errors import InputError, UsageError
+from recurc.errors import UsageError
 
 DEFAULT_LIMIT = 64
 
@@ -50,7 +58,8 @@ def command(console: Console, checkpoint: str | None, data: str | None, methods:
 
     model = resolve_model(console, checkpoint, data)
     reasoner = model.load()
-    test, calibration, learning = model.dataset("test").take(limit), _train(console, model), _learning(train)
+    calibration = train_split(console, model, "no training puzzles, so methods that need some are left out")
+    test, learning = model.dataset("test").take(limit), _learning(train)
     calibration, learning = calibration or learning, learning or calibration
     if train is not None and not any(m.schooling for m in chosen_methods(_names(methods), reasoner)):
         raise UsageError("--train names puzzles to learn from, and no chosen method learns", where="--train",
@@ -85,15 +94,6 @@ def command(console: Console, checkpoint: str | None, data: str | None, methods:
 
 def _names(methods: str) -> list[str]:
     return [part.strip() for part in methods.split(",") if part.strip()]
-
-
-def _train(console: Console, model: Any):
-    """The training split, or None with a remark."""
-    try:
-        return model.dataset("train")
-    except InputError as error:
-        console.note(f"no training puzzles, so methods that need some are left out: {error.paragraph()}")
-        return None
 
 
 def _learning(train: str | None):

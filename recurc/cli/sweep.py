@@ -19,6 +19,7 @@ from recurc.cli.options import (
     resolve_model,
     seed_option,
     storage_options,
+    train_split,
 )
 from recurc.cli.output import Console, json_text
 from recurc.cli.quantizing import calibration_options
@@ -230,15 +231,6 @@ def _gate(ctx: click.Context, console: Console, checkpoint: str | None, data: st
         run_gate(console, models, limit=limit, seed=seed, steps=steps[0] if steps else None, tolerance=tolerance / 100,
                  where=where, results=results, folder=out or Path("build") / f"{name}-gate", write=write,
                  command=shlex.join(["recurc", *sys.argv[1:]]))
-
-
-def train_split(console: Console, chosen):
-    """The training split for calibration, or None with a remark."""
-    try:
-        return chosen.dataset("train")
-    except InputError as error:
-        console.note(f"no calibration puzzles: {error.paragraph()}")
-        return None
 
 
 def _page(console: Console, folder: Path, name: str, document: dict[str, Any], lines: list[dict[str, Any]],

@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from recurc.cli._project import PROJECT_FILE, Project, project_text
-from recurc.cli.options import checkpoint_argument, data_option, pass_console, resolve_model, seed_option
+from recurc.cli.options import checkpoint_argument, data_option, pass_console, resolve_model, seed_option, train_split
 from recurc.cli.output import Console, json_text
 from recurc.cli.quantizing import calibration_options
-from recurc.cli.sweep import Names, Numbers, compute_options, executor, store, train_split, write
+from recurc.cli.sweep import Names, Numbers, compute_options, executor, store, write
 from recurc.errors import InputError, UsageError
 
 DEFAULT_LIMIT, DEFAULT_TOLERANCE = 512, 2.0

@@ -87,8 +87,16 @@ class Reference:
         if c.pos_encodings == "rope":
             q, k = self._rotate(q), self._rotate(k)
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-        out = F.scaled_dot_product_attention(q, k, v)
+        out = self._mix(q, k, v)
         return self._linear(f"{prefix}.o_proj.weight", out.transpose(1, 2).reshape(n, s, -1))
+
+    def _mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """What attention gives for q, k, v [N, heads, S, head_dim]."""
+        return F.scaled_dot_product_attention(q, k, v)
+
+    def _stored(self, rows: torch.Tensor) -> torch.Tensor:
+        """Rows as they read back from the carry's memory."""
+        return rows
 
     def net(self, level: str, h: torch.Tensor) -> torch.Tensor:
         """One block call: [N, S, D] -> [N, S, D]."""
@@ -97,11 +105,10 @@ class Reference:
             prefix = f"{level}.layers.{i}"
             if self.config.mixer == "mlp_t":
                 t = h.transpose(1, 2)
-                t = rms_norm(t + self._swiglu(f"{prefix}.mlp_t", t), eps)
-                h = t.transpose(1, 2)
+                h = self._stored(rms_norm(t + self._swiglu(f"{prefix}.mlp_t", t), eps)).transpose(1, 2)
             else:
-                h = rms_norm(h + self._attention(f"{prefix}.self_attn", h), eps)
-            h = rms_norm(h + self._swiglu(f"{prefix}.mlp", h), eps)
+                h = self._stored(rms_norm(h + self._attention(f"{prefix}.self_attn", h), eps))
+            h = self._stored(rms_norm(h + self._swiglu(f"{prefix}.mlp", h), eps))
         return h
 
     # -- model --------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from recurc.models.reasoner import Reasoner
-from recurc.models.reference import Reference, rms_norm
+from recurc.models.reference import Reference
 from recurc.quant.weights import Precision, precisions
 
 ROW_TINY = 2.0 ** -96  # rows below it become zeros, as in the arithmetic contract
@@ -182,18 +182,10 @@ class FakeModel(Reference):
     def _linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
         return F.linear(self._round(name, x), self._weights(name))
 
-    def _attention(self, prefix: str, h: torch.Tensor) -> torch.Tensor:
-        if not self.activations.levels and self.attention == "softmax":
-            return super()._attention(prefix, h)
-        c = self.config
-        n, s, _ = h.shape
-        qkv = self._linear(f"{prefix}.qkv_proj.weight", h).view(n, s, 3 * c.num_heads, c.head_dim)
-        q, k, v = qkv.split(c.num_heads, dim=2)
-        if c.pos_encodings == "rope":
-            q, k = self._rotate(q), self._rotate(k)
-        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-        out = self._linear_mix(q, k, v) if self.attention == "linear" else self._mix(q, k, v)
-        return self._linear(f"{prefix}.o_proj.weight", out.transpose(1, 2).reshape(n, s, -1))
+    def _mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        if self.attention == "linear":
+            return self._linear_mix(q, k, v)
+        return self._rounded_mix(q, k, v) if self.activations.levels else super()._mix(q, k, v)
 
     @staticmethod
     def _linear_mix(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -201,7 +193,7 @@ class FakeModel(Reference):
         size = (q * k.sum(dim=-2, keepdim=True)).sum(dim=-1, keepdim=True)
         return q @ (k.transpose(-1, -2) @ v) / size.clamp_min(1e-6)
 
-    def _mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def _rounded_mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         p = torch.softmax(round_rows(q) @ round_rows(k).transpose(-1, -2) * self.config.head_dim ** -0.5, dim=-1)
         # As the device: the values' scales are folded into the probabilities, which are then rounded themselves.
         scale = (v.abs().amax(dim=-1) / 127)[..., None, :]
@@ -209,21 +201,6 @@ class FakeModel(Reference):
         return round_rows(round_rows(p * scale) @ (v * inverse).round_())
 
     def _stored(self, rows: torch.Tensor) -> torch.Tensor:
-        """Rows as they read back from the carry's memory."""
         if self.carry == "int8":
             return round_rows(rows)
         return rows.clamp(-65504.0, 65504.0).half().float() if self.carry == "fp16" else rows
-
-    def net(self, level: str, h: torch.Tensor) -> torch.Tensor:
-        if self.carry == "fp32":
-            return super().net(level, h)
-        eps = self.config.rms_norm_eps
-        for i in range(dict(self.config.levels)[level]):
-            prefix = f"{level}.layers.{i}"
-            if self.config.mixer == "mlp_t":
-                t = h.transpose(1, 2)
-                h = self._stored(rms_norm(t + self._swiglu(f"{prefix}.mlp_t", t), eps)).transpose(1, 2)
-            else:
-                h = self._stored(rms_norm(h + self._attention(f"{prefix}.self_attn", h), eps))
-            h = self._stored(rms_norm(h + self._swiglu(f"{prefix}.mlp", h), eps))
-        return h

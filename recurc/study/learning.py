@@ -69,7 +69,7 @@ class Learner(FakeModel):
             rounded = super()._round(name, x)
         return rounded if rounded is x or not x.requires_grad else StraightThrough.apply(x, rounded)
 
-    def _mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def _rounded_mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         return F.scaled_dot_product_attention(q, k, v)  # products between activations stay as they are while training
 
     def start(self, tokens: torch.Tensor, puzzle_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -39,9 +39,9 @@ PEERS = (
 )
 
 
-def fp32_model(reasoner: Reasoner, h_cycles: Optional[int] = None, l_cycles: Optional[int] = None) -> QuantizedModel:
+def fp32_model(reasoner: Reasoner) -> QuantizedModel:
     """The checkpoint as it is, for export."""
-    return quantize_model(reasoner, precision_named("fp32"), h_cycles=h_cycles, l_cycles=l_cycles, puzzle_table="auto")
+    return quantize_model(reasoner, precision_named("fp32"), puzzle_table="auto")
 
 
 class OnnxRunner:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -20,6 +18,7 @@ from recurc.dataset import Dataset, check_compatible
 from recurc.errors import ToolchainError
 from recurc.ir.lower import lower
 from recurc.models.reasoner import Reasoner
+from recurc.report.csvfile import csv_text
 from recurc.study.compressions import schooled
 from recurc.study.methods import FP32, Method, definition
 from recurc.study.peers import peer_version, quantized_by_onnxruntime, stored_bytes
@@ -81,11 +80,7 @@ def _number(value: float) -> Optional[float]:
 
 def as_csv(rows: Sequence[Row]) -> str:
     """The table as CSV, one line a row, columns COLUMNS."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(row.as_dict() for row in rows)
-    return out.getvalue()
+    return csv_text((row.as_dict() for row in rows), COLUMNS)
 
 
 def work(methods: Sequence[Method], puzzles: int, learning: int = 0) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from typing import Any, Optional, Sequence
 
 from recurc.models.reasoner import ReasonerConfig
+from recurc.report.csvfile import csv_text
 from recurc.study.variants import Outcome, Variant
 
 COLUMNS = (
@@ -79,8 +78,4 @@ def _with_front(rows: Sequence[Row]) -> list[Row]:
 
 def as_csv(rows: Sequence[Row]) -> str:
     """The table as CSV, one line a row, columns COLUMNS."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(row.as_dict() for row in rows)
-    return out.getvalue()
+    return csv_text((row.as_dict() for row in rows), COLUMNS)
