@@ -37,10 +37,10 @@ from recurc.quant.model import QuantizedModel, quantize_model
 from recurc.quant.weights import precision_named
 from recurc.study.evaluate import EvalResult, Scores, evaluate, reference_carries, run_engine, score
 from recurc.study.layers import layers_alone
+from recurc.study.own_gate import least_fidelity
 from recurc.targets.boards import Board, load_board
 from recurc.targets.host import HostEngine
 
-DEFAULT_MIN_FIDELITY = 0.85
 GATE_PUZZLES = 32
 GATE_MACS = 6e10  # compute that the gate of `build` may take; large models are judged on fewer puzzles
 _BATCH = 16
@@ -239,11 +239,14 @@ class Quantized:
             early_plan(self.model.program, self.model.bits, board)
 
     def build(
-        self, target: str | Board, out: Path | str, *, min_fidelity: float = DEFAULT_MIN_FIDELITY,
+        self, target: str | Board, out: Path | str, *, min_fidelity: Optional[float] = None,
         allow_lossy: bool = False, gate: Optional[Gate] = None, details: Optional[Mapping[str, Any]] = None,
         note: Callable[[str], None] = lambda text: None,
     ) -> Build:
         """Build firmware into the folder `out`.
+
+        Args:
+            min_fidelity: refuse below it; None: what is kept beside the checkpoint, else `own_gate.DEFAULT_MIN_FIDELITY`.
 
         Raises:
             FidelityError: fidelity after one step on calibration inputs below `min_fidelity`, or a lossy precision,
@@ -252,12 +255,13 @@ class Quantized:
         """
         board = target if isinstance(target, Board) else load_board(target)
         self.check_target(board, allow_lossy=allow_lossy)
+        least, whence = least_fidelity(self.source.reasoner, min_fidelity)
         gate = gate or self.gate()
         # Random inputs are not what the model was trained on: without calibration data fidelity is told, not judged.
-        if gate.fidelity < min_fidelity and not allow_lossy and self.sample is not None:
+        if gate.fidelity < least and not allow_lossy and self.sample is not None:
             worst = ", ".join(f"{name} ({phi:.3f})" for name, phi in self.layers()[:3])
             raise FidelityError(
-                f"fidelity is {gate.fidelity:.3f} after one supervision step, below {min_fidelity}",
+                f"fidelity is {gate.fidelity:.3f} after one supervision step, below {least:g} ({whence})",
                 where=f"{self.model.stored_as}, {gate.puzzles} {gate.inputs}",
                 why=f"the layers behind it, with the fidelity when each alone is rounded, are {worst}; errors add up over "
                     f"{self.model.program.calls_per_step} calls",
@@ -268,6 +272,7 @@ class Quantized:
         return build_project(self.model, board, Path(out), note=note, engine=compiled, details={
             "checkpoint": {"source": self.source.reasoner.source, "sha256": self.source.reasoner.sha256},
             "fidelity": gate.fidelity, "fidelity_puzzles": gate.puzzles, "fidelity_inputs": gate.inputs,
+            "min_fidelity": least,
             "calibration": None if calibration is None else {
                 "puzzles": calibration.puzzles, "steps": calibration.steps, "seed": calibration.seed},
             **(details or {}),

@@ -17,16 +17,19 @@ def bundled(console: Console) -> list[Model]:
 
 
 def run_gate(console: Console, models: list[Model], *, limit: int, seed: int, steps: int | None, tolerance: float,
-             where: Any, results: Any, folder: Path, write: Any, command: str) -> None:
+             where: Any, results: Any, keep: bool, folder: Path, write: Any, command: str) -> None:
     """Evaluate the ladder of each model, write gate.json, .csv, .html and .md into `folder`, and show the tables.
+
+    keep: also write each model's threshold beside its checkpoint.
 
     Raises:
         InputError, UsageError, ToolchainError.
     """
     from recurc.report.csvfile import csv_text
+    from recurc.study import own_gate
     from recurc.study.gate import gate_of, ladder, summary
 
-    gates = []
+    gates, kept = [], []
     for chosen in models:
         name = Path(chosen.checkpoint).name or "model"
         test = chosen.dataset("test").take(limit)
@@ -35,12 +38,19 @@ def run_gate(console: Console, models: list[Model], *, limit: int, seed: int, st
         with console.progress(f"{name}: the ladder x {len(test)} puzzles", len(ladder()) * len(test)) as advance:
             gates.append(gate_of(name, reasoner, test, train, steps=steps, store=results, executor=where, seed=seed,
                                  progress=advance))
+        own = gates[-1].own(reasoner.sha256, tolerance) if keep else None
+        if own is not None:
+            kept.append(own_gate.keep(own, reasoner))
+        elif keep:
+            console.note(f"{name}: nothing to keep, all of the ladder is harmful")
     document = summary(gates, tolerance)
     files = [write(folder, "gate.json", json_text(document)), write(folder, "gate.csv", csv_text(document["points"]))]
     files += _page(console, folder, document, write, command)
-    console.emit_json({**document, "files": files})
+    console.emit_json({**document, "files": files, "kept": kept})
     if not console.json:
         _show(console, document, folder)
+        for path in kept:
+            console.print(f"kept for `recurc build`: {path}")
 
 
 def _page(console: Console, folder: Path, document: dict[str, Any], write: Any, command: str) -> list[Path]:

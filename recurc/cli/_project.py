@@ -22,7 +22,7 @@ _KEYS: dict[str, dict[str, object]] = {
     "quantize": {"precision": _TEXT, "layers": "layers", "calibration": CALIBRATIONS, "calibration_puzzles": _COUNT,
                  "seed": _SEED},
     "schedule": {"h_cycles": _COUNT, "l_cycles": _COUNT, "steps": _COUNT, "halt_threshold": _NUMBER, "min_steps": _COUNT},
-    "build": {"target": _TEXT, "carry": CARRIES, "puzzle_table": ("auto", *STORAGES)},
+    "build": {"target": _TEXT, "carry": CARRIES, "puzzle_table": ("auto", *STORAGES), "min_fidelity": _NUMBER},
 }
 _MOST = {"h_cycles": 255, "l_cycles": 255, "steps": 255, "min_steps": 255, "seed": 2**32 - 1}
 _HOLDS = ('It holds [model] with checkpoint = "..." and data = "...", [quantize] with precision = "int4", '
@@ -49,6 +49,7 @@ class Project:
     target: str | None = None
     carry: str | None = None
     puzzle_table: str | None = None
+    min_fidelity: float | None = None
 
     @property
     def halt(self) -> dict[str, float | int] | None:

@@ -23,6 +23,7 @@ from recurc.cli.options import (
 from recurc.cli.output import Console
 from recurc.cli.quantizing import calibration_options, layer_names, quantize_with_progress
 from recurc.errors import DoesNotFitError
+from recurc.study.own_gate import DEFAULT_MIN_FIDELITY
 
 
 @click.command()
@@ -38,8 +39,9 @@ from recurc.errors import DoesNotFitError
 @storage_options
 @scratch_option
 @calibration_options
-@click.option("--min-fidelity", type=click.FloatRange(-1, 1), default=0.85, metavar="PHI",
-              help="Refuse below this fidelity after one step. Default: 0.85.")
+@click.option("--min-fidelity", type=click.FloatRange(-1, 1), default=None, metavar="PHI",
+              help="Refuse below this fidelity after one step. Default: what `recurc sweep CHECKPOINT --gate --keep` kept "
+              f"beside the checkpoint, else {DEFAULT_MIN_FIDELITY}.")
 @click.option("--allow-lossy", is_flag=True, help="Build in spite of low fidelity or a precision for comparison.")
 @click.option("--accuracy-puzzles", type=click.IntRange(min=0), default=32, metavar="N",
               help="Test puzzles that accuracy is shown for, when there is data. Default: 32; 0 for none.")
@@ -47,7 +49,7 @@ from recurc.errors import DoesNotFitError
 def command(console: Console, checkpoint: str | None, project_file: Path | None, target: str, precision: str | None,
             layers: dict[str, str], data: str | None, out: Path | None, seed: int, steps: int | None,
             h_cycles: int | None, l_cycles: int | None, carry: str, puzzle_table: str,
-            scratch: int | None, calibration: str | None, puzzles: int, min_fidelity: float, allow_lossy: bool,
+            scratch: int | None, calibration: str | None, puzzles: int, min_fidelity: float | None, allow_lossy: bool,
             accuracy_puzzles: int) -> None:
     """Quantize CHECKPOINT, check that it still reasons, fit it into a board's memory and compile its firmware.
 
@@ -60,6 +62,7 @@ def command(console: Console, checkpoint: str | None, project_file: Path | None,
     chosen = resolve_model(console, checkpoint, data, project_file)
     lowering = chosen.settled(steps=steps, h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)
     lowering["scratch"] = scratch
+    min_fidelity = chosen.settled(min_fidelity=min_fidelity)["min_fidelity"]
     learning = chosen.settled(calibration=calibration, puzzles=puzzles, seed=seed)
     board = load_board(chosen.settled(target=target)["target"])
     # Before the long work, not after it; a board without toolchain or port is told so after its plan.
@@ -102,7 +105,8 @@ def command(console: Console, checkpoint: str | None, project_file: Path | None,
         "carry": lowering["carry"], "halt": chosen.project.halt, "puzzle_table": quantized.model.puzzle_storage,
         "image_bytes": build.details["image_bytes"], "elf": main.elf, "compiled": main.elf is not None,
         "out": build.path, "fits": True,
-        "fidelity": gate.fidelity, "fidelity_puzzles": gate.puzzles, "accuracy": accuracy,
+        "fidelity": gate.fidelity, "fidelity_puzzles": gate.puzzles, "min_fidelity": build.details["min_fidelity"],
+        "accuracy": accuracy,
         "regions": [r for r in document["regions"] if r["used"]], "model": document["model"], "stack": document["stack"],
         "linked": document["linked"], "model_sha256": main.model_sha256, "build_id": main.build_id,
         "verified": board.verified, "seconds": time.monotonic() - started,

@@ -159,6 +159,8 @@ def write(folder: Path, name: str, text: str) -> Path:
               "threshold follows: for CHECKPOINT, or for all bundled examples.")
 @click.option("--tolerance", type=click.FloatRange(0, 100), default=2.0, metavar="POINTS", show_default=True,
               help="With --gate: a loss of exact above it is harmful.")
+@click.option("--keep", is_flag=True, help="With --gate: keep the threshold beside the checkpoint (fidelity.json), where build "
+              "takes it from.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=None, metavar="DIR",
               help="Folder of the results. Default: build/NAME-sweep, or -gate.")
 @pass_console
@@ -167,19 +169,20 @@ def command(ctx: click.Context, console: Console, checkpoint: str | None, data: 
             activations: tuple[str, ...], h_cycles: tuple[int, ...], l_cycles: tuple[int, ...], steps: tuple[int, ...],
             engine: str, limit: int, seed: int, carry: str, puzzle_table: str, calibration: str | None, puzzles: int,
             jobs: int | None, scheduler: str | None, cache: Path | None, no_cache: bool, gate: bool, tolerance: float,
-            out: Path | None) -> None:
+            keep: bool, out: Path | None) -> None:
     """What CHECKPOINT keeps of its accuracy in each precision at each depth.
 
     Interrupted or repeated, it goes on where it was: results are kept by the content of checkpoint, puzzles and code.
     """
     if gate:
-        _gate(ctx, console, checkpoint, data, steps, limit, seed, tolerance, jobs, scheduler, store(cache, no_cache), out)
+        _gate(ctx, console, checkpoint, data, steps, limit, seed, tolerance, jobs, scheduler, store(cache, no_cache), keep, out)
         return
     from recurc.study.sweep import as_csv, grid, rows_of
     from recurc.study.workbench import Workbench
 
-    if given(ctx, "tolerance"):
-        raise UsageError("--tolerance belongs to --gate", next="Add --gate, or leave it out")
+    for name in ("tolerance", "keep"):
+        if given(ctx, name):
+            raise UsageError(f"--{name} belongs to --gate", next="Add --gate, or leave it out")
     chosen = resolve_model(console, checkpoint, data)
     reasoner = chosen.load()
     test, train = chosen.dataset("test").take(limit), train_split(console, chosen)
@@ -214,7 +217,7 @@ def given(ctx: click.Context, name: str) -> bool:
 
 
 def _gate(ctx: click.Context, console: Console, checkpoint: str | None, data: str | None, steps: tuple[int, ...], limit: int,
-          seed: int, tolerance: float, jobs: int | None, scheduler: str | None, results, out: Path | None) -> None:
+          seed: int, tolerance: float, jobs: int | None, scheduler: str | None, results, keep: bool, out: Path | None) -> None:
     """--gate: its variants and depth are its own. Raises UsageError for options that it has no use for."""
     from recurc.cli._gate import bundled, run_gate
 
@@ -229,7 +232,7 @@ def _gate(ctx: click.Context, console: Console, checkpoint: str | None, data: st
     name = Path(checkpoint).name or "model" if checkpoint is not None else "examples"
     with executor(jobs, scheduler) as where:
         run_gate(console, models, limit=limit, seed=seed, steps=steps[0] if steps else None, tolerance=tolerance / 100,
-                 where=where, results=results, folder=out or Path("build") / f"{name}-gate", write=write,
+                 where=where, results=results, keep=keep, folder=out or Path("build") / f"{name}-gate", write=write,
                  command=shlex.join(["recurc", *sys.argv[1:]]))
 
 

@@ -123,7 +123,8 @@ def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
         "build_id": entry.get("build_id"),
     }
     fidelity = None if d.get("fidelity") is None else {
-        "value": d["fidelity"], "n": d.get("fidelity_puzzles"), "inputs": d.get("fidelity_inputs"), "after_steps": 1}
+        "value": d["fidelity"], "n": d.get("fidelity_puzzles"), "inputs": d.get("fidelity_inputs"), "after_steps": 1,
+        "least": d.get("min_fidelity")}
     return _document(
         source=source, board=known_board, target=name, twin=build.twin if name == build.target else None,
         precision=build.precision, label=d.get("label", build.precision), carry=_carry(d, plan),

@@ -116,8 +116,8 @@ def gate_markdown(document: Mapping[str, Any], command: str, image: Optional[str
         "of variants, from harmless to ruinous, was evaluated on each model; each gives phi, which needs no labels, and the "
         f"loss of puzzles exact against fp32. A variant is harmful when it loses more than {tolerance:g} points and more than "
         "two standard errors. The threshold is the phi after one supervision step that parts harmful from harmless variants "
-        f"with the fewest mistakes.\n\nThis page is written by `{command}`; the same with a CHECKPOINT finds the threshold of "
-        "that checkpoint, for `recurc build --min-fidelity`.",
+        f"with the fewest mistakes.\n\nThis page is written by `{command}`. `recurc sweep CHECKPOINT --gate --keep` finds the "
+        "threshold of one checkpoint and keeps it beside it, where `recurc build` takes it from.",
         _markdown(GATE_COLUMNS, gate_cells(document)),
         "\n".join(f"* {text}" for text in gate_verdicts(document)),
         *([f"![loss against fidelity]({image})"] if image else []),

@@ -18,6 +18,7 @@ from recurc.dataset import Dataset
 from recurc.ir.lower import lower
 from recurc.models.reasoner import Reasoner
 from recurc.study.outliers import outlier_copy
+from recurc.study.own_gate import OwnGate
 from recurc.study.store import Store
 from recurc.study.variants import Outcome, Variant
 from recurc.study.workbench import Executor, Workbench
@@ -165,6 +166,15 @@ class ModelGate:
     def correlation(self, key: str) -> float:
         """Spearman's of a point's number ("phi_first", "phi_last", "kept") with the loss of exact: -1 is perfect."""
         return spearman([getattr(p, key) for p in self.points], [p.loss for p in self.points])
+
+
+    def own(self, checkpoint_sha256: str, tolerance: float = TOLERANCE) -> Optional[OwnGate]:
+        """What there is to keep beside the checkpoint; None where the ladder parts nothing (all of it is harmful)."""
+        found = threshold(self.points, tolerance)
+        if found.suggestion is None:
+            return None
+        return OwnGate(checkpoint_sha256, found.suggestion, tolerance, self.n, self.steps, found.harmful, found.missed,
+                       found.harmless, found.alarms)
 
 
 def points_of(model: str, outcomes: Sequence[Outcome]) -> tuple[Point, ...]:

@@ -2,11 +2,13 @@
 
 import csv
 import json
+import shutil
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from recurc.cli.main import main
+from recurc.resources import bundled_models
 
 TINY = "sudoku4-tiny"
 
@@ -71,7 +73,19 @@ def test_gate_of_one_checkpoint(capsys, cache, tmp_path, monkeypatch):
     status, out, _ = run(capsys, *args, "--json")
     d = json.loads(out)
     assert status == 0 and d["schema"] == "recurc/sweep/1" and d["models"][0]["threshold"]["harmful"] == 1
-    assert d["models"][0]["spearman"]["phi_first"] <= -0.5
+    assert d["models"][0]["spearman"]["phi_first"] <= -0.5 and d["kept"] == []
+
+    mine = tmp_path / "mine"
+    shutil.copytree(bundled_models()[TINY], mine)
+    (mine / "fidelity.json").unlink(missing_ok=True)
+    status, out, _ = run(capsys, str(mine), *args[1:-1], str(tmp_path), "--keep")
+    own = json.loads((mine / "fidelity.json").read_text())
+    assert status == 0 and str(mine / "fidelity.json") in out
+    assert own["min_fidelity"] == d["models"][0]["threshold"]["suggestion"] and (own["n"], own["steps"]) == (32, 2)
+    build = ["build", str(mine), "--target", "host", "--calibration-puzzles", "4", "--accuracy-puzzles", "0", "--out",
+             str(tmp_path / "b"), "--json"]
+    (mine / "fidelity.json").write_text(json.dumps({**own, "min_fidelity": 1.0}))
+    assert main(build) == 5 and "this checkpoint's own" in json.loads(capsys.readouterr().out)["error"]["what"]
 
 
 def test_refusals(capsys, tmp_path):
@@ -83,6 +97,7 @@ def test_refusals(capsys, tmp_path):
         (2, (TINY, "--precisions", "int4", "--activations", "int4-row", "--engine", "device", "--no-cache"), "does not have"),
         (2, (TINY, "--gate", "--precisions", "int8"), "does not take --precisions"),
         (2, (TINY, "--tolerance", "3"), "--gate"),
+        (2, (TINY, "--keep"), "--gate"),
         (2, (TINY, "--jobs", "1", "--scheduler", "tcp://127.0.0.1:9"), "exclude each other"),
         (3, ("nothing-here",), "no checkpoint"),
         (3, (TINY, "--data", str(tmp_path)), "test"),

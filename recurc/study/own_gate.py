@@ -1,0 +1,98 @@
+"""The fidelity that one checkpoint needs, kept beside it: a threshold does not carry over from one checkpoint to another."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Optional
+
+from recurc.errors import InputError
+from recurc.models.reasoner import Reasoner
+
+OWN_GATE_FILE = "fidelity.json"
+SCHEMA = "recurc/fidelity/1"
+# Where nothing was measured: docs/gate/gate.md, the threshold for all bundled examples together, rounded.
+DEFAULT_MIN_FIDELITY = 0.96
+
+
+@dataclass(frozen=True)
+class OwnGate:
+    """What `recurc sweep CHECKPOINT --gate --keep` measured: refuse below min_fidelity (phi after one supervision step).
+
+    n puzzles, `steps` supervision steps; tolerance (0..1): a variant that lost more of puzzles exact, and more than two
+    standard errors, was harmful. missed of `harmful` variants are above min_fidelity, alarms of `harmless` ones below.
+    """
+
+    checkpoint_sha256: str
+    min_fidelity: float
+    tolerance: float
+    n: int
+    steps: int
+    harmful: int
+    missed: int
+    harmless: int
+    alarms: int
+
+    def __str__(self) -> str:
+        return f"this checkpoint's own, {OWN_GATE_FILE}: {self.n} puzzles, {self.harmful + self.harmless} variants"
+
+
+def keep(own: OwnGate, reasoner: Reasoner) -> Path:
+    """Write it beside the checkpoint, whole or not at all. Raises InputError."""
+    path = _beside(reasoner)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(json.dumps({"schema": SCHEMA, **asdict(own)}, indent=2) + "\n", encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError("the threshold cannot be kept beside the checkpoint", where=str(path),
+                         why=error.strerror or str(error),
+                         next="Leave out --keep, and pass it to `recurc build` with --min-fidelity") from None
+    return path
+
+
+def kept(reasoner: Reasoner) -> Optional[OwnGate]:
+    """What is kept beside a checkpoint; None where nothing is, or what another checkpoint left there.
+
+    Raises:
+        InputError: there is a file and it is none of ours, or broken.
+    """
+    path = _beside(reasoner)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise _invalid(path, str(error)) from None
+    try:
+        if content.pop("schema") != SCHEMA:
+            raise ValueError(f"its schema is not {SCHEMA}")
+        own = OwnGate(**content)
+        if not -1 <= own.min_fidelity <= 1:
+            raise ValueError(f"min_fidelity is {own.min_fidelity}, from -1 to 1 is possible")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _invalid(path, str(error)) from None
+    return own if own.checkpoint_sha256 == reasoner.sha256 else None
+
+
+def _beside(reasoner: Reasoner) -> Path:
+    return Path(reasoner.source).parent / OWN_GATE_FILE
+
+
+def _invalid(path: Path, why: str) -> InputError:
+    return InputError(f"{path.name} is not valid", where=str(path), why=why,
+                      next="Remove it, or write it anew with `recurc sweep CHECKPOINT --gate --keep`")
+
+
+def least_fidelity(reasoner: Reasoner, asked: Optional[float] = None) -> tuple[float, str]:
+    """(the fidelity below which a build is refused, where that number comes from): `asked`, else what is kept beside the
+    checkpoint, else the default. Raises InputError."""
+    if asked is not None:
+        return asked, "as asked for"
+    own = kept(reasoner)
+    if own is not None:
+        return own.min_fidelity, str(own)
+    return DEFAULT_MIN_FIDELITY, "the default; `recurc sweep CHECKPOINT --gate --keep` finds this checkpoint's own"
