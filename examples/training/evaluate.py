@@ -68,7 +68,7 @@ def early_exit(exact: np.ndarray, q: np.ndarray) -> tuple[float, float]:
 
 def summary(cells: np.ndarray, exact: np.ndarray, q: np.ndarray, groups: list[Group]) -> dict:
     """Figures of the model card; all shares 0..1. Each of `groups` (the empty ones left out) becomes a bucket."""
-    steps = [s for s in STEPS_SHOWN if s <= cells.shape[1]]
+    steps = sorted({*(s for s in STEPS_SHOWN if s < cells.shape[1]), cells.shape[1]})
     exit_exact, exit_steps = early_exit(exact, q)
     buckets = []
     for label, rows in groups:

@@ -23,8 +23,9 @@ def plot_curves(history: list[dict], evals: list[dict], title: str, path: Path) 
     axes[1].plot(minutes, [100 * row["cell"] for row in history], lw=0.7, alpha=0.6, label="cells, training")
     axes[1].plot(minutes, [100 * row["exact"] for row in history], lw=0.7, alpha=0.6, label="exact, training")
     for step in sorted({int(s) for row in evals for s in row["exact"]}):
-        xs = [row["minutes"] for row in evals]
-        ys = [100 * row["exact"][str(step)] for row in evals]
+        known = [row for row in evals if str(step) in row["exact"]]  # a recipe may be changed on the way
+        xs = [row["minutes"] for row in known]
+        ys = [100 * row["exact"][str(step)] for row in known]
         axes[1].plot(xs, ys, marker=".", label=f"exact, held out, {step} steps")
     if evals:
         axes[1].set_ylabel(evals[-1]["about"])

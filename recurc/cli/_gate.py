@@ -7,6 +7,7 @@ from typing import Any
 
 from recurc.cli.options import Model, resolve_model, train_split
 from recurc.cli.output import Console, json_text
+from recurc.cli.sweep import write, write_results
 
 
 def bundled(console: Console) -> list[Model]:
@@ -17,7 +18,7 @@ def bundled(console: Console) -> list[Model]:
 
 
 def run_gate(console: Console, models: list[Model], *, limit: int, seed: int, steps: int | None, tolerance: float,
-             where: Any, results: Any, keep: bool, folder: Path, write: Any, command: str) -> None:
+             where: Any, results: Any, keep: bool, folder: Path, command: str) -> None:
     """Evaluate the ladder of each model, write gate.json, .csv, .html and .md into `folder`, and show the tables.
 
     keep: also write each model's threshold beside its checkpoint.
@@ -45,7 +46,7 @@ def run_gate(console: Console, models: list[Model], *, limit: int, seed: int, st
             console.note(f"{name}: nothing to keep, all of the ladder is harmful")
     document = summary(gates, tolerance)
     files = [write(folder, "gate.json", json_text(document)), write(folder, "gate.csv", csv_text(document["points"]))]
-    files += _page(console, folder, document, write, command)
+    files += _page(console, folder, document, command)
     console.emit_json({**document, "files": files, "kept": kept})
     if not console.json:
         _show(console, document, folder)
@@ -53,26 +54,18 @@ def run_gate(console: Console, models: list[Model], *, limit: int, seed: int, st
             console.print(f"kept for `recurc build`: {path}")
 
 
-def _page(console: Console, folder: Path, document: dict[str, Any], write: Any, command: str) -> list[Path]:
+def _page(console: Console, folder: Path, document: dict[str, Any], command: str) -> list[Path]:
     from recurc.report import plots, sweep_page
 
-    drawn, image = [], folder / "gate.png"
+    drawn = []
     if plots.have_matplotlib():
         thresholds = {m["model"]: m["threshold"]["phi"] for m in document["models"]}
         drawing = plots.loss_against_phi(document["points"], thresholds, document["all"]["threshold"]["phi"])
-        drawn = [("Loss against fidelity", "A point a variant, filled where it is harmful; bars are a standard error. "
-                  "Lines: each model's threshold; dotted: one for all.", plots.render("gate", drawing, folder))]
+        drawn.append(plots.plot("gate", "Loss against fidelity", "A point a variant, filled where it is harmful; bars are a "
+                                "standard error. Lines: each model's threshold; dotted: one for all.", drawing, folder))
     else:
         console.note("no plot: matplotlib is not installed (pip install 'recurc[plots]')")
-    names = [m["model"] for m in document["models"]]
-    tables = [("Models", sweep_page.GATE_COLUMNS, sweep_page.gate_cells(document))]
-    tables += [(name, sweep_page.POINT_COLUMNS, [sweep_page.point_cells(p) for p in document["points"] if p["model"] == name])
-               for name in names]
-    page = sweep_page.render_page(
-        f"Fidelity as a gate: {', '.join(names)}", f"Tolerance: {100 * document['tolerance']:g} points of exact.", plots=drawn,
-        verdicts=sweep_page.gate_verdicts(document), tables=tables, notes=sweep_page.GATE_NOTES, command=command)
-    markdown = sweep_page.gate_markdown(document, command, image.name if drawn else None)
-    return [write(folder, "gate.html", page), write(folder, "gate.md", markdown), *([image] if drawn else [])]
+    return write_results(folder, "gate", sweep_page.gate_results(document, drawn, command))
 
 
 def _show(console: Console, document: dict[str, Any], folder: Path) -> None:

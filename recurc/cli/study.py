@@ -19,7 +19,7 @@ from recurc.cli.options import (
     train_split,
 )
 from recurc.cli.output import Console, json_text
-from recurc.cli.sweep import compute_options, executor, store, write
+from recurc.cli.sweep import compute_options, executor, store, write, write_results
 from recurc.errors import UsageError
 
 DEFAULT_LIMIT = 64
@@ -116,8 +116,8 @@ def _page(console: Console, folder: Path, name: str, document: dict[str, Any]) -
         drawn = study_page.draw(document["subjects"], folder)
     else:
         console.note("no plots: matplotlib is not installed (pip install 'recurc[plots]')")
-    text = study_page.page(f"{name}: what it survives", document, drawn, shlex.join(["recurc", *sys.argv[1:]]))
-    return [write(folder, "study.html", text), *sorted(folder.glob("*.png"))]
+    found = study_page.results(f"{name}: what it survives", document, drawn, shlex.join(["recurc", *sys.argv[1:]]))
+    return write_results(folder, "study", found)
 
 
 def _show(console: Console, document: dict[str, Any], folder: Path) -> None:

@@ -137,6 +137,12 @@ def write(folder: Path, name: str, text: str) -> Path:
     return path
 
 
+def write_results(folder: Path, name: str, results: Any) -> list[Path]:
+    """Write a page of results (`recurc.report.results`) as NAME.html and NAME.md; their paths and those of its PNGs."""
+    return [write(folder, f"{name}.html", results.html()), write(folder, f"{name}.md", results.markdown()),
+            *(folder / p.image for p in results.plots)]
+
+
 @click.command()
 @checkpoint_argument()
 @data_option
@@ -232,13 +238,14 @@ def _gate(ctx: click.Context, console: Console, checkpoint: str | None, data: st
     name = Path(checkpoint).name or "model" if checkpoint is not None else "examples"
     with executor(jobs, scheduler) as where:
         run_gate(console, models, limit=limit, seed=seed, steps=steps[0] if steps else None, tolerance=tolerance / 100,
-                 where=where, results=results, keep=keep, folder=out or Path("build") / f"{name}-gate", write=write,
+                 where=where, results=results, keep=keep, folder=out or Path("build") / f"{name}-gate",
                  command=shlex.join(["recurc", *sys.argv[1:]]))
 
 
 def _page(console: Console, folder: Path, name: str, document: dict[str, Any], lines: list[dict[str, Any]],
           depth: tuple[int, int]) -> list[Path]:
     from recurc.report import plots, sweep_page
+    from recurc.report.results import Results, Table
 
     drawn = []
     if plots.have_matplotlib():
@@ -247,11 +254,11 @@ def _page(console: Console, folder: Path, name: str, document: dict[str, Any], l
         drawn = sweep_page.draw(lines, shown, folder)
     else:
         console.note("no plots: matplotlib is not installed (pip install 'recurc[plots]')")
-    page = sweep_page.render_page(
-        f"{name}: what survives", f"{document['n']} test puzzles of {document['data']}", plots=drawn,
-        tables=[("All variants", sweep_page.COLUMNS, [sweep_page.cells(line) for line in lines])],
-        command=shlex.join(["recurc", *sys.argv[1:]]))
-    return [write(folder, "sweep.html", page), *sorted(folder.glob("*.png"))]
+    found = Results(
+        f"{name}: what survives", f"{document['n']} test puzzles of {document['data']}.", plots=drawn,
+        tables=[Table("All variants", sweep_page.COLUMNS, [sweep_page.cells(line) for line in lines])],
+        notes=sweep_page.NOTES, command=shlex.join(["recurc", *sys.argv[1:]]))
+    return write_results(folder, "sweep", found)
 
 
 def _show(console: Console, lines: list[dict[str, Any]], name: str, document: dict[str, Any], folder: Path) -> None:

@@ -13,7 +13,7 @@ from recurc.cli._project import PROJECT_FILE, Project, project_text
 from recurc.cli.options import checkpoint_argument, data_option, pass_console, resolve_model, seed_option, train_split
 from recurc.cli.output import Console, json_text
 from recurc.cli.quantizing import calibration_options
-from recurc.cli.sweep import Names, Numbers, compute_options, executor, store, write
+from recurc.cli.sweep import Names, Numbers, compute_options, executor, store, write, write_results
 from recurc.errors import InputError, UsageError
 
 DEFAULT_LIMIT, DEFAULT_TOLERANCE = 512, 2.0
@@ -219,8 +219,7 @@ def _write(console: Console, folder: Path, document: dict[str, Any], recipe: str
     from recurc.report import tune_page
 
     files = [write(folder, PROJECT_FILE, recipe), write(folder, "tune.json", json_text(document))]
-    page = tune_page.render(document, recipe, folder, shlex.join(["recurc", *sys.argv[1:]]))
-    files += [write(folder, "tune.html", page), *sorted(folder.glob("tune-front.png"))]
+    files += write_results(folder, "tune", tune_page.results(document, recipe, folder, shlex.join(["recurc", *sys.argv[1:]])))
     if toml is not None:
         try:
             toml.write_text(recipe, encoding="utf-8")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from recurc.report.numbers import count_text
+from recurc.report.results import Plot
 
 Line = Mapping[str, Any]  # a row of a sweep, see recurc.study.sweep.Row.as_dict
 Drawing = Callable[[Any], None]  # draws on a figure
@@ -61,6 +62,11 @@ def render(name: str, draw: Drawing, folder: Optional[Path] = None, height: floa
     for use in ('href="#', "url(#"):
         svg = svg.replace(use, f"{use}{name}-")
     return svg
+
+
+def plot(name: str, heading: str, text: str, draw: Drawing, folder: Optional[Path] = None, height: float = 3.9) -> Plot:
+    """A figure of a page of results; its PNG goes to `folder`."""
+    return Plot(heading, text, render(name, draw, folder, height), f"{name}.png")
 
 
 def nines(phi: float) -> float:

@@ -1,4 +1,4 @@
-"""A study for people: the table's cells, the plots, and the HTML page."""
+"""A study for people: the table's cells, the plots, and the page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
 from recurc.report import plots
-from recurc.report.sweep_page import percent, phi_text, render_page
+from recurc.report.results import Plot, Results, Table
+from recurc.report.sweep_page import percent, phi_text
 
 COLUMNS = ("method", "by", "cells", "exact", "lost to fp32", "phi 1 step", "phi last", "bytes", "4 MB", "8 MB")
 NOTES = (
@@ -53,16 +54,16 @@ def definitions(lines: Sequence[Line]) -> list[tuple[str, str]]:
     return found
 
 
-def draw(subjects: Sequence[Mapping[str, Any]], folder: Optional[Path]) -> list[tuple[str, str, str]]:
-    """(heading, explanation, SVG) of the plots; PNGs go to `folder`."""
+def draw(subjects: Sequence[Mapping[str, Any]], folder: Optional[Path]) -> list[Plot]:
+    """The plots; PNGs go to `folder`."""
     found = []
     for i, subject in enumerate(subjects):
         name = "survival" if not i else f"survival-{i + 1}"
-        found.append((f"Cells and puzzles: {subject['name']}", "What each method leaves: bars are whole puzzles with their "
-                      "standard error, rings are cells.",
-                      plots.render(name, survival(subject["rows"]), folder, height=1.2 + 0.24 * len(subject["rows"]))))
-    found.append(("Puzzles against fidelity", "One point a method. The axis of fidelity spreads what is close to 1.",
-                  plots.render("fidelity", against_fidelity(subjects), folder)))
+        found.append(plots.plot(name, f"Cells and puzzles: {subject['name']}", "What each method leaves: bars are whole "
+                                "puzzles with their standard error, rings are cells.", survival(subject["rows"]), folder,
+                                height=1.2 + 0.24 * len(subject["rows"])))
+    found.append(plots.plot("fidelity", "Puzzles against fidelity", "One point a method. The axis of fidelity spreads what is "
+                            "close to 1.", against_fidelity(subjects), folder))
     return found
 
 
@@ -120,12 +121,12 @@ def against_fidelity(subjects: Sequence[Mapping[str, Any]]) -> plots.Drawing:
     return paint
 
 
-def page(title: str, document: Mapping[str, Any], drawn: Sequence[tuple[str, str, str]], command: str) -> str:
+def results(title: str, document: Mapping[str, Any], drawn: Sequence[Plot], command: str) -> Results:
     """The page: verdicts, plots, a table a subject, definitions."""
     subjects = document["subjects"]
     verdicts = [f"{s['name']}: {' '.join(s['verdict'])}" if len(subjects) > 1 else " ".join(s["verdict"]) for s in subjects]
-    tables = [(s["name"], COLUMNS, [cells(line) for line in s["rows"]]) for s in subjects]
-    lines = subjects[0]["rows"]
-    return render_page(title, f"{document['n']} test puzzles of {document['data']}", plots=drawn,
-                       verdicts=[*verdicts, *([" ".join(document["beside"])] if document["beside"] else [])], tables=tables,
-                       definitions=definitions(lines), notes=[*NOTES, *document["remarks"]], command=command)
+    return Results(
+        title, f"{document['n']} test puzzles of {document['data']}, {document['steps']} supervision steps.", plots=drawn,
+        verdicts=[*verdicts, *([" ".join(document["beside"])] if document["beside"] else [])],
+        tables=[Table(s["name"], COLUMNS, [cells(line) for line in s["rows"]]) for s in subjects],
+        definitions=definitions(subjects[0]["rows"]), notes=[*NOTES, *document["remarks"]], command=command)

@@ -1,16 +1,13 @@
-"""A sweep for people: the table's cells, the plots, and the HTML page that holds both."""
+"""A sweep and a gate for people: the tables' cells and the plots."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from recurc import __version__
 from recurc.report import plots
 from recurc.report.numbers import count_text
-from recurc.resources import resource_dir
+from recurc.report.results import Plot, Results, Table
 
 GATE_COLUMNS = ("model", "puzzles", "steps", "fp32 exact", "variants", "harmful", "rank correlation: phi 1 step", "phi last",
                 "same answer", "threshold", "missed", "false alarms", "nothing harmful above")
@@ -102,35 +99,24 @@ def gate_verdicts(document: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(columns) - 1)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (columns, rule, *rows))
-
-
-def gate_markdown(document: Mapping[str, Any], command: str, image: Optional[str]) -> str:
-    """The gate as a page of Markdown, all of it from the document."""
+def gate_results(document: Mapping[str, Any], drawn: Sequence[Plot], command: str) -> Results:
+    """The gate as a page, all of it from the document."""
+    names = [m["model"] for m in document["models"]]
     tolerance = 100 * document["tolerance"]
-    parts = [
-        "# Fidelity as a gate",
+    subtitle = (
         "How well does phi, the cosine of the quantized carry z_H to the fp32 one, predict the loss of whole puzzles? A ladder "
-        "of variants, from harmless to ruinous, was evaluated on each model; each gives phi, which needs no labels, and the "
-        f"loss of puzzles exact against fp32. A variant is harmful when it loses more than {tolerance:g} points and more than "
-        "two standard errors. The threshold is the phi after one supervision step that parts harmful from harmless variants "
-        f"with the fewest mistakes.\n\nThis page is written by `{command}`. `recurc sweep CHECKPOINT --gate --keep` finds the "
-        "threshold of one checkpoint and keeps it beside it, where `recurc build` takes it from.",
-        _markdown(GATE_COLUMNS, gate_cells(document)),
-        "\n".join(f"* {text}" for text in gate_verdicts(document)),
-        *([f"![loss against fidelity]({image})"] if image else []),
-        *GATE_NOTES,
-    ]
-    for m in document["models"]:
-        points = [point_cells(p) for p in document["points"] if p["model"] == m["model"]]
-        parts += [f"## {m['model']}", _markdown(POINT_COLUMNS, points)]
-    return "\n\n".join(parts) + "\n"
+        f"of variants, from harmless to ruinous, was evaluated on {', '.join(names)}; each gives phi, which needs no labels, "
+        f"and the loss of puzzles exact against fp32. A variant is harmful when it loses more than {tolerance:g} points and more "
+        "than two standard errors. The threshold is the phi after one supervision step that parts harmful from harmless "
+        "variants with the fewest mistakes. `recurc sweep CHECKPOINT --gate --keep` finds the threshold of one checkpoint and "
+        "keeps it beside it, where `recurc build` takes it from.")
+    points = [Table(name, POINT_COLUMNS, [point_cells(p) for p in document["points"] if p["model"] == name]) for name in names]
+    return Results("Fidelity as a gate", subtitle, plots=drawn, verdicts=gate_verdicts(document), notes=GATE_NOTES,
+                   tables=[Table("Models", GATE_COLUMNS, gate_cells(document)), *points], command=command)
 
 
-def draw(lines: Sequence[Mapping[str, Any]], depth: tuple[int, int], folder: Optional[Path]) -> list[tuple[str, str, str]]:
-    """(heading, explanation, SVG) of the three plots; PNGs go to `folder`. phi along the steps: of one depth (H, L)."""
+def draw(lines: Sequence[Mapping[str, Any]], depth: tuple[int, int], folder: Optional[Path]) -> list[Plot]:
+    """The three plots; PNGs go to `folder`. phi along the steps: of one depth (H, L)."""
     deepest: dict[tuple[str, int, int], Mapping[str, Any]] = {}
     for line in lines:
         key = (line["label"], line["h_cycles"], line["l_cycles"])
@@ -140,23 +126,12 @@ def draw(lines: Sequence[Mapping[str, Any]], depth: tuple[int, int], folder: Opt
     here = [line for line in quantized if (line["h_cycles"], line["l_cycles"]) == depth]
     found, looks = [], plots.Looks(lines)
     if quantized:
-        found.append(("Accuracy against fidelity", "One point a variant at its largest number of steps. The axis of fidelity "
-                      "spreads what is close to 1.",
-                      plots.render("accuracy-fidelity", plots.accuracy_against_phi(quantized, looks), folder)))
-    found.append(("Accuracy against work", "Lines join the step counts of one variant. The dotted line is the Pareto front.",
-                  plots.render("accuracy-macs", plots.accuracy_against_macs(lines, looks), folder)))
+        found.append(plots.plot("accuracy-fidelity", "Accuracy against fidelity", "One point a variant at its largest number "
+                                "of steps. The axis of fidelity spreads what is close to 1.",
+                                plots.accuracy_against_phi(quantized, looks), folder))
+    found.append(plots.plot("accuracy-macs", "Accuracy against work", "Lines join the step counts of one variant. The dotted "
+                            "line is the Pareto front.", plots.accuracy_against_macs(lines, looks), folder))
     if here:
-        found.append(("Fidelity along the steps", f"H = {depth[0]}, L = {depth[1]}: cosine of z_H to the fp32 model's after "
-                      "each supervision step.", plots.render("fidelity-steps", plots.phi_along_steps(here, looks), folder)))
+        found.append(plots.plot("fidelity-steps", "Fidelity along the steps", f"H = {depth[0]}, L = {depth[1]}: cosine of z_H "
+                                "to the fp32 model's after each supervision step.", plots.phi_along_steps(here, looks), folder))
     return found
-
-
-def render_page(title: str, subtitle: str, *, plots: Sequence[tuple[str, str, str]], verdicts: Sequence[str] = (),
-                tables: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]] = (), notes: Sequence[str] = NOTES,
-                definitions: Sequence[tuple[str, str]] = (), command: str = "") -> str:
-    """The page: plots first, then tables (heading, columns, rows of text), then what the names mean."""
-    env = Environment(loader=FileSystemLoader(resource_dir("templates") / "report"), undefined=StrictUndefined,
-                      autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return env.get_template("sweep.html.j2").render(
-        title=title, subtitle=subtitle, plots=plots, verdicts=verdicts, tables=tables, notes=notes, definitions=definitions,
-        command=command, version=__version__, colours=[])

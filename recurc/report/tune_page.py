@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
-from recurc.report import plots, sweep_page
+from recurc.report import plots
 from recurc.report.numbers import count_text
+from recurc.report.results import Results, Table
 from recurc.report.sweep_page import percent, phi_text
 from recurc.report.timing import seconds_text
 
@@ -146,18 +147,18 @@ def front_plot(arms: Sequence[Line], front: Sequence[Line], full: Line, document
     return draw
 
 
-def render(document: Mapping[str, Any], recipe: str, folder: Optional[Path], command: str) -> str:
+def results(document: Mapping[str, Any], recipe: str, folder: Optional[Path], command: str) -> Results:
     """The page; tune-front.png goes to `folder` where plots can be drawn."""
     drawn = []
     if plots.have_matplotlib():
         drawing = front_plot(document["tried"], document["frontier"], document["full"], document)
-        drawn.append(("What is kept at which cost", "Lines join the settings of one variant, number of steps and halting rule, "
-                      "that none of its others beats; pale ones were dropped during the search, on fewer puzzles.",
-                      plots.render("tune-front", drawing, folder)))
-    return sweep_page.render_page(
+        drawn.append(plots.plot("tune-front", "What is kept at which cost", "Lines join the settings of one variant, number of "
+                                "steps and halting rule, that none of its others beats; pale ones were dropped during the "
+                                "search, on fewer puzzles.", drawing, folder))
+    return Results(
         f"{document['name']} on {document['target']}: the cheapest that keeps enough", document["subtitle"], plots=drawn,
         verdicts=[*verdicts(document), confirmation(document), *document["remarks"]],
-        tables=[("The front", COLUMNS, [cells(line) for line in document["frontier"]]),
-                ("What was tried", TRIED, [tried_cells(arm) for arm in document["tried"]]),
-                ("recurc.toml", ("recurc build takes it",), [(line,) for line in recipe.splitlines()])],
+        tables=[Table("The front", COLUMNS, [cells(line) for line in document["frontier"]]),
+                Table("What was tried", TRIED, [tried_cells(arm) for arm in document["tried"]]),
+                Table("recurc.toml", ("recurc build takes it",), [(line,) for line in recipe.splitlines()])],
         notes=NOTES, command=command)

@@ -38,8 +38,8 @@ def test_table_files_and_page(capsys, cache, tmp_path):
     assert "fake quantization of weights and activations in the recursion" in out, "definitions"
     assert "Learned from 512 puzzles" in out
     names = {p.name for p in tmp_path.iterdir()}
-    assert names == {"study.csv", "study-outliers.csv", "study.json", "study.html", "survival.png", "survival-2.png",
-                     "fidelity.png"}
+    assert names == {"study.csv", "study-outliers.csv", "study.json", "study.html", "study.md", "survival.png",
+                     "survival-2.png", "fidelity.png"}
     page = (tmp_path / "study.html").read_text()
     ET.fromstring(page.replace("<!DOCTYPE html>", ""))
     for outside in ("http://fonts", "<script", 'src="', "@import"):

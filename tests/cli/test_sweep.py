@@ -34,7 +34,7 @@ def test_table_files_and_page(capsys, cache, tmp_path):
     status, out, _ = sweep(capsys, cache, tmp_path)
     assert status == 0 and "int4-naive x int8-row" in out and "lost to fp32" in out and "reference" in out
     names = {p.name for p in tmp_path.iterdir()}
-    assert names == {"sweep.csv", "sweep.json", "sweep.html", "accuracy-fidelity.png", "accuracy-macs.png",
+    assert names == {"sweep.csv", "sweep.json", "sweep.html", "sweep.md", "accuracy-fidelity.png", "accuracy-macs.png",
                      "fidelity-steps.png"}
     page = (tmp_path / "sweep.html").read_text()
     ET.fromstring(page.replace("<!DOCTYPE html>", ""))

@@ -31,6 +31,8 @@ def test_recipe_is_built_and_runs_in_the_emulator(tmp_path, monkeypatch, capsys)
     assert choice in told["frontier"] and "exact_fp32" in held
     page = Path("tuned/tune.html").read_text()
     assert "What was tried" in page and "mps2-an500" in page and Path("tuned/recurc.toml").read_text() == told["recipe"]
+    assert "![What is kept at which cost](tune-front.png)" in Path("tuned/tune.md").read_text()
+    assert Path("tuned/tune-front.png").stat().st_size > 1000
     project = read_project()
     assert (project.h_cycles, project.l_cycles, project.steps) == (1, 1, choice["max_steps"])
     assert (project.precision, project.carry, project.target, project.calibration_puzzles) == ("int8", "int8", "mps2-an500", 16)

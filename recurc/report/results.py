@@ -1,0 +1,65 @@
+"""A page of results, for a browser and for a repository: verdicts, plots and tables, as HTML and as Markdown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Sequence
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from recurc import __version__
+from recurc.resources import resource_dir
+
+
+class Plot(NamedTuple):
+    """A drawn figure: what it shows, its SVG, and the PNG of the same in the folder of the results."""
+
+    heading: str
+    text: str
+    svg: str
+    image: str
+
+
+class Table(NamedTuple):
+    """Rows of text under a heading; all columns but the first hold numbers."""
+
+    heading: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a command found, ready to be read; definitions: (name, meaning). command: what wrote it."""
+
+    title: str
+    subtitle: str
+    tables: Sequence[Table]
+    notes: Sequence[str]
+    command: str
+    plots: Sequence[Plot] = ()
+    verdicts: Sequence[str] = ()
+    definitions: Sequence[tuple[str, str]] = ()
+
+    def html(self) -> str:
+        """One self-contained page."""
+        env = Environment(loader=FileSystemLoader(resource_dir("templates") / "report"), undefined=StrictUndefined,
+                          autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        return env.get_template("results.html.j2").render(**vars(self), version=__version__, colours=[])
+
+    def markdown(self) -> str:
+        """The same as Markdown; plots are the PNGs beside it."""
+        written = f"Written by `{self.command}`." if self.command else ""
+        parts = [f"# {self.title}", f"{self.subtitle} {written}".strip(), "\n".join(f"* {text}" for text in self.verdicts)]
+        parts += [f"## {t.heading}\n\n{_table(t)}" for t in self.tables[:1]]
+        parts += [f"## {p.heading}\n\n{p.text}\n\n![{p.heading}]({p.image})" for p in self.plots]
+        parts += [f"## {t.heading}\n\n{_table(t)}" for t in self.tables[1:]]
+        if self.definitions:
+            parts += ["## What the names mean", "\n".join(f"* **{name}**: {text}" for name, text in self.definitions)]
+        return "\n\n".join(part for part in (*parts, *self.notes) if part) + "\n"
+
+
+def _table(table: Table) -> str:
+    rule = ["---", *["---:"] * (len(table.columns) - 1)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+                     for row in (table.columns, rule, *table.rows))
