@@ -76,10 +76,6 @@ def model_card(metrics: dict, recipe: Recipe) -> str:
         origin = f"""Not trained from random weights: grown from the finished `{train.grow_from}`, every channel and
             hidden unit copied with noise that cancels (`examples/training/grow.py`), then trained on as said here. So
             its accuracy says little about what this size can learn by itself; use it for its shape and its cost."""
-    if train.attention_offsets:
-        origin = f"""Trained from random weights, but for the queries and keys: head by head they look at first
-            {", ".join(f"{o:+d}" for o in train.attention_offsets)} places further on (`examples/training/neighbours.py`),
-            which are the neighbours on the grid."""
     continuing = " and half the loss of q_continue (target: the next step)" if recipe.model.family == "hrm" else ""
     about_training = paragraph(f"""
         {origin}

@@ -26,7 +26,6 @@ class Train:
     ema: float = 0.995
     seed: int = 0
     compile: bool = True
-    attention_offsets: tuple[int, ...] = ()  # where each head looks at first, in places (see neighbours.py); (): anywhere
     grow_from: str = ""  # start from this exported model, widened (see grow.py), not from random weights
 
 

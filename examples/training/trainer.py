@@ -20,7 +20,6 @@ import torch
 
 from . import evaluate
 from .model import make_model
-from .neighbours import look_at
 from .optim import EMA, AdamATan2, PuzzleRows, act_loss, continue_target
 from .puzzles import Puzzles, Source
 from .recipe import Recipe
@@ -56,8 +55,6 @@ class Trainer:
         torch.manual_seed(opt.seed)
         self.rng = np.random.default_rng([opt.seed, 2])
         self.model = make_model(cfg).train()
-        if opt.attention_offsets:
-            look_at(self.model, opt.attention_offsets)
         if start is not None:
             self.model.load_state_dict(start)
         self.rows = None

@@ -106,8 +106,8 @@ def gate_results(document: Mapping[str, Any], drawn: Sequence[Plot], command: st
     subtitle = (
         "How well does phi, the cosine of the quantized carry z_H to the fp32 one, predict the loss of whole puzzles? A ladder "
         f"of variants, from harmless to ruinous, was evaluated on {', '.join(names)}; each gives phi, which needs no labels, "
-        f"and the loss of puzzles exact against fp32. A variant is harmful when it loses more than {tolerance:g} points and more "
-        "than two standard errors. The threshold is the phi after one supervision step that parts harmful from harmless "
+        f"and the loss of puzzles exact against fp32. A variant is harmful when it loses more than {tolerance:g} points and "
+        "more than two standard errors. The threshold is the phi after one supervision step that parts harmful from harmless "
         "variants with the fewest mistakes. `recurc sweep CHECKPOINT --gate --keep` finds the threshold of one checkpoint and "
         "keeps it beside it, where `recurc build` takes it from.")
     points = [Table(name, POINT_COLUMNS, [point_cells(p) for p in document["points"] if p["model"] == name]) for name in names]

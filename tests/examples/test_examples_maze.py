@@ -148,7 +148,7 @@ def test_paths_that_do_not_occur_are_given_up():
 
 
 def test_a_recipe_with_such_sizes_says_so(tmp_path):
-    text = (EXAMPLES / "recipes/maze11-attn.toml").read_text()
+    text = (EXAMPLES / "recipes/maze11-mlp.toml").read_text()
     path = tmp_path / "bad.toml"
     path.write_text(text.replace("side = 11", "side = 3"))
     with pytest.raises(RecipeError, match="side 3"):
@@ -212,48 +212,3 @@ def test_the_shipped_mazes_are_as_their_recipe_says(folder):
         classes[split] = set(keys(Puzzles(inputs, labels, inputs), task.side))
     assert not classes["train"] & classes["test"]
     assert all(map(maze.is_held_out, classes["test"])) and not any(map(maze.is_held_out, classes["train"]))
-
-
-def test_heads_start_by_looking_at_the_neighbours():
-    """Measured with the forward pass as it is."""
-    torch = pytest.importorskip("torch")
-    from examples.training.model import Attention, ModelConfig, make_model
-    from examples.training.neighbours import look_at
-
-    offsets = (-SIDE, -1, 1, SIDE)
-    cfg = ModelConfig(seq_len=SIDE**2, vocab_size=maze.VOCAB, hidden_size=128, num_heads=4, expansion=3.0, mlp_t=False,
-                      pos_encodings="rope", puzzle_emb_ndim=128, puzzle_emb_len=1, forward_dtype="float32")  # fmt: skip
-    torch.manual_seed(0)
-    model = make_model(cfg)
-    look_at(model, offsets)
-    inputs = torch.from_numpy(maze.MazeSource(SIDE, 2, (2, 60), held_out=False).draw(2, rng()).inputs).long()
-    layer, calls = model.L_level.layers[0].self_attn, []
-    layer.register_forward_pre_hook(lambda module, args: calls.append(args))
-    model(*model.initial(2), inputs)
-    h, rope = calls[0]
-
-    # Which place a head reads: put a mark into the values of one place, see where the outputs change.
-    place = 1 + 5 * SIDE + 5
-    width = cfg.hidden_size // 4
-    probe = Attention(cfg.hidden_size, 4)
-    probe.load_state_dict(layer.state_dict())
-    with torch.no_grad():
-        probe.qkv_proj.weight[2 * cfg.hidden_size :] = torch.eye(cfg.hidden_size)  # values are the states themselves
-        probe.o_proj.weight.copy_(torch.eye(cfg.hidden_size))
-        out = probe(h, rope).reshape(2, -1, 4, width)
-    for head, offset in enumerate(offsets):
-        values = h.reshape(2, -1, 4, width)[:, :, head]
-        nearest = ((values - out[:, place, head, None]) ** 2).sum(-1).argmin(1)
-        read = h.reshape(2, -1, 4, width)[:, place + offset, head]
-        assert torch.equal(torch.take_along_dim(values, nearest[:, None, None], 1)[:, 0], read), offset
-
-
-@pytest.mark.parametrize("change, word", [({"mlp_t": True}, "rope"), ({"num_heads": 2}, "for 2 heads")])
-def test_offsets_that_do_not_fit_the_model_are_refused(change, word):
-    pytest.importorskip("torch")
-    from examples.training.model import ModelConfig, make_model
-    from examples.training.neighbours import look_at
-
-    fields = {"seq_len": 9, "vocab_size": 6, "hidden_size": 32, "num_heads": 4, "mlp_t": False, "pos_encodings": "rope"}
-    with pytest.raises(ValueError, match=word):
-        look_at(make_model(ModelConfig(**{**fields, **change})), (-3, -1, 1, 3))
