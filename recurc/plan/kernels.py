@@ -172,7 +172,8 @@ _HOST_SOURCES = (*_COMMON, "portable/rc_gemm_panel8.c", "portable/rc_gemm_panel_
 _HOST_VARIANTS = tuple(
     (f"rc_{name}", f"rc_host->{name}")
     for name in ("quantize_rows8", "silu_mul", "swiglu", "rms_rows", "transpose", "softmax", "rope", "dot_s8", "dot_f32"))
-_RVV = ("rc_quantize_rows8", "rc_silu_mul", "rc_softmax", "rc_dot_s8")  # general functions that have a vector form
+# Tile functions, then the general functions that have such a form.
+_RVV = ("rc_tile_s4", "rc_tile_s8", "rc_tile_g32", "rc_quantize_rows8", "rc_silu_mul", "rc_softmax", "rc_dot_s8")
 _MVE = ("rc_tile_s4", "rc_tile_s8", "rc_tile_g32", "rc_quantize_rows8", "rc_silu_mul", "rc_dot_s8", "rc_rms_norm", "rc_softmax")
 _DSP = ("rc_tile_s4", "rc_tile_s8", "rc_tile_g32", "rc_dot_s8")
 
@@ -206,11 +207,11 @@ KERNEL_SETS = (
               "rc_linear_f32", frozenset({"dsp"}), (*_COMMON, "portable/rc_unpack_s3.c", "portable/rc_quantize_pairs16.c",
                                    "portable/rc_linear_f32.c", *(f"dsp/{name}_dsp.c" for name in _DSP)),
               (("rc_dot_s8", "rc_dot_s8_dsp"),)),
-    KernelSet("rvv", LANES, _ints("rc_tile_s{}_rvv", LANES, "rc_quantize_rows8_rvv", "int8_t", 4), "rc_linear_f32",
-              frozenset({"v"}), ("portable/rc_dot_f32.c", "portable/rc_rms_norm.c", "portable/rc_rope.c",
-                                 "portable/rc_unpack_s3.c", "portable/rc_tile_g32.c", "portable/rc_linear_f32.c",
-                                 "rvv/rc_tile_s4_rvv.c", "rvv/rc_tile_s8_rvv.c", *(f"rvv/{name}_rvv.c" for name in _RVV)),
-              tuple((name, f"{name}_rvv") for name in _RVV)),
+    KernelSet("rvv", LANES, _ints("rc_tile_s{}_rvv", LANES, "rc_quantize_rows8_rvv", "int8_t", 4, "rc_tile_g32_rvv"),
+              "rc_linear_f32", frozenset({"v"}), ("portable/rc_dot_f32.c", "portable/rc_rms_norm.c", "portable/rc_rope.c",
+                                                  "portable/rc_unpack_s3.c", "portable/rc_linear_f32.c",
+                                                  *(f"rvv/{name}_rvv.c" for name in _RVV)),
+              tuple((name, f"{name}_rvv") for name in _RVV[3:])),
     KernelSet("portable", APART, _ints("rc_tile_s{}", APART, "rc_quantize_rows8", "int8_t", 4), "rc_linear_f32", frozenset(),
               (*_COMMON, "portable/rc_unpack_s3.c", "portable/rc_tile_s4.c", "portable/rc_tile_s8.c",
                "portable/rc_tile_g32.c", "portable/rc_linear_f32.c")),

@@ -26,6 +26,7 @@ OPS = {
     "tile_s4_mve": 40, "tile_s8_mve": 41, "quantize8_mve": 42, "silu_mul_mve": 43, "dot_s8_mve": 44, "rms_norm_mve": 45,
     "softmax_mve": 46, "scale_row_mve": 47, "tile_g32_mve": 48,
     "tile_s4_rvv": 50, "tile_s8_rvv": 51, "quantize8_rvv": 52, "silu_mul_rvv": 53, "softmax_rvv": 54, "dot_s8_rvv": 55,
+    "tile_g32_rvv": 56,
 }
 MVE_ROWS = ("quantize8", "silu_mul", "dot_s8", "rms_norm", "softmax")
 DEPTHS = (1, 7, 8, 97, 1536)
@@ -183,8 +184,8 @@ def group_inputs(rng: np.random.Generator, tile: int):
 
 
 def group_cases(op: str, packing: Packing, rng: np.random.Generator, arrange: Callable = lambda q: q,
-                act: type = np.int8) -> list[Case]:
-    """Tile products with weights in groups, a packing's form of them."""
+                act: type = np.int8, step: int = 4) -> list[Case]:
+    """Tile products with weights in groups, a packing's form of them, at multiples of `step` bytes."""
     made = []
     for i, (name, q, w, m, scale, a) in enumerate(group_inputs(rng, packing.tile)):
         n, ldy, ld = len(w), len(w) + i % 3, packing.padded(q.shape[1])
@@ -193,7 +194,7 @@ def group_cases(op: str, packing: Packing, rng: np.random.Generator, arrange: Ca
         stored = GroupWeights(w.astype(np.int16), scale, m.astype(np.uint8))
         y = _product(q, stored.integers, np.zeros(n, np.int64), a, scale, ldy)
         arrays = ((arrange(rows), 0), (a, 4), (q.sum(axis=1).astype(np.int32), 8),
-                  (np.frombuffer(packing.pack_grouped(w), np.uint8), i * 4 % 16),
+                  (np.frombuffer(packing.pack_grouped(w), np.uint8), i * step % 16),
                   (np.frombuffer(packing.pack_groups(stored.m), np.uint8), i % 4), (scale, 4))
         made.append(Case(op, f"{name}, packing {packing.id}", (len(q), ld, n, ldy, 0), arrays, (y,)))
     return made
@@ -395,6 +396,7 @@ def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
         made += group_cases("tile_g32_dsp", PAIRS, np.random.default_rng(32), in_pairs, np.int16)
     if "mve" in variants:
         made += group_cases("tile_g32_mve", SIXTEENS, np.random.default_rng(32))
-    for packing in (APART, LANES) if "v" in variants else (APART,):  # one kernel, rows and tiles of other lengths
-        made += group_cases("tile_g32", packing, np.random.default_rng(32))
+    if "v" in variants:
+        made += group_cases("tile_g32_rvv", LANES, np.random.default_rng(32), step=1)
+    made += group_cases("tile_g32", APART, np.random.default_rng(32))
     return made

@@ -1,4 +1,4 @@
-/* What both tile functions for RISC-V's vector extension share. Compilers without its intrinsics are served (GCC 12),
+/* What the tile functions for RISC-V's vector extension share. Compilers without its intrinsics are served (GCC 12),
  * so all of it is assembly, and the C around it is compiled without the extension: no compiler touches a vector
  * register.
  *
@@ -22,7 +22,7 @@ typedef struct {
     uint32_t lanes;
     const float *a, *scale;
     const int32_t *sum;
-    const uint8_t *zero;
+    const uint8_t *zero; /* zero points, or the groups' scales */
     float *y;
     uint32_t ldy;
 } rc_rvv_pass_t;
