@@ -37,6 +37,33 @@ static inline uint32_t rc_rvv_lanes(uint32_t n)
     return lanes;
 }
 
+/* A whole tile: `four` computes a pass of RC_RVV_ROWS rows, `one` that of one row. */
+__attribute__((always_inline)) static inline void rc_rvv_tile(const rc_rows8_t *x, const uint8_t *packed, uint32_t n,
+                                                              const uint8_t *zero, const float *scale, float *y,
+                                                              uint32_t ldy, void (*four)(rc_rvv_pass_t),
+                                                              void (*one)(rc_rvv_pass_t))
+{
+    for (uint32_t j = 0, lanes; j < n; j += lanes) {
+        lanes = rc_rvv_lanes(n - j);
+        rc_rvv_pass_t pass = {x->q, x->ld, packed + j, lanes, x->a, scale + j, x->sum, zero, y + j, ldy};
+        uint32_t left = x->rows;
+        while (left != 0u) {
+            const uint32_t rows = left < RC_RVV_ROWS ? 1u : RC_RVV_ROWS;
+            if (rows == 1u) {
+                one(pass);
+            } else {
+                four(pass);
+            }
+            pass.x += rows * x->ld;
+            pass.a += rows;
+            pass.sum += rows;
+            pass.y += rows * ldy;
+            left -= rows;
+        }
+        zero += zero != 0 ? lanes : 0u;
+    }
+}
+
 #define RC_RVV_BEGIN     ".option push\n.option arch, +v\n"
 #define RC_RVV_END       ".option pop\n"
 #define RC_RVV_SET(type) "vsetvli zero, %[lanes], " type ", ta, ma\n"
