@@ -18,7 +18,7 @@ GUARD = b"\xa5" * 64
 OPS = {
     "quantize_pairs": 1, "quantize8": 2, "tile_s4": 5, "linear": 6, "silu_mul": 7,
     "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14, "unpack_s3": 17,
-    "tile_g32": 18, "tile_g32_dsp": 19, "gemm_g32": 34,
+    "tile_g32": 18, "tile_g32_dsp": 19, "gemm_g32": 34, "tile_g32_rvv": 56,
     "tile_s8_dsp": 16, "tile_s4_dsp": 20, "dot_s8_dsp": 33,
     "gemm8": 21, "linear_panel": 22, "gemm4": 23, "host_quantize8": 24, "host_silu_mul": 25, "host_rms_rows": 26,
     "host_softmax": 27, "host_rope": 28, "host_dot_s8": 29, "host_dot_f32": 30,
@@ -26,7 +26,6 @@ OPS = {
     "tile_s4_mve": 40, "tile_s8_mve": 41, "quantize8_mve": 42, "silu_mul_mve": 43, "dot_s8_mve": 44, "rms_norm_mve": 45,
     "softmax_mve": 46, "scale_row_mve": 47, "tile_g32_mve": 48,
     "tile_s4_rvv": 50, "tile_s8_rvv": 51, "quantize8_rvv": 52, "silu_mul_rvv": 53, "softmax_rvv": 54, "dot_s8_rvv": 55,
-    "tile_g32_rvv": 56,
 }
 MVE_ROWS = ("quantize8", "silu_mul", "dot_s8", "rms_norm", "softmax")
 DEPTHS = (1, 7, 8, 97, 1536)
@@ -391,12 +390,10 @@ def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
         made += mve_cases(made, rng)
     if "host" in variants:
         made += host_cases(rng)
-        made += group_cases("gemm_g32", PANELS, np.random.default_rng(32))
-    if "dsp" in variants:
-        made += group_cases("tile_g32_dsp", PAIRS, np.random.default_rng(32), in_pairs, np.int16)
-    if "mve" in variants:
-        made += group_cases("tile_g32_mve", SIXTEENS, np.random.default_rng(32))
-    if "v" in variants:
-        made += group_cases("tile_g32_rvv", LANES, np.random.default_rng(32), step=1)
-    made += group_cases("tile_g32", APART, np.random.default_rng(32))
+    grouped = {"": ("tile_g32", APART, {}), "host": ("gemm_g32", PANELS, {}), "mve": ("tile_g32_mve", SIXTEENS, {}),
+               "dsp": ("tile_g32_dsp", PAIRS, {"arrange": in_pairs, "act": np.int16}),
+               "v": ("tile_g32_rvv", LANES, {"step": 1})}
+    for variant in ("", *sorted(variants)):
+        op, packing, how = grouped[variant]
+        made += group_cases(op, packing, np.random.default_rng(32), **how)
     return made
