@@ -17,7 +17,7 @@ from recurc.plan.cost import constants, estimate, merged_units, work_summary
 from recurc.plan.kernels import KERNEL_SETS, choose_kernels, kernel_set
 from recurc.plan.layout import make_layout
 from recurc.plan.planner import make_plan
-from recurc.plan.work import CLASSES, step_work
+from recurc.plan.work import CLASSES, _Step, step_work
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.resources import bundled_models
@@ -59,6 +59,19 @@ def test_work_of_the_paper_shape():
     assert work["SiLU"].units["rc_silu_mul:element"] == calls * (97 * 1536 + 512 * program.linears[1].k)
     assert work["norm"].units["rc_rms_norm:row"] == calls * (97 + 512)
     assert work["channel mixing"].macs == calls * 97 * 512 * 3 * 1536
+
+
+@pytest.mark.parametrize("n, computed", [(12, 16), (16, 16), (20, 32), (40, 48), (64, 64)])
+def test_vector_kernels_compute_no_more_lanes_than_needed(n, computed):
+    """Tiles have 32 channels, registers of 128 bits 16 lanes: the last pass of a layer may be the first of a tile."""
+    program, kernels = lower(random_reasoner("attention", hidden=2 * n, heads=2, seq=8, layers=1).config), kernel_set("rvv")
+    for bits, name in ((4, "rc_tile_s4_rvv"), (4.25, "rc_tile_g32_rvv"), (8, "rc_tile_s8_rvv")):
+        step = _Step(program, make_layout(program, bits, kernels, 20_000), bits, kernels)
+        ref = next(r for r in program.linears if r.name.endswith("qkv_proj.weight"))
+        step.product("attention projections", ref, n, 8)
+        units = step.found["attention projections"].units
+        assert units[f"{name}:mac"] == 8 * kernels.padded(ref.k) * computed
+        assert units[f"{name}:row"] == 8 * computed // 16
 
 
 def test_larger_tiles_read_less_flash():
