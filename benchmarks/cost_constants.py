@@ -68,9 +68,10 @@ SHAPES = {  # name: configuration, bytes of scratch; they differ in depth, chann
     "attention d": (shape("attention", 64, 128, heads=4, pos="rope", expansion=2.0), 48 << 10),
 }
 OTHERS = {  # samples of precisions that differ from int4 in one group only
-    "int3": ("mlp a", "mlp c", "attention c"),  # unpacking, then int4's tile function
+    "int3": ("mlp a", "mlp c", "mlp d", "attention c"),  # unpacking, then int4's tile function
     "int4-g32": ("mlp a", "mlp b", "mlp c", "mlp d", "attention b", "attention c"),
 }
+CYCLES_OF = ("mlp d", "attention d")  # shapes whose cycles are modelled, with an fp32 carry
 CARRIES = {"mlp a": ("fp16", "int8"), "mlp d": ("fp16", "int8"), "mlp c": ("fp16", "int8"),
            "attention a": ("fp16", "int8"), "attention d": ("fp16", "int8")}
 
@@ -135,7 +136,8 @@ def split(elf: Path, counts: Mapping[int, int], family: str, carry: str, precisi
     for address, stem in stems.items():
         group = generated_group(generated.get(address, ()), carry, precision) if stem == "model" else stem
         kernel = group.startswith("rc_") and not group.startswith(("rc_port", "rc_image", "rc_crc", "rc_status", "rc_table",
-                                                                   "rc_mem", "rc_start", "rc_stack", "rc_mpu", "rc_chip"))
+                                                                   "rc_mem", "rc_start", "rc_stack", "rc_mpu", "rc_chip",
+                                                                   "rc_watchdog"))
         if group and (stem == "model" or kernel):
             groups[address] = group
             total[group] += counts[address]
@@ -215,27 +217,35 @@ def errors(samples: Sequence[Sample], units: Mapping[str, float]) -> list[float]
     return [sum(n * units.get(u, 0.0) for u, n in s.units.items()) / sum(s.counts.values()) - 1 for s in samples]
 
 
-def measure_board(board: Board, plugin: Path, folder: Path) -> dict[str, object]:
-    """The table's entry of one board."""
-    mca = board.core in CORES and available(board.core) is None
-    samples = []
-    for i, job in enumerate(jobs()):
-        print(f"{board.name}: {' '.join(job)}", file=sys.stderr)
-        with_cycles = mca and job[0] in ("mlp d", "attention d") and job[2] == "fp32"
-        samples.append(measure(board, folder / f"{board.name}-{i}", plugin, job, with_cycles))
-    units = fit(samples)
-    off = errors(samples, units)
-    worst = int(np.argmax(np.abs(off)))
-    print(f"{board.name}: {len(samples)} samples, worst {100 * off[worst]:+.1f} % ({samples[worst].name})", file=sys.stderr)
+def cycles_wanted(board: Board, job: tuple[str, str, str]) -> bool:
+    """Whether a sample's cycles are modelled: llvm-mca knows the core, and the sample is one of those for it."""
+    return job[0] in CYCLES_OF and job[2] == "fp32" and board.core in CORES and available(board.core) is None
+
+
+def cycles_each(samples: Sequence[Sample]) -> dict[str, float]:
+    """Cycles an instruction by group, of the samples whose cycles were modelled."""
     cycles, counted = Counter(), Counter()
     for s in samples:
         cycles.update(s.cycles)
         counted.update({g: n for g, n in s.counts.items() if g in s.cycles})
+    return {g: round(cycles[g] / counted[g], 3) for g in sorted(cycles)}
+
+
+def measure_board(board: Board, plugin: Path, folder: Path) -> dict[str, object]:
+    """The table's entry of one board."""
+    samples = []
+    for i, job in enumerate(jobs()):
+        print(f"{board.name}: {' '.join(job)}", file=sys.stderr)
+        samples.append(measure(board, folder / f"{board.name}-{i}", plugin, job, cycles_wanted(board, job)))
+    units = fit(samples)
+    off = errors(samples, units)
+    worst = int(np.argmax(np.abs(off)))
+    print(f"{board.name}: {len(samples)} samples, worst {100 * off[worst]:+.1f} % ({samples[worst].name})", file=sys.stderr)
     compiler = subprocess.run([find_compiler(board.family), "-dumpfullversion"], capture_output=True, text=True).stdout.strip()
     return {
         "measured": f"QEMU, {board.name}, GCC {compiler}, {len(samples)} small models", "core": board.core,
         "kernels": choose_kernels(board.features).name, "worst_error": round(abs(off[worst]), 4), "instructions": units,
-        "cycles_per_instruction": {g: round(cycles[g] / counted[g], 3) for g in sorted(cycles)},
+        "cycles_per_instruction": cycles_each(samples),
     }
 
 
@@ -243,23 +253,25 @@ def add_group(board: Board, plugin: Path, folder: Path, precision: str, entry: M
     """A table's entry with the constants of the group that a precision alone has, from its samples."""
     kernel = choose_kernels(board.features).of(precision_named(precision).bits)
     group = kernel.unpack or kernel.tile
-    samples = [measure(board, folder / f"{board.name}-{i}", plugin, (name, precision, "fp32"), False)
-               for i, name in enumerate(OTHERS[precision])]
+    samples = [measure(board, folder / f"{board.name}-{i}", plugin, job, cycles_wanted(board, job))
+               for i, job in enumerate((name, precision, "fp32") for name in OTHERS[precision])]
     found = {unit: n for unit, n in fit(samples).items() if unit.startswith(f"{group}:")}
     units = {**entry["instructions"], **found}
+    cycles = {**entry["cycles_per_instruction"], **{g: n for g, n in cycles_each(samples).items() if g == group}}
     off = max(errors(samples, units), key=abs)
     print(f"{board.name}: {found}, {len(samples)} samples, worst {100 * off:+.1f} %", file=sys.stderr)
-    return {**entry, "instructions": dict(sorted(units.items())), "worst_error": max(entry["worst_error"], round(abs(off), 4))}
+    return {**entry, "instructions": dict(sorted(units.items())), "worst_error": max(entry["worst_error"], round(abs(off), 4)),
+            "cycles_per_instruction": dict(sorted(cycles.items()))}
 
 
 def main() -> None:
     """Measure the boards named on the command line, or all; with --only PRECISION just what that one's samples need."""
     only = sys.argv[sys.argv.index("--only") + 1] if "--only" in sys.argv else None
-    names = [a for a in sys.argv[1:] if a not in ("--only", only)] or list(BOARDS)
-    table = json.loads(TABLE.read_text()) if TABLE.is_file() else {}
+    names = [a for a in sys.argv[1:] if a not in ("--only", only)]
+    table = json.loads(TABLE.read_text()) if TABLE.is_file() and (names or only) else {}
     with tempfile.TemporaryDirectory() as folder:
         plugin = build_plugin(Path(folder))
-        for name in names:
+        for name in names or BOARDS:
             board = load_board(name)
             key = entry_key(choose_kernels(board.features).name, board.core)
             table[key] = add_group(board, plugin, Path(folder), only, table[key]) if only else measure_board(

@@ -23,6 +23,7 @@ from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.plan.kernels import choose_kernels
 from recurc.plan.layout import make_layout
 from recurc.quant.model import QuantizedModel
+from recurc.quant.weights import precision_named
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board, load_board
 from recurc.targets.linker import Placement, default_placement, render_linker_script
@@ -32,6 +33,7 @@ from recurc.targets.toolchain import compile_firmware, port_include_dirs
 FIRMWARE = Path(__file__).parent / "firmware"
 BOARDS = ("mps2-an500", "mps2-an386", "mps2-an505", "mps3-an547", "riscv32-virt", "riscv32-v-virt")
 SHAPES = ((97, 512, 3072), (97, 1536, 512), (1, 512, 3072))  # rows, depth, channels
+PRECISIONS = ("int4", "int8", "int4-g32")  # whose layers are measured, and block calls of them
 _IMAGE_BYTES = 3072 * 512
 _SECONDS = 300.0
 
@@ -41,7 +43,7 @@ class LayerCount:
     """Instructions of one whole layer on one board: quantizing its rows, the product, scaling to fp32."""
 
     board: str
-    bits: int
+    precision: str
     rows: int
     depth: int
     channels: int
@@ -62,15 +64,13 @@ def build_layers(board: Board, out: Path, shapes: Sequence[tuple[int, int, int]]
     out.mkdir(parents=True, exist_ok=True)
     image = out / "image.bin"
     image.write_bytes(np.random.default_rng(0).bytes(_IMAGE_BYTES))
-    four, eight = kernels.ints[4], kernels.ints[8]
-    assert four.act == eight.act
+    rows, widths = kernels.rows_kernel, [precision_named(name).bits for name in PRECISIONS]
     defines: dict[str, int | str | None] = {"IMAGE_PATH": str(image), "TILE": kernels.tile, "DEPTH_MULTIPLE": kernels.padded(1)}
+    beside = ["groups" if kernels.has_groups(bits) else "zeros" if kernels.has_zero(bits) else "none" for bits in widths]
     text = {
-        "ACT": four.act, "ROWS_TYPE": four.rows_type, "QUANTIZE4": four.quantize, "QUANTIZE8": eight.quantize,
-        "TILE4": four.tile, "TILE8": eight.tile,
-        "ZERO4": "(m.zero + j)" if kernels.has_zero(4) else "0", "ZERO8": "(m.zero + j)" if kernels.has_zero(8) else "0",
-        "TILE_BYTES4(ld)": f"({kernels.weights.tile_bytes(512, 4)}u*((ld)/512u))",
-        "TILE_BYTES8(ld)": f"({kernels.weights.tile_bytes(512, 8)}u*((ld)/512u))",
+        "ACT": rows.act, "ROWS_TYPE": rows.rows_type, "QUANTIZE": rows.quantize,
+        "WIDTHS(X)": "".join(f"X({i}u,{kernels.ints[bits].tile},{kernels.weights.tile_bytes(512, bits)}u,{beside[i]})"
+                             for i, bits in enumerate(widths)),
         "CASE_LIST": ",".join("{%du,%du,%du}" % shape for shape in shapes),
     }
     script = out / "firmware.ld"
@@ -81,18 +81,18 @@ def build_layers(board: Board, out: Path, shapes: Sequence[tuple[int, int, int]]
                             [f"-D{name}={value}" for name, value in text.items()])
 
 
-def run_layers(board: Board, elf: Path, extra: tuple[str, ...] = (), n: int = 2 * len(SHAPES)) -> list[LayerCount]:
-    """Run the ELF of `build_layers` and read its n counts. `extra`: arguments for QEMU."""
-    words = run_counts(board, elf, 5 * n, extra)
+def run_layers(board: Board, elf: Path, extra: tuple[str, ...] = (), shapes: int = len(SHAPES)) -> list[LayerCount]:
+    """Run the ELF of `build_layers` and read the counts of its shapes. `extra`: arguments for QEMU."""
+    words = run_counts(board, elf, 5 * len(PRECISIONS) * shapes, extra)
     records = (words[i:i + 5] for i in range(0, len(words), 5))
-    return [LayerCount(board.name, bits, rows, depth, channels, round(ticks / board.ticks.per_instruction))
-            for rows, depth, channels, bits, ticks in records]
+    return [LayerCount(board.name, PRECISIONS[index], rows, depth, channels, round(ticks / board.ticks.per_instruction))
+            for rows, depth, channels, index, ticks in records]
 
 
 def count_layers(name: str, out: Path, shapes: Sequence[tuple[int, int, int]] = SHAPES) -> list[LayerCount]:
-    """Instructions of layers of these shapes on an emulated board, int4 and int8 of each."""
+    """Instructions of layers of these shapes on an emulated board, every precision of each."""
     board = load_board(name)
-    return run_layers(board, build_layers(board, out, shapes), n=2 * len(shapes))
+    return run_layers(board, build_layers(board, out, shapes), shapes=len(shapes))
 
 
 def random_model(config: ReasonerConfig) -> Reasoner:

@@ -1,7 +1,8 @@
 """Instructions of our kernels in the emulator, beside what CMSIS-NN was measured to take.
 
 `python benchmarks/instructions.py` measures every board (minutes), writes instructions.json, and from it instructions.md and
-instructions.png. `--boards NAME,...` measures some and keeps what is known of the others; `--boards none` only writes.
+instructions.png. `--boards NAME,...` measures some and keeps what is known of the others; `--boards none` only writes;
+`--short` keeps what is known of steps at full depth, which take longest.
 """
 
 from __future__ import annotations
@@ -31,23 +32,25 @@ DATA, PAGE, PLOT = (FOLDER / f"instructions.{ending}" for ending in ("json", "md
 CORES = {"mps2-an500": "Cortex-M7", "mps2-an386": "Cortex-M4", "mps2-an505": "Cortex-M33", "mps3-an547": "Cortex-M55",
          "riscv32-virt": "RV32IMAFC", "riscv32-v-virt": "RV32 + V, vlen 128"}
 CONFIG = SUBJECTS[0].config
+FULL = ("int4", "int8")  # precisions whose steps are measured at full depth too, not only at the least
 MODELLED = {"mps2-an500": "cortex-m7", "mps3-an547": "cortex-m55"}  # board -> core whose cycles are modelled
 SCRATCH_BOARD = "mps2-an500"
 LARGE_SCRATCH = 120 * 1024
+FUNCTIONS = {"int4": "_s4", "int8": "_s8", "int4-g32": "_g32"}  # in the names of what computes their tiles
 QUANTIZING = ("quantize", "rc_peak", "rc_rounded")
 STARTUP = ("rc_crc32", "rc_image_check", "rc_memory_init", "Reset_Handler", "main")
-# (core, function, bits, instructions a MAC of the two large shapes, modelled cycles a MAC of the first), measured in the same
-# emulator with the same compiler; modelled by the same means. Requantization to int8 is included; input is int8 already.
+# (core, function, precision, instructions a MAC of the two large shapes, modelled cycles a MAC of the first), measured in the
+# same emulator with the same compiler; modelled by the same means. Requantization to int8 is included; input is int8 already.
 PEER = "CMSIS-NN 99f736a (2026-07-15), arm-none-eabi-gcc 12.2.1 -O3"
-PEERS: tuple[tuple[str, str, int, float, float, Optional[float]], ...] = (
-    ("Cortex-M7", "arm_nn_mat_mult_nt_t_s4 (through conv 1x1)", 4, 3.173, 3.116, 2.55),
-    ("Cortex-M7", "arm_fully_connected_s4 (a scale a tensor)", 4, 4.969, 4.907, 3.88),
-    ("Cortex-M7", "arm_nn_mat_mult_nt_t_s8", 8, 1.505, 1.452, 1.07),
-    ("Cortex-M7", "arm_fully_connected_s8", 8, 1.972, 1.907, 1.70),
-    ("Cortex-M55", "arm_nn_mat_mult_nt_t_s4", 4, 0.313, 0.282, 0.384),
-    ("Cortex-M55", "arm_fully_connected_s4", 4, 0.413, 0.378, 0.638),
-    ("Cortex-M55", "arm_nn_mat_mult_nt_t_s8", 8, 0.201, 0.183, 0.189),
-    ("Cortex-M55", "arm_fully_connected_s8", 8, 0.493, 0.477, 0.512),
+PEERS: tuple[tuple[str, str, str, float, float, Optional[float]], ...] = (
+    ("Cortex-M7", "arm_nn_mat_mult_nt_t_s4 (through conv 1x1)", "int4", 3.173, 3.116, 2.55),
+    ("Cortex-M7", "arm_fully_connected_s4 (a scale a tensor)", "int4", 4.969, 4.907, 3.88),
+    ("Cortex-M7", "arm_nn_mat_mult_nt_t_s8", "int8", 1.505, 1.452, 1.07),
+    ("Cortex-M7", "arm_fully_connected_s8", "int8", 1.972, 1.907, 1.70),
+    ("Cortex-M55", "arm_nn_mat_mult_nt_t_s4", "int4", 0.313, 0.282, 0.384),
+    ("Cortex-M55", "arm_fully_connected_s4", "int4", 0.413, 0.378, 0.638),
+    ("Cortex-M55", "arm_nn_mat_mult_nt_t_s8", "int8", 0.201, 0.183, 0.189),
+    ("Cortex-M55", "arm_fully_connected_s8", "int8", 0.493, 0.477, 0.512),
 )
 
 
@@ -58,16 +61,16 @@ def call_macs() -> int:
     return c.L_layers * (token + c.rows * c.hidden_size * 3 * c.inter)
 
 
-def model(bits: int, h_cycles: int, l_cycles: int) -> QuantizedModel:
+def model(precision: str, h_cycles: int, l_cycles: int) -> QuantizedModel:
     """The measured shape with random weights at another depth."""
-    return quantize_model(counting.random_model(CONFIG), precision_named(f"int{bits}"), method="min-max", h_cycles=h_cycles,
+    return quantize_model(counting.random_model(CONFIG), precision_named(precision), method="min-max", h_cycles=h_cycles,
                           l_cycles=l_cycles)
 
 
-def step_instructions(name: str, bits: int, cycles: tuple[int, int], out: Path, scratch: Optional[int] = None) -> int:
+def step_instructions(name: str, precision: str, cycles: tuple[int, int], out: Path, scratch: Optional[int] = None) -> int:
     """Instructions of one supervision step of `cycles` (H, L)."""
     board = load_board(name)
-    ticks = counting.run_counts(board, counting.build_steps(board, model(bits, *cycles), out, scratch), 1)[0]
+    ticks = counting.run_counts(board, counting.build_steps(board, model(precision, *cycles), out, scratch), 1)[0]
     return round(ticks / board.ticks.per_instruction)
 
 
@@ -75,21 +78,25 @@ def calls_per_step(cycles: tuple[int, int]) -> int:
     return cycles[0] * (cycles[1] + 1)
 
 
-def measure(name: str, out: Path) -> dict[str, Any]:
-    """Everything of one board."""
+def measure(name: str, out: Path, known: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+    """Everything of one board; steps at full depth are as `known`, if that is given."""
     board = load_board(name)
     compiler = subprocess.run([find_compiler(board.family), "-dumpfullversion"], capture_output=True, text=True, check=True)
     full, least = (CONFIG.H_cycles, CONFIG.L_cycles), (1, 1)
     found: dict[str, Any] = {"kernels": choose_kernels(board.features).name, "gcc": compiler.stdout.strip(), "layers": [
-        {"bits": c.bits, "shape": [c.rows, c.depth, c.channels], "instructions": c.instructions}
+        {"weights": c.precision, "shape": [c.rows, c.depth, c.channels], "instructions": c.instructions}
         for c in counting.count_layers(name, out / "layers")]}
-    for bits in (4, 8):
-        step, short = (step_instructions(name, bits, cycles, out / f"steps{bits}{cycles[1]}") for cycles in (full, least))
-        call = (step - short) / (calls_per_step(full) - calls_per_step(least))
-        found[f"int{bits}"] = {"step": step, "call": round(call), "short_step": short}
+    for kind in counting.PRECISIONS:
+        short = step_instructions(name, kind, least, out / f"short-{kind}")
+        found[kind] = {"short_step": short}
+        if kind in FULL and known:
+            found[kind] |= {key: known[kind][key] for key in ("step", "call")}
+        elif kind in FULL:
+            step = step_instructions(name, kind, full, out / f"full-{kind}")
+            call = (step - short) / (calls_per_step(full) - calls_per_step(least))
+            found[kind] |= {"step": step, "call": round(call)}
         if name == SCRATCH_BOARD:
-            large = step_instructions(name, bits, least, out / f"large{bits}", LARGE_SCRATCH)
-            found[f"int{bits}"]["short_step_120k"] = large
+            found[kind]["short_step_120k"] = step_instructions(name, kind, least, out / f"large-{kind}", LARGE_SCRATCH)
     if name in MODELLED and modelled.available(MODELLED[name]) is None:
         found["modelled"] = model_cycles(name, out)
     return found
@@ -103,34 +110,36 @@ def model_cycles(name: str, out: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"layers": []}
     for shape in counting.SHAPES[:2]:
         elf = counting.build_layers(board, out / "modelled", [shape])
-        counting.run_layers(board, elf, extra, n=2)
+        counting.run_layers(board, elf, extra, shapes=1)
         costs = modelled.costs(elf, modelled.read_counts(counts), core)
-        quantize = sum(c.cycles for c in costs if any(part in c.name for part in QUANTIZING)) / 2  # for both bit widths
-        for bits in (4, 8):
-            cycles = sum(c.cycles for c in costs if f"_s{bits}" in c.name) + quantize
-            found["layers"].append({"bits": bits, "shape": list(shape), "cycles": round(cycles)})
-    for bits in (4, 8):
-        elf = counting.build_steps(board, model(bits, 1, 1), out / f"modelled{bits}")
+        quantize = sum(c.cycles for c in costs if any(part in c.name for part in QUANTIZING)) / len(counting.PRECISIONS)
+        for kind in counting.PRECISIONS:
+            cycles = sum(c.cycles for c in costs if FUNCTIONS[kind] in c.name) + quantize
+            found["layers"].append({"weights": kind, "shape": list(shape), "cycles": round(cycles)})
+    for kind in counting.PRECISIONS:
+        elf = counting.build_steps(board, model(kind, 1, 1), out / f"modelled-{kind}")
         counting.run_counts(board, elf, 1, extra)
         costs = modelled.costs(elf, modelled.read_counts(counts), core)
-        found[f"int{bits}"] = {"short_step": round(sum(c.cycles for c in costs if c.name not in STARTUP))}
+        found[kind] = {"short_step": round(sum(c.cycles for c in costs if c.name not in STARTUP))}
     return found
 
 
 def page(data: dict[str, Any]) -> str:
     """instructions.md."""
     shapes = [tuple(s) for s in counting.SHAPES]
-    layers, steps = [], []
+    layers, steps, grouped = [], [], []
     for name, found in data.items():
-        for bits in (4, 8):
+        for kind in counting.PRECISIONS:
             per = {tuple(x["shape"]): x["instructions"] / (x["shape"][0] * x["shape"][1] * x["shape"][2])
-                   for x in found["layers"] if x["bits"] == bits}
-            layers.append([CORES[name], f"int{bits}", found["kernels"], *(f"{per[s]:.3f}" for s in shapes)])
-            of = found[f"int{bits}"]
-            steps.append([CORES[name], f"int{bits}", f"{of['call'] / call_macs():.3f}", of["call"], of["step"]])
+                   for x in found["layers"] if x["weights"] == kind}
+            layers.append([CORES[name], kind, found["kernels"], *(f"{per[s]:.3f}" for s in shapes)])
+        for kind in FULL:
+            of = found[kind]
+            steps.append([CORES[name], kind, f"{of['call'] / call_macs():.3f}", of["call"], of["step"]])
+        grouped.append([CORES[name], *(f"{found['int4-g32']['short_step'] / found[kind]['short_step']:.2f}" for kind in FULL)])
     m7 = data[SCRATCH_BOARD]
-    peers = [[core, function, f"int{bits}", f"{a:.3f}", f"{b:.3f}", "" if cycles is None else f"{cycles:.2f}"]
-             for core, function, bits, a, b, cycles in PEERS]
+    peers = [[core, function, kind, f"{a:.3f}", f"{b:.3f}", "" if cycles is None else f"{cycles:.2f}"]
+             for core, function, kind, a, b, cycles in PEERS]
     c = CONFIG
     text = f"""# Instructions in the emulator
 
@@ -140,7 +149,8 @@ counts instructions. They are the same on every machine: GCC {m7["gcc"]} for Arm
 ## Whole layers, instructions a multiplication
 
 Included: finding each row's scale and quantizing it from fp32, unpacking weights, the product, zero points, scaling to fp32.
-Weights are packed by the compiler; int4 has a scale and a zero point a channel.
+Weights are packed by the compiler; int4 has a scale and a zero point a channel, int4-g32
+a scale for each 32 inputs of one.
 
 {table(["core", "weights", "kernels", *(f"[{r}x{k}]x[{k}x{n}]" for r, k, n in shapes)], layers, 3)}
 
@@ -152,6 +162,10 @@ SiLU, residuals, norms, stores. A step is {calls_per_step((c.H_cycles, c.L_cycle
 planner takes by default, {MAX_SCRATCH // 1024} KiB.
 
 {table(["core", "weights", "a call's instructions a MAC", "a call", "a step"], steps, 2)}
+
+Instructions of a step of {calls_per_step((1, 1))} calls and the heads with int4-g32, as a multiple of those of other weights:
+
+{table(["core", *(f"of {kind}" for kind in FULL)], grouped, 1)}
 {_scratch(m7)}{_modelled(data)}
 ## What {PEER.split(" ")[0]} takes
 
@@ -168,10 +182,9 @@ and results are fp32, so rows are quantized. Cycles are for the first shape.
 
 def _scratch(m7: dict[str, Any]) -> str:
     lines = []
-    for bits in (4, 8):
-        of = m7[f"int{bits}"]
-        more = of["short_step_120k"] / of["short_step"] - 1
-        lines.append(f"int{bits} {100 * more:+.1f} %")
+    for kind in counting.PRECISIONS:
+        more = m7[kind]["short_step_120k"] / m7[kind]["short_step"] - 1
+        lines.append(f"{kind} {100 * more:+.1f} %")
     return f"\nWith {LARGE_SCRATCH // 1024} KiB of scratch on the Cortex-M7: {', '.join(lines)} instructions.\n"
 
 
@@ -181,11 +194,11 @@ def _modelled(data: dict[str, Any]) -> str:
         return "\nCycles were not modelled: llvm-mca was not installed where this was measured.\n"
     rows = []
     for name, found in known.items():
-        rows += [[CORES[name], f"[{r}x{k}]x[{k}x{n}]", f"int{x['bits']}", f"{x['cycles'] / (r * k * n):.3f}"]
+        rows += [[CORES[name], f"[{r}x{k}]x[{k}x{n}]", x["weights"], f"{x['cycles'] / (r * k * n):.3f}"]
                  for x in found["layers"] for r, k, n in [x["shape"]]]
-        for bits in (4, 8):
-            cycles = found[f"int{bits}"]["short_step"] / calls_per_step((1, 1))
-            rows.append([CORES[name], "block call (with its share of the heads)", f"int{bits}", f"{cycles / call_macs():.3f}"])
+        for kind in counting.PRECISIONS:
+            cycles = found[kind]["short_step"] / calls_per_step((1, 1))
+            rows.append([CORES[name], "block call (with its share of the heads)", kind, f"{cycles / call_macs():.3f}"])
     return f"""
 ## Modelled cycles a multiplication
 
@@ -200,20 +213,22 @@ def write(data: dict[str, Any]) -> None:
     """The committed files, from the data."""
     DATA.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(page(data), encoding="utf-8")
-    bars = [(CORES[name], f"int{x['bits']}", f"recurc {found['kernels']}",
+    bars = [(CORES[name], x["weights"], f"recurc {found['kernels']}",
              x["instructions"] / (x["shape"][0] * x["shape"][1] * x["shape"][2]))
             for name, found in data.items() for x in found["layers"] if tuple(x["shape"]) == counting.SHAPES[0]]
-    draw(PLOT, bars, [(core, f"int{bits}", function.split(" ")[0], a) for core, function, bits, a, _, _ in PEERS])
+    draw(PLOT, bars, [(core, kind, function.split(" ")[0], a) for core, function, kind, a, _, _ in PEERS])
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--boards", default=",".join(counting.BOARDS), help="boards to measure, or none")
-    chosen = parser.parse_args(arguments).boards
+    parser.add_argument("--short", action="store_true", help="keep what is known of steps at full depth")
+    given = parser.parse_args(arguments)
+    chosen = given.boards
     data: dict[str, Any] = json.loads(DATA.read_text(encoding="utf-8")) if DATA.exists() else {}
     for name in () if chosen == "none" else chosen.split(","):
         with tempfile.TemporaryDirectory(prefix="recurc-bench-") as folder:
-            data[name] = measure(name, Path(folder))
+            data[name] = measure(name, Path(folder), data[name] if given.short else None)
         print(f"{name}: {json.dumps(data[name])}", file=sys.stderr)
         DATA.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     write({name: data[name] for name in counting.BOARDS})

@@ -10,7 +10,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  the backend is chosen first
 
-COLORS = {("ours", "int4"): "#1f4e79", ("ours", "int8"): "#8bb9dd", ("peer", "int4"): "#c26a3d", ("peer", "int8"): "#e3b295"}
+COLORS = {("ours", "int4"): "#1f4e79", ("ours", "int8"): "#8bb9dd", ("ours", "int4-g32"): "#5c8f6b",
+          ("peer", "int4"): "#c26a3d", ("peer", "int8"): "#e3b295"}
 Bar = tuple[str, str, str, float]  # core, weights, name, instructions a MAC
 
 

@@ -1,7 +1,7 @@
 /* Counts the ticks of whole layers: rows quantized from fp32, then every tile of channels to fp32, each over the last one's
- * results, as in models. Weights are the random bytes of the image, which every packing takes. Sends, per line of CASES and
- * bit width: rows, depth, channels, bits, ticks, each u64, low word first. Functions and packing come as macros from
- * benchmarks/counting.py. */
+ * results, as in models. Weights and groups' scales are the random bytes of the image, which every packing takes. Sends, per
+ * line of CASES and of WIDTHS: rows, depth, channels, index of the width, ticks, each u64, low word first. Functions and
+ * packing come as macros from benchmarks/counting.py. */
 #include "recurc/rc_kernels.h"
 #include "recurc/rc_port.h"
 
@@ -34,23 +34,36 @@ static uint32_t up(uint32_t n, uint32_t to)
     return (n + to - 1u) / to * to;
 }
 
-static void layer4(uint32_t rows, uint32_t depth, uint32_t channels)
+typedef void tile_t(const ROWS_TYPE *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
+                    float *y, uint32_t ldy, void *w);
+
+static const uint8_t *none(uint32_t j, uint32_t ld)
 {
-    const uint32_t ld = up(depth, DEPTH_MULTIPLE);
-    QUANTIZE4(m.x, depth, rows, depth, m.q, ld, m.a, m.sum);
-    const ROWS_TYPE x = {m.q, m.a, m.sum, rows, ld};
-    for (uint32_t j = 0; j < channels; j += TILE) {
-        TILE4(&x, rc_image_start + j / TILE * TILE_BYTES4(ld), TILE, ZERO4, m.scale + j, m.y, TILE, m.w);
-    }
+    (void)j;
+    (void)ld;
+    return 0;
 }
 
-static void layer8(uint32_t rows, uint32_t depth, uint32_t channels)
+static const uint8_t *zeros(uint32_t j, uint32_t ld)
 {
-    const uint32_t ld = up(depth, DEPTH_MULTIPLE);
-    QUANTIZE8(m.x, depth, rows, depth, m.q, ld, m.a, m.sum);
+    (void)ld;
+    return m.zero + j;
+}
+
+static const uint8_t *groups(uint32_t j, uint32_t ld)
+{
+    return rc_image_start + j * ((ld + 31u) / 32u);
+}
+
+/* A layer whose tiles of 512 k have `bytes` bytes; `beside` says where a tile's zero points or groups' scales are. */
+__attribute__((always_inline)) static inline void layer(const uint32_t shape[3], tile_t *tile, uint32_t bytes,
+                                                        const uint8_t *(*beside)(uint32_t j, uint32_t ld))
+{
+    const uint32_t rows = shape[0], depth = shape[1], channels = shape[2], ld = up(depth, DEPTH_MULTIPLE);
+    QUANTIZE(m.x, depth, rows, depth, m.q, ld, m.a, m.sum);
     const ROWS_TYPE x = {m.q, m.a, m.sum, rows, ld};
     for (uint32_t j = 0; j < channels; j += TILE) {
-        TILE8(&x, rc_image_start + j / TILE * TILE_BYTES8(ld), TILE, ZERO8, m.scale + j, m.y, TILE, m.w);
+        tile(&x, rc_image_start + j / TILE * (bytes * (ld / 512u)), TILE, beside(j, ld), m.scale + j, m.y, TILE, m.w);
     }
 }
 
@@ -62,6 +75,18 @@ static void put(uint64_t value)
     }
     rc_port_write(bytes, sizeof bytes);
 }
+
+#define MEASURE(index, tile, bytes, beside)                                                                            \
+    {                                                                                                                  \
+        const uint64_t start = rc_port_ticks();                                                                        \
+        layer(CASES[i], tile, bytes, beside);                                                                          \
+        const uint64_t ticks = rc_port_ticks() - start;                                                                \
+        put(CASES[i][0]);                                                                                              \
+        put(CASES[i][1]);                                                                                              \
+        put(CASES[i][2]);                                                                                              \
+        put(index);                                                                                                    \
+        put(ticks);                                                                                                    \
+    }
 
 int main(void)
 {
@@ -76,20 +101,7 @@ int main(void)
         m.zero[j] = (uint8_t)(j % 16u);
     }
     for (uint32_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
-        for (uint32_t bits = 4u; bits <= 8u; bits += 4u) {
-            const uint64_t start = rc_port_ticks();
-            if (bits == 4u) {
-                layer4(CASES[i][0], CASES[i][1], CASES[i][2]);
-            } else {
-                layer8(CASES[i][0], CASES[i][1], CASES[i][2]);
-            }
-            const uint64_t ticks = rc_port_ticks() - start;
-            put(CASES[i][0]);
-            put(CASES[i][1]);
-            put(CASES[i][2]);
-            put(bits);
-            put(ticks);
-        }
+        WIDTHS(MEASURE)
     }
     rc_port_exit(0);
     return 0;

@@ -19,10 +19,11 @@ def command(console: Console, checkpoint: str | None, data: str | None) -> None:
     of a bundled example.
     """
     from recurc.ir.accounting import cost, linear_weights
+    from recurc.quant.weights import weight_bytes
 
     reasoner = resolve_model(console, checkpoint, data).load()
     config, work, weights = reasoner.config, cost(reasoner.config), linear_weights(reasoner)
-    state = config.rows * config.hidden_size
+    sizes, state = weight_bytes(weights.shapes), config.rows * config.hidden_size
     console.emit_json(
         {
             "source": reasoner.source,
@@ -55,7 +56,7 @@ def command(console: Console, checkpoint: str | None, data: str | None) -> None:
             "macs_per_puzzle": work.macs_per_puzzle,
             "linear_weights": weights.weights,
             "output_channels": weights.channels,
-            "weight_bytes": {"fp32": weights.fp32, "int8": weights.int8, "int4": weights.int4},
+            "weight_bytes": sizes,
             "state_bytes": {"fp32": 4 * state, "int8": state},
             "puzzle_table_bytes": 4 * config.num_puzzle_identifiers * config.puzzle_emb_ndim,
             "tensors": {name: list(tensor.shape) for name, tensor in reasoner.tensors.items()},
@@ -63,10 +64,10 @@ def command(console: Console, checkpoint: str | None, data: str | None) -> None:
         }
     )
     if not console.json:
-        _show(console, reasoner, work, weights)
+        _show(console, reasoner, work, sizes)
 
 
-def _show(console: Console, reasoner, work, weights) -> None:
+def _show(console: Console, reasoner, work, sizes: dict[str, int]) -> None:
     c = reasoner.config
     mixer = f"MLP over the sequence (width {c.inter_t})" if c.mixer == "mlp_t" else f"attention, {c.num_heads} heads"
     table = "none"
@@ -100,12 +101,8 @@ def _show(console: Console, reasoner, work, weights) -> None:
         ]
     )
     console.table(
-        ("linear weights", "bytes", ""),
-        [(name, f"{size:,}", bytes_text(size)) for name, size in _sizes(weights)],
+        ("linear weights", "bytes with scales", ""),
+        [(name, f"{size:,}", bytes_text(size)) for name, size in sizes.items()],
     )
     for note in reasoner.notes:
         console.print(f"note: {note}")
-
-
-def _sizes(weights) -> list[tuple[str, int]]:
-    return [("fp32", weights.fp32), ("int8 + scales", weights.int8), ("int4 + scales, zero points", weights.int4)]

@@ -1,4 +1,4 @@
-"""What a model costs by its shapes alone: multiply-adds and bytes (batch 1; one MAC = one multiply and one add)."""
+"""What a model costs by its shapes alone: multiply-adds and weights (batch 1; one MAC = one multiply and one add)."""
 
 from __future__ import annotations
 
@@ -29,23 +29,14 @@ def cost(config: ReasonerConfig) -> Cost:
 
 @dataclass(frozen=True)
 class LinearWeights:
-    """All linear layers together: number of weights, of output channels, and bytes by precision with their scales.
-
-    int8 carries an fp32 scale a channel; int4 packs two weights a byte (odd rows are padded by half a byte) and carries
-    an fp32 scale and a zero point byte a channel. The image's own alignment comes on top.
-    """
+    """All linear layers together: number of weights and of output channels, and each layer's shape [N, K]."""
 
     weights: int
     channels: int
-    fp32: int
-    int8: int
-    int4: int
+    shapes: tuple[tuple[int, int], ...]
 
 
 def linear_weights(reasoner: Reasoner) -> LinearWeights:
     """Count the weights of all linear layers, blocks and heads."""
-    shapes = [reasoner.tensors[name].shape for name in reasoner.linear_names()]
-    weights = sum(rows * columns for rows, columns in shapes)
-    channels = sum(rows for rows, _ in shapes)
-    packed = sum(rows * ((columns + 1) // 2) for rows, columns in shapes)
-    return LinearWeights(weights, channels, 4 * weights, weights + 4 * channels, packed + 5 * channels)
+    shapes = tuple(reasoner.tensors[name].shape for name in reasoner.linear_names())
+    return LinearWeights(sum(n * k for n, k in shapes), sum(n for n, _ in shapes), shapes)

@@ -27,6 +27,8 @@ PLAIN_CYCLES = 1.0
 CYCLES_BY = {
     "cortex-m7": "llvm-mca's model of the Cortex-M7", "cortex-m4": "llvm-mca's model of the Cortex-M4",
     "cortex-m33": "llvm-mca's model of the Cortex-M4, whose pipeline the Cortex-M33's resembles",
+    "cortex-m55": "llvm-mca's model of the Cortex-M55",
+    "cortex-m85": "llvm-mca's model of the Cortex-M55, whose instructions the Cortex-M85 shares",
 }
 CYCLES_LIKE = {"cortex-m33": "cortex-m4"}
 

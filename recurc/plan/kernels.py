@@ -49,6 +49,7 @@ class IntKernel:
     element type of those rows. rows: as many as it multiplies at a time; tiles of rows are multiples of it where they can.
     scratch: bytes of `w` an element of depth; scratch_depth: most elements that it unpacks at a time (None: whole rows).
     unpack: C function that turns a packed tile into the one that `tile` reads, in `w`; "" where tiles are read as stored.
+    lanes: channels that it computes at a time, where those are fewer than a tile's; 0: all that are stored together.
     """
 
     tile: str
@@ -58,6 +59,7 @@ class IntKernel:
     scratch: int = 0
     scratch_depth: int | None = None
     unpack: str = ""
+    lanes: int = 0
 
     @property
     def rows_type(self) -> str:
@@ -172,23 +174,25 @@ _HOST_SOURCES = (*_COMMON, "portable/rc_gemm_panel8.c", "portable/rc_gemm_panel_
 _HOST_VARIANTS = tuple(
     (f"rc_{name}", f"rc_host->{name}")
     for name in ("quantize_rows8", "silu_mul", "swiglu", "rms_rows", "transpose", "softmax", "rope", "dot_s8", "dot_f32"))
-_RVV = ("rc_quantize_rows8", "rc_silu_mul", "rc_softmax", "rc_dot_s8")  # general functions that have a vector form
+# Tile functions, then the general functions that have such a form.
+_RVV = ("rc_tile_s4", "rc_tile_s8", "rc_tile_g32", "rc_quantize_rows8", "rc_silu_mul", "rc_softmax", "rc_dot_s8")
 _MVE = ("rc_tile_s4", "rc_tile_s8", "rc_tile_g32", "rc_quantize_rows8", "rc_silu_mul", "rc_dot_s8", "rc_rms_norm", "rc_softmax")
 _DSP = ("rc_tile_s4", "rc_tile_s8", "rc_tile_g32", "rc_dot_s8")
 
 
 _UNPACK = "rc_unpack_s3"
+_RVV_LANES = 16  # bytes of a vector register of 128 bits, the shortest of extension V; longer ones do more at a time
 
 
 def _ints(tile: str, packing: Packing, quantize: str, act: str, rows: int, grouped: str = "rc_tile_g32",
-          grouped_rows: int = 4) -> dict[float, IntKernel]:
+          grouped_rows: int = 4, lanes: int = 0) -> dict[float, IntKernel]:
     """Kernels a width of a set whose functions are called `tile` with 4 or 8 in it.
 
     Three bits a weight are the operands of four with what those do not need left out, so a tile is unpacked to `packing`'s
     form for four bits and goes on from there; a packing that spends a byte on either needs no unpacking.
     `grouped` multiplies by weights in groups, `grouped_rows` rows at a time.
     """
-    four = IntKernel(tile.format(4), quantize, act, rows)
+    four = IntKernel(tile.format(4), quantize, act, rows, lanes=lanes)
     squeezed = packing.tile_bytes(packing.depth, 3) < packing.tile_bytes(packing.depth, 4)
     three = replace(four, unpack=_UNPACK, scratch=packing.tile // 2) if squeezed else four
     return {8: replace(four, tile=tile.format(8)), 4: four, 3: three,
@@ -206,11 +210,12 @@ KERNEL_SETS = (
               "rc_linear_f32", frozenset({"dsp"}), (*_COMMON, "portable/rc_unpack_s3.c", "portable/rc_quantize_pairs16.c",
                                    "portable/rc_linear_f32.c", *(f"dsp/{name}_dsp.c" for name in _DSP)),
               (("rc_dot_s8", "rc_dot_s8_dsp"),)),
-    KernelSet("rvv", LANES, _ints("rc_tile_s{}_rvv", LANES, "rc_quantize_rows8_rvv", "int8_t", 4), "rc_linear_f32",
-              frozenset({"v"}), ("portable/rc_dot_f32.c", "portable/rc_rms_norm.c", "portable/rc_rope.c",
-                                 "portable/rc_unpack_s3.c", "portable/rc_tile_g32.c", "portable/rc_linear_f32.c",
-                                 "rvv/rc_tile_s4_rvv.c", "rvv/rc_tile_s8_rvv.c", *(f"rvv/{name}_rvv.c" for name in _RVV)),
-              tuple((name, f"{name}_rvv") for name in _RVV)),
+    KernelSet("rvv", LANES,
+              _ints("rc_tile_s{}_rvv", LANES, "rc_quantize_rows8_rvv", "int8_t", 4, "rc_tile_g32_rvv", lanes=_RVV_LANES),
+              "rc_linear_f32", frozenset({"v"}), ("portable/rc_dot_f32.c", "portable/rc_rms_norm.c", "portable/rc_rope.c",
+                                                  "portable/rc_unpack_s3.c", "portable/rc_linear_f32.c",
+                                                  *(f"rvv/{name}_rvv.c" for name in _RVV)),
+              tuple((name, f"{name}_rvv") for name in _RVV[3:])),
     KernelSet("portable", APART, _ints("rc_tile_s{}", APART, "rc_quantize_rows8", "int8_t", 4), "rc_linear_f32", frozenset(),
               (*_COMMON, "portable/rc_unpack_s3.c", "portable/rc_tile_s4.c", "portable/rc_tile_s8.c",
                "portable/rc_tile_g32.c", "portable/rc_linear_f32.c")),

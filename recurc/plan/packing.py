@@ -23,8 +23,8 @@ def _up(n: int, to: int) -> int:
 class Packing:
     """Base: `id` in the image header; `tile` output channels a tile; `depth`: k is padded to a multiple of it.
 
-    Weights in groups are packed `lanes` channels at a time, so that channels are padded to those only: two apart (see Apart)
-    as q + 8 unless a kernel set has another kernel for them.
+    Weights in groups are packed `lanes` channels at a time, so that channels are padded to those only: here two apart (see
+    Apart) as q + 8.
     """
 
     id: int
@@ -208,9 +208,11 @@ class Pairs(Packing):
 
 @dataclass(frozen=True)
 class Lanes(Packing):
-    """Tiles whose channels lie side by side, a vector's lanes. int4: [k/2][tile] bytes, the lower k in the low nibble; int8:
-    [k][tile]. fp32: plain rows, no channel is padded.
+    """Tiles whose channels lie side by side, a vector's lanes. int4: [k/2][tile] bytes, the lower k in the low nibble, in
+    groups two's complement; int8: [k][tile]. fp32: plain rows, no channel is padded.
     """
+
+    lanes: int = 32
 
     def part_bytes(self, n: int, k: int, bits: float) -> int:
         return n * 4 * k if bits == 32 else super().part_bytes(n, k, bits)
@@ -220,6 +222,9 @@ class Lanes(Packing):
         if bits == 8:
             return np.ascontiguousarray(lanes).astype(np.int8).tobytes()
         return (lanes[:, 0::2] + 16 * lanes[:, 1::2]).astype(np.uint8).tobytes()
+
+    def pack_grouped(self, q: np.ndarray) -> bytes:
+        return self._operands(q & 15, 4)
 
 
 @dataclass(frozen=True)

@@ -91,16 +91,18 @@ class _Step:
         kp, group = self.kernels.padded(k), kernel.tile
         rest = rows % kernel.rows
         packed = self.kernels.weights.tile_bytes(k, bits)
-        # Channels that the kernel computes, and its turns of rows: weights in groups come a few channels at a time.
+        # Channels that are stored, and turns of as many as the kernel computes at a time: no more than the last one needs.
         grouped, weights = self.kernels.has_groups(bits), self.kernels.weights
         channels = weights.channels(n, bits) * times if grouped else tile * calls
-        turns, each = channels // (weights.lanes if grouped else tile), kp * channels
+        lanes = kernel.lanes or (weights.lanes if grouped else tile)
+        turns = -(-n // lanes) * times
+        each = kp * lanes * turns
         self.units(name, group, call=calls, row=rows * turns, mac=(rows - rest) * each, rest=rest * each)
         passes = -(-rows // kernel.rows)
         packed = packed * channels // tile
         work.flash_bytes += packed + (4 + self.kernels.has_zero(bits) + grouped * -(-k // GROUP)) * n * times
         if kernel.scratch:
-            self.units(name, kernel.unpack or group, call=calls, unpacked=each)
+            self.units(name, kernel.unpack or group, call=calls, unpacked=kp * channels)
             work.ram_bytes += kernel.scratch * kp * passes * calls
         else:
             work.flash_again += packed * (passes - 1)

@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Callable, Optional, Union
+from typing import Callable, Iterable, Optional, Union
 
 import numpy as np
 
@@ -38,10 +38,8 @@ class IntWeights:
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes in flash: packed weights (rows padded to 32 bits), scales, zero points."""
-        n, k = self.q.shape
-        row = -(-k * self.bits // 32) * 4
-        return n * row + 4 * n + (n if self.bits < 8 else 0)
+        """Bytes in flash, see `bytes_of`."""
+        return bytes_of(*self.q.shape, self.bits)
 
 
 @dataclass(frozen=True)
@@ -67,9 +65,8 @@ class GroupWeights:
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes in flash: packed weights (rows padded to 32 bits), groups' scales, channels' scales."""
-        n, k = self.q.shape
-        return n * (-(-k // 8) * 4) + self.m.size + 4 * n
+        """Bytes in flash, see `bytes_of`."""
+        return bytes_of(*self.q.shape, self.bits)
 
 
 def spread(groups: np.ndarray, k: int) -> np.ndarray:
@@ -89,7 +86,17 @@ class FloatWeights:
 
     @property
     def stored_bytes(self) -> int:
-        return int(self.w.size) * 4
+        """Bytes in flash, see `bytes_of`."""
+        return bytes_of(*self.w.shape, self.bits)
+
+
+def bytes_of(n: int, k: int, bits: float, pad: int = 4) -> int:
+    """Bytes that n channels of k weights take: rows padded to `pad` bytes, channels' scales, zero points or groups' scales."""
+    if bits == 32:
+        return 4 * n * k
+    row = -(-k * int(bits) // (8 * pad)) * pad
+    beside = -(-k // GROUP) if bits == GROUPED_BITS else int(bits < 8)
+    return n * (row + 4 + beside)
 
 
 Weights = Union[IntWeights, GroupWeights, FloatWeights]
@@ -129,6 +136,13 @@ def precisions() -> dict[str, Precision]:
             precision = importlib.import_module(f"{__package__}.{info.name}").PRECISION
             found[precision.name] = precision
     return dict(sorted(found.items(), key=lambda item: -item[1].bits))
+
+
+def weight_bytes(shapes: Iterable[tuple[int, int]]) -> dict[str, int]:
+    """Bytes of layers of these shapes [N, K] in every precision that is no mere yardstick, by name; rows end at whole bytes,
+    so the alignment of an image comes on top."""
+    shapes = tuple(shapes)
+    return {name: sum(bytes_of(n, k, p.bits, pad=1) for n, k in shapes) for name, p in precisions().items() if not p.lossy}
 
 
 def precision_named(name: str) -> Precision:

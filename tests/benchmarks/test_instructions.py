@@ -14,8 +14,9 @@ from recurc.targets.toolchain import find_compiler
 from tests.tools import EMULATED, need
 
 SLACK = 1.02
-GOALS = {("mps2-an500", 4): 1.00, ("mps2-an500", 8): 0.85, ("mps2-an386", 4): 1.00, ("mps2-an505", 4): 1.00,
-         ("mps3-an547", 4): 0.17, ("mps3-an547", 8): 0.16}
+GOALS = {("mps2-an500", "int4"): 1.00, ("mps2-an500", "int8"): 0.85, ("mps2-an386", "int4"): 1.00,
+         ("mps2-an505", "int4"): 1.00, ("mps3-an547", "int4"): 0.17, ("mps3-an547", "int8"): 0.16,
+         ("riscv32-v-virt", "int4-g32"): 0.19}
 BIG, DEEP, ROW = counting.SHAPES
 
 
@@ -34,24 +35,25 @@ def need_same_compiler(name: str) -> None:
 @pytest.mark.parametrize("name", EMULATED)
 def test_layers_take_no_more_instructions(name, tmp_path):
     need_same_compiler(name)
-    before = {(x["bits"], tuple(x["shape"])): x["instructions"] for x in committed()[name]["layers"]}
+    before = {(x["weights"], tuple(x["shape"])): x["instructions"] for x in committed()[name]["layers"]}
     for count in counting.count_layers(name, tmp_path):
-        limit = before[count.bits, (count.rows, count.depth, count.channels)]
+        limit = before.pop((count.precision, (count.rows, count.depth, count.channels)))
         assert count.instructions <= SLACK * limit, (count, "python benchmarks/instructions.py, if that is meant")
         assert count.instructions > limit / SLACK, (count, "faster: commit the new counts")
+    assert not before
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-def test_block_calls_take_no_more_instructions(bits, tmp_path):
-    need_same_compiler("mps2-an500")
-    before = committed()["mps2-an500"][f"int{bits}"]["short_step"]
-    assert instructions.step_instructions("mps2-an500", bits, (1, 1), tmp_path) <= SLACK * before
+@pytest.mark.parametrize("name, precision", [("mps2-an500", "int4"), ("mps2-an500", "int8"), ("riscv32-v-virt", "int4-g32")])
+def test_block_calls_take_no_more_instructions(name, precision, tmp_path):
+    need_same_compiler(name)
+    before = committed()[name][precision]["short_step"]
+    assert instructions.step_instructions(name, precision, (1, 1), tmp_path) <= SLACK * before
 
 
 def test_the_goals_are_reached():
     data = committed()
-    for (name, bits), goal in GOALS.items():
-        counts = [x for x in data[name]["layers"] if x["bits"] == bits and tuple(x["shape"]) in (BIG, DEEP)]
+    for (name, precision), goal in GOALS.items():
+        counts = [x for x in data[name]["layers"] if x["weights"] == precision and tuple(x["shape"]) in (BIG, DEEP)]
         assert len(counts) == 2
         for x in counts:
             rows, depth, channels = x["shape"]
@@ -62,7 +64,7 @@ def test_the_goals_are_reached():
 # Cycles a MAC of the big layer at 4 bits: the goal of the M7, and less than the best peer's modelled cycles on the M55.
 @pytest.mark.parametrize("name, most", [("mps2-an500", 0.65), ("mps3-an547", 0.16)])
 def test_modelled_cycles_reach_their_goal(name, most):
-    found = next(x for x in committed()[name]["modelled"]["layers"] if x["bits"] == 4 and tuple(x["shape"]) == BIG)
+    found = next(x for x in committed()[name]["modelled"]["layers"] if x["weights"] == "int4" and tuple(x["shape"]) == BIG)
     assert found["cycles"] / (BIG[0] * BIG[1] * BIG[2]) <= most
 
 

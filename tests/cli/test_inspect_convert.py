@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 from recurc.cli.main import main
+from recurc.models.checkpoint import load
+from recurc.quant.weights import Precision, precisions
 from tests.models.builders import arch, write_dataset, write_model
 
 HRM = Path(__file__).parents[1] / "data" / "hrm_original" / "checkpoint"
@@ -17,6 +19,11 @@ def inspect(capsys, *args: str) -> dict:
     return json.loads(out.out)
 
 
+def linear_shapes() -> list[tuple[int, int]]:
+    reasoner = load(CHECKPOINT)
+    return [reasoner.tensors[name].shape for name in reasoner.linear_names()]
+
+
 def test_inspect_json(capsys):
     document = inspect(capsys, str(CHECKPOINT))
     assert document["schema"] == "recurc/inspect/1"
@@ -26,15 +33,30 @@ def test_inspect_json(capsys):
     assert document["macs_per_call"] == 2 * (3 * 20 * 256 * 64 + 3 * 64 * 256 * 20)
     assert document["macs_per_step"] == 8 * document["macs_per_call"] + (16 * 6 + 2) * 64
     assert document["macs_per_puzzle"] == 16 * document["macs_per_step"]
-    assert document["weight_bytes"]["fp32"] == 4 * document["linear_weights"]
+    weights, channels = document["linear_weights"], document["output_channels"]
+    groups = sum(n * -(-k // 32) for n, k in linear_shapes())
+    thirds = sum(n * -(-3 * k // 8) for n, k in linear_shapes())
+    assert document["weight_bytes"] == {
+        "fp32": 4 * weights, "int8": weights + 4 * channels, "int4-g32": weights // 2 + groups + 4 * channels,
+        "int4": weights // 2 + 5 * channels, "int3": thirds + 5 * channels}
     assert document["notes"] == []
 
 
 def test_inspect_text(capsys):
     assert main(["inspect", str(CHECKPOINT)]) == 0
     out = capsys.readouterr().out
-    for text in ("TRM", "MLP over the sequence", "129,922", "31.46 M", "int4"):
+    for text in ("TRM", "MLP over the sequence", "129,922", "31.46 M"):
         assert text in out
+    names = [line.split()[0] for line in out.splitlines() if line.split()]
+    assert [p.name for p in precisions().values() if not p.lossy] == [n for n in names if n in precisions()]
+
+
+def test_a_new_precision_is_shown(capsys, monkeypatch):
+    two = Precision("int2", 2, precisions()["int3"].quantize)
+    monkeypatch.setattr("recurc.quant.weights.precisions", lambda: {"int2": two})
+    quarter = sum(n * -(-k // 4) for n, k in linear_shapes())
+    document = inspect(capsys, str(CHECKPOINT))
+    assert document["weight_bytes"] == {"int2": quarter + 5 * document["output_channels"]}
 
 
 def test_inspect_hrm(capsys):

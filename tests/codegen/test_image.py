@@ -174,7 +174,7 @@ def _widened(data, flip):
 
 def _of_groups(piece, j, kp, kernels):
     """Channel j of weights in groups: panels as q + 8; packing 3 eight k a word, two's complement, the first ones on top;
-    packing 5 k and k + 16 a byte; else packing 4's int4 form of q + 8."""
+    packing 5 k and k + 16 a byte; packing 8 k and k + 1; else packing 4's int4 form of q + 8."""
     if kernels.packing == 2:
         return np.frombuffer(piece, np.uint8).reshape(-1, kp // 4, 16, 4)[j // 16, :, j % 16].reshape(-1).astype(int) - 8
     if kernels.packing == 3:
@@ -184,6 +184,9 @@ def _of_groups(piece, j, kp, kernels):
     if kernels.packing == 5:
         both = np.frombuffer(piece, np.uint8).reshape(-1, (kp + 31) // 32, 16)[j]
         return (np.concatenate((both & 15, both >> 4), axis=1).reshape(-1).astype(int) ^ 8) - 8
+    if kernels.packing == 8:
+        both = np.frombuffer(piece, np.uint8).reshape(-1, kp // 2, 32)[j // 32, :, j % 32]
+        return (np.stack((both & 15, both >> 4), axis=1).reshape(-1).astype(int) ^ 8) - 8
     fours = np.frombuffer(piece, "<u2").reshape(-1, kp // 4, 4)[j // 4, :, j % 4]
     return (fours[:, None] >> 4 * np.arange(4) & 15).reshape(-1).astype(int) - 8
 
@@ -192,7 +195,7 @@ def _of_groups(piece, j, kp, kernels):
 def test_groups_scales_lie_by_lanes(kernels):
     model = quantized("int4-g32", hidden=40, ndim=40)
     image = build_image(model, kernels)
-    lanes = 16 if kernels.name == "host" else 4
+    lanes = {"host": 16, "rvv": 32}.get(kernels.name, 4)
     for ref in model.program.linears:
         s = image.section(f"{ref.name}:groups")
         m, groups = model.weights[ref.name].m, -(-ref.k // 32)

@@ -7,6 +7,7 @@ from recurc.ir.accounting import cost, linear_weights
 from recurc.models.hrm import HALT_RULE
 from recurc.models.layers import model_tensors
 from recurc.models.reasoner import Reasoner, ReasonerConfig
+from recurc.quant.weights import weight_bytes
 
 
 def published(mixer: str, seq_len: int, vocab: int, l_cycles: int) -> Reasoner:
@@ -89,9 +90,10 @@ def test_published_shapes(name):
     assert work.macs_per_call / 1e6 == pytest.approx(call, abs=0.05)
     assert work.macs_per_step / 1e9 == pytest.approx(step, rel=1e-3)
     assert work.macs_per_puzzle / 1e9 == pytest.approx(total, rel=3e-3)
-    assert linear.fp32 == 4 * weights
-    assert linear.int8 / 1e6 == pytest.approx(sum(int8), abs=1.1e-3)
-    assert linear.int4 / 1e6 == pytest.approx(sum(int4), abs=1.1e-3)
+    sizes = weight_bytes(linear.shapes)
+    assert sizes["fp32"] == 4 * weights
+    assert sizes["int8"] / 1e6 == pytest.approx(sum(int8), abs=1.1e-3)
+    assert sizes["int4"] / 1e6 == pytest.approx(sum(int4), abs=1.1e-3)
     assert work.calls_per_step == 3 * (shape[3] + 1)
 
 

@@ -394,6 +394,9 @@ static void run(const uint8_t *r) {
     case 51:
         tile(r, 0, rc_tile_s8_rvv);
         break;
+    case 56:
+        tile(r, 0, rc_tile_g32_rvv);
+        break;
 #endif
 #ifdef DRIVER_MVE
     case 40:

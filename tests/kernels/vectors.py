@@ -18,7 +18,7 @@ GUARD = b"\xa5" * 64
 OPS = {
     "quantize_pairs": 1, "quantize8": 2, "tile_s4": 5, "linear": 6, "silu_mul": 7,
     "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14, "unpack_s3": 17,
-    "tile_g32": 18, "tile_g32_dsp": 19, "gemm_g32": 34,
+    "tile_g32": 18, "tile_g32_dsp": 19, "gemm_g32": 34, "tile_g32_rvv": 56,
     "tile_s8_dsp": 16, "tile_s4_dsp": 20, "dot_s8_dsp": 33,
     "gemm8": 21, "linear_panel": 22, "gemm4": 23, "host_quantize8": 24, "host_silu_mul": 25, "host_rms_rows": 26,
     "host_softmax": 27, "host_rope": 28, "host_dot_s8": 29, "host_dot_f32": 30,
@@ -183,8 +183,8 @@ def group_inputs(rng: np.random.Generator, tile: int):
 
 
 def group_cases(op: str, packing: Packing, rng: np.random.Generator, arrange: Callable = lambda q: q,
-                act: type = np.int8) -> list[Case]:
-    """Tile products with weights in groups, a packing's form of them."""
+                act: type = np.int8, step: int = 4) -> list[Case]:
+    """Tile products with weights in groups, a packing's form of them, at multiples of `step` bytes."""
     made = []
     for i, (name, q, w, m, scale, a) in enumerate(group_inputs(rng, packing.tile)):
         n, ldy, ld = len(w), len(w) + i % 3, packing.padded(q.shape[1])
@@ -193,7 +193,7 @@ def group_cases(op: str, packing: Packing, rng: np.random.Generator, arrange: Ca
         stored = GroupWeights(w.astype(np.int16), scale, m.astype(np.uint8))
         y = _product(q, stored.integers, np.zeros(n, np.int64), a, scale, ldy)
         arrays = ((arrange(rows), 0), (a, 4), (q.sum(axis=1).astype(np.int32), 8),
-                  (np.frombuffer(packing.pack_grouped(w), np.uint8), i * 4 % 16),
+                  (np.frombuffer(packing.pack_grouped(w), np.uint8), i * step % 16),
                   (np.frombuffer(packing.pack_groups(stored.m), np.uint8), i % 4), (scale, 4))
         made.append(Case(op, f"{name}, packing {packing.id}", (len(q), ld, n, ldy, 0), arrays, (y,)))
     return made
@@ -390,11 +390,10 @@ def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
         made += mve_cases(made, rng)
     if "host" in variants:
         made += host_cases(rng)
-        made += group_cases("gemm_g32", PANELS, np.random.default_rng(32))
-    if "dsp" in variants:
-        made += group_cases("tile_g32_dsp", PAIRS, np.random.default_rng(32), in_pairs, np.int16)
-    if "mve" in variants:
-        made += group_cases("tile_g32_mve", SIXTEENS, np.random.default_rng(32))
-    for packing in (APART, LANES) if "v" in variants else (APART,):  # one kernel, rows and tiles of other lengths
-        made += group_cases("tile_g32", packing, np.random.default_rng(32))
+    grouped = {"": ("tile_g32", APART, {}), "host": ("gemm_g32", PANELS, {}), "mve": ("tile_g32_mve", SIXTEENS, {}),
+               "dsp": ("tile_g32_dsp", PAIRS, {"arrange": in_pairs, "act": np.int16}),
+               "v": ("tile_g32_rvv", LANES, {"step": 1})}
+    for variant in ("", *sorted(variants)):
+        op, packing, how = grouped[variant]
+        made += group_cases(op, packing, np.random.default_rng(32), **how)
     return made

@@ -17,7 +17,7 @@ from recurc.plan.cost import constants, estimate, merged_units, work_summary
 from recurc.plan.kernels import KERNEL_SETS, choose_kernels, kernel_set
 from recurc.plan.layout import make_layout
 from recurc.plan.planner import make_plan
-from recurc.plan.work import CLASSES, step_work
+from recurc.plan.work import CLASSES, _Step, step_work
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.resources import bundled_models
@@ -61,6 +61,19 @@ def test_work_of_the_paper_shape():
     assert work["channel mixing"].macs == calls * 97 * 512 * 3 * 1536
 
 
+@pytest.mark.parametrize("n, computed", [(12, 16), (16, 16), (20, 32), (40, 48), (64, 64)])
+def test_vector_kernels_compute_no_more_lanes_than_needed(n, computed):
+    """Tiles have 32 channels, registers of 128 bits 16 lanes: the last pass of a layer may be the first of a tile."""
+    program, kernels = lower(random_reasoner("attention", hidden=2 * n, heads=2, seq=8, layers=1).config), kernel_set("rvv")
+    for bits, name in ((4, "rc_tile_s4_rvv"), (4.25, "rc_tile_g32_rvv"), (8, "rc_tile_s8_rvv")):
+        step = _Step(program, make_layout(program, bits, kernels, 20_000), bits, kernels)
+        ref = next(r for r in program.linears if r.name.endswith("qkv_proj.weight"))
+        step.product("attention projections", ref, n, 8)
+        units = step.found["attention projections"].units
+        assert units[f"{name}:mac"] == 8 * kernels.padded(ref.k) * computed
+        assert units[f"{name}:row"] == 8 * computed // 16
+
+
 def test_larger_tiles_read_less_flash():
     program, kernels = lower(SUBJECTS[0].config), kernel_set("dsp")
     small, large = (step_work(program, make_layout(program, 4, kernels, kib << 10), 4, kernels) for kib in (48, 120))
@@ -83,6 +96,15 @@ def test_every_emulated_core_has_constants_for_all_units(board):
                 assert units <= set(entry["instructions"]), "run benchmarks/cost_constants.py"
 
 
+@pytest.mark.parametrize("board", ["mps2-an500", "mps2-an386", "mps3-an547"])
+def test_cores_that_llvm_models_have_cycles_of_every_kernel(board):
+    board = load_board(board)
+    kernels = choose_kernels(board.features)
+    known = constants(kernels.name, board.core)["cycles_per_instruction"]
+    functions = {f for k in kernels.ints.values() for f in (k.tile, k.unpack, k.quantize) if f}
+    assert functions <= set(known) and all(0.3 < n < 3 for n in known.values()), "run benchmarks/cost_constants.py"
+
+
 MODELS = {
     "sudoku4-tiny": lambda: load(bundled_models()["sudoku4-tiny"]),
     "sudoku6-attn": lambda: load(bundled_models()["sudoku6-attn"]),
@@ -96,7 +118,8 @@ MODELS = {
     ("mps2-an500", "sudoku4-tiny", "int4", "fp32"), ("mps2-an500", "sudoku6-attn", "int8", "int8"),
     ("mps2-an500", "paper", "int4", "fp32"), ("mps2-an386", "sudoku6-attn", "int4", "fp16"),
     ("riscv32-virt", "sudoku4-tiny", "int8", "fp32"), ("riscv32-virt", "sudoku6-attn", "int4", "fp32"),
-    ("riscv32-v-virt", "sudoku6-attn", "int8", "fp32"),
+    ("riscv32-v-virt", "sudoku6-attn", "int8", "fp32"), ("riscv32-v-virt", "sudoku4-tiny", "int4-g32", "fp32"),
+    ("mps3-an547", "sudoku4-tiny", "int4-g32", "fp32"),
     ("mps2-an500", "hrm", "int4", "int8"),
     ("mps2-an505", "sudoku4-tiny", "fp32", "fp32"), ("mps3-an547", "sudoku4-tiny", "int4", "fp16"),
 ])
@@ -104,7 +127,7 @@ def test_estimates_are_what_qemu_counts(board, model, precision, carry, tmp_path
     need(board)
     board = load_board(board)
     made = quantize_model(MODELS[model](), precision_named(precision), carry=carry, h_cycles=1, l_cycles=2,
-                          **({"method": "min-max"} if precision == "int4" else {}))
+                          **({"method": "min-max"} if precision.startswith("int4") else {}))
     elf = build_steps(board, made, tmp_path)
     counted = run_counts(board, elf, 1)[0] / board.ticks.per_instruction
     plan = make_plan(made.program, made.precision.bits, board)
@@ -154,6 +177,8 @@ def test_boards_without_clock_or_constants(monkeypatch):
     assert found["instructions"] > 0 and found["seconds"] is None and found["cycles"] is None
     assert "no model of this core" in found["model"]
     assert estimate(work_of(board), replace(board, core="z80")) is None
+    for name in ("apollo510", "mps3-an547"):
+        assert "Cortex-M55" in estimate(work_of(load_board(name)), load_board(name))["model"]
     m33 = estimate(work_of(load_board("pico2")), load_board("pico2"))
     assert "Cortex-M4" in m33["model"] and m33["seconds"] > 0
     monkeypatch.setitem(cost.ALIKE, "z80", "rv32imafc")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from recurc.quant import asymmetric, scheme_fp32, scheme_int3, scheme_int4, scheme_int4_g32, scheme_int4_naive, scheme_int8
-from recurc.quant.weights import FloatWeights
+from recurc.quant.weights import FloatWeights, bytes_of
 
 INTEGER = (("int8", scheme_int8, "none"), ("int4-naive", scheme_int4_naive, "none"),
            *((s.PRECISION.name, s, m) for s in (scheme_int4, scheme_int3) for m in s.PRECISION.methods))
@@ -264,3 +264,7 @@ def test_stored_bytes_count_padding_scales_and_zeros():
     w = np.random.default_rng(0).normal(size=(3, 9)).astype(np.float32)
     assert scheme_int8.quantize(w, None, "none").stored_bytes == 3 * 12 + 3 * 4
     assert scheme_int4.quantize(w, None, "mse").stored_bytes == 3 * 8 + 3 * 4 + 3
+    assert scheme_int3.quantize(w, None, "mse").stored_bytes == 3 * 4 + 3 * 4 + 3
+    wide = np.random.default_rng(0).normal(size=(3, 33)).astype(np.float32)
+    assert scheme_int4_g32.quantize(wide, None, "mse").stored_bytes == 3 * 20 + 3 * 4 + 3 * 2
+    assert [bytes_of(3, 33, bits, pad=1) for bits in (32, 8, 4.25, 4, 3)] == [396, 111, 69, 66, 54]

@@ -86,6 +86,9 @@ void rc_tile_s4_rvv(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, cons
 void rc_tile_s8_rvv(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
                     uint32_t ldy, void *w);
 
+void rc_tile_g32_rvv(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *groups, const float *scale,
+                     float *y, uint32_t ldy, void *w);
+
 /* fp32: y[r][j] = sum_k x[r][k] * w[j][k], partial sums by k mod 4. Row-major weights w[n][k], or panels
  * [n/16][k][16]. */
 typedef void rc_linear_f32_t(const float *x, uint32_t ldx, uint32_t rows, uint32_t k, const float *w, uint32_t n,

@@ -1,4 +1,4 @@
-/* What both tile functions for RISC-V's vector extension share. Compilers without its intrinsics are served (GCC 12),
+/* What the tile functions for RISC-V's vector extension share. Compilers without its intrinsics are served (GCC 12),
  * so all of it is assembly, and the C around it is compiled without the extension: no compiler touches a vector
  * register.
  *
@@ -22,7 +22,7 @@ typedef struct {
     uint32_t lanes;
     const float *a, *scale;
     const int32_t *sum;
-    const uint8_t *zero;
+    const uint8_t *zero; /* zero points, or the groups' scales */
     float *y;
     uint32_t ldy;
 } rc_rvv_pass_t;
@@ -35,6 +35,33 @@ static inline uint32_t rc_rvv_lanes(uint32_t n)
                      : "=r"(lanes)
                      : "r"(n));
     return lanes;
+}
+
+/* A whole tile: `four` computes a pass of RC_RVV_ROWS rows, `one` that of one row. */
+__attribute__((always_inline)) static inline void rc_rvv_tile(const rc_rows8_t *x, const uint8_t *packed, uint32_t n,
+                                                              const uint8_t *zero, const float *scale, float *y,
+                                                              uint32_t ldy, void (*four)(rc_rvv_pass_t),
+                                                              void (*one)(rc_rvv_pass_t))
+{
+    for (uint32_t j = 0, lanes; j < n; j += lanes) {
+        lanes = rc_rvv_lanes(n - j);
+        rc_rvv_pass_t pass = {x->q, x->ld, packed + j, lanes, x->a, scale + j, x->sum, zero, y + j, ldy};
+        uint32_t left = x->rows;
+        while (left != 0u) {
+            const uint32_t rows = left < RC_RVV_ROWS ? 1u : RC_RVV_ROWS;
+            if (rows == 1u) {
+                one(pass);
+            } else {
+                four(pass);
+            }
+            pass.x += rows * x->ld;
+            pass.a += rows;
+            pass.sum += rows;
+            pass.y += rows * ldy;
+            left -= rows;
+        }
+        zero += zero != 0 ? lanes : 0u;
+    }
 }
 
 #define RC_RVV_BEGIN     ".option push\n.option arch, +v\n"

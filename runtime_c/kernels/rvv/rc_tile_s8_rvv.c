@@ -44,21 +44,5 @@ void rc_tile_s8_rvv(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, cons
 {
     (void)zero;
     (void)w;
-    for (uint32_t j = 0, lanes; j < n; j += lanes) {
-        lanes = rc_rvv_lanes(n - j);
-        rc_rvv_pass_t pass = {x->q, x->ld, packed + j, lanes, x->a, scale + j, x->sum, 0, y + j, ldy};
-        uint32_t left = x->rows;
-        while (left != 0u) {
-            const uint32_t rows = left < RC_RVV_ROWS ? 1u : RC_RVV_ROWS;
-            if (rows == 1u) {
-                one_row(pass);
-            } else {
-                four_rows(pass);
-            }
-            pass.x += rows * x->ld;
-            pass.a += rows;
-            pass.y += rows * ldy;
-            left -= rows;
-        }
-    }
+    rc_rvv_tile(x, packed, n, 0, scale, y, ldy, four_rows, one_row);
 }
