@@ -9,8 +9,12 @@ import pytest
 
 from recurc.errors import RecurcError, ToolchainError
 from recurc.study.cluster import Cluster
+from recurc.study.settings import Aim
+from recurc.study.tune import variants_of
 from recurc.study.variants import Variant
 from tests.study.bench import workbench
+from tests.study.test_tune import CONFIG
+from tests.study.test_tune import search as search_on_threads
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,17 @@ def test_a_cluster_gives_the_same_results(scheduler, tmp_path):
         assert cluster.workers == 2
         there = workbench(70).evaluate(variants, cluster)
     assert [o.as_dict() for o in there] == [o.as_dict() for o in here]
+
+
+def test_a_search_on_a_cluster_ends_at_the_same_choice(scheduler):
+    """As `recurc tune --scheduler`: rounds of few puzzles and the confirmation go through the cluster."""
+    variants = variants_of(CONFIG, names=("int8", "int4"), carries=("fp32",), h_cycles=(2,), l_cycles=(1, 2))
+    for search in search_on_threads(Aim("exact", 0.2), n=64):
+        here = search.run(variants).choice
+        with connected(scheduler) as cluster:
+            search.executor = cluster
+            there = search.run(variants).choice
+    assert there.arm.variant == here.arm.variant and there.search == here.search and there.held == here.held
 
 
 def test_errors_of_workers_arrive_whole():
