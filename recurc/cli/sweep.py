@@ -246,13 +246,14 @@ def _page(console: Console, folder: Path, name: str, document: dict[str, Any], l
         console.note("no plots: matplotlib is not installed (pip install 'recurc[plots]')")
     page = sweep_page.render_page(
         f"{name}: what survives", f"{document['n']} test puzzles of {document['data']}", plots=drawn,
+        verdicts=sweep_page.sweep_verdicts(lines),
         tables=[("All variants", sweep_page.COLUMNS, [sweep_page.cells(line) for line in lines])],
         command=shlex.join(["recurc", *sys.argv[1:]]))
     return [write(folder, "sweep.html", page), *sorted(folder.glob("*.png"))]
 
 
 def _show(console: Console, lines: list[dict[str, Any]], name: str, document: dict[str, Any], folder: Path) -> None:
-    from recurc.report.sweep_page import COLUMNS, NOTES, cells
+    from recurc.report.sweep_page import COLUMNS, NOTES, cells, sweep_verdicts
 
     shown = lines
     if len(lines) > _MANY:
@@ -261,6 +262,8 @@ def _show(console: Console, lines: list[dict[str, Any]], name: str, document: di
     console.print(f"{name}, {document['n']} test puzzles"
                   + (f"; {len(shown)} of {len(lines)} rows, the rest in sweep.csv" if len(shown) < len(lines) else ""))
     console.table(COLUMNS, [cells(line) for line in shown], text_columns=("by",))
+    for text in sweep_verdicts(lines):
+        console.print(text)
     for note in NOTES:
         console.print(note, style="dim")
     console.print(f"table, plots and page: {folder / 'sweep.html'}")

@@ -95,6 +95,15 @@ def test_learning_by_heart_is_said():
 def test_a_model_that_solves_nothing_is_not_judged_by_accuracy():
     text = said(fp32=0.0, int8=(0.0, 0.5, 0.99), int4_naive=(0.0, 0.5, 0.2))
     assert "accuracy tells no method from another" in text and "int4 naive, 0.200" in text and "Kept" not in text
+    text = said(fp32=0.02, int8=(0.02, 0.5, 0.99), int4_naive=(0.0, 0.5, 0.2))
+    assert "no more than 2 points to lose" in text and "Kept" not in text, "what solves nothing would be within the tolerance"
+    text = " ".join(beside_outliers(rows(fp32=0.02, int8=0.02), rows(fp32=0.02, int8=0.0)))
+    assert "next to nothing to lose" in text and "No method" not in text
+
+
+def test_how_sure_it_is_that_a_model_is_kept():
+    made = rows(fp32=0.9, int8=0.9)
+    assert "at most 2 points (standard error up to 7.5): int8" in " ".join(verdict([made[0], replace(made[1], loss_se=0.075)]))
 
 
 def test_the_smallest_that_keeps_it():
