@@ -28,7 +28,7 @@ from recurc.models.reasoner import ReasonerConfig
 from recurc.quant.weights import precision_named, precisions
 from recurc.study.mixtures import PUZZLES, mixtures, pairs
 from recurc.study.pricing import Price, Prices
-from recurc.study.settings import Aim, Measured, Scored, Setting, least_puzzles, measure_setting
+from recurc.study.settings import Aim, Measured, Scored, Setting, measure_setting
 from recurc.study.variants import Outcome, Variant
 from recurc.study.workbench import Executor, Progress, Workbench
 
@@ -153,11 +153,11 @@ class Search:
 
     def __init__(self, bench: Workbench, prices: Prices, aim: Aim, minimize: str, data: Dataset, held_out: Dataset,
                  executor: Executor, stage: Stage) -> None:
-        if least_puzzles(aim.limit) > min(len(data), len(held_out)) or aim.limit <= 0:
+        if aim.least_puzzles > min(len(data), len(held_out)) or aim.limit <= 0:
             raise UsageError(
                 f"{len(data)} puzzles to search on and {len(held_out)} to confirm with cannot tell so small a loss",
                 where="--tolerance" if aim.kind == "exact" else "--min-fidelity",
-                why=f"one puzzle more or less is {100 / max(min(len(data), len(held_out)), 1):.2g} points",
+                why=f"one puzzle more or less is {100 / max(min(len(data), len(held_out)), 1):.3g} points",
                 next="Allow more, or take more puzzles with --limit" if aim.limit > 0 else "Allow more than nothing")
         self.bench, self.prices, self.aim, self.minimize = bench, prices, aim, minimize
         self.data, self.held_out, self.executor, self.stage = data, held_out, executor, stage
@@ -326,8 +326,11 @@ class Search:
         gap, n = self.aim.limit - found.deficit, found.n
         if gap <= 0:
             return ""
-        spread = ((found.error * n) ** 2 - 1) / n  # of a puzzle; `mean_and_error` adds one to the sum
-        enough = SURE * (SURE * spread + np.sqrt((SURE * spread) ** 2 + 4 * gap**2)) / (2 * gap**2)
+        if self.aim.kind == "exact":
+            spread = ((found.error * n) ** 2 - 1) / n  # of a puzzle; `mean_and_error` adds one to the sum
+            enough = SURE * (SURE * spread + np.sqrt((SURE * spread) ** 2 + 4 * gap**2)) / (2 * gap**2)
+        else:
+            enough = n * (SURE * found.error / gap) ** 2
         return f", or more puzzles: with --limit {2 * int(np.ceil(enough))} the same loss would be small enough"
 
 

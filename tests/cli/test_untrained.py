@@ -1,6 +1,7 @@
 """A checkpoint that solves no puzzle: no command draws a conclusion from the share of exact puzzles."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from recurc.cli.eval import halting_text
 from recurc.cli.main import main
 from recurc.models.checkpoint import save
+from recurc.report import tune_page
 from tests.randmodels import DATA, random_reasoner
 
 
@@ -40,6 +42,11 @@ def test_tune_by_accuracy_is_refused(capsys, tmp_path, untrained):
     assert status == 2 and "fp32 solves 0.0 % of 8 puzzles" in err and "--min-fidelity" in err
 
 
+def test_a_loss_that_was_not_aimed_at_has_no_error_of_another_number():
+    assert tune_page._lost({"lost": 0.031, "lost_se": None}) == "3.1"
+    assert tune_page._lost({"lost": 0.031, "lost_se": 0.01}) == "3.1 ± 1.0"
+
+
 def test_halting_may_gain():
     def told(exact: float) -> str:
         full, halted = SimpleNamespace(exact=0.9), SimpleNamespace(exact=exact)
@@ -47,3 +54,10 @@ def test_halting_may_gain():
 
     assert told(0.95) == "halting gains 5.00 points exact and saves 75 % of the steps"
     assert told(0.8) == "halting costs 10.00 points exact and saves 75 % of the steps"
+
+
+def test_without_training_puzzles_it_says_what_takes_none(capsys, tmp_path, untrained):
+    shutil.copytree(DATA / "data" / "test", tmp_path / "test")
+    status = main(["eval", untrained, "--data", str(tmp_path), "--limit", "2"])
+    assert status == 3 and "pass --calibration min-max" in capsys.readouterr().err
+    assert main(["eval", untrained, "--data", str(tmp_path), "--limit", "2", "--calibration", "min-max"]) == 0

@@ -78,6 +78,8 @@ def test_every_setting_scores_as_it_does_alone():
 
 def test_no_difference_on_few_puzzles_is_no_certainty():
     assert mean_and_error(np.zeros(100)) == (0.0, 0.01)
+    assert mean_and_error(np.full(100, 0.001), whole=False) == pytest.approx((0.001, 0.00001)), "phi is no matter of yes or no"
+    assert Aim("phi", 0.01).least_puzzles == 1 and Aim("exact", 0.01).least_puzzles == 100
     d = np.array([1.0] * 10 + [-1.0] * 6 + [0.0] * 84)
     mean, error = mean_and_error(d)
     assert mean == pytest.approx(0.04) and error == pytest.approx(np.sqrt(16 - 100 * 0.0016 + 1) / 100)
@@ -177,6 +179,8 @@ def test_it_says_how_many_puzzles_would_be_enough(losses, limit):
         return mean + 2 * np.sqrt((np.square(losses).sum() - 60 * mean**2) * n / 60 + 1) / n
 
     assert bound(n) <= limit + 1e-9 < bound(n - 1) + 2e-3 and n > 60
+    s.aim = Aim("phi", 0.05)
+    assert "--limit 128 " in s._more_puzzles(Measured(Setting(1), 64, 1.0, 0.03, 0.01, 0.9, 0.9, 0.9)), "two errors are the gap"
     assert s._more_puzzles(Measured(Setting(1), 60, 1.0, 0.3, 0.05, 0.9, 0.9, 0.9)) == ""
 
 
