@@ -117,3 +117,14 @@ def test_beside_its_outlier_copy():
     assert "scores the same" in text and "int4 naive 88.0 % and 0.0 %" in text and "int8" not in text
     text = " ".join(beside_outliers(rows(fp32=0.9, int8=0.9), rows(fp32=0.9, int8=0.9)))
     assert "No method" in text
+
+
+def test_no_error_bar_strikes_a_number_out():
+    figure_module = pytest.importorskip("matplotlib.figure")
+    from recurc.report.study_page import survival
+
+    figure = figure_module.Figure()
+    survival([{"name": "int8", "group": "weights", "exact": 0.06, "cell": 0.8, "n": 16}])(figure)
+    axis = figure.axes[0]
+    numbers = {text.xy[1] for text in axis.texts}
+    assert numbers == {0} and all(abs(y) > 0.15 for line in axis.collections for part in line.get_segments() for _, y in part)
