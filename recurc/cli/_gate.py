@@ -43,7 +43,7 @@ def run_gate(console: Console, models: list[Model], *, limit: int, seed: int, st
         if own is not None:
             kept.append(own_gate.keep(own, reasoner))
         elif keep:
-            console.note(f"{name}: nothing to keep, all of the ladder is harmful")
+            console.note(f"{name}: nothing is kept, because no threshold follows")
     document = summary(gates, tolerance)
     files = [write(folder, "gate.json", json_text(document)), write(folder, "gate.csv", csv_text(document["points"]))]
     files += _page(console, folder, document, command)

@@ -23,10 +23,13 @@ def is_sudoku(seq_len: int, vocab: int) -> bool:
     return side is not None and vocab == side + 2
 
 
-def _symbol(token: int, sudoku: bool) -> str:
+def _symbols(vocab: int, sudoku: bool) -> list[str]:
+    """What each token is drawn as, all equally wide: one character, or the number where there are too many."""
     if sudoku:
-        return " ·"[token] if token < 2 else _DIGITS[token - 2]
-    return ("0" + _DIGITS)[token] if token <= len(_DIGITS) else "?"
+        return [" ", "·", *_DIGITS[:vocab - 2]]
+    if vocab <= 1 + len(_DIGITS):
+        return ["0", *_DIGITS[:vocab - 1]]
+    return [f"{token:{len(str(vocab - 1))}}" for token in range(vocab)]
 
 
 def grid_lines(
@@ -44,7 +47,8 @@ def grid_lines(
     assert side is not None
     sudoku = is_sudoku(len(tokens), vocab)
     box_rows, box_columns = _BOXES.get(side, (side, side)) if sudoku else (side, side)
-    rule = "┼─".join("─" * (2 * box_columns) for _ in range(side // box_columns))
+    symbols = _symbols(vocab, sudoku)
+    rule = "┼─".join("─" * ((len(symbols[0]) + 1) * box_columns) for _ in range(side // box_columns))
     lines: list[Text] = []
     for r in range(side):
         if r and r % box_rows == 0:
@@ -56,7 +60,7 @@ def grid_lines(
             i = r * side + c
             changed = previous is not None and tokens[i] != previous[i]
             style = "bold green" if changed else "dim" if given[i] else ""
-            line.append(_symbol(int(tokens[i]), sudoku), style=style if color else "")
+            line.append(symbols[int(tokens[i])], style=style if color else "")
             line.append("*" if changed and not color else " ")
         lines.append(line)
     return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -86,6 +87,11 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
     console.print(f"fidelity to fp32: {result.fidelity_first:.4f} after 1 step, {result.fidelity_last:.4f} after "
                   f"{result.steps} (cosine of z_H, first {result.fidelity_n} puzzles)")
     if halt and result.halted:
-        cost = 100 * (result.scores.exact - result.halted.exact)
-        console.print(f"halting costs {cost:.2f} points exact and saves "
-                      f"{100 * (1 - result.mean_steps / result.steps):.0f} % of the steps")
+        console.print(halting_text(result))
+
+
+def halting_text(result: Any) -> str:
+    """What stopping at the halting head does to an `Evaluation` that has it: more steps are not always better."""
+    cost = 100 * (result.scores.exact - result.halted.exact)
+    return (f"halting {'costs' if cost >= 0 else 'gains'} {abs(cost):.2f} points exact and saves "
+            f"{100 * (1 - result.mean_steps / result.steps):.0f} % of the steps")

@@ -44,7 +44,8 @@ def quantize_with_progress(console: Console, model, chosen: Model, precision: st
             train = chosen.dataset("train")
         except InputError as error:
             if learns:  # accuracy would suffer without a word
-                raise
+                raise InputError(error.what, where=error.where, why=error.why,
+                                 next=f"{error.next}. Without training puzzles pass --calibration min-max") from None
             console.note(f"no calibration puzzles: {error.paragraph()}")
     elif learns:
         console.note("no dataset is known, so calibration uses the weights alone; pass --data DIR for better weights")

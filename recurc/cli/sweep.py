@@ -256,13 +256,14 @@ def _page(console: Console, folder: Path, name: str, document: dict[str, Any], l
         console.note("no plots: matplotlib is not installed (pip install 'recurc[plots]')")
     found = Results(
         f"{name}: what survives", f"{document['n']} test puzzles of {document['data']}.", plots=drawn,
+        verdicts=sweep_page.sweep_verdicts(lines),
         tables=[Table("All variants", sweep_page.COLUMNS, [sweep_page.cells(line) for line in lines])],
         notes=sweep_page.NOTES, command=shlex.join(["recurc", *sys.argv[1:]]))
     return write_results(folder, "sweep", found)
 
 
 def _show(console: Console, lines: list[dict[str, Any]], name: str, document: dict[str, Any], folder: Path) -> None:
-    from recurc.report.sweep_page import COLUMNS, NOTES, cells
+    from recurc.report.sweep_page import COLUMNS, NOTES, cells, sweep_verdicts
 
     shown = lines
     if len(lines) > _MANY:
@@ -271,6 +272,8 @@ def _show(console: Console, lines: list[dict[str, Any]], name: str, document: di
     console.print(f"{name}, {document['n']} test puzzles"
                   + (f"; {len(shown)} of {len(lines)} rows, the rest in sweep.csv" if len(shown) < len(lines) else ""))
     console.table(COLUMNS, [cells(line) for line in shown], text_columns=("by",))
+    for text in sweep_verdicts(lines):
+        console.print(text)
     for note in NOTES:
         console.print(note, style="dim")
     console.print(f"table, plots and page: {folder / 'sweep.html'}")

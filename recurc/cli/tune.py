@@ -142,7 +142,7 @@ def _document(found: Any, aim: Any, measure: str, prices: Any, name: str, reason
         full_exact = found.full.exact if scored is None else scored.full.exact
         lost = m.deficit if aim.kind == "exact" else full_exact - m.exact
         return {**_described(v), **m.as_dict(),
-                "lost": lost, "lost_se": m.error, "macs": p.macs * m.mean_steps,
+                "lost": lost, "lost_se": m.error if aim.kind == "exact" else None, "macs": p.macs * m.mean_steps,
                 **{key: None if value is None else value * m.mean_steps for key, value in times.items()},
                 "image_bytes": p.image_bytes, "ram_bytes": p.ram_bytes, "chosen": False}
 

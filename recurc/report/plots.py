@@ -95,10 +95,11 @@ def nines_axis(axis: Any, values: Sequence[float], label: str, what: str, ticks:
 
 
 def _share_axis(axis: Any, values: Sequence[float]) -> None:
-    """A y axis of percent that never goes beyond 0 and 100 by much."""
+    """A y axis of percent, of 10 points at least, with no room for a tick below 0 or above 100."""
     low, high = min(values, default=0.0), max(values, default=100.0)
-    pad = max(0.06 * (high - low), 1.0)
-    axis.set_ylim(max(low - pad, -2), min(high + pad, 102))
+    wide = max(high - low, 10.0)
+    low, high = max((low + high - wide) / 2, 0.0), min((low + high + wide) / 2, 100.0)
+    axis.set_ylim(max(low - 0.06 * wide, -0.03 * wide), min(high + 0.06 * wide, 100 + 0.03 * wide))
 
 
 class Looks:
@@ -159,8 +160,10 @@ def accuracy_against_macs(lines: Sequence[Line], looks: Looks) -> Drawing:
             axis.plot([line["macs"] for line in run], [100 * line["exact"] for line in run], color=looks.colour(run[0]),
                       marker=looks.marker(run[0]), ms=5, lw=0.9, alpha=0.8)
         front = sorted({(line["macs"], 100 * line["exact"]) for line in lines if line["pareto"]})
-        axis.step(*zip(*front), where="post", color=FG, lw=1.6, ls=":", label="Pareto front")
-        axis.plot(*zip(*front), ls="", marker="o", ms=11, markerfacecolor="none", markeredgecolor=FG)
+        if front:
+            axis.step(*zip(*front), where="post", color=FG, lw=1.6, ls=":", label="Pareto front")
+            axis.plot(*zip(*front), ls="", marker="o", ms=11, markerfacecolor="none", markeredgecolor=FG)
+            axis.legend(loc="lower right")
         axis.set_xscale("log")
         axis.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count_text(value).replace(".0 ", " ")))
@@ -168,7 +171,6 @@ def accuracy_against_macs(lines: Sequence[Line], looks: Looks) -> Drawing:
         axis.set_xlabel("multiply-adds a puzzle")
         axis.set_ylabel("puzzles exact, %")
         _share_axis(axis, [100 * line["exact"] for line in lines])
-        axis.legend(loc="lower right")
         looks.legend(figure, lines)
 
     return draw
@@ -213,6 +215,8 @@ def loss_against_phi(points: Sequence[Line], thresholds: Mapping[str, Optional[f
             axis.axvline(nines(default), color=FG, lw=1.4, ls=":")
         nines_axis(axis, [nines(p["phi_first"]) for p in points], "fidelity after 1 step", "x")
         axis.set_ylabel("points of exact lost")
+        low, high = axis.get_ylim()
+        axis.set_ylim(min(low, -2.5), max(high, 2.5))  # nothing lost is a line, not a scale of hundredths
         figure.legend(loc="outside right upper", handletextpad=0.4)
 
     return draw

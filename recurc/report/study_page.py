@@ -78,8 +78,9 @@ def survival(lines: Sequence[Line]) -> plots.Drawing:
             colour = plots.SERIES[groups.index(line["group"]) % len(plots.SERIES)]
             exact = 100 * line["exact"]
             error = 100 * (line["exact"] * (1 - line["exact"]) / line["n"]) ** 0.5
-            axis.barh(y, exact, height=0.62, color=colour, alpha=0.85, xerr=error,
-                      error_kw={"elinewidth": 0.8, "ecolor": plots.FG})
+            axis.barh(y, exact, height=0.62, color=colour, alpha=0.85)
+            # The error lies below the number, not through it.
+            axis.errorbar(exact, y - 0.24, xerr=error, ls="", elinewidth=0.8, ecolor=plots.FG)
             axis.plot(100 * line["cell"], y, marker="o", ms=6, markerfacecolor="none", markeredgecolor=plots.FG, ls="")
             axis.annotate(f"{exact:.1f}", (0, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5)
         axis.axvline(100 * lines[0]["exact"], color=plots.FG, lw=1, ls=":")

@@ -25,10 +25,17 @@ COLUMNS = ("weights x activations", "by", "H", "L", "steps", "cells", "exact", "
 NOTES = (
     "exact: whole puzzles right; lost to fp32: points of it against fp32 at the same depth, with the standard error of the "
     "difference on the same puzzles. phi: cosine of z_H to the fp32 model's at the same depth, mean over positions. MACs: of a "
-    "puzzle. *: on the Pareto front of exact against MACs.",
+    "puzzle. *: on the Pareto front of exact against MACs, of equals the one of fewest bytes.",
     "by: device, the generated C on this computer, the firmware's bits; fake, torch with rounded weights and activations; "
     "reference, the fp32 model.",
 )
+
+
+def sweep_verdicts(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What must be said before anyone reads the column of exact accuracy: nothing, or that it is empty."""
+    if any(line["exact"] for line in lines if line["engine"] == "reference"):
+        return []
+    return ["fp32 solves none of these puzzles completely, so exact tells no variant from another; cells and phi do."]
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -84,7 +91,11 @@ def gate_verdicts(document: Mapping[str, Any]) -> list[str]:
     tolerance = 100 * document["tolerance"]
     for m in document["models"]:
         t = m["threshold"]
-        if not t["harmful"]:
+        if m["fp32_exact"] <= document["tolerance"]:
+            found.append(f"{m['model']}: fp32 solves {percent(m['fp32_exact'])} of {m['n']} puzzles, so nothing can cost more "
+                         f"than {tolerance:g} points of exact: no threshold follows. A checkpoint that solves more, or easier "
+                         "puzzles, would tell.")
+        elif not t["harmful"]:
             found.append(f"{m['model']}: nothing on the ladder costs more than {tolerance:g} points of exact, down to a "
                          f"fidelity of {t['lowest']:.3f}.")
         elif t["phi"] is None:

@@ -169,9 +169,10 @@ class ModelGate:
 
 
     def own(self, checkpoint_sha256: str, tolerance: float = TOLERANCE) -> Optional[OwnGate]:
-        """What there is to keep beside the checkpoint; None where the ladder parts nothing (all of it is harmful)."""
+        """What there is to keep beside the checkpoint; None where no threshold follows: all of the ladder is harmful, or fp32
+        solves too few puzzles to lose any."""
         found = threshold(self.points, tolerance)
-        if found.suggestion is None:
+        if found.suggestion is None or self.fp32_exact <= tolerance:
             return None
         return OwnGate(checkpoint_sha256, found.suggestion, tolerance, self.n, self.steps, found.harmful, found.missed,
                        found.harmless, found.alarms)

@@ -45,6 +45,15 @@ class Aim:
     kind: str
     limit: float
 
+    @property
+    def least_puzzles(self) -> int:
+        """Puzzles that it takes at least to tell that no more than the limit is lost; a phi tells by itself."""
+        return int(np.ceil(1 / self.limit)) if self.limit > 0 and self.kind == "exact" else 1
+
+    def mean_and_error(self, deficits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of `deficits` [..., n], over puzzles."""
+        return mean_and_error(deficits, whole=self.kind == "exact")
+
     def deficits(self, outcome: Outcome, full: Outcome) -> np.ndarray:
         """What each puzzle loses against fp32 at full depth after each step: float32 [steps, n].
 
@@ -55,18 +64,14 @@ class Aim:
         return full.solved[-1].astype(np.float32) - outcome.solved
 
 
-def mean_and_error(deficits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of paired differences [..., n] and its standard error, as though one puzzle more had differed by a whole answer:
-    that none of a few puzzles differs is no certainty."""
+def mean_and_error(deficits: np.ndarray, whole: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of paired differences [..., n] and its standard error, as though one puzzle more had differed: that none of a few
+    puzzles differs is no certainty. By a whole answer, or where a difference is no matter of yes or no by the most of any."""
     n = deficits.shape[-1]
     mean = deficits.mean(axis=-1, dtype=np.float64)
     spread = np.square(deficits, dtype=np.float64).sum(axis=-1) - n * np.square(mean)
-    return mean, np.sqrt(np.maximum(spread, 0) + 1) / n
-
-
-def least_puzzles(limit: float) -> int:
-    """Puzzles that it takes at least to tell that no more than `limit` is lost."""
-    return int(np.ceil(1 / limit)) if limit > 0 else 0
+    more = 1.0 if whole else np.square(np.abs(deficits).max(axis=-1), dtype=np.float64)
+    return mean, np.sqrt(np.maximum(spread, 0) + more) / n
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class Measured:
 def measure_setting(setting: Setting, outcome: Outcome, full: Outcome, aim: Aim) -> Measured:
     """Score one setting."""
     at = (setting.stops(outcome), np.arange(outcome.n))
-    mean, error = mean_and_error(aim.deficits(outcome, full)[at])
+    mean, error = aim.mean_and_error(aim.deficits(outcome, full)[at])
     return Measured(setting, outcome.n, float(at[0].mean() + 1), float(mean), float(error),
                     float(outcome.solved[at].mean()), float(outcome.part.kept[at].mean()),
                     float(outcome.part.phi[at].mean(dtype=np.float64)))
@@ -119,7 +124,7 @@ class Scored:
         for threshold, least in self._policies():
             stop = np.broadcast_to(last, (len(last), n)) if threshold is None else np.minimum(
                 self.outcome.stops(threshold, least)[None], last)
-            mean, error = mean_and_error(np.take_along_axis(deficits, stop, axis=0))
+            mean, error = self.aim.mean_and_error(np.take_along_axis(deficits, stop, axis=0))
             found.append(([Setting(int(s) + 1, threshold, least) for s in last[:, 0]], stop.mean(axis=1) + 1, mean, error))
         settings, *arrays = zip(*found)
         return ([s for group in settings for s in group], *(np.concatenate(a) for a in arrays))  # type: ignore[return-value]

@@ -39,8 +39,8 @@ def grid(
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a sweep: an outcome at some number of steps and plain fp32 at that depth; pareto: nothing else solves as
-    many puzzles with no more multiply-adds."""
+    """One line of a sweep: an outcome at some number of steps and plain fp32 at that depth; pareto: it solves puzzles, and
+    nothing else solves as many with no more multiply-adds."""
 
     outcome: Outcome
     fp32: Outcome
@@ -67,8 +67,9 @@ def rows_of(outcomes: Sequence[Outcome], steps: Sequence[int] = ()) -> list[Row]
 
 
 def _with_front(rows: Sequence[Row]) -> list[Row]:
-    """Mark the Pareto front of exact accuracy against multiply-adds; of equals the one of fewest bytes is on it."""
-    best, front = -1.0, set()
+    """Mark the Pareto front of exact accuracy against multiply-adds; of equals the one of fewest bytes is on it, what
+    solves nothing never."""
+    best, front = 0.0, set()
     for i in sorted(range(len(rows)), key=lambda i: (rows[i].outcome.macs, -rows[i].outcome.exact, rows[i].outcome.bytes)):
         if rows[i].outcome.exact > best:
             best = rows[i].outcome.exact

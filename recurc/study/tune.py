@@ -19,6 +19,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Callable, Iterable, Optional, Sequence
 
+import numpy as np
+
 from recurc.dataset import Dataset
 from recurc.errors import DoesNotFitError, FidelityError, UsageError
 from recurc.ir.program import CARRIES
@@ -26,7 +28,7 @@ from recurc.models.reasoner import ReasonerConfig
 from recurc.quant.weights import precision_named, precisions
 from recurc.study.mixtures import PUZZLES, mixtures, pairs
 from recurc.study.pricing import Price, Prices
-from recurc.study.settings import Aim, Measured, Scored, Setting, least_puzzles, measure_setting
+from recurc.study.settings import Aim, Measured, Scored, Setting, measure_setting
 from recurc.study.variants import Outcome, Variant
 from recurc.study.workbench import Executor, Progress, Workbench
 
@@ -151,11 +153,11 @@ class Search:
 
     def __init__(self, bench: Workbench, prices: Prices, aim: Aim, minimize: str, data: Dataset, held_out: Dataset,
                  executor: Executor, stage: Stage) -> None:
-        if least_puzzles(aim.limit) > min(len(data), len(held_out)) or aim.limit <= 0:
+        if aim.least_puzzles > min(len(data), len(held_out)) or aim.limit <= 0:
             raise UsageError(
                 f"{len(data)} puzzles to search on and {len(held_out)} to confirm with cannot tell so small a loss",
                 where="--tolerance" if aim.kind == "exact" else "--min-fidelity",
-                why=f"one puzzle more or less is {100 / max(min(len(data), len(held_out)), 1):.2g} points",
+                why=f"one puzzle more or less is {100 / max(min(len(data), len(held_out)), 1):.3g} points",
                 next="Allow more, or take more puzzles with --limit" if aim.limit > 0 else "Allow more than nothing")
         self.bench, self.prices, self.aim, self.minimize = bench, prices, aim, minimize
         self.data, self.held_out, self.executor, self.stage = data, held_out, executor, stage
@@ -183,6 +185,12 @@ class Search:
         """
         candidates, every = self.arms(variants)
         plain, outcomes = self.bench.resolve(FP32), {}
+        self._extend(outcomes, [plain], 0, len(self.data))
+        if self.aim.kind == "exact" and outcomes[plain].exact <= self.aim.limit:
+            raise UsageError(
+                f"fp32 solves {100 * outcomes[plain].exact:.1f} % of {len(self.data)} puzzles: too few to lose any",
+                where="--tolerance", why=f"a loss of {100 * self.aim.limit:g} points would leave nothing",
+                next="Search by --min-fidelity PHI, which needs no solved puzzles, or lower --tolerance")
         usual = [arm for arm in candidates if self._usual(arm, candidates)]
         tried = self._narrowed(usual, outcomes, plain)
         if not any(self._cost(t, SURE) for t in tried if not t.out):
@@ -202,8 +210,8 @@ class Search:
         alive, tried, done = list(arms), [], 0
         while alive:
             size = min(max(FIRST, 2 * done), len(self.data))
-            self._extend(outcomes, [plain, *(a.variant for a in alive)], done, size)
-            now, done = [Tried(a, self._scored(outcomes, a.variant, plain)) for a in alive], size
+            self._extend(outcomes, [a.variant for a in alive], done, size)
+            now, done = [Tried(a, self._scored(outcomes, a.variant, plain, size)) for a in alive], size
             if done == len(self.data):
                 return self._brought_back([*tried, *now], outcomes, plain)
             going, dropped = self._go_on(now)
@@ -211,8 +219,8 @@ class Search:
             alive = [t.arm for t in going]
         return tried
 
-    def _scored(self, outcomes: dict[Variant, Outcome], variant: Variant, plain: Variant) -> Scored:
-        return Scored(outcomes[variant], outcomes[plain].first(outcomes[variant].n), self.aim)
+    def _scored(self, outcomes: dict[Variant, Outcome], variant: Variant, plain: Variant, n: int) -> Scored:
+        return Scored(outcomes[variant].first(n), outcomes[plain].first(n), self.aim)
 
     def _mixtures(self, variants: Sequence[Variant], fitting: set[Variant]) -> list[Variant]:
         """Mixed precisions worth a try, at every depth and in every carry that is searched."""
@@ -238,14 +246,15 @@ class Search:
                 return now
             first = min(back, key=lambda t: self._cost(t, BACK) or ())  # one at a time: it may be enough
             self._extend(outcomes, [first.arm.variant], first.scored.outcome.n, len(self.data))
-            scored = self._scored(outcomes, first.arm.variant, plain)
+            scored = self._scored(outcomes, first.arm.variant, plain, len(self.data))
             now = [Tried(t.arm, scored) if t is first else t for t in now]
 
     def _extend(self, outcomes: dict[Variant, Outcome], variants: Sequence[Variant], start: int, stop: int) -> None:
         """Evaluate variants on puzzles start..stop of the search and join that to what they have; not those that have more."""
         variants = [v for v in dict.fromkeys(variants) if (outcomes[v].n if v in outcomes else 0) == start]
         some = self.data.take(stop - start, start)
-        with self.stage(f"{len(variants)} variants, puzzles {start + 1} to {stop}", len(variants) * len(some)) as advance:
+        what = f"{len(variants)} variant{'s' * (len(variants) != 1)}, puzzles {start + 1} to {stop}"
+        with self.stage(what, len(variants) * len(some)) as advance:
             for outcome in self.bench.evaluate(variants, self.executor, advance, some):
                 before = outcomes.get(outcome.variant)
                 outcomes[outcome.variant] = outcome if before is None else before.joined(outcome)
@@ -310,7 +319,19 @@ class Search:
         return FidelityError(
             f"nothing that fits {self.prices.board.name} keeps {wanted}", where=f"nearest: {_place(*best)}",
             why=f"{_lost(self.aim, best[1])} on {best[1].n} puzzles, and two standard errors more must be within",
-            next="Allow more, or take more puzzles with --limit (the error shrinks), or a larger board")
+            next=f"Allow more, or take a larger board{self._more_puzzles(best[1])}")
+
+    def _more_puzzles(self, found: Measured) -> str:
+        """How many would have shown that the same loss is small enough, where more of them can."""
+        gap, n = self.aim.limit - found.deficit, found.n
+        if gap <= 0:
+            return ""
+        if self.aim.kind == "exact":
+            spread = ((found.error * n) ** 2 - 1) / n  # of a puzzle; `mean_and_error` adds one to the sum
+            enough = SURE * (SURE * spread + np.sqrt((SURE * spread) ** 2 + 4 * gap**2)) / (2 * gap**2)
+        else:
+            enough = n * (SURE * found.error / gap) ** 2
+        return f", or more puzzles: with --limit {2 * int(np.ceil(enough))} the same loss would be small enough"
 
 
 def _place(arm: Arm, found: Measured) -> str:

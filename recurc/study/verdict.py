@@ -26,13 +26,15 @@ def verdict(rows: Sequence[Row], tolerance: float = TOLERANCE, mixer: str = "mlp
     said = [f"fp32 solves {_share(rows[0])} of {fp32.n} puzzles completely after {fp32.steps} supervision steps."]
     if not rest:
         return said
-    if fp32.exact == 0:
+    if fp32.exact <= tolerance:  # even what solves nothing would be within it
         worst = min(rest, key=lambda r: r.outcome.phi_first if r.outcome.phi_first == r.outcome.phi_first else np.inf)
-        return said + [f"With nothing to lose, accuracy tells no method from another; phi after one step is lowest with "
-                       f"{worst.method.name}, {worst.outcome.phi_first:.3f}."]
+        return said + [f"With no more than {100 * tolerance:g} points to lose, accuracy tells no method from another; phi "
+                       f"after one step is lowest with {worst.method.name}, {worst.outcome.phi_first:.3f}."]
     kept, unclear, hurt, dead = sorted_out(rows, tolerance)
     if kept:
-        said.append(f"Kept, a loss of at most {100 * tolerance:g} points: {_names(kept)}.")
+        error = max(r.loss_se for r in kept)
+        said.append(f"Kept, a loss of at most {100 * tolerance:g} points (standard error up to {100 * error:.1f}): "
+                    f"{_names(kept)}.")
     if unclear:
         said.append(f"Open, a larger loss but within two standard errors, so that more puzzles must tell: {_names(unclear)}.")
     if hurt:
@@ -67,11 +69,13 @@ def sorted_out(rows: Sequence[Row], tolerance: float = TOLERANCE) -> tuple[list[
     return kept, unclear, hurt, dead
 
 
-def beside_outliers(rows: Sequence[Row], copy: Sequence[Row]) -> list[str]:
+def beside_outliers(rows: Sequence[Row], copy: Sequence[Row], tolerance: float = TOLERANCE) -> list[str]:
     """Sentences about the checkpoint's rows and those of its outlier copy, the same function in fp32."""
     said = ["The outlier copy computes the same function in fp32"
             + (" and scores the same." if rows[0].outcome.exact == copy[0].outcome.exact else
                f", but scores {_share(copy[0])} instead of {_share(rows[0])}.")]
+    if rows[0].outcome.exact <= tolerance:
+        return said + ["Accuracy tells the two no further apart where there is next to nothing to lose."]
     theirs = {r.method.name: r for r in copy}
     told = [f"{r.method.name} {_share(r)} and {_share(theirs[r.method.name])}" for r in rows[1:]
             if r.method.name in theirs and abs(_gain(theirs[r.method.name], r)[0]) > _bar(theirs[r.method.name], r)]

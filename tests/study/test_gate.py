@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from recurc.report.sweep_page import gate_verdicts
 from recurc.study.gate import ModelGate, Point, affordable, ladder, noisy_copy, points_of, ranks, spearman, summary, threshold
 from recurc.study.variants import Variant
 from tests.randmodels import sudoku4
@@ -40,6 +41,15 @@ def test_no_harm_and_only_harm_have_no_threshold():
     assert none.phi is None and none.harmful == 0 and none.suggestion == 0.8
     every = threshold([point(0.9, 0.1), point(0.8, 0.2)])
     assert every.phi is None and every.suggestion is None and every.safe is None
+
+
+def test_a_model_that_solves_nothing_has_nothing_that_could_be_harmful():
+    def said(exact):
+        return " ".join(gate_verdicts(summary([ModelGate("m", 40, 2, exact, (point(0.99, 0), point(-0.1, exact)))])))
+
+    assert "fp32 solves 0.0 % of 40 puzzles" in said(0.0) and "down to" not in said(0.0)
+    assert "no threshold follows" in said(0.02), "all of it is within the tolerance"
+    assert "--min-fidelity" in said(0.5)
 
 
 def test_a_loss_within_its_error_is_no_harm():

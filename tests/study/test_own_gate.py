@@ -27,6 +27,7 @@ def test_what_is_kept_of_a_gate(reasoner):
     lowest = replace(OWN, min_fidelity=0.5, tolerance=0.7, harmful=0, harmless=4)
     assert gate.own("", 0.7) == lowest, "nothing harmful: as low as seen"
     assert replace(gate, points=(point(0.9, 0.1), point(0.8, 0.2))).own("", 0.02) is None
+    assert replace(gate, fp32_exact=0.01).own("", 0.02) is None, "nothing to lose"
 
 
 def test_kept_beside_the_checkpoint_and_for_it_alone(reasoner):

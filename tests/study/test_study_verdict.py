@@ -95,6 +95,15 @@ def test_learning_by_heart_is_said():
 def test_a_model_that_solves_nothing_is_not_judged_by_accuracy():
     text = said(fp32=0.0, int8=(0.0, 0.5, 0.99), int4_naive=(0.0, 0.5, 0.2))
     assert "accuracy tells no method from another" in text and "int4 naive, 0.200" in text and "Kept" not in text
+    text = said(fp32=0.02, int8=(0.02, 0.5, 0.99), int4_naive=(0.0, 0.5, 0.2))
+    assert "no more than 2 points to lose" in text and "Kept" not in text, "what solves nothing would be within the tolerance"
+    text = " ".join(beside_outliers(rows(fp32=0.02, int8=0.02), rows(fp32=0.02, int8=0.0)))
+    assert "next to nothing to lose" in text and "No method" not in text
+
+
+def test_how_sure_it_is_that_a_model_is_kept():
+    made = rows(fp32=0.9, int8=0.9)
+    assert "at most 2 points (standard error up to 7.5): int8" in " ".join(verdict([made[0], replace(made[1], loss_se=0.075)]))
 
 
 def test_the_smallest_that_keeps_it():
@@ -108,3 +117,14 @@ def test_beside_its_outlier_copy():
     assert "scores the same" in text and "int4 naive 88.0 % and 0.0 %" in text and "int8" not in text
     text = " ".join(beside_outliers(rows(fp32=0.9, int8=0.9), rows(fp32=0.9, int8=0.9)))
     assert "No method" in text
+
+
+def test_no_error_bar_strikes_a_number_out():
+    figure_module = pytest.importorskip("matplotlib.figure")
+    from recurc.report.study_page import survival
+
+    figure = figure_module.Figure()
+    survival([{"name": "int8", "group": "weights", "exact": 0.06, "cell": 0.8, "n": 16}])(figure)
+    axis = figure.axes[0]
+    numbers = {text.xy[1] for text in axis.texts}
+    assert numbers == {0} and all(abs(y) > 0.15 for line in axis.collections for part in line.get_segments() for _, y in part)

@@ -9,7 +9,7 @@ import pytest
 from recurc.errors import DoesNotFitError, FidelityError, UsageError
 from recurc.study.pricing import Price, Prices
 from recurc.study.runners import Part
-from recurc.study.settings import Aim, Scored, Setting, mean_and_error, measure_setting
+from recurc.study.settings import Aim, Measured, Scored, Setting, mean_and_error, measure_setting
 from recurc.study.tune import Arm, Search, undominated, variants_of
 from recurc.study.variants import Outcome, Variant
 from recurc.study.workbench import Threads
@@ -78,6 +78,8 @@ def test_every_setting_scores_as_it_does_alone():
 
 def test_no_difference_on_few_puzzles_is_no_certainty():
     assert mean_and_error(np.zeros(100)) == (0.0, 0.01)
+    assert mean_and_error(np.full(100, 0.001), whole=False) == pytest.approx((0.001, 0.00001)), "phi is no matter of yes or no"
+    assert Aim("phi", 0.01).least_puzzles == 1 and Aim("exact", 0.01).least_puzzles == 100
     d = np.array([1.0] * 10 + [-1.0] * 6 + [0.0] * 84)
     mean, error = mean_and_error(d)
     assert mean == pytest.approx(0.04) and error == pytest.approx(np.sqrt(16 - 100 * 0.0016 + 1) / 100)
@@ -162,7 +164,24 @@ def test_nothing_keeps_enough():
     for s in search(Aim("exact", 0.05), n=64):
         with pytest.raises(FidelityError, match=r"keeps within 5 points of fp32 .*nearest: int3, H 1, L 1") as e:
             s.run(variants_of(CONFIG, names=("int3",), carries=("fp32",), h_cycles=(1,), l_cycles=(1,)))
-    assert e.value.exit_code == 5 and "it loses" in e.value.why
+    assert e.value.exit_code == 5 and "it loses" in e.value.why and "with --limit 80 the same loss" in e.value.next
+
+
+@pytest.mark.parametrize("losses, limit", [([0] * 60, 0.02), ([1] * 3 + [-1] * 3 + [0] * 54, 0.05)])
+def test_it_says_how_many_puzzles_would_be_enough(losses, limit):
+    mean, error = mean_and_error(np.array(losses, float))
+    s = next(search(Aim("exact", 0.1), n=64))
+    s.aim = Aim("exact", limit)
+    said = s._more_puzzles(Measured(Setting(1), len(losses), 1.0, float(mean), float(error), 0.9, 0.9, 0.9))
+    n = int(said.split("--limit ")[1].split()[0]) // 2
+
+    def bound(n):  # of the same loss on n puzzles
+        return mean + 2 * np.sqrt((np.square(losses).sum() - 60 * mean**2) * n / 60 + 1) / n
+
+    assert bound(n) <= limit + 1e-9 < bound(n - 1) + 2e-3 and n > 60
+    s.aim = Aim("phi", 0.05)
+    assert "--limit 128 " in s._more_puzzles(Measured(Setting(1), 64, 1.0, 0.03, 0.01, 0.9, 0.9, 0.9)), "two errors are the gap"
+    assert s._more_puzzles(Measured(Setting(1), 60, 1.0, 0.3, 0.05, 0.9, 0.9, 0.9)) == ""
 
 
 def test_too_few_puzzles_for_the_tolerance():

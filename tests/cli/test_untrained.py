@@ -1,0 +1,63 @@
+"""A checkpoint that solves no puzzle: no command draws a conclusion from the share of exact puzzles."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from recurc.cli.eval import halting_text
+from recurc.cli.main import main
+from recurc.models.checkpoint import save
+from recurc.report import tune_page
+from tests.randmodels import DATA, random_reasoner
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("untrained")
+    save(random_reasoner("mlp_t", seq=16, vocab=6, hidden=16, heads=2, pos="none", layers=1, cycles=(1, 1), steps=2, puzzles=1,
+                         ndim=0, plen=0), folder)
+    return str(folder)
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    status = main([*arguments, "--data", str(DATA / "data"), "--no-cache"])
+    said = capsys.readouterr()
+    assert "Traceback" not in said.out + said.err
+    return status, said.out, said.err
+
+
+def test_sweep_has_no_front(capsys, tmp_path, untrained):
+    status, out, _ = run(capsys, "sweep", untrained, "--limit", "8", "--engine", "fake", "--precisions", "int8,int4-naive",
+                         "--steps", "1,2", "--out", str(tmp_path))
+    assert status == 0 and "fp32 solves none of these puzzles" in out and "*int" not in out
+    assert not any(row["pareto"] for row in json.loads((tmp_path / "sweep.json").read_text())["rows"])
+    assert (tmp_path / "accuracy-macs.png").is_file()
+    assert "fp32 solves none of these puzzles" in (tmp_path / "sweep.html").read_text()
+
+
+def test_tune_by_accuracy_is_refused(capsys, tmp_path, untrained):
+    status, _, err = run(capsys, "tune", untrained, "--limit", "16", "--tolerance", "20", "--out", str(tmp_path))
+    assert status == 2 and "fp32 solves 0.0 % of 8 puzzles" in err and "--min-fidelity" in err
+
+
+def test_a_loss_that_was_not_aimed_at_has_no_error_of_another_number():
+    assert tune_page._lost({"lost": 0.031, "lost_se": None}) == "3.1"
+    assert tune_page._lost({"lost": 0.031, "lost_se": 0.01}) == "3.1 ± 1.0"
+
+
+def test_halting_may_gain():
+    def told(exact: float) -> str:
+        full, halted = SimpleNamespace(exact=0.9), SimpleNamespace(exact=exact)
+        return halting_text(SimpleNamespace(scores=full, halted=halted, mean_steps=1.0, steps=4))
+
+    assert told(0.95) == "halting gains 5.00 points exact and saves 75 % of the steps"
+    assert told(0.8) == "halting costs 10.00 points exact and saves 75 % of the steps"
+
+
+def test_without_training_puzzles_it_says_what_takes_none(capsys, tmp_path, untrained):
+    shutil.copytree(DATA / "data" / "test", tmp_path / "test")
+    status = main(["eval", untrained, "--data", str(tmp_path), "--limit", "2"])
+    assert status == 3 and "pass --calibration min-max" in capsys.readouterr().err
+    assert main(["eval", untrained, "--data", str(tmp_path), "--limit", "2", "--calibration", "min-max"]) == 0
