@@ -14,6 +14,7 @@ import numpy as np
 
 from recurc.errors import InputError
 
+_NO_LABEL = -1  # stands for every label where the dataset has none, and names no value to be ignored
 _LAYOUT = (
     "A dataset directory holds train/ and test/, each with dataset.json and all__inputs.npy, "
     "as the reference code's build scripts write them"
@@ -38,7 +39,7 @@ class Dataset:
     """One split of a dataset.
 
     `inputs` [N, seq_len] uint8 (int32 for vocabularies over 256), `labels` [N, seq_len] int32 as stored (cells equal to
-    `ignore_label_id` do not count, see `valid`), `puzzle_ids` [N] int32.
+    `ignore_label_id` do not count, see `valid`; without a file of labels none does), `puzzle_ids` [N] int32.
     """
 
     inputs: np.ndarray
@@ -60,6 +61,21 @@ class Dataset:
         if self.ignore_label_id is None:
             return np.ones(self.labels.shape, bool)
         return self.labels != self.ignore_label_id
+
+    def labelled(self) -> Dataset:
+        """The examples that accuracy counts: those with at least one such cell, as the reference code does.
+
+        Raises:
+            InputError: there are none.
+        """
+        counts = self.valid.any(axis=1)
+        if not counts.any():
+            raise InputError(
+                "no example has labels, so there is no accuracy", where=f"{self.path}/{self.split}",
+                why="all__labels.npy is missing, or all of it is ignore_label_id",
+                next="Pass a dataset with labels; without any there are `recurc verify` and `recurc tune --min-fidelity`",
+            )  # fmt: skip
+        return self if counts.all() else self._select(np.flatnonzero(counts))
 
     def take(self, n: Optional[int], offset: int = 0) -> Dataset:
         """`n` examples from `offset` on (all that follow when n is None; fewer when the split ends)."""
@@ -148,7 +164,7 @@ def load_dataset(directory: str | Path, split: str) -> Dataset:
         meta.seq_len,
         meta.vocab_size,
         meta.num_puzzle_identifiers,
-        meta.ignore_label_id,
+        _NO_LABEL if meta.ignore_label_id is None and labels.min() == _NO_LABEL else meta.ignore_label_id,
         root,
         split,
     )
@@ -179,7 +195,12 @@ def check_compatible(dataset: Dataset, config: ModelShape) -> None:
 
 
 def _load_set(folder: Path, name: str, meta: Metadata) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    inputs, labels = (_array(folder, f"{name}__{kind}.npy", 2) for kind in ("inputs", "labels"))
+    inputs = _array(folder, f"{name}__inputs.npy", 2)
+    ignored = _NO_LABEL if meta.ignore_label_id is None else meta.ignore_label_id
+    if (folder / f"{name}__labels.npy").exists():
+        labels = _array(folder, f"{name}__labels.npy", 2)
+    else:
+        labels = np.full(inputs.shape, ignored, dtype=np.int32)
     identifiers, indices = (_array(folder, f"{name}__puzzle_{kind}.npy", 1) for kind in ("identifiers", "indices"))
     n = len(inputs)
     _same(folder, f"{name}__inputs.npy columns", inputs.shape[1], "dataset.json seq_len", meta.seq_len)
@@ -194,7 +215,6 @@ def _load_set(folder: Path, name: str, meta: Metadata) -> tuple[np.ndarray, np.n
     _in_range(
         folder / f"{name}__inputs.npy", inputs, 0, meta.vocab_size, "token", f"the vocabulary has {meta.vocab_size}"
     )
-    extra = meta.ignore_label_id
     _in_range(
         folder / f"{name}__labels.npy",
         labels,
@@ -202,7 +222,7 @@ def _load_set(folder: Path, name: str, meta: Metadata) -> tuple[np.ndarray, np.n
         meta.vocab_size,
         "label",
         f"the vocabulary has {meta.vocab_size}",
-        extra,
+        ignored,
     )
     count = meta.num_puzzle_identifiers
     _in_range(

@@ -33,7 +33,7 @@ def run_gate(console: Console, models: list[Model], *, limit: int, seed: int, st
     gates, kept = [], []
     for chosen in models:
         name = Path(chosen.checkpoint).name or "model"
-        test = chosen.dataset("test").take(limit)
+        test = chosen.dataset("test", labels=True).take(limit)
         train = train_split(console, chosen, "no calibration puzzles, so no static activation scales")
         reasoner = chosen.load()
         with console.progress(f"{name}: the ladder x {len(test)} puzzles", len(ladder()) * len(test)) as advance:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 import rich.box
 import rich.console
@@ -26,8 +27,20 @@ COLUMNS = ("puzzle", "steps", "cells", "exact", "CRCs equal", "bits")
 
 def row(p: PuzzleResult) -> tuple[str, ...]:
     """A puzzle's cells under COLUMNS; "CRCs equal" are steps with equal checksums of carry, logits and tokens."""
-    return (str(p.puzzle), str(p.steps), f"{p.right}/{p.cells}", "yes" if p.exact else "no", f"{p.equal_steps}/{p.steps}",
+    return (str(p.puzzle), str(p.steps), f"{p.right}/{p.cells}", exact_text(p.exact, p.cells), f"{p.equal_steps}/{p.steps}",
             "all equal" if p.matched else "DIFFER")
+
+
+def exact_text(exact: bool, cells: int) -> str:
+    """Whether a puzzle came out right; a dash where it has no labels."""
+    return "-" if not cells else "yes" if exact else "no"
+
+
+def accuracy_text(result: Any) -> str:
+    """A line on a result's `cell` and `exact`; both are None where the dataset has no labels."""
+    if result.exact is None:
+        return "accuracy there: not known, the dataset has no labels"
+    return f"accuracy there: {100 * result.cell:.1f} % of cells, {100 * result.exact:.1f} % of puzzles exact"
 
 
 class LiveTable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from recurc.cli._live import accuracy_text, exact_text
 from recurc.cli.output import Console
 from recurc.errors import MismatchError
 
@@ -26,11 +27,11 @@ def verify_on_onnxruntime(console: Console, build: Any, dataset: Any, steps: int
     if not console.json:
         console.table(
             ("puzzle", "steps", "cells", "exact", "1 - cosine of z_H", "largest difference", "tokens differing"),
-            [(p.index, p.steps, f"{p.right}/{p.cells}", "yes" if p.exact else "no", f"{p.distance:.1e}", f"{p.largest:.1e}",
+            [(p.index, p.steps, f"{p.right}/{p.cells}", exact_text(p.exact, p.cells), f"{p.distance:.1e}", f"{p.largest:.1e}",
               p.tokens_differing) for p in result.puzzles])
         console.print(f"{result.matched} of {result.n} puzzles agree with the host engine: after every step, each begun from "
                       f"the engine's carry, 1 - cosine of z_H is at most {worst:.1e} (tolerance {result.tolerance:g})")
-        console.print(f"accuracy there: {100 * result.cell:.1f} % of cells, {100 * result.exact:.1f} % of puzzles exact")
+        console.print(accuracy_text(result))
     if not result.agrees:
         raise MismatchError(
             "onnxruntime's results differ from the host engine's", where=str(build.path),

@@ -8,7 +8,7 @@ import numpy as np
 from rich.text import Text
 
 from recurc.cli._grid import grid_lines, is_sudoku, side_by_side, side_of
-from recurc.cli._live import COLUMNS, row
+from recurc.cli._live import COLUMNS, accuracy_text, row
 from recurc.cli.output import Console
 
 MOST_ROWS = 40  # of the table; of more puzzles only those that differ are listed
@@ -59,7 +59,7 @@ def print_result(console: Console, build: Any, result: Any, views: list) -> None
     where = "this computer" if result.on == "host" else f"{result.board.title} ({reach})"
     n = result.n
     console.print(f"on {where}: {result.matched} of {n} puzzles equal to the host in every bit after every step")
-    console.print(f"accuracy there: {100 * result.cell:.1f} % of cells, {100 * result.exact:.1f} % of puzzles exact")
+    console.print(accuracy_text(result))
     if (phi := result.fidelity) is not None:
         last = f"{phi.last_steps:g}" + (" on average" if phi.last_steps != int(phi.last_steps) else "")
         console.print(

@@ -154,7 +154,11 @@ def _accuracy(console: Console, chosen, quantized, count: int) -> dict | None:
     affordable = int(GATE_MACS * 4 // max(program.macs_per_step * program.steps, 1))
     if chosen.data is None or min(count, affordable) < 1:
         return None
-    test = chosen.dataset("test").take(min(count, affordable))
+    test = chosen.dataset("test")
+    if not test.valid.any():
+        console.note("the test split has no labels, so accuracy is not shown")
+        return None
+    test = test.labelled().take(min(count, affordable))
     with console.progress("checking accuracy", len(test)) as advance:
         scores = quantized.accuracy(test, progress=advance)
     return {"n": len(test), "cell": scores.cell, "exact": scores.exact}

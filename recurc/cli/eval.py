@@ -55,7 +55,7 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
     rule = chosen.settled(halt_threshold=halt_threshold, min_steps=min_steps)
     halt = chosen.project.halt is not None if halt is None else halt
     precision, layers = chosen.stored(precision, layers)
-    test = chosen.dataset("test").take(limit)
+    test = chosen.dataset("test", labels=True).take(limit)
     model = LoadedModel(chosen.load(), chosen.checkpoint)
     quantized = quantize_with_progress(
         console, model, chosen, precision, layers, **learning, **lowering)

@@ -59,8 +59,12 @@ class Model:
 
         return load(self.checkpoint, self.data if self.named else None)
 
-    def dataset(self, split: str):
-        """One split of the dataset. Raises InputError, also when no dataset is known."""
+    def dataset(self, split: str, labels: bool = False):
+        """One split of the dataset; with `labels` only what accuracy counts.
+
+        Raises:
+            InputError: also when no dataset is known, or labels are wanted and there are none.
+        """
         from recurc.dataset import load_dataset
 
         if self.data is None:
@@ -70,7 +74,8 @@ class Model:
                 why="none is given, none is configured, and no folder data lies beside the checkpoint",
                 next="Pass the dataset directory with --data DIR",
             )
-        return load_dataset(self.data, split)
+        found = load_dataset(self.data, split)
+        return found.labelled() if labels else found
 
 
 def train_split(console: Console, chosen: Model, without: str = "no calibration puzzles"):

@@ -59,7 +59,7 @@ def command(console: Console, checkpoint: str | None, data: str | None, methods:
     model = resolve_model(console, checkpoint, data)
     reasoner = model.load()
     calibration = train_split(console, model, "no training puzzles, so methods that need some are left out")
-    test, learning = model.dataset("test").take(limit), _learning(train)
+    test, learning = model.dataset("test", labels=True).take(limit), _learning(train)
     calibration, learning = calibration or learning, learning or calibration
     if train is not None and not any(m.schooling for m in chosen_methods(_names(methods), reasoner)):
         raise UsageError("--train names puzzles to learn from, and no chosen method learns", where="--train",

@@ -191,7 +191,7 @@ def command(ctx: click.Context, console: Console, checkpoint: str | None, data: 
             raise UsageError(f"--{name} belongs to --gate", next="Add --gate, or leave it out")
     chosen = resolve_model(console, checkpoint, data)
     reasoner = chosen.load()
-    test, train = chosen.dataset("test").take(limit), train_split(console, chosen)
+    test, train = chosen.dataset("test", labels=True).take(limit), train_split(console, chosen)
     bench = Workbench(reasoner, test, train, puzzles=puzzles, seed=seed, store=store(cache, no_cache))
     variants = [bench.resolve(v) for v in grid(
         reasoner.config, precisions, activations, h_cycles=h_cycles, l_cycles=l_cycles, steps=steps, carry=carry,

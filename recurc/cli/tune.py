@@ -81,7 +81,7 @@ def command(console: Console, checkpoint: str | None, data: str | None, target: 
     board = load_board(target)
     chosen = resolve_model(console, checkpoint, data)
     reasoner = chosen.load()
-    some = chosen.dataset("test").sample(limit, seed)
+    some = chosen.dataset("test", labels=min_fidelity is None).sample(limit, seed)
     searched, held = some.take(len(some) - len(some) // 2), some.take(None, len(some) - len(some) // 2)
     bench = Workbench(reasoner, searched, train_split(console, chosen), puzzles=puzzles, seed=seed,
                       store=store(cache, no_cache), full=True)

@@ -41,7 +41,7 @@ class OnnxPuzzle:
 
     @property
     def exact(self) -> bool:
-        return self.right == self.cells
+        return 0 < self.cells == self.right
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,15 @@ class OnnxResult:
         return self.matched == self.n
 
     @property
-    def cell(self) -> float:
-        return float(np.mean([p.right / max(1, p.cells) for p in self.puzzles]))
+    def cell(self) -> float | None:
+        """None where no cell counts: the dataset has no labels."""
+        shares = [p.right / p.cells for p in self.puzzles if p.cells]
+        return float(np.mean(shares)) if shares else None
 
     @property
-    def exact(self) -> float:
-        return float(np.mean([p.exact for p in self.puzzles]))
+    def exact(self) -> float | None:
+        solved = [p.exact for p in self.puzzles if p.cells]
+        return float(np.mean(solved)) if solved else None
 
 
 def verify_onnx(

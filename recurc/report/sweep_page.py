@@ -39,8 +39,8 @@ def sweep_verdicts(lines: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share in percent."""
-    return f"{100 * share:.{digits}f} %"
+    """A share in percent; a dash where it is not known."""
+    return "-" if share != share else f"{100 * share:.{digits}f} %"
 
 
 def phi_text(phi: float) -> str:

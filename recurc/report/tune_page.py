@@ -50,6 +50,8 @@ def _time(line: Line) -> str:
 
 
 def _lost(line: Line) -> str:
+    if line["lost"] != line["lost"]:
+        return "-"  # without labels
     error = "" if line["lost_se"] is None else f" ± {100 * line['lost_se']:.1f}"  # known of what was aimed at only
     return f"{100 * line['lost']:.1f}{error}"
 

@@ -103,7 +103,7 @@ def measure_setting(setting: Setting, outcome: Outcome, full: Outcome, aim: Aim)
     at = (setting.stops(outcome), np.arange(outcome.n))
     mean, error = aim.mean_and_error(aim.deficits(outcome, full)[at])
     return Measured(setting, outcome.n, float(at[0].mean() + 1), float(mean), float(error),
-                    float(outcome.solved[at].mean()), float(outcome.part.kept[at].mean()),
+                    float(outcome.solved[at].mean()) if outcome.labelled else float("nan"), float(outcome.part.kept[at].mean()),
                     float(outcome.part.phi[at].mean(dtype=np.float64)))
 
 

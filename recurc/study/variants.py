@@ -170,20 +170,25 @@ class Outcome:
 
     @cached_property
     def solved(self) -> np.ndarray:
-        """bool [steps, n]: every cell right."""
-        return self.part.right == self.part.cells
+        """bool [steps, n]: every cell right; false where no cell counts, for want of labels."""
+        return (self.part.right == self.part.cells) & (self.part.cells > 0)
 
     @cached_property
     def _shares(self) -> np.ndarray:
         return self.part.right / np.maximum(self.part.cells, 1)
 
     @property
+    def labelled(self) -> bool:
+        """Whether any cell counts; else cell and exact are NaN."""
+        return bool(self.part.cells.any())
+
+    @property
     def cell_by_step(self) -> np.ndarray:
-        return self._shares.mean(axis=1)
+        return self._shares.mean(axis=1) if self.labelled else np.full(self.steps, np.nan)
 
     @property
     def exact_by_step(self) -> np.ndarray:
-        return self.solved.mean(axis=1)
+        return self.solved.mean(axis=1) if self.labelled else np.full(self.steps, np.nan)
 
     @property
     def phi_by_step(self) -> np.ndarray:

@@ -95,7 +95,7 @@ class PuzzleResult:
 
     @property
     def exact(self) -> bool:
-        return self.right == self.cells
+        return 0 < self.cells == self.right
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: the fields; `from_dict` reads it."""
@@ -171,12 +171,16 @@ class VerifyResult:
         return self.matched == self.n
 
     @property
-    def cell(self) -> float:
-        return sum(p.right for p in self.puzzles) / max(1, sum(p.cells for p in self.puzzles))
+    def cell(self) -> Optional[float]:
+        """None where no cell counts: the dataset has no labels."""
+        cells = sum(p.cells for p in self.puzzles)
+        return sum(p.right for p in self.puzzles) / cells if cells else None
 
     @property
-    def exact(self) -> float:
-        return sum(p.exact for p in self.puzzles) / max(1, self.n)
+    def exact(self) -> Optional[float]:
+        """Of the puzzles with cells that count; None where none has any."""
+        labelled = sum(p.cells > 0 for p in self.puzzles)
+        return sum(p.exact for p in self.puzzles) / labelled if labelled else None
 
     @property
     def steps(self) -> int:
