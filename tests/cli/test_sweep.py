@@ -86,6 +86,9 @@ def test_gate_of_one_checkpoint(capsys, cache, tmp_path, monkeypatch):
              str(tmp_path / "b"), "--json"]
     (mine / "fidelity.json").write_text(json.dumps({**own, "min_fidelity": 1.0}))
     assert main(build) == 5 and "this checkpoint's own" in json.loads(capsys.readouterr().out)["error"]["what"]
+    (tmp_path / "p.toml").write_text("[build]\nmin_fidelity = 0.5\n")
+    assert main([*build, "--project", str(tmp_path / "p.toml")]) == 0
+    assert json.loads(capsys.readouterr().out)["min_fidelity"] == 0.5
 
 
 def test_refusals(capsys, tmp_path):

@@ -86,7 +86,7 @@ def test_the_overview_states_the_measured_figures():
     assert text == with_table(text, EXAMPLES / "models")
 
 
-@pytest.mark.parametrize("name", ["sudoku6-mlp", "hrm-sudoku4"])
+@pytest.mark.parametrize("name", ["sudoku6-mlp", "hrm-sudoku4", "maze11-mlp"])
 def test_recurc_finds_the_accuracy_that_the_card_states(name):
     """The whole shipped test set in fp32, by recurc's own forward pass, after the first few steps."""
     folder = next(m for m in MODELS if m.name == name)
