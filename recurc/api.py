@@ -272,7 +272,7 @@ class Quantized:
         return build_project(self.model, board, Path(out), note=note, engine=compiled, details={
             "checkpoint": {"source": self.source.reasoner.source, "sha256": self.source.reasoner.sha256},
             "fidelity": gate.fidelity, "fidelity_puzzles": gate.puzzles, "fidelity_inputs": gate.inputs,
-            "min_fidelity": least,
+            "min_fidelity": least, "min_fidelity_from": whence,
             "calibration": None if calibration is None else {
                 "puzzles": calibration.puzzles, "steps": calibration.steps, "seed": calibration.seed},
             **(details or {}),

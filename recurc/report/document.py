@@ -124,7 +124,7 @@ def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
     }
     fidelity = None if d.get("fidelity") is None else {
         "value": d["fidelity"], "n": d.get("fidelity_puzzles"), "inputs": d.get("fidelity_inputs"), "after_steps": 1,
-        "least": d.get("min_fidelity")}
+        "least": d.get("min_fidelity"), "least_from": d.get("min_fidelity_from")}
     return _document(
         source=source, board=known_board, target=name, twin=build.twin if name == build.target else None,
         precision=build.precision, label=d.get("label", build.precision), carry=_carry(d, plan),

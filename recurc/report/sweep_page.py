@@ -103,6 +103,11 @@ def gate_verdicts(document: Mapping[str, Any]) -> list[str]:
         else:
             found.append(f"{m['model']}: --min-fidelity {t['suggestion']:g} parts {t['harmful']} harmful from {t['harmless']} "
                          f"harmless variants, {t['missed']} missed, {t['alarms']} false alarms.")
+        if t["unclear"] and m["fp32_exact"] > document["tolerance"]:
+            above = "" if t["phi"] is None else " above it"
+            found.append(f"{m['model']}: {t['unclear']} of the harmless variants{above} lost more than {tolerance:g} points, "
+                         f"though not more than chance explains with {m['n']} puzzles: with more of them (--limit) the "
+                         "threshold may turn out higher.")
     t = document["all"]["threshold"]
     if len(document["models"]) > 1 and t["phi"] is not None:
         found.append(f"One threshold for all: {t['suggestion']:g}, {t['missed']} of {t['harmful']} harmful variants missed, "

@@ -118,7 +118,8 @@ def _quality_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = []
     fidelity, accuracy, verified = (document.get(key) for key in ("fidelity", "accuracy", "verified"))
     if fidelity:
-        least = "" if fidelity.get("least") is None else f"; at least {fidelity['least']:g} was asked for"
+        least = "" if fidelity.get("least") is None else f"; at least {fidelity['least']:g} is needed"
+        least += f" ({fidelity['least_from']})" if least and fidelity.get("least_from") else ""
         judged = least if "calibration" in (fidelity["inputs"] or "") else ": told, not judged; pass --data DIR for a verdict"
         rows.append(("fidelity", f"{fidelity['value']:.4f} after one step, {fidelity['n']} {fidelity['inputs']}{judged}"))
     if accuracy:

@@ -115,7 +115,9 @@ class Point:
 @dataclass(frozen=True)
 class Threshold:
     """Where to refuse. phi: refuse below; None when there is nothing harmful, or nothing else. missed, alarms: harmful points
-    above, harmless ones below; of so many. safe: the least phi above which nothing was harmful. lowest: the least phi seen."""
+    above, harmless ones below; of so many. safe: the least phi above which nothing was harmful. lowest: the least phi seen.
+    unclear: harmless points above that lost more than the tolerance, though no more than chance explains: with more puzzles
+    they may turn out harmful, and the threshold higher."""
 
     phi: Optional[float]
     missed: int
@@ -124,6 +126,7 @@ class Threshold:
     harmless: int
     safe: Optional[float]
     lowest: float
+    unclear: int
 
     @property
     def suggestion(self) -> Optional[float]:
@@ -147,7 +150,8 @@ def threshold(points: Sequence[Point], tolerance: float = TOLERANCE, key: str = 
     alarms = 0 if found is None else int((~bad & (phi < found)).sum())
     above = phi[phi > phi[bad].max()] if bad.any() else phi
     safe = float(above.min()) if len(above) else None
-    return Threshold(found, missed, int(bad.sum()), alarms, int((~bad).sum()), safe, float(phi.min()))
+    doubted = ~bad & np.array([p.loss > tolerance for p in points], dtype=bool) & (phi >= (-np.inf if found is None else found))
+    return Threshold(found, missed, int(bad.sum()), alarms, int((~bad).sum()), safe, float(phi.min()), int(doubted.sum()))
 
 
 # -- a model's points ----------------------------------------------------------------------------------------------------
@@ -175,7 +179,7 @@ class ModelGate:
         if found.suggestion is None or self.fp32_exact <= tolerance:
             return None
         return OwnGate(checkpoint_sha256, found.suggestion, tolerance, self.n, self.steps, found.harmful, found.missed,
-                       found.harmless, found.alarms)
+                       found.harmless, found.alarms, found.unclear)
 
 
 def points_of(model: str, outcomes: Sequence[Outcome]) -> tuple[Point, ...]:

@@ -23,6 +23,7 @@ class OwnGate:
 
     n puzzles, `steps` supervision steps; tolerance (0..1): a variant that lost more of puzzles exact, and more than two
     standard errors, was harmful. missed of `harmful` variants are above min_fidelity, alarms of `harmless` ones below.
+    unclear: of the harmless ones above, those that lost more than tolerance, within two standard errors.
     """
 
     checkpoint_sha256: str
@@ -34,9 +35,11 @@ class OwnGate:
     missed: int
     harmless: int
     alarms: int
+    unclear: int = 0
 
     def __str__(self) -> str:
-        return f"this checkpoint's own, {OWN_GATE_FILE}: {self.n} puzzles, {self.harmful + self.harmless} variants"
+        said = f"this checkpoint's own, {OWN_GATE_FILE}: {self.n} puzzles, {self.harmful + self.harmless} variants"
+        return said + (f", {self.unclear} unclear" if self.unclear else "")
 
 
 def keep(own: OwnGate, reasoner: Reasoner) -> Path:

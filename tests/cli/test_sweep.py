@@ -88,7 +88,8 @@ def test_gate_of_one_checkpoint(capsys, cache, tmp_path, monkeypatch):
     assert main(build) == 5 and "this checkpoint's own" in json.loads(capsys.readouterr().out)["error"]["what"]
     (tmp_path / "p.toml").write_text("[build]\nmin_fidelity = 0.5\n")
     assert main([*build, "--project", str(tmp_path / "p.toml")]) == 0
-    assert json.loads(capsys.readouterr().out)["min_fidelity"] == 0.5
+    d = json.loads(capsys.readouterr().out)
+    assert (d["min_fidelity"], d["min_fidelity_from"]) == (0.5, "as asked for")
 
 
 def test_refusals(capsys, tmp_path):

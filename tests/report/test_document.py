@@ -117,6 +117,15 @@ def test_report_of_a_build(tmp_path):
         report_build(build, "mps2-an386")
 
 
+def test_where_the_least_fidelity_comes_from_is_said():
+    d = CASES["paper"]()
+    d["fidelity"] = {"value": 0.97, "n": 32, "inputs": "calibration puzzles", "least": 0.96, "least_from": "the default"}
+    assert dict(fact_rows(d))["fidelity"] == (
+        "0.9700 after one step, 32 calibration puzzles; at least 0.96 is needed (the default)")
+    d["fidelity"]["inputs"] = "random inputs"
+    assert "is needed" not in dict(fact_rows(d))["fidelity"], "told, not judged"
+
+
 def test_a_link_that_differs_is_said():
     assert linked_text({"equal": False, "differences": [".text bytes planned 1, linked 2"], "sections": []}) == (
         "NO: .text bytes planned 1, linked 2")

@@ -57,6 +57,20 @@ def test_a_loss_within_its_error_is_no_harm():
     assert not point(0.9, 0.05).harmful(0.05)
 
 
+def test_harm_that_too_few_puzzles_hide_is_said():
+    points = (point(0.99, 0), point(0.95, 0.09, se=0.06), point(0.9, 0.05, se=0.03), point(0.85, 0.2, se=0.05),
+              point(0.8, 0.09, se=0.06))
+    gate = ModelGate("m", 32, 2, 0.9, points)
+    assert threshold(points).unclear == 2, "below the threshold it makes no difference"
+    said = " ".join(gate_verdicts(summary([gate])))
+    assert "2 of the harmless variants above it lost more than 2 points" in said and "32 puzzles" in said and "--limit" in said
+    assert gate.own("").unclear == 2 and "2 unclear" in str(gate.own(""))
+    sure = ModelGate("m", 32, 2, 0.9, (point(0.99, 0), point(0.5, 0.6)))
+    assert "chance" not in " ".join(gate_verdicts(summary([sure]))) and "unclear" not in str(sure.own(""))
+    nothing = ModelGate("m", 32, 2, 0.9, points[:3])
+    assert "2 of the harmless variants" in " ".join(gate_verdicts(summary([nothing])))
+
+
 def test_noise_grows_with_its_share_and_is_the_same_every_time():
     model = sudoku4()
     name = "L_level.layers.0.mlp.down_proj.weight"

@@ -110,6 +110,9 @@ def test_the_smallest_that_keeps_it():
     made = rows(fp32=0.9, int8=(0.9, None, 0.9, 500), int4_calibrated=(0.9, None, 0.9, 300), int4_naive=(0.1, None, 0.9, 200))
     assert "int4 calibrated, 300 bytes" in " ".join(verdict(made))
     assert "smallest" not in said(fp32=0.9, int8=(0.9, None, 0.9, 5 << 20))
+    naive, fine = (0.9, None, 0.98, 300), (0.9, None, 0.99, 300)
+    assert "is int4 calibrated, 300 bytes" in said(fp32=0.9, int4_naive=naive, int4_calibrated=fine), "of equals the best phi"
+    assert "is int4 calibrated, 300 bytes" in said(fp32=0.9, int4_calibrated=fine, int4_naive=naive)
 
 
 def test_beside_its_outlier_copy():
