@@ -16,9 +16,10 @@ COLUMNS = ("recipe", "H", "L", "steps", "on average", "exact", "lost to fp32", "
 TEXT_COLUMNS = ("steps",)
 TRIED = ("variant", "H", "L", "puzzles", "cheapest that may keep enough", "time (est.)", "MACs", "went")
 NOTES = (
-    "*: chosen. exact: whole puzzles right at the step where each one ends. lost to fp32: points of it against fp32 at the "
-    "trained depth, with the standard error of the difference on the same puzzles, as though one more had differed. phi: "
-    "cosine of z_H there to that of fp32 after all steps of the trained depth. MACs, time: of a puzzle, mean over puzzles.",
+    "*: chosen, the cheapest whose loss plus two standard errors is within the tolerance and that held-out puzzles confirm. "
+    "exact: whole puzzles right at the step where each one ends. lost to fp32: points of it against fp32 at the trained depth, "
+    "with the standard error of the difference on the same puzzles, as though one more had differed. phi: cosine of z_H there "
+    "to that of fp32 after all steps of the trained depth. MACs, time: of a puzzle, mean over puzzles.",
     "Variants that were dropped early were scored on fewer puzzles. With the same depth, fewer bits in weights or carry are "
     "taken never to gain accuracy: a variant that costs no less than such a better one was not run.",
 )

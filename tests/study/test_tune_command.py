@@ -30,6 +30,7 @@ def test_recipe_is_built_and_runs_in_the_emulator(tmp_path, monkeypatch, capsys)
     assert told["saves"]["seconds"] == pytest.approx(told["full"]["seconds"] / choice["seconds"])
     assert choice in told["frontier"] and "exact_fp32" in held
     page = Path("tuned/tune.html").read_text()
+    assert "plus two standard errors is within the tolerance" in page, "why a cheaper one on the front was not chosen"
     assert "What was tried" in page and "mps2-an500" in page and Path("tuned/recurc.toml").read_text() == told["recipe"]
     assert "![What is kept at which cost](tune-front.png)" in Path("tuned/tune.md").read_text()
     assert Path("tuned/tune-front.png").stat().st_size > 1000
