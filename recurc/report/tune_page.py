@@ -20,6 +20,7 @@ NOTES = (
     "exact: whole puzzles right at the step where each one ends. lost to fp32: points of it against fp32 at the trained depth, "
     "with the standard error of the difference on the same puzzles, as though one more had differed. phi: cosine of z_H there "
     "to that of fp32 after all steps of the trained depth. MACs, time: of a puzzle, mean over puzzles.",
+    "The front leaves out what is better than the line before it by less than its standard error. "
     "Variants that were dropped early were scored on fewer puzzles. With the same depth, fewer bits in weights or carry are "
     "taken never to gain accuracy: a variant that costs no less than such a better one was not run.",
 )

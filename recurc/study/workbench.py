@@ -343,15 +343,18 @@ class Workbench:
                 for i in (order[k] for k in depth))
         waiting: dict[Future, tuple[int, int, str]] = {}
 
+        def keep(future: Future) -> None:
+            i, j, key = waiting.pop(future)
+            found[i][j] = part = future.result()
+            self.store.put(key, {f.name: getattr(part, f.name) for f in fields(Part)})
+            if progress:
+                progress(len(part.cells))
+
         def collect(least: int) -> None:
             while len(waiting) > least:
                 done, _ = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
-                    i, j, key = waiting.pop(future)
-                    found[i][j] = part = future.result()
-                    self.store.put(key, {f.name: getattr(part, f.name) for f in fields(Part)})
-                    if progress:
-                        progress(len(part.cells))
+                    keep(future)
 
         try:
             for i, j in todo:
@@ -366,8 +369,10 @@ class Workbench:
                 collect(2 * executor.workers)
             collect(0)
         except BaseException:
-            for future in waiting:
-                future.cancel()
+            # A thread cannot be stopped: what it has begun is waited for in any case, so it is kept for the next run.
+            for future in [f for f in waiting if not f.cancel()]:
+                if future.exception() is None:
+                    keep(future)
             raise
         return [[part for part in row if part is not None] for row in found]
 

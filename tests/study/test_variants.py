@@ -1,5 +1,8 @@
 """Variants: fake quantization against the device's engine, definitions of the schemes, results by step, the store."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -198,6 +201,30 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(workbench_module, "run_part", lambda s, c: (done.append(c.key), real(s, c))[1])
     found = workbench(140, store=Store(tmp_path)).evaluate(VARIANTS)
     assert len(done) <= 6 + 1 and found[0].n == 140, "three chunks of two variants, and at most one twice"
+
+
+def test_what_runs_when_interrupted_is_kept(tmp_path, monkeypatch):
+    real, begun, interrupted = workbench_module.run_part, [], threading.Event()
+
+    def waits(subject, chunk):
+        begun.append(chunk.key)
+        if len(begun) == 2:
+            assert interrupted.wait(60)
+        return real(subject, chunk)
+
+    def interrupt(_):
+        while len(begun) < 2:
+            time.sleep(0.01)
+        if not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(workbench_module, "run_part", waits)
+    with pytest.raises(KeyboardInterrupt), Threads(2) as two:
+        workbench(140, store=Store(tmp_path)).evaluate(VARIANTS, two, interrupt)
+    assert 2 <= len(begun) < 6
+    assert workbench(140, store=Store(tmp_path)).evaluate(VARIANTS)[0].n == 140
+    assert len(begun) == 6, "three chunks of two variants, none twice"
 
 
 def test_damaged_files_are_computed_again(tmp_path):
