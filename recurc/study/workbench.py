@@ -334,43 +334,38 @@ class Workbench:
 
     def _parts(self, variants: Sequence[Variant], executor: Executor, progress: Optional[Progress],
                data: Optional[Dataset]) -> list[list[Part]]:
-        steps = max((v.steps or 1 for v in variants), default=1)
-        chunks = list(self.chunks(steps, data))
+        chunks = list(self.chunks(max((v.steps or 1 for v in variants), default=1), data))
         found: list[list[Optional[Part]]] = [[None] * len(chunks) for _ in variants]
         # Variants of one depth go through a chunk together: they share the reference's run of it.
         order = sorted(range(len(variants)), key=lambda i: (variants[i].schedule, variants[i].steps))
         todo = ((i, j) for depth in _runs_of([variants[i].schedule for i in order]) for j in range(len(chunks))
                 for i in (order[k] for k in depth))
         waiting: dict[Future, tuple[int, int, str]] = {}
+        told = progress or (lambda puzzles: None)
 
         def keep(future: Future) -> None:
             i, j, key = waiting.pop(future)
             found[i][j] = part = future.result()
             self.store.put(key, {f.name: getattr(part, f.name) for f in fields(Part)})
-            if progress:
-                progress(len(part.cells))
+            told(len(part.cells))
 
         def collect(least: int) -> None:
             while len(waiting) > least:
-                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     keep(future)
 
         try:
             for i, j in todo:
                 key = digest("part", self.key(variants[i]), chunks[j].key)
-                kept = self.store.get(key)
-                if kept is not None:
+                if (kept := self.store.get(key)) is not None:
                     found[i][j] = Part(**kept)
-                    if progress:
-                        progress(len(chunks[j].inputs))
+                    told(len(chunks[j].inputs))
                     continue
                 waiting[executor.submit(lambda v=variants[i]: self.subject(v), chunks[j])] = (i, j, key)
                 collect(2 * executor.workers)
             collect(0)
         except BaseException:
-            # A thread cannot be stopped: what it has begun is waited for in any case, so it is kept for the next run.
-            for future in [f for f in waiting if not f.cancel()]:
+            for future in [f for f in waiting if not f.cancel()]:  # a thread cannot be stopped: what it has begun is kept
                 if future.exception() is None:
                     keep(future)
             raise
