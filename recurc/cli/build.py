@@ -23,7 +23,7 @@ from recurc.cli.options import (
 from recurc.cli.output import Console
 from recurc.cli.quantizing import calibration_options, layer_names, quantize_with_progress
 from recurc.errors import DoesNotFitError
-from recurc.study.own_gate import DEFAULT_MIN_FIDELITY
+from recurc.study.own_gate import DEFAULT_MIN_FIDELITY, least_fidelity
 
 
 @click.command()
@@ -74,6 +74,7 @@ def command(console: Console, checkpoint: str | None, project_file: Path | None,
     from recurc.report.document import report_build
 
     reasoner = chosen.load()
+    least_fidelity(reasoner, min_fidelity)  # a broken fidelity.json is told before the long work
     name = Path(chosen.checkpoint).name or "model"
     model = LoadedModel(reasoner, name)
     folder = out or Path("build") / f"{name}-{board.name}-{precision}{'-mixed' if layers else ''}"

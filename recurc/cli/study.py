@@ -51,6 +51,7 @@ def command(console: Console, checkpoint: str | None, data: str | None, methods:
 
     Trained models and scores are kept by content: interrupted or repeated, it goes on with what is there.
     """
+    from recurc.report.results import near
     from recurc.study.methods import chosen as chosen_methods
     from recurc.study.outliers import outlier_copy
     from recurc.study.study import as_csv, study, work
@@ -82,7 +83,7 @@ def command(console: Console, checkpoint: str | None, data: str | None, methods:
         "learning": {"puzzles": count, "data": str(train or model.data)} if learning is not None else None,
         "subjects": [{"name": title, "verdict": verdict(rows, mixer=mixer, learning=count),
                       "rows": [row.as_dict() for row in rows]} for (title, _, _), rows in zip(todo, tables)],
-        "beside": beside_outliers(*tables) if outliers else [], "remarks": _remarks(asked, count, train or model.data),
+        "beside": beside_outliers(*tables) if outliers else [], "remarks": _remarks(asked, count, near(train or model.data)),
     }
     folder = out or Path("build") / f"{name}-study"
     files = [write(folder, "study.csv" if not i else "study-outliers.csv", as_csv(rows)) for i, rows in enumerate(tables)]
@@ -103,7 +104,7 @@ def _learning(train: str | None):
     return None if train is None else load_dataset(Path(train).expanduser(), "train")
 
 
-def _remarks(methods: list[Any], count: int, where: Any) -> list[str]:
+def _remarks(methods: list[Any], count: int, where: str) -> list[str]:
     trained = [m.name for m in methods if m.schooling is not None]
     return [f"Learned from {count} puzzles of {where}: {', '.join(trained)}."] if trained else []
 

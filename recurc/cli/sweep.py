@@ -245,7 +245,7 @@ def _gate(ctx: click.Context, console: Console, checkpoint: str | None, data: st
 def _page(console: Console, folder: Path, name: str, document: dict[str, Any], lines: list[dict[str, Any]],
           depth: tuple[int, int]) -> list[Path]:
     from recurc.report import plots, sweep_page
-    from recurc.report.results import Results, Table
+    from recurc.report.results import Results, Table, near
 
     drawn = []
     if plots.have_matplotlib():
@@ -255,7 +255,7 @@ def _page(console: Console, folder: Path, name: str, document: dict[str, Any], l
     else:
         console.note("no plots: matplotlib is not installed (pip install 'recurc[plots]')")
     found = Results(
-        f"{name}: what survives", f"{document['n']} test puzzles of {document['data']}.", plots=drawn,
+        f"{name}: what survives", f"{document['n']} test puzzles of {near(document['data'])}.", plots=drawn,
         verdicts=sweep_page.sweep_verdicts(lines),
         tables=[Table("All variants", sweep_page.COLUMNS, [sweep_page.cells(line) for line in lines])],
         notes=sweep_page.NOTES, command=shlex.join(["recurc", *sys.argv[1:]]))

@@ -133,6 +133,7 @@ def _lost(line: dict[str, Any], kind: str) -> str:
 
 def _document(found: Any, aim: Any, measure: str, prices: Any, name: str, reasoner: Any, chosen: Any) -> dict[str, Any]:
     """The result as data; see recurc.report.tune_page."""
+    from recurc.report.results import near
     from recurc.report.tune_page import factor
     from recurc.study.settings import Measured
 
@@ -173,7 +174,7 @@ def _document(found: Any, aim: Any, measure: str, prices: Any, name: str, reason
     return {
         "name": name, "target": prices.board.name, "checkpoint": reasoner.source, "checkpoint_sha256": reasoner.sha256,
         "data": str(chosen.data),
-        "subtitle": f"{found.full.n} puzzles of {chosen.data} to search on, {choice.held.n} others to confirm with",
+        "subtitle": f"{found.full.n} puzzles of {near(chosen.data)} to search on, {choice.held.n} others to confirm with",
         "aim": {"kind": aim.kind, "limit": aim.limit}, "minimize": measure, "full": full, "choice": best,
         "held_out": {**held, "exact_fp32": choice.held_full},
         "saves": {key: factor(full[key], best[key]) for key in ("macs", "instructions", "seconds", "image_bytes")},

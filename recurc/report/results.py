@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Sequence
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from recurc import __version__
 from recurc.resources import resource_dir
+
+
+def near(path: Path | str) -> str:
+    """A path as a page says it: from the current folder where it lies in there, so that the page may be given away."""
+    path = Path(path)
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 class Plot(NamedTuple):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
 from recurc.report import plots
-from recurc.report.results import Plot, Results, Table
+from recurc.report.results import Plot, Results, Table, near
 from recurc.report.sweep_page import percent, phi_text
 
 COLUMNS = ("method", "by", "cells", "exact", "lost to fp32", "phi 1 step", "phi last", "bytes", "4 MB", "8 MB")
@@ -127,7 +127,7 @@ def results(title: str, document: Mapping[str, Any], drawn: Sequence[Plot], comm
     subjects = document["subjects"]
     verdicts = [f"{s['name']}: {' '.join(s['verdict'])}" if len(subjects) > 1 else " ".join(s["verdict"]) for s in subjects]
     return Results(
-        title, f"{document['n']} test puzzles of {document['data']}, {document['steps']} supervision steps.", plots=drawn,
+        title, f"{document['n']} test puzzles of {near(document['data'])}, {document['steps']} supervision steps.", plots=drawn,
         verdicts=[*verdicts, *([" ".join(document["beside"])] if document["beside"] else [])],
         tables=[Table(s["name"], COLUMNS, [cells(line) for line in s["rows"]]) for s in subjects],
         definitions=definitions(subjects[0]["rows"]), notes=[*NOTES, *document["remarks"]], command=command)

@@ -2,7 +2,7 @@
 
 import xml.etree.ElementTree as ET
 
-from recurc.report.results import Plot, Results, Table
+from recurc.report.results import Plot, Results, Table, near
 
 PAGE = Results(
     "What survives", "8 puzzles.", plots=[Plot("A plot", "What it shows.", "<svg></svg>", "a.png")], verdicts=["fp32 <wins>."],
@@ -26,3 +26,8 @@ def test_markdown():
 def test_without_plots_and_verdicts():
     text = Results("T", "s", tables=[Table("All", ("a",), [("b",)])], notes=(), command="").markdown()
     assert text == "# T\n\ns\n\n## All\n\n| a |\n| --- |\n| b |\n"
+
+
+def test_paths_are_told_from_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert near(tmp_path / "a" / "b") == "a/b" and near("x/y") == "x/y" and near("/elsewhere/z") == "/elsewhere/z"
