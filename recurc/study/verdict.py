@@ -6,6 +6,7 @@ from typing import Mapping, Sequence
 
 import numpy as np
 
+from recurc.quant.weights import precisions
 from recurc.study import methods as m
 from recurc.study.study import Row
 
@@ -46,7 +47,8 @@ def verdict(rows: Sequence[Row], tolerance: float = TOLERANCE, mixer: str = "mlp
                     f"gets {100 * hidden.outcome.cell:.1f} % of the cells right, with {_share(hidden)} of the puzzles.")
     by = {r.method.name: r for r in rows}
     said += [*_weights(by), *_activations(by, mixer), *_training(by, tolerance, learning)]
-    small = sorted((r for r in kept if r.engine == "device" and r.fits(4 << 20)),
+    built = {name for name, p in precisions().items() if not p.lossy}  # without a further word
+    small = sorted((r for r in kept if r.engine == "device" and r.method.precision in built and r.fits(4 << 20)),
                    key=lambda r: (r.outcome.bytes, -r.outcome.phi_first))
     if small:
         said.append(f"The smallest that keeps it and that the device's own code runs is {small[0].method.name}, "

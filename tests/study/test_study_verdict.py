@@ -113,6 +113,8 @@ def test_the_smallest_that_keeps_it():
     naive, fine = (0.9, None, 0.98, 300), (0.9, None, 0.99, 300)
     assert "is int4 calibrated, 300 bytes" in said(fp32=0.9, int4_naive=naive, int4_calibrated=fine), "of equals the best phi"
     assert "is int4 calibrated, 300 bytes" in said(fp32=0.9, int4_calibrated=fine, int4_naive=naive)
+    text = said(fp32=0.9, int4_calibrated=fine, int4_naive=(0.9, None, 0.98, 290))
+    assert "is int4 calibrated, 300 bytes" in text, "build refuses int4-naive without a further word"
 
 
 def test_beside_its_outlier_copy():
