@@ -74,7 +74,7 @@ def command(console: Console, checkpoint: str | None, project_file: Path | None,
     from recurc.report.document import report_build
 
     reasoner = chosen.load()
-    least_fidelity(reasoner, min_fidelity)  # a broken fidelity.json is told before the long work
+    least, least_from = least_fidelity(reasoner, min_fidelity)  # a broken fidelity.json is told before the long work
     name = Path(chosen.checkpoint).name or "model"
     model = LoadedModel(reasoner, name)
     folder = out or Path("build") / f"{name}-{board.name}-{precision}{'-mixed' if layers else ''}"
@@ -106,9 +106,8 @@ def command(console: Console, checkpoint: str | None, project_file: Path | None,
         "carry": lowering["carry"], "halt": chosen.project.halt, "puzzle_table": quantized.model.puzzle_storage,
         "image_bytes": build.details["image_bytes"], "elf": main.elf, "compiled": main.elf is not None,
         "out": build.path, "fits": True,
-        "fidelity": gate.fidelity, "fidelity_puzzles": gate.puzzles, "min_fidelity": build.details["min_fidelity"],
-        "min_fidelity_from": build.details["min_fidelity_from"],
-        "accuracy": accuracy,
+        "fidelity": gate.fidelity, "fidelity_puzzles": gate.puzzles, "min_fidelity": least,
+        "min_fidelity_from": least_from, "accuracy": accuracy,
         "regions": [r for r in document["regions"] if r["used"]], "model": document["model"], "stack": document["stack"],
         "linked": document["linked"], "model_sha256": main.model_sha256, "build_id": main.build_id,
         "verified": board.verified, "seconds": time.monotonic() - started,

@@ -142,7 +142,7 @@ def test_unknown_target_and_precision(capsys, tmp_path):
     assert (status, error["code"]) == (2, "usage") and "stm32h7" in error["why"]
     status, error = failure(capsys, "build", NAME, "--precision", "int5", *out)
     assert (status, error["code"]) == (2, "usage") and "int4" in error["why"] + error["next"]
-    status, error = failure(capsys, "eval", NAME, "--precision", "int3")
+    status, error = failure(capsys, "eval", NAME, "--precision", "int5")
     assert (status, error["code"]) == (2, "usage")
     assert failure(capsys, "build", NAME, "--calibration", "magic", *out)[0] == 2
     assert list(tmp_path.iterdir()) == []
