@@ -196,11 +196,12 @@ def check_compatible(dataset: Dataset, config: ModelShape) -> None:
 
 def _load_set(folder: Path, name: str, meta: Metadata) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     inputs = _array(folder, f"{name}__inputs.npy", 2)
-    ignored = _NO_LABEL if meta.ignore_label_id is None else meta.ignore_label_id
+    extra = meta.ignore_label_id
     if (folder / f"{name}__labels.npy").exists():
         labels = _array(folder, f"{name}__labels.npy", 2)
     else:
-        labels = np.full(inputs.shape, ignored, dtype=np.int32)
+        extra = _NO_LABEL if extra is None else extra
+        labels = np.full(inputs.shape, extra, dtype=np.int32)
     identifiers, indices = (_array(folder, f"{name}__puzzle_{kind}.npy", 1) for kind in ("identifiers", "indices"))
     n = len(inputs)
     _same(folder, f"{name}__inputs.npy columns", inputs.shape[1], "dataset.json seq_len", meta.seq_len)
@@ -222,7 +223,7 @@ def _load_set(folder: Path, name: str, meta: Metadata) -> tuple[np.ndarray, np.n
         meta.vocab_size,
         "label",
         f"the vocabulary has {meta.vocab_size}",
-        ignored,
+        extra,
     )
     count = meta.num_puzzle_identifiers
     _in_range(

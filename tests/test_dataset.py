@@ -76,6 +76,15 @@ def test_labels_that_are_missing_or_ignored(folder):
     assert not load_dataset(folder, "test").valid.any(), "no value is ignored, and there are no labels all the same"
 
 
+def test_a_label_that_is_none_is_refused_though_missing_ones_stand_for_it(folder):
+    meta = json.loads((folder / "test" / "dataset.json").read_text())
+    (folder / "test" / "dataset.json").write_text(json.dumps({**meta, "ignore_label_id": None}))
+    labels = np.load(folder / "test" / "all__labels.npy").astype(np.int32)
+    labels[1, 2] = -1
+    np.save(folder / "test" / "all__labels.npy", labels)
+    refused(folder, "label -1", "[1, 2]")
+
+
 def test_cells_to_ignore(folder):
     data = load_dataset(folder, "test")
     assert (data.valid == (data.labels != 0)).all() and not data.valid.all()
