@@ -7,7 +7,7 @@ from typing import Any
 
 from recurc.cli.options import Model, resolve_model, train_split
 from recurc.cli.output import Console, json_text
-from recurc.cli.sweep import write, write_results
+from recurc.cli.sweep import can_plot, write, write_results
 
 
 def bundled(console: Console) -> list[Model]:
@@ -58,13 +58,11 @@ def _page(console: Console, folder: Path, document: dict[str, Any], command: str
     from recurc.report import plots, sweep_page
 
     drawn = []
-    if plots.have_matplotlib():
+    if can_plot(console):
         thresholds = {m["model"]: m["threshold"]["phi"] for m in document["models"]}
         drawing = plots.loss_against_phi(document["points"], thresholds, document["all"]["threshold"]["phi"])
         drawn.append(plots.plot("gate", "Loss against fidelity", "A point a variant, filled where it is harmful; bars are a "
                                 "standard error. Lines: each model's threshold; dotted: one for all.", drawing, folder))
-    else:
-        console.note("no plot: matplotlib is not installed (pip install 'recurc[plots]')")
     return write_results(folder, "gate", sweep_page.gate_results(document, drawn, command))
 
 

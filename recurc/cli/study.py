@@ -19,7 +19,7 @@ from recurc.cli.options import (
     train_split,
 )
 from recurc.cli.output import Console, json_text
-from recurc.cli.sweep import compute_options, executor, store, write, write_results
+from recurc.cli.sweep import can_plot, compute_options, executor, store, write, write_results
 from recurc.errors import UsageError
 
 DEFAULT_LIMIT = 64
@@ -110,13 +110,9 @@ def _remarks(methods: list[Any], count: int, where: str) -> list[str]:
 
 
 def _page(console: Console, folder: Path, name: str, document: dict[str, Any]) -> list[Path]:
-    from recurc.report import plots, study_page
+    from recurc.report import study_page
 
-    drawn = []
-    if plots.have_matplotlib():
-        drawn = study_page.draw(document["subjects"], folder)
-    else:
-        console.note("no plots: matplotlib is not installed (pip install 'recurc[plots]')")
+    drawn = study_page.draw(document["subjects"], folder) if can_plot(console) else []
     found = study_page.results(f"{name}: what it survives", document, drawn, shlex.join(["recurc", *sys.argv[1:]]))
     return write_results(folder, "study", found)
 

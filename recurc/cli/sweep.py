@@ -137,6 +137,16 @@ def write(folder: Path, name: str, text: str) -> Path:
     return path
 
 
+def can_plot(console: Console) -> bool:
+    """Whether plots can be drawn; why not is said."""
+    from recurc.report.plots import have_matplotlib
+
+    if not have_matplotlib():
+        console.note("no plots: matplotlib is not installed (pip install 'recurc[plots]')")
+        return False
+    return True
+
+
 def write_results(folder: Path, name: str, results: Any) -> list[Path]:
     """Write a page of results (`recurc.report.results`) as NAME.html and NAME.md; their paths and those of its PNGs."""
     return [write(folder, f"{name}.html", results.html()), write(folder, f"{name}.md", results.markdown()),
@@ -244,16 +254,14 @@ def _gate(ctx: click.Context, console: Console, checkpoint: str | None, data: st
 
 def _page(console: Console, folder: Path, name: str, document: dict[str, Any], lines: list[dict[str, Any]],
           depth: tuple[int, int]) -> list[Path]:
-    from recurc.report import plots, sweep_page
+    from recurc.report import sweep_page
     from recurc.report.results import Results, Table, near
 
     drawn = []
-    if plots.have_matplotlib():
+    if can_plot(console):
         trained = (document["trained"]["h_cycles"], document["trained"]["l_cycles"])
         shown = trained if any((line["h_cycles"], line["l_cycles"]) == trained for line in lines) else depth
         drawn = sweep_page.draw(lines, shown, folder)
-    else:
-        console.note("no plots: matplotlib is not installed (pip install 'recurc[plots]')")
     found = Results(
         f"{name}: what survives", f"{document['n']} test puzzles of {near(document['data'])}.", plots=drawn,
         verdicts=sweep_page.sweep_verdicts(lines),

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 
 from recurc.report.document import KIND_MEANING, KINDS, kind_rank, sum_text
 from recurc.report.drawing import overview, region_bar
 from recurc.report.lifetimes import lifetime_chart
 from recurc.report.numbers import bytes_text, count_text, percent_text, size_text
+from recurc.report.templating import environment
 from recurc.report.timing import time_bars, time_columns, time_facts, time_rows
 from recurc.report.wording import change_rows, fact_rows, schedule_text, verdict_text
-from recurc.resources import resource_dir
 
 
 def _environment() -> Environment:
-    """Jinja over the report's templates; everything that is filled in is escaped."""
-    env = Environment(loader=FileSystemLoader(resource_dir("templates") / "report"), undefined=StrictUndefined,
-                      autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    """The templates with the report's filters."""
+    env = environment()
     env.filters |= {
         "bytes": bytes_text, "count": count_text, "size": size_text, "n": lambda n: f"{n:,}",
         "hex": lambda n: f"0x{n:08x}", "pc": lambda x: f"{x:.3f}%", "kind_class": _kind_class,

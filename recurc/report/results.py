@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Sequence
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from recurc import __version__
-from recurc.resources import resource_dir
+from recurc.report.templating import environment
 
 
 def near(path: Path | str) -> str:
@@ -51,9 +49,7 @@ class Results:
 
     def html(self) -> str:
         """One self-contained page."""
-        env = Environment(loader=FileSystemLoader(resource_dir("templates") / "report"), undefined=StrictUndefined,
-                          autoescape=True, trim_blocks=True, lstrip_blocks=True)
-        return env.get_template("results.html.j2").render(**vars(self), version=__version__, colours=[])
+        return environment().get_template("results.html.j2").render(**vars(self), version=__version__, colours=[])
 
     def markdown(self) -> str:
         """The same as Markdown; plots are the PNGs beside it."""
