@@ -99,10 +99,14 @@ class Scores:
 
 
 def score(tokens: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> Scores:
-    """Score predictions [N, seq] against labels [N, seq]; only cells marked in `valid` [N, seq] count."""
-    right = (tokens == labels) & valid
-    counts = np.maximum(valid.sum(axis=1), 1)
-    return Scores(float((right.sum(axis=1) / counts).mean()), float((right.sum(axis=1) == valid.sum(axis=1)).mean()))
+    """Score predictions [N, seq] against labels [N, seq]; only cells marked in `valid` [N, seq] count, and only examples that
+    have some, as in the reference code. NaN where none has any."""
+    counts = valid.sum(axis=1)
+    right = ((tokens == labels) & valid).sum(axis=1)[counts > 0]
+    counts = counts[counts > 0]
+    if not len(counts):
+        return Scores(float("nan"), float("nan"))
+    return Scores(float((right / counts).mean()), float((right == counts).mean()))
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,14 @@ def by_hand(model, test_split):
     return tokens, np.stack([s.q.numpy() for s in states]), states[0].z_H.numpy(), states[-1].z_H.numpy()
 
 
+def test_examples_without_labels_do_not_count():
+    labels = np.array([[1, 2], [0, 0], [1, 1]])
+    found = evaluation.score(np.array([[1, 2], [5, 5], [1, 2]]), labels, labels != 0)
+    assert (found.cell, found.exact) == (0.75, 0.5), "the second is neither right nor wrong"
+    none = evaluation.score(labels, labels, np.zeros(labels.shape, bool))
+    assert np.isnan(none.cell) and np.isnan(none.exact)
+
+
 def scores(tokens, split) -> tuple[float, float]:
     """(cell, exact) by the plainest loops."""
     cells, exact = [], []
