@@ -19,7 +19,7 @@ LAYERS = (
     {"quant"},
     {"ir"},
     {"models"},
-    {"errors", "types", "dataset", "resources"},
+    {"errors", "types", "files", "dataset", "resources"},
 )
 LEVEL = {part: i for i, layer in enumerate(LAYERS) for part in layer}
 TERMINAL = {"click", "rich"}

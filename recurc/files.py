@@ -1,0 +1,141 @@
+"""Files that appear whole or not at all, whatever stops the writer: a full disk, a signal, a lost power supply.
+
+Whoever writes a result goes through `whole_file` or `write_whole`: bytes go to a temporary name beside the file, are synced,
+and take its name in one step. What was there before stays until then.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Iterator
+
+from recurc.errors import InputError
+
+PARTIAL = ".part"  # how the temporary names end
+
+
+@contextmanager
+def whole_file(path: Path | str, what: str, next: str, *, follow: bool = True) -> Iterator[BinaryIO]:
+    """A binary file to write; it takes the place of `path` when the block ends well, and is removed otherwise.
+
+    A symbolic link keeps pointing where it points: the file behind it is replaced. What is no regular file (/dev/stdout, a
+    named pipe) is written as it is.
+
+    Args:
+        path: the file. Its folder must exist.
+        what: what it is, as an error names it: "the page".
+        next: what the user can do when it cannot be written.
+        follow: whether `path` may be a symbolic link; not in a folder that somebody else may have made.
+
+    Raises:
+        InputError: it cannot be written, the disk is full, or it is a link and `follow` is false. An OSError that has nothing
+            to do with this file passes through.
+    """
+    try:
+        target, fresh = _target(Path(path), follow)
+        file, part = _open(target, fresh)
+    except OSError as error:
+        raise not_written(what, path, error, next) from None
+    done = False
+    try:
+        watched = _Watched(file)
+        yield watched  # type: ignore[misc]
+        done = True
+    except OSError as error:
+        if error is watched.error:
+            raise not_written(what, path, error, next) from None
+        raise
+    finally:
+        try:
+            _finish(file, part, target, done)
+        except OSError as error:
+            if done:
+                raise not_written(what, path, error, next) from None
+
+
+def write_whole(path: Path | str, data: bytes | str, what: str, next: str, *, follow: bool = True) -> Path:
+    """Write a whole file (text as UTF-8); arguments and errors as of `whole_file`. Returns its path."""
+    with whole_file(path, what, next, follow=follow) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+    return Path(path)
+
+
+def not_written(what: str, path: Path | str, error: OSError, next: str) -> InputError:
+    """The error that says that a file cannot be written, and what the system says of it."""
+    why = "it is a symbolic link, and here none is followed" if error.errno == errno.ELOOP else error.strerror or str(error)
+    return InputError(f"{what} cannot be written", where=str(path), why=why, next=next)
+
+
+class _Watched:
+    """A file that remembers the error its own `write` or `flush` ended with."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._file, name)
+
+
+def _target(path: Path, follow: bool) -> tuple[Path, bool]:
+    """The file behind `path`, and whether a new one takes its place (else it is written as it is)."""
+    if path.is_symlink():
+        if not follow:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        path = Path(os.path.realpath(path))
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return path, True
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    return path, stat.S_ISREG(mode)
+
+
+def _open(target: Path, fresh: bool) -> tuple[BinaryIO, Path | None]:
+    if not fresh:
+        return open(target, "wb"), None
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+    # Beside the file, so that renaming is one step; a name of its own, so that two writers do not meet.
+    handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=PARTIAL, dir=target.parent)
+    with suppress(OSError):
+        os.fchmod(handle, mode)
+    return os.fdopen(handle, "wb"), Path(name)
+
+
+def _finish(file: BinaryIO, part: Path | None, target: Path, done: bool) -> None:
+    try:
+        try:
+            if done:
+                file.flush()
+                if part is not None:
+                    os.fsync(file.fileno())
+        finally:
+            file.close()
+        if done and part is not None:
+            os.replace(part, target)
+            part = None
+    finally:
+        if part is not None:
+            with suppress(OSError):
+                part.unlink()
+
+
+def _umask() -> int:
+    """This process's umask, read without changing it where the system tells."""
+    with suppress(OSError, ValueError, StopIteration):
+        status = Path("/proc/self/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("Umask:")), 8)
+    return 0o022
