@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from recurc.api import load
     from recurc.codegen.manifest import load_build
     from recurc.dataset import load_dataset
+    from recurc.verify.answers import connect
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "load_build", "load_dataset", "verify"]
+__all__ = ["__version__", "connect", "load", "load_build", "load_dataset", "verify"]
 
 # Public name -> module that defines it; looked up on first use (PEP 562).
-_LAZY = {"load": "recurc.api", "load_build": "recurc.codegen.manifest", "load_dataset": "recurc.dataset"}
+_LAZY = {"connect": "recurc.verify.answers", "load": "recurc.api", "load_build": "recurc.codegen.manifest",
+         "load_dataset": "recurc.dataset"}
 
 
 def __getattr__(name: str) -> object:

@@ -16,7 +16,7 @@ import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Iterator, Mapping, Optional
 
 import numpy as np
 
@@ -24,12 +24,14 @@ from recurc.codegen.fit import early_plan
 from recurc.codegen.manifest import Build
 from recurc.codegen.project import build_project, compile_host_engine
 from recurc.dataset import Dataset, check_compatible, load_dataset
-from recurc.errors import FidelityError, InputError, UsageError
+from recurc.errors import FidelityError, UsageError
 from recurc.ir.lower import lower
 from recurc.ir.program import CARRIES, STORAGES
 from recurc.models.checkpoint import load as load_reasoner
+from recurc.models.inputs import check_inputs
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.models.reference import Reference
+from recurc.outputs import Outputs, State, collect, joined
 from recurc.quant.calibrate import DEFAULT_PUZZLES, Calibration, calibrate
 from recurc.quant.fidelity import carry_fidelity, layer_damage
 from recurc.quant.layers import resolve_layers
@@ -40,24 +42,12 @@ from recurc.study.layers import layers_alone
 from recurc.study.own_gate import least_fidelity
 from recurc.targets.boards import Board, load_board
 from recurc.targets.host import HostEngine
+from recurc.verify.answers import check_steps
+from recurc.verify.result import Halt
 
 GATE_PUZZLES = 32
 GATE_MACS = 6e10  # compute that the gate of `build` may take; large models are judged on fewer puzzles
 _BATCH = 16
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What a run gives: logits [N, seq, vocab] of the last step, q [steps, N, 2] (halt, continue), z_H [N, S, D]; float32."""
-
-    logits: np.ndarray
-    q: np.ndarray
-    z_H: np.ndarray
-
-    @property
-    def tokens(self) -> np.ndarray:
-        """Predicted tokens [N, seq]."""
-        return self.logits.argmax(axis=-1)
 
 
 @dataclass(frozen=True)
@@ -81,19 +71,47 @@ class Model:
     def config(self) -> ReasonerConfig:
         return self.reasoner.config
 
-    def run(self, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None, steps: Optional[int] = None) -> Outputs:
-        """Run the fp32 reference on tokens [N, seq_len]; `steps` supervision steps (default: as trained).
+    def run(self, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None, steps: Optional[int] = None, *,
+            trajectory: bool = False, halt: Optional[Halt | float] = None) -> Outputs:
+        """Run the fp32 reference on tokens [N, seq_len].
+
+        Args:
+            puzzle_ids: [N], where the model has puzzle embeddings; zeros when left out.
+            steps: supervision steps, at least 1 (default: as trained).
+            trajectory: keep the tokens, logits and carries of every step too.
+            halt: stop each input where its halting margin exceeds this (a number or a `Halt`); None: never.
 
         Raises:
-            InputError: inputs of another shape, or tokens outside the vocabulary.
+            InputError: inputs of another shape, or tokens outside the vocabulary. UsageError: no steps.
         """
-        inputs, ids = _checked(self.config, inputs, puzzle_ids)
+        inputs, ids = check_inputs(self.config, inputs, puzzle_ids)
+        wanted = check_steps(steps, self.config.halt_max_steps, trained=True)
         reference, parts = Reference(self.reasoner), []
         for start in range(0, len(inputs), _BATCH):
-            states = list(reference.steps(inputs[start:start + _BATCH], ids[start:start + _BATCH], steps))
-            parts.append((states[-1].logits.numpy(), np.stack([s.q.numpy() for s in states]), states[-1].z_H.numpy()))
-        logits, q, z_h = zip(*parts)
-        return Outputs(np.concatenate(logits), np.concatenate(q, axis=1), np.concatenate(z_h))
+            states = (State(*(getattr(s, name).numpy() for name in ("logits", "q", "z_H", "z_L")))
+                      for s in reference.steps(inputs[start:start + _BATCH], ids[start:start + _BATCH], wanted))
+            parts.append(collect(states, self.config.halt_rule, _halt(halt), trajectory))
+        return joined(parts)
+
+    def evaluate(self, data: Dataset, *, halt: Optional[Halt | float] = None,
+                 progress: Optional[Callable[[int], None]] = None) -> Scores:
+        """Accuracy of the fp32 reference on a dataset, after the last step or where the halting head stops.
+
+        Args:
+            progress: called with the number of puzzles done since the last call.
+
+        Raises:
+            InputError: the dataset is not of this model.
+        """
+        check_compatible(data, self.config)
+        found = []
+        for start in range(0, len(data), _BATCH):
+            part = slice(start, start + _BATCH)
+            found.append(self.run(data.inputs[part], data.puzzle_ids[part] if self.config.puzzle_emb_ndim else None,
+                                  halt=halt).tokens)
+            if progress is not None:
+                progress(len(found[-1]))
+        return score(np.concatenate(found), data.labels, data.valid)
 
     def quantize(
         self, precision: str = "int4", calibration: Dataset | Path | str | None = None, *, method: Optional[str] = None,
@@ -165,21 +183,20 @@ class Quantized:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return folder
 
-    def run(self, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None, steps: Optional[int] = None) -> Outputs:
-        """As `Model.run`, with the device's arithmetic, bit for bit."""
-        inputs, ids = _checked(self.model.config, inputs, puzzle_ids)
-        n_steps, engine = steps or self.model.program.steps, self.engine.clone()
-        logits, q, z_h = [], [], []
-        for row, puzzle in zip(inputs, ids):
-            engine.begin(row, int(puzzle))
-            heads = []
-            for _ in range(n_steps):
+    def run(self, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None, steps: Optional[int] = None, *,
+            trajectory: bool = False, halt: Optional[Halt | float] = None) -> Outputs:
+        """As `Model.run`, with the device's arithmetic, bit for bit. UsageError also for more steps than it was lowered for."""
+        inputs, ids = check_inputs(self.model.config, inputs, puzzle_ids)
+        wanted, engine = check_steps(steps, self.model.program.steps), self.engine.clone()
+
+        def states(row: np.ndarray, puzzle: int) -> Iterator[State]:
+            engine.begin(row, puzzle)
+            for _ in range(wanted):
                 engine.step()
-                heads.append(engine.tensor("q"))
-            logits.append(engine.tensor("logits"))
-            q.append(heads)
-            z_h.append(engine.tensor("z_H"))
-        return Outputs(np.stack(logits), np.stack(q, axis=1), np.stack(z_h))
+                yield State(*(engine.tensor(name)[None] for name in ("logits", "q", "z_H", "z_L")))
+
+        return joined([collect(states(row, int(puzzle)), self.model.config.halt_rule, _halt(halt), trajectory)
+                       for row, puzzle in zip(inputs, ids, strict=True)])
 
     def evaluate(self, data: Dataset, **options: Any) -> EvalResult:
         """Accuracy and fidelity on a dataset; options as in `recurc.study.evaluate.evaluate`."""
@@ -279,21 +296,11 @@ class Quantized:
         })
 
 
-def _checked(config: ReasonerConfig, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    inputs = np.asarray(inputs)
-    if inputs.ndim != 2 or inputs.shape[1] != config.seq_len or not len(inputs):
-        raise InputError("inputs have the wrong shape", where=f"shape {inputs.shape}",
-                         why=f"the model takes [N, {config.seq_len}] tokens", next="check the dataset")
-    if inputs.min() < 0 or inputs.max() >= config.vocab_size:
-        raise InputError("a token is outside the vocabulary", where=f"values {inputs.min()}..{inputs.max()}",
-                         why=f"the model's vocabulary has {config.vocab_size} tokens", next="check the dataset")
-    ids = np.zeros(len(inputs), dtype=np.int64) if puzzle_ids is None else np.asarray(puzzle_ids)
-    puzzles = config.num_puzzle_identifiers if config.puzzle_emb_ndim else 1
-    if ids.shape != (len(inputs),) or ids.min() < 0 or ids.max() >= puzzles:
-        raise InputError("the puzzle identifiers do not fit", where=f"shape {ids.shape}",
-                         why=f"there is one for each of {len(inputs)} inputs, from 0 to {puzzles - 1}",
-                         next="check the dataset; leave them out where the model has none")
-    return inputs, ids
+def _halt(rule: Optional[Halt | float]) -> Optional[Halt]:
+    """The halting rule for what a caller passes: a margin stands for itself, False for never, True for the default margin."""
+    if rule is None or rule is False or isinstance(rule, Halt):
+        return rule or None
+    return Halt() if rule is True else Halt(float(rule))
 
 
 def load(path: Path | str, data: Path | str | None = None) -> Model:

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "recurc"
 LAYERS = (
     {"cli", "__main__"},
     {"api"},
+    {"outputs"},
     {"study", "verify", "flash", "report", "exchange", "doctor"},
     {"device", "targets", "codegen"},
     {"plan"},

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from rich.text import Text
 
-_DIGITS = "123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+DIGITS = "123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _BOXES = {4: (2, 2), 6: (2, 3), 8: (2, 4), 9: (3, 3), 12: (3, 4), 16: (4, 4)}  # side -> rows, columns of a box
 
 
@@ -26,9 +26,9 @@ def is_sudoku(seq_len: int, vocab: int) -> bool:
 def _symbols(vocab: int, sudoku: bool) -> list[str]:
     """What each token is drawn as, all equally wide: one character, or the number where there are too many."""
     if sudoku:
-        return [" ", "·", *_DIGITS[:vocab - 2]]
-    if vocab <= 1 + len(_DIGITS):
-        return ["0", *_DIGITS[:vocab - 1]]
+        return [" ", "·", *DIGITS[:vocab - 2]]
+    if vocab <= 1 + len(DIGITS):
+        return ["0", *DIGITS[:vocab - 1]]
     return [f"{token:{len(str(vocab - 1))}}" for token in range(vocab)]
 
 
@@ -63,6 +63,18 @@ def grid_lines(
             line.append(symbols[int(tokens[i])], style=style if color else "")
             line.append("*" if changed and not color else " ")
         lines.append(line)
+    return lines
+
+
+def sequence_lines(tokens: np.ndarray, previous: np.ndarray | None, vocab: int, color: bool, width: int) -> list[Text]:
+    """Tokens of no square as numbers in as many lines as they need; what changed since `previous` is marked as in a grid."""
+    wide, lines = len(str(vocab - 1)), [Text()]
+    for i, token in enumerate(tokens):
+        changed = previous is not None and token != previous[i]
+        if lines[-1].cell_len + wide + 1 > width:
+            lines.append(Text())
+        lines[-1].append(f"{int(token):{wide}}", style="bold green" if changed and color else "")
+        lines[-1].append("*" if changed and not color else " ")
     return lines
 
 

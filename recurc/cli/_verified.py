@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from rich.text import Text
-
-from recurc.cli._grid import grid_lines, is_sudoku, side_by_side, side_of
+from recurc.cli._drawn import draw_steps
 from recurc.cli._live import COLUMNS, accuracy_text, row
 from recurc.cli.output import Console
 
@@ -85,26 +82,4 @@ def print_result(console: Console, build: Any, result: Any, views: list) -> None
 def _show(console: Console, views: list, vocab: int) -> None:
     """Draw the first puzzle's steps until nothing changes any more."""
     first = views[0]
-    if side_of(len(first.input)) is None:
-        console.note("--show draws square puzzles only")
-        return
-    out = console.people
-    color = out.is_terminal
-    # What a sudoku gives is what is not blank; other puzzles give everything and predict something else.
-    given = np.asarray(first.input) > 1 if is_sudoku(len(first.input), vocab) else np.zeros(len(first.input), bool)
-    last = max(
-        (v.step for v, before in zip(views[1:], views, strict=False) if (v.tokens != before.tokens).any()), default=0
-    )
-    blocks: list[list[Text]] = []
-    for before, view in zip([None, *views], views, strict=False):
-        if view.step > last:
-            break
-        changed = 0 if before is None else int((view.tokens != before.tokens).sum())
-        right = int((view.tokens == view.labels)[view.valid].sum())
-        title = "input" if before is None else f"step {view.step}: {changed} changed, {right}/{int(view.valid.sum())}"
-        lines = grid_lines(view.tokens, given, None if before is None else before.tokens, vocab, color)
-        blocks.append([Text(title, style="bold"), *lines])
-    for line in side_by_side(blocks, out.width):
-        out.print(line, soft_wrap=True, highlight=False)
-    settled = f"no change after step {last}" if last < views[-1].step else "still changing at the last step"
-    console.print(f"the first puzzle on the device: {settled} of {views[-1].step}")
+    draw_steps(console, first.input, [v.tokens for v in views[1:]], vocab, (first.labels, first.valid))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -251,6 +251,36 @@ def build_places(build: Any) -> tuple[Place, ...]:
     return step_places(lower(build.config, steps=build.steps, h_cycles=build.h_cycles, l_cycles=build.l_cycles))
 
 
+@dataclass(frozen=True)
+class OpenDevice:
+    """A device that runs a build's firmware: the session, the board and artifact that answered, and the records of the streamed
+    puzzle table by index (None where the model has none)."""
+
+    session: DeviceSession
+    board: Board
+    artifact: Any
+    records: Callable[[int], bytes] | None
+
+
+@contextmanager
+def open_device(build: Any, on: str) -> Iterator[OpenDevice]:
+    """Connect to the device that `on` means for a build, and check that it runs that build; closed on leaving.
+
+    Raises:
+        InputError, UsageError, ToolchainError, DeviceUnreachableError, MismatchError: as of `verify`.
+    """
+    board, artifact = resolve(build, on)
+    with build.open_table() or nullcontext() as table:
+        with connect(board, artifact.elf, on, memory=_table_memory(build, board)) as session:
+            hello = session.hello()
+            if on not in ("qemu", "host"):
+                board, artifact = on_device(build, hello, board, artifact)
+                session.places = _places(artifact.elf)  # a crash is looked up in the firmware that really runs
+                session.step_timeout = EMULATOR_STEP_SECONDS if board.emulator else session.step_timeout
+            check_identity(hello, artifact)
+            yield OpenDevice(session, board, artifact, table.record if table else None)
+
+
 def verify(
     build: Any,
     on: str = "qemu",
@@ -302,29 +332,19 @@ def verify(
         build = load_build(build)
     if dataset is None:
         raise UsageError("no puzzles to run", where="dataset", why="none was given", next="Pass a dataset")
-    board, artifact = resolve(build, on)
     data = dataset if limit is None else dataset.take(limit)
-    with build.open_table() or nullcontext() as table:
-        records = table.record if table else None
-        engine = HostEngine(build.host_library, build.host_image, records)
+    with open_device(build, on) as device:
+        engine = HostEngine(build.host_library, build.host_image, device.records)
+        with open_journal(device.board, device.artifact) or nullcontext() as journal:
 
-        with connect(board, artifact.elf, on, memory=_table_memory(build, board)) as session:
-            hello = session.hello()
-            if on not in ("qemu", "host"):
-                board, artifact = on_device(build, hello, board, artifact)
-                session.places = _places(artifact.elf)  # a crash is looked up in the firmware that really runs
-                session.step_timeout = EMULATOR_STEP_SECONDS if board.emulator else session.step_timeout
-            check_identity(hello, artifact)
-            with open_journal(board, artifact) or nullcontext() as journal:
+            def keep(result: PuzzleResult) -> None:
+                if journal is not None:
+                    journal.append(result)
+                on_result(result)
 
-                def keep(result: PuzzleResult) -> None:
-                    if journal is not None:
-                        journal.append(result)
-                    on_result(result)
-
-                result = verify_session(
-                    session, engine, data, board=board, on=on, steps=steps, halt=halt, progress=progress, show=show,
-                    offset=offset, records=records, places=build_places(build), meter=meter, fidelity=fidelity,
-                    done=None if journal is None else dict(journal.results), on_result=keep, on_op=on_op,
-                )  # fmt: skip
-                return replace(result, journal=None if journal is None else journal.path)
+            result = verify_session(
+                device.session, engine, data, board=device.board, on=on, steps=steps, halt=halt, progress=progress, show=show,
+                offset=offset, records=device.records, places=build_places(build), meter=meter, fidelity=fidelity,
+                done=None if journal is None else dict(journal.results), on_result=keep, on_op=on_op,
+            )  # fmt: skip
+            return replace(result, journal=None if journal is None else journal.path)

@@ -1,0 +1,117 @@
+"""What a model is asked, from the command line: tokens as text, a file of them, or examples of a dataset."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+
+from recurc.cli._grid import DIGITS, is_sudoku
+from recurc.errors import InputError, UsageError
+
+_FORMS = ("a .npy array [N, seq_len] or [seq_len], or JSON: a list of tokens, a list of such lists, or an object with "
+          "inputs and, where the model has puzzle embeddings, puzzle_ids")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Tokens [N, seq_len], puzzle identifiers [N] (None: all zero), labels [N, seq_len] and the mask of those that count where
+    they are known, and how they are numbered from (`first`)."""
+
+    tokens: np.ndarray
+    puzzle_ids: Optional[np.ndarray] = None
+    labels: Optional[np.ndarray] = None
+    valid: Optional[np.ndarray] = None
+    first: int = 0
+
+
+def from_text(text: str, seq_len: int, vocab: int) -> Inputs:
+    """Numbers with spaces or commas between them; of a sudoku also its cells as one word, a dot or 0 for an empty one.
+
+    Raises:
+        UsageError: neither, or another number of them.
+    """
+    words = re.split(r"[\s,]+", text.strip().strip("[]").strip())
+    if len(words) == 1 and len(words[0]) == seq_len and seq_len > 1 and is_sudoku(seq_len, vocab):
+        return Inputs(np.array([[_cell(c, vocab) for c in words[0]]]))
+    try:
+        tokens = [int(word) for word in words if word]
+    except ValueError as error:
+        raise UsageError("not a list of tokens", where="--tokens", why=str(error), next=_text_form(seq_len, vocab)) from None
+    if len(tokens) != seq_len:
+        raise UsageError(f"{len(tokens)} tokens are given", where="--tokens", why=f"the model takes {seq_len}",
+                         next=_text_form(seq_len, vocab))
+    return Inputs(np.array([tokens]))
+
+
+def _cell(character: str, vocab: int) -> int:
+    """The token of a sudoku's cell: 1 is an empty one, then the digits."""
+    if character in ".·0_":
+        return 1
+    digit = DIGITS[:vocab - 2].find(character.upper())
+    if digit < 0:
+        raise UsageError(f"{character!r} is no cell of this puzzle", where="--tokens",
+                         why=f"its digits are {DIGITS[0]} to {DIGITS[vocab - 3]}", next="Write empty cells as dots")
+    return digit + 2
+
+
+def _text_form(seq_len: int, vocab: int) -> str:
+    numbers = f"Give {seq_len} numbers from 0 to {vocab - 1}, with spaces or commas between them"
+    return numbers + (f", or the {seq_len} cells as one word with dots for empty ones" if is_sudoku(seq_len, vocab) else "")
+
+
+def from_file(name: str) -> Inputs:
+    """A .npy or JSON file, or - for either on stdin (told apart by how it begins).
+
+    Raises:
+        InputError: it cannot be read, or holds something else.
+    """
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise InputError("the input file cannot be read", where=name, why=error.strerror or str(error),
+                         next="Name a file with --input, or - for stdin") from None
+    where = "stdin" if name == "-" else name
+    try:
+        if data.startswith(b"\x93NUMPY"):
+            return Inputs(_rows(np.load(io.BytesIO(data), allow_pickle=False)))
+        return _from_document(json.loads(data.decode("utf-8-sig")))
+    except (ValueError, TypeError, EOFError, OverflowError, RecursionError) as error:
+        raise InputError("the input file is not what it should be", where=where, why=" ".join(str(error).split())[:200],
+                         next=f"Give {_FORMS}") from None
+
+
+def _from_document(document: Any) -> Inputs:
+    if isinstance(document, dict):
+        unknown = sorted(set(document) - {"inputs", "puzzle_ids"})
+        if unknown or "inputs" not in document:
+            raise ValueError(f"unknown fields {', '.join(unknown)}" if unknown else "the field inputs is missing")
+        ids = document.get("puzzle_ids")
+        return Inputs(_rows(document["inputs"]), None if ids is None else np.atleast_1d(np.asarray(ids)))
+    return Inputs(_rows(document))
+
+
+def _rows(values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf" or array.ndim not in (1, 2):
+        raise ValueError(f"it holds {array.dtype} in {array.ndim} dimensions, not whole numbers in one or two")
+    return np.atleast_2d(array)
+
+
+def from_dataset(data: Any, offset: int, limit: Optional[int]) -> Inputs:
+    """Examples of a split, from `offset` on: one when `limit` is None.
+
+    Raises:
+        UsageError: there are none so far on.
+    """
+    part = data.take(1 if limit is None else limit, offset)
+    if not len(part):
+        raise UsageError("no example is there", where=f"--offset {offset}", why=f"the split has {len(data)} examples",
+                         next="Use a smaller offset")
+    return Inputs(part.inputs, part.puzzle_ids, part.labels, part.valid, offset)

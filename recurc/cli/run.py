@@ -1,0 +1,210 @@
+"""`recurc run`: a model's own answer, from the fp32 reference, the device's arithmetic, or a firmware."""
+
+from __future__ import annotations
+
+import io
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator
+
+import click
+import numpy as np
+
+from recurc.cli._drawn import draw_steps
+from recurc.cli._inputs import Inputs, from_dataset, from_file, from_text
+from recurc.cli.options import (
+    Model,
+    Precision,
+    data_option,
+    halting_options,
+    limit_option,
+    pass_console,
+    resolve_model,
+)
+from recurc.cli.output import Console
+from recurc.errors import UsageError
+
+MOST_DRAWN = 4  # answers; of more only the table is printed
+
+
+@click.command()
+@click.argument("model", metavar="[CHECKPOINT|BUILD]", required=False, type=str)
+@click.option("--on", default=None, metavar="WHERE",
+              help="Where a BUILD runs: host (default: its firmware as a process here), qemu, or a port.")
+@click.option("--tokens", metavar="TEXT", default=None,
+              help="The input: numbers with spaces or commas between them; a sudoku also as its cells, '53..7....6...'.")
+@click.option("--input", "file", metavar="FILE", default=None,
+              help="Inputs from a .npy or JSON file, or from stdin with -.")
+@data_option
+@click.option("--offset", type=click.IntRange(min=0), default=0, metavar="N", help="Skip N test examples. Default: 0.")
+@limit_option()
+@click.option("--puzzle", type=click.IntRange(min=0), default=None, metavar="ID",
+              help="Puzzle identifier of the inputs, where the model has puzzle embeddings. Default: 0.")
+@click.option("--precision", type=Precision(), default=None, metavar="P",
+              help="What a CHECKPOINT runs in. Default: the fp32 reference; any other in the device's arithmetic.")
+@click.option("--steps", type=click.IntRange(1, 65535), default=None, metavar="N",
+              help="Supervision steps (default: as trained or compiled).")
+@halting_options
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.npy",
+              help="Write the answers as an array [N, seq_len] of tokens.")
+@pass_console
+def command(console: Console, model: str | None, on: str | None, tokens: str | None, file: str | None, data: str | None,
+            offset: int, limit: int | None, puzzle: int | None, precision: str | None, steps: int | None,
+            halt: bool | None, halt_threshold: float, min_steps: int, out: Path | None) -> None:
+    """Ask CHECKPOINT or BUILD, and print what it answers after each step.
+
+    Without --tokens and --input the first test example of its dataset is asked. CHECKPOINT runs in fp32, as trained, or in
+    the device's arithmetic with --precision; a BUILD runs as it was compiled.
+    """
+    from recurc.verify.answers import answer
+    from recurc.verify.result import Halt
+
+    if tokens is not None and file is not None:
+        raise UsageError("--tokens and --input exclude each other", next="Pass one of them")
+    if out is not None and out.suffix != ".npy":
+        raise UsageError("--out names no .npy file", where=str(out), why="the answers are written as a NumPy array",
+                         next=f"name it {out}.npy, or use --json for text")
+    asked = _build(console, model, on, precision) if _is_build(model) else _checkpoint(console, model, on, precision, data)
+    with asked as (answerer, config, told, own_data):
+        inputs = _inputs(tokens, file, data or own_data, offset, limit, config)
+        rows, ids = _checked(config, inputs, puzzle)
+        stop = Halt(halt_threshold, min_steps) if halt else None
+        found = []
+        with console.progress(f"{told}: {len(rows)} inputs", len(rows)) as advance:
+            for row, puzzle_id in zip(rows, ids, strict=True):
+                ask = getattr(answerer, "answer", None)  # a device is asked again when the line loses something
+                found.append(ask(row, int(puzzle_id), steps=steps, halt=stop) if ask else
+                             answer(answerer, row, int(puzzle_id), steps=steps, halt=stop))
+                advance()
+    if out is not None:
+        _write(out, np.stack([a.tokens for a in found]).astype(np.int32))
+    console.emit_json({"model": model, "runs_in": told, "n": len(found), "halt": None if stop is None else vars(stop),
+                       "answers": [_document(a, inputs, i) for i, a in enumerate(found)], "out": out})
+    if not console.json:
+        _show(console, found, inputs, config, told)
+        if out is not None:
+            console.print(f"answers: {out}")
+
+
+# -- what runs ------------------------------------------------------------------------------------------------------------
+
+
+def _is_build(model: str | None) -> bool:
+    from recurc.codegen.manifest import MANIFEST
+
+    return model is not None and (Path(model) / MANIFEST).is_file()
+
+
+@contextmanager
+def _build(console: Console, model: str | None, on: str | None, precision: str | None) -> Iterator[tuple[Any, ...]]:
+    """A build's firmware: what answers, its configuration, words for it, and the dataset it knows."""
+    from recurc.codegen.manifest import load_build
+    from recurc.verify.answers import Connection
+
+    if precision is not None:
+        raise UsageError("--precision is for a checkpoint", where=str(model), why="a build has the precision it was built in",
+                         next="Leave it out, or name the checkpoint")
+    made = load_build(str(model))
+    with Connection(made, on or "host") as connection:
+        where = "as a process of this computer" if connection.on == "host" else f"on {connection.board.name}"
+        yield connection, made.config, f"{made.name}, {made.details.get('label', made.precision)}, firmware {where}", \
+            made.data
+
+
+@contextmanager
+def _checkpoint(console: Console, model: str | None, on: str | None, precision: str | None,
+                data: str | None) -> Iterator[tuple[Any, ...]]:
+    """A checkpoint: the same."""
+    from recurc.api import Model as LoadedModel
+    from recurc.verify.answers import EngineAnswerer, ReferenceAnswerer
+
+    chosen: Model = resolve_model(console, model, data)
+    if on is not None:
+        raise UsageError("--on is for a build", where=chosen.checkpoint, why="a checkpoint has no firmware",
+                         next="Make one with `recurc build`, or leave --on out")
+    loaded = LoadedModel(chosen.load(), chosen.checkpoint)
+    config = loaded.config
+    if precision is None:
+        yield ReferenceAnswerer(loaded.reasoner), config, f"{loaded.name}, the fp32 reference", chosen.data
+        return
+    from recurc.cli.quantizing import quantize_with_progress
+
+    quantized = quantize_with_progress(console, loaded, chosen, precision, {}, calibration=None, puzzles=128, seed=0)
+    answerer = EngineAnswerer(quantized.engine, config.halt_rule, quantized.model.program.steps)
+    yield answerer, config, f"{loaded.name}, {quantized.model.label}, the device's arithmetic", chosen.data
+
+
+# -- what is asked --------------------------------------------------------------------------------------------------------
+
+
+def _inputs(tokens: str | None, file: str | None, folder: Any, offset: int, limit: int | None, config: Any) -> Inputs:
+    from recurc.dataset import check_compatible, load_dataset
+
+    if tokens is not None:
+        return from_text(tokens, config.seq_len, config.vocab_size)
+    if file is not None:
+        return from_file(file)
+    if folder is None:
+        raise UsageError("no input is given", why="no dataset is known for this model either",
+                         next="Pass --tokens, --input FILE or --data DIR")
+    data = load_dataset(folder, "test")
+    check_compatible(data, config)
+    return from_dataset(data, offset, limit)
+
+
+def _checked(config: Any, inputs: Inputs, puzzle: int | None) -> tuple[np.ndarray, np.ndarray]:
+    from recurc.models.inputs import check_inputs
+
+    ids = inputs.puzzle_ids
+    if puzzle is not None:
+        ids = np.full(len(inputs.tokens), puzzle)
+    elif not config.puzzle_emb_ndim:
+        ids = None  # a dataset numbers its puzzles also for models that have no rows for them
+    return check_inputs(config, inputs.tokens, ids)
+
+
+# -- what is said ---------------------------------------------------------------------------------------------------------
+
+
+def _document(found: Any, inputs: Inputs, i: int) -> dict[str, Any]:
+    document = {"number": inputs.first + i, **found.as_dict()}
+    if inputs.labels is not None and inputs.valid is not None and inputs.valid[i].any():
+        right, cells = _right(found, inputs, i)
+        document |= {"right": right, "cells": cells, "exact": right == cells}
+    return document
+
+
+def _right(found: Any, inputs: Inputs, i: int) -> tuple[int, int]:
+    assert inputs.labels is not None and inputs.valid is not None
+    return int((found.tokens == inputs.labels[i])[inputs.valid[i]].sum()), int(inputs.valid[i].sum())
+
+
+def _write(path: Path, tokens: np.ndarray) -> None:
+    from recurc.files import write_whole
+
+    data = io.BytesIO()
+    np.save(data, tokens)
+    write_whole(path, data.getvalue(), "the file of answers", "Name a file that you may write with --out FILE.npy")
+
+
+def _show(console: Console, found: list[Any], inputs: Inputs, config: Any, told: str) -> None:
+    console.print(told, style="bold")
+    known = inputs.valid is not None and bool(inputs.valid.any())
+    if len(found) <= MOST_DRAWN:
+        for i, a in enumerate(found):
+            labels = (inputs.labels[i], inputs.valid[i]) if known and inputs.labels is not None else None  # type: ignore[index]
+            console.print()
+            draw_steps(console, a.input, [s.tokens for s in a.steps], config.vocab_size, labels)
+    rows = []
+    for i, a in enumerate(found):
+        cells = ("-", "-")
+        if known and inputs.valid is not None and inputs.valid[i].any():
+            right, count = _right(a, inputs, i)
+            cells = (f"{right}/{count}", "yes" if right == count else "no")
+        rows.append((str(inputs.first + i), str(len(a.steps)), str(a.settled), f"{a.steps[-1].margin:+.3f}",
+                     "yes" if a.halted else "no", *(cells if known else ())))
+    console.print()
+    columns = ("input", "steps", "settled at", "halting margin", "stopped early")
+    console.table((*columns, *(("cells", "exact") if known else ())), rows)
+    for a in found[:MOST_DRAWN if len(found) <= MOST_DRAWN else 0]:
+        console.print("answer: " + " ".join(map(str, a.tokens.tolist())))

@@ -1,0 +1,275 @@
+"""A model's own answer, step by step: from the fp32 reference, from the device's arithmetic here, or from a firmware.
+
+`verify` compares two computations; this asks one of them. Whatever answers gives the same `Step`s.
+"""
+
+from __future__ import annotations
+
+import zlib
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from types import TracebackType
+from typing import Any, Callable, Iterable, Iterator, Optional, Protocol
+
+import numpy as np
+
+from recurc.device.frames import TABLE_WIRE
+from recurc.errors import InputError, UsageError
+from recurc.models.inputs import check_inputs
+from recurc.verify.result import Halt
+from recurc.verify.run import open_device
+
+HRM_RULE = "q_halt>q_continue"  # the other rule, TRM's, asks for q_halt alone
+
+
+@dataclass(frozen=True)
+class Step:
+    """A model after one supervision step.
+
+    `step` from 1; `tokens` [seq_len], what it predicts now; `q` float32 [2], the halting head (halt, continue); `margin`: by
+    how much the head is for stopping; `carry_crc`: CRC-32 of the carry as stored, None for the fp32 reference.
+    """
+
+    step: int
+    tokens: np.ndarray
+    q: np.ndarray
+    margin: float
+    carry_crc: Optional[int] = None
+    _read: Optional[Callable[[str], np.ndarray]] = field(default=None, repr=False, compare=False)
+
+    def tensor(self, name: str) -> np.ndarray:
+        """"z_H", "z_L" (float32 [S, D]) or "logits" (float32 [seq_len, vocab]); only before the next step runs.
+
+        Raises:
+            InputError: there is no such tensor.
+        """
+        if self._read is None or name not in ("z_H", "z_L", "logits"):
+            raise InputError(f"a step has no tensor {name!r}", why="it has z_H, z_L and logits", next="Name one of them")
+        return self._read(name)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model makes of one input: `input` [seq_len], its puzzle identifier, the steps that ran, and whether the halting
+    head ended them."""
+
+    input: np.ndarray
+    puzzle_id: int
+    steps: tuple[Step, ...]
+    halted: bool
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """The answer: tokens [seq_len] after the last step."""
+        return self.steps[-1].tokens
+
+    @property
+    def settled(self) -> int:
+        """The step after which the tokens did not change any more."""
+        last = len(self.steps)
+        while last > 1 and np.array_equal(self.steps[last - 1].tokens, self.steps[last - 2].tokens):
+            last -= 1
+        return self.steps[last - 1].step
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: {input, puzzle_id, answer, halted, steps: [{step, tokens, q, margin, carry_crc}]}."""
+        return {
+            "input": self.input.tolist(), "puzzle_id": self.puzzle_id, "answer": self.tokens.tolist(), "halted": self.halted,
+            "steps": [{"step": s.step, "tokens": s.tokens.tolist(), "q": [float(v) for v in s.q], "margin": s.margin,
+                       "carry_crc": s.carry_crc} for s in self.steps],
+        }  # fmt: skip
+
+
+class Answerer(Protocol):
+    """Whatever runs a model one supervision step at a time."""
+
+    max_steps: int
+
+    def steps(self, tokens: np.ndarray, puzzle_id: int = 0, steps: Optional[int] = None) -> Iterator[Step]:
+        """Reset the carry, then yield after every one of `steps` steps (default: `max_steps`)."""
+        ...
+
+
+def margin(q: np.ndarray, rule: str) -> float:
+    """By how much the halting head q [2] is for stopping: q_halt, or q_halt - q_continue for HRM's rule."""
+    halt, go_on = (np.float32(v) for v in q)
+    return float(halt - go_on) if rule == HRM_RULE else float(halt)
+
+
+def answer(model: Answerer, tokens: np.ndarray, puzzle_id: int = 0, *, steps: Optional[int] = None,
+           halt: Optional[Halt] = None) -> Answer:
+    """Run one input (tokens [seq_len]) for `steps` supervision steps, or until the halting head says stop where `halt` is
+    given.
+
+    Raises:
+        UsageError: no steps, or more than the model runs. InputError: tokens that are not the model's.
+    """
+    ran: list[Step] = []
+    halted = False
+    for step in model.steps(tokens, puzzle_id, steps):
+        ran.append(step)
+        if halt is not None and step.step >= halt.min_steps and step.margin > halt.threshold:
+            halted = True
+            break
+    return Answer(np.array(tokens), puzzle_id, tuple(ran), halted)
+
+
+def answers(model: Answerer, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None, **options: Any) -> list[Answer]:
+    """`answer` for each of inputs [N, seq_len], in order; puzzle_ids [N] are zeros when left out."""
+    ids: Iterable[int] = np.zeros(len(inputs), int) if puzzle_ids is None else puzzle_ids
+    return [answer(model, row, int(puzzle), **options) for row, puzzle in zip(inputs, ids, strict=True)]
+
+
+def check_steps(steps: Optional[int], most: int, trained: bool = False) -> int:
+    """The number of steps to run: `most` when None.
+
+    Args:
+        trained: `most` is a default that may be exceeded (the fp32 reference has no bound).
+
+    Raises:
+        UsageError: none, or too many.
+    """
+    wanted = most if steps is None else steps
+    if wanted < 1 or (wanted > most and not trained):
+        why = "at least one step runs" if wanted < 1 else f"the model is compiled for {most}"
+        raise UsageError(f"{wanted} steps cannot be run", where="steps", why=why,
+                         next="Leave steps out, or give a number " + ("from 1 on" if trained else f"from 1 to {most}"))
+    return wanted
+
+
+class ReferenceAnswerer:
+    """The fp32 reference as an `Answerer`; `reasoner`: a loaded model."""
+
+    def __init__(self, reasoner: Any, h_cycles: Optional[int] = None, l_cycles: Optional[int] = None) -> None:
+        from recurc.models.reference import Reference
+
+        self._reference = Reference(reasoner)
+        self._rule = reasoner.config.halt_rule
+        self._cycles = h_cycles, l_cycles
+        self.max_steps = reasoner.config.halt_max_steps
+
+    def steps(self, tokens: np.ndarray, puzzle_id: int = 0, steps: Optional[int] = None) -> Iterator[Step]:
+        wanted = check_steps(steps, self.max_steps, trained=True)
+        ids = np.array([puzzle_id])
+        for s in self._reference.steps(np.asarray(tokens)[None], ids, wanted, *self._cycles):
+            q = s.q[0].numpy()
+
+            def read(name: str, s: Any = s) -> np.ndarray:
+                return np.array(getattr(s, name)[0].numpy())
+
+            yield Step(s.step, s.logits[0].argmax(-1).numpy().astype(np.int32), q, margin(q, self._rule), None, read)
+
+
+class EngineAnswerer:
+    """The device's arithmetic on this computer as an `Answerer`; `engine`: a HostEngine, of which a clone is taken."""
+
+    def __init__(self, engine: Any, rule: str, max_steps: int) -> None:
+        self._engine, self._rule, self.max_steps = engine.clone(), rule, max_steps
+
+    def steps(self, tokens: np.ndarray, puzzle_id: int = 0, steps: Optional[int] = None) -> Iterator[Step]:
+        wanted, engine = check_steps(steps, self.max_steps), self._engine
+        engine.begin(tokens, puzzle_id)
+        for step in range(1, wanted + 1):
+            engine.step()
+            q = engine.tensor("q")
+            yield Step(step, engine.tensor("tokens"), q, margin(q, self._rule), zlib.crc32(engine.carry_bytes()), engine.tensor)
+
+
+class Connection:
+    """A build's firmware that answers: in an emulator, as a process of this computer, or behind a port.
+
+    A context manager; `recurc.connect` makes it. `board` is the board that answered, `max_steps` what it is compiled for.
+    """
+
+    def __init__(self, build: Any, on: str = "qemu") -> None:
+        self.build, self.on = build, on
+        self._rule = build.config.halt_rule
+        self.max_steps: int = build.steps
+        self._stack = ExitStack()
+        self._session: Any = None
+        self._records: Optional[Callable[[int], bytes]] = None
+        self._ran = 0  # steps, all puzzles together
+
+    def __enter__(self) -> "Connection":
+        with ExitStack() as stack:
+            opened = stack.enter_context(open_device(self.build, self.on))
+            self._session, self.board, self._records = opened.session, opened.board, opened.records
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._session = None
+        self._stack.__exit__(kind, error, trace)
+
+    def steps(self, tokens: np.ndarray, puzzle_id: int = 0, steps: Optional[int] = None) -> Iterator[Step]:
+        """Send an input (tokens [seq_len]), then yield what the device computes, one supervision step at a time.
+
+        Raises:
+            UsageError: the connection is not open, or it does not run so many steps. InputError: tokens or puzzle are not the
+                model's. DeviceUnreachableError: the device stopped answering; begin again.
+        """
+        if self._session is None:
+            raise UsageError("the connection is not open", where=self.on, next="Use it in a with block: "
+                             "with recurc.connect(build) as device: ...")
+        wanted, session, config = check_steps(steps, self.max_steps), self._session, self.build.config
+        (row,), (puzzle,) = check_inputs(config, np.asarray(tokens)[None], np.array([puzzle_id]))
+        session.load(row)
+        if self._records is not None and session.info.table_mode == TABLE_WIRE:
+            session.send_row(int(puzzle), self._records(int(puzzle)))
+        for number in range(1, wanted + 1):
+            event, _ = session.run(1, begin=number == 1, puzzle=int(puzzle))
+            q = np.array([event.q_halt, event.q_continue], np.float32)
+            self._ran += 1
+            yield Step(number, np.array(session.read_tensor("tokens")), q, margin(q, self._rule), event.carry_crc,
+                       partial(self._read, self._ran))
+
+    def _read(self, ran: int, name: str) -> np.ndarray:
+        """A tensor of the step that ran as number `ran` of this connection, which must be the last one."""
+        config = self.build.config
+        if ran != self._ran or self._session is None:
+            raise UsageError(f"the {name} of this step is gone", why="the device has gone on",
+                             next="Read a step's tensors before the next step runs")
+        shape = (config.seq_len, config.vocab_size) if name == "logits" else (config.rows, config.hidden_size)
+        return np.array(self._session.read_tensor(name)).reshape(shape)
+
+    def run(self, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None, *, steps: Optional[int] = None,
+            halt: Optional[Halt] = None) -> list[Answer]:
+        """The device's answers to inputs [N, seq_len] (or one, [seq_len]), in order; what the line loses is asked again.
+
+        Args:
+            steps: supervision steps (default: as compiled).
+            halt: stop early on the halting head.
+
+        Raises:
+            As `steps`.
+        """
+        rows, ids = check_inputs(self.build.config, np.atleast_2d(np.asarray(inputs)), puzzle_ids)
+        return [self.answer(row, int(puzzle), steps=steps, halt=halt) for row, puzzle in zip(rows, ids, strict=True)]
+
+    def answer(self, tokens: np.ndarray, puzzle_id: int = 0, **options: Any) -> Answer:
+        """The device's answer to one input (tokens [seq_len]); options and errors as of `run`."""
+        ask = partial(answer, self, tokens, puzzle_id, **options)
+        return ask() if self._session is None else self._session.persist(ask)
+
+
+def connect(build: Any, on: str = "qemu") -> Connection:
+    """A connection to a build's firmware, to be used in a with block.
+
+        with recurc.connect("build/sudoku9", on="qemu") as device:
+            print(device.run(inputs)[0].tokens)
+            for step in device.steps(inputs[0]):
+                print(step.step, step.margin, step.carry_crc)
+
+    Args:
+        build: a `recurc.codegen.manifest.Build` or the path of one.
+        on: "qemu" (the target or its emulated twin), "host" (the firmware as a process of this computer), or a port:
+            tcp://HOST:PORT, /dev/ttyACM0, any pyserial URL.
+
+    Raises:
+        InputError: the build is missing or changed. On entering: UsageError, ToolchainError, DeviceUnreachableError,
+            MismatchError, as of `recurc.verify`.
+    """
+    from recurc.codegen.manifest import load_build
+
+    return Connection(load_build(build) if isinstance(build, str) or hasattr(build, "__fspath__") else build, on)
