@@ -1,6 +1,7 @@
 """Datasets in the reference code's directory form: `<dir>/{train,test}/dataset.json` and `<set>__*.npy` beside it.
 
-Tokens are small whole numbers. A puzzle may have several examples; each carries its puzzle's identifier.
+Tokens are small whole numbers. A puzzle may have several examples; each carries its puzzle's identifier. Where the files of
+identifiers are missing, every example is a puzzle of its own with identifier 0.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from recurc.errors import InputError
 
+IGNORED = -100  # a label that never counts, as in the reference code
 _NO_LABEL = -1  # stands for every label where the dataset has none, and names no value to be ignored
 _LAYOUT = (
     "A dataset directory holds train/ and test/, each with dataset.json and all__inputs.npy, "
@@ -39,7 +41,7 @@ class Dataset:
     """One split of a dataset.
 
     `inputs` [N, seq_len] uint8 (int32 for vocabularies over 256), `labels` [N, seq_len] int32 as stored (cells equal to
-    `ignore_label_id` do not count, see `valid`; without a file of labels none does), `puzzle_ids` [N] int32.
+    `ignore_label_id` or -100 do not count, see `valid`; without a file of labels none does), `puzzle_ids` [N] int32.
     """
 
     inputs: np.ndarray
@@ -58,9 +60,51 @@ class Dataset:
     @property
     def valid(self) -> np.ndarray:
         """Mask [N, seq_len] of the cells that count for accuracy."""
-        if self.ignore_label_id is None:
-            return np.ones(self.labels.shape, bool)
-        return self.labels != self.ignore_label_id
+        counts = self.labels != IGNORED
+        return counts if self.ignore_label_id is None else counts & (self.labels != self.ignore_label_id)
+
+    @classmethod
+    def from_arrays(
+        cls, inputs: np.ndarray, labels: Optional[np.ndarray] = None, puzzle_ids: Optional[np.ndarray] = None, *,
+        vocab_size: Optional[int] = None, num_puzzle_identifiers: Optional[int] = None,
+        ignore_label_id: Optional[int] = None, split: str = "test",
+    ) -> Dataset:
+        """A dataset from arrays at hand.
+
+        Args:
+            inputs: tokens [N, seq_len].
+            labels: [N, seq_len]; -100 and `ignore_label_id` mark cells that do not count. None: no labels.
+            puzzle_ids: [N]; zeros when left out.
+            vocab_size, num_puzzle_identifiers: default to the smallest numbers that fit.
+            split: what it stands for, "train" or "test".
+
+        Raises:
+            InputError: arrays of other shapes, or of no whole numbers, or tokens out of range.
+        """
+        arrays = [_flat(inputs, "inputs", 2)]
+        arrays.append(np.full(arrays[0].shape, _NO_LABEL) if labels is None else _flat(labels, "labels", 2))
+        arrays.append(np.zeros(len(arrays[0]), int) if puzzle_ids is None else _flat(puzzle_ids, "puzzle_ids", 1))
+        tokens, known, ids = arrays
+        if known.shape != tokens.shape or len(ids) != len(tokens) or not tokens.size:
+            raise InputError("the arrays do not belong together", where="Dataset.from_arrays",
+                             why=f"inputs {tokens.shape}, labels {known.shape}, puzzle_ids {ids.shape}",
+                             next="Give inputs and labels [N, seq_len], and puzzle_ids [N]")
+        ignore = _NO_LABEL if labels is None and ignore_label_id is None else ignore_label_id
+        named = known[(known != IGNORED) & (known != (IGNORED if ignore is None else ignore))]
+        vocab = int(max(tokens.max(), named.max(initial=0))) + 1 if vocab_size is None else vocab_size
+        puzzles = int(ids.max()) + 1 if num_puzzle_identifiers is None else num_puzzle_identifiers
+        for name, values, limit in (("inputs", tokens, vocab), ("labels", named, vocab), ("puzzle_ids", ids, puzzles)):
+            if values.size and (values.min() < 0 or values.max() >= limit):
+                raise InputError(f"{name} are out of range", where="Dataset.from_arrays",
+                                 why=f"they go from {values.min()} to {values.max()}, where 0 to {limit - 1} are allowed",
+                                 next="Number tokens and puzzles from 0 on, or give larger sizes")
+        return cls(tokens.astype(np.uint8 if vocab <= 256 else np.int32), known.astype(np.int32), ids.astype(np.int32),
+                   tokens.shape[1], vocab, puzzles, ignore, Path("arrays"), split)
+
+    def __repr__(self) -> str:
+        labels = "" if self.valid.any() else ", no labels"
+        return (f"Dataset({self.path}/{self.split}: {len(self):,} examples of {self.seq_len} cells, vocabulary "
+                f"{self.vocab_size}{labels})")
 
     def labelled(self) -> Dataset:
         """The examples that accuracy counts: those with at least one such cell, as the reference code does.
@@ -151,7 +195,11 @@ def load_dataset(directory: str | Path, split: str) -> Dataset:
             why = "this is a split's own folder; the dataset directory is the one above it"
         raise InputError(f"the dataset has no {split} split", where=str(root), why=why, next=_LAYOUT)
     meta = read_metadata(folder)
-    parts = [_load_set(folder, name, meta) for name in meta.sets]
+    problems, parts = _Problems(), []
+    for name in meta.sets:
+        with problems:
+            parts.append(_load_set(folder, name, meta))
+    problems.raise_all(folder)
     inputs, labels, ids = (
         np.concatenate(arrays) if len(parts) > 1 else arrays[0] for arrays in zip(*parts, strict=True)
     )
@@ -194,44 +242,117 @@ def check_compatible(dataset: Dataset, config: ModelShape) -> None:
         )
 
 
+def load_splits(directory: str | Path) -> dict[str, Dataset]:
+    """Both splits of a dataset directory, or the one that it has, by name.
+
+    Raises:
+        InputError: it has neither, or there is something wrong with one: all problems are named.
+    """
+    root = Path(directory).expanduser()
+    there = [split for split in ("train", "test") if (root / split).is_dir()]
+    problems, found = _Problems(), {}
+    for split in there or ["train"]:
+        with problems:
+            found[split] = load_dataset(root, split)
+    problems.raise_all(root)
+    return found
+
+
+class _Problems:
+    """Collects the errors of its blocks, so that a user is told of all of them at once."""
+
+    def __init__(self) -> None:
+        self.errors: list[InputError] = []
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(self, kind: object, error: Optional[BaseException], trace: object) -> bool:
+        if isinstance(error, InputError):
+            self.errors += error.parts if isinstance(error, _ManyProblems) else [error]
+            return True
+        return False
+
+    def raise_all(self, where: Path) -> None:
+        """Raise what was collected: a single error as it is."""
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            raise _ManyProblems(self.errors, where)
+
+
+class _ManyProblems(InputError):
+    """Several problems of one dataset."""
+
+    def __init__(self, parts: list[InputError], where: Path) -> None:
+        self.parts = parts
+        told = "; ".join(f"{p.what} ({p.where})" + (f": {p.why}" if p.why else "") for p in parts)
+        super().__init__(f"the dataset has {len(parts)} problems", where=str(where), why=told, next=_LAYOUT)
+
+
 def _load_set(folder: Path, name: str, meta: Metadata) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    inputs = _array(folder, f"{name}__inputs.npy", 2)
-    extra = meta.ignore_label_id
+    problems = _Problems()
+    inputs, labels, puzzles, extra = None, None, None, meta.ignore_label_id
+    with problems:
+        inputs = _array(folder, f"{name}__inputs.npy", 2)
+        _same(folder, f"{name}__inputs.npy columns", inputs.shape[1], "dataset.json seq_len", meta.seq_len)
+        limit = f"the vocabulary has {meta.vocab_size}"
+        _in_range(folder / f"{name}__inputs.npy", inputs, meta.vocab_size, "token", limit)
     if (folder / f"{name}__labels.npy").exists():
-        labels = _array(folder, f"{name}__labels.npy", 2)
-    else:
-        extra = _NO_LABEL if extra is None else extra
-        labels = np.full(inputs.shape, extra, dtype=np.int32)
-    identifiers, indices = (_array(folder, f"{name}__puzzle_{kind}.npy", 1) for kind in ("identifiers", "indices"))
-    n = len(inputs)
-    _same(folder, f"{name}__inputs.npy columns", inputs.shape[1], "dataset.json seq_len", meta.seq_len)
-    _same(folder, f"{name}__labels.npy shape", labels.shape, f"{name}__inputs.npy shape", inputs.shape)
+        with problems:
+            labels = _array(folder, f"{name}__labels.npy", 2)
+            if inputs is not None:
+                _same(folder, f"{name}__labels.npy shape", labels.shape, f"{name}__inputs.npy shape", inputs.shape)
+            limit = f"the vocabulary has {meta.vocab_size}"
+            _in_range(folder / f"{name}__labels.npy", labels, meta.vocab_size, "label", limit, (IGNORED, extra))
+    elif inputs is not None:
+        labels = np.full(inputs.shape, _NO_LABEL if extra is None else extra, dtype=np.int32)
+    with problems:
+        puzzles = _puzzles(folder, name, meta, None if inputs is None else len(inputs))
+    problems.raise_all(folder)
+    assert inputs is not None and labels is not None and puzzles is not None
+    tokens = inputs.astype(np.uint8 if meta.vocab_size <= 256 else np.int32, copy=False)
+    return tokens, labels.astype(np.int32, copy=False), puzzles
+
+
+def _puzzles(folder: Path, name: str, meta: Metadata, n: Optional[int]) -> np.ndarray:
+    """Each example's puzzle identifier, int32 [n]; n is None where the inputs cannot be read."""
+    files = [folder / f"{name}__puzzle_{kind}.npy" for kind in ("identifiers", "indices")]
+    if not any(f.exists() for f in files) and meta.num_puzzle_identifiers == 1:
+        return np.zeros(n or 0, dtype=np.int32)
+    identifiers, indices = (_array(folder, file.name, 1) for file in files)
     _same(folder, f"{name}__puzzle_indices.npy length", len(indices), "puzzle identifiers + 1", len(identifiers) + 1)
+    if n is None:
+        return identifiers
     ends_right = int(indices[0]) == 0 and int(indices[-1]) == n
     if not ends_right or bool(np.any(np.diff(indices.astype(np.int64)) < 0)):
-        why = f"puzzle indices must rise from 0 to the {n} examples"
-        raise InputError(
-            "dataset arrays disagree", where=str(folder / f"{name}__puzzle_indices.npy"), why=why, next=_LAYOUT
-        )
-    _in_range(
-        folder / f"{name}__inputs.npy", inputs, 0, meta.vocab_size, "token", f"the vocabulary has {meta.vocab_size}"
-    )
-    _in_range(
-        folder / f"{name}__labels.npy",
-        labels,
-        0,
-        meta.vocab_size,
-        "label",
-        f"the vocabulary has {meta.vocab_size}",
-        extra,
-    )
+        raise InputError("dataset arrays disagree", where=str(files[1]), next=_LAYOUT,
+                         why=f"puzzle indices must rise from 0 to the {n} examples")
     count = meta.num_puzzle_identifiers
-    _in_range(
-        folder / f"{name}__puzzle_identifiers.npy", identifiers, 0, count, "puzzle identifier", f"there are {count}"
-    )
-    puzzle = np.searchsorted(indices, np.arange(n), side="right") - 1
-    tokens = inputs.astype(np.uint8 if meta.vocab_size <= 256 else np.int32, copy=False)
-    return tokens, labels.astype(np.int32, copy=False), identifiers[puzzle].astype(np.int32, copy=False)
+    _in_range(files[0], identifiers, count, "puzzle identifier", f"there are {count}")
+    return identifiers[np.searchsorted(indices, np.arange(n), side="right") - 1].astype(np.int32, copy=False)
+
+
+def _flat(values: np.ndarray, name: str, ndim: int) -> np.ndarray:
+    """An argument of `Dataset.from_arrays` as int64. Raises InputError: other dimensions, or no whole numbers."""
+    array = whole_numbers(values, name, "Dataset.from_arrays")
+    if array.ndim != ndim:
+        raise InputError(f"{name} have the wrong shape", where=f"shape {array.shape}", why=f"it takes {ndim} dimension(s)",
+                         next="Give inputs and labels [N, seq_len], and puzzle_ids [N]")
+    return array
+
+
+def whole_numbers(values: object, what: str, where: str) -> np.ndarray:
+    """Anything that is whole numbers, as an int64 array of its own shape. Raises InputError."""
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind in "iub" or (array.dtype.kind == "f" and bool(np.all(np.abs(array) < 2**53))
+                                         and bool(np.all(array == np.floor(array)))):
+            return array.astype(np.int64)
+        why = f"they are {array.dtype}"
+    except (ValueError, TypeError, OverflowError) as error:
+        why = " ".join(str(error).split())[:200]
+    raise InputError(f"{what} are not whole numbers", where=where, why=why, next="Give integers, in an array or a list")
 
 
 def _array(folder: Path, name: str, ndim: int) -> np.ndarray:
@@ -259,14 +380,14 @@ def _same(folder: Path, name_a: str, a: object, name_b: str, b: object) -> None:
         )
 
 
-def _in_range(
-    path: Path, array: np.ndarray, low: int, high: int, what: str, limit: str, extra: Optional[int] = None
-) -> None:
-    if array.size == 0 or (array.min() >= low and array.max() < high):
+def _in_range(path: Path, array: np.ndarray, end: int, what: str, limit: str, extra: tuple[Optional[int], ...] = ()) -> None:
+    """That values are 0 .. end - 1, or one of `extra`. Raises InputError: names the first one that is not."""
+    if array.size == 0 or (array.min() >= 0 and array.max() < end):
         return
-    bad = (array < low) | (array >= high)
-    if extra is not None:
-        bad &= array != extra
+    bad = (array < 0) | (array >= end)
+    for allowed in extra:
+        if allowed is not None:
+            bad &= array != allowed
     if bad.any():
         index = np.unravel_index(int(np.argmax(bad)), array.shape)
         at = ", ".join(str(int(i)) for i in index)

@@ -20,7 +20,7 @@ LAYERS = (
     {"quant"},
     {"ir"},
     {"models"},
-    {"errors", "types", "files", "dataset", "resources"},
+    {"errors", "types", "files", "dataset", "datafiles", "datamake", "datadescribe", "resources"},
 )
 LEVEL = {part: i for i, layer in enumerate(LAYERS) for part in layer}
 TERMINAL = {"click", "rich"}

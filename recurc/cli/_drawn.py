@@ -12,11 +12,12 @@ from recurc.cli.output import Console
 
 
 def draw_steps(console: Console, given: np.ndarray, steps: Sequence[np.ndarray], vocab: int,
-               labels: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+               labels: tuple[np.ndarray, np.ndarray] | None = None, said: bool = True) -> None:
     """Draw an input [seq_len] and the tokens after each step, until nothing changes any more; then say when that was.
 
     Args:
         labels: what is right, and the mask of the cells that count, where they are known.
+        said: whether the pictures have titles, and a sentence at the end.
     """
     out = console.people
     color = out.is_terminal
@@ -26,10 +27,13 @@ def draw_steps(console: Console, given: np.ndarray, steps: Sequence[np.ndarray],
     for number, tokens in enumerate(shown[:last + 1]):
         previous = shown[number - 1] if number else None
         lines = _lines(tokens, shown[0], previous, vocab, color, out.width)
-        blocks.append([Text(_title(number, tokens, previous, labels), style="bold"), *lines])
+        title = [Text(_title(number, tokens, previous, labels), style="bold")] if said else []
+        blocks.append([*title, *lines])
     square = side_of(len(shown[0])) is not None
     for line in side_by_side(blocks, out.width) if square else [line for block in blocks for line in (*block, Text())]:
         out.print(line, soft_wrap=True, highlight=False)
+    if not said:
+        return
     settled = f"no change after step {last}" if last < len(steps) else "still changing at the last step"
     console.print(f"{settled} of {len(steps)}")
 

@@ -6,6 +6,7 @@ from typing import Optional
 
 import numpy as np
 
+from recurc.dataset import whole_numbers
 from recurc.errors import InputError
 from recurc.models.reasoner import ReasonerConfig
 
@@ -18,25 +19,19 @@ def check_inputs(config: ReasonerConfig, inputs: np.ndarray, puzzle_ids: Optiona
         InputError: no inputs, inputs of another shape, numbers that are not whole, tokens outside the vocabulary, or
             identifiers that the model has no embedding for.
     """
-    inputs = _whole(np.asarray(inputs), "tokens")
+    inputs = whole_numbers(inputs, "tokens", "inputs")
     if inputs.ndim != 2 or inputs.shape[1] != config.seq_len or not len(inputs):
         raise InputError("inputs have the wrong shape", where=f"shape {inputs.shape}",
                          why=f"the model takes [N, {config.seq_len}] tokens", next="check the dataset")
     if inputs.min() < 0 or inputs.max() >= config.vocab_size:
         raise InputError("a token is outside the vocabulary", where=f"values {inputs.min()}..{inputs.max()}",
                          why=f"the model's vocabulary has {config.vocab_size} tokens", next="check the dataset")
-    ids = np.zeros(len(inputs), dtype=np.int64) if puzzle_ids is None else _whole(np.asarray(puzzle_ids), "puzzle identifiers")
+    ids = np.zeros(len(inputs), dtype=np.int64)
+    if puzzle_ids is not None:
+        ids = whole_numbers(puzzle_ids, "puzzle identifiers", "puzzle_ids")
     puzzles = config.num_puzzle_identifiers if config.puzzle_emb_ndim else 1
     if ids.shape != (len(inputs),) or ids.min() < 0 or ids.max() >= puzzles:
         raise InputError("the puzzle identifiers do not fit", where=f"shape {ids.shape}",
                          why=f"there is one for each of {len(inputs)} inputs, from 0 to {puzzles - 1}",
                          next="check the dataset; leave them out where the model has none")
     return inputs, ids
-
-
-def _whole(values: np.ndarray, what: str) -> np.ndarray:
-    if values.dtype.kind in "iu" or (
-            values.dtype.kind == "f" and bool(np.all(np.abs(values) < 2**53) and np.all(values == np.floor(values)))):
-        return values.astype(np.int64)
-    raise InputError(f"{what} are not whole numbers", where=f"dtype {values.dtype}", why="the model takes whole numbers",
-                     next="Pass an array of integers")

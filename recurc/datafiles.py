@@ -1,0 +1,211 @@
+"""Examples of one's own, from the files people have: NumPy arrays, CSV, JSON lines; as arrays of tokens.
+
+A table has one example in a row. Its columns are told by name; a cell is whole numbers with spaces between them, or one word
+whose characters are the tokens ("53..7...."), where `symbols` says which.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterable, Optional
+
+import numpy as np
+
+from recurc.dataset import whole_numbers
+from recurc.errors import InputError, UsageError
+
+# Column -> names it goes by, the first that is there counts.
+COLUMNS = {
+    "inputs": ("inputs", "input", "question", "puzzle", "quizzes", "x"),
+    "labels": ("labels", "label", "answer", "solution", "solutions", "y"),
+    "ids": ("ids", "puzzle_ids", "puzzle_identifiers", "puzzle_id", "id"),
+}
+SUFFIXES = (".npy", ".npz", ".csv", ".jsonl")
+_MOST_PROBLEMS = 10
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Tokens [N, seq] int64, labels [N, seq] or None, puzzle identifiers [N] or None; `told`: which columns they were."""
+
+    inputs: np.ndarray
+    labels: Optional[np.ndarray] = None
+    ids: Optional[np.ndarray] = None
+    told: str = ""
+
+
+def read_examples(inputs: Path, labels: Optional[Path] = None, ids: Optional[Path] = None, symbols: str = "") -> Examples:
+    """Examples of a table (CSV, JSON lines, .npz with several arrays), or of one file for each column.
+
+    Args:
+        inputs: the tokens, or a table of everything.
+        labels, ids: files of their own.
+        symbols: characters in the order of their tokens from 1 on (0 is padding), for cells of text.
+
+    Raises:
+        InputError: a file cannot be read or holds something else (all problems of the first rows are named).
+        UsageError: a column is in two files, or of an unknown kind.
+    """
+    found = _table(inputs, symbols)
+    if "inputs" not in found:
+        raise InputError("no column of inputs", where=str(inputs), why="it has " + ", ".join(found["names"]),
+                         next="Name the column inputs; it also goes by " + ", ".join(COLUMNS["inputs"][1:]))
+    own = {"inputs": inputs}
+    for name, file in (("labels", labels), ("ids", ids)):
+        if file is None:
+            continue
+        if name in found:
+            raise UsageError(f"{name} are in two files", where=f"{inputs} and {file}", why="the table has that column too",
+                             next=f"Leave out --{name}, or take the column out of the table")
+        other = _table(file, symbols)
+        found[name] = other.get(name, other.get("inputs"))
+        own[name] = file
+    arrays = {name: _numbers(found[name], own.get(name, inputs), 1 if name == "ids" else 2)
+              for name in COLUMNS if found.get(name) is not None}
+    rows = {name: len(a) for name, a in arrays.items()}
+    if len(set(rows.values())) > 1:
+        raise InputError("the columns have different lengths", where=str(inputs),
+                         why=", ".join(f"{n} {name}" for name, n in rows.items()), next="Give one row for each example")
+    if "labels" in arrays and arrays["labels"].shape != arrays["inputs"].shape:
+        raise InputError("inputs and labels have different shapes", where=str(own.get("labels", inputs)),
+                         why=f"{arrays['inputs'].shape} and {arrays['labels'].shape}",
+                         next="Give a label for every cell; -100 where a cell does not count")
+    return Examples(arrays["inputs"], arrays.get("labels"), arrays.get("ids"), found.get("told", ""))
+
+
+def _table(path: Path, symbols: str) -> dict[str, Any]:
+    """Columns by their standard names; "names": all that the file has, "told": which were taken."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UsageError(f"files of the kind {suffix or 'without suffix'} are not read", where=str(path),
+                         why="they are told apart by their suffix", next="Give one of " + ", ".join(SUFFIXES))
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError("the file cannot be read", where=str(path), why=error.strerror or str(error),
+                         next="Name a file of examples") from None
+    try:
+        if suffix == ".npy":
+            return {"inputs": np.load(io.BytesIO(data), allow_pickle=False), "names": ["one array"]}
+        if suffix == ".npz":
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                columns = {name: file[name] for name in file.files}
+        elif suffix == ".csv":
+            columns = _csv(data.decode("utf-8-sig"), symbols)
+        else:
+            columns = _json_lines(data.decode("utf-8-sig"), symbols)
+    except InputError:
+        raise
+    except (ValueError, TypeError, EOFError, KeyError, OverflowError, RecursionError, csv.Error, NotImplementedError,
+            OSError, MemoryError, zipfile_error()) as error:
+        raise InputError("the file is not what it should be", where=str(path), why=" ".join(str(error).split())[:300],
+                         next="See `recurc dataset make --help` for the forms") from None
+    return {**_named(columns), "names": list(columns)}
+
+
+def zipfile_error() -> type[Exception]:
+    """What a broken .npz ends with."""
+    import zipfile
+
+    return zipfile.BadZipFile
+
+
+def _named(columns: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    lower = {name.strip().lower(): name for name in columns}
+    for standard, names in COLUMNS.items():
+        for name in names:
+            if name in lower:
+                found[standard] = columns[lower[name]]
+                break
+    taken = {standard: next(lower[n] for n in COLUMNS[standard] if n in lower) for standard in found}
+    found["told"] = ", ".join(f"{standard} from {name!r}" if standard != name else standard for standard, name in taken.items())
+    return found
+
+
+def _csv(text: str, symbols: str) -> dict[str, list]:
+    """Columns of a table with a header; or, of numbers without one, everything as inputs."""
+    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    if not rows:
+        raise ValueError("it has no rows")
+    header = [cell.strip() for cell in rows[0]]
+    if all(_is_number(cell) for cell in header):
+        return {"inputs": [_cells(" ".join(row), symbols, n) for n, row in enumerate(rows, start=1)]}
+    short = [n for n, row in enumerate(rows[1:], start=2) if len(row) != len(header)]
+    if short:
+        raise ValueError(f"line {short[0]} has {len(rows[short[0] - 1])} columns, the header {len(header)}")
+    wanted = {name for names in COLUMNS.values() for name in names}
+    return {name: [_cells(row[i], symbols, n) for n, row in enumerate(rows[1:], start=2)] if name.lower() in wanted else []
+            for i, name in enumerate(header)}
+
+
+def _is_number(cell: str) -> bool:
+    return cell.strip().lstrip("+-").isdigit()
+
+
+def _json_lines(text: str, symbols: str) -> dict[str, list]:
+    columns: dict[str, list] = {}
+    for n, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        row = json.loads(line)
+        if not isinstance(row, dict):
+            row = {"inputs": row}
+        if columns and set(row) != set(columns):
+            raise ValueError(f"line {n} has the fields {', '.join(row)}, the first line {', '.join(columns)}")
+        for name, value in row.items():
+            columns.setdefault(name, []).append(_cells(value, symbols, n) if isinstance(value, str) else value)
+    if not columns:
+        raise ValueError("it has no lines")
+    return columns
+
+
+def _cells(cell: str, symbols: str, line: int) -> list[int] | int:
+    """The tokens of a cell of text."""
+    words = cell.replace(",", " ").split()
+    if symbols and len(words) <= 1:
+        known = {c: i for i, c in enumerate(symbols, start=1)}
+        unknown = sorted({c for c in cell if c not in known})
+        if unknown:
+            raise ValueError(f"line {line} has {''.join(unknown)!r}, which --symbols does not name")
+        return [known[c] for c in cell]
+    if not all(map(_is_number, words)):
+        bad = next(w for w in words if not _is_number(w))
+        hint = "" if symbols else "; where characters are tokens, name them with --symbols"
+        raise ValueError(f"line {line}: {bad[:40]!r} is not a whole number{hint}")
+    if not symbols and len(words) == 1 and len(words[0]) > 18:
+        raise ValueError(f"line {line}: one word of {len(words[0])} digits; where characters are tokens, name them with "
+                         "--symbols")
+    return [int(w) for w in words]
+
+
+def _numbers(values: Any, path: Path, ndim: int) -> np.ndarray:
+    """An array of whole numbers. Raises InputError: rows of different lengths, or no numbers."""
+    if isinstance(values, list):
+        lengths = {len(v) if isinstance(v, list) else 1 for v in values}
+        if len(lengths) > 1:
+            first = len(values[0]) if isinstance(values[0], list) else 1
+            bad = [i for i, v in enumerate(values) if (len(v) if isinstance(v, list) else 1) != first]
+            raise InputError("rows have different lengths", where=str(path),
+                             why=f"row {bad[0]} has {len(values[bad[0]])} tokens, row 0 has {first} ({len(bad)} rows differ)",
+                             next="Pad them to one length, with a padding token and labels of -100")
+    array = whole_numbers(values, "tokens", str(path))
+    if ndim == 1 and array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if ndim == 2 and array.ndim > 2:
+        array = array.reshape(len(array), -1)  # grids, row by row
+    if array.ndim != ndim or not array.size:
+        raise InputError("an array has the wrong shape", where=str(path), why=f"it is {array.shape}",
+                         next="Inputs and labels are [examples, cells], identifiers [examples]")
+    return array
+
+
+def first_problems(problems: Iterable[str]) -> str:
+    """Several problems as one text, cut after the first ones."""
+    listed = list(problems)
+    more = len(listed) - _MOST_PROBLEMS
+    return "; ".join(listed[:_MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")

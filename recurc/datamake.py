@@ -1,0 +1,155 @@
+"""Writes a dataset directory in the reference code's form from arrays of one's own."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Mapping, Optional
+
+import numpy as np
+
+from recurc.datafiles import Examples, first_problems
+from recurc.dataset import IGNORED
+from recurc.errors import InputError, UsageError
+from recurc.files import write_whole
+
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a directory's splits have in common: cells of an example, tokens, puzzle identifiers (0 is the blank one)."""
+
+    seq_len: int
+    vocab_size: int
+    identifiers: int
+
+
+def shape_of(examples: Examples, vocab: Optional[int] = None, ignore: Optional[int] = None) -> Shape:
+    """The smallest shape that examples fit in; `vocab` tokens when given.
+
+    Raises:
+        InputError: tokens, labels or identifiers out of range; all kinds of them are named.
+    """
+    problems = []
+    labels = [] if examples.labels is None else [_counted(examples.labels, ignore)]
+    tokens = np.concatenate([examples.inputs.ravel(), *labels])
+    highest, lowest = int(tokens.max()), int(tokens.min())
+    if lowest < 0:
+        problems.append(f"a token is {lowest}; tokens are numbered from 0, and only a label may be {IGNORED}")
+    if vocab is not None and highest >= vocab:
+        problems.append(f"a token is {highest}, the vocabulary has {vocab}, numbered from 0")
+    if vocab is None and highest >= 65536:
+        problems.append(f"a token is {highest}; vocabularies of more than 65,536 tokens are named with --vocab")
+    if examples.ids is not None and int(examples.ids.min()) < 0:
+        problems.append(f"a puzzle identifier is {int(examples.ids.min())}; they are numbered from 0")
+    if problems:
+        raise InputError("the examples are not tokens of one vocabulary", why=first_problems(problems),
+                         next="Number the tokens from 0 on, or name their characters with --symbols")
+    ids = 1 if examples.ids is None else int(examples.ids.max()) + 1
+    return Shape(examples.inputs.shape[1], highest + 1 if vocab is None else vocab, ids)
+
+
+def _counted(labels: np.ndarray, ignore: Optional[int]) -> np.ndarray:
+    """The labels that name tokens."""
+    return labels[(labels != IGNORED) & (labels != (IGNORED if ignore is None else ignore))]
+
+
+def split_examples(examples: Examples, split: str, seed: int = 0) -> dict[str, Examples]:
+    """Examples by split: all in "train" or "test", or a share of them (text of a number between 0 and 1) drawn for test.
+
+    Raises:
+        UsageError: no such split, or a share that leaves a split without examples.
+    """
+    if split in SPLITS:
+        return {split: examples}
+    n = len(examples.inputs)
+    try:
+        share = float(split)
+    except ValueError:
+        share = -1.0
+    count = round(share * n) if 0 < share < 1 else 0
+    if not 0 < count < n:
+        what = "leaves a split without examples" if 0 < share < 1 else "is no split"
+        raise UsageError(f"--split {split} {what}",
+                         where=f"{n} examples", why="it is train, test, or the share that becomes the test split, such as 0.2",
+                         next="Choose another")
+    order = np.random.default_rng(seed).permutation(n)
+    return {"train": _select(examples, np.sort(order[count:])), "test": _select(examples, np.sort(order[:count]))}
+
+
+def _select(examples: Examples, index: np.ndarray) -> Examples:
+    return Examples(*(None if a is None else a[index] for a in (examples.inputs, examples.labels, examples.ids)), examples.told)
+
+
+def write_dataset(out: Path, splits: Mapping[str, Examples], shape: Shape, ignore: Optional[int] = None) -> list[Path]:
+    """Write splits into the directory `out`; one that is there already stays, and must have the same shape.
+
+    Args:
+        ignore: the label of cells that do not count, beside -100; None: only -100.
+
+    Raises:
+        UsageError: a split is there already. InputError: one that is there has another shape, or a file cannot be written.
+    """
+    taken = [s for s in splits if (out / s).exists()]
+    if taken:
+        raise UsageError(f"the dataset has a {taken[0]} split already", where=str(out / taken[0]),
+                         why="nothing that exists is overwritten", next="Choose another folder, or remove it yourself")
+    for other in SPLITS:
+        if (out / other / "dataset.json").exists():
+            _same_shape(out / other, shape)
+    written = []
+    for split, examples in splits.items():
+        try:
+            (out / split).mkdir(parents=True)
+        except OSError as error:
+            raise InputError("the dataset cannot be written", where=str(out / split), why=error.strerror or str(error),
+                             next="Choose another folder") from None
+        written += _write_split(out / split, examples, shape, ignore)
+    return written
+
+
+def _same_shape(folder: Path, shape: Shape) -> None:
+    from recurc.dataset import read_metadata
+
+    there = read_metadata(folder)
+    differences = [f"{name} {b} where {folder.name} has {a}" for name, a, b in (
+        ("sequences of", there.seq_len, shape.seq_len), ("a vocabulary of", there.vocab_size, shape.vocab_size),
+        ("puzzle identifiers:", there.num_puzzle_identifiers, shape.identifiers)) if a != b]
+    if differences:
+        raise InputError("the new split does not belong to this dataset", where=str(folder), why="it has "
+                         + " and ".join(differences), next="Make both splits at once, or name the sizes with --vocab")
+
+
+def _write_split(folder: Path, examples: Examples, shape: Shape, ignore: Optional[int]) -> list[Path]:
+    """One split; examples of one puzzle lie together, as the reference code wants them."""
+    ids = np.zeros(len(examples.inputs), np.int64) if examples.ids is None else examples.ids
+    order = np.argsort(ids, kind="stable")
+    if examples.ids is None:  # every example is a puzzle of its own, all of the blank identifier
+        puzzles, ends = np.zeros(len(ids), np.int64), np.arange(len(ids) + 1)
+    else:
+        puzzles, counts = np.unique(ids, return_counts=True)
+        ends = np.concatenate(([0], np.cumsum(counts)))
+    kind = np.uint8 if shape.vocab_size <= 256 else np.int32
+    arrays = {
+        "inputs": examples.inputs[order].astype(kind), "puzzle_identifiers": puzzles.astype(np.int32),
+        "puzzle_indices": ends.astype(np.int32), "group_indices": np.arange(len(puzzles) + 1, dtype=np.int32),
+    }
+    if examples.labels is not None:
+        labels = examples.labels[order]
+        arrays["labels"] = labels.astype(kind if labels.min() >= 0 else np.int32)
+    metadata = {
+        "pad_id": 0, "ignore_label_id": ignore, "blank_identifier_id": 0, "vocab_size": shape.vocab_size,
+        "seq_len": shape.seq_len, "num_puzzle_identifiers": shape.identifiers, "total_groups": len(puzzles),
+        "mean_puzzle_examples": len(ids) / len(puzzles), "total_puzzles": len(puzzles), "sets": ["all"],
+    }
+    next = "Make room, or choose another folder"
+    written = []
+    for name, array in arrays.items():
+        data = io.BytesIO()
+        np.save(data, array)
+        written.append(write_whole(folder / f"all__{name}.npy", data.getvalue(), "the dataset", next))
+    # Last, so that a split without it is an unfinished one.
+    return [*written, write_whole(folder / "dataset.json", json.dumps(metadata) + "\n", "the dataset", next)]
