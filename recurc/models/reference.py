@@ -1,7 +1,9 @@
-"""The fp32 forward pass in torch, operation by operation as the original TRM and HRM code computes it.
+"""The forward pass in torch, operation by operation as the original TRM and HRM code computes it.
 
-This is the model that quantized arithmetic is compared with; it must equal the original's outputs to fp32 rounding
-(Tiny Recursive Model, `models/recursive_reasoning/trm.py` and `models/layers.py`; HRM, `models/hrm/hrm_act_v1.py`).
+This is the model that quantized arithmetic is compared with. In fp32 it must equal the original's outputs to fp32
+rounding, which differs between processors (they sum in different orders); in fp64 it shows to many more digits that the
+operations are the same (Tiny Recursive Model, `models/recursive_reasoning/trm.py` and `models/layers.py`; HRM,
+`models/hrm/hrm_act_v1.py`).
 """
 
 from __future__ import annotations
@@ -34,33 +36,37 @@ def rms_norm(x: torch.Tensor, eps: float) -> torch.Tensor:
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
 
 
-def rope_tables(config: ReasonerConfig) -> tuple[np.ndarray, np.ndarray]:
-    """cos and sin tables [S, head_dim / 2] fp32 (the original repeats each for both halves of a head)."""
-    half = torch.arange(0, config.head_dim, 2, dtype=torch.float32)
+def rope_tables(config: ReasonerConfig, dtype: torch.dtype = torch.float32) -> tuple[np.ndarray, np.ndarray]:
+    """cos and sin tables [S, head_dim / 2], computed in `dtype` (the original repeats each for both halves of a head)."""
+    half = torch.arange(0, config.head_dim, 2, dtype=dtype)
     inv_freq = 1.0 / (config.rope_theta ** (half / config.head_dim))
-    freqs = torch.outer(torch.arange(config.rows, dtype=torch.float32), inv_freq)
+    freqs = torch.outer(torch.arange(config.rows, dtype=dtype), inv_freq)
     return freqs.cos().numpy(), freqs.sin().numpy()
 
 
 class Reference:
-    """fp32 model on the CPU.
+    """The model on the CPU, in fp32 unless told otherwise.
 
     Args:
         reasoner: a loaded model.
         observer: called with (tensor name, input [..., K]) at each linear layer, for calibration.
+        dtype: what everything is computed in, the rotation tables too: torch.float32 or torch.float64.
     """
 
-    def __init__(self, reasoner: Reasoner, observer: Optional[Observer] = None) -> None:
+    def __init__(
+        self, reasoner: Reasoner, observer: Optional[Observer] = None, dtype: torch.dtype = torch.float32
+    ) -> None:
         self.config = reasoner.config
         self.observer = observer
+        self.dtype = dtype
         self.w = {
-            name: torch.from_numpy(np.array(t, dtype=np.float32))
+            name: torch.from_numpy(np.array(t, dtype=np.float32)).to(dtype)
             for name, t in reasoner.tensors.items()
             if name != "puzzle_emb.weights"
         }
         self.puzzle_table = reasoner.tensors.get("puzzle_emb.weights")
         if self.config.pos_encodings == "rope" and self.config.mixer == "attention":
-            cos, sin = (torch.from_numpy(t) for t in rope_tables(self.config))
+            cos, sin = (torch.from_numpy(t) for t in rope_tables(self.config, dtype))
             self.cos, self.sin = (torch.cat((t, t), dim=-1)[:, None, :] for t in (cos, sin))
 
     # -- layers -------------------------------------------------------------------------------------------------
@@ -118,7 +124,7 @@ class Reference:
         c = self.config
         x = self.w["embed_tokens.embedding_weight"][tokens]
         if c.puzzle_emb_ndim > 0:
-            rows = torch.from_numpy(np.array(self.puzzle_table[puzzle_ids.numpy()], dtype=np.float32))
+            rows = torch.from_numpy(np.array(self.puzzle_table[puzzle_ids.numpy()], dtype=np.float32)).to(self.dtype)
             rows = F.pad(rows, (0, c.puzzle_rows * c.hidden_size - rows.shape[-1]))
             x = torch.cat((rows.view(-1, c.puzzle_rows, c.hidden_size), x), dim=1)
         if c.pos_encodings == "learned":

@@ -1,6 +1,6 @@
 """HRM models that the original code has run: their configurations, and weights that anyone can make again.
 
-`record_hrm.py` gave these weights to the original code (both repositories) and recorded what it computed in
+`record_original.py` gave these weights to the original code (both repositories) and recorded what it computed in
 `tests/data/hrm_original`.
 """
 
@@ -51,6 +51,9 @@ CASES = {
     "copy-mlp-t": Case(COPY, {"mlp_t": True, "H_layers": 1, "L_layers": 2}),
     "copy-mlp-t-learned": Case(COPY, {"mlp_t": True, "pos_encodings": "learned", "H_layers": 2, "L_layers": 1}),
 }
+# Written to a file by the original code itself, with random weights of its own.
+CHECKPOINT_CASE = Case(
+    ORIGINAL, {"hidden_size": 8, "puzzle_emb_ndim": 8, "H_layers": 1, "L_layers": 2, "pos_encodings": "learned"})
 
 
 def weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:

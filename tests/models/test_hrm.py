@@ -16,8 +16,8 @@ from recurc.models.reference import Reference
 from tests.models.builders import PREFIX, write_checkpoint, write_dataset
 from tests.models.hrm_cases import CASES, COPY, IDENTIFIERS, ORIGINAL, PUZZLES, RECORDED, SEQ, VOCAB, Case, puzzles, weights
 from tests.models.plain_numpy import PlainTRM
+from tests.models.tolerances import UNIT, Rounding
 
-ROUNDING = 1e-4  # fp32, other order of sums
 ALL_FIELDS = {"data_path": "data", "seed": 0}  # one path, where the TRM repository has lists
 
 
@@ -40,15 +40,18 @@ def written(folder, arch: dict, state: dict, *, seq_len: int = SEQ, dataset: boo
 
 
 def check_outputs(reasoner, name: str) -> None:
+    """What the original computes in fp64: in fp64 to its last digits, in fp32 to what fp32 can."""
     expected = np.load(RECORDED / f"{name}.npz")
     inputs, ids = puzzles()
-    states = list(Reference(reasoner).steps(inputs, ids))
-    assert len(states) == reasoner.config.halt_max_steps == len(expected["logits"]) == 4
-    for step, state in enumerate(states):
-        np.testing.assert_allclose(state.logits.numpy(), expected["logits"][step], rtol=0, atol=ROUNDING)
-        np.testing.assert_allclose(state.q.numpy(), expected["q"][step], rtol=0, atol=ROUNDING)
-    for carry in ("z_H", "z_L"):
-        np.testing.assert_allclose(getattr(states[-1], carry).numpy(), expected[carry], rtol=0, atol=ROUNDING)
+    rounding = Rounding(reasoner, inputs, ids)
+    for dtype in UNIT:
+        states = list(Reference(reasoner, dtype=dtype).steps(inputs, ids))
+        assert len(states) == reasoner.config.halt_max_steps == len(expected["logits"]) == 4
+        for state in states:
+            for head in ("logits", "q"):
+                rounding.check(head, state.step, getattr(state, head), dtype, expected[head][state.step - 1])
+        for carry in ("z_H", "z_L"):
+            rounding.check(carry, -1, getattr(states[-1], carry), dtype, expected[carry])
 
 
 def test_a_file_written_by_the_original_code_gives_the_original_outputs(tmp_path):
@@ -81,10 +84,12 @@ def test_agrees_with_an_independent_forward(name, tmp_path):
     inputs, ids = puzzles()
     plain = PlainTRM(arch, state, SEQ)
     expected = [list(plain.run(inputs[i], ids[i], 2)) for i in range(PUZZLES)]
-    for n, step in enumerate(Reference(load(written(tmp_path, arch, state))).steps(inputs, ids, steps=2)):
-        for i in range(PUZZLES):
-            for got, want in zip((step.z_H[i], step.logits[i], step.q[i]), expected[i][n], strict=True):
-                np.testing.assert_allclose(got.numpy(), want, rtol=0, atol=1e-3)
+    reasoner = load(written(tmp_path, arch, state))
+    rounding = Rounding(reasoner, inputs, ids, steps=2)
+    for dtype in UNIT:
+        for step in Reference(reasoner, dtype=dtype).steps(inputs, ids, steps=2):
+            for k, name in enumerate(("z_H", "logits", "q")):
+                rounding.check(name, step.step, getattr(step, name), dtype, np.stack([e[step.step - 1][k] for e in expected]))
 
 
 @pytest.mark.parametrize("name", ["rope", "copy-mlp-t", "no-embedding"])

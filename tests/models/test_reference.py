@@ -1,32 +1,37 @@
-"""The fp32 reference equals the original model: its recorded outputs, and an independent forward pass."""
+"""The reference equals the original model: its recorded outputs, and an independent forward pass, in fp64 and in fp32."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from recurc.dataset import load_dataset
 from recurc.models.checkpoint import load
 from recurc.models.reference import Reference
 from tests.models.builders import arch, state_dict, write_checkpoint, write_dataset
 from tests.models.plain_numpy import PlainTRM
+from tests.models.tolerances import UNIT, Rounding
 
 SUDOKU4 = Path(__file__).parents[1] / "data" / "trm_mlp_sudoku4"
 
 
 def test_equals_the_original_models_outputs():
+    """Trained, over all 16 steps: 32 puzzles in fp64, two of them in fp32 too."""
     recorded = np.load(SUDOKU4 / "reference_outputs.npz")
-    inputs = load_dataset(SUDOKU4 / "data", "test").take(32)
-    model = Reference(load(SUDOKU4 / "checkpoint"))
-    seen = 0
-    for step in model.steps(inputs.inputs, inputs.puzzle_ids):
-        np.testing.assert_allclose(step.q.numpy(), recorded["q"][step.step - 1], rtol=0, atol=1e-4)
-        for last, name in ((1, "first"), (16, "last")):
-            if step.step == last:
-                np.testing.assert_allclose(step.logits.numpy(), recorded[f"logits_{name}"], rtol=0, atol=1e-4)
-                np.testing.assert_allclose(step.z_H[:4].numpy(), recorded[f"z_H_{name}"], rtol=0, atol=1e-4)
-                seen += 1
-    assert seen == 2
+    test = load_dataset(SUDOKU4 / "data", "test")
+    reasoner = load(SUDOKU4 / "checkpoint")
+    two = test.take(2)
+    rounding = Rounding(reasoner, two.inputs, two.puzzle_ids)
+    for n, dtype in ((32, torch.float64), (2, torch.float32)):
+        some = test.take(n)
+        for step in Reference(reasoner, dtype=dtype).steps(some.inputs, some.puzzle_ids):
+            rounding.check("q", step.step, step.q, dtype, recorded["q"][step.step - 1, :n])
+            for last, name in ((1, "first"), (16, "last")):
+                if step.step == last:
+                    rounding.check("logits", step.step, step.logits, dtype, recorded[f"logits_{name}"][:n])
+                    rounding.check("z_H", step.step, step.z_H[:4], dtype, recorded[f"z_H_{name}"][:n])
+        assert step.step == 16
 
 
 VARIANTS = {
@@ -54,10 +59,12 @@ def test_agrees_with_an_independent_forward(name, tmp_path):
     tokens, ids = rng.integers(0, 7, (3, 9)), np.array([0, 4, 2])
     plain = PlainTRM(a, sd, 9)
     expected = [list(plain.run(tokens[i], ids[i], 2)) for i in range(3)]
-    for n, step in enumerate(Reference(reasoner).steps(tokens, ids, steps=2)):
-        for i in range(3):
-            for got, want in zip((step.z_H[i], step.logits[i], step.q[i]), expected[i][n], strict=True):
-                np.testing.assert_allclose(got.numpy(), want, rtol=0, atol=1e-3)
+    rounding = Rounding(reasoner, tokens, ids, steps=2)
+    for dtype in UNIT:
+        for step in Reference(reasoner, dtype=dtype).steps(tokens, ids, steps=2):
+            for k, tensor in enumerate(("z_H", "logits", "q")):
+                wanted = np.stack([e[step.step - 1][k] for e in expected])
+                rounding.check(tensor, step.step, getattr(step, tensor), dtype, wanted)
 
 
 def test_puzzle_identifier_and_trained_depth_matter(tmp_path):
