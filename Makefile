@@ -1,15 +1,19 @@
 # make demo   set up, build the bundled model for an STM32H7, run it on the emulated twin
 # make test   set up, run all tests
+# make mutants   plants each fault of tests/mutation/faults in a copy of the tree and requires that its tests fail
 # make bench-memory   RAM beside other runtimes: writes benchmarks/memory.md; each peer gets a venv of its own
 # make bench-instructions   instructions of layers, block calls and steps on every emulated core: writes benchmarks/instructions.md
 # make bench-host     a supervision step on this computer beside onnxruntime: writes benchmarks/host.md
-.PHONY: demo test setup lint clean bench-memory bench-host bench-instructions
+.PHONY: demo test mutants setup lint clean bench-memory bench-host bench-instructions
 
 demo: setup
 	@bash scripts/demo.sh
 
 test: setup
 	@.venv/bin/python -m pytest -q -n 2
+
+mutants: setup
+	@.venv/bin/python -m tests.mutation --jobs 2
 
 setup:
 	@bash scripts/setup.sh

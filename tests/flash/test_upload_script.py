@@ -114,3 +114,22 @@ def test_board_files_say_one_way_to_flash():
     ):  # fmt: skip
         with pytest.raises(InputError, match=message):
             parse_board(text.replace(*change), load_board("pico2").path)
+
+
+def test_a_folder_of_notes_that_is_somebody_elses_is_not_believed(upload, tmp_path, monkeypatch):
+    """Anybody may make a folder of that name in /tmp first; a note in it would name a process of ours to end."""
+    import os
+
+    monkeypatch.setattr(upload, "EMULATORS", str(tmp_path / "notes"))
+    upload.emulator_folder()
+    assert (tmp_path / "notes").stat().st_mode & 0o777 == 0o700
+    note = upload.note_of("socket://127.0.0.1:7007")
+    with open(note, "w") as f:
+        json.dump({"pid": os.getpid(), "mark": ""}, f)
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("a process was ended"))
+    owner = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    for call in (upload.emulator_folder, lambda: upload.stop("socket://127.0.0.1:7007")):
+        with pytest.raises(SystemExit, match="belongs to somebody else"):
+            call()
+    assert os.path.exists(note)
