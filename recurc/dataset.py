@@ -6,17 +6,23 @@ identifiers are missing, every example is a puzzle of its own with identifier 0.
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Optional, Protocol
+from typing import Any, Optional, Protocol
 
 import numpy as np
 
+from recurc.arrayfile import read_npy
 from recurc.errors import InputError
+from recurc.formats import parse_json
+from recurc.reading import Unreadable, enough_memory, read_text, shown, user_path
 
 IGNORED = -100  # a label that never counts, as in the reference code
 _NO_LABEL = -1  # stands for every label where the dataset has none, and names no value to be ignored
+_LARGEST = 2**31 - 1
+_SETS = 64
+_SET = re.compile(r"\w[\w.-]{0,99}")
 _LAYOUT = (
     "A dataset directory holds train/ and test/, each with dataset.json and all__inputs.npy, "
     "as the reference code's build scripts write them"
@@ -150,30 +156,47 @@ def read_metadata(folder: Path) -> Metadata:
     """
     path = folder / "dataset.json"
     try:
-        raw = json.loads(path.read_text())
-        ignore = raw.get("ignore_label_id")
-        meta = Metadata(
-            seq_len=int(raw["seq_len"]),
-            vocab_size=int(raw["vocab_size"]),
-            num_puzzle_identifiers=int(raw.get("num_puzzle_identifiers", 1)),
-            pad_id=int(raw.get("pad_id") or 0),
-            ignore_label_id=None if ignore is None else int(ignore),
-            blank_identifier_id=int(raw.get("blank_identifier_id") or 0),
-            sets=tuple(str(s) for s in raw.get("sets") or ["all"]),
+        text = read_text(path)
+    except Unreadable as error:
+        raise InputError("dataset.json cannot be read", where=str(path), why=str(error), next=_LAYOUT) from None
+    try:
+        raw = parse_json(text)
+        if not isinstance(raw, dict):
+            raise Unreadable(f"it holds {shown(raw)}, not a table of fields")
+        return Metadata(
+            seq_len=_count(raw, "seq_len", 1),
+            vocab_size=_count(raw, "vocab_size", 1),
+            num_puzzle_identifiers=_count(raw, "num_puzzle_identifiers", 1, absent=1),
+            pad_id=_count(raw, "pad_id", 0, absent=0),
+            ignore_label_id=None if raw.get("ignore_label_id") is None else _count(raw, "ignore_label_id", -_LARGEST),
+            blank_identifier_id=_count(raw, "blank_identifier_id", 0, absent=0),
+            sets=_sets(raw),
         )
-    except OSError as error:
-        raise InputError(
-            "dataset.json cannot be read", where=str(path), why=error.strerror or "", next=_LAYOUT
-        ) from None
-    except KeyError as error:
-        raise InputError(
-            "dataset.json is incomplete", where=str(path), why=f"field {error} is missing", next=_LAYOUT
-        ) from None
-    except (ValueError, TypeError, AttributeError) as error:
+    except Unreadable as error:
         raise InputError("dataset.json is not valid", where=str(path), why=str(error), next=_LAYOUT) from None
-    if min(meta.seq_len, meta.vocab_size, meta.num_puzzle_identifiers) < 1:
-        raise InputError("dataset.json is not valid", where=str(path), why="a size in it is not positive", next=_LAYOUT)
-    return meta
+
+
+def _count(raw: dict[str, Any], name: str, least: int, absent: Optional[int] = None) -> int:
+    """A whole number of dataset.json; `absent` stands for one that is missing or null."""
+    value = raw.get(name)
+    if value is None:
+        if absent is None:
+            raise Unreadable(f"field {name!r} is missing")
+        return absent
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _LARGEST:
+        raise Unreadable(f"{name} is {shown(value)}, not a whole number from {least} to {_LARGEST}")
+    return value
+
+
+def _sets(raw: dict[str, Any]) -> tuple[str, ...]:
+    """Names of a split's sets, the first parts of its arrays' file names."""
+    names = raw.get("sets") or ["all"]
+    if not isinstance(names, list) or len(names) > _SETS:
+        raise Unreadable(f"sets is {shown(names)}, not a list of at most {_SETS} names")
+    wrong = [name for name in names if not isinstance(name, str) or not _SET.fullmatch(name) or names.count(name) > 1]
+    if wrong:
+        raise Unreadable(f"{shown(wrong[0])} is no name of a set, or stands there twice")
+    return tuple(names)
 
 
 def load_dataset(directory: str | Path, split: str) -> Dataset:
@@ -183,18 +206,26 @@ def load_dataset(directory: str | Path, split: str) -> Dataset:
         InputError: missing or empty directory, arrays missing, pickled, of inconsistent lengths, or tokens out of range
             (the first one is named).
     """
-    root = Path(directory).expanduser()
+    root = user_path(directory)
     folder = root / split
     if not root.is_dir():
         why = "it is a file" if root.exists() else "there is no such directory"
         raise InputError("no dataset directory", where=str(root), why=why, next=_LAYOUT)
     if not folder.is_dir():
-        there = sorted(p.name for p in root.iterdir())
+        try:
+            there = sorted(p.name for p in root.iterdir())
+        except OSError as error:
+            raise InputError("the directory cannot be read", where=str(root), why=error.strerror or "", next=_LAYOUT) from None
         why = f"found {', '.join(there[:6])}" if there else "the directory is empty"
         if "dataset.json" in there:
             why = "this is a split's own folder; the dataset directory is the one above it"
         raise InputError(f"the dataset has no {split} split", where=str(root), why=why, next=_LAYOUT)
     meta = read_metadata(folder)
+    with enough_memory("the dataset", str(folder)):
+        return _load(root, split, folder, meta)
+
+
+def _load(root: Path, split: str, folder: Path, meta: Metadata) -> Dataset:
     problems, parts = _Problems(), []
     for name in meta.sets:
         with problems:
@@ -248,7 +279,7 @@ def load_splits(directory: str | Path) -> dict[str, Dataset]:
     Raises:
         InputError: it has neither, or there is something wrong with one: all problems are named.
     """
-    root = Path(directory).expanduser()
+    root = user_path(directory)
     there = [split for split in ("train", "test") if (root / split).is_dir()]
     problems, found = _Problems(), {}
     for split in there or ["train"]:
@@ -357,20 +388,12 @@ def whole_numbers(values: object, what: str, where: str) -> np.ndarray:
 
 def _array(folder: Path, name: str, ndim: int) -> np.ndarray:
     path = folder / name
+    if not path.exists():
+        raise InputError("a dataset file is missing", where=str(path), why="", next=_LAYOUT)
     try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError("a dataset file is missing", where=str(path), why="", next=_LAYOUT) from None
-    except (OSError, ValueError, EOFError) as error:
-        why = "it holds pickled objects, which recurc never loads" if "pickle" in str(error).lower() else str(error)
-        if path.stat().st_size == 0:
-            why = "the file is empty"
-        raise InputError("a dataset file cannot be read", where=str(path), why=why, next=_LAYOUT) from None
-    if not isinstance(array, np.ndarray) or array.ndim != ndim or array.dtype.kind not in "iu":
-        shape = getattr(array, "shape", "no array")
-        why = f"expected whole numbers in {ndim} dimension(s), found {getattr(array, 'dtype', '')} {shape}"
-        raise InputError("a dataset file is not what it should be", where=str(path), why=why, next=_LAYOUT)
-    return array
+        return read_npy(path, "iu", ndim)
+    except Unreadable as error:
+        raise InputError("a dataset file cannot be read", where=str(path), why=str(error), next=_LAYOUT) from None
 
 
 def _same(folder: Path, name_a: str, a: object, name_b: str, b: object) -> None:

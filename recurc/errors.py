@@ -6,11 +6,37 @@ The class decides the process's exit code; the command line prints the four part
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any, Mapping, Optional
+
+_LONGEST = {"what": 300, "where": 400, "next": 700}  # characters of these parts in the paragraph; `why` gets what is left
+
+
+def printable(text: str, most: Optional[int] = None, lines: bool = False) -> str:
+    """Text that is safe on a terminal and stays on its line: control, format and half characters are escaped (\\n, \\x1b).
+
+    Args:
+        most: longest result in characters; what is longer loses its middle. None: any length.
+        lines: keep line breaks and tabs.
+    """
+    if most is not None and len(text) > most:
+        tail = most // 3
+        text = f"{text[: most - tail - 3]}...{text[len(text) - tail :] if tail else ''}"
+    if not text.isprintable():
+        text = "".join(c if _shows(c) or (lines and c in "\n\t") else c.encode("unicode_escape").decode() for c in text)
+        if most is not None and len(text) > most:  # escapes take more room than what they stand for
+            text = text[: most - 3] + "..."
+    return text
+
+
+def _shows(c: str) -> bool:
+    return c.isprintable() or unicodedata.category(c) == "Zs"
 
 
 class RecurcError(Exception):
     """Base of all errors that recurc raises on purpose.
+
+    Its parts may come from files and devices: whatever they hold, the paragraph has no control characters and an end.
 
     Args:
         what: one clause, what failed.
@@ -21,6 +47,8 @@ class RecurcError(Exception):
 
     exit_code = 1
     code = "internal"
+    longest = 8000  # characters of the paragraph
+    lines = False  # whether its text may have several lines
 
     def __init__(self, what: str, *, where: str = "", why: str = "", next: str = "") -> None:
         self.what, self.where, self.why, self.next = what, where, why, next
@@ -28,25 +56,31 @@ class RecurcError(Exception):
 
     def paragraph(self) -> str:
         """The error as one paragraph of plain text: "what (where): why. Next."."""
-        text = self.what + (f" ({self.where})" if self.where else "") + (f": {self.why}" if self.why else "")
-        parts = (part.strip() for part in (text, self.next))
+        what, where, next = (printable(getattr(self, part), most, self.lines) for part, most in _LONGEST.items())
+        why = printable(self.why, self.longest - len(what) - len(where) - len(next) - 10, self.lines)
+        text = what + (f" ({where})" if where else "") + (f": {why}" if why else "")
+        parts = (part.strip() for part in (text, next))
         return " ".join(part if part.endswith((".", "?", "!")) else part + "." for part in parts if part)
 
     def as_dict(self) -> dict[str, Any]:
-        """The error for `--json`: {code, what, where, why, next}."""
-        return {"code": self.code, "what": self.what, "where": self.where, "why": self.why, "next": self.next}
+        """The error for `--json`: {code, what, where, why, next}, as they are but for their length."""
+        parts = {part: getattr(self, part) for part in ("what", "where", "why", "next")}
+        most = 3 * self.longest  # a path may have 4096 characters
+        return {"code": self.code, **{part: text if len(text) <= most else text[:most] + "..." for part, text in parts.items()}}
 
 
 class UsageError(RecurcError):
     """Wrong options or arguments."""
 
     exit_code, code = 2, "usage"
+    longest = 1900
 
 
 class InputError(RecurcError):
     """A checkpoint, dataset, board file or image that is invalid or not supported."""
 
     exit_code, code = 3, "input"
+    longest = 1900
 
 
 class DoesNotFitError(RecurcError):
@@ -83,6 +117,7 @@ class ToolchainError(RecurcError):
     """A compiler, emulator or other tool is missing or failed."""
 
     exit_code, code = 6, "toolchain"
+    longest, lines = 60_000, True  # a compiler's or linker's own lines, as they came
 
 
 class DeviceUnreachableError(RecurcError):

@@ -20,7 +20,8 @@ LAYERS = (
     {"quant"},
     {"ir"},
     {"models"},
-    {"errors", "types", "files", "dataset", "datafiles", "datamake", "datadescribe", "resources"},
+    {"errors", "types", "files", "reading", "formats", "plainyaml", "arrayfile",
+     "dataset", "datafiles", "datamake", "datadescribe", "resources"},
 )
 LEVEL = {part: i for i, layer in enumerate(LAYERS) for part in layer}
 TERMINAL = {"click", "rich"}

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from recurc.errors import InputError
+from recurc.formats import parse_toml
 from recurc.ir.program import CARRIES, STORAGES
+from recurc.reading import Unreadable, read_text, shown
 
 PROJECT_FILE = "recurc.toml"
 CALIBRATIONS = ("gptq", "mse", "min-max")
+_SAID = 10  # mistakes that are named at once
 _TEXT, _COUNT, _NUMBER, _SEED = "text", "a whole number from 1", "a number", "a whole number from 0"
 # Table -> key -> what it holds: a kind, or the words that it may be. One reader, one writer, one list.
 _KEYS: dict[str, dict[str, object]] = {
@@ -24,6 +26,7 @@ _KEYS: dict[str, dict[str, object]] = {
     "schedule": {"h_cycles": _COUNT, "l_cycles": _COUNT, "steps": _COUNT, "halt_threshold": _NUMBER, "min_steps": _COUNT},
     "build": {"target": _TEXT, "carry": CARRIES, "puzzle_table": ("auto", *STORAGES), "min_fidelity": _NUMBER},
 }
+_LIMIT = 1 << 17  # bytes: a line for each layer of the largest model
 _MOST = {"h_cycles": 255, "l_cycles": 255, "steps": 255, "min_steps": 255, "seed": 2**32 - 1}
 _HOLDS = ('It holds [model] with checkpoint = "..." and data = "...", [quantize] with precision = "int4", '
           '[quantize.layers] with "name of a layer" = "int8", [schedule] with steps = 8 or halt_threshold = 0.5, and [build] '
@@ -72,8 +75,8 @@ def read_project(path: Path | None = None) -> Project:
         if not path.is_file():
             return Project()
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = parse_toml(read_text(path, _LIMIT), _LIMIT)
+    except Unreadable as error:
         raise InputError(f"{path.name} cannot be read", where=str(path), why=str(error), next="Correct it") from None
     why = _mistake(content)
     if why:
@@ -90,9 +93,9 @@ def _mistake(content: Mapping[str, Any]) -> str:
     entries = [(table, key, value) for table, entry in content.items() if table not in unknown for key, value in entry.items()]
     unknown += [f"{table}.{key}" for table, key, _ in entries if key not in _KEYS[table]]
     if unknown:
-        return f"unknown: {', '.join(unknown)}"
+        return f"unknown: {', '.join(shown(name) for name in unknown[:_SAID])}"
     wrong = ((f"{table}.{key}", _wrong(key, value, _KEYS[table][key])) for table, key, value in entries)
-    return "; ".join(f"{name} {text}" for name, text in wrong if text)
+    return "; ".join([f"{name} {text}" for name, text in wrong if text][:_SAID])
 
 
 def _wrong(key: str, value: Any, kind: object) -> str:

@@ -111,11 +111,14 @@ def check_image(data: bytes, where: str = "image") -> Sequence[tuple[int, int, i
     table = data[table_at:table_at + count * ENTRY.size]
     if table_crc != zlib.crc32(table):
         raise bad("the section table's CRC is wrong")
-    sections = []
+    sections, end = [], table_at + count * ENTRY.size
     for i in range(count):
         kind, index, offset, size, section_crc = ENTRY.unpack_from(table, i * ENTRY.size)
         if index != i or offset % ALIGN or offset + size > total:
             raise bad(f"section {i} lies outside the image")
+        if offset < end:
+            raise bad(f"section {i} overlaps what comes before it")
+        end = offset + size
         if section_crc != zlib.crc32(data[offset:offset + size]):
             raise bad(f"the CRC of section {i} is wrong")
         sections.append((kind, offset, size))

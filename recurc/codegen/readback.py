@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,9 @@ from recurc.ir.program import LinearRef
 from recurc.plan.kernels import kernel_set
 from recurc.quant.model import QuantizedModel
 from recurc.quant.weights import FloatWeights, GroupWeights, IntWeights, Weights, precision_named
+from recurc.reading import Unreadable, read_regular
 
+IMAGE_LIMIT = 1 << 30  # bytes of an image: no board has more memory
 KEY_BYTES = 16
 
 
@@ -38,7 +41,7 @@ class _Sections:
         return self._data[offset:offset + size]
 
     def floats(self, *shape: int) -> np.ndarray:
-        return np.frombuffer(self.next(4 * int(np.prod(shape))), dtype="<f4").astype(np.float32).reshape(shape)
+        return np.frombuffer(self.next(4 * math.prod(shape)), dtype="<f4").astype(np.float32).reshape(shape)
 
     def same(self, name: str, expected: np.ndarray) -> None:
         """That the next section holds exactly these floats."""
@@ -84,7 +87,12 @@ def read_model(build: Build) -> QuantizedModel:
     program = lower(c, steps=build.steps, h_cycles=build.h_cycles, l_cycles=build.l_cycles, carry=d["carry"],
                     puzzle_table=entry["storage"] if entry else "image")
     precision = precision_named(build.precision)
-    sections = _Sections(build.host_image.read_bytes(), str(build.host_image))
+    try:
+        data = read_regular(build.host_image, IMAGE_LIMIT)
+    except Unreadable as error:
+        raise InputError("the weights image is not usable", where=str(build.host_image), why=str(error),
+                         next="build it again") from None  # fmt: skip
+    sections = _Sections(data, str(build.host_image))
     tables = {role: sections.floats(t.rows, t.dim) for role, t in program.tables.items() if not t.streamed}
     sizes = {"H_init": c.hidden_size, "L_init": c.hidden_size, "q_bias": 2}
     vectors = {name: sections.floats(size) for name, size in sizes.items()}

@@ -11,6 +11,7 @@ import numpy as np
 from recurc.errors import InputError
 from recurc.quant.tableformat import HEADER, TableError, TableHeader, decode_record, unpack_header
 from recurc.quant.tables import check_ids
+from recurc.reading import Unreadable, open_regular
 
 _CHUNK = 4 << 20  # bytes that `verify` reads at a time
 
@@ -29,9 +30,9 @@ class TableFile:
     def __init__(self, path: Path | str, expected: Optional[TableHeader] = None) -> None:
         self.path = Path(path)
         try:
-            self._file = open(self.path, "rb")
-        except OSError as error:
-            raise self._bad(error.strerror or str(error)) from None
+            self._file = open_regular(self.path)
+        except Unreadable as error:
+            raise self._bad(str(error)) from None
         try:
             self.header = self._read_header()
             if expected is not None and self.header != expected:

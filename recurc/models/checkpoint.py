@@ -7,12 +7,13 @@ import hashlib
 import json
 import os
 import re
+import stat
 from pathlib import Path
 from typing import Mapping
 
 import numpy as np
 
-from recurc.errors import InputError
+from recurc.errors import InputError, printable
 from recurc.models import find_family, rawfile, tensorfile
 from recurc.models.checks import check_finite, check_names, check_shapes
 from recurc.models.config_files import (
@@ -25,9 +26,11 @@ from recurc.models.config_files import (
     read_fields,
 )
 from recurc.models.reasoner import Reasoner
+from recurc.reading import Unreadable, clause, enough_memory, open_regular, shown, user_path
 from recurc.resources import bundled_models
 
-_STEP = re.compile(r"step_(\d+)")
+_STEP = re.compile(r"step_(\d{1,18})(?!\d)")
+_NOTE = 400  # characters
 _WEIGHTS, _CONFIG, _TABLE = "model.safetensors", "config.json", "puzzle_emb.safetensors"
 PUZZLE_TABLE = "puzzle_emb.weights"
 
@@ -47,11 +50,21 @@ def load(path: str | Path, data_dir: str | Path | None = None) -> Reasoner:
         InputError: not a checkpoint, damaged, unsupported, or not consistent.
     """
     file, notes = find_checkpoint(path)
+    with enough_memory("the checkpoint", str(file)):
+        return _load(file, notes, data_dir)
+
+
+def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner:
     files = [file]
     if file.suffix == ".safetensors":
-        tensors = tensorfile.read(file)
+        tensors = tensorfile.read(file, PUZZLE_TABLE)
         if (table := file.parent / _TABLE).is_file() and PUZZLE_TABLE not in tensors:
-            tensors.update(tensorfile.read(table))
+            more_tensors = tensorfile.read(table, PUZZLE_TABLE)
+            twice = next((name for name in more_tensors if name in tensors), None)
+            if twice is not None:
+                raise InputError("a tensor is in two files", where=str(table), why=f"{shown(twice)} is also in {file.name}",
+                                 next="Leave the puzzle table alone in its file")  # fmt: skip
+            tensors.update(more_tensors)
             files.append(table)
         names = rawfile.strip_names(tensors, file)
         tensors = {names[name]: tensor for name, tensor in tensors.items()}
@@ -77,7 +90,7 @@ def load(path: str | Path, data_dir: str | Path | None = None) -> Reasoner:
     if data_dir is not None and data_len != config.seq_len:
         raise other_dataset(data_dir, f"sequences of {data_len} cells where the model takes {config.seq_len}")
     ordered = {name: _own(name, tensors[name]) for name in expected}
-    return Reasoner(config, ordered, str(file), _sha256(files), tuple(notes))
+    return Reasoner(config, ordered, str(file), _sha256(files), tuple(printable(note, _NOTE) for note in notes))
 
 
 def save(reasoner: Reasoner, folder: str | Path, dtype: str = "f32") -> None:
@@ -86,7 +99,7 @@ def save(reasoner: Reasoner, folder: str | Path, dtype: str = "f32") -> None:
     Raises:
         InputError: the folder cannot be written, or is the one that the model was read from.
     """
-    out = Path(folder).expanduser()
+    out = user_path(folder)
     config = {"format": CONFIG_FORMAT, **flat_fields(reasoner.config), "notes": list(reasoner.notes)}
     try:
         if (out / _WEIGHTS).exists() and (out / _WEIGHTS).samefile(reasoner.source):
@@ -127,15 +140,23 @@ def find_checkpoint(path: str | Path) -> tuple[Path, list[str]]:
     Raises:
         InputError: nothing there, or nothing that is a checkpoint.
     """
-    given = Path(path).expanduser()
-    if given.is_file():
+    given = user_path(path)
+    try:
+        mode = os.stat(given).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        mode = 0
+    except (OSError, ValueError) as error:
+        raise InputError("no checkpoint", where=str(path), why=clause(error), next=rawfile.EXPECTED) from None
+    if stat.S_ISREG(mode):
         return given, []
-    if given.is_dir():
+    if stat.S_ISDIR(mode):
         return _in_folder(given)
+    if mode:
+        raise InputError("no checkpoint", where=str(path), why="it is a pipe, a device or a socket", next=rawfile.EXPECTED)
     bundled = bundled_models()
     if str(path) in bundled:
         return _in_folder(bundled[str(path)])
-    near = difflib.get_close_matches(str(path), list(bundled), n=1)
+    near = difflib.get_close_matches(str(path)[:100], list(bundled), n=1)
     known = f"Bundled examples: {', '.join(bundled)}" if bundled else rawfile.EXPECTED
     why = "there is no such file, folder or bundled example" + (f"; did you mean {near[0]}?" if near else "")
     raise InputError("no checkpoint", where=str(path), why=why, next=known)
@@ -183,7 +204,7 @@ def _named_like_checkpoint(path: Path) -> bool:
 def _readable_checkpoint(path: Path) -> bool:
     try:
         return rawfile.looks_like_checkpoint(path)
-    except OSError:
+    except InputError:
         return False
 
 
@@ -214,13 +235,16 @@ def _own(name: str, tensor: np.ndarray) -> np.ndarray:
     """A C-contiguous float32 array of our own; the puzzle table stays what it is, perhaps a memory map of gigabytes."""
     if name == PUZZLE_TABLE:
         return tensor
-    return np.array(tensor, dtype=np.float32, order="C")
+    return np.require(tensor, np.float32, ["C", "O", "W"])
 
 
 def _sha256(files: list[Path]) -> str:
     """sha256 of the weights file; where the puzzle table has a file of its own, of the two files' digests."""
     digests = []
     for path in files:
-        with open(path, "rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256"))
+        try:
+            with open_regular(path) as file:
+                digests.append(hashlib.file_digest(file, "sha256"))
+        except (Unreadable, OSError) as error:
+            raise InputError("the checkpoint cannot be read", where=str(path), why=clause(error)) from None
     return digests[0].hexdigest() if len(digests) == 1 else hashlib.sha256(b"".join(d.digest() for d in digests)).hexdigest()

@@ -10,10 +10,12 @@ from typing import Mapping
 
 import numpy as np
 
-from recurc.errors import InputError
+from recurc.errors import InputError, printable
 from recurc.models.pages import pieces
 
 _LISTED = 20
+_COMPARED = 1000  # names that a misspelt one is compared with
+_NAME = 100  # characters of a name that are shown
 
 
 def check_names(tensors: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
@@ -26,22 +28,24 @@ def check_names(tensors: Mapping[str, np.ndarray], expected: Mapping[str, tuple[
     extra = [name for name in tensors if name not in expected]
     if not missing and not extra:
         return
-    said, lines = set(), []
-    for name in missing:
-        near = difflib.get_close_matches(name, [e for e in extra if e not in said], n=1, cutoff=0.85)
-        lines.append(f"missing {name}" + (f" (there is {near[0]}: misspelt?)" if near else ""))
+    said, lines, known = set(), [], list(expected)[:_COMPARED]
+    for name in missing[:_LISTED]:
+        near = difflib.get_close_matches(name, [e for e in extra[:_COMPARED] if e not in said], n=1, cutoff=0.85)
+        lines.append(f"missing {name}" + (f" (there is {printable(near[0], _NAME)}: misspelt?)" if near else ""))
         said.update(near)
-    lines += [f"unexpected {name}" + _nearest(name, expected) for name in extra if name not in said]
+    rest = [name for name in extra if name not in said]
+    lines += [f"unexpected {printable(name, _NAME)}" + _nearest(name, known) for name in rest[:_LISTED]]
+    more = max(0, len(missing) - _LISTED) + max(0, len(rest) - _LISTED)
     raise InputError(
         "tensor names are not those of the model",
         where=where,
-        why=_join(lines),
+        why=_join(lines, more),
         next="Save the original model's own state dict, and check that its configuration file is beside it",
     )
 
 
-def _nearest(name: str, expected: Mapping[str, tuple[int, ...]]) -> str:
-    near = difflib.get_close_matches(name, list(expected), n=1)
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
     return f" (nearest valid name: {near[0]})" if near else ""
 
 
@@ -98,6 +102,7 @@ def _shape(shape: tuple[int, ...]) -> str:
     return "x".join(str(n) for n in shape) or "a scalar"
 
 
-def _join(lines: list[str]) -> str:
-    more = len(lines) - _LISTED
+def _join(lines: list[str], more: int = 0) -> str:
+    """Lines as one clause; `more`: how many there are that were not even written."""
+    more += max(0, len(lines) - _LISTED)
     return "; ".join(lines[:_LISTED]) + (f"; and {more} more" if more > 0 else "")

@@ -14,6 +14,7 @@ Shape = tuple[int, ...]
 
 PUBLISHED_STEPS = 16
 MAX_ROWS = 1 << 16
+MAX_LAYERS = 1024
 
 
 def sizes(f: Fields, shapes: Mapping[str, Shape]) -> tuple[int, int]:
@@ -37,7 +38,7 @@ def layers_field(f: Fields, shapes: Mapping[str, Shape], field: str, level: str)
     Raises:
         InputError: they do not, or the block has no layers.
     """
-    told, shown = f.integer(field, 1, 1024), level_depth(shapes, level)
+    told, shown = f.integer(field, 1, MAX_LAYERS), level_depth(shapes, level)
     if told is not None and told != shown:
         raise InputError(
             "configuration and tensors disagree on the number of layers",
@@ -45,6 +46,10 @@ def layers_field(f: Fields, shapes: Mapping[str, Shape], field: str, level: str)
             why=f"{field} is {told}, but the checkpoint has tensors of {shown} layers of {level}",
             next="Put the all_config.yaml that belongs to this checkpoint beside it, and check that the checkpoint is whole",
         )
+    if shown > MAX_LAYERS:
+        raise InputError("the block has too many layers", where=f.where,
+                         why=f"tensors are named up to layer {shown} of {level}",
+                         next="Check that the checkpoint is whole: a model has tens of layers")  # fmt: skip
     return _needed(field, shown or None, f.where)
 
 
@@ -62,12 +67,12 @@ def complete(
         InputError: fields out of range, or a puzzle embedding longer than its rows.
     """
     rows = seq_len + (puzzle_emb_len or -(-puzzle_emb_ndim // hidden_size))
-    expansion = f.number("expansion", 1e-3)
+    expansion = f.number("expansion", 1e-3, 1e4)
     if expansion is None:
         expansion = _expansion(shapes, mixer, hidden_size, rows, notes)
     heads = _heads(f, mixer, pos_encodings, hidden_size, notes)
     h_cycles, l_cycles, steps = _cycles(f, recipe, notes)
-    eps, theta = f.number("rms_norm_eps"), f.number("rope_theta", 1e-9)
+    eps, theta = f.number("rms_norm_eps", 0.0, 1.0), f.number("rope_theta", 1e-9, 1e15)
     config = ReasonerConfig(
         family=family, mixer=mixer, pos_encodings=pos_encodings, hidden_size=hidden_size, seq_len=seq_len,
         puzzle_emb_ndim=puzzle_emb_ndim, puzzle_emb_len=puzzle_emb_len, expansion=expansion, num_heads=heads,

@@ -5,20 +5,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Mapping, Optional
 
-import yaml
-
 from recurc.dataset import Metadata, read_metadata
 from recurc.errors import InputError
+from recurc.formats import parse_json, parse_yaml
 from recurc.models.reasoner import ReasonerConfig
+from recurc.reading import Unreadable, read_text, shown, user_path
 
 CONFIG_FORMAT = "recurc/checkpoint/1"
 DATA_FIELDS = ("seq_len", "vocab_size", "num_puzzle_identifiers")
 NEARBY = "data_seq_len"  # length of a dataset that lies near the checkpoint but that nothing names
 _CONFIG_NAMES = ("all_config.yaml", "config.yaml", "config.json")
+_NOTES = 50  # of a converted checkpoint that are kept
+_PATHS = 100  # of data_paths that are looked at
 _PARENTS = 4  # data_paths are relative to where training ran: some folder above the checkpoint
 
 
@@ -36,23 +37,16 @@ def read_fields(checkpoint: Path) -> tuple[dict[str, object], Optional[Path], li
     if path is None:
         return {}, None, []
     try:
-        text = path.read_text(encoding="utf-8")
-        raw = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise InputError("the configuration file cannot be read", where=str(path), why=why, next="Correct it") from None
-    if not isinstance(raw, Mapping):
-        raise InputError(
-            "the configuration file holds no fields",
-            where=str(path),
-            why=f"it is a {type(raw).__name__}",
-            next="Correct it",
-        )
+        raw = (parse_json if path.suffix == ".json" else parse_yaml)(read_text(path))
+        if not isinstance(raw, dict):
+            raise Unreadable(f"it holds {shown(raw)}, not a table of fields")
+    except Unreadable as error:
+        raise InputError("the configuration file cannot be read", where=str(path), why=str(error), next="Correct it") from None
     stated = raw.get("format")
     if stated is not None and stated != CONFIG_FORMAT:
         raise InputError(
             "config.json is of a format that this recurc does not read", where=str(path),
-            why=f"format is {stated!r}, not {CONFIG_FORMAT!r}", next="Convert the checkpoint again with this version",
+            why=f"format is {shown(stated)}, not {CONFIG_FORMAT!r}", next="Convert the checkpoint again with this version",
         )  # fmt: skip
     fields = {str(k): v for k, v in raw.items() if v is not None and k not in ("arch", "notes", "name")}
     arch = raw.get("arch")
@@ -61,7 +55,7 @@ def read_fields(checkpoint: Path) -> tuple[dict[str, object], Optional[Path], li
     if raw.get("arch_name"):
         fields["name"] = raw["arch_name"]
     notes = raw.get("notes")
-    return fields, path, [str(n) for n in notes] if isinstance(notes, list) else []
+    return fields, path, [n for n in notes if isinstance(n, str)][:_NOTES] if isinstance(notes, list) else []
 
 
 def flat_fields(config: ReasonerConfig) -> dict[str, object]:
@@ -104,7 +98,7 @@ def find_dataset(
     """
     vocab = (shapes.get("embed_tokens.embedding_weight") or (None,))[0]
     if data_dir is not None:
-        meta = _metadata(Path(data_dir).expanduser())
+        meta = _metadata(user_path(data_dir))
         if meta is None:
             raise InputError(
                 "no dataset directory", where=str(data_dir), why="it has no train/dataset.json or test/dataset.json",
@@ -143,7 +137,7 @@ def _configured(fields: Mapping[str, object], folder: Path) -> list[Path]:
     told = fields.get("data_paths") or fields.get("data_path") or []
     paths = [told] if isinstance(told, str) else told if isinstance(told, list) else []
     bases = [folder, *list(folder.parents)[:_PARENTS], Path.cwd()]
-    return [base / str(p) for p in paths for base in bases]
+    return [base / p for p in paths[:_PATHS] for base in bases if isinstance(p, str) and len(p) < 4096]
 
 
 def _metadata(directory: Path) -> Optional[Metadata]:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from typing import Mapping, Optional
 
-from recurc.errors import InputError
+from recurc.errors import InputError, printable
+from recurc.reading import shown
 
+_TEXT = 200  # characters of a field that is a text
+# Not 010, 1_000, 1:30 or 0x10: what they mean depends on who reads them.
+_NUMBER = re.compile(r"\s*[-+]?(?:0|[1-9]\d{0,18})(?:\.\d{0,40})?(?:[eE][-+]?\d{1,3})?\s*\Z|\s*[-+]?\.\d{1,40}\s*\Z")
 _REFERENCE = re.compile(r"^\$\{\.*(?:arch\.)?(\w+)\}$")
 
 
@@ -36,24 +41,25 @@ class Fields:
         while isinstance(value, str) and (match := _REFERENCE.match(value.strip())):
             target = match.group(1)
             if target in seen or self.values.get(target) is None:
-                raise self._error(name, f"{value} refers to a field that is not there")
+                raise self._error(name, f"{shown(value)} refers to a field that is not there")
             seen.add(target)
             value = self.values[target]
         return value
 
-    def number(self, name: str, minimum: float = 0.0) -> Optional[float]:
-        """A finite number of at least `minimum`; None when absent."""
+    def number(self, name: str, minimum: float = 0.0, maximum: float = math.inf) -> Optional[float]:
+        """A finite number in [minimum, maximum]; None when absent. Text is taken where it can mean one number only."""
         value = self.raw(name)
         if value is None:
             return None
-        try:
-            if isinstance(value, bool):
-                raise ValueError
-            number = float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            raise self._error(name, f"{value!r} is not a number") from None
-        if not math.isfinite(number) or number < minimum:
-            raise self._error(name, f"{value!r} must be at least {minimum:g}")
+        number = math.nan
+        if isinstance(value, (int, float)) and not isinstance(value, bool) or isinstance(value, str) and _NUMBER.match(value):
+            with suppress(OverflowError):
+                number = float(value)
+        if math.isnan(number):
+            raise self._error(name, f"{shown(value)} is not a number")
+        if not math.isfinite(number) or not minimum <= number <= maximum:
+            most = "" if math.isinf(maximum) else f" and at most {maximum:g}"
+            raise self._error(name, f"{shown(value)} must be at least {minimum:g}{most}")
         return number
 
     def integer(self, name: str, minimum: int = 0, maximum: int = 2**31 - 1) -> Optional[int]:
@@ -62,7 +68,7 @@ class Fields:
         if number is None:
             return None
         if number != int(number) or number > maximum:
-            raise self._error(name, f"{self.raw(name)!r} must be a whole number from {minimum} to {maximum}")
+            raise self._error(name, f"{shown(self.raw(name))} must be a whole number from {minimum} to {maximum}")
         return int(number)
 
     def flag(self, name: str) -> Optional[bool]:
@@ -70,17 +76,19 @@ class Fields:
         value = self.raw(name)
         if value is None or isinstance(value, bool):
             return value
-        text = str(value).strip().lower()
-        if text in ("true", "yes", "1"):
+        text = str(value).strip().lower() if isinstance(value, (str, int)) else ""
+        if text in ("true", "yes", "on", "1"):
             return True
-        if text in ("false", "no", "0"):
+        if text in ("false", "no", "off", "0"):
             return False
-        raise self._error(name, f"{value!r} is neither true nor false")
+        raise self._error(name, f"{shown(value)} is neither true nor false")
 
     def text(self, name: str) -> Optional[str]:
-        """A string; None when absent."""
+        """A string; None when absent. A number stands for its text."""
         value = self.raw(name)
-        return None if value is None else str(value)
+        if value is None or isinstance(value, (str, int, float)):
+            return None if value is None else printable(str(value), _TEXT)
+        raise self._error(name, f"{shown(value)} is no text")
 
     def _error(self, name: str, why: str) -> InputError:
         return InputError(

@@ -62,11 +62,29 @@ def axis(shapes: Mapping[str, Shape], name: str, index: int) -> Optional[int]:
 def first_axis(shapes: Mapping[str, Shape], *sources: tuple[str, int]) -> Optional[int]:
     """The first size that is known. A name may hold `*`: any tensor that matches."""
     for name, index in sources:
-        pattern = re.compile(re.escape(name).replace(r"\*", ".*") + r"\Z")
+        if "*" not in name:
+            if (size := axis(shapes, name, index)) is not None:
+                return size
+            continue
+        pattern = name.split("*")
         for candidate in shapes:
-            if pattern.match(candidate) and (size := axis(shapes, candidate, index)) is not None:
+            if _matches(pattern, candidate) and (size := axis(shapes, candidate, index)) is not None:
                 return size
     return None
+
+
+def _matches(parts: list[str], name: str) -> bool:
+    """Whether a name is these parts, in order, with anything between them. Takes a time linear in the name's length."""
+    first, *middle, last = parts
+    if not name.startswith(first) or not name.endswith(last):
+        return False
+    at, end = len(first), len(name) - len(last)
+    for part in middle:
+        found = name.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return at <= end
 
 
 def level_depth(names: Iterable[str], level: str) -> int:
@@ -99,9 +117,10 @@ def infer_expansion(widths: Iterable[tuple[int, int]]) -> Optional[float]:
         return None
     if fits(PUBLISHED_EXPANSION):
         return PUBLISHED_EXPANSION
-    ceiling = min(1.5 * (width + 1) / n for n, width in pairs)
-    whole = (float(e) for e in range(1, int(ceiling) + 1))
-    fine = (e / 64 for e in range(1, int(ceiling * 64) + 1))
+    # A width is reached from 256 below it: nothing outside these bounds fits, however large the widths are.
+    floor, ceiling = max(1.5 * (width - 257) / n for n, width in pairs), min(1.5 * (width + 1) / n for n, width in pairs)
+    whole = (float(e) for e in range(max(1, int(floor)), int(ceiling) + 1))
+    fine = (e / 64 for e in range(max(1, int(floor * 64)), int(ceiling * 64) + 1))
     return next((e for candidates in (whole, fine) for e in candidates if fits(e)), None)
 
 

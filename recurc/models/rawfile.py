@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import pickle
-import pickletools
 import re
-import warnings
-import zipfile
 from pathlib import Path
 from typing import Mapping
 
 import numpy as np
 
-from recurc.errors import InputError
-from recurc.models.tensorfile import widen
+from recurc.errors import InputError, printable
+from recurc.models.picklefile import Opaque, Stored
+from recurc.models.torchfile import TorchFile, is_float
+from recurc.reading import Unreadable, open_regular, read_part, size_of
 
 WRAPPERS = ("model", "state_dict", "model_state_dict", "module")
 _PREFIX = re.compile(r"^(?:(?:_orig_mod|module|model|inner)\.)+")
 _NON_PERSISTENT = re.compile(r"^(?:puzzle_emb\.local_\w+|(?:\w+\.)*rotary_emb\.\w+)$")
-_SCANNED = 1 << 20  # bytes of a bare pickle that are looked at to name what it refers to
-_PICKLES = 5  # pickles in one legacy file
+_TENSORS, _NAME = 20_000, 256  # more tensors, or longer names, than any model here has
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _MAGIC = (
     (b"\x89PNG", "a PNG image"),
@@ -37,9 +33,21 @@ EXPECTED = (
 
 def looks_like_checkpoint(path: Path) -> bool:
     """Whether a file starts like something `torch.save` writes (a zip, or a pickle of protocol 2 and up)."""
-    with open(path, "rb") as file:
-        magic = file.read(4)
+    magic = _head(path, 4)
     return magic == _ZIP or (magic[:1] == _PICKLE and magic[1:2] in b"\x02\x03\x04\x05" and len(magic) > 1)
+
+
+def _head(path: Path, count: int) -> bytes:
+    """The first bytes of a file.
+
+    Raises:
+        InputError: it cannot be read, or is no file.
+    """
+    try:
+        with open_regular(path) as file:
+            return read_part(file, 0, min(count, size_of(file)))
+    except Unreadable as error:
+        raise InputError("the checkpoint cannot be read", where=str(path), why=str(error), next=EXPECTED) from None
 
 
 def _not_a_checkpoint(path: Path, why: str) -> InputError:
@@ -48,8 +56,7 @@ def _not_a_checkpoint(path: Path, why: str) -> InputError:
 
 def describe_foreign(path: Path) -> str:
     """What a file that is no checkpoint looks like, in words."""
-    with open(path, "rb") as file:
-        head = file.read(512)
+    head = _head(path, 512)
     if not head:
         return "the file is empty"
     for magic, name in _MAGIC:
@@ -65,7 +72,7 @@ def describe_foreign(path: Path) -> str:
 def read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     """Tensors of a raw checkpoint, by name without prefix, as float32.
 
-    `puzzle_emb.weights` stays a read-only memory map of the file when it is stored as float32 in a zip file.
+    `puzzle_emb.weights` stays a read-only memory map of the file when it is stored as float32.
 
     Returns:
         (tensors, notes).
@@ -73,23 +80,24 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     Raises:
         InputError: not a checkpoint, truncated, a pickle with code in it, or not a state dict of float tensors.
     """
-    state, notes = _state_dict(_load(path), path)
-    import torch
+    if not looks_like_checkpoint(path):
+        raise _not_a_checkpoint(path, describe_foreign(path))
+    try:
+        with TorchFile(path) as file:
+            if file.foreign:
+                raise _refused_pickle(path, file.foreign)
+            state, notes = _state_dict(file.value, path)
+            return _tensors(file, state, path), notes
+    except Unreadable as error:
+        raise InputError("the checkpoint cannot be read", where=str(path), why=str(error),
+                         next="Copy or download it again") from None  # fmt: skip
 
+
+def _tensors(file: TorchFile, state: Mapping[str, object], path: Path) -> dict[str, np.ndarray]:
     names = strip_names(state, path)
-    tensors: dict[str, np.ndarray] = {}
-    wrong = []
-    for name, value in state.items():
-        short = names[name]
-        if _NON_PERSISTENT.match(short):
-            continue
-        if not isinstance(value, torch.Tensor):
-            wrong.append(f"{name} is a {type(value).__name__}")
-        elif not value.is_floating_point() or value.layout != torch.strided or value.is_quantized:
-            form = "" if value.layout == torch.strided else f" ({str(value.layout).removeprefix('torch.')})"
-            wrong.append(f"{name} is {str(value.dtype).removeprefix('torch.')}{form}")
-        else:
-            tensors[short] = _to_numpy(value.detach(), short, torch)
+    wanted = {name: value for name, value in state.items() if not _NON_PERSISTENT.match(names[name])}
+    wrong = [f"{printable(str(name), 100)} is {_kind(value)}" for name, value in wanted.items()
+             if not isinstance(value, Stored) or not is_float(value.dtype)]  # fmt: skip
     if wrong:
         raise InputError(
             "the state dict holds things that are no dense float tensors",
@@ -97,119 +105,45 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
             why=", ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""),
             next="Save the float model's state dict: torch.save(model.state_dict(), ...)",
         )
-    return tensors, notes
+    stored = {names[name]: value for name, value in wanted.items() if isinstance(value, Stored)}
+    file.check(stored)
+    return {name: file.array(value, keep=name == "puzzle_emb.weights") for name, value in stored.items()}
 
 
-def _to_numpy(value, name: str, torch) -> np.ndarray:
-    if name == "puzzle_emb.weights" and value.ndim == 2 and value.is_contiguous():
-        if value.dtype == torch.float32:
-            table = value.numpy()
-            table.flags.writeable = False
-            return table
-        if value.element_size() == 2:
-            kind = value.dtype
-            bits = value.view(torch.int16).numpy()
-            return widen(bits, lambda part: torch.from_numpy(part.copy()).view(kind).float().numpy())
-        if value.dtype == torch.float64:
-            return widen(value.numpy(), lambda part: part.astype(np.float32))
-    return np.array(value.to(torch.float32).contiguous().numpy(), order="C")
+def _kind(value: object) -> str:
+    if isinstance(value, (Stored, Opaque)):
+        return value.dtype or "untyped" if isinstance(value, Stored) else value.kind
+    return f"a {type(value).__name__}"
 
 
-def _load(path: Path) -> object:
-    with open(path, "rb") as file:
-        magic = file.read(4)
-    if not looks_like_checkpoint(path):
-        raise _not_a_checkpoint(path, describe_foreign(path))
-    import torch
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # weights_only: torch's restricted unpickler, which builds tensors and plain containers only.
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=magic == _ZIP)
-    except pickle.UnpicklingError as error:
-        raise _refused_pickle(path, str(error)) from None
-    except Exception as error:  # torch raises RuntimeError, EOFError, KeyError, ... for damaged files
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "weights_only" in str(error) or "Weights only" in str(error):
-            raise _refused_pickle(path, str(error)) from None
-        if magic == _ZIP and "central directory" in str(error):
-            why = "the end of the file is missing: it is truncated, or no file of torch.save"
-        else:
-            why = f"it is truncated or damaged ({text[:160]})"
-        raise InputError(
-            "the checkpoint cannot be read", where=str(path), why=why, next="Copy or download it again"
-        ) from None
-
-
-def _refused_pickle(path: Path, message: str) -> InputError:
-    named = foreign_globals(path)
-    if not named and re.search(r"Ran out of input|truncated|persistent_id|Unsupported operand|Invalid magic", message):
-        return InputError(
-            "the checkpoint cannot be read", where=str(path), why="it is truncated or no file of torch.save",
-            next="Copy or download it again",
-        )  # fmt: skip
-    what = f"it refers to {', '.join(named[:3])}" if named else "it holds more than tensors and plain containers"
+def _refused_pickle(path: Path, named: list[str]) -> InputError:
+    names = ", ".join(printable(name, 100) for name in list(dict.fromkeys(named))[:3])
     return InputError(
         "the checkpoint holds code or objects that recurc does not load",
         where=str(path),
-        why=f"Loading such a pickle can run any program, so recurc reads tensors only: {what}",
+        why=f"Loading such a pickle can run any program, so recurc reads tensors only: it refers to {names}",
         next="If you trust it, save the weights alone where it was trained: torch.save(model.state_dict(), ...)",
     )
 
 
-def foreign_globals(path: Path) -> list[str]:
-    """Functions and classes that a pickle refers to, but for torch's own and OrderedDict. Nothing is executed."""
-    found: list[str] = []
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                data = [archive.read(n) for n in archive.namelist() if n.endswith(".pkl")]
-        else:
-            with open(path, "rb") as file:
-                data = [file.read(_SCANNED)]
-        for part in data:
-            _scan(io.BytesIO(part), found)
-    except Exception:  # noqa: BLE001 - this only words a message; damaged input may fail in any way
-        pass
-    return [
-        name for name in dict.fromkeys(found) if not name.startswith(("torch.", "torch ", "collections.OrderedDict"))
-    ]
-
-
-def _scan(stream: io.BytesIO, found: list[str]) -> None:
-    """Append the names that a stream of pickles (a legacy file has several) refers to."""
-    for _ in range(_PICKLES):
-        strings: list[str] = []  # text pushed so far: STACK_GLOBAL takes its module and name from there
-        memo: dict[int, str] = {}
-        for opcode, arg, _position in pickletools.genops(stream):
-            if opcode.name in ("GLOBAL", "INST"):
-                found.append(str(arg).replace(" ", "."))
-            elif opcode.name == "STACK_GLOBAL":
-                found.append(".".join(strings[-2:]))
-            elif "UNICODE" in opcode.name:
-                strings.append(str(arg))
-            elif opcode.name == "MEMOIZE":
-                memo[len(memo)] = strings[-1] if strings else ""
-            elif opcode.name in ("BINGET", "LONG_BINGET") and isinstance(arg, int) and arg in memo:
-                strings.append(memo[arg])
-
-
 def _state_dict(loaded: object, path: Path) -> tuple[Mapping[str, object], list[str]]:
     """The mapping of tensors in what a file held, out of the usual wrappers."""
-    import torch
-
     if not isinstance(loaded, Mapping):
-        raise _not_a_checkpoint(path, f"it holds a {type(loaded).__name__}, not a state dict")
+        what = loaded.kind if isinstance(loaded, Opaque) else f"a {type(loaded).__name__}"
+        raise _not_a_checkpoint(path, f"it holds {what}, not a state dict")
     for key in WRAPPERS:
         inner = loaded.get(key)
-        if isinstance(inner, Mapping) and any(isinstance(v, torch.Tensor) for v in inner.values()):
-            others = [str(k) for k in loaded if k != key]
-            return inner, [f"weights are read from {key!r}; not used: {', '.join(others)}"] if others else []
-    if not any(isinstance(v, torch.Tensor) for v in loaded.values()):
-        keys = ", ".join(str(k) for k in list(loaded)[:8])
+        if isinstance(inner, Mapping) and any(isinstance(v, Stored) for v in inner.values()):
+            others = [printable(str(k), 40) for k in loaded if k != key]
+            return inner, [f"weights are read from {key!r}; not used: {_listed(others)}"] if others else []
+    if not any(isinstance(v, (Stored, Opaque)) for v in loaded.values()):
+        keys = _listed([printable(str(k), 40) for k in loaded])
         raise _not_a_checkpoint(path, f"it holds no tensors (keys: {keys})" if keys else "its state dict is empty")
     return loaded, []
+
+
+def _listed(words: list[str]) -> str:
+    return ", ".join(words[:8]) + (", ..." if len(words) > 8 else "")
 
 
 def strip_names(state: Mapping[str, object], path: Path) -> dict[str, str]:
@@ -219,8 +153,12 @@ def strip_names(state: Mapping[str, object], path: Path) -> dict[str, str]:
         InputError: two names become the same.
     """
     names, seen = {}, {}
+    if len(state) > _TENSORS or any(not isinstance(name, str) or len(name) > _NAME for name in state):
+        raise InputError("the checkpoint's names are none of a model", where=str(path),
+                         why=f"a state dict has at most {_TENSORS} tensors, named by texts of at most {_NAME} characters",
+                         next=EXPECTED)  # fmt: skip
     for name in state:
-        short = _PREFIX.sub("", str(name))
+        short = _PREFIX.sub("", name)
         if short in seen:
             raise InputError(
                 "the checkpoint holds a tensor twice", where=str(path),

@@ -9,20 +9,25 @@ import json
 import math
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping
+from typing import BinaryIO, Mapping
 
 import numpy as np
 
 from recurc.errors import InputError
+from recurc.formats import parse_json
 from recurc.models.pages import dropper, pieces
+from recurc.reading import Unreadable, open_regular, read_into, read_part, shown, size_of
 
 _DTYPES = {
     "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2"),
     "I64": np.dtype("<i8"), "I32": np.dtype("<i4"), "I16": np.dtype("<i2"), "I8": np.dtype("i1"), "U8": np.dtype("u1"),
     "BOOL": np.dtype("?"),
 }  # fmt: skip
-_MAX_HEADER = 100_000_000  # the format's own limit
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_MAX_HEADER = 4 << 20  # bytes: 100 a tensor; the format allows 100 MB, which would take gigabytes to read
+_TENSORS, _AXES = 20_000, 16
 _IN_MEMORY = 1 << 24  # larger half-precision tables are widened into a file of their own
 
 
@@ -37,62 +42,101 @@ def narrow_bfloat16(values: np.ndarray) -> np.ndarray:
     return ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype("<u2")
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
-    """Tensors of a safetensors file: float32 ones as read-only memory maps, narrower ones widened to float32.
+def read(path: Path, keep: str = "") -> dict[str, np.ndarray]:
+    """Tensors of a safetensors file as float32, of their own memory.
+
+    Args:
+        path: the file.
+        keep: name of a tensor that is not read: a read-only memory map of the file, widened to a file of its own where it is
+            large and stored in fewer bits.
 
     Raises:
         InputError: not a safetensors file, truncated, or its header lies.
     """
-    header, start, size = _header(path)
-    tensors: dict[str, np.ndarray] = {}
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        try:
-            dtype, shape = _DTYPES[entry["dtype"]], tuple(int(n) for n in entry["shape"])
-            begin, end = (int(n) for n in entry["data_offsets"])
-        except (KeyError, TypeError, ValueError):
-            raise _broken(path, f"the header's entry for {name} is not valid or of an unsupported dtype") from None
-        if min(shape, default=0) < 0 or begin < 0 or end - begin != math.prod(shape) * dtype.itemsize:
-            raise _broken(path, f"the header gives {name} {end - begin} bytes, which does not match its shape {shape}")
-        if start + end > size:
-            raise _broken(path, f"the file is truncated: {name} ends at byte {start + end} of {size}")
-        if not shape or 0 in shape:
-            tensors[name] = np.zeros(shape, np.float32)
-            continue
-        mapped = np.memmap(path, dtype=dtype, mode="r", offset=start + begin, shape=shape)
-        tensors[name] = _as_float32(mapped, entry["dtype"], path, name)
-    return tensors
+    try:
+        with open_regular(path) as file:
+            entries, start = _entries(file)
+            return {name: _tensor(file, start, entry, keep == name) for name, entry in entries.items()}
+    except Unreadable as error:
+        raise InputError("not a whole safetensors file", where=str(path), why=str(error),
+                         next="Copy or export the file again") from None  # fmt: skip
 
 
-def _header(path: Path) -> tuple[dict, int, int]:
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 10 or length > min(_MAX_HEADER, size - 8):
-            raise _broken(path, f"it has {size} bytes and no complete header")
-        try:
-            header = json.loads(file.read(length))
-        except ValueError:
-            raise _broken(path, "its header is not JSON") from None
+@dataclass(frozen=True)
+class _Entry:
+    """What the header says of a tensor: dtype by the format's name, shape, first byte and the one after the last."""
+
+    code: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def _entries(file: BinaryIO) -> tuple[dict[str, _Entry], int]:
+    """(entries by name, where the data begins). The data lies end to end, as the format wants it: every byte has one owner."""
+    size = size_of(file)
+    length = int.from_bytes(read_part(file, 0, min(size, 8)), "little")
+    if size < 10 or length > size - 8:
+        raise Unreadable(f"it has {size} bytes and no complete header")
+    if length > _MAX_HEADER:
+        raise Unreadable(f"its header claims {length:,} bytes, at most {_MAX_HEADER:,} are read")
+    try:
+        header = parse_json(read_part(file, 8, length).decode("utf-8"), _MAX_HEADER)
+    except UnicodeDecodeError:
+        raise Unreadable("its header is not JSON: it is no UTF-8 text") from None
+    except Unreadable as error:
+        raise Unreadable(f"its header is not JSON as the format has it: {error}") from None
     if not isinstance(header, dict):
-        raise _broken(path, "its header is not a JSON object")
-    return header, 8 + length, size
+        raise Unreadable("its header is not a JSON object")
+    entries = {name: _entry(name, entry) for name, entry in header.items() if name != "__metadata__"}
+    if len(entries) > _TENSORS:
+        raise Unreadable(f"it has more than {_TENSORS:,} tensors")
+    at = 0
+    for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
+        if entry.begin != at:
+            word = "overlaps another tensor" if entry.begin < at else "leaves bytes before it that are no tensor's"
+            raise Unreadable(f"{shown(name)}, which begins at byte {entry.begin}, {word}")
+        at = entry.end
+        if 8 + length + at > size:
+            raise Unreadable(f"the file is truncated: {shown(name)} ends at byte {8 + length + at} of {size}")
+    if 8 + length + at != size:
+        raise Unreadable(f"it has {size - 8 - length - at} bytes after the last tensor")
+    return entries, 8 + length
 
 
-def _broken(path: Path, why: str) -> InputError:
-    return InputError("not a whole safetensors file", where=str(path), why=why, next="Copy or export the file again")
+def _entry(name: str, raw: object) -> _Entry:
+    dtype = _DTYPES.get(raw.get("dtype")) if isinstance(raw, dict) and isinstance(raw.get("dtype"), str) else None
+    if dtype is None:
+        raise Unreadable(f"the header's entry for {shown(name)} is not valid or of an unsupported dtype")
+    shape, offsets = raw.get("shape"), raw.get("data_offsets")  # type: ignore[union-attr]
+    if not _counts(shape) or not _counts(offsets) or len(offsets) != 2 or len(shape) > _AXES:
+        raise Unreadable(f"the header's entry for {shown(name)} is not valid: shape and data_offsets are whole numbers from 0")
+    begin, end = offsets
+    if not math.prod(shape):
+        raise Unreadable(f"{shown(name)} has no values")
+    if end - begin != math.prod(shape) * dtype.itemsize:
+        raise Unreadable(f"the header gives {shown(name)} {end - begin} bytes, which does not match its shape {tuple(shape)}")
+    code = raw["dtype"]  # type: ignore[index]
+    if code not in _FLOATS:
+        raise Unreadable(
+            f"{shown(name)} is not of floating point, it is stored as {code}: export the float checkpoint, recurc does its own "
+            "quantization")
+    return _Entry(code, tuple(shape), begin, end)
 
 
-def _as_float32(mapped: np.ndarray, code: str, path: Path, name: str) -> np.ndarray:
-    if code == "F32":
-        return mapped
-    if code not in ("F64", "F16", "BF16"):
-        raise InputError(
-            "a tensor is not of floating point", where=f"{path}: {name}", why=f"it is stored as {code}",
-            next="Export the float checkpoint: recurc does its own quantization",
-        )  # fmt: skip
-    return widen(mapped, widen_bfloat16 if code == "BF16" else lambda part: part.astype(np.float32))
+def _counts(value: object) -> bool:
+    return isinstance(value, list) and all(type(n) is int and n >= 0 for n in value)
+
+
+def _tensor(file: BinaryIO, start: int, entry: _Entry, keep: bool) -> np.ndarray:
+    dtype = _DTYPES[entry.code]
+    convert = widen_bfloat16 if entry.code == "BF16" else lambda part: part.astype(np.float32)
+    if keep:
+        mapped = np.memmap(file, dtype, "r", start + entry.begin, entry.shape)
+        return mapped if entry.code == "F32" else widen(mapped, convert)
+    data = np.empty(entry.shape, dtype)
+    read_into(file, start + entry.begin, memoryview(data.reshape(-1).view(np.uint8)))
+    return data if entry.code == "F32" else np.asarray(convert(data), np.float32)
 
 
 def widen(source: np.ndarray, convert) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Mapping, Optional, Sequence, Union
 from recurc.errors import UsageError
 from recurc.ir.program import Program
 from recurc.quant.weights import Precision, precision_named
+from recurc.reading import shown
 
 
 def resolve_layers(names: Sequence[str], wanted: Optional[Mapping[str, str]]) -> dict[str, Precision]:
@@ -26,8 +27,8 @@ def resolve_layers(names: Sequence[str], wanted: Optional[Mapping[str, str]]) ->
     for pattern, precision in (wanted or {}).items():
         matching = [name for name in names if fnmatchcase(name, pattern)]
         if not matching:
-            near = difflib.get_close_matches(pattern, names, n=1, cutoff=0.3)
-            raise UsageError(f"no layer is called {pattern!r}", where="precision of layers",
+            near = difflib.get_close_matches(pattern[:100], names, n=1, cutoff=0.3)
+            raise UsageError(f"no layer is called {shown(pattern)}", where="precision of layers",
                              why=f"the model's {len(names)} layers are named as its tensors are",
                              next=f"Did you mean {near[0]}?" if near else f"They are {', '.join(names)}")
         found.update(dict.fromkeys(matching, precision_named(precision)))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from recurc.errors import InputError
+from recurc.formats import parse_json
 from recurc.models.reasoner import Reasoner
+from recurc.reading import Unreadable, read_text, shown
 
 OWN_GATE_FILE = "fidelity.json"
 SCHEMA = "recurc/fidelity/1"
@@ -64,21 +67,38 @@ def kept(reasoner: Reasoner) -> Optional[OwnGate]:
         InputError: there is a file and it is none of ours, or broken.
     """
     path = _beside(reasoner)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    if not os.path.lexists(path):
         return None
-    except (OSError, ValueError) as error:
-        raise _invalid(path, str(error)) from None
     try:
-        if content.pop("schema") != SCHEMA:
-            raise ValueError(f"its schema is not {SCHEMA}")
-        own = OwnGate(**content)
-        if not -1 <= own.min_fidelity <= 1:
-            raise ValueError(f"min_fidelity is {own.min_fidelity}, from -1 to 1 is possible")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        content = parse_json(read_text(path))
+        if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
+            raise Unreadable(f"its schema is not {SCHEMA}")
+        own = OwnGate(**{name: _field(name, kind, content) for name, kind in _FIELDS.items()})
+        if content:
+            raise Unreadable(f"unknown field {shown(next(iter(content)))}")
+    except Unreadable as error:
         raise _invalid(path, str(error)) from None
     return own if own.checkpoint_sha256 == reasoner.sha256 else None
+
+
+_FIELDS = {"checkpoint_sha256": str, "min_fidelity": float, "tolerance": float, "n": int, "steps": int, "harmful": int,
+           "missed": int, "harmless": int, "alarms": int, "unclear": int}  # fmt: skip
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def _field(name: str, kind: type, content: dict[str, Any]) -> Any:
+    """Take a field out of the file's content, checked. Raises Unreadable."""
+    value = content.pop(name, 0 if name == "unclear" else None)
+    if kind is str:
+        good = isinstance(value, str) and _SHA256.fullmatch(value)
+    elif kind is int:
+        good = type(value) is int and 0 <= value < 2**31
+    else:
+        good = type(value) in (int, float) and -1 <= value <= 1
+    if not good:
+        expected = {str: "64 hexadecimal digits", int: "a whole number from 0", float: "a number from -1 to 1"}[kind]
+        raise Unreadable(f"{name} is {shown(value)}, not {expected}")
+    return float(value) if kind is float else value
 
 
 def _beside(reasoner: Reasoner) -> Path:

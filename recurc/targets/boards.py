@@ -6,13 +6,14 @@ its UART and clock, and how far recurc's own tests reach on it ("emulated", "com
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Mapping
 
 from recurc.errors import InputError, UsageError
+from recurc.formats import parse_toml
+from recurc.reading import Unreadable, read_text, shown
 from recurc.resources import resource_dir
 from recurc.targets.tomltable import ADDRESS_LIMIT, Table, nearest
 from recurc.targets.uploads import Flash, Stock, read_flash, read_stock
@@ -30,6 +31,7 @@ GUARDED = {
     mpu: f"PMSA{mpu}: flash-like memory read-only, RAM never executed, what is not listed closed" for mpu in MPUS
 }
 BOOT_PLACES = ("first", "after-vectors")
+BOARD_LIMIT = 1 << 16  # bytes of a board file; the bundled ones have at most 3,000
 _WRITABLE = ("ram", "external-ram")
 
 
@@ -196,11 +198,11 @@ def _region(data: Any, index: int, path: Path) -> Region:
     )
     t.close()
     if region.size == 0:
-        raise t.bad(f"region {region.name!r} has size 0")
+        raise t.bad(f"region {shown(region.name)} has size 0")
     if region.end > ADDRESS_LIMIT:
-        raise t.bad(f"region {region.name!r} ends beyond the 32-bit address space")
+        raise t.bad(f"region {shown(region.name)} ends beyond the 32-bit address space")
     if not region.name.isidentifier():
-        raise t.bad(f"region name {region.name!r} is not a plain word")
+        raise t.bad(f"region name {shown(region.name)} is not a plain word")
     return region
 
 
@@ -209,11 +211,11 @@ def _regions(t: Table, family: str) -> tuple[Region, ...]:
     names = [r.name for r in regions]
     for name in names:
         if names.count(name) > 1:
-            raise t.bad(f"region {name!r} is given twice")
+            raise t.bad(f"region {shown(name)} is given twice")
     ordered = sorted(regions, key=lambda r: r.base)
     for low, high in zip(ordered, ordered[1:], strict=False):
         if low.end > high.base:
-            raise t.bad(f"regions {low.name!r} and {high.name!r} overlap at {high.base:#010x}")
+            raise t.bad(f"regions {shown(low.name)} and {shown(high.name)} overlap at {high.base:#010x}")
     if family != "host" and not any(r.writable for r in regions):
         raise t.bad("no region is RAM", 'Add a [[regions]] entry with kind = "ram"')
     if family != "host" and all(r.writable for r in regions):
@@ -237,13 +239,13 @@ def _placement(t: Table, regions: tuple[Region, ...], family: str, emulated: boo
     for part, names in placement.items():
         for name in names:
             if name not in by_name:
-                raise t.bad(f"placement.{part}: there is no region {name!r}", nearest(name, tuple(by_name)))
+                raise t.bad(f"placement.{part}: there is no region {shown(name)}", nearest(name, tuple(by_name)))
             writable = by_name[name].writable
             if part in ("arena", "data", "stack") and not writable:
-                raise t.bad(f"placement.{part}: region {name!r} is {by_name[name].kind}, which cannot be written")
+                raise t.bad(f"placement.{part}: region {shown(name)} is {by_name[name].kind}, which cannot be written")
             # Only an emulator's loader can fill RAM before the start; elsewhere code must survive without power.
             if part in ("code", "image", TABLE) and writable and not emulated:
-                raise t.bad(f"placement.{part}: region {name!r} is {by_name[name].kind}, which is empty after power-on")
+                raise t.bad(f"placement.{part}: region {shown(name)} is {by_name[name].kind}, which is empty after power-on")
     return placement
 
 
@@ -266,7 +268,7 @@ def _boot(t: Table, ports: tuple[str, ...]) -> Boot | None:
     boot = Boot(b.text("port"), place, b.number("bytes", low=4, high=1 << 20))
     b.close()
     if boot.port not in ports:
-        raise t.bad(f"boot.port = {boot.port!r} is not one of the board's ports", nearest(boot.port, ports))
+        raise t.bad(f"boot.port = {shown(boot.port)} is not one of the board's ports", nearest(boot.port, ports))
     if boot.bytes % 4 or (place == "first" and boot.bytes % 256):  # the vector table behind it is aligned
         raise t.bad(f"boot.bytes = {boot.bytes} is not a multiple of {256 if place == 'first' else 4}")
     return boot
@@ -276,7 +278,7 @@ def _defines(t: Table) -> dict[str, int | str]:
     values = t.get("defines", dict, {})
     for key, value in values.items():
         if not key.isidentifier() or isinstance(value, bool) or not isinstance(value, (int, str)):
-            raise t.bad(f"defines: {key} = {value!r} is not a C macro name with an integer or a string")
+            raise t.bad(f"defines: {shown(key)} = {shown(value)} is not a C macro name with an integer or a string")
     return dict(values)
 
 
@@ -287,9 +289,9 @@ def parse_board(text: str, path: Path) -> Board:
         InputError: not TOML, unknown or missing keys, wrong types or ranges, overlapping regions, no RAM.
     """
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as e:
-        raise InputError("the board file is not TOML", where=str(path), why=str(e), next="Correct the board file") from e
+        data = parse_toml(text, BOARD_LIMIT)
+    except Unreadable as e:
+        raise InputError("the board file is not TOML", where=str(path), why=str(e), next="Correct the board file") from None
     t = Table(data, "top level", path)
     name, title = t.text("name"), t.text("title")
     family = t.text("family", one_of=FAMILIES)
@@ -353,9 +355,10 @@ def read_board(path: Path) -> Board:
         InputError: the file cannot be read or is not a valid board.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as e:
-        raise InputError("the board file cannot be read", where=str(path), why=str(e), next="Name a readable TOML file") from e
+        text = read_text(path, BOARD_LIMIT)
+    except Unreadable as e:
+        raise InputError("the board file cannot be read", where=str(path), why=str(e),
+                         next="Name a readable TOML file") from None  # fmt: skip
     return parse_board(text, path)
 
 
@@ -365,7 +368,7 @@ def _bundled() -> dict[str, Board]:
     for path in sorted(resource_dir("boards").glob("*.toml")):
         board = read_board(path)
         if board.name != path.stem:
-            raise InputError("the board file is invalid", where=str(path), why=f"its name is {board.name!r}",
+            raise InputError("the board file is invalid", where=str(path), why=f"its name is {shown(board.name)}",
                              next="Name file and board alike")  # fmt: skip
         boards[board.name] = board
     names = [n for b in boards.values() for n in (b.name, *b.aliases)]
@@ -394,5 +397,5 @@ def load_board(name_or_path: str | Path) -> Board:
     if text.endswith(".toml") or "/" in text:
         return read_board(Path(text))
     known = [n for b in boards.values() for n in (b.name, *b.aliases)]
-    raise UsageError(f"there is no board {text!r}", why=nearest(text, known),
+    raise UsageError(f"there is no board {shown(text)}", why=nearest(text, known),
                      next="Run `recurc boards` for the list, or name a board's TOML file")  # fmt: skip

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from recurc.errors import InputError
+from recurc.reading import shown
 
 ADDRESS_LIMIT = 1 << 32
 
 
 def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
     """A hint that names the known words closest to `word`."""
-    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
+    close = difflib.get_close_matches(word[:100], list(known), n=3, cutoff=0.5)
     return f"the nearest known: {', '.join(close)}" if close else f"known: {', '.join(known)}"
 
 
@@ -36,13 +37,14 @@ class Table:
             if default is ...:
                 like = difflib.get_close_matches(key, [k for k in self.data if k not in self.asked], n=1)
                 if like:  # a misspelled key is named as such
-                    raise self.bad(f"{self.where}: {key!r} is missing; unknown key {like[0]!r}", f"the nearest known: {key}")
+                    raise self.bad(f"{self.where}: {key!r} is missing; unknown key {shown(like[0])}",
+                                   f"the nearest known: {key}")
                 raise self.bad(f"{self.where}: {key!r} is missing")
             return default
         value = self.data[key]
         right = isinstance(value, (int, float)) if kind is float else isinstance(value, kind)
         if not right or (isinstance(value, bool) and kind is not bool):
-            raise self.bad(f"{self.where}: {key!r} must be of type {kind.__name__}, not {value!r}")
+            raise self.bad(f"{self.where}: {key!r} must be of type {kind.__name__}, not {shown(value)}")
         return float(value) if kind is float else value
 
     def number(self, key: str, default: Any = ..., low: int = 0, high: int = ADDRESS_LIMIT) -> Any:
@@ -54,7 +56,7 @@ class Table:
     def text(self, key: str, default: Any = ..., one_of: tuple[str, ...] = ()) -> Any:
         value = self.get(key, str, default)
         if one_of and value is not None and value not in one_of:
-            raise self.bad(f"{self.where}: {key} = {value!r} is not one of {', '.join(one_of)}", nearest(value, one_of))
+            raise self.bad(f"{self.where}: {key} = {shown(value)} is not one of {', '.join(one_of)}", nearest(value, one_of))
         return value
 
     def words(self, key: str, default: Any = ...) -> tuple[str, ...]:
@@ -67,4 +69,4 @@ class Table:
         """Refuse keys that nothing asked for."""
         for key in self.data:
             if key not in self.asked:
-                raise self.bad(f"{self.where}: unknown key {key!r}", nearest(key, tuple(self.asked)))
+                raise self.bad(f"{self.where}: unknown key {shown(key)}", nearest(key, tuple(self.asked)))

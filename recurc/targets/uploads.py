@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from recurc.reading import shown
 from recurc.targets.tomltable import Table
 
 DISKS = ("uf2", "probe")
@@ -57,7 +58,7 @@ def read_stock(t: Table) -> Stock | None:
     s.close()
     for line in stock.sdkconfig:
         if not stock.framework or not re.fullmatch(r'CONFIG_[A-Z0-9_]+=(y|n|\d+|"[^"\n]*")', line):
-            raise s.bad(f"platformio: sdkconfig line {line!r} is none", 'Write "CONFIG_NAME=y", with framework = "espidf"')
+            raise s.bad(f"platformio: sdkconfig line {shown(line)} is none", 'Write "CONFIG_NAME=y", with framework = "espidf"')
     return stock
 
 

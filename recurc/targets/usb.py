@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from recurc.reading import shown
 from recurc.targets.tomltable import Table
 
 
@@ -16,5 +17,5 @@ def read_usb(t: Table) -> tuple[str, ...]:
     identities = t.words("usb", [])
     for identity in identities:
         if not re.fullmatch(r"[0-9a-f]{4}:([0-9a-f]{4}|\*)", identity):
-            raise t.bad(f"usb: {identity!r} is no USB identity", 'Write "0483:374b", or "0483:*" for any product')
+            raise t.bad(f"usb: {shown(identity)} is no USB identity", 'Write "0483:374b", or "0483:*" for any product')
     return identities

@@ -1,0 +1,173 @@
+"""Reading files that somebody else may have written: what they claim costs nothing, and they cannot make the reader wait.
+
+Every loader opens its files here. `Unreadable` says in a clause why a file cannot be taken; the loader says what and where.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from contextlib import contextmanager
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import BinaryIO, Iterator
+
+from recurc.errors import InputError, printable
+
+TEXT_LIMIT = 1 << 20  # bytes of a file of settings; real ones have a few thousand
+SHOWN = 80  # characters of a value in a message
+_KINDS = (
+    (stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
+)  # fmt: skip
+
+
+class Unreadable(ValueError):
+    """Why a file cannot be taken, as a clause: "it has 3 bytes, a header has 10"."""
+
+
+def shown(value: object, most: int = SHOWN) -> str:
+    """A value as a message shows it: short whatever it is, control characters escaped, nothing large built on the way."""
+    if isinstance(value, (str, bytes, bytearray)):
+        return printable(repr(value[: most + 1]), most)
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 200:
+        return f"a whole number of {value.bit_length()} bits"
+    if value is None or isinstance(value, (bool, int, float, complex)):
+        return repr(value)
+    if isinstance(value, (date, datetime, time)):
+        return printable(str(value), most)
+    if isinstance(value, Mapping):
+        return f"a table of {len(value)}"
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return f"a list of {len(value)}"
+    return printable(f"a {type(value).__name__}", most)
+
+
+def clause(error: BaseException, most: int = 200) -> str:
+    """What a library says of a file, on one line and not longer than `most` characters."""
+    return printable(" ".join(str(error)[: 8 * most].split()), most) or type(error).__name__
+
+
+def user_path(text: str | Path) -> Path:
+    """A path with ~ resolved.
+
+    Raises:
+        InputError: no such user.
+    """
+    try:
+        return Path(text).expanduser()
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise InputError("no such folder", where=str(text), why=clause(error), next="Write the path without ~") from None
+
+
+def open_regular(path: Path | str) -> BinaryIO:
+    """A regular file, open for reading. A pipe, a device or a socket is refused: opening one may wait for ever.
+
+    Raises:
+        Unreadable: it is none, or cannot be opened.
+    """
+    try:
+        _check(os.stat(path).st_mode)  # before it is opened, which alone can move a device
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            _check(os.fstat(handle).st_mode)
+            return os.fdopen(handle, "rb")
+        except BaseException:
+            os.close(handle)
+            raise
+    except Unreadable:
+        raise
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error)) from None
+    except ValueError:
+        raise Unreadable("its name holds a character that no file's name can have") from None
+
+
+def _check(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise Unreadable(f"it is {next((name for test, name in _KINDS if test(mode)), 'something else')}, not a file")
+
+
+def size_of(file: BinaryIO) -> int:
+    """Bytes of an open file."""
+    return os.fstat(file.fileno()).st_size
+
+
+def read_part(file: BinaryIO, offset: int, count: int) -> bytes:
+    """Bytes [offset, offset + count) of an open file.
+
+    Raises:
+        Unreadable: the file ends before, or cannot be read.
+    """
+    parts, at = [], offset
+    try:
+        while at < offset + count:
+            part = os.pread(file.fileno(), offset + count - at, at)
+            if not part:
+                raise Unreadable(f"it ends at byte {at}: it is truncated, or became shorter while it was read")
+            parts.append(part)
+            at += len(part)
+    except (OSError, OverflowError) as error:
+        raise Unreadable(clause(error)) from None
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def read_into(file: BinaryIO, offset: int, out: memoryview) -> None:
+    """Fill `out`, one byte an item, with a file's bytes from `offset` on.
+
+    Raises:
+        Unreadable: as for `read_part`.
+    """
+    done = 0
+    try:
+        while done < len(out):
+            count = os.preadv(file.fileno(), [out[done:]], offset + done)
+            if not count:
+                raise Unreadable(f"it ends at byte {offset + done}: it is truncated, or became shorter while it was read")
+            done += count
+    except (OSError, OverflowError) as error:
+        raise Unreadable(clause(error)) from None
+
+
+def read_regular(path: Path | str, limit: int) -> bytes:
+    """All bytes of a regular file.
+
+    Raises:
+        Unreadable: it cannot be read, or has more than `limit` bytes.
+    """
+    with open_regular(path) as file:
+        try:
+            data = file.read(min(size_of(file), limit) + 1)
+            while len(data) <= limit and (more := file.read(1 << 16)):
+                data += more
+        except OSError as error:
+            raise Unreadable(error.strerror or str(error)) from None
+        if len(data) > limit:
+            raise Unreadable(f"it has more than {limit:,} bytes")
+        return data
+
+
+def read_text(path: Path | str, limit: int = TEXT_LIMIT) -> str:
+    """A regular file's text, UTF-8 with or without a byte order mark, line ends as "\\n".
+
+    Raises:
+        Unreadable: it cannot be read, is too long, or is no UTF-8.
+    """
+    data = read_regular(path, limit)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Unreadable(f"it is not UTF-8 text: byte {error.start}, in line {line}, is {data[error.start]:#04x}") from None
+    return text.replace("\r\n", "\n")
+
+
+@contextmanager
+def enough_memory(what: str, where: str) -> Iterator[None]:
+    """Turns a MemoryError inside the block into an InputError: `what` is too large for this computer."""
+    try:
+        yield
+    except MemoryError:
+        raise InputError(f"{what} cannot be read", where=where, why="this computer has not enough memory for it",
+                         next="Read it on a larger one") from None
