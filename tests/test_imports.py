@@ -20,8 +20,21 @@ LAYERS = (
     {"quant"},
     {"ir"},
     {"models"},
-    {"errors", "types", "files", "reading", "formats", "plainyaml", "arrayfile",
-     "dataset", "datafiles", "datamake", "datadescribe", "resources"},
+    {
+        "arrayfile",
+        "cachedir",
+        "datadescribe",
+        "datafiles",
+        "datamake",
+        "dataset",
+        "errors",
+        "files",
+        "formats",
+        "plainyaml",
+        "reading",
+        "resources",
+        "types",
+    },
 )
 LEVEL = {part: i for i, layer in enumerate(LAYERS) for part in layer}
 TERMINAL = {"click", "rich"}

@@ -110,11 +110,12 @@ def executor(jobs: int | None, scheduler: str | None) -> Iterator[Any]:
 
 def store(cache: Path | None, no_cache: bool):
     """Where results are kept; a folder that cannot be made keeps none, unless it was named."""
-    from recurc.study.store import Store, default_folder
+    from recurc.cachedir import cache_folder
+    from recurc.study.store import Store
 
-    if no_cache:
+    folder = None if no_cache else cache or cache_folder("sweep")
+    if folder is None:
         return Store(None)
-    folder = cache or default_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

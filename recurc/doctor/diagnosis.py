@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recurc.device import frames as f
+from recurc.doctor.cache import check_cache
 from recurc.doctor.findings import NOTE, OK, PROBLEM, Finding
 from recurc.doctor.ports import boards_of, check_port, check_ports, list_ports
 from recurc.doctor.probe import BAUDS, DEVICE, check_device, listen
@@ -45,7 +46,7 @@ def diagnose(build: Path | None = None, port: str | None = None) -> Diagnosis:
     known = [*boards, *(b for b in mine if b.name not in {x.name for x in boards})]
     checks: list[Callable[[], list[Finding]]] = [
         lambda: check_compilers(known, families), lambda: check_emulators(known, emulators),
-        check_packages, check_platformio,
+        check_packages, check_platformio, check_cache,
     ]  # fmt: skip
     with ThreadPoolExecutor(len(checks)) as pool:  # they wait for programs and for the network
         findings = [found for group in pool.map(lambda check: check(), checks) for found in group]

@@ -57,11 +57,6 @@ def content(reasoner: Reasoner) -> str:
     return digest(reasoner.sha256, reasoner.config, *(part for item in tensors for part in item))
 
 
-def default_folder() -> Path:
-    """Where results are kept: recurc/sweep in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recurc" / "sweep"
-
-
 @dataclass(frozen=True)
 class Store:
     """Named arrays by key, one file each; `folder` None keeps nothing. A file that cannot be read counts as absent."""

@@ -12,6 +12,7 @@ from typing import Mapping, Sequence
 
 from recurc.errors import ToolchainError
 from recurc.targets.boards import Board
+from recurc.targets.objectcache import compile_once
 
 C_FLAGS = (
     "-std=c99 -O3 -ffp-contract=off -fno-math-errno -fno-strict-aliasing -ffunction-sections -fdata-sections -g "
@@ -89,7 +90,8 @@ def _shortened(output: str) -> str:
 def _call(command: Sequence[str], what: str, where: str, cwd: Path | None = None) -> None:
     """Run a compiler; its failure becomes a ToolchainError with its shortened output."""
     # Messages in English and no path of this machine in the output: builds are the same bytes everywhere.
-    env = {**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0"}
+    # PWD, because the compiler takes the working folder's name from there, and may find a link to it, which no map names.
+    env = {**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0", "PWD": str(cwd.resolve() if cwd else Path.cwd())}
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", env=env, cwd=cwd, stdin=subprocess.DEVNULL
@@ -147,7 +149,7 @@ def _prefix_maps(sources: Sequence[Path], include_dirs: Sequence[Path], out_dir:
 
 
 def _compile_objects(compiler: str, flags: Sequence[str], sources: Sequence[Path], objects_dir: Path) -> list[Path]:
-    """Compile every source, in parallel; objects in the order of the sources."""
+    """Compile every source, in parallel, or take it from the cache; objects in the order of the sources."""
     objects_dir.mkdir(parents=True, exist_ok=True)
     objects = [objects_dir / f"{i:03d}_{source.stem}.o" for i, source in enumerate(sources)]
 
@@ -157,7 +159,7 @@ def _compile_objects(compiler: str, flags: Sequence[str], sources: Sequence[Path
         if source.suffix == ".S":
             # .incbin looks along -I, so in the build's folder too (-Wa would split a path at its commas)
             own = [*assembler_flags(flags), f"-I{objects_dir.parent}"]
-        _call([compiler, *own, "-c", str(source), "-o", str(target)], f"{source.name} does not compile", str(source))
+        compile_once(compiler, own, source, target, lambda c: _call(c, f"{source.name} does not compile", str(source)))
 
     for source in sources:
         if not source.is_file():
