@@ -1,6 +1,16 @@
 """recurc: from a trained recursive reasoner to verified microcontroller firmware.
 
-Importing this package is cheap: torch and the compiler's parts are loaded when they are first used.
+    model = recurc.load("sudoku9-mlp")                     a checkpoint: its fp32 reference runs
+    data = recurc.load_dataset(folder, "test")             or recurc.Dataset.from_arrays(inputs, labels)
+    model.run(data.inputs), model.evaluate(data)           tokens, logits, carries; accuracy
+    quantized = model.quantize("int4", folder)             the device's arithmetic, bit for bit
+    build = quantized.build("stm32h7", "build/sudoku9")    firmware; recurc.load_build opens it again
+    recurc.verify(build, on="qemu", limit=3)               the firmware against the host, every bit
+    with recurc.connect(build, on="qemu") as device:       the firmware's own answers, step by step
+        device.run(data.inputs[:1])
+
+Errors are subclasses of `recurc.RecurcError`: what, where, why, next. Importing this package is cheap: torch and the compiler's
+parts are loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -11,25 +21,26 @@ if TYPE_CHECKING:
     from recurc import verify
     from recurc.api import load
     from recurc.codegen.manifest import load_build
-    from recurc.dataset import load_dataset
+    from recurc.dataset import Dataset, load_dataset
+    from recurc.errors import RecurcError
     from recurc.verify.answers import connect
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "connect", "load", "load_build", "load_dataset", "verify"]
+__all__ = ["Dataset", "RecurcError", "__version__", "connect", "load", "load_build", "load_dataset", "verify"]
 
 # Public name -> module that defines it; looked up on first use (PEP 562).
-_LAZY = {"connect": "recurc.verify.answers", "load": "recurc.api", "load_build": "recurc.codegen.manifest",
-         "load_dataset": "recurc.dataset"}
+_LAZY = {
+    "Dataset": "recurc.dataset", "RecurcError": "recurc.errors", "connect": "recurc.verify.answers", "load": "recurc.api",
+    "load_build": "recurc.codegen.manifest", "load_dataset": "recurc.dataset",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
-    if name in _LAZY:
-        from importlib import import_module
+    from importlib import import_module
 
+    if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     if name == "verify":  # a package that can be called
-        from importlib import import_module
-
         return import_module("recurc.verify")
     raise AttributeError(f"module 'recurc' has no attribute {name!r}")
 

@@ -67,6 +67,9 @@ class Model:
     reasoner: Reasoner
     name: str
 
+    def __repr__(self) -> str:
+        return f"Model({self.name}: {self.reasoner!r})"
+
     @property
     def config(self) -> ReasonerConfig:
         return self.reasoner.config
@@ -170,6 +173,9 @@ class Quantized:
     model: QuantizedModel
     calibration: Optional[Calibration]
     sample: Optional[Dataset]
+
+    def __repr__(self) -> str:
+        return f"Quantized({self.model.name}, {self.model.label}, {self.model.program.carry} carry)"
 
     @cached_property
     def engine(self) -> HostEngine:

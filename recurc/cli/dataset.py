@@ -74,8 +74,9 @@ def describe(console: Console, directory: Path) -> None:
     console.emit_json({"directory": directory, **document})
     if console.json:
         return
-    rows = [(name, *map(_text, row.values())) for name, row in document["splits"].items()]
-    console.table(("split", *document["columns"]), rows, title=str(directory))
+    parts = document["splits"]
+    rows = [(column, *(_text(row[column]) for row in parts.values())) for column in document["columns"]]
+    console.table((str(directory), *parts), rows)
     for remark in document["remarks"]:
         console.print(remark)
     first: Any = next(iter(splits.values()))

@@ -65,6 +65,9 @@ class Build:
     details: Mapping[str, Any]
     table: Optional[TableHeader] = None
 
+    def __repr__(self) -> str:
+        return f"Build({self.name} for {self.target}, {self.precision}, in {str(self.path)!r})"
+
     @property
     def table_path(self) -> Optional[Path]:
         """File of the streamed puzzle table."""

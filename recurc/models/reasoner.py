@@ -102,6 +102,11 @@ class Reasoner:
     sha256: str
     notes: tuple[str, ...] = field(default=())
 
+    def __repr__(self) -> str:
+        c = self.config
+        return (f"Reasoner({c.family} {c.mixer}, {self.parameters:,} parameters, {c.seq_len} cells of {c.vocab_size} tokens, "
+                f"{c.halt_max_steps} steps, from {self.source!r})")
+
     @property
     def parameters(self) -> int:
         """Trained parameters as the original counts nn.Parameters: without H_init, L_init and the puzzle embedding."""

@@ -32,6 +32,9 @@ class Calibration:
     steps: int
     seed: int
 
+    def __repr__(self) -> str:
+        return f"Calibration({len(self.moments)} layers, {self.puzzles} puzzles, {self.steps} steps)"
+
 
 class _Moments:
     """Observer that adds up x x^T of a sample of the rows."""

@@ -43,6 +43,9 @@ class QuantizedModel:
     puzzles: Optional["PuzzleTable"] = None  # the streamed table, which is no part of the image
     layers: Mapping[str, Precision] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"QuantizedModel({self.name}, {self.label})"
+
     def puzzle_rows(self, ids: np.ndarray) -> np.ndarray:
         """Puzzle embeddings as the device adds them: ids [N] -> float32 [N, puzzle_emb_ndim]."""
         return self.puzzles.values(ids) if self.puzzles else self.tables["puzzles"][ids]

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 class _Callable(types.ModuleType):
     def __call__(self, build: Any, on: str = "qemu", dataset: Any = None, **options: Any) -> VerifyResult:
         """See `recurc.verify.run.verify`; `dataset` defaults to the test split that the build knows."""
+        from recurc.codegen.manifest import load_build
         from recurc.dataset import load_dataset
         from recurc.errors import UsageError
         from recurc.verify.run import verify
 
+        if isinstance(build, str) or hasattr(build, "__fspath__"):
+            build = load_build(build)
         if dataset is None:
             if build.data is None:
                 raise UsageError("no puzzles to run", where=str(build.path), why="the build knows no dataset",

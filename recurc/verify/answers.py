@@ -38,6 +38,9 @@ class Step:
     carry_crc: Optional[int] = None
     _read: Optional[Callable[[str], np.ndarray]] = field(default=None, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        return f"Step({self.step}, margin {self.margin:+.3f}, {len(self.tokens)} tokens)"
+
     def tensor(self, name: str) -> np.ndarray:
         """"z_H", "z_L" (float32 [S, D]) or "logits" (float32 [seq_len, vocab]); only before the next step runs.
 
@@ -58,6 +61,10 @@ class Answer:
     puzzle_id: int
     steps: tuple[Step, ...]
     halted: bool
+
+    def __repr__(self) -> str:
+        end = "halted" if self.halted else "not halted"
+        return f"Answer({len(self.input)} tokens, {len(self.steps)} steps, {end}, margin {self.steps[-1].margin:+.3f})"
 
     @property
     def tokens(self) -> np.ndarray:
