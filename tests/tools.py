@@ -39,3 +39,11 @@ def need_aarch64() -> tuple[str, str]:
         if shutil.which(tool) is None:
             missing(tool)
     return "aarch64-linux-gnu-gcc", "qemu-aarch64"
+
+
+def need_clang() -> str:
+    """Path of clang, or a skip."""
+    path = shutil.which("clang")
+    if path is None:
+        missing("clang")
+    return path

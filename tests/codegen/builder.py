@@ -42,6 +42,7 @@ def compile_model(folder: Path, model: QuantizedModel, kernels: str = "portable"
     """The host engine of a model with a kernel set; `shared`: folder for the kernels that several models share."""
     write_sources(folder, model, kernel_set(kernels), scratch)
     library = _kernels(kernels, shared or folder.parent)
-    links = (f"-L{library.parent}", f"-Wl,-rpath,{library.parent}", "-Wl,--no-as-needed", f"-l{kernels}")
+    links = (f"-L{library.parent}", f"-Wl,-rpath,{library.parent}", "-Wl,--no-as-needed", f"-l{kernels}",
+             "-Wno-unused-command-line-argument")  # Clang gets them when it compiles, too
     made = compile_shared([folder / "model.c"], [folder, RUNTIME / "include"], folder / "model.so", (*flags, *links))
     return HostEngine(made, folder / "model.rcm")

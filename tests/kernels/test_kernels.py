@@ -15,7 +15,7 @@ from recurc.targets.boards import load_board
 from recurc.targets.toolchain import find_compiler
 from tests.kernels import harness
 from tests.kernels.vectors import OPS, Case, cases
-from tests.tools import EMULATED, missing, need, need_aarch64
+from tests.tools import EMULATED, missing, need, need_aarch64, need_clang
 
 HOST = frozenset({"host"})
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
@@ -52,6 +52,13 @@ def check_here(built, variant="portable", under=()):
 @pytest.mark.parametrize("variant", HERE)
 def test_kernels_here(variant, driver):
     check_here(driver(), variant)
+
+
+@pytest.mark.parametrize("variant", HERE)
+def test_kernels_here_compiled_with_clang(variant, driver, monkeypatch):
+    """With the flags that GCC gets, warnings being errors."""
+    monkeypatch.setenv("RECURC_HOST_CC", need_clang())
+    check_here(driver("-O3"), variant)
 
 
 def test_kernels_here_without_vector_instructions(driver):

@@ -13,7 +13,7 @@ from recurc.quant.weights import precision_named
 from recurc.targets.host import HostEngine, cpu_signature
 from tests.codegen.builder import compile_model
 from tests.randmodels import random_inputs, random_reasoner
-from tests.tools import need
+from tests.tools import need, need_clang
 
 SHAPES = {
     "token mix": lambda: random_reasoner(mixer="mlp_t", hidden=40, ndim=40, seq=37),
@@ -61,6 +61,26 @@ def test_every_variant_gives_the_same_bits(shape, precision, carry, tmp_path):
     assert "portable" in results
     assert [name for name in results if results[name] != results["portable"]] == []
     assert np.isfinite(np.frombuffer(results["portable"][-1][-8:], np.float32)).all()
+
+
+@pytest.mark.parametrize("precision", ["int4", "int4-g32", "fp32"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_clang_gives_the_same_bits_as_gcc(shape, precision, tmp_path, monkeypatch):
+    need("host")
+    reasoner = SHAPES[shape]()
+    quantized = quantize_model(reasoner, precision_named(precision))
+    inputs, ids = random_inputs(reasoner, 2)
+    compile_model(tmp_path / "gcc" / "model", quantized, "host")
+    monkeypatch.setenv("RECURC_HOST_CC", need_clang())
+    compile_model(tmp_path / "clang" / "model", quantized, "host")
+    results = {}
+    for compiler in ("gcc", "clang"):
+        folder = tmp_path / compiler / "model"
+        for name in HostEngine(folder / "model.so", folder / "model.rcm").variants:
+            chosen = HostEngine(folder / "model.so", folder / "model.rcm", kernels=name)
+            results[compiler, name] = outcome(chosen, inputs, ids)
+    assert {"portable", HostEngine(folder / "model.so", folder / "model.rcm").variants[0]} <= {n for c, n in results if c == "clang"}
+    assert [key for key in results if results[key] != results["gcc", "portable"]] == []
 
 
 def test_the_best_variant_is_chosen_unless_another_is_named(built, monkeypatch):

@@ -13,8 +13,12 @@
 #if (defined(__clang__) && __clang_major__ >= 12) || (!defined(__clang__) && __GNUC__ >= 11)
 #define RC_AVXVNNI __attribute__((target("avx2,avxvnni"))) /* older compilers do not know it */
 #endif
+#if defined(__clang__)
+#define RC_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni"), min_vector_width(512)))
+#else
 #define RC_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,prefer-vector-width=512")))
-#elif defined(__aarch64__)
+#endif
+#elif defined(__aarch64__) && (!defined(__clang__) || __clang_major__ >= 16) /* older ones have it for whole files only */
 #define RC_DOT __attribute__((target("arch=armv8.2-a+dotprod")))
 #endif
 

@@ -1,6 +1,6 @@
 #include "recurc/rc_host.h"
 
-#if defined(__aarch64__)
+#if defined(RC_DOT)
 #include <arm_neon.h>
 
 RC_DOT int32_t rc_dot_s8_dot(const int8_t *x, const int8_t *y, uint32_t n)

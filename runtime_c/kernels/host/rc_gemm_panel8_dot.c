@@ -1,6 +1,6 @@
 #include "recurc/rc_host.h"
 
-#if defined(__aarch64__)
+#if defined(RC_DOT)
 #include <arm_neon.h>
 #include <string.h>
 

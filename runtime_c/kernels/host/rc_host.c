@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__aarch64__) && defined(__linux__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(RC_DOT) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
 
@@ -89,6 +91,18 @@ static const rc_host_kernels_t *const VARIANTS[] = {
     &PORTABLE,
 };
 
+#if defined(RC_AVXVNNI)
+/* Compilers that compile for AVX-VNNI need not know its name in __builtin_cpu_supports (Clang 14). */
+static int has_avxvnni(void)
+{
+    unsigned a = 0u, b = 0u, c = 0u, d = 0u;
+    if (__get_cpuid_count(7u, 0u, &a, &b, &c, &d) == 0 || a < 1u || __get_cpuid_count(7u, 1u, &a, &b, &c, &d) == 0) {
+        return 0;
+    }
+    return (a >> 4 & 1u) != 0u;
+}
+#endif
+
 static int here(const rc_host_kernels_t *variant)
 {
     __builtin_cpu_init();
@@ -98,12 +112,12 @@ static int here(const rc_host_kernels_t *variant)
     }
 #if defined(RC_AVXVNNI)
     if (variant == &AVXVNNI) {
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("avxvnni");
+        return __builtin_cpu_supports("avx2") && has_avxvnni();
     }
 #endif
     return variant == &PORTABLE || __builtin_cpu_supports("avx2");
 }
-#elif defined(__aarch64__) && defined(__linux__)
+#elif defined(RC_DOT) && defined(__linux__)
 static const rc_host_kernels_t DOT = {
     .name = "neon-dot",
     .gemm8 = rc_gemm_panel8_dot,
