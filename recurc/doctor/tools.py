@@ -69,6 +69,8 @@ def _compiler(family: str, boards: Sequence[Board], needed: bool) -> Finding:
         why = (text.strip().splitlines() or ["it said nothing"])[0]
         return Finding(COMPILERS, name, PROBLEM, f"{path} --version fails: {why}", install, code)
     found = f"{Path(path).name} {dotted(version)}, {path}"
+    if "clang" in text.lower() and family == "host":
+        return Finding(COMPILERS, name, OK, found)  # no stack is planned here, and GCC's and Clang's code give the same bits
     if "clang" in text.lower():
         return Finding(COMPILERS, name, PROBLEM, f"{found} is Clang; recurc reads the stack's worst path from GCC's call graph",
                        install, code)  # fmt: skip

@@ -79,6 +79,12 @@ def test_an_unfit_compiler_is_a_problem(tool, says, why):
     assert found.state == "problem" and found.exit_code == 6 and why in found.detail and "RECURC_ARM_GCC" in found.next
 
 
+def test_clang_serves_for_this_computer(tool):
+    tool("gcc", "echo 'Debian clang version 14.0.6'")
+    (found,) = check_compilers([load_board("host")], {"host"})
+    assert found.state == "ok" and found.exit_code == 0
+
+
 def test_a_compiler_that_does_not_know_a_core_names_the_boards(monkeypatch):
     need("mps2-an500")
     odd = dataclasses.replace(load_board("mps2-an500"), name="odd", cpu_flags=("-mcpu=cortex-m99", "-mthumb"))

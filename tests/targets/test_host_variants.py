@@ -63,8 +63,7 @@ def test_every_variant_gives_the_same_bits(shape, precision, carry, tmp_path):
     assert np.isfinite(np.frombuffer(results["portable"][-1][-8:], np.float32)).all()
 
 
-@pytest.mark.parametrize("precision", ["int4", "int4-g32", "fp32"])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape, precision", [("attention", "int4"), ("token mix", "int4-g32"), ("token mix", "fp32")])
 def test_clang_gives_the_same_bits_as_gcc(shape, precision, tmp_path, monkeypatch):
     need("host")
     reasoner = SHAPES[shape]()
@@ -73,13 +72,14 @@ def test_clang_gives_the_same_bits_as_gcc(shape, precision, tmp_path, monkeypatc
     compile_model(tmp_path / "gcc" / "model", quantized, "host")
     monkeypatch.setenv("RECURC_HOST_CC", need_clang())
     compile_model(tmp_path / "clang" / "model", quantized, "host")
-    results = {}
+    results, variants = {}, {}
     for compiler in ("gcc", "clang"):
-        folder = tmp_path / compiler / "model"
-        for name in HostEngine(folder / "model.so", folder / "model.rcm").variants:
-            chosen = HostEngine(folder / "model.so", folder / "model.rcm", kernels=name)
-            results[compiler, name] = outcome(chosen, inputs, ids)
-    assert {"portable", HostEngine(folder / "model.so", folder / "model.rcm").variants[0]} <= {n for c, n in results if c == "clang"}
+        paths = tmp_path / compiler / "model" / "model.so", tmp_path / compiler / "model" / "model.rcm"
+        variants[compiler] = HostEngine(*paths).variants
+        for name in variants[compiler]:
+            results[compiler, name] = outcome(HostEngine(*paths, kernels=name), inputs, ids)
+    if platform.machine() == "x86_64":  # on Arm an older Clang has one variant less
+        assert variants["clang"] == variants["gcc"]
     assert [key for key in results if results[key] != results["gcc", "portable"]] == []
 
 
