@@ -7,6 +7,7 @@ and take its name in one step. What was there before stays until then.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import tempfile
@@ -63,6 +64,48 @@ def write_whole(path: Path | str, data: bytes | str, what: str, next: str, *, fo
     with whole_file(path, what, next, follow=follow) as file:
         file.write(data.encode() if isinstance(data, str) else data)
     return Path(path)
+
+
+@contextmanager
+def locked(folder: Path | str) -> Iterator[None]:
+    """Only one process at a time that goes on in a folder, of those that ask for it this way; the others wait.
+
+    Where the filesystem has no locks, or the folder cannot be opened, all go on.
+    """
+    handle = _opened(folder)
+    try:
+        with suppress(OSError):
+            if handle is not None:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+@contextmanager
+def try_lock(folder: Path | str) -> Iterator[bool]:
+    """As `locked`, without waiting: gives whether no other process has it."""
+    handle, free = _opened(folder), True
+    try:
+        if handle is not None:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                free = False
+            except OSError:
+                pass
+        yield free
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _opened(folder: Path | str) -> int | None:
+    try:
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 def not_written(what: str, path: Path | str, error: OSError, next: str) -> InputError:

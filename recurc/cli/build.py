@@ -78,7 +78,7 @@ def command(console: Console, checkpoint: str | None, project_file: Path | None,
     name = Path(chosen.checkpoint).name or "model"
     model = LoadedModel(reasoner, name)
     folder = out or Path("build") / f"{name}-{board.name}-{precision}{'-mixed' if layers else ''}"
-    check_output(folder)
+    check_output(folder, console.note)
     for text in reasoner.notes:
         console.note(f"note: {text}")
     try:
@@ -93,7 +93,7 @@ def command(console: Console, checkpoint: str | None, project_file: Path | None,
             board, folder, min_fidelity=min_fidelity, allow_lossy=allow_lossy, gate=gate,
             details={"accuracy": accuracy, "data": None if chosen.data is None else str(chosen.data.resolve()),
                      "halt": chosen.project.halt},
-            note=lambda text: console.note(text + " ..."),
+            note=console.note,
         )
     except DoesNotFitError as error:
         _show_refused(console, error, board, name, precision)
@@ -111,6 +111,7 @@ def command(console: Console, checkpoint: str | None, project_file: Path | None,
         "regions": [r for r in document["regions"] if r["used"]], "model": document["model"], "stack": document["stack"],
         "linked": document["linked"], "model_sha256": main.model_sha256, "build_id": main.build_id,
         "verified": board.verified, "seconds": time.monotonic() - started,
+        "kept": list(build.kept),
         "elves": {n: artifact.elf for n, artifact in build.boards.items()},
     })
     if not console.json:
@@ -175,5 +176,6 @@ def _show(console: Console, build, document: dict, seconds: float) -> None:
         *fact_rows(document),
         ("firmware", ", ".join(str(a.elf) for n, a in build.boards.items() if n != "host" or n == build.target)
          if build.elf else f"written, not compiled here: {build.path / PROJECT}; `pio run` there compiles it (README.md)"),
+        *([("kept in it", ", ".join(build.kept))] if build.kept else []),
         ("build", f"{build.path} in {seconds:.1f} s; `recurc report {build.path} --html` draws its memory"),
     ])

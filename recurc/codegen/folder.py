@@ -1,81 +1,110 @@
-"""The output folder of a build: it appears whole, or not at all, and nothing of the user's is ever overwritten."""
+"""The output folder of a build: it appears whole, or not at all, and nothing of the user's in it is overwritten or removed.
+
+Of an older build only the files that its manifest lists are replaced, and those only as they were built; whatever else lies in
+the folder (.git, notes, journals, pages) stays in it. How that is safe against being stopped: `recurc.codegen.swap`.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
-import uuid
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator, Optional, Sequence
 
-from recurc.codegen.manifest import MANIFEST
+from recurc.codegen.swap import OldBuild, beside, read_old, recover, remove_halves, swap_in
 from recurc.errors import InputError, UsageError
+from recurc.files import locked, try_lock
 
 
 @contextmanager
-def fresh_folder(out: Path) -> Iterator[Path]:
+def fresh_folder(out: Path, name: str = "", note: Callable[[str], None] = lambda text: None,
+                 kept: Callable[[Sequence[str]], object] = lambda names: None) -> Iterator[Path]:
     """A temporary folder that becomes `out` when the block ends well, and disappears otherwise.
 
+    Args:
+        out: the folder; a link to one stays a link.
+        name: the model's.
+        note: told what a person should know: another model's build is replaced, an interrupted one was undone, and the like.
+        kept: told what of the user's was in the folder and is in the new one.
+
     Raises:
-        InputError: `out` cannot be written. UsageError: it exists and is not a build of ours.
+        InputError: `out` cannot be written. UsageError: it may not be replaced, see `check_output`.
     """
-    check_output(out)
-    tag = f".{out.name}.partial-"
-    partial = out.parent / f"{tag}{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    old = check_output(out, note)
+    if old is not None and old.name != name:
+        note(f"the build of another model, {old.name} for {old.target}, is replaced in {out}")
+    out = _real(out)
+    partial = beside(out, "partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        for stale in list(out.parent.iterdir()):  # halves that an interrupted build left behind
-            if stale.name.startswith(tag) and not _alive(stale.name[len(tag):].split("-")[0]):
-                shutil.rmtree(stale, ignore_errors=True)
+        remove_halves(out)
         partial.mkdir()
     except OSError as e:
         raise _not_writable(out, e.strerror or str(e)) from e
     try:
-        yield partial
-        _swap_in(partial, out)
+        with try_lock(partial):  # tells `remove_halves` of other processes that we are alive
+            try:
+                yield partial
+            except shutil.Error as e:  # of copytree: a list of all that went wrong
+                raise _not_writable(out, "; ".join(str(item[2]) for item in e.args[0][:1])) from e
+            except OSError as e:
+                if _concerns(e, partial):
+                    raise _not_writable(out, e.strerror or str(e)) from e
+                raise
+            try:
+                kept(swap_in(partial, out, note))
+            except OSError as e:
+                raise _not_writable(out, e.strerror or str(e)) from e
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _swap_in(partial: Path, out: Path) -> None:
-    """Make `partial` the folder `out` in place of what is there; of builds that end at once, the last one stays."""
-    old = partial.with_name(partial.name + "-old")
-    for attempt in range(100):
-        with suppress(FileNotFoundError):
-            out.rename(old)
-        try:
-            partial.rename(out)
-            break
-        except OSError:  # another build has put its folder there in between
-            if attempt == 99:
-                raise
-        finally:
-            shutil.rmtree(old, ignore_errors=True)
-
-
-def check_output(out: Path) -> None:
-    """That a build may be written to `out`, as far as that can be told without writing.
+def check_output(out: Path, note: Callable[[str], None] = lambda text: None) -> Optional[OldBuild]:
+    """That a build may be written to `out`, as far as that can be told before it is made; the build that is there.
 
     Raises:
-        InputError: no folder can be made there. UsageError: it exists and is not a build of ours.
+        InputError: no folder can be made there. UsageError: it holds something else than a build, or a build of which a file
+            was changed, which is named.
     """
-    if out.exists() and not ((out / MANIFEST).is_file() or (out.is_dir() and not any(out.iterdir()))):
-        raise UsageError("the output folder holds something else", where=str(out),
-                         why=f"it exists and has no {MANIFEST}", next="name another folder, or remove it yourself")
-    above = Path(os.path.abspath(out)).parent
+    real = _real(out)
+    with locked(real.parent):  # not while another build takes its place
+        recover(real, note)
+        old = _checked(out, real)
+    above = real.parent
     while not above.exists():
         above = above.parent
     if not above.is_dir():
         raise _not_writable(out, f"{above} is not a folder")
     if not os.access(above, os.W_OK | os.X_OK):
         raise _not_writable(out, f"{above} may not be written")
+    return old
 
 
-def _not_writable(out: Path, why: str) -> InputError:
-    return InputError("the output folder cannot be written", where=str(out), why=why,
-                      next="name a folder that you may write with --out")
+def _checked(out: Path, real: Path) -> Optional[OldBuild]:
+    """The build that is there; None where there is nothing, or an empty folder."""
+    if not os.path.lexists(real):
+        return None
+    if real.is_dir() and os.path.ismount(real):
+        raise _not_writable(out, "something is mounted there, so that no folder can take its place",
+                            "name a folder in it with --out")
+    if real.is_symlink() or not real.is_dir():
+        raise UsageError("the output folder holds something else", where=str(out), why="it is no folder",
+                         next="name another folder, or remove it yourself")
+    try:
+        return read_old(real) if os.listdir(real) else None
+    except OSError as e:
+        raise _not_writable(out, e.strerror or str(e)) from e
 
 
-def _alive(pid: str) -> bool:
-    return pid.isdigit() and Path(f"/proc/{pid}").exists()
+def _real(out: Path) -> Path:
+    """The folder that `out` means: behind the link, where it is one."""
+    return Path(os.path.realpath(out))
+
+
+def _concerns(error: OSError, partial: Path) -> bool:
+    return any(str(name).startswith(f"{partial}{os.sep}") for name in (error.filename, error.filename2) if name)
+
+
+def _not_writable(out: Path, why: str, next: str = "name a folder that you may write with --out") -> InputError:
+    return InputError("the output folder cannot be written", where=str(out), why=why, next=next)

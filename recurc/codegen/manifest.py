@@ -48,7 +48,8 @@ class BoardArtifact:
 
 @dataclass(frozen=True)
 class Build:
-    """A finished build folder. `boards` holds the target and its emulated twin; `details` is the whole manifest."""
+    """A finished build folder. `boards` holds the target and its emulated twin; `details` is the whole manifest; `kept`, just
+    after it was built: what else was in the folder and still is."""
 
     path: Path
     name: str
@@ -64,6 +65,7 @@ class Build:
     host_image: Path
     details: Mapping[str, Any]
     table: Optional[TableHeader] = None
+    kept: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Build({self.name} for {self.target}, {self.precision}, in {str(self.path)!r})"
@@ -163,7 +165,10 @@ def load_build(path: Path | str, to_run: bool = True) -> Build:
     Raises:
         InputError: no manifest, another version's, a missing or changed file.
     """
+    from recurc.codegen.swap import look_at
+
     folder = Path(path)
+    look_at(folder)
     manifest = folder / MANIFEST
     if not manifest.is_file():
         raise _broken(folder, f"it has no {MANIFEST}: never built, or the build was interrupted")

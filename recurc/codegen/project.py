@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional, Sequence
 
@@ -208,7 +209,7 @@ def _board_firmware(folder: Path, model: QuantizedModel, target: Board, runtime:
         made: list[BoardFirmware] = []
         try:
             for board, board_plan in boards:
-                note(f"compiling for {board.name}")
+                note(f"compiling for {board.name} ...")
                 firmware, entries[board.name] = _firmware(folder, board, sources, runtime, board_plan)
                 made.append(BoardFirmware(board, firmware.plan or board_plan, firmware.build_id))
             return entries, sources, made
@@ -221,7 +222,7 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
                   note: Note = lambda text: None, engine: Optional[Path] = None) -> Build:
     """Build firmware for a board, its emulated twin and this computer into the folder `out`.
 
-    Nothing is left half-written: the folder appears whole, or not at all.
+    Nothing is left half-written: the folder appears whole, or not at all. What lies in it beside an older build stays there.
 
     Args:
         details: entries for the manifest (fidelity, calibration, checkpoint).
@@ -235,21 +236,22 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
     _check_name(target)
     _plans(model.program, model.bits, target)  # before anything is written
     check_buildable(target)
-    with fresh_folder(out) as folder:
+    kept: list[str] = []
+    with fresh_folder(out, model.name, note, kept.extend) as folder:
         runtime = _copy_runtime(folder / "runtime")
         if model.puzzles:
-            note(f"writing the puzzle table, {model.puzzles.file_bytes:,} bytes")
+            note(f"writing the puzzle table, {model.puzzles.file_bytes:,} bytes ...")
             (folder / TABLE_FILE).parent.mkdir()
             model.puzzles.write(folder / TABLE_FILE)
         told = {"name": model.name, "precision": model.precision.name, "target": target.name}
         if target.written:
-            note(f"writing the project for {target.name}")
+            note(f"writing the project for {target.name} ...")
             entries, sources = _written(folder, model, target, runtime, told)
         else:
             entries, sources, made = _board_firmware(folder, model, target, runtime, note)
             if sources:
                 write_platformio(folder, sources, runtime, made, told)
-        note("compiling the host engine")
+        note("compiling the host engine ...")
         host = _host_sources(folder / "host" / "src", model)
         _, entries["host"] = _firmware(folder, load_board("host"), host, runtime, None)
         library = _host_library(folder / "host", host, runtime, engine)
@@ -265,7 +267,7 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
             "host_image": "host/src/model.rcm",
             "table": table_entry(model.puzzles.header) if model.puzzles else None, **details,
         }, model.config)
-    return load_build(out)
+    return replace(load_build(out), kept=tuple(kept))
 
 
 __all__ = ["build_project", "check_output", "compile_engine_parts", "compile_host_engine"]

@@ -18,7 +18,7 @@ import torch
 import recurc
 from recurc.api import Model
 from recurc.cli.main import main
-from recurc.codegen.folder import _swap_in, fresh_folder
+from recurc.codegen.folder import fresh_folder
 from recurc.codegen.manifest import MANIFEST
 from tests.build.conftest import built, data, gate, model, quantized  # noqa: F401 - fixtures
 from tests.models.builders import PREFIX, arch, state_dict, write_checkpoint, write_dataset, write_model
@@ -137,27 +137,6 @@ def test_build_refuses_its_output_folder_before_the_long_work(tmp_path, capsys, 
     assert status == (2 if where in ("a file", "holds something") else 3)
     assert str(out) in error["where"]
     assert (full / "thesis.txt").read_text() == "mine" and not list(closed.iterdir())
-
-
-def test_builds_that_end_at_once_do_not_trip_over_each_other(tmp_path, monkeypatch):
-    """Another build's folder appears between looking and renaming: the later one replaces it."""
-    out, real = tmp_path / "b", Path.rename
-    rivals = [3]
-
-    def rename(self, target):
-        if target == out and rivals[0]:
-            rivals[0] -= 1
-            out.mkdir()
-            (out / MANIFEST).write_text("another build's")
-        return real(self, target)
-
-    monkeypatch.setattr(Path, "rename", rename)
-    partial = tmp_path / ".b.partial-1-abc"
-    partial.mkdir()
-    (partial / MANIFEST).write_text("ours")
-    _swap_in(partial, out)
-    assert (out / MANIFEST).read_text() == "ours"
-    assert [p.name for p in tmp_path.iterdir()] == ["b"]
 
 
 def test_folder_names_are_no_patterns(tmp_path):

@@ -68,9 +68,9 @@ def test_the_built_host_engine_is_the_simulator(built, quantized, data):
 def test_building_again_gives_the_same_bytes_and_replaces_the_old(built, quantized, gate, tmp_path):
     out = tmp_path / "it's 100%s, a=ü$x" / "b,c"  # what shells, linkers and assemblers stumble over
     shutil.copytree(built.path, out)
-    (out / "left.over").write_text("of the old build")
+    (out / "notes").write_text("mine")
     again = quantized.build("mps2-an500", out, gate=gate)
-    assert not (out / "left.over").exists()
+    assert (out / "notes").read_text() == "mine" and again.kept == ("notes",)
     assert [p.name for p in out.parent.iterdir()] == ["b,c"]
     one, two = (dict(b.details["files"]) for b in (built, again))
     assert sorted(one) == sorted(two)

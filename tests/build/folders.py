@@ -1,0 +1,110 @@
+"""Build folders of a few small files, and a process that is killed at a chosen call: what `recurc.codegen.swap` is tested with."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Callable, Mapping
+
+from recurc.codegen import swap
+from recurc.codegen.folder import fresh_folder
+from recurc.codegen.manifest import MANIFEST, SCHEMA, _digest, file_sha256
+
+# What a user may have put into a build folder, as `put` makes it: text, None for a folder, "-> x" for a link.
+MINE: dict[str, str | None] = {
+    ".git/HEAD": "ref", ".git/objects/ab/cd": "blob", "notes.txt": "mine", "verify-host.jsonl": "{}\n", "src/own/x.c": "int x;",
+    "src/todo": "later", "empty": None, "link": "-> notes.txt", "only-old/kept.txt": "beside a file that goes away",
+    "verified.json": "{}\n", "report.html": "<p>",
+}
+OLD = {"src/model.c": "old", "only-old/firmware.elf": "old", "host/a": "old", "same": "same"}
+NEW = {"src/model.c": "new", "src/more.c": "new", "host/a": "new", "deep/er/b": "new", "same": "same"}
+
+
+def put(folder: Path, files: Mapping[str, str | None]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        (path if text is None else path.parent).mkdir(parents=True, exist_ok=True)
+        if text is not None and text.startswith("-> "):
+            path.symlink_to(text[3:])
+        elif text is not None:
+            path.write_text(text)
+
+
+def fill(folder: Path, files: Mapping[str, str], name: str = "model") -> None:
+    """Make a folder the whole build `name` of these files."""
+    put(folder, files)
+    said = {"schema": SCHEMA, "name": name, "target": "host", "files": {f: file_sha256(folder / f) for f in files}}
+    (folder / MANIFEST).write_text(json.dumps({**said, "digest": _digest(said)}))
+
+
+def rebuild(out: Path, files: Mapping[str, str] = NEW, **options) -> None:
+    with fresh_folder(out, "model", **options) as folder:
+        fill(folder, files)
+
+
+def holds(folder: Path, files: Mapping[str, str | None]) -> bool:
+    """Whether a folder has all of these, as `put` made them."""
+    def there(path: Path, text: str | None) -> bool:
+        if text is None:
+            return path.is_dir()
+        if text.startswith("-> "):
+            return path.is_symlink() and os.readlink(path) == text[3:]
+        return path.is_file() and not path.is_symlink() and path.read_text() == text
+
+    return all(there(folder / name, text) for name, text in files.items())
+
+
+def whole(folder: Path) -> bool:
+    """Whether a folder has every file of a build, and its manifest."""
+    try:
+        said = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return False
+    return all((folder / f).is_file() and file_sha256(folder / f) == digest for f, digest in said["files"].items())
+
+
+# Every function of `os` that changes a filesystem, and those that open what is changed.
+_CALLS = ("rename", "replace", "unlink", "remove", "rmdir", "mkdir", "link", "symlink", "open", "close", "fsync", "scandir")
+
+
+def killed_at(number: int, work: Callable[[], object], exchange: bool = True) -> bool:
+    """Do some work in a process of its own that ends, without any clean-up, at its call `number` of the system.
+
+    Args:
+        exchange: whether the system can exchange two names in one step.
+
+    Returns:
+        Whether it was killed; False when it ended before. An error in it is told and counts as neither: AssertionError.
+    """
+    child = os.fork()
+    if not child:
+        left = [number]
+
+        def watched(call: Callable) -> Callable:
+            def counted(*args, **kwargs):
+                if not left[0]:
+                    os._exit(77)
+                left[0] -= 1
+                return call(*args, **kwargs)
+
+            return counted
+
+        try:
+            if not exchange:
+                swap._renameat2 = _without_exchange
+            swap._renameat2 = watched(swap._renameat2)
+            for name in _CALLS:
+                setattr(os, name, watched(getattr(os, name)))
+            work()
+            os._exit(0)
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", flush=True)
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, 77)
+    return status == 77
+
+
+def _without_exchange(source, target, flags) -> None:
+    raise OSError(38, "Function not implemented")
