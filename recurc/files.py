@@ -9,11 +9,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import stat
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Iterator
+from typing import Any, BinaryIO, Callable, Iterator
 
 from recurc.errors import InputError
 
@@ -115,15 +116,27 @@ def not_written(what: str, path: Path | str, error: OSError, next: str) -> Input
 
 
 class _Watched:
-    """A file that remembers the error its own `write` or `flush` ended with."""
+    """A file that remembers the error that one of its own calls ended with."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
+        return self._done(lambda: self._file.write(data))
+
+    def flush(self) -> None:
+        self._done(self._file.flush)
+
+    def sync(self) -> None:
+        """What was written is on disk, as far as there is one: devices and pipes have none."""
+        self.flush()
+        if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            self._done(lambda: os.fsync(self._file.fileno()))
+
+    def _done(self, call: Callable[[], Any]) -> Any:
         try:
-            return self._file.write(data)
+            return call()
         except OSError as error:
             self.error = error
             raise
@@ -154,8 +167,22 @@ def _open(target: Path, fresh: bool) -> tuple[BinaryIO, Path | None]:
     # Beside the file, so that renaming is one step; a name of its own, so that two writers do not meet.
     handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=PARTIAL, dir=target.parent)
     with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # while its writer lives
+    with suppress(OSError):
         os.fchmod(handle, mode)
+    _remove_stale(target, Path(name))
     return os.fdopen(handle, "wb"), Path(name)
+
+
+def _remove_stale(target: Path, own: Path) -> None:
+    """Remove what writers of the same file that were killed left beside it."""
+    stale = re.compile(re.escape(f".{target.name[:100]}.") + "[a-z0-9_]{8}" + re.escape(PARTIAL))
+    with suppress(OSError), os.scandir(target.parent) as entries:
+        for entry in entries:
+            if stale.fullmatch(entry.name) and entry.name != own.name and entry.is_file(follow_symlinks=False):
+                with suppress(OSError), open(entry.path, "rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    os.unlink(entry.path)
 
 
 def _finish(file: BinaryIO, part: Path | None, target: Path, done: bool) -> None:

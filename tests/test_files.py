@@ -112,3 +112,18 @@ def test_modes_are_those_that_open_gives(tmp_path):
     (tmp_path / "a").chmod(0o600)
     write_whole(tmp_path / "a", "y", **WORDS)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+    child = os.fork()
+    if not child:
+        with whole_file(tmp_path / "a", **WORDS) as file:
+            file.write(b"half")
+            os._exit(0)
+    os.waitpid(child, 0)
+    (tmp_path / ".a.mine.part").write_text("mine")
+    assert len(os.listdir(tmp_path)) == 2
+    with whole_file(tmp_path / "a", **WORDS):  # one that lives is left alone
+        write_whole(tmp_path / "a", "b", **WORDS)
+        assert len(os.listdir(tmp_path)) == 3
+    assert sorted(os.listdir(tmp_path)) == [".a.mine.part", "a"]

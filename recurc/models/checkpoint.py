@@ -13,7 +13,8 @@ from typing import Mapping
 
 import numpy as np
 
-from recurc.errors import InputError, printable
+from recurc.errors import InputError, UsageError, printable
+from recurc.files import locked, not_written, whole_file, write_whole
 from recurc.models import find_family, rawfile, tensorfile
 from recurc.models.checks import check_finite, check_names, check_shapes
 from recurc.models.config_files import (
@@ -33,6 +34,8 @@ _STEP = re.compile(r"step_(\d{1,18})(?!\d)")
 _NOTE = 400  # characters
 _WEIGHTS, _CONFIG, _TABLE = "model.safetensors", "config.json", "puzzle_emb.safetensors"
 PUZZLE_TABLE = "puzzle_emb.weights"
+WEIGHTS_SHA256 = "weights_sha256"  # in config.json
+_CONVERTED = ("the output folder", "Choose another folder")
 
 
 def load(path: str | Path, data_dir: str | Path | None = None) -> Reasoner:
@@ -73,6 +76,7 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
         notes += more
     fields, config_file, stored_notes = read_fields(file)
     notes += stored_notes
+    stated = fields.pop(WEIGHTS_SHA256, None)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     fields["file_name"] = file.name
     arch_name = fields.get("name")
@@ -90,45 +94,68 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
     if data_dir is not None and data_len != config.seq_len:
         raise other_dataset(data_dir, f"sequences of {data_len} cells where the model takes {config.seq_len}")
     ordered = {name: _own(name, tensors[name]) for name in expected}
-    return Reasoner(config, ordered, str(file), _sha256(files), tuple(printable(note, _NOTE) for note in notes))
+    digests = _digests(files)
+    if config_file is not None and config_file.name == _CONFIG:
+        _check_pair(stated, digests[0].hex(), file)
+    return Reasoner(config, ordered, str(file), _sha256(digests), tuple(printable(note, _NOTE) for note in notes))
 
 
 def save(reasoner: Reasoner, folder: str | Path, dtype: str = "f32") -> None:
     """Write `config.json` + `model.safetensors` (dtype "f32" or "bf16"); each file appears whole or not at all.
 
+    The configuration carries the weights' sha256, so that `load` tells a pair of which only one was replaced.
+
     Raises:
         InputError: the folder cannot be written, or is the one that the model was read from.
+        UsageError: a file of that name is there that `save` has not written.
     """
     out = user_path(folder)
-    config = {"format": CONFIG_FORMAT, **flat_fields(reasoner.config), "notes": list(reasoner.notes)}
     try:
         if (out / _WEIGHTS).exists() and (out / _WEIGHTS).samefile(reasoner.source):
             raise InputError(
                 "a checkpoint cannot be converted onto itself", where=str(out), next="Choose another folder"
             )
         out.mkdir(parents=True, exist_ok=True)
-        tensorfile.write(out / _WEIGHTS, reasoner.tensors, dtype)
-        part = out / f".{_CONFIG}.{os.getpid()}.part"
-        try:
-            part.write_text(json.dumps(config, indent=2) + "\n")
-            os.replace(part, out / _CONFIG)
-        finally:
-            part.unlink(missing_ok=True)
     except FileNotFoundError as error:
         if error.filename and str(error.filename) == reasoner.source:
             raise
         raise _not_writable(out, error) from None
     except OSError as error:
         raise _not_writable(out, error) from None
+    with locked(out):
+        _check_ours(out)
+        with whole_file(out / _WEIGHTS, *_CONVERTED) as file:
+            digest = tensorfile.write(file, reasoner.tensors, dtype)
+            file.sync()  # on disk before the configuration names them: what can fail has failed by then
+            config = {"format": CONFIG_FORMAT, **flat_fields(reasoner.config), "notes": list(reasoner.notes),
+                      WEIGHTS_SHA256: digest}
+            write_whole(out / _CONFIG, json.dumps(config, indent=2) + "\n", *_CONVERTED)
+
+
+def _check_ours(out: Path) -> None:
+    """That nothing is replaced that `save` has not written. Raises UsageError."""
+    there = [path for path in (out / _CONFIG, out / _WEIGHTS) if os.path.lexists(path)]
+    try:
+        ours = json.loads((out / _CONFIG).read_text(encoding="utf-8"))["format"] == CONFIG_FORMAT
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        ours = False
+    if there and not ours:
+        raise UsageError("a file is there already that recurc did not convert", where=str(there[0]),
+                         why=f"{_CONFIG} of a converted checkpoint says format {CONFIG_FORMAT}",
+                         next="Choose another folder, or move the file away yourself")
 
 
 def _not_writable(out: Path, error: OSError) -> InputError:
-    return InputError(
-        "the output folder cannot be written",
-        where=str(out),
-        why=error.strerror or str(error),
-        next="Choose another folder",
-    )
+    return not_written(_CONVERTED[0], out, error, _CONVERTED[1])
+
+
+def _check_pair(stated: object, digest: str, file: Path) -> None:
+    """That a converted checkpoint's weights are those that its configuration was written with. Raises InputError."""
+    if stated is not None and stated != digest:
+        raise InputError("config.json is of other weights", where=str(file), why=f"it names sha256 {shown(stated, 16)}, these "
+                         f"have {digest[:16]}…: a conversion was interrupted, or one of the two was replaced",
+                         next=f"Convert again; or, where the weights were changed on purpose, remove {WEIGHTS_SHA256!r} from "
+                         "config.json")
 
 
 # -- finding files --------------------------------------------------------------------------------------------------
@@ -238,13 +265,17 @@ def _own(name: str, tensor: np.ndarray) -> np.ndarray:
     return np.require(tensor, np.float32, ["C", "O", "W"])
 
 
-def _sha256(files: list[Path]) -> str:
-    """sha256 of the weights file; where the puzzle table has a file of its own, of the two files' digests."""
+def _digests(files: list[Path]) -> list[bytes]:
     digests = []
     for path in files:
         try:
             with open_regular(path) as file:
-                digests.append(hashlib.file_digest(file, "sha256"))
+                digests.append(hashlib.file_digest(file, "sha256").digest())
         except (Unreadable, OSError) as error:
             raise InputError("the checkpoint cannot be read", where=str(path), why=clause(error)) from None
-    return digests[0].hexdigest() if len(digests) == 1 else hashlib.sha256(b"".join(d.digest() for d in digests)).hexdigest()
+    return digests
+
+
+def _sha256(digests: list[bytes]) -> str:
+    """sha256 of the weights file; where the puzzle table has a file of its own, of the two files' digests."""
+    return digests[0].hex() if len(digests) == 1 else hashlib.sha256(b"".join(digests)).hexdigest()

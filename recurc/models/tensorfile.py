@@ -1,13 +1,13 @@
-"""The safetensors file form, read as memory maps and written atomically.
+"""The safetensors file form, read as memory maps.
 
 Format: header length (8 bytes, little endian), JSON header, raw data.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,11 +154,11 @@ def widen(source: np.ndarray, convert) -> np.ndarray:
     return out
 
 
-def write(path: Path, tensors: Mapping[str, np.ndarray], dtype: str) -> None:
-    """Write float32 tensors as `dtype` ("f32" or "bf16"), to a temporary name first, renamed when whole.
+def write(out: BinaryIO, tensors: Mapping[str, np.ndarray], dtype: str) -> str:
+    """Write float32 tensors as `dtype` ("f32" or "bf16") to an open file; the sha256 of what was written.
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full.
+        OSError: of the file.
     """
     code, item = {"f32": ("F32", 4), "bf16": ("BF16", 2)}[dtype]
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
@@ -169,16 +169,14 @@ def write(path: Path, tensors: Mapping[str, np.ndarray], dtype: str) -> None:
         offset = end
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)  # the format wants aligned data
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(len(head).to_bytes(8, "little") + head)
-            for tensor in tensors.values():
-                for _, chunk in pieces(tensor.reshape(-1)):
-                    data = narrow_bfloat16(chunk) if dtype == "bf16" else np.asarray(chunk, dtype="<f4")
-                    file.write(data.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    digest = hashlib.sha256()
+
+    def put(data: bytes) -> None:
+        digest.update(data)
+        out.write(data)
+
+    put(len(head).to_bytes(8, "little") + head)
+    for tensor in tensors.values():
+        for _, chunk in pieces(tensor.reshape(-1)):
+            put((narrow_bfloat16(chunk) if dtype == "bf16" else np.asarray(chunk, dtype="<f4")).tobytes())
+    return digest.hexdigest()

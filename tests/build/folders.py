@@ -1,13 +1,12 @@
-"""Build folders of a few small files, and a process that is killed at a chosen call: what `recurc.codegen.swap` is tested with."""
+"""Build folders of a few small files: what `recurc.codegen.swap` is tested with."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
-from typing import Callable, Mapping
+from typing import Mapping
 
-from recurc.codegen import swap
 from recurc.codegen.folder import fresh_folder
 from recurc.codegen.manifest import MANIFEST, SCHEMA, _digest, file_sha256
 
@@ -62,49 +61,3 @@ def whole(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return all((folder / f).is_file() and file_sha256(folder / f) == digest for f, digest in said["files"].items())
-
-
-# Every function of `os` that changes a filesystem, and those that open what is changed.
-_CALLS = ("rename", "replace", "unlink", "remove", "rmdir", "mkdir", "link", "symlink", "open", "close", "fsync", "scandir")
-
-
-def killed_at(number: int, work: Callable[[], object], exchange: bool = True) -> bool:
-    """Do some work in a process of its own that ends, without any clean-up, at its call `number` of the system.
-
-    Args:
-        exchange: whether the system can exchange two names in one step.
-
-    Returns:
-        Whether it was killed; False when it ended before. An error in it is told and counts as neither: AssertionError.
-    """
-    child = os.fork()
-    if not child:
-        left = [number]
-
-        def watched(call: Callable) -> Callable:
-            def counted(*args, **kwargs):
-                if not left[0]:
-                    os._exit(77)
-                left[0] -= 1
-                return call(*args, **kwargs)
-
-            return counted
-
-        try:
-            if not exchange:
-                swap._renameat2 = _without_exchange
-            swap._renameat2 = watched(swap._renameat2)
-            for name in _CALLS:
-                setattr(os, name, watched(getattr(os, name)))
-            work()
-            os._exit(0)
-        except BaseException as error:
-            print(f"{type(error).__name__}: {error}", flush=True)
-            os._exit(1)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status in (0, 77)
-    return status == 77
-
-
-def _without_exchange(source, target, flags) -> None:
-    raise OSError(38, "Function not implemented")

@@ -12,7 +12,8 @@ from recurc.codegen import swap
 from recurc.codegen.folder import check_output, fresh_folder
 from recurc.codegen.manifest import MANIFEST
 from recurc.errors import InputError, UsageError
-from tests.build.folders import MINE, NEW, OLD, fill, holds, killed_at, put, rebuild, whole
+from tests.build.folders import MINE, NEW, OLD, fill, holds, put, rebuild, whole
+from tests.killed import killed_at
 
 
 @pytest.fixture(autouse=True)

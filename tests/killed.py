@@ -1,0 +1,53 @@
+"""A process that is killed at a chosen call of the system, without any clean-up."""
+
+from __future__ import annotations
+
+import os
+from typing import Callable
+
+from recurc.codegen import swap
+
+# Every function of `os` that changes a filesystem, and those that open what is changed.
+_CALLS = ("rename", "replace", "unlink", "remove", "rmdir", "mkdir", "link", "symlink", "open", "close", "fsync", "scandir")
+
+
+def killed_at(number: int, work: Callable[[], object], exchange: bool = True) -> bool:
+    """Do some work in a process of its own that ends, without any clean-up, at its call `number` of the system.
+
+    Args:
+        exchange: whether the system can exchange two names in one step.
+
+    Returns:
+        Whether it was killed; False when it ended before. An error in it is told and counts as neither: AssertionError.
+    """
+    child = os.fork()
+    if not child:
+        left = [number]
+
+        def watched(call: Callable) -> Callable:
+            def counted(*args, **kwargs):
+                if not left[0]:
+                    os._exit(77)
+                left[0] -= 1
+                return call(*args, **kwargs)
+
+            return counted
+
+        try:
+            if not exchange:
+                swap._renameat2 = _without_exchange
+            swap._renameat2 = watched(swap._renameat2)
+            for name in _CALLS:
+                setattr(os, name, watched(getattr(os, name)))
+            work()
+            os._exit(0)
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", flush=True)
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, 77)
+    return status == 77
+
+
+def _without_exchange(source, target, flags) -> None:
+    raise OSError(38, "Function not implemented")
