@@ -67,6 +67,14 @@ def write_whole(path: Path | str, data: bytes | str, what: str, next: str, *, fo
     return Path(path)
 
 
+def make_folder(folder: Path, what: str, next: str) -> None:
+    """Make a folder, and those above it, for a file that `what` names. Raises InputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise not_written(what, folder, error, next) from None
+
+
 @contextmanager
 def locked(folder: Path | str) -> Iterator[None]:
     """Only one process at a time that goes on in a folder, of those that ask for it this way; the others wait.
@@ -165,9 +173,13 @@ def _open(target: Path, fresh: bool) -> tuple[BinaryIO, Path | None]:
         return open(target, "wb"), None
     mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
     # Beside the file, so that renaming is one step; a name of its own, so that two writers do not meet.
-    handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=PARTIAL, dir=target.parent)
-    with suppress(OSError):
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # while its writer lives
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=PARTIAL, dir=target.parent)
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # tells `_remove_stale` of other writers that we live
+        if os.path.exists(name):
+            break
+        os.close(handle)  # removed before it was locked
     with suppress(OSError):
         os.fchmod(handle, mode)
     _remove_stale(target, Path(name))

@@ -21,7 +21,8 @@ from recurc.cli.options import (
 )
 from recurc.cli.output import Console
 from recurc.cli.quantizing import calibration_options
-from recurc.errors import DoesNotFitError, InputError, UsageError
+from recurc.errors import DoesNotFitError, UsageError
+from recurc.files import write_whole
 
 _PUZZLES = 32
 
@@ -84,8 +85,9 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
         document["choice"] = {"layers": study.layers(raised), "budget": budget, "image_bytes": study.image_bytes(raised),
                               "fidelity": study.fidelity(raised)}
     if toml is not None:
-        _write(toml, project_text(Project(
-            chosen.checkpoint, str(chosen.data) if chosen.named else None, precision, study.layers(raised))))
+        text = project_text(Project(
+            chosen.checkpoint, str(chosen.data) if chosen.named else None, precision, study.layers(raised)))
+        write_whole(toml, text, "the project file", "name a file that you may write with --write FILE")
     console.emit_json({**document, "written": toml})
     if not console.json:
         _show(console, document, toml)
@@ -101,14 +103,6 @@ def _check(precision: str, higher: str, budget: int | None, toml: Path | None) -
     if toml is not None and budget is None:
         raise UsageError("there is no choice to write", where="--write", why="without --budget nothing is chosen",
                          next="Say how many bytes the image may have with --budget BYTES")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as e:
-        raise InputError("the project file cannot be written", where=str(path), why=e.strerror or str(e),
-                         next="name a file that you may write with --write FILE") from e
 
 
 def _show(console: Console, document: dict[str, Any], toml: Path | None) -> None:

@@ -11,6 +11,7 @@ from recurc.cli._memory import show_changes, show_memory, show_pieces
 from recurc.cli.options import depth_options, pass_console, resolve_model, scratch_option, storage_given, stored_options
 from recurc.cli.output import Console
 from recurc.errors import DoesNotFitError, InputError, UsageError
+from recurc.files import write_whole
 
 _SETTLED = ("carry", "puzzle_table", "steps", "h_cycles", "l_cycles")  # that recurc.toml may hold, too
 _BESIDE = ""  # --html without a value
@@ -54,7 +55,7 @@ def command(console: Console, source: str | None, target: str | None, precision:
         document, page, error = _of_plan(console, source, target, precision, layers, lowering)
     written = None
     if html is not None:
-        written = _write_page(document, page if html == _BESIDE else Path(html))
+        written = _write_page(document, page, False) if html == _BESIDE else _write_page(document, Path(html), True)
     console.emit_json({**document, "html": written, **({"error": _plain_error(error)} if error else {})})
     if not console.json:
         _show(console, document, pieces, written)
@@ -115,18 +116,14 @@ def _of_plan(console: Console, source: str | None, target: str | None, precision
     return document, Path(f"{name}-{board.name}-{precision}.html"), planned.error
 
 
-def _write_page(document: dict[str, Any], path: Path) -> Path:
+def _write_page(document: dict[str, Any], path: Path, follow: bool) -> Path:
     from recurc.report.page import render_page
 
     if path.is_dir():
         raise UsageError("--html names a folder", where=str(path), why="the page is one file",
                          next=f"name the file, for example {path / 'report.html'}")
-    try:
-        path.write_text(render_page(document), encoding="utf-8")
-    except OSError as e:
-        raise InputError("the page cannot be written", where=str(path), why=e.strerror or str(e),
-                         next="name a file that you may write with --html FILE") from e
-    return path
+    return write_whole(path, render_page(document), "the page", "name a file that you may write with --html FILE",
+                       follow=follow)
 
 
 def _show_time(console: Console, document: dict[str, Any]) -> None:

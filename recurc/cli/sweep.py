@@ -24,9 +24,11 @@ from recurc.cli.options import (
 from recurc.cli.output import Console, json_text
 from recurc.cli.quantizing import calibration_options
 from recurc.errors import InputError, UsageError
+from recurc.files import make_folder, write_whole
 
 DEFAULT_LIMIT = 128
 _MAX_DEPTH = 255
+_OTHER_FOLDER = "Name another folder with --out"
 _MANY = 40  # rows of a table that are still looked at
 
 
@@ -127,15 +129,9 @@ def store(cache: Path | None, no_cache: bool):
 
 
 def write(folder: Path, name: str, text: str) -> Path:
-    """Write a result file. Raises InputError."""
-    path = folder / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError("the result cannot be written", where=str(path), why=error.strerror or str(error),
-                         next="Name another folder with --out") from None
-    return path
+    """Write a result file, whole or not at all. Raises InputError."""
+    make_folder(folder, "the result", _OTHER_FOLDER)
+    return write_whole(folder / name, text, "the result", _OTHER_FOLDER)
 
 
 def can_plot(console: Console) -> bool:

@@ -14,7 +14,8 @@ from recurc.cli.options import checkpoint_argument, data_option, pass_console, r
 from recurc.cli.output import Console, json_text
 from recurc.cli.quantizing import calibration_options
 from recurc.cli.sweep import Names, Numbers, compute_options, executor, store, write, write_results
-from recurc.errors import InputError, UsageError
+from recurc.errors import UsageError
+from recurc.files import write_whole
 
 DEFAULT_LIMIT, DEFAULT_TOLERANCE = 512, 2.0
 _PUZZLES = 128
@@ -222,11 +223,7 @@ def _write(console: Console, folder: Path, document: dict[str, Any], recipe: str
     files = [write(folder, PROJECT_FILE, recipe), write(folder, "tune.json", json_text(document))]
     files += write_results(folder, "tune", tune_page.results(document, recipe, folder, shlex.join(["recurc", *sys.argv[1:]])))
     if toml is not None:
-        try:
-            toml.write_text(recipe, encoding="utf-8")
-        except OSError as e:
-            raise InputError("the recipe cannot be written", where=str(toml), why=e.strerror or str(e),
-                             next="Name a file that you may write with --write FILE") from e
+        write_whole(toml, recipe, "the recipe", "Name a file that you may write with --write FILE")
         files.append(toml)
     console.emit_json({**document, "files": files, "recipe": recipe})
     if console.json:

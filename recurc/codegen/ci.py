@@ -21,6 +21,7 @@ from recurc.codegen.manifest import Build
 from recurc.codegen.renode import describable, render_renode
 from recurc.dataset import Dataset, check_compatible
 from recurc.errors import InputError, UsageError
+from recurc.files import make_folder, write_whole
 from recurc.targets.boards import Board
 from recurc.targets.linker import template_environment
 from recurc.targets.qemu import PACKAGES
@@ -30,6 +31,7 @@ FOLDER = "recurc-ci"
 DATA = f"{FOLDER}/data"
 RENODE = f"{FOLDER}/renode"
 MINUTES = 30
+_OTHER_FOLDER = "Name a folder that you may write with --out"
 _GIT_SECONDS = 10.0
 _DEBIAN = ("ca-certificates", "git", "git-lfs", "python3", "python3-venv")
 _PLAIN = re.compile(r"[A-Za-z0-9._/+ ,=@~-]+")
@@ -119,12 +121,8 @@ def write_files(root: Path, files: Mapping[str, bytes], force: bool = False) -> 
     written = []
     for name, data in files.items():
         path = root / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        except OSError as e:
-            raise InputError("a file cannot be written", where=str(path), why=e.strerror or str(e),
-                             next="Name a folder that you may write with --out") from e  # fmt: skip
+        make_folder(path.parent, "a file", _OTHER_FOLDER)
+        write_whole(path, data, "a file", _OTHER_FOLDER)
         written.append(path)
     return written
 

@@ -5,9 +5,7 @@ A table of gigabytes is converted in pieces; memory stays flat (recurc/models/pa
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Callable, Iterator, Optional
 import numpy as np
 
 from recurc.errors import InputError
+from recurc.files import whole_file
 from recurc.models.pages import CHUNK, pieces
 from recurc.quant.arith import quantize_rows
 from recurc.quant.tableformat import CRC_BYTES, KEY_BYTES, MAX_RECORD, STORAGES, TableHeader
@@ -106,7 +105,7 @@ class PuzzleTable:
         return self._records(self.source[at : at + 1], int(at)).tobytes()
 
     def write(self, path: Path | str, progress: Optional[Callable[[int], object]] = None) -> None:
-        """Write the table file, whole or not at all: under a temporary name first, renamed when it is on disk.
+        """Write the table file, whole or not at all.
 
         Args:
             progress: called with the number of rows written since the last call.
@@ -114,26 +113,13 @@ class PuzzleTable:
         Raises:
             InputError: the file cannot be written, or a row has a value that has no finite stored form.
         """
-        path = Path(path)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with open(part, "wb") as file:
-                file.write(self.header.pack())
-                for records in self._all_records():
-                    file.write(records)
-                    if progress is not None:
-                        progress(len(records))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        except OSError as error:
-            raise InputError(
-                "the table file cannot be written", where=str(path), why=error.strerror or str(error),
-                next=f"It takes {self.file_bytes:,} bytes: choose another folder or make room",
-            ) from None  # fmt: skip
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink()
+        next = f"It takes {self.file_bytes:,} bytes: choose another folder or make room"
+        with whole_file(path, "the table file", next) as file:
+            file.write(self.header.pack())
+            for records in self._all_records():
+                file.write(records.data)
+                if progress is not None:
+                    progress(len(records))
 
     def _all_records(self) -> Iterator[np.ndarray]:
         for begin, rows in pieces(self.source):

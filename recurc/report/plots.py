@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
+from recurc.files import make_folder, write_whole
 from recurc.report.numbers import count_text
 from recurc.report.results import Plot
 
@@ -56,7 +57,10 @@ def render(name: str, draw: Drawing, folder: Optional[Path] = None, height: floa
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": "recurc"})
         if folder is not None:
-            FigureCanvasAgg(figure).print_figure(folder / f"{name}.png", dpi=130, facecolor="white")
+            picture = io.BytesIO()
+            FigureCanvasAgg(figure).print_figure(picture, dpi=130, facecolor="white", format="png")
+            make_folder(folder, "the plot", "Name another folder with --out")
+            write_whole(folder / f"{name}.png", picture.getvalue(), "the plot", "Name another folder with --out")
     svg = text.getvalue()
     svg = svg[svg.index("<svg"):].replace(FG, "var(--fg)").replace(LINE, "var(--line)").replace('id="', f'id="{name}-')
     for use in ('href="#', "url(#"):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
 
 from recurc.errors import InputError
+from recurc.files import write_whole
 from recurc.formats import parse_json
 from recurc.models.reasoner import Reasoner
 from recurc.reading import Unreadable, read_text, shown
@@ -47,17 +47,8 @@ class OwnGate:
 
 def keep(own: OwnGate, reasoner: Reasoner) -> Path:
     """Write it beside the checkpoint, whole or not at all. Raises InputError."""
-    path = _beside(reasoner)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(json.dumps({"schema": SCHEMA, **asdict(own)}, indent=2) + "\n", encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InputError("the threshold cannot be kept beside the checkpoint", where=str(path),
-                         why=error.strerror or str(error),
-                         next="Leave out --keep, and pass it to `recurc build` with --min-fidelity") from None
-    return path
+    return write_whole(_beside(reasoner), json.dumps({"schema": SCHEMA, **asdict(own)}, indent=2) + "\n", "the threshold",
+                       "Leave out --keep, and pass it to `recurc build` with --min-fidelity")
 
 
 def kept(reasoner: Reasoner) -> Optional[OwnGate]:

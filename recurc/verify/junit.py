@@ -9,8 +9,10 @@ from typing import Any, Mapping, Sequence
 from xml.etree import ElementTree as xml
 
 from recurc.errors import InputError, RecurcError
+from recurc.files import write_whole
 from recurc.verify.result import PuzzleResult
 
+_OTHER_FILE = "Name a file that you may write with --junit FILE"
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -59,18 +61,12 @@ def check_junit(path: Path) -> None:
 
 def _not_writable(path: Path, why: str) -> InputError:
     return InputError("the JUnit file cannot be written", where=str(path), why=why,
-                      next="Name a file that you may write with --junit FILE")
+                      next=_OTHER_FILE)
 
 
 def write_junit(path: Path, document: bytes) -> None:
     """Write the file whole or not at all. Raises InputError when it cannot be written."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_bytes(document)
-        os.replace(part, path)
-    except OSError as e:
-        part.unlink(missing_ok=True)
-        raise _not_writable(path, e.strerror or str(e)) from e
+    write_whole(path, document, "the JUnit file", _OTHER_FILE)
 
 
 def _case(suite: xml.Element, classname: str, name: str, seconds: float | None) -> xml.Element:
