@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import re
+import shutil
 import stat
 import tempfile
 from contextlib import contextmanager, suppress
@@ -19,6 +20,9 @@ from typing import Any, BinaryIO, Callable, Iterator
 from recurc.errors import InputError
 
 PARTIAL = ".part"  # how the temporary names end
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_ENVIRONMENT = NO_ROOM | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE,
+                          errno.ELOOP, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETXTBSY, errno.EBUSY}
 
 
 @contextmanager
@@ -121,6 +125,32 @@ def not_written(what: str, path: Path | str, error: OSError, next: str) -> Input
     """The error that says that a file cannot be written, and what the system says of it."""
     why = "it is a symbolic link, and here none is followed" if error.errno == errno.ELOOP else error.strerror or str(error)
     return InputError(f"{what} cannot be written", where=str(path), why=why, next=next)
+
+
+def environment_error(error: BaseException) -> InputError | None:
+    """The error to tell where nobody caught one of the system's that is no mistake of ours: a full disk, no permission.
+
+    None when it is none of these.
+    """
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):  # of copytree: all that failed
+        _, target, why = error.args[0][0]
+        return InputError("a file cannot be copied", where=str(target), why=str(why), next="Make room, or choose another place")
+    if not isinstance(error, OSError):
+        return None
+    where = next((os.fsdecode(name) for name in (error.filename2, error.filename) if isinstance(name, (str, bytes))), "")
+    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error.strerror):
+        return InputError("there is no place for temporary files", why=str(error.strerror),
+                          next="Make room, or name a folder that can be written in TMPDIR")
+    if error.errno not in _ENVIRONMENT:
+        return None
+    if error.errno in NO_ROOM:
+        following = "Make room; temporary files go where TMPDIR says"
+    elif error.errno in (errno.EMFILE, errno.ENFILE):
+        following = "Allow more open files (`ulimit -n`)"
+    else:
+        following = "Check that you may read and write there"
+    return InputError("a file or the output cannot be read or written", where=where, why=error.strerror or str(error),
+                      next=following)
 
 
 class _Watched:

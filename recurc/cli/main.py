@@ -21,8 +21,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import recurc
 import recurc.cli
+from recurc.cli._streams import abandon_stdout, repair, unwritten, writing
 from recurc.cli.output import Console
 from recurc.errors import RecurcError, UsageError
+from recurc.files import environment_error
 
 _NOT_COMMANDS = {"main", "output", "options", "quantizing"}
 _INTERRUPTED, _BROKEN_PIPE = 130, 141  # 128 + the signal's number, as shells have it
@@ -92,37 +94,52 @@ def main(args: Sequence[str] | None = None) -> int:
         8 device differs, 130 interrupted.
     """
     arguments = list(sys.argv[1:] if args is None else args)
+    repair()
     console = Console()
     # Known before parsing, so that a mistake in the options themselves is reported the way that was asked for.
     console.json = "--json" in arguments
     console.debug = "--debug" in arguments
     try:
-        result = cli.main(arguments, prog_name="recurc", standalone_mode=False, obj=console)
+        code = _run(console, arguments)
         sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read our output has gone
+        abandon_stdout()
+        return _BROKEN_PIPE
+    except OSError as error:  # of the flush
+        abandon_stdout()
+        return code or _told(console, unwritten(error))
+
+
+def _run(console: Console, arguments: list[str]) -> int:
+    """Run a command; its exit code. What went wrong has been told. Raises BrokenPipeError."""
+    try:
+        result = cli.main(arguments, prog_name="recurc", standalone_mode=False, obj=console)
         return result if isinstance(result, int) else 0
     except RecurcError as error:
-        if console.debug:
-            traceback.print_exc()
-        console.error(error)
-        return error.exit_code
+        return _told(console, error)
     except click.exceptions.NoArgsIsHelpError as error:
-        print(error.ctx.get_help(), file=sys.stderr)
+        with writing(sys.stderr):
+            print(error.ctx.get_help(), file=sys.stderr)
         return 2
     except click.ClickException as error:
-        console.error(_usage_error(error))
-        return 2
+        return _told(console, _usage_error(error))
     except (KeyboardInterrupt, click.Abort):
-        print("interrupted", file=sys.stderr)
+        with writing(sys.stderr):
+            print("interrupted", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; keep the interpreter's own last flush from complaining.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _BROKEN_PIPE
-    except Exception as error:  # a bug of ours, whatever it is: one paragraph, unless --debug asks for all of it
-        if console.debug:
-            traceback.print_exc()
-        console.error(_bug(error, console.debug))
-        return 1
+        raise
+    except Exception as error:  # a full disk and the like, or else a bug of ours, whatever it is
+        return _told(console, environment_error(error) or _bug(error, console.debug))
+
+
+def _told(console: Console, error: RecurcError) -> int:
+    """Say what went wrong, in one paragraph unless --debug asks for all of it; its exit code."""
+    if console.debug:
+        traceback.print_exc()
+    console.error(error)
+    return error.exit_code
 
 
 def _usage_error(error: click.ClickException) -> UsageError:

@@ -10,8 +10,9 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import rich.box
 import rich.console
@@ -19,7 +20,8 @@ import rich.markup
 import rich.progress
 import rich.table
 
-from recurc.errors import RecurcError
+from recurc.cli._streams import writing
+from recurc.errors import InputError, RecurcError
 from recurc.report.numbers import bytes_text, count_text
 
 __all__ = ["Console", "bytes_text", "count_text"]
@@ -46,13 +48,18 @@ class Console:
         """Where text for people goes: stdout, or stderr when stdout carries JSON."""
         return _console(sys.stderr if self.json else sys.stdout)
 
+    def _people(self, *what: object, **how: Any) -> None:
+        with writing(sys.stderr if self.json else sys.stdout):
+            self.people.print(*what, **how)
+
     def print(self, text: str = "", style: str | None = None) -> None:
         """A line of text, printed as it is (no markup)."""
-        self.people.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        self._people(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """A remark beside the result: always on stderr."""
-        _console(sys.stderr).print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+        with writing(sys.stderr):
+            _console(sys.stderr).print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
     def table(
         self, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None, numeric: bool = True,
@@ -65,7 +72,7 @@ class Console:
             table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=not i)
         for row in rows:
             table.add_row(*(rich.markup.escape(str(cell)) for cell in row))
-        self.people.print(table, highlight=False)
+        self._people(table, highlight=False)
 
     def pairs(self, items: Sequence[tuple[str, object]]) -> None:
         """Names and values in two aligned columns."""
@@ -74,7 +81,7 @@ class Console:
         table.add_column(overflow="fold")
         for name, value in items:
             table.add_row(name, rich.markup.escape(str(value)))
-        self.people.print(table, highlight=False)
+        self._people(table, highlight=False)
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[..., None]]:
@@ -103,14 +110,18 @@ class Console:
         if self._emitted:
             raise AssertionError("a command emits one JSON document")
         self._emitted = True
-        sys.stdout.write(json_text({"schema": f"recurc/{self.command}/1", **document}) + "\n")
-        sys.stdout.flush()
+        text = json_text({"schema": f"recurc/{self.command}/1", **document}) + "\n"
+        with writing(sys.stdout):
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
     def error(self, error: RecurcError) -> None:
         """An error: one paragraph on stderr, and as JSON on stdout with `--json`."""
-        _console(sys.stderr).print(f"error: {error.paragraph()}", markup=False, highlight=False, soft_wrap=True)
+        with writing(sys.stderr):
+            _console(sys.stderr).print(f"error: {error.paragraph()}", markup=False, highlight=False, soft_wrap=True)
         if self.json and not self._emitted:
-            self.emit_json({"error": error.as_dict()})
+            with suppress(InputError):  # stdout cannot be written: the code says that something failed
+                self.emit_json({"error": error.as_dict()})
 
 
 def _console(stream) -> rich.console.Console:

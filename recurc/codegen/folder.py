@@ -6,6 +6,7 @@ the folder (.git, notes, journals, pages) stays in it. How that is safe against 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from contextlib import contextmanager
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Callable, Iterator, Optional, Sequence
 
 from recurc.codegen.swap import OldBuild, beside, read_old, recover, remove_halves, swap_in
-from recurc.errors import InputError, UsageError
-from recurc.files import locked, try_lock
+from recurc.errors import InputError, ToolchainError, UsageError
+from recurc.files import NO_ROOM, locked, try_lock
 
 
 @contextmanager
@@ -46,11 +47,9 @@ def fresh_folder(out: Path, name: str = "", note: Callable[[str], None] = lambda
         with try_lock(partial):  # tells `remove_halves` of other processes that we are alive
             try:
                 yield partial
-            except shutil.Error as e:  # of copytree: a list of all that went wrong
-                raise _not_writable(out, "; ".join(str(item[2]) for item in e.args[0][:1])) from e
-            except OSError as e:
-                if _concerns(e, partial):
-                    raise _not_writable(out, e.strerror or str(e)) from e
+            except (OSError, ToolchainError) as e:
+                if why := _no_room(e, partial):
+                    raise _not_writable(out, why) from e
                 raise
             try:
                 kept(swap_in(partial, out, note))
@@ -102,8 +101,15 @@ def _real(out: Path) -> Path:
     return Path(os.path.realpath(out))
 
 
-def _concerns(error: OSError, partial: Path) -> bool:
-    return any(str(name).startswith(f"{partial}{os.sep}") for name in (error.filename, error.filename2) if name)
+def _no_room(error: OSError | ToolchainError, partial: Path) -> str:
+    """Why a build could not be written; empty where that is not what went wrong."""
+    full = os.strerror(errno.ENOSPC)
+    if isinstance(error, ToolchainError):
+        return full if full in error.why else ""
+    if isinstance(error, shutil.Error):  # of copytree: all that failed
+        return str(error.args[0][0][2]) if error.args else str(error)
+    ours = any(str(name).startswith(f"{partial}{os.sep}") for name in (error.filename, error.filename2) if name)
+    return error.strerror or str(error) if ours or error.errno in NO_ROOM else ""
 
 
 def _not_writable(out: Path, why: str, next: str = "name a folder that you may write with --out") -> InputError:
