@@ -70,7 +70,7 @@ def command(console: Console, checkpoint: str | None, data: str | None, methods:
     todo = [(name, reasoner, asked)]
     if outliers:
         todo.append((f"{name}, outlier copy", outlier_copy(reasoner), [m for m in asked if not m.functional]))
-    results, total = store(cache, no_cache), sum(work(ms, len(test), len(learning or ())) for _, _, ms in todo)
+    results, total = store(console, cache, no_cache), sum(work(ms, len(test), len(learning or ())) for _, _, ms in todo)
     tables = []
     with executor(jobs, scheduler) as where, console.progress(f"study of {name}", total) as advance:
         for title, subject, ms in todo:

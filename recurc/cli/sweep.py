@@ -110,7 +110,7 @@ def executor(jobs: int | None, scheduler: str | None) -> Iterator[Any]:
             yield threads
 
 
-def store(cache: Path | None, no_cache: bool):
+def store(console: Console, cache: Path | None, no_cache: bool):
     """Where results are kept; a folder that cannot be made keeps none, unless it was named."""
     from recurc.cachedir import cache_folder
     from recurc.study.store import Store
@@ -125,7 +125,7 @@ def store(cache: Path | None, no_cache: bool):
             raise InputError("the cache folder cannot be made", where=str(cache), why=error.strerror or str(error),
                              next="Name another with --cache, or pass --no-cache") from None
         return Store(None)
-    return Store(folder)
+    return Store(folder, console.note)
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -188,7 +188,8 @@ def command(ctx: click.Context, console: Console, checkpoint: str | None, data: 
     Interrupted or repeated, it goes on where it was: results are kept by the content of checkpoint, puzzles and code.
     """
     if gate:
-        _gate(ctx, console, checkpoint, data, steps, limit, seed, tolerance, jobs, scheduler, store(cache, no_cache), keep, out)
+        _gate(ctx, console, checkpoint, data, steps, limit, seed, tolerance, jobs, scheduler, store(console, cache, no_cache),
+              keep, out)
         return
     from recurc.study.sweep import as_csv, grid, rows_of
     from recurc.study.workbench import Workbench
@@ -199,7 +200,7 @@ def command(ctx: click.Context, console: Console, checkpoint: str | None, data: 
     chosen = resolve_model(console, checkpoint, data)
     reasoner = chosen.load()
     test, train = chosen.dataset("test", labels=True).take(limit), train_split(console, chosen)
-    bench = Workbench(reasoner, test, train, puzzles=puzzles, seed=seed, store=store(cache, no_cache))
+    bench = Workbench(reasoner, test, train, puzzles=puzzles, seed=seed, store=store(console, cache, no_cache))
     variants = [bench.resolve(v) for v in grid(
         reasoner.config, precisions, activations, h_cycles=h_cycles, l_cycles=l_cycles, steps=steps, carry=carry,
         engine=engine, method=calibration)]

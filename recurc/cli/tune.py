@@ -85,7 +85,7 @@ def command(console: Console, checkpoint: str | None, data: str | None, target: 
     some = chosen.dataset("test", labels=min_fidelity is None).sample(limit, seed)
     searched, held = some.take(len(some) - len(some) // 2), some.take(None, len(some) - len(some) // 2)
     bench = Workbench(reasoner, searched, train_split(console, chosen), puzzles=puzzles, seed=seed,
-                      store=store(cache, no_cache), full=True)
+                      store=store(console, cache, no_cache), full=True)
     aim = Aim("exact", (DEFAULT_TOLERANCE if tolerance is None else tolerance) / 100) if min_fidelity is None else Aim(
         "phi", 1 - min_fidelity)
     prices = Prices(reasoner.config, board)

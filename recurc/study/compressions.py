@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Mapping, Optional
 
 import numpy as np
 import torch
@@ -114,6 +114,12 @@ def quantization_aware(precision: str, recipe: Recipe) -> Schooling:
     return Schooling(f"qat {precision}", recipe, lambda reasoner: Learner(reasoner, rounding, "int8-row"))
 
 
+def _of_shapes(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, np.ndarray]:
+    if {name: array.shape for name, array in arrays.items()} != dict(shapes):
+        raise ValueError("arrays of another model")
+    return arrays
+
+
 def schooled(reasoner: Reasoner, data: Dataset, how: Schooling, store: Optional[Store] = None,
              progress: Progress = lambda n: None) -> tuple[Reasoner, list[float]]:
     """(the trained model, the loss of each update); taken from the store when the same was trained before.
@@ -125,7 +131,8 @@ def schooled(reasoner: Reasoner, data: Dataset, how: Schooling, store: Optional[
     pupil = how.begin(reasoner)
     key = digest("schooled", files_version(_CODE, Path(__file__).resolve().parents[1]), content(reasoner), how.what, how.recipe,
                  data.inputs, data.labels, data.puzzle_ids, data.ignore_label_id)
-    kept = store.get(key) if store else None
+    shapes = {"losses": (how.recipe.updates,), **{f"w|{name}": tuple(pupil.w[name].shape) for name in pupil.learned}}
+    kept = store.read(key, lambda arrays: _of_shapes(arrays, shapes)) if store else None
     if kept is None:
         losses = learn(pupil, data, how.recipe, Learner(reasoner) if how.distils else None, progress)
         if store:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Optional, Protocol, Sequence
+from typing import Mapping, Optional, Protocol, Sequence
 
 import numpy as np
 
@@ -103,10 +103,23 @@ class Part:
         """Parts of the same steps, one after the other."""
         return Part(**{f.name: np.concatenate([getattr(p, f.name) for p in parts], axis=-1) for f in fields(Part)})
 
+    @staticmethod
+    def stored(arrays: Mapping[str, np.ndarray], steps: int, n: int) -> "Part":
+        """The part that a store has kept, of so many steps and puzzles. Raises TypeError, ValueError: it is another."""
+        part = Part(**arrays)
+        for name, dtype in _PART.items():
+            array, shape = getattr(part, name), (n,) if name == "cells" else (steps, n)
+            if array.dtype != dtype or array.shape != shape:
+                raise ValueError(f"{name} is {array.dtype} {array.shape}, not {dtype} {shape}")
+        return part
+
     def until(self, steps: int) -> "Part":
         """The same run stopped after fewer steps."""
         cut = {f.name: getattr(self, f.name)[:steps] for f in fields(Part) if f.name != "cells"}
         return Part(cells=self.cells, **cut)
+
+
+_PART = {"right": np.uint16, "cells": np.uint16, "margins": np.float32, "phi": np.float32, "flat": np.float32, "kept": np.bool_}
 
 
 def measure(run: Run, reference: Run, labels: np.ndarray, valid: np.ndarray) -> Part:

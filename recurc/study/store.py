@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
-from typing import Mapping, Optional, Sequence
+from typing import Callable, Mapping, Optional, Sequence, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
 
+from recurc.errors import InputError
+from recurc.files import make_folder, write_whole
 from recurc.models.reasoner import Reasoner
 from recurc.resources import resource_dir
 
+Made = TypeVar("Made")
+_DIGEST = hashlib.sha256().digest_size
+_OTHER_CACHE = "Name another folder with --cache, or pass --no-cache"
 _CODE = ("models", "ir", "quant", "plan", "codegen", "study/fake.py", "study/runners.py")
 
 
@@ -57,40 +63,57 @@ def content(reasoner: Reasoner) -> str:
     return digest(reasoner.sha256, reasoner.config, *(part for item in tensors for part in item))
 
 
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=4)
+
+
 @dataclass(frozen=True)
 class Store:
-    """Named arrays by key, one file each; `folder` None keeps nothing. A file that cannot be read counts as absent."""
+    """Named arrays by key, one file each; `folder` None keeps nothing. `note` is told, once, when a result cannot be kept.
+
+    A file is the sha256 of its key and of what follows, then an .npz. One that is not exactly what was written under this key
+    counts as absent, and so does one that a reader can make nothing of: it is computed again and replaced.
+    """
 
     folder: Optional[Path]
+    note: Callable[[str], object] = _warn
+    _told: list[bool] = field(default_factory=list, compare=False)
 
     def get(self, key: str) -> Optional[dict[str, np.ndarray]]:
+        return self.read(key, lambda arrays: arrays)
+
+    def read(self, key: str, make: Callable[[dict[str, np.ndarray]], Made]) -> Optional[Made]:
+        """What `make` makes of a key's arrays; None where there are none, or it raises KeyError, TypeError or ValueError."""
         if self.folder is None:
             return None
         try:
-            with np.load(self._path(key), allow_pickle=False) as file:
-                return dict(file)
-        except (OSError, ValueError, EOFError, KeyError, NotImplementedError, BadZipFile):
+            data = self._path(key).read_bytes()
+            if data[:_DIGEST] != _sealed(key, data[_DIGEST:]):
+                return None
+            with np.load(BytesIO(data[_DIGEST:]), allow_pickle=False) as file:
+                return make(dict(file))
+        except (OSError, ValueError, EOFError, KeyError, TypeError, NotImplementedError, BadZipFile):
             return None
 
     def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write, whole or not at all: two processes may write the same key.
-
-        Raises:
-            OSError: the folder cannot be written.
-        """
+        """Write, whole or not at all: two processes may write the same key. Results that cannot be kept are told once."""
         if self.folder is None:
             return
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        path, packed = self._path(key), BytesIO()
+        np.savez(packed, **arrays)
+        data = packed.getvalue()
         try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, **arrays)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+            make_folder(path.parent, "a result", _OTHER_CACHE)
+            write_whole(path, _sealed(key, data) + data, "a result", _OTHER_CACHE)
+        except InputError as error:
+            if not self._told:
+                self._told.append(True)
+                self.note(f"results are computed, but not kept: {error.paragraph()}")
 
     def _path(self, key: str) -> Path:
         assert self.folder is not None
-        return self.folder / key[:2] / f"{key[2:]}.npz"
+        return self.folder / key[:2] / f"{key[2:]}.result"
+
+
+def _sealed(key: str, data: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + b"\0" + data).digest()

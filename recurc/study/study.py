@@ -191,7 +191,15 @@ def _peer_outcome(bench: Workbench, method: Method, steps: Optional[int], progre
     def key(chunk: Chunk) -> str:
         return digest(version, chunk.key)
 
-    kept = [bench.store.get(key(chunk)) for chunk in chunks]
+    def kept_part(chunk: Chunk) -> Optional[dict[str, np.ndarray]]:
+        def checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            int(arrays["bytes"])
+            Part.stored({name: a for name, a in arrays.items() if name != "bytes"}, plain.steps or 1, len(chunk.inputs))
+            return arrays
+
+        return bench.store.read(key(chunk), checked)
+
+    kept = [kept_part(chunk) for chunk in chunks]
     if any(part is None for part in kept):
         with tempfile.TemporaryDirectory(prefix="recurc-peer-") as folder:
             runner = quantized_by_onnxruntime(bench.reasoner, method.peer, bench.sample, Path(folder))

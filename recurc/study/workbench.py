@@ -258,8 +258,8 @@ class Workbench:
         learns = self.sample is not None and scheme.methods != ("none",) and variant.method != "min-max"
         key = digest("weights", code_version(), self._content(variant.transform), scheme.name, variant.method,
                      self._calibration_key)
-        kept = _weights_from(self.store.get(key) or {}) if learns else {}
-        if kept:
+        kept = self.store.read(key, lambda arrays: _weights_of(subject, arrays)) if learns else None
+        if kept is not None:
             known = {id(subject.tensors[name]): w for name, w in kept.items()}
             model = quantize_model(subject, replace(scheme, quantize=lambda w, moment, method: known[id(w)]),
                                    method=variant.method, puzzle_table="auto", name=variant.precision)
@@ -357,9 +357,10 @@ class Workbench:
         try:
             for i, j in todo:
                 key = digest("part", self.key(variants[i]), chunks[j].key)
-                if (kept := self.store.get(key)) is not None:
-                    found[i][j] = Part(**kept)
-                    told(len(chunks[j].inputs))
+                n, steps = len(chunks[j].inputs), variants[i].steps or 1
+                if (kept := self.store.read(key, lambda arrays, n=n, steps=steps: Part.stored(arrays, steps, n))) is not None:
+                    found[i][j] = kept
+                    told(n)
                     continue
                 waiting[executor.submit(lambda v=variants[i]: self.subject(v), chunks[j])] = (i, j, key)
                 collect(2 * executor.workers)
@@ -386,6 +387,18 @@ def _weights_from(arrays: Mapping[str, np.ndarray]) -> dict[str, Weights]:
         name, form, field = key.split("|")
         found.setdefault((name, form), {})[field] = value if value.ndim else value.item()
     return {name: _FORMS[form](**values) for (name, form), values in found.items()}
+
+
+def _weights_of(subject: Reasoner, arrays: Mapping[str, np.ndarray]) -> dict[str, Weights]:
+    """Stored weights of a model's linear layers. Raises KeyError, TypeError, ValueError: they are another's."""
+    found = _weights_from(arrays)
+    for name in subject.linear_names():
+        w = found[name]
+        if subject.tensors[name].shape not in {np.shape(getattr(w, f.name)) for f in fields(w)}:
+            raise ValueError(f"{name} is of another shape")
+    if len(found) != len(subject.linear_names()):
+        raise ValueError("weights of other layers")
+    return found
 
 
 def _runs_of(values: Sequence[Any]) -> list[range]:
