@@ -53,6 +53,8 @@ def command(console: Console, source: str | None, target: str | None, precision:
         document, page = _of_build(Path(source), target, given)
     else:
         document, page, error = _of_plan(console, source, target, precision, layers, lowering)
+    for text in document.get("notes", ()):
+        console.note(f"note: {text}")
     written = None
     if html is not None:
         written = _write_page(document, page, False) if html == _BESIDE else _write_page(document, Path(html), True)

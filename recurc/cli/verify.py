@@ -14,7 +14,7 @@ from recurc.errors import DeviceUnreachableError, InputError, MismatchError, Rec
 
 DEFAULT_LIMIT = 8
 _KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_steps", "stack_used", "stack_bytes",
-         "instructions_per_step", "seconds_per_step")
+         "ticks", "instructions_per_step", "seconds_per_step")
 
 
 @click.command()
@@ -59,6 +59,7 @@ def command(
     from recurc.codegen.manifest import load_build
     from recurc.verify.journal import Identity, dataset_digest
     from recurc.verify.junit import check_junit
+    from recurc.verify.record import keep as keep_result
     from recurc.verify.result import PuzzleResult, StepView
     from recurc.verify.run import resolve, verify
 
@@ -110,7 +111,7 @@ def command(
         raise
     print_result(console, made, result, views)
     told = document(result, offset, worst_stack(made, result))
-    made.record(result.info.build_id, {k: told[k] for k in _KEPT})
+    keep_result(made, result.info.build_id, {**{k: told[k] for k in _KEPT}, "steps": result.steps}, result.journal)
     if junit is not None:
         phi = result.fidelity
         properties |= {"cell": result.cell, "exact": result.exact, "ticks_per_step": told["ticks_per_step"],
@@ -189,7 +190,7 @@ def _journal(console: Console, file: Path, identity: Any, resume: bool, named: b
     from recurc.verify.journal import Journal
 
     try:
-        return Journal(file, identity, resume)
+        return Journal(file, identity, resume, follow=named)
     except (InputError, UsageError) as error:
         if named or resume:
             raise

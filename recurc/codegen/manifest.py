@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Mapping, Optional
@@ -75,19 +73,6 @@ class Build:
         """File of the streamed puzzle table."""
         return self.path / TABLE_FILE if self.table else None
 
-    def verified(self, board: str) -> Optional[Mapping[str, Any]]:
-        """The latest `verify` of a board's firmware ("n", "matched", "stack_used", ...); None when it has not run."""
-        return _results(self.path).get(self.boards[board].build_id) if board in self.boards else None
-
-    def record(self, build_id: str, result: Mapping[str, Any]) -> None:
-        """Keep what `verify` found of a firmware, for reports. A folder that cannot be written is left as it is."""
-        known = {b.build_id for b in self.boards.values()}
-        kept = {key: value for key, value in _results(self.path).items() if key in known}
-        part = self.path / f".{RESULTS_FILE}.{os.getpid()}"
-        with suppress(OSError):
-            part.write_text(json.dumps({**kept, build_id: dict(result)}, indent=2) + "\n")
-            os.replace(part, self.path / RESULTS_FILE)
-
     def open_table(self) -> Optional[TableFile]:
         """The streamed puzzle table, for reading; None where the model has none.
 
@@ -128,15 +113,6 @@ def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerCon
     }
     document["digest"] = _digest(document)
     (folder / MANIFEST).write_text(json.dumps(document, indent=2) + "\n")
-
-
-def _results(folder: Path) -> dict[str, Any]:
-    """Results by build id; empty where there are none or they cannot be read."""
-    try:
-        found = json.loads((folder / RESULTS_FILE).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) and all(isinstance(v, dict) for v in found.values()) else {}
 
 
 def table_entry(header: TableHeader) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from recurc.codegen.manifest import Build
 from recurc.errors import RecurcError, UsageError
 from recurc.report.timing import time_entry
 from recurc.targets.boards import Board
+from recurc.verify.record import verified
 
 SCHEMA = "recurc/report/1"
 _SOURCE = ("kind", "path", "name", "checkpoint", "sha256", "recurc", "model_sha256", "build_id")
@@ -113,6 +114,7 @@ def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
                          why=f"it was made for {known}", next="name one of these with --target, or build for that board")
     d, entry = build.details, build.details["boards"][name]
     known_board = _board_or_none(build, name)
+    known, doubts = verified_here(build, name)
     plan = entry.get("plan") or {}
     linked = entry.get("regions", [])
     notes = {r["name"]: {"optional": r.get("optional", False), "note": r.get("note", "")} for r in linked}
@@ -129,26 +131,28 @@ def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
         source=source, board=known_board, target=name, twin=build.twin if name == build.target else None,
         precision=build.precision, label=d.get("label", build.precision), carry=_carry(d, plan),
         depth=(build.steps, build.h_cycles, build.l_cycles), plan=plan, regions=region_rows(kinds, notes),
-        estimated=bool(plan.get("estimated")) and not entry.get("link"), linked=_linked(entry), measured=_measured(build, name),
+        estimated=bool(plan.get("estimated")) and not entry.get("link"), linked=_linked(entry), measured=_measured(known),
         more={"kernels": entry.get("kernels"), "image_bytes": d.get("image_bytes"), "arena_bytes": d.get("arena_bytes"),
-              "boards": list(build.boards), "verified": verified_here(build, name),
+              "boards": list(build.boards), "verified": known, "notes": doubts,
               "fidelity": fidelity, "accuracy": d.get("accuracy"),
-              "table": plan.get("table"), "time": time_entry(plan, known_board, verified_here(build, name))},
+              "table": plan.get("table"), "time": time_entry(plan, known_board, known)},
     )
 
 
-def verified_here(build: Build, name: str) -> Optional[dict[str, Any]]:
-    """The latest verification of a board's firmware, or else of its emulated twin's; `board` says whose it is."""
+def verified_here(build: Build, name: str) -> tuple[Optional[dict[str, Any]], list[str]]:
+    """The latest verification of a board's firmware, or else of its emulated twin's, `board` says whose it is; and what is to
+    be said of results that no journal supports."""
+    doubts = []
     for board in (name, build.twin if name == build.target else None):
-        found = build.verified(board) if board else None
+        found, doubt = verified(build, board) if board else (None, "")
+        doubts += [doubt] if doubt else []
         if found:
-            return {**found, "board": board}
-    return None
+            return {**found, "board": board}, doubts
+    return None, doubts
 
 
-def _measured(build: Build, name: str) -> Optional[dict[str, Any]]:
+def _measured(found: Optional[Mapping[str, Any]]) -> Optional[dict[str, Any]]:
     """Painted stack high-water, and the board that told it."""
-    found = verified_here(build, name)
     return {"measured": found["stack_used"], "measured_on": found["board"]} if found and found.get("stack_used") else None
 
 

@@ -10,17 +10,22 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Optional
+from typing import Any, Mapping, Optional
 
 import numpy as np
 
 from recurc.errors import InputError, UsageError
+from recurc.files import not_written, open_regular, read_regular, write_whole
 from recurc.verify.result import Halt, PuzzleResult
 
 SCHEMA = "recurc/verify-journal/1"
+_BEGIN = b'{"schema": "recurc/verify-journal/'  # of every journal, of whatever version
+_OTHER_FILE = "Name another file with --journal FILE"
+_LONGEST_LINE = 1 << 20
 _NAMES = {"build_id": "build", "model_sha256": "model", "board": "board", "dataset": "dataset", "steps": "number of steps",
           "halt": "halting rule"}
 
@@ -62,34 +67,54 @@ class Journal:
         path: the file; its folder must exist.
         identity: of the run.
         resume: go on with the file if it is there. Else one that is there is kept as `path`~.
+        follow: `path` may be a link; not in a folder that somebody else may have made.
 
     Raises:
-        UsageError: another process writes it; or it is of another build, dataset or number of steps (names them).
+        UsageError: another process writes it; or it is of another build, dataset or number of steps (names them); or a file
+            would be written over that is no journal.
         InputError: it cannot be written, or is no journal.
     """
 
-    def __init__(self, path: Path, identity: Identity, resume: bool = False) -> None:
+    def __init__(self, path: Path, identity: Identity, resume: bool = False, *, follow: bool = True) -> None:
         self.path = path
         self.results: dict[int, PuzzleResult] = {}
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
+                                 | (0 if follow else os.O_NOFOLLOW), 0o666)
         except OSError as e:
-            raise InputError("the journal cannot be written", where=str(path), why=e.strerror or str(e),
-                             next="Name a file that you may write with --journal FILE") from e
+            raise not_written("the journal", path, e, _OTHER_FILE) from e
         try:
+            if not stat.S_ISREG(os.fstat(self._file).st_mode):
+                raise InputError("the journal cannot be written", where=str(path), why="it is no regular file",
+                                 next=_OTHER_FILE)
             self._lock()
             there = self._read()
             if resume and there:
                 self.results = self._parse(there, identity)
             else:
                 if there:
-                    Path(f"{path}~").write_bytes(there)
+                    self._keep(there)
                 os.ftruncate(self._file, 0)
                 self._write({"schema": SCHEMA, **asdict(identity)})
                 _sync_folder(path.parent)
         except BaseException:
             self.close()
             raise
+
+    def _keep(self, there: bytes) -> None:
+        """Keep an earlier journal beside the new one."""
+        backup = Path(f"{self.path}~")
+        if not _is_journal(there):
+            raise UsageError("a file is there already, and it is no journal", where=str(self.path),
+                             why="a new journal would take its place", next=_OTHER_FILE)
+        try:
+            older = read_regular(backup, len(_BEGIN)) if os.path.lexists(backup) else b""
+        except OSError as e:
+            raise not_written("the copy of the earlier journal", backup, e, _OTHER_FILE) from e
+        if older and not _is_journal(older):
+            raise UsageError("a file is there already, and it is no journal", where=str(backup),
+                             why="the earlier journal would be kept in its place", next=_OTHER_FILE)
+        write_whole(backup, there, "the copy of the earlier journal", _OTHER_FILE, follow=False)
 
     def __enter__(self) -> "Journal":
         return self
@@ -160,6 +185,43 @@ class Journal:
         if wrong:
             raise UsageError("the journal is of another run", where=str(self.path), why="it has " + ", ".join(wrong),
                              next="Run as then, name another file with --journal FILE, or begin anew without --resume")
+
+
+def read_journal(path: Path) -> tuple[Mapping[str, Any], dict[int, PuzzleResult]]:
+    """A journal's first line and its results by puzzle; nothing is locked, and half a last line is left out.
+
+    Raises:
+        OSError: it is no file that can be read. ValueError: it is no journal, or damaged.
+    """
+    results: dict[int, PuzzleResult] = {}
+    header: Mapping[str, Any] = {}
+    with open_regular(path) as file:
+        number = 0
+        while line := file.readline(_LONGEST_LINE):
+            if not line.endswith(b"\n"):
+                if len(line) == _LONGEST_LINE:
+                    raise ValueError(f"line {number + 1} is too long")
+                break
+            number += 1
+            try:
+                entry = json.loads(line)
+                if number == 1:
+                    if entry["schema"] != SCHEMA:
+                        raise ValueError(f"its schema is {str(entry['schema'])[:80]!r}")
+                    header = entry
+                else:
+                    result = PuzzleResult.from_dict(entry)
+                    results[result.puzzle] = result
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                raise ValueError(f"line {number} is damaged") from error
+    if not number:
+        raise ValueError("it is empty")
+    return header, results
+
+
+def _is_journal(data: bytes) -> bool:
+    """Whether a file begins as a journal does, one that was cut off in its first line among them."""
+    return data[: len(_BEGIN)] == _BEGIN[: len(data)]
 
 
 def _shown(value: Any) -> str:

@@ -103,6 +103,14 @@ class PuzzleResult:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "PuzzleResult":
+        """Raises KeyError, TypeError, ValueError: it is none."""
+        for name in ("puzzle", "steps", "right", "cells", "ticks", "equal_steps", "stack_used"):
+            if type(data[name]) is not int or data[name] < 0:
+                raise ValueError(f"{name} is no number from 0")
+        if any(type(data[name]) is not bool for name in ("halted", "matched")):
+            raise ValueError("halted and matched are true or false")
+        if any(type(data[name]) not in (float, int, type(None)) for name in ("phi_first", "phi_last")):
+            raise ValueError("phi is a number or null")
         d = data["difference"]
         return cls(**{**data, "difference": None if d is None else Difference.from_dict(d)})
 
@@ -131,22 +139,10 @@ class StepView:
     valid: np.ndarray
 
 
-@dataclass(frozen=True)
-class VerifyResult:
-    """Outcome over `n` puzzles. `cell` and `exact` are 0..1; `ticks` and `steps` are sums; `stack_used` in bytes.
+class Counted:
+    """What follows from the results of `puzzles` alone: sums are over all of them, `cell` and `exact` are 0..1."""
 
-    `resumed` of the puzzles come from the journal of an earlier run.
-    """
-
-    on: str
-    board: Board
-    info: Hello
     puzzles: tuple[PuzzleResult, ...]
-    first_difference: Difference | None
-    stack_used: int
-    retries: int
-    journal: Optional[Path] = None
-    resumed: int = 0
 
     @property
     def fidelity(self) -> Optional[Fidelity]:
@@ -189,6 +185,31 @@ class VerifyResult:
     @property
     def ticks(self) -> int:
         return sum(p.ticks for p in self.puzzles)
+
+
+@dataclass(frozen=True)
+class Tally(Counted):
+    """Some puzzles' results."""
+
+    puzzles: tuple[PuzzleResult, ...]
+
+
+@dataclass(frozen=True)
+class VerifyResult(Counted):
+    """Outcome over `n` puzzles. `cell` and `exact` are 0..1; `ticks` and `steps` are sums; `stack_used` in bytes.
+
+    `resumed` of the puzzles come from the journal of an earlier run.
+    """
+
+    on: str
+    board: Board
+    info: Hello
+    puzzles: tuple[PuzzleResult, ...]
+    first_difference: Difference | None
+    stack_used: int
+    retries: int
+    journal: Optional[Path] = None
+    resumed: int = 0
 
     def instructions(self, ticks: int) -> int | None:
         """Instructions that `ticks` stand for; None where ticks are time (real boards, processes), or may be: an emulator

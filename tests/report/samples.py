@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from recurc.codegen.manifest import write_manifest
+from recurc.codegen.manifest import Build, write_manifest
 from recurc.models.reasoner import ReasonerConfig
 from recurc.report.document import report_plan
 from recurc.report.planning import plan_checkpoint
 from recurc.targets.boards import Board, load_board
 from recurc.targets.host import cpu_signature
+from recurc.verify.journal import Identity, Journal
+from recurc.verify.record import keep
+from recurc.verify.result import PuzzleResult
 from tests.randmodels import random_reasoner
 
 SOURCE = {"name": "model", "checkpoint": "models/model.safetensors", "sha256": "ab" * 32}
@@ -62,3 +65,17 @@ def build_folder(folder: Path, board: str = "stm32h7", **changes: Any) -> Path:
         "accuracy": {"n": 40, "cell": 0.97, "exact": 0.9}, "data": None, **changes,
     }, shape)
     return folder
+
+
+def record_verify(build: Build, board: str, n: int = 2, *, ticks: int = 1000, steps: int = 16, **told: Any) -> Path:
+    """What `verify` leaves in a build folder after n equal puzzles; the journal."""
+    artifact, path = build.boards[board], build.path / f"verify-{board}.jsonl"
+    with Journal(path, Identity.of(artifact, board, "dd" * 32, steps, None)) as journal:
+        for i in range(n):
+            journal.append(PuzzleResult(i, steps, False, True, 16, 16, ticks, steps, 1000))
+    keep(build, artifact.build_id, {
+        "on": "/dev/ttyACM0", "n": n, "offset": 0, "matched": n, "bit_exact": True, "cell": 1.0, "exact": 1.0,
+        "mean_steps": float(steps), "steps": n * steps, "ticks": n * ticks, "stack_used": 1000, "stack_bytes": 4096,
+        "instructions_per_step": None,
+        "seconds_per_step": None, **told}, path)
+    return path

@@ -11,7 +11,7 @@ from recurc.codegen.manifest import load_build
 from recurc.report.document import report_build
 from recurc.report.page import render_page
 from recurc.report.timing import seconds_text, time_bars, time_columns, time_facts, time_rows
-from tests.report.samples import build_folder, config, document
+from tests.report.samples import build_folder, config, document, record_verify
 
 
 def test_the_table_adds_up():
@@ -48,19 +48,19 @@ def test_without_a_clock_there_is_no_time():
 
 
 def test_measurements_stand_beside(tmp_path):
-    folder = build_folder(tmp_path)
-    build = load_build(folder)
+    build = load_build(build_folder(tmp_path, "mps2-an500"))
+    per = build.board("mps2-an500").ticks.per_instruction
     estimated = report_build(build)["time"]["estimate"]["instructions"]
-    result = {"n": 2, "matched": 2, "stack_used": 1000, "instructions_per_step": round(estimated / 1.02),
-              "seconds_per_step": None}
-    build.record("ef" * 16, result)
+    instructions = round(round(estimated / 1.02 * per) / per)
+    record_verify(build, "mps2-an500", on="qemu", ticks=16 * round(instructions * per),
+                  instructions_per_step=instructions)
     time = report_build(build)["time"]
-    assert time["measured"] == {"board": "stm32h7", "instructions": round(estimated / 1.02), "seconds": None}
+    assert time["measured"] == {"board": "mps2-an500", "instructions": instructions, "seconds": None}
     facts = dict(time_facts(report_build(build)))
-    assert "by `verify` on stm32h7" in facts["counted"] and "+2.0 % off" in facts["counted"]
-    build.record("ef" * 16, {**result, "instructions_per_step": None, "seconds_per_step": 0.0123})
+    assert "by `verify` on mps2-an500" in facts["counted"] and "+2.0 % off" in facts["counted"]
+    record_verify(build, "mps2-an500", seconds_per_step=0.0123)
     assert dict(time_facts(report_build(build)))["measured"].startswith("12.3 ms a step")
-    build.record("ef" * 16, {"n": 2, "matched": 2})  # of an older recurc
+    record_verify(build, "mps2-an500")
     assert report_build(build)["time"]["measured"] is None
 
 

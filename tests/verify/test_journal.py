@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -135,6 +136,58 @@ def test_a_journal_that_cannot_be_written(tmp_path):
         Journal(tmp_path / "nowhere" / "j", RUN)
     with pytest.raises(InputError, match="cannot be written"):
         Journal(tmp_path, RUN)
+
+
+@pytest.mark.parametrize("text", ["my thesis\n", "{}\n", "x"])
+def test_a_file_that_is_no_journal_is_never_written_over(path, text):
+    path.write_text(text)
+    with pytest.raises(UsageError, match="no journal"):
+        Journal(path, RUN)
+    assert path.read_text() == text
+    path.unlink()
+    with Journal(path, RUN):
+        pass
+    backup = path.with_name(path.name + "~")
+    backup.write_text(text)
+    with pytest.raises(UsageError, match="no journal") as error:
+        Journal(path, RUN)
+    assert error.value.where == str(backup) and backup.read_text() == text
+    assert json.loads(path.read_text())["schema"]
+
+
+def test_a_journal_cut_off_in_its_first_line_is_one(path):
+    for size in (1, 20, 40):
+        path.write_bytes(path.read_bytes()[:size])
+        with Journal(path, RUN):
+            pass
+        assert len(path.with_name(path.name + "~").read_bytes()) == size
+
+
+def test_links_are_followed_only_where_the_user_named_them(path, tmp_path):
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(path)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="symbolic link"):
+        Journal(link, RUN, resume=True, follow=False)
+    assert path.read_bytes() == before
+    with Journal(link, RUN, resume=True) as journal:
+        assert len(journal.results) == 3
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(InputError, match="no regular file"):
+            Journal(Path(name), RUN)
+
+
+def test_results_of_a_wrong_type_are_damage(path):
+    good = json.loads(path.read_text().splitlines()[1])
+    for name, value in (("puzzle", "3"), ("puzzle", -1), ("matched", 1), ("steps", 1.5), ("ticks", None), ("phi_last", "x"),
+                        ("cells", True)):
+        path.write_text(path.read_text().splitlines()[0] + "\n" + json.dumps({**good, name: value}) + "\n")
+        with pytest.raises(InputError, match="damaged"):
+            read(path)
 
 
 def test_the_identity_knows_data_and_halting():
