@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Callable
 
 from recurc.codegen import swap
 
 # Every function of `os` that changes a filesystem, and those that open what is changed.
-_CALLS = ("rename", "replace", "unlink", "remove", "rmdir", "mkdir", "link", "symlink", "open", "close", "fsync", "scandir")
+CALLS = ("rename", "replace", "unlink", "remove", "rmdir", "mkdir", "link", "symlink", "open", "close", "fsync", "scandir")
+
+
+def dies_at(number: int) -> None:
+    """This process ends, without any clean-up, at its call `number` from now."""
+    left, lock = [number], threading.Lock()
+
+    def watched(call: Callable) -> Callable:
+        def counted(*args, **kwargs):
+            with lock:
+                left[0] -= 1
+                if left[0] < 0:
+                    os._exit(77)
+            return call(*args, **kwargs)
+
+        return counted
+
+    swap._renameat2 = watched(swap._renameat2)
+    for name in CALLS:
+        setattr(os, name, watched(getattr(os, name)))
 
 
 def killed_at(number: int, work: Callable[[], object], exchange: bool = True) -> bool:
@@ -22,23 +42,10 @@ def killed_at(number: int, work: Callable[[], object], exchange: bool = True) ->
     """
     child = os.fork()
     if not child:
-        left = [number]
-
-        def watched(call: Callable) -> Callable:
-            def counted(*args, **kwargs):
-                if not left[0]:
-                    os._exit(77)
-                left[0] -= 1
-                return call(*args, **kwargs)
-
-            return counted
-
         try:
             if not exchange:
                 swap._renameat2 = _without_exchange
-            swap._renameat2 = watched(swap._renameat2)
-            for name in _CALLS:
-                setattr(os, name, watched(getattr(os, name)))
+            dies_at(number)
             work()
             os._exit(0)
         except BaseException as error:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from recurc.codegen.manifest import file_sha256
 from recurc.errors import ToolchainError, UsageError
+from recurc.files import make_folder, write_whole
 from recurc.ir.program import Loop, Update
 from recurc.quant.model import QuantizedModel
 
 LOOP_FILE = "loop.json"
 SCHEMA = "recurc/onnx-loop/1"
+_OTHER_FOLDER = "Name another folder with --onnx"
 
 
 def require(*modules: str) -> None:
@@ -63,20 +68,41 @@ def export_onnx(model: QuantizedModel, out: Path) -> dict[str, Any]:
     """Write a model to the folder `out` (made when missing); returns the loop's document.
 
     Raises:
-        ToolchainError: onnx is not installed. UsageError: `out` holds something else.
+        ToolchainError: onnx is not installed. UsageError: `out` holds something else. InputError: it cannot be written.
     """
     require("onnx")
     from recurc.exchange import onnx_graph
 
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / LOOP_FILE).is_file())):
-        raise UsageError("the output folder holds something else", where=str(out), why=f"it exists and has no {LOOP_FILE}",
-                         next="name another folder, or remove it yourself")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / LOOP_FILE).unlink(missing_ok=True)  # the last file to appear: a folder with it is whole
     document = loop_document(model)
+    entries = [document["start"], *document["blocks"].values(), document["heads"]]
+    _check_ours(out, [entry["file"] for entry in entries])
+    make_folder(out, "the ONNX folder", _OTHER_FOLDER)
     onnx_graph.write_start(model, out / document["start"]["file"])
     for block in model.program.blocks:
         onnx_graph.write_block(model, block, out / document["blocks"][block.name]["file"])
     onnx_graph.write_heads(model, out / document["heads"]["file"])
-    (out / LOOP_FILE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    for entry in entries:
+        entry["sha256"] = file_sha256(out / entry["file"])
+    write_whole(out / LOOP_FILE, json.dumps(document, indent=1) + "\n", LOOP_FILE, _OTHER_FOLDER)  # last: it names the others
     return document
+
+
+def _check_ours(out: Path, files: list[str]) -> None:
+    """That nothing is written over that is of no export. Raises UsageError."""
+    if not os.path.lexists(out):
+        return
+    why, there = "it is no folder", []
+    if out.is_dir():
+        there, graphs = [name for name in (LOOP_FILE, *files) if os.path.lexists(out / name)], ()
+        why = f"it exists and has no {LOOP_FILE} of recurc's"
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            said = json.loads((out / LOOP_FILE).read_text(encoding="utf-8"))
+            if said["schema"] == SCHEMA:
+                graphs = {entry["file"] for entry in (said["start"], *said["blocks"].values(), said["heads"])}
+        if not any(out.iterdir()) or (graphs and {*there} <= {LOOP_FILE, *graphs}):
+            return
+        if graphs:
+            other = next(name for name in there if name not in (LOOP_FILE, *graphs))
+            why = f"{other} is there, and {LOOP_FILE} does not name it"
+    raise UsageError("the output folder holds something else", where=str(out), why=why,
+                     next="name another folder, or remove it yourself")

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from recurc.files import write_whole
 from recurc.ir.program import Attention, Block, ChannelMix, LinearRef, Op, TokenMix
 from recurc.quant.arith import ROW_TINY
 from recurc.quant.model import QuantizedModel
@@ -164,7 +165,7 @@ class Graph:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
                                   producer_name="recurc")
         onnx.checker.check_model(model)
-        onnx.save(model, path)
+        write_whole(path, model.SerializeToString(), "the ONNX graph", "Name another folder with --onnx")
 
 
 def write_block(model: QuantizedModel, block: Block, path: Path) -> None:

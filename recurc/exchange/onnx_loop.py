@@ -8,6 +8,7 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
+from recurc.codegen.manifest import file_sha256
 from recurc.errors import InputError
 from recurc.exchange.onnx_export import LOOP_FILE, SCHEMA, require
 
@@ -40,6 +41,11 @@ class OnnxLoop:
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_DISABLE_ALL
 
         def session(entry: dict[str, Any]) -> Any:
+            stated = entry.get("sha256")  # an export of before has none
+            if stated is not None and (folder / entry["file"]).is_file() and file_sha256(folder / entry["file"]) != stated:
+                raise InputError("an exported graph is not the one that loop.json names", where=str(folder / entry["file"]),
+                                 why="an export was interrupted, or the file was changed",
+                                 next="write it again with `recurc export`")
             try:
                 return ort.InferenceSession(str(folder / entry["file"]), options, providers=["CPUExecutionProvider"])
             except Exception as e:  # onnxruntime's own exceptions have no common base that is documented

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,6 +160,22 @@ def test_export_command(tmp_path, capsys):
     assert document["schema"] == "recurc/export/1" and (tmp_path / "x" / LOOP_FILE).is_file()
     assert set(document["files"]) == {"start.onnx", "block_L_level.onnx", "heads.onnx"}
     assert main(["export", "sudoku4-tiny", "--onnx", str(tmp_path / "x"), "--calibration", "min-max"]) == 0  # over an older one
+    before = {p.name: p.read_bytes() for p in (tmp_path / "x").iterdir()}
+    (tmp_path / "x" / "notes.txt").write_text("mine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: (_ for _ in ()).throw(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+        assert main(["export", "sudoku4-tiny", "--precision", "int8", "--onnx", str(tmp_path / "x")]) == 3
+    assert "No space left" in capsys.readouterr().err
+    assert {p.name: p.read_bytes() for p in (tmp_path / "x").iterdir()} == {**before, "notes.txt": b"mine"}
+    OnnxLoop(tmp_path / "x")
+    (tmp_path / "x" / "heads.onnx").write_bytes(before["start.onnx"])
+    with pytest.raises(InputError, match="not the one that loop.json names"):
+        OnnxLoop(tmp_path / "x")
+    document = json.loads(before[LOOP_FILE])
+    document["blocks"] = {}
+    (tmp_path / "x" / LOOP_FILE).write_text(json.dumps(document))
+    assert main(["export", "sudoku4-tiny", "--onnx", str(tmp_path / "x")]) == 2  # a block_L_level.onnx that nobody exported
+    assert "block_L_level.onnx" in capsys.readouterr().err
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
     assert main(["export", "sudoku4-tiny", "--onnx", str(tmp_path / "mine")]) == 2
