@@ -71,25 +71,6 @@ def write_whole(path: Path | str, data: bytes | str, what: str, next: str, *, fo
     return Path(path)
 
 
-def open_regular(path: Path | str) -> BinaryIO:
-    """Open a file to read that somebody else may have put there: no link is followed, and nothing but a regular file is taken.
-
-    Raises:
-        OSError: it is none, or cannot be read.
-    """
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
-    return os.fdopen(handle, "rb")
-
-
-def read_regular(path: Path | str, limit: int) -> bytes:
-    """The first `limit` bytes of a file, see `open_regular`."""
-    with open_regular(path) as file:
-        return file.read(limit)
-
-
 def make_folder(folder: Path, what: str, next: str) -> None:
     """Make a folder, and those above it, for a file that `what` names. Raises InputError."""
     try:

@@ -18,8 +18,8 @@ from recurc.errors import InputError, printable
 TEXT_LIMIT = 1 << 20  # bytes of a file of settings; real ones have a few thousand
 SHOWN = 80  # characters of a value in a message
 _KINDS = (
-    (stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
+    (stat.S_ISLNK, "a symbolic link"), (stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
 )  # fmt: skip
 
 
@@ -61,15 +61,18 @@ def user_path(text: str | Path) -> Path:
         raise InputError("no such folder", where=str(text), why=clause(error), next="Write the path without ~") from None
 
 
-def open_regular(path: Path | str) -> BinaryIO:
+def open_regular(path: Path | str, *, follow: bool = True) -> BinaryIO:
     """A regular file, open for reading. A pipe, a device or a socket is refused: opening one may wait for ever.
+
+    Args:
+        follow: whether it may be a symbolic link; not where it stands for another file of the reader's.
 
     Raises:
         Unreadable: it is none, or cannot be opened.
     """
     try:
-        _check(os.stat(path).st_mode)  # before it is opened, which alone can move a device
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        _check(os.stat(path, follow_symlinks=follow).st_mode)  # before it is opened, which alone can move a device
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW))
         try:
             _check(os.fstat(handle).st_mode)
             return os.fdopen(handle, "rb")

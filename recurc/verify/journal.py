@@ -19,7 +19,8 @@ from typing import Any, Mapping, Optional
 import numpy as np
 
 from recurc.errors import InputError, UsageError
-from recurc.files import not_written, open_regular, read_regular, write_whole
+from recurc.files import not_written, write_whole
+from recurc.reading import Unreadable, open_regular
 from recurc.verify.result import Halt, PuzzleResult
 
 SCHEMA = "recurc/verify-journal/1"
@@ -107,10 +108,14 @@ class Journal:
         if not _is_journal(there):
             raise UsageError("a file is there already, and it is no journal", where=str(self.path),
                              why="a new journal would take its place", next=_OTHER_FILE)
+        older = b""
         try:
-            older = read_regular(backup, len(_BEGIN)) if os.path.lexists(backup) else b""
-        except OSError as e:
-            raise not_written("the copy of the earlier journal", backup, e, _OTHER_FILE) from e
+            if os.path.lexists(backup):
+                with open_regular(backup, follow=False) as file:
+                    older = file.read(len(_BEGIN))
+        except Unreadable as e:
+            raise InputError("the copy of the earlier journal cannot be written", where=str(backup), why=str(e),
+                             next=_OTHER_FILE) from e
         if older and not _is_journal(older):
             raise UsageError("a file is there already, and it is no journal", where=str(backup),
                              why="the earlier journal would be kept in its place", next=_OTHER_FILE)
@@ -191,11 +196,11 @@ def read_journal(path: Path) -> tuple[Mapping[str, Any], dict[int, PuzzleResult]
     """A journal's first line and its results by puzzle; nothing is locked, and half a last line is left out.
 
     Raises:
-        OSError: it is no file that can be read. ValueError: it is no journal, or damaged.
+        Unreadable: it is no file that can be read. ValueError: it is no journal, or damaged.
     """
     results: dict[int, PuzzleResult] = {}
     header: Mapping[str, Any] = {}
-    with open_regular(path) as file:
+    with open_regular(path, follow=False) as file:
         number = 0
         while line := file.readline(_LONGEST_LINE):
             if not line.endswith(b"\n"):

@@ -15,7 +15,8 @@ from typing import Any, Mapping, Optional
 
 from recurc.codegen.manifest import RESULTS_FILE, Build
 from recurc.errors import InputError, RecurcError
-from recurc.files import read_regular, write_whole
+from recurc.files import write_whole
+from recurc.reading import Unreadable, open_regular
 from recurc.verify.journal import read_journal
 from recurc.verify.result import Tally
 
@@ -47,8 +48,8 @@ def verified(build: Build, board: str) -> tuple[Optional[dict[str, Any]], str]:
     try:
         path = _journal(build.path, told.get("journal"))
         counted = _count(path, artifact, board, told)
-    except OSError as error:
-        return None, _doubt(told, board, f"its journal cannot be read: {error.strerror or error}")
+    except (Unreadable, OSError) as error:
+        return None, _doubt(told, board, f"its journal cannot be read: {error}")
     except (ValueError, TypeError, KeyError) as error:
         return None, _doubt(told, board, str(error))
     found = {**told, **counted}
@@ -115,7 +116,8 @@ def _journal(folder: Path, name: Any) -> Path:
 def _results(folder: Path) -> dict[str, Any]:
     """Results by build id; empty where there are none or they cannot be read."""
     try:
-        found = json.loads(read_regular(folder / RESULTS_FILE, _LARGEST))
+        with open_regular(folder / RESULTS_FILE, follow=False) as file:
+            found = json.loads(file.read(_LARGEST))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) and all(isinstance(v, dict) for v in found.values()) else {}
