@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from recurc.errors import InputError
 from recurc.models.checkpoint import load, save
-from tests.models.builders import arch, state_dict, write_checkpoint, write_dataset, write_model
+from tests.models.builders import arch, own_weights, state_dict, write_checkpoint, write_dataset, write_model
 
 SUDOKU4 = Path(__file__).parents[1] / "data" / "trm_mlp_sudoku4"
 MLP = arch(mlp_t=True, pos_encodings="none")
@@ -222,6 +222,7 @@ def test_files_of_the_safetensors_library_and_a_separate_table(tmp_path):
     sd = state_dict(MLP)
     out = tmp_path / "model"
     save(load(write_checkpoint(tmp_path, MLP, sd)), out)
+    own_weights(out)
     table = {"puzzle_emb.weights": sd["puzzle_emb.weights"]}
     save_file({"model.inner." + k: v for k, v in sd.items() if k not in table}, out / "model.safetensors")
     save_file(table, out / "puzzle_emb.safetensors")

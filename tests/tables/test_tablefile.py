@@ -11,7 +11,7 @@ from recurc.codegen.tablefile import TableFile
 from recurc.errors import InputError
 from recurc.models import checkpoint
 from recurc.models.pages import CHUNK
-from tests.models.builders import state_dict, write_checkpoint
+from tests.models.builders import own_weights, state_dict, write_checkpoint
 from tests.tables.builder import KEY, MODEL, NAME, table
 
 STORAGES = ("fp32", "int8")
@@ -175,6 +175,7 @@ def test_a_separate_table_is_part_of_the_checkpoints_identity(tmp_path):
 
     checkpoint.save(checkpoint.load(write_checkpoint(tmp_path, MODEL, state_dict(MODEL))), tmp_path / "out")
     tensors = {n: np.array(t) for n, t in checkpoint.load(tmp_path / "out").tensors.items()}
+    own_weights(tmp_path / "out")
     puzzles = tensors.pop(NAME)
     save_file(tensors, tmp_path / "out" / "model.safetensors")
     found = set()
