@@ -1,5 +1,5 @@
 /* Kernels: the operations that a model spends its time in. One function a file, the portable version first; an ISA
- * variant has the same name with a suffix, the same arguments and the same bits. codegen/kernels.py chooses. */
+ * variant has the same name with a suffix, the same arguments and the same bits. recurc/plan/kernels.py chooses. */
 #ifndef RECURC_KERNELS_H
 #define RECURC_KERNELS_H
 
