@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import warnings
 import weakref
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +25,7 @@ from recurc.codegen.fit import early_plan
 from recurc.codegen.manifest import Build
 from recurc.codegen.project import build_project, compile_host_engine
 from recurc.dataset import Dataset, check_compatible, load_dataset
-from recurc.errors import FidelityError, UsageError
+from recurc.errors import FidelityError, RecurcWarning, UsageError
 from recurc.ir.lower import lower
 from recurc.ir.program import CARRIES, STORAGES
 from recurc.models.checkpoint import load as load_reasoner
@@ -75,7 +76,8 @@ class Model:
         return self.reasoner.config
 
     def run(self, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None, steps: Optional[int] = None, *,
-            trajectory: bool = False, halt: Optional[Halt | float] = None) -> Outputs:
+            trajectory: bool = False, halt: Optional[Halt | float] = None, h_cycles: Optional[int] = None,
+            l_cycles: Optional[int] = None) -> Outputs:
         """Run the fp32 reference on tokens [N, seq_len].
 
         Args:
@@ -83,6 +85,7 @@ class Model:
             steps: supervision steps, at least 1 (default: as trained).
             trajectory: keep the tokens, logits and carries of every step too.
             halt: stop each input where its halting margin exceeds this (a number or a `Halt`); None: never.
+            h_cycles, l_cycles: override the trained depth.
 
         Raises:
             InputError: inputs of another shape, or tokens outside the vocabulary. UsageError: no steps.
@@ -92,15 +95,18 @@ class Model:
         reference, parts = Reference(self.reasoner), []
         for start in range(0, len(inputs), _BATCH):
             states = (State(*(getattr(s, name).numpy() for name in ("logits", "q", "z_H", "z_L")))
-                      for s in reference.steps(inputs[start:start + _BATCH], ids[start:start + _BATCH], wanted))
+                      for s in reference.steps(inputs[start:start + _BATCH], ids[start:start + _BATCH], wanted,
+                                               h_cycles, l_cycles))
             parts.append(collect(states, self.config.halt_rule, _halt(halt), trajectory))
         return joined(parts)
 
-    def evaluate(self, data: Dataset, *, halt: Optional[Halt | float] = None,
+    def evaluate(self, data: Dataset, *, steps: Optional[int] = None, halt: Optional[Halt | float] = None,
+                 h_cycles: Optional[int] = None, l_cycles: Optional[int] = None,
                  progress: Optional[Callable[[int], None]] = None) -> Scores:
         """Accuracy of the fp32 reference on a dataset, after the last step or where the halting head stops.
 
         Args:
+            steps, h_cycles, l_cycles: override the trained depth.
             progress: called with the number of puzzles done since the last call.
 
         Raises:
@@ -111,7 +117,7 @@ class Model:
         for start in range(0, len(data), _BATCH):
             part = slice(start, start + _BATCH)
             found.append(self.run(data.inputs[part], data.puzzle_ids[part] if self.config.puzzle_emb_ndim else None,
-                                  halt=halt).tokens)
+                                  steps, halt=halt, h_cycles=h_cycles, l_cycles=l_cycles).tokens)
             if progress is not None:
                 progress(len(found[-1]))
         return score(np.concatenate(found), data.labels, data.valid)
@@ -317,8 +323,13 @@ def load(path: Path | str, data: Path | str | None = None) -> Model:
 
     Raises:
         InputError: not a supported checkpoint; says why.
+
+    Warns:
+        RecurcWarning: for each thing that was assumed, as in `Model.reasoner.notes`.
     """
     reasoner = load_reasoner(path, data)
+    for note in reasoner.notes:
+        warnings.warn(f"{reasoner.source}: {note}", RecurcWarning, stacklevel=2)
     source = Path(reasoner.source)
     name = source.parent.name if source.name in ("model.safetensors", "checkpoint") else source.stem
     return Model(reasoner, name or "model")

@@ -260,10 +260,10 @@ def check_compatible(dataset: Dataset, config: ModelShape) -> None:
         wrong.append(f"sequences of {dataset.seq_len} cells where the model takes {config.seq_len}")
     if dataset.vocab_size != config.vocab_size:
         wrong.append(f"a vocabulary of {dataset.vocab_size} where the model's is {config.vocab_size}")
-    if config.puzzle_emb_ndim > 0 and len(dataset.puzzle_ids):
-        highest = int(dataset.puzzle_ids.max())
-        if highest >= config.num_puzzle_identifiers:
-            wrong.append(f"puzzle identifier {highest} where the model has {config.num_puzzle_identifiers} embeddings")
+    if config.puzzle_emb_ndim > 0 and dataset.num_puzzle_identifiers != config.num_puzzle_identifiers:
+        # A dataset rebuilt with more or fewer puzzles numbers them otherwise: each would get another one's embedding.
+        wrong.append(f"{dataset.num_puzzle_identifiers:,} puzzle identifiers where the model has "
+                     f"{config.num_puzzle_identifiers:,} embeddings")
     if wrong:
         raise InputError(
             "the dataset is not of this model",

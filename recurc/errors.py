@@ -69,6 +69,10 @@ class RecurcError(Exception):
         return {"code": self.code, **{part: text if len(text) <= most else text[:most] + "..." for part, text in parts.items()}}
 
 
+class RecurcWarning(UserWarning):
+    """Something that was assumed, for Python callers; on the command line it is a note."""
+
+
 class UsageError(RecurcError):
     """Wrong options or arguments."""
 

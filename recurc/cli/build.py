@@ -79,8 +79,6 @@ def command(console: Console, checkpoint: str | None, project_file: Path | None,
     model = LoadedModel(reasoner, name)
     folder = out or Path("build") / f"{name}-{board.name}-{precision}{'-mixed' if layers else ''}"
     check_output(folder, console.note)
-    for text in reasoner.notes:
-        console.note(f"note: {text}")
     try:
         # Planned from shapes alone first: who is refused is not kept waiting for the calibration.
         _plan_first(board, reasoner, precision, {**lowering, "layers": layers})
@@ -151,6 +149,8 @@ def _show_refused(console: Console, error: DoesNotFitError, board, name: str, pr
 def _accuracy(console: Console, chosen, quantized, count: int) -> dict | None:
     """Accuracy on the first test puzzles, where there is a test split and the work is small."""
     from recurc.api import GATE_MACS
+    from recurc.cli.eval import hopeless_text
+    from recurc.study.evaluate import hopeless
 
     program = quantized.model.program
     affordable = int(GATE_MACS * 4 // max(program.macs_per_step * program.steps, 1))
@@ -161,9 +161,14 @@ def _accuracy(console: Console, chosen, quantized, count: int) -> dict | None:
         console.note("the test split has no labels, so accuracy is not shown")
         return None
     test = test.labelled().take(min(count, affordable))
-    with console.progress("checking accuracy", len(test)) as advance:
+    with console.progress("checking accuracy", 2 * len(test)) as advance:
         scores = quantized.accuracy(test, progress=advance)
-    return {"n": len(test), "cell": scores.cell, "exact": scores.exact}
+        reference = quantized.source.evaluate(test, steps=program.steps, h_cycles=program.h_cycles, l_cycles=program.l_cycles,
+                                              progress=advance)
+    if hopeless(reference, len(test)):
+        console.assumed([hopeless_text(reference, len(test))])
+    return {"n": len(test), "cell": scores.cell, "exact": scores.exact, "exact_error": scores.error(len(test)),
+            "fp32_cell": reference.cell, "fp32_exact": reference.exact}
 
 
 def _show(console: Console, build, document: dict, seconds: float) -> None:

@@ -32,9 +32,6 @@ def command(console: Console, checkpoint: str, out: Path, dtype: str, data: str 
             "dtype": dtype,
             "bytes": size,
             "tensors": len(reasoner.tensors),
-            "notes": list(reasoner.notes),
         }
     )
     console.print(f"wrote {out}/config.json and {out}/model.safetensors ({dtype}, {bytes_text(size)})")
-    for note in reasoner.notes:
-        console.print(f"note: {note}")

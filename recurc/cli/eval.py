@@ -48,6 +48,7 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
     The arithmetic is the firmware's, bit for bit: the generated C runs on this computer.
     """
     from recurc.api import Model as LoadedModel
+    from recurc.study.evaluate import hopeless
 
     chosen = resolve_model(console, checkpoint, data, project_file)
     lowering = chosen.settled(steps=steps, h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)
@@ -70,24 +71,41 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
         "carry": lowering["carry"], "puzzle_table": quantized.model.puzzle_storage,
         "n": result.n, "steps": result.steps, "cell": final.cell, "exact": final.exact,
         "fidelity": result.fidelity_first, "fidelity_last": result.fidelity_last, "fidelity_n": result.fidelity_n,
-        "mean_steps": result.mean_steps,
+        "mean_steps": result.mean_steps, "exact_error": final.error(result.n),
+        "fp32": {"n": result.fidelity_n, **vars(result.reference), "exact_beside": result.beside_reference.exact},
         "by_step": {str(s): {"cell": v.cell, "exact": v.exact} for s, v in result.by_step.items()},
     }
     if halt:
         document["full"] = {"cell": result.scores.cell, "exact": result.scores.exact, "steps": result.steps}
+    if hopeless(result.reference, result.fidelity_n):
+        console.assumed([hopeless_text(result.reference, result.fidelity_n)])
     console.emit_json(document)
     if console.json:
         return
     console.print(f"{quantized.model.label}, {lowering['carry']} carry, {result.n} test puzzles, the device's arithmetic")
-    rows = [(f"after step {s}", f"{100 * v.cell:.2f} %", f"{100 * v.exact:.2f} %") for s, v in result.by_step.items()]
+    rows = [(f"after step {s}", *_cells(v, result.n)) for s, v in result.by_step.items()]
     if halt and result.halted:
-        rows.append((f"halting, {result.mean_steps:.2f} steps on average", f"{100 * result.halted.cell:.2f} %",
-                     f"{100 * result.halted.exact:.2f} %"))
+        rows.append((f"halting, {result.mean_steps:.2f} steps on average", *_cells(result.halted, result.n)))
+    few = result.fidelity_n
+    rows.append((f"fp32, first {few}", *_cells(result.reference, few)))
+    if few < result.n:
+        rows.append((f"{precision}, first {few}", *_cells(result.beside_reference, few)))
     console.table(("", "cells", "puzzles exact"), rows)
     console.print(f"fidelity to fp32: {result.fidelity_first:.4f} after 1 step, {result.fidelity_last:.4f} after "
                   f"{result.steps} (cosine of z_H, first {result.fidelity_n} puzzles)")
     if halt and result.halted:
         console.print(halting_text(result))
+
+
+def _cells(scores: Any, n: int) -> tuple[str, str]:
+    """Cells, and puzzles exact with their standard error."""
+    return f"{100 * scores.cell:.2f} %", f"{100 * scores.exact:.2f} ± {100 * scores.error(n):.2f} %"
+
+
+def hopeless_text(reference: Any, n: int) -> str:
+    """What to say where fp32 itself solves next to nothing; fidelity cannot see that."""
+    return (f"fp32 itself solves {round(reference.exact * n)} of {n} puzzles, so most likely the configuration or the dataset "
+            "is not the one that this checkpoint was trained with: `recurc inspect` shows what is taken for granted")
 
 
 def halting_text(result: Any) -> str:

@@ -60,7 +60,6 @@ def command(console: Console, checkpoint: str | None, data: str | None) -> None:
             "state_bytes": {"fp32": 4 * state, "int8": state},
             "puzzle_table_bytes": 4 * config.num_puzzle_identifiers * config.puzzle_emb_ndim,
             "tensors": {name: list(tensor.shape) for name, tensor in reasoner.tensors.items()},
-            "notes": list(reasoner.notes),
         }
     )
     if not console.json:
@@ -104,5 +103,3 @@ def _show(console: Console, reasoner, work, sizes: dict[str, int]) -> None:
         ("linear weights", "bytes with scales", ""),
         [(name, f"{size:,}", bytes_text(size)) for name, size in sizes.items()],
     )
-    for note in reasoner.notes:
-        console.print(f"note: {note}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Model:
     named: bool = False
     said: str = ""
     project: Project = Project()
+    console: Console | None = field(default=None, repr=False, compare=False)
 
     def stored(self, precision: str | None, layers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         """Precision and layers in another one: what the command line asks for, else `recurc.toml`, else int4."""
@@ -54,10 +55,13 @@ class Model:
         return found
 
     def load(self):
-        """The model as a `Reasoner`. Raises InputError."""
+        """The model as a `Reasoner`; what was assumed of it is told on the console. Raises InputError."""
         from recurc.models.checkpoint import load
 
-        return load(self.checkpoint, self.data if self.named else None)
+        reasoner = load(self.checkpoint, self.data if self.named else None)
+        if self.console is not None:
+            self.console.assumed(reasoner.notes)
+        return reasoner
 
     def dataset(self, split: str, labels: bool = False):
         """One split of the dataset; with `labels` only what accuracy counts.
@@ -116,8 +120,8 @@ def resolve_model(console: Console, checkpoint: str | None, data: str | Path | N
             checkpoint, said = name, f"model: {name} (bundled example; name a checkpoint to use another)"
         console.note(said)
     if data:
-        return Model(checkpoint, Path(data).expanduser(), True, said, project)
-    return Model(checkpoint, _data_beside(checkpoint), False, said, project)
+        return Model(checkpoint, Path(data).expanduser(), True, said, project, console)
+    return Model(checkpoint, _data_beside(checkpoint), False, said, project, console)
 
 
 def _data_beside(checkpoint: str) -> Path | None:

@@ -40,6 +40,7 @@ class Console:
         self.debug = False
         self.command = "recurc"
         self._emitted = False
+        self._notes: list[str] | None = None
 
     # -- for people ---------------------------------------------------------------------------------------------
 
@@ -60,6 +61,12 @@ class Console:
         """A remark beside the result: always on stderr."""
         with writing(sys.stderr):
             _console(sys.stderr).print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+    def assumed(self, notes: Sequence[str]) -> None:
+        """What was assumed of a checkpoint: lines on stderr, and "notes" in the JSON document."""
+        self._notes = [*(self._notes or []), *notes]
+        for text in notes:
+            self.note(f"note: {text}")
 
     def table(
         self, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None, numeric: bool = True,
@@ -110,6 +117,8 @@ class Console:
         if self._emitted:
             raise AssertionError("a command emits one JSON document")
         self._emitted = True
+        if self._notes is not None:
+            document = {**document, "notes": [*self._notes, *document.get("notes", ())]}
         text = json_text({"schema": f"recurc/{self.command}/1", **document}) + "\n"
         with writing(sys.stdout):
             sys.stdout.write(text)

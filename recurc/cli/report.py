@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from recurc.cli._memory import show_changes, show_memory, show_pieces
-from recurc.cli.options import depth_options, pass_console, resolve_model, scratch_option, storage_given, stored_options
+from recurc.cli.options import (
+    data_option,
+    depth_options,
+    pass_console,
+    resolve_model,
+    scratch_option,
+    storage_given,
+    stored_options,
+)
 from recurc.cli.output import Console
 from recurc.errors import DoesNotFitError, InputError, UsageError
 from recurc.files import write_whole
@@ -30,10 +38,11 @@ _DEFAULT_TARGET = "stm32h7"
               help="Write one self-contained HTML page with the drawn memory map. Default FILE: report.html in the build "
                    "folder; of a plan MODEL-BOARD-PRECISION.html here.")
 @scratch_option
+@data_option
 @pass_console
 def command(console: Console, source: str | None, target: str | None, precision: str | None, layers: dict[str, str],
             carry: str | None, puzzle_table: str | None, scratch: int | None, steps: int | None, h_cycles: int | None,
-            l_cycles: int | None, pieces: bool, html: str | None) -> None:
+            l_cycles: int | None, pieces: bool, html: str | None, data: str | None) -> None:
     """Show a build's memory map, or whether a model would fit.
 
     BUILD is a folder that `recurc build` made. Anything else is a CHECKPOINT as in `recurc build`: it is planned for
@@ -47,12 +56,12 @@ def command(console: Console, source: str | None, target: str | None, precision:
                 "l_cycles": l_cycles}
     lowering = {name: value for name, value in lowering.items() if value is not None}
     asked = [name for name, value in (("precision", precision), ("layer", layers)) if value]
-    given = [f"--{name.replace('_', '-')}" for name in (*asked, *lowering)]
+    given = [f"--{name.replace('_', '-')}" for name in (*asked, *lowering, *(["data"] if data else []))]
     error: DoesNotFitError | None = None
     if source is not None and _is_build(Path(source)):
         document, page = _of_build(Path(source), target, given)
     else:
-        document, page, error = _of_plan(console, source, target, precision, layers, lowering)
+        document, page, error = _of_plan(console, source, target, precision, layers, lowering, data)
     for text in document.get("notes", ()):
         console.note(f"note: {text}")
     written = None
@@ -93,17 +102,18 @@ def _of_build(folder: Path, target: str | None, not_for_builds: list[str]) -> tu
 
 
 def _of_plan(console: Console, source: str | None, target: str | None, precision: str | None,
-             layers: dict[str, str], lowering: dict[str, Any]) -> tuple[dict[str, Any], Path, DoesNotFitError | None]:
+             layers: dict[str, str], lowering: dict[str, Any],
+             data: str | None) -> tuple[dict[str, Any], Path, DoesNotFitError | None]:
     from recurc.report.document import report_plan
     from recurc.report.planning import plan_checkpoint
     from recurc.targets.boards import load_board
 
     try:
-        chosen = resolve_model(console, source)
+        chosen = resolve_model(console, source, data)
         board = load_board(chosen.settled(target=target)["target"] or _DEFAULT_TARGET)
         reasoner = chosen.load()
     except InputError as e:
-        if source is not None and Path(source).is_dir():
+        if source is not None and Path(source).is_dir() and e.what.startswith("no checkpoint"):
             raise InputError("neither a build nor a checkpoint", where=source, why=f"{e.what}: {e.why}",
                              next="pass a folder that `recurc build` made, or a checkpoint") from e
         raise

@@ -23,6 +23,7 @@ from recurc.models.config_files import (
     NEARBY,
     find_dataset,
     flat_fields,
+    flat_source,
     other_dataset,
     read_fields,
 )
@@ -31,6 +32,7 @@ from recurc.reading import Unreadable, clause, enough_memory, open_regular, show
 from recurc.resources import bundled_models
 
 _STEP = re.compile(r"step_(\d{1,18})(?!\d)")
+_NO_WEIGHTS = re.compile(r"optim|train_?state|preds?(?:iction)?s?\b|_preds|scheduler|rng_state|scaler", re.IGNORECASE)
 _NOTE = 400  # characters
 _WEIGHTS, _CONFIG, _TABLE = "model.safetensors", "config.json", "puzzle_emb.safetensors"
 PUZZLE_TABLE = "puzzle_emb.weights"
@@ -58,7 +60,7 @@ def load(path: str | Path, data_dir: str | Path | None = None) -> Reasoner:
 
 
 def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner:
-    files = [file]
+    files, inside = [file], None
     if file.suffix == ".safetensors":
         tensors = tensorfile.read(file, PUZZLE_TABLE)
         if (table := file.parent / _TABLE).is_file() and PUZZLE_TABLE not in tensors:
@@ -72,17 +74,19 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
         names = rawfile.strip_names(tensors, file)
         tensors = {names[name]: tensor for name, tensor in tensors.items()}
     else:
-        tensors, more = rawfile.read(file)
-        notes += more
-    fields, config_file, stored_notes = read_fields(file)
-    notes += stored_notes
+        tensors, weights = rawfile.read(file)
+        notes += weights.notes
+        if weights.config is not None:
+            inside = flat_source(weights.config, f"{file}[{weights.config_key}]")
+    fields, config_file, told = read_fields(file, inside)
+    notes += told
     stated = fields.pop(WEIGHTS_SHA256, None)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     fields["file_name"] = file.name
     arch_name = fields.get("name")
     family = find_family(None if arch_name is None else str(arch_name), shapes, str(file))
     data_len = _add_dataset_fields(fields, file, data_dir, shapes)
-    where = str(config_file or file)
+    where = config_file or str(file)
     config, more = family.config_from_fields(fields, shapes, where)
     notes += more
     if config_file is None:
@@ -95,7 +99,7 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
         raise other_dataset(data_dir, f"sequences of {data_len} cells where the model takes {config.seq_len}")
     ordered = {name: _own(name, tensors[name]) for name in expected}
     digests = _digests(files)
-    if config_file is not None and config_file.name == _CONFIG:
+    if config_file is not None and Path(config_file).name == _CONFIG:
         _check_pair(stated, digests[0].hex(), file)
     return Reasoner(config, ordered, str(file), _sha256(digests), tuple(printable(note, _NOTE) for note in notes))
 
@@ -190,23 +194,21 @@ def find_checkpoint(path: str | Path) -> tuple[Path, list[str]]:
 
 
 def _in_folder(folder: Path) -> tuple[Path, list[str]]:
-    if (folder / _WEIGHTS).is_file():
-        return folder / _WEIGHTS, []
     try:
         files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     except OSError as error:
         raise InputError("the folder cannot be read", where=str(folder), why=error.strerror or "") from None
-    found = [
-        p for p in files if _named_like_checkpoint(p) or (p.suffix not in (".npz", ".zip") and _readable_checkpoint(p))
-    ]
+    passed = [p for p in files if _NO_WEIGHTS.search(p.name) and not _STEP.fullmatch(p.name)]
+    found = [p for p in files if p not in passed and p.name != _TABLE and (
+        _named_like_checkpoint(p) or (p.suffix not in (".npz", ".zip") and _readable_checkpoint(p)))]
     if not found:
         there = ", ".join(p.name for p in sorted(folder.iterdir())[:6])
-        raise InputError(
-            "no checkpoint in this folder", where=str(folder), why=f"found {there}" if there else "the folder is empty",
-            next=rawfile.EXPECTED,
-        )  # fmt: skip
+        why = f"found {there}" if there else "the folder is empty"
+        if passed:
+            why = f"{passed[0].name} holds predictions or the state of an optimizer, to judge by its name"
+        raise InputError("no checkpoint in this folder", where=str(folder), why=why, next=rawfile.EXPECTED)
     steps = {p: int(m.group(1)) for p in found if (m := _STEP.search(p.name))}
-    if steps:
+    if steps and not any(p.name == _WEIGHTS for p in found):  # which of the two is newer in training, nothing tells
         highest = max(steps.values())
         best = [p for p, step in steps.items() if step == highest]
         if len(best) == 1:

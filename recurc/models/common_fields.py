@@ -137,6 +137,15 @@ def positions(f: Fields, shapes: Mapping[str, Shape], mixer: str, notes: list[st
         return "none"
     if told == "learned":
         return told
+    if told.lower() not in ("rope", "none"):
+        said = f"pos_encodings {told} is none that recurc knows (rope, learned, none)"
+        if mixer == "attention":
+            raise InputError(
+                "these position encodings are not supported", where=f.where,
+                why=f"{said}. The original code would run it without positions, a fork of it need not",
+                next="Write pos_encodings: none where the model has none",
+            )  # fmt: skip
+        notes.append(f"{said}: none are used, as token mixing needs none")
     # Token mixing has no use for rotary tables: the original builds them and never reads them.
     return "rope" if told == "rope" and mixer == "attention" else "none"
 
@@ -192,8 +201,10 @@ def _cycles(f: Fields, recipe: tuple[int, int], notes: list[str]) -> tuple[int, 
         named = re.search(r"(?<![A-Za-z])[hH](\d+)_?[lL](\d+)(?!\d)", f.text("file_name") or "")
         source = "as the file's name says" if named else "the published recipe"
         assumed = (int(named[1]), int(named[2])) if named else recipe
-        h, l_ = h or assumed[0], l_ or assumed[1]
-        notes.append(f"H_cycles and L_cycles are not given: {h} and {l_} are assumed, {source}")
+        missing = [f"{name} ({value})" for name, told, value in (("H_cycles", h, assumed[0]), ("L_cycles", l_, assumed[1]))
+                   if told is None]
+        h, l_ = assumed[0] if h is None else h, assumed[1] if l_ is None else l_
+        notes.append(f"not given, so assumed, {source}: " + " and ".join(missing))
     if steps is None:
         steps = PUBLISHED_STEPS
         notes.append(f"halt_max_steps is not given: {steps} is assumed, as published")

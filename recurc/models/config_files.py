@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Mapping, Optional
 
 from recurc.dataset import Metadata, read_metadata
 from recurc.errors import InputError
 from recurc.formats import parse_json, parse_yaml
+from recurc.models.arch_fields import MODEL_FIELDS, differences, unknown_notes
 from recurc.models.reasoner import ReasonerConfig
 from recurc.reading import Unreadable, read_text, shown, user_path
 
@@ -23,19 +25,69 @@ _PATHS = 100  # of data_paths that are looked at
 _PARENTS = 4  # data_paths are relative to where training ran: some folder above the checkpoint
 
 
-def read_fields(checkpoint: Path) -> tuple[dict[str, object], Optional[Path], list[str]]:
-    """The original's configuration fields, flat: `arch` is unfolded and `arch.name` becomes `name`.
+@dataclass(frozen=True)
+class Source:
+    """Fields of one configuration, flat: `arch` is unfolded and `arch.name` becomes `name`.
+
+    `where`: the file, or the place in it; `notes`: those stored with a converted checkpoint, and one for each unknown field.
+    """
+
+    where: str
+    fields: dict[str, object]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def says_something(self) -> bool:
+        """Whether any field is one of a model."""
+        return any(name in MODEL_FIELDS for name in self.fields)
+
+
+def read_fields(checkpoint: Path, inside: Optional[Source] = None) -> tuple[dict[str, object], Optional[str], list[str]]:
+    """The original's configuration fields of a checkpoint, from whatever lies beside it and in it.
+
+    Args:
+        inside: the configuration that the checkpoint itself holds.
 
     Returns:
-        (fields, the file they come from or None, notes stored with a converted checkpoint).
+        (fields, where they come from or None, notes: what was stored, is unknown, or was passed over).
 
     Raises:
-        InputError: a configuration file that cannot be read, or a `config.json` of another format.
+        InputError: a configuration that cannot be read, a `config.json` of another format, or two that contradict each other.
     """
-    names = _CONFIG_NAMES if checkpoint.suffix != ".safetensors" else ("config.json", "all_config.yaml")
-    path = next((p for name in names if (p := checkpoint.parent / name).is_file()), None)
-    if path is None:
-        return {}, None, []
+    found = [_read(path) for path in _beside(checkpoint)] + ([inside] if inside else [])
+    notes = [f"{s.where} says nothing of the model and is not used" for s in found if not s.says_something]
+    telling = [s for s in found if s.says_something]
+    if not telling:
+        return {}, None, notes
+    first = telling[0]
+    for other in telling[1:]:
+        names = differences(first.fields, other.fields)
+        if names:
+            told = (f"{n} is {shown(first.fields[n])} in {first.where} and {shown(other.fields[n])} in {other.where}"
+                    for n in names)
+            raise InputError(
+                "two configurations of the checkpoint contradict each other", where=f"{first.where} and {other.where}",
+                why="; ".join(told), next="Move away the one that is not of this checkpoint",
+            )  # fmt: skip
+    if len(telling) > 1:
+        agreeing = ", ".join(s.where for s in telling[1:])
+        notes.append(f"the configuration is {first.where}; {agreeing} agree{'s' * (len(telling) == 2)} with it")
+    fields: dict[str, object] = {}
+    for source in reversed(telling):
+        fields |= source.fields
+    return fields, first.where, [*(note for s in telling for note in s.notes), *notes]
+
+
+def _beside(checkpoint: Path) -> list[Path]:
+    """The configuration files beside a checkpoint, those of its own name first."""
+    stems = [checkpoint.stem, checkpoint.name] if checkpoint.stem not in ("model", "checkpoint") else [checkpoint.name]
+    own = [f"{stem}{suffix}" for stem in dict.fromkeys(stems) for suffix in (".yaml", ".yml", ".json")]
+    general = _CONFIG_NAMES if checkpoint.suffix != ".safetensors" else ("config.json", "all_config.yaml", "config.yaml")
+    names = [*(n for n in own if n not in general), *general]
+    return [path for name in names if (path := checkpoint.parent / name).is_file()]
+
+
+def _read(path: Path) -> Source:
     try:
         raw = (parse_json if path.suffix == ".json" else parse_yaml)(read_text(path))
         if not isinstance(raw, dict):
@@ -48,14 +100,34 @@ def read_fields(checkpoint: Path) -> tuple[dict[str, object], Optional[Path], li
             "config.json is of a format that this recurc does not read", where=str(path),
             why=f"format is {shown(stated)}, not {CONFIG_FORMAT!r}", next="Convert the checkpoint again with this version",
         )  # fmt: skip
-    fields = {str(k): v for k, v in raw.items() if v is not None and k not in ("arch", "notes", "name")}
-    arch = raw.get("arch")
-    if isinstance(arch, Mapping):
-        fields.update({str(k): v for k, v in arch.items() if v is not None})
+    return flat_source(raw, str(path))
+
+
+def flat_source(raw: Mapping[str, object], where: str) -> Source:
+    """A configuration as the original, or we, write it.
+
+    Raises:
+        InputError: `arch` and the top of the file give a field other values.
+    """
+    top = {str(k): v for k, v in raw.items() if v is not None and k not in ("arch", "notes", "name")}
+    section = raw.get("arch")
+    arch = {str(k): v for k, v in section.items() if v is not None} if isinstance(section, Mapping) else {}
+    if names := differences(arch, top):
+        raise InputError(
+            "the configuration contradicts itself", where=where,
+            why="; ".join(f"{n} is {shown(arch[n])} in arch and {shown(top[n])} at the top" for n in names),
+            next="Leave the field in one place",
+        )  # fmt: skip
+    fields = {**top, **arch}
     if raw.get("arch_name"):
         fields["name"] = raw["arch_name"]
-    notes = raw.get("notes")
-    return fields, path, [n for n in notes if isinstance(n, str)][:_NOTES] if isinstance(notes, list) else []
+    elif not arch and isinstance(raw.get("name"), str) and "@" in str(raw["name"]):
+        fields["name"] = raw["name"]  # an arch section by itself
+    stored = raw.get("notes")
+    notes = [n for n in stored if isinstance(n, str)][:_NOTES] if isinstance(stored, list) else []
+    notes += unknown_notes(arch, where, True, fields)
+    notes += unknown_notes({k: v for k, v in top.items() if k not in arch}, where, False, fields)
+    return Source(where, fields, tuple(notes[:_NOTES]))
 
 
 def flat_fields(config: ReasonerConfig) -> dict[str, object]:

@@ -68,8 +68,8 @@ def config_from_fields(
     mixer = mixer_field(f, shapes)
     hidden, vocab = sizes(f, shapes)
     ndim, puzzle_len, identifiers = puzzle_fields(f, shapes)
-    pos = positions(f, shapes, mixer, notes)
     _check_variant(f, mixer)
+    pos = positions(f, shapes, mixer, notes)
     rows = -(-ndim // hidden)
     if puzzle_len not in (None, 0, rows):
         notes.append(f"puzzle_emb_len {puzzle_len} is ignored, as HRM does: puzzle_emb_ndim {ndim} takes {rows} rows")

@@ -9,12 +9,11 @@ from typing import Mapping
 import numpy as np
 
 from recurc.errors import InputError, printable
+from recurc.models.bundle import Weights, find_weights, is_harmless, short_names
 from recurc.models.picklefile import Opaque, Stored
 from recurc.models.torchfile import TorchFile, is_float
 from recurc.reading import Unreadable, open_regular, read_part, size_of
 
-WRAPPERS = ("model", "state_dict", "model_state_dict", "module")
-_PREFIX = re.compile(r"^(?:(?:_orig_mod|module|model|inner)\.)+")
 _NON_PERSISTENT = re.compile(r"^(?:puzzle_emb\.local_\w+|(?:\w+\.)*rotary_emb\.\w+)$")
 _TENSORS, _NAME = 20_000, 256  # more tensors, or longer names, than any model here has
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
@@ -69,13 +68,13 @@ def describe_foreign(path: Path) -> str:
     return f"it starts with bytes {head[:4].hex(' ')}, not like a file of torch.save"
 
 
-def read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+def read(path: Path) -> tuple[dict[str, np.ndarray], Weights]:
     """Tensors of a raw checkpoint, by name without prefix, as float32.
 
     `puzzle_emb.weights` stays a read-only memory map of the file when it is stored as float32.
 
     Returns:
-        (tensors, notes).
+        (tensors, what was chosen in the file: its notes, and the configuration that it holds).
 
     Raises:
         InputError: not a checkpoint, truncated, a pickle with code in it, or not a state dict of float tensors.
@@ -84,10 +83,11 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
         raise _not_a_checkpoint(path, describe_foreign(path))
     try:
         with TorchFile(path) as file:
-            if file.foreign:
-                raise _refused_pickle(path, file.foreign)
-            state, notes = _state_dict(file.value, path)
-            return _tensors(file, state, path), notes
+            refused = [name for name in file.foreign if not is_harmless(name)]
+            if refused:
+                raise _refused_pickle(path, refused)
+            weights = find_weights(file.value, path)
+            return _tensors(file, weights.state, path), weights
     except Unreadable as error:
         raise InputError("the checkpoint cannot be read", where=str(path), why=str(error),
                          next="Copy or download it again") from None  # fmt: skip
@@ -126,26 +126,6 @@ def _refused_pickle(path: Path, named: list[str]) -> InputError:
     )
 
 
-def _state_dict(loaded: object, path: Path) -> tuple[Mapping[str, object], list[str]]:
-    """The mapping of tensors in what a file held, out of the usual wrappers."""
-    if not isinstance(loaded, Mapping):
-        what = loaded.kind if isinstance(loaded, Opaque) else f"a {type(loaded).__name__}"
-        raise _not_a_checkpoint(path, f"it holds {what}, not a state dict")
-    for key in WRAPPERS:
-        inner = loaded.get(key)
-        if isinstance(inner, Mapping) and any(isinstance(v, Stored) for v in inner.values()):
-            others = [printable(str(k), 40) for k in loaded if k != key]
-            return inner, [f"weights are read from {key!r}; not used: {_listed(others)}"] if others else []
-    if not any(isinstance(v, (Stored, Opaque)) for v in loaded.values()):
-        keys = _listed([printable(str(k), 40) for k in loaded])
-        raise _not_a_checkpoint(path, f"it holds no tensors (keys: {keys})" if keys else "its state dict is empty")
-    return loaded, []
-
-
-def _listed(words: list[str]) -> str:
-    return ", ".join(words[:8]) + (", ..." if len(words) > 8 else "")
-
-
 def strip_names(state: Mapping[str, object], path: Path) -> dict[str, str]:
     """Name in the file -> name of the inner model.
 
@@ -157,8 +137,9 @@ def strip_names(state: Mapping[str, object], path: Path) -> dict[str, str]:
         raise InputError("the checkpoint's names are none of a model", where=str(path),
                          why=f"a state dict has at most {_TENSORS} tensors, named by texts of at most {_NAME} characters",
                          next=EXPECTED)  # fmt: skip
+    shorter = short_names(list(state))
     for name in state:
-        short = _PREFIX.sub("", name)
+        short = shorter[name]
         if short in seen:
             raise InputError(
                 "the checkpoint holds a tensor twice", where=str(path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -75,9 +76,17 @@ def reference_carries(
     progress: Optional[Progress] = None,
 ) -> np.ndarray:
     """z_H of the fp32 reference after the first and after the last of `steps` steps: float32 [N, 2, S, D]."""
+    return reference_runs(reasoner, inputs, puzzle_ids, model, steps, progress)[0]
+
+
+def reference_runs(
+    reasoner: Reasoner, inputs: np.ndarray, puzzle_ids: np.ndarray, model: QuantizedModel, steps: int,
+    progress: Optional[Progress] = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`reference_carries`, and the tokens [N, seq] after the last step."""
     reference = Reference(reasoner)
     p = model.program
-    found = []
+    found, tokens = [], []
     for start in range(0, len(inputs), REFERENCE_BATCH):
         batch = slice(start, start + REFERENCE_BATCH)
         first = last = None
@@ -85,9 +94,10 @@ def reference_carries(
             last = state.z_H.numpy()
             first = last if first is None else first
         found.append(np.stack((first, last), axis=1))
+        tokens.append(state.logits.argmax(-1).numpy())
         if progress:
             progress(len(inputs[batch]))
-    return np.concatenate(found)
+    return np.concatenate(found), np.concatenate(tokens)
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,16 @@ class Scores:
 
     cell: float
     exact: float
+
+    def error(self, n: int) -> float:
+        """Standard error of `exact` over n puzzles; by Wilson's interval, so that it is not 0 where all or none are exact."""
+        p = self.exact
+        return math.sqrt(p * (1 - p) / n + 1 / (4 * n * n)) / (1 + 1 / n)
+
+
+def hopeless(scores: Scores, n: int) -> bool:
+    """Whether fp32 itself solves next to none of n puzzles: then most likely the model or the dataset is not the one meant."""
+    return n >= 4 and scores.exact < 0.05 and scores.exact * n < 2
 
 
 def score(tokens: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> Scores:
@@ -115,7 +135,7 @@ class EvalResult:
 
     fidelity: phi after the first and the last step (1.0 = same direction), on `fidelity_n` puzzles.
     by_step: step -> Scores at 1, 2, 4, ... and the last. halted: scores when the halting head stops early, with
-    mean_steps; None without halting.
+    mean_steps; None without halting. reference: fp32 after the last step on the fidelity puzzles, and the model on the same.
     """
 
     n: int
@@ -127,6 +147,8 @@ class EvalResult:
     fidelity_n: int
     halted: Optional[Scores]
     mean_steps: float
+    reference: Scores
+    beside_reference: Scores
 
 
 def evaluate(
@@ -145,7 +167,8 @@ def evaluate(
     keep = min(fidelity_puzzles, len(data.inputs))
     runs = run_engine(engine, data.inputs, data.puzzle_ids, steps, threshold=threshold, keep_carries=keep,
                       progress=progress)
-    expected = reference_carries(reasoner, data.inputs[:keep], data.puzzle_ids[:keep], model, steps, progress)
+    expected, exact = reference_runs(reasoner, data.inputs[:keep], data.puzzle_ids[:keep], model, steps, progress)
+    reference, beside = (score(t, data.labels[:keep], data.valid[:keep]) for t in (exact, runs.tokens[:keep, -1]))
     marks = sorted({s for s in (1, 2, 4, 8, 16, 32, 64) if s < steps} | {steps})
     by_step = {s: score(runs.tokens[:, s - 1], data.labels, data.valid) for s in marks}
     halted, mean_steps = None, float(steps)
@@ -157,4 +180,5 @@ def evaluate(
         halted = score(runs.tokens[np.arange(len(at)), at], data.labels, data.valid)
         mean_steps = float(at.mean() + 1)
     phi = [float(carry_fidelity(runs.carries[:, i], expected[:, i]).mean()) for i in (0, 1)]
-    return EvalResult(len(data.inputs), steps, by_step[steps], by_step, phi[0], phi[1], keep, halted, mean_steps)
+    return EvalResult(len(data.inputs), steps, by_step[steps], by_step, phi[0], phi[1], keep, halted, mean_steps,
+                      reference, beside)
