@@ -69,7 +69,7 @@ class Bench:
         for q in self.quantized:
             assert q.engine
         self._compile()
-        self.mine = {name: text for name, text in MINE.items() if name not in ("verify-host.jsonl", "verified.json", "report.html")}
+        self.mine = {name: text for name, text in MINE.items() if name not in ("verify-host.jsonl", "verified.json")}
         self.mine["verify-mps2-an500.jsonl"] = "of an earlier build\n"
         self.out.parent.mkdir()
         self.build(0)
