@@ -6,8 +6,10 @@ QEMU runs with `-icount`, where every instruction advances the board's counter b
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import time
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Sequence
@@ -95,6 +97,27 @@ def count_layers(name: str, out: Path, shapes: Sequence[tuple[int, int, int]] = 
     return run_layers(board, build_layers(board, out, shapes), shapes=len(shapes))
 
 
+def count_sums(name: str, out: Path, size: int = 64 << 10) -> tuple[float, float]:
+    """Instructions a byte of CRC-32 and of SHA-256 on an emulated board, over `size` bytes of flash (a multiple of 4096).
+
+    Raises:
+        ToolchainError: no compiler for the board.
+    """
+    board, runtime = load_board(name), resource_dir("runtime_c")
+    out.mkdir(parents=True, exist_ok=True)
+    image, script = out / "image.bin", out / "firmware.ld"
+    data = np.random.default_rng(0).bytes(size)
+    image.write_bytes(data)
+    script.write_text(render_linker_script(board, default_placement(board)))
+    ports = [f for port in board.ports for f in sorted((runtime / "ports" / port).glob("*.[cS]"))]
+    own = [runtime / "image" / f"rc_{part}.c" for part in ("crc32", "sha256")]
+    sources = [FIRMWARE / "sums.c", FIRMWARE / "image.S", *own, *ports]
+    elf = compile_firmware(board, sources, port_include_dirs(board, runtime), {"IMAGE_PATH": str(image)}, script, out)
+    n, crc, sha256, sums = run_counts(board, elf, 4)
+    assert (n, sums) == (size, zlib.crc32(data) << 32 | hashlib.sha256(data).digest()[0]), f"{name} computes other sums"
+    return crc / board.ticks.per_instruction / n, sha256 / board.ticks.per_instruction / n
+
+
 def random_model(config: ReasonerConfig) -> Reasoner:
     """A reasoner of this shape with random weights: counts depend on shapes alone, but for the odd rounding."""
     rng = np.random.default_rng(0)
@@ -129,7 +152,7 @@ def build_steps(board: Board, model: QuantizedModel, out: Path, scratch: Optiona
     script = out / "firmware.ld"
     script.write_text(render_linker_script(board, Placement(plan.placement, {"stack": plan.stack_bytes})))
     sources = [FIRMWARE / "steps.c", out / "model.c", out / "weights.S", *(runtime / "kernels" / s for s in kernels.sources),
-               *(runtime / "image" / f"rc_{part}.c" for part in ("image", "crc32", "status", "table")),
+               *(runtime / "image" / f"rc_{part}.c" for part in ("image", "crc32", "sha256", "status", "table")),
                *(f for port in board.ports for f in sorted((runtime / "ports" / port).glob("*.[cS]")))]
     return compile_firmware(board, sources, [out, *port_include_dirs(board, runtime)], {"MEASURED_STEPS": steps}, script, out)
 

@@ -11,7 +11,7 @@ from itertools import accumulate, takewhile
 import pytest
 
 from recurc.codegen import image
-from recurc.device import frames
+from recurc.device import frames, selftest
 from recurc.plan.kernels import KERNEL_SETS
 from recurc.quant import tableformat
 from recurc.quant.weights import GROUP
@@ -247,6 +247,7 @@ def test_frames_and_limits():
     ("STEP", "a **STEP**, ", frames._STEP, "STEP_BODY"),
     ("RESULT", "**RESULT**, ", frames._RESULT, "RESULT_BODY"),
     ("TRACE", "**TRACE** request", frames._TRACE, "RC_TRACE_REPLY"),
+    ("SELFTEST", "**SELFTEST** request", selftest._REPLY, "RC_SELFTEST_REPLY"),
     ("RUN", "**RUN** request", struct.Struct("<BBHHHIIf"), "RUN_BODY"),
 ])
 def test_bodies(name, start, of_python, of_c):
@@ -259,6 +260,11 @@ def test_bodies(name, start, of_python, of_c):
     if name == "STEP":  # both halting logits are read as 8 bytes, too, for their bits
         spec, ours = [f for f in spec if f[0] not in (14, 18, 22)], [f for f in ours if f[0] != 14]
     assert spec == ours
+
+
+def test_the_nonce_has_its_length():
+    told = number(r"\*\*SELFTEST\*\* request: nonce, (\d+) bytes"), number(r"SELFTEST carries a nonce, (\d+) bytes")
+    assert set(told) == {selftest.NONCE_BYTES} == {defined("RC_SELFTEST_NONCE")}
 
 
 def test_run_body_as_it_is_sent():

@@ -17,6 +17,17 @@ def worst_stack(build: Any, result: Any) -> int | None:
     return plan["stack"]["worst"] if plan else None
 
 
+def proof_text(proof: Any) -> str:
+    """What a device proved of its memory, in a line."""
+    from recurc.report.timing import seconds_text
+
+    if proof is None:
+        return "CRC only: the device was not asked for a sha256"
+    took = "" if proof.seconds is None else f", about {seconds_text(proof.seconds)} on {proof.clocked} (an estimate)"
+    what = " and of the puzzle table" if len(proof.pieces) > 1 else ""
+    return f"sha256 computed on the device behind a fresh nonce: the build's{what}; {proof.bytes:,} bytes{took}"
+
+
 def document(result: Any, offset: int, worst: int | None) -> dict[str, object]:
     """The command's JSON."""
     d, phi = result.first_difference, result.fidelity
@@ -34,6 +45,7 @@ def document(result: Any, offset: int, worst: int | None) -> dict[str, object]:
             "carries": "read back from the device", "against": "fp32 reference",
         },
         "build_id": result.info.build_id, "model_sha256": result.info.model_sha256,
+        "weights": {"checked": "CRC only"} if result.proof is None else result.proof.as_dict(),
         "journal": result.journal, "resumed": result.resumed,
         "first_difference": None if d is None else {**d.as_dict(), "text": str(d)},
         "puzzles": [{**p.as_dict(), "exact": p.exact} for p in result.puzzles],
@@ -73,6 +85,7 @@ def print_result(console: Console, build: Any, result: Any, views: list) -> None
         worst = worst_stack(build, result)
         computed = f", {worst:,} by the worst path that the compiler knows" if worst else ""
         console.print(f"stack: {result.stack_used:,} of {result.info.stack_bytes:,} bytes used{computed}")
+    console.print(f"weights: {proof_text(result.proof)}")
     if result.resumed:
         console.print(f"{result.resumed} of the puzzles were run earlier, and taken from {result.journal}")
     if result.board.name != build.target and result.on != "host":

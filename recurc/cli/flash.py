@@ -27,7 +27,7 @@ _SAME = {True: "byte for byte the build's", False: "NOT the build's bytes: anoth
 @pass_console
 def command(console: Console, build: Path, port: str, board: str | None, disk: str, stock: bool, firmware_only: bool,
             stopping: bool, verbose: bool) -> None:  # fmt: skip
-    """Put the firmware in BUILD on its board and check there that it arrived.
+    """Put the firmware in BUILD on its board and check there that it arrived, by a sha256 that the board computes.
 
     Weights and tables that the board keeps apart are written too. On an emulated board this starts the emulator and
     leaves it running with its UART on a TCP port: `recurc verify BUILD --on PORT` reaches it, --stop ends it.
@@ -52,7 +52,8 @@ def _document(build: Any, r: Any) -> dict[str, object]:
     artifact = build.boards[r.board.name]
     return {
         "board": r.board.name, "environment": r.environment, "port": r.port or None, "process": r.process, "elf": r.elf,
-        "same_elf": r.same_elf, "checked": r.checked, "build_id": artifact.build_id, "model_sha256": artifact.model_sha256,
+        "same_elf": r.same_elf, "checked": r.checked, "proof": None if r.proof is None else r.proof.as_dict(),
+        "build_id": artifact.build_id, "model_sha256": artifact.model_sha256,
         "pieces": [
             {"name": p.name, "bytes": p.bytes, "crc32": f"{p.crc:08x}", "told": None if p.told is None else f"{p.told:08x}"}
             for p in r.pieces
@@ -62,6 +63,8 @@ def _document(build: Any, r: Any) -> dict[str, object]:
 
 
 def _show(console: Console, build: Any, r: Any) -> None:
+    from recurc.cli._verified import proof_text
+
     rows = [(p.name, f"{p.bytes:,}", f"{p.crc:08x}", "not asked" if p.told is None else f"{p.told:08x}") for p in r.pieces]
     console.table(("on the board", "bytes", "CRC-32 here", "CRC-32 there"), rows)
     artifact = build.boards[r.board.name]
@@ -69,6 +72,7 @@ def _show(console: Console, build: Any, r: Any) -> None:
         ("board", r.board.title),
         ("answers", f"as build {artifact.build_id[:16]}..., model {artifact.model_sha256[:16]}..., on {r.port}" if r.checked
          else "not asked: no serial port of the board was found; name it with --port"),
+        ("weights", "not asked" if r.proof is None else proof_text(r.proof)),
         ("firmware", f"{r.elf}, {_SAME[r.same_elf]}"),
         *([("runs", f"as process {r.process} until `recurc flash {build.path} --stop --port {r.port}`")] if r.process else []),
         *([("next", f"recurc verify {build.path} --on {r.port}")] if r.checked else []),

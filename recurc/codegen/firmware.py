@@ -22,7 +22,7 @@ from recurc.targets.stack import stack_use
 from recurc.targets.toolchain import board_defines, compile_objects, link_firmware, port_include_dirs, runtime_sources
 
 TRIAL_REGION_BYTES = 1 << 28  # in a trial link every region is at least this large, so that nothing overflows
-ENGINE_SOURCES = ("image/rc_image.c", "image/rc_crc32.c", "image/rc_status.c", "image/rc_table.c")
+ENGINE_SOURCES = tuple(f"image/rc_{part}.c" for part in ("image", "crc32", "sha256", "status", "table"))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-VERSION = 4
+VERSION = 5
 MAX_BODY = 1024
 READ_HEADER = 8
 MAX_READ = MAX_BODY - READ_HEADER
@@ -52,6 +52,7 @@ STATUS_TEXT = (
     "unknown command or flag",
     "the puzzle table is missing or not this model's",
     "the puzzle's row is missing or corrupt",
+    "the sha256 of the image's bytes is another than its header tells",
 )
 
 
@@ -339,11 +340,6 @@ def parse_crc(body: bytes) -> int:
 def parse_data(body: bytes) -> tuple[int, int]:
     """Head of READ's reply: (offset, bytes of the whole tensor). Raises FrameError."""
     return _unpack(struct.Struct("<II"), body[:READ_HEADER], "DATA")
-
-
-def parse_selftest(body: bytes) -> tuple[int, int, int, int, int]:
-    """SELFTEST's reply: (status, image bytes, its CRC-32, bytes of the mapped table, its CRC-32). Raises FrameError."""
-    return _unpack(struct.Struct("<5I"), body, "SELFTEST")
 
 
 def parse_fault(body: bytes) -> Fault:

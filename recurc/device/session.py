@@ -12,6 +12,7 @@ import numpy as np
 from recurc.device import frames as f
 from recurc.device.faults import DeviceFaultError, DeviceRefusedError, DeviceRestartedError, LineError
 from recurc.device.link import Link, is_damaged_request
+from recurc.device.selftest import NONCE_BYTES, Selftest, parse_selftest
 from recurc.errors import DeviceUnreachableError, InputError, MismatchError
 
 T = TypeVar("T")
@@ -310,17 +311,19 @@ class DeviceSession(Link):
             data, total = data + body[f.READ_HEADER :], size
         return data
 
-    def selftest(self) -> tuple[int, int, int]:
-        """Let the device check its image anew: (status, image bytes, CRC-32 of the image). The carry is lost."""
-        status, image, _ = self.selftest_all()
-        return status, *image
+    def selftest(self, nonce: bytes = bytes(NONCE_BYTES), seconds: float = 30.0) -> Selftest:
+        """Let the device check its memory anew, and compute sums over all of it. The carry is lost.
 
-    def selftest_all(self) -> tuple[int, tuple[int, int], tuple[int, int]]:
-        """`selftest`, with the mapped puzzle table: status, (bytes, CRC-32) of the image and of the table (zeros: none)."""
+        Args:
+            nonce: NONCE_BYTES bytes that its digests begin with: fresh ones where an answer shall prove something.
+            seconds: how long it may take.
+
+        Raises:
+            DeviceUnreachableError: no reply.
+        """
         self._step = 0
-        body = self._request(f.SELFTEST, timeout=max(self.timeout, 30.0))
-        status, *words = self._parsed(f.parse_selftest, body, "reply to SELFTEST")
-        return status, (words[0], words[1]), (words[2], words[3])
+        body = self._request(f.SELFTEST, nonce, timeout=max(self.timeout, seconds))
+        return self._parsed(parse_selftest, body, "reply to SELFTEST")
 
     def reset(self) -> None:
         """Restart the firmware; `hello` comes next."""

@@ -1,4 +1,4 @@
-"""Flashes a build through PlatformIO, then asks the board who it is and for the checksums of what was written."""
+"""Flashes a build through PlatformIO, then asks the board who it is and lets it prove that it holds what was written."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import re
 import subprocess
 import sys
 import time
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 from recurc.codegen.manifest import BoardArtifact, Build, file_sha256
 from recurc.codegen.platformio import BOARDS, PROJECT, environment_name
 from recurc.device.session import DeviceSession
 from recurc.device.transports import open_transport
 from recurc.doctor.ports import boards_of, list_ports
-from recurc.errors import DeviceUnreachableError, MismatchError, RecurcError, UsageError
+from recurc.errors import DeviceUnreachableError, RecurcError, UsageError
 from recurc.targets.boards import Board
 from recurc.targets.platformio import Environment, environment, run
+from recurc.verify.proof import Proof, memory_files, prove, sums
 from recurc.verify.run import check_identity
 
 START_SECONDS = 10.0  # a board restarts, and its serial port may vanish and come back
@@ -42,7 +42,7 @@ class FlashResult:
 
     `port` is where the firmware answers ("" when that is not known), `process` the emulator that was left running,
     `same_elf` whether PlatformIO's ELF is the build's own (None where the build has none: it was not compiled here),
-    `checked` whether the board itself was asked.
+    `checked` whether the board itself was asked, `proof` what it proved then.
     """
 
     board: Board
@@ -54,6 +54,7 @@ class FlashResult:
     checked: bool
     pieces: tuple[Piece, ...]
     seconds: float
+    proof: Optional[Proof] = None
 
 
 def choose_board(build: Build, name: Optional[str] = None) -> tuple[Board, BoardArtifact]:
@@ -98,7 +99,8 @@ def flash(build: Build, board: Optional[str] = None, *, port: str = "", disk: st
 
     Raises:
         InputError, UsageError, ToolchainError. DeviceUnreachableError: nothing answers after the upload.
-        MismatchError: what answers is not this build, or its memory does not hold what was written.
+        MismatchError: what answers is not this build, or its memory does not hold what was written, by the sha256 that it
+            computes.
     """
     started = time.monotonic()
     chosen, artifact = choose_board(build, board)
@@ -124,15 +126,16 @@ def flash(build: Build, board: Optional[str] = None, *, port: str = "", disk: st
     port = port or wire_port(chosen)
     checked = bool(port)
     try:
-        told = _ask(build, chosen, artifact, port) if checked else {}
+        proof = _ask(build, chosen, artifact, port) if checked else None
     except RecurcError:
         if emulated:
             stop(build, port, chosen.name)
         raise
-    pieces = tuple(Piece(name, size, crc, told.get(name)) for name, (size, crc) in _expected(build, chosen, artifact).items())
+    told = {} if proof is None else {piece.name: piece.crc for piece in proof.pieces}
+    pieces = tuple(Piece(name, *sums(path)[:2], told.get(name)) for name, path in memory_files(build, chosen, artifact).items())
     same = None if artifact.elf is None else file_sha256(env.elf) == file_sha256(artifact.elf)
     return FlashResult(chosen, env.name, port, process, env.elf, same, checked, pieces,
-                       time.monotonic() - started)
+                       time.monotonic() - started, proof)
 
 
 def stop(build: Build, port: str = "", board: Optional[str] = None) -> bool:
@@ -164,45 +167,15 @@ def wire_port(board: Board) -> str:
     return found[0] if len(found) == 1 else ""
 
 
-def _mapped_table(build: Build, board: Board) -> bool:
-    plan: Any = build.details["boards"][board.name].get("plan") or {}
-    return (plan.get("table") or {}).get("address") is not None
-
-
-def _crc(path: Path) -> int:
-    crc = 0
-    with open(path, "rb") as f:
-        while chunk := f.read(1 << 20):
-            crc = zlib.crc32(chunk, crc)
-    return crc
-
-
-def _expected(build: Build, board: Board, artifact: BoardArtifact) -> dict[str, tuple[int, int]]:
-    """What the board's memory must hold: name -> bytes and CRC-32."""
-    files = {"weights image": artifact.image}
-    if _mapped_table(build, board) and build.table_path:
-        files["puzzle table"] = build.table_path
-    return {name: (path.stat().st_size, _crc(path)) for name, path in files.items()}
-
-
-def _ask(build: Build, board: Board, artifact: BoardArtifact, port: str) -> dict[str, int]:
-    """Ask the board for its identity and the checksums of its memory: name -> CRC-32.
+def _ask(build: Build, board: Board, artifact: BoardArtifact, port: str) -> Proof:
+    """Ask the board for its identity, and let it prove what its memory holds.
 
     Raises:
         DeviceUnreachableError: it does not answer. MismatchError: it is another build's, or holds other bytes.
     """
     with _session(board, port) as session:
         check_identity(session.hello(), artifact)
-        status, image, table = session.selftest_all()
-        told = {"weights image": image, "puzzle table": table}
-        for name, wanted in _expected(build, board, artifact).items():
-            if told[name] != wanted or status:
-                raise MismatchError(
-                    f"the board's {name} is not what was written", where=f"{board.name} on {port}",
-                    why="it has {:,} bytes with CRC-32 {:08x}, the build's has {:,} with {:08x}".format(*told[name], *wanted),
-                    next="Flash again; if it stays so, look at the flash chip and its supply",
-                )  # fmt: skip
-        return {name: crc for name, (_, crc) in told.items()}
+        return prove(session, build, board, artifact)
 
 
 def _session(board: Board, port: str) -> DeviceSession:

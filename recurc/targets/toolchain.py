@@ -172,13 +172,14 @@ def _compile_objects(compiler: str, flags: Sequence[str], sources: Sequence[Path
 
 
 def runtime_sources(board: Board, runtime: Path) -> list[Path]:
-    """The files of the C runtime that every firmware for the board needs: its ports, the wire server and the CRC.
+    """The files of the C runtime that every firmware for the board needs: its ports, the wire server, CRC and SHA-256.
 
     Args:
         runtime: the runtime_c folder, or a build's copy of it.
     """
     found = [f for port in board.ports for f in sorted((runtime / "ports" / port).glob("*.[cS]"))]
-    return [*found, *sorted((runtime / "wire").glob("*.c")), runtime / "image" / "rc_crc32.c"]
+    sums = [runtime / "image" / name for name in ("rc_crc32.c", "rc_sha256.c")]
+    return [*found, *sorted((runtime / "wire").glob("*.c")), *sums]
 
 
 def port_include_dirs(board: Board, runtime: Path) -> list[Path]:

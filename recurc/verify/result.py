@@ -11,6 +11,7 @@ import numpy as np
 from recurc.device.frames import Hello
 from recurc.targets.boards import Board
 from recurc.verify.places import Place
+from recurc.verify.proof import Proof
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,8 @@ class Tally(Counted):
 class VerifyResult(Counted):
     """Outcome over `n` puzzles. `cell` and `exact` are 0..1; `ticks` and `steps` are sums; `stack_used` in bytes.
 
-    `resumed` of the puzzles come from the journal of an earlier run.
+    `resumed` of the puzzles come from the journal of an earlier run. `proof`: that the device holds the build's weights; None
+    where it was not asked for one, so that only checksums speak for them.
     """
 
     on: str
@@ -210,6 +212,7 @@ class VerifyResult(Counted):
     retries: int
     journal: Optional[Path] = None
     resumed: int = 0
+    proof: Optional[Proof] = None
 
     def instructions(self, ticks: int) -> int | None:
         """Instructions that `ticks` stand for; None where ticks are time (real boards, processes), or may be: an emulator

@@ -20,6 +20,7 @@ from recurc.verify.divergence import Tracer
 from recurc.verify.journal import Journal
 from recurc.verify.phi import FidelityMeter
 from recurc.verify.places import Place, step_places
+from recurc.verify.proof import Proof, prove
 from recurc.verify.result import Halt, PuzzleResult, StepView, VerifyResult
 
 EMULATOR_STEP_SECONDS = 3600.0  # an emulated step of a large model takes minutes on a busy computer
@@ -253,18 +254,19 @@ def build_places(build: Any) -> tuple[Place, ...]:
 
 @dataclass(frozen=True)
 class OpenDevice:
-    """A device that runs a build's firmware: the session, the board and artifact that answered, and the records of the streamed
-    puzzle table by index (None where the model has none)."""
+    """A device that runs a build's firmware: the session, the board and artifact that answered, the records of the streamed
+    puzzle table by index (None where the model has none), and what the device proved of its memory."""
 
     session: DeviceSession
     board: Board
     artifact: Any
     records: Callable[[int], bytes] | None
+    proof: Proof
 
 
 @contextmanager
 def open_device(build: Any, on: str) -> Iterator[OpenDevice]:
-    """Connect to the device that `on` means for a build, and check that it runs that build; closed on leaving.
+    """Connect to the device that `on` means for a build; check that it runs that build, with its weights. Closed on leaving.
 
     Raises:
         InputError, UsageError, ToolchainError, DeviceUnreachableError, MismatchError: as of `verify`.
@@ -278,7 +280,8 @@ def open_device(build: Any, on: str) -> Iterator[OpenDevice]:
                 session.places = _places(artifact.elf)  # a crash is looked up in the firmware that really runs
                 session.step_timeout = EMULATOR_STEP_SECONDS if board.emulator else session.step_timeout
             check_identity(hello, artifact)
-            yield OpenDevice(session, board, artifact, table.record if table else None)
+            proof = prove(session, build, board, artifact)
+            yield OpenDevice(session, board, artifact, table.record if table else None, proof)
 
 
 def verify(
@@ -323,7 +326,8 @@ def verify(
     Raises:
         InputError: the build is missing or stale, or the dataset is not the model's; the journal cannot be written.
         ToolchainError: the emulator is missing. DeviceUnreachableError: no device, or it stopped answering.
-        MismatchError: the device runs another build. (A difference of results is in the VerifyResult, not raised.)
+        MismatchError: the device runs another build, or its weights are not the build's (see `recurc.verify.proof`).
+            (A difference of results is in the VerifyResult, not raised.)
     """
     from recurc.codegen.manifest import load_build
     from recurc.targets.host import HostEngine
@@ -347,4 +351,4 @@ def verify(
                 offset=offset, records=device.records, places=build_places(build), meter=meter, fidelity=fidelity,
                 done=None if journal is None else dict(journal.results), on_result=keep, on_op=on_op,
             )  # fmt: skip
-            return replace(result, journal=None if journal is None else journal.path)
+            return replace(result, proof=device.proof, journal=None if journal is None else journal.path)

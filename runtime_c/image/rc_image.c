@@ -2,8 +2,12 @@
 
 #include <string.h>
 
+#include "recurc/rc_alive.h"
 #include "recurc/rc_arith.h"
 #include "recurc/rc_crc32.h"
+#include "recurc/rc_sha256.h"
+
+#define SLICE 4096u /* bytes between two feedings of the watchdog */
 
 static rc_status_t check_header(const rc_image_header_t *h, uint32_t bytes, const rc_image_spec_t *spec)
 {
@@ -67,6 +71,25 @@ rc_status_t rc_image_check(const uint8_t *image, uint32_t bytes, const rc_image_
         if (entry.crc != rc_crc32(0, image + entry.offset, entry.bytes)) {
             return RC_ERR_IMAGE_CRC;
         }
+        RC_ALIVE();
     }
     return RC_OK;
+}
+
+rc_status_t rc_image_prove(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec)
+{
+    const rc_status_t status = rc_image_check(image, bytes, spec);
+    if (status != RC_OK) {
+        return status;
+    }
+    rc_sha256_t hash;
+    uint8_t digest[RC_SHA256_BYTES];
+    rc_sha256_init(&hash);
+    for (uint32_t at = RC_IMAGE_HEADER_BYTES, part = 0; at < bytes; at += part) {
+        part = bytes - at < SLICE ? bytes - at : SLICE;
+        rc_sha256_update(&hash, image + at, part);
+        RC_ALIVE();
+    }
+    rc_sha256_final(&hash, digest);
+    return memcmp(digest, spec->body_sha256, sizeof digest) == 0 ? RC_OK : RC_ERR_IMAGE_HASH;
 }

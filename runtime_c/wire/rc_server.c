@@ -287,17 +287,15 @@ static void answer_trace(rc_server_t *s, const rc_frame_t *f)
     reply(s, RC_FRAME_TRACE | RC_FRAME_REPLY, f->seq, s->body, RC_TRACE_REPLY);
 }
 
-/* Checks the image anew; the carry is lost. Reply: status u8, 3 zeros, then size u32 and CRC u32 of the whole image and
- * of the mapped puzzle table (zeros where there is none). */
+/* Checks image and mapped puzzle table anew; the carry is lost. See rc_selftest. */
 static void answer_selftest(rc_server_t *s, const rc_frame_t *f)
 {
-    rc_server_open(s);
-    rc_put_u32(s->body, (uint32_t)s->image_status);
-    rc_put_u32(s->body + 4, s->image_size);
-    rc_put_u32(s->body + 8, rc_crc32(0, s->image, s->image_size));
-    rc_put_u32(s->body + 12, s->table != 0 ? s->table_bytes : 0u);
-    rc_put_u32(s->body + 16, s->table != 0 ? rc_crc32(0, s->table, s->table_bytes) : 0u);
-    reply(s, RC_FRAME_SELFTEST | RC_FRAME_REPLY, f->seq, s->body, 20);
+    rc_status_t status = rc_selftest(s, f, s->body);
+    if (status != RC_OK) {
+        refuse(s, f, status);
+        return;
+    }
+    reply(s, RC_FRAME_SELFTEST | RC_FRAME_REPLY, f->seq, s->body, RC_SELFTEST_REPLY);
 }
 
 static void answer_exit(rc_server_t *s, const rc_frame_t *f)
@@ -340,11 +338,11 @@ void rc_server_answer(rc_server_t *s, const rc_frame_t *f)
         answer_exit(s, f);
         return;
     case RC_FRAME_SELFTEST:
+        answer_selftest(s, f);
+        return;
     case RC_FRAME_RESET:
         if (f->length != 0u) {
             refuse(s, f, RC_ERR_ARGUMENT);
-        } else if (f->type == RC_FRAME_SELFTEST) {
-            answer_selftest(s, f);
         } else {
             reply(s, RC_FRAME_RESET | RC_FRAME_REPLY, f->seq, s->body, 0);
             rc_port_reset();

@@ -75,7 +75,7 @@ def test_a_damaged_or_foreign_image_is_never_run(built, board, what, tmp_path):
             with pytest.raises(DeviceRefusedError) as e:
                 request()
             assert e.value.status == status and e.value.exit_code == 7
-        assert session.selftest()[0] == status
+        assert session.selftest().status == status
         with pytest.raises(MismatchError, match="refuses its weights image") as wrong:
             check_identity(hello, built.boards[board])
         assert wrong.value.exit_code == 8

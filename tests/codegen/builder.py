@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Sequence
 
 from recurc.codegen.emit import emit_model
+from recurc.codegen.firmware import ENGINE_SOURCES
 from recurc.codegen.image import Image, build_image
 from recurc.plan.kernels import KernelSet, kernel_set
 from recurc.plan.layout import Layout, make_layout
@@ -16,7 +17,7 @@ from recurc.targets.host import HostEngine
 from recurc.targets.toolchain import compile_shared
 
 RUNTIME = resource_dir("runtime_c")
-COMMON = ("image/rc_image.c", "image/rc_crc32.c", "image/rc_status.c", "image/rc_table.c")
+COMMON = ENGINE_SOURCES
 HERE_SETS = ("portable", "host")
 
 

@@ -18,7 +18,8 @@ Change = Callable[[bytes, int], bytes]  # data, place of the damaged byte in it 
 def build_server(folder: Path) -> ctypes.CDLL:
     """The stand-in model with the real wire server as a library that is handed bytes."""
     runtime = resource_dir("runtime_c")
-    files = [*sorted((runtime / "wire").glob("*.c")), *(runtime / "image" / n for n in ("rc_crc32.c", "rc_table.c"))]
+    image = [runtime / "image" / f"rc_{part}.c" for part in ("crc32", "sha256", "table")]
+    files = [*sorted((runtime / "wire").glob("*.c")), *image]
     library = ctypes.CDLL(str(compile_shared(
         [dummy.DUMMY / "model.c", dummy.DUMMY / "port.c", *files], [dummy.DUMMY, runtime / "include"], folder / "server.so")))
     library.dummy_start.argtypes = [ctypes.c_char_p, ctypes.c_uint32, ctypes.c_char_p, ctypes.c_uint32]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 
 import numpy as np
@@ -116,13 +117,25 @@ def test_a_row_must_fit(session):
             session.load(row)
 
 
+@pytest.mark.parametrize("session", ALL, indirect=True)
 def test_selftest_checks_the_image_and_forgets_the_carry(session):
     session.hello()
     session.load(np.zeros(16))
     session.run_all(1)
-    assert session.selftest() == (0, dummy.IMAGE_BYTES, zlib.crc32(dummy.image_bytes()))
+    image = dummy.image_bytes()
+    for nonce in (bytes(16), bytes(range(16)), b"\xff" * 16):
+        told = session.selftest(nonce)
+        assert (told.status, told.image_bytes, told.image_crc) == (0, dummy.IMAGE_BYTES, zlib.crc32(image))
+        assert told.image_sha256 == hashlib.sha256(nonce + image).digest()
+        assert (told.table_bytes, told.table_crc, told.table_sha256) == (0, 0, bytes(32))
     with pytest.raises(DeviceRefusedError, match="earlier step"):
         session.read_tensor("z_H")
+
+
+def test_selftest_without_a_whole_nonce_is_refused(session):
+    for nonce in (b"", bytes(15), bytes(17)):
+        with pytest.raises(DeviceRefusedError, match="out of range"):
+            session.selftest(nonce)
 
 
 @pytest.mark.parametrize("board", ("host", "mps2-an500"))
@@ -135,7 +148,7 @@ def test_a_bad_image_is_told_and_never_run(board, elfs):
             list(session.run(1))
         with pytest.raises(DeviceRefusedError, match="checksum"):
             session.read_tensor("tokens")
-        assert session.selftest()[0] == 6
+        assert session.selftest().status == 6
 
 
 @pytest.mark.parametrize("board", EMULATED)

@@ -259,7 +259,7 @@ def test_a_bad_mapped_table_is_told_and_stops_runs_but_not_the_server(elfs, tmp_
         with pytest.raises(DeviceRefusedError, match="table is missing or not this model's") as e:
             list(session.run(1, puzzle=0))
         assert e.value.status == f.STATUS_TABLE
-        assert session.selftest()[0] == 0 and session.hello().table_status == f.STATUS_TABLE
+        assert session.selftest().status == 0 and session.hello().table_status == f.STATUS_TABLE
 
 
 def test_a_corrupt_record_in_a_mapped_table_stops_that_puzzle_only(elfs, tmp_path):

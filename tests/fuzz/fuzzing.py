@@ -18,11 +18,12 @@ FLAGS = (
 )  # fmt: skip
 WIRE = ("wire/rc_frame.c", "wire/rc_cobs.c", "image/rc_crc32.c")
 TABLE = ("image/rc_table.c", "image/rc_crc32.c")
+SERVER = ("wire/rc_server.c", "wire/rc_trace.c", "wire/rc_selftest.c", "image/rc_table.c", "image/rc_sha256.c")
 # Target -> (runtime files, files of the tests, longest input)
 TARGETS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int]] = {
     "receiver": (WIRE, (), 2200),
-    "server": ((*WIRE, "wire/rc_server.c", "wire/rc_trace.c", "image/rc_table.c"), ("port.c", "model.c"), 1500),
-    "image": (("image/rc_image.c", "image/rc_crc32.c"), (), 64),
+    "server": ((*WIRE, *SERVER), ("port.c", "model.c"), 1500),
+    "image": (tuple(f"image/rc_{part}.c" for part in ("image", "crc32", "sha256")), (), 64),
     "table": (TABLE, (), 200),
 }
 

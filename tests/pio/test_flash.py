@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from recurc.errors import DeviceUnreachableError, MismatchError, ToolchainError,
 from recurc.flash import flash, stop
 from recurc.flash import run as flashing
 from recurc.targets.boards import load_board
+from tests.build import forging
 
 TWIN = "mps2-an500"
 
@@ -60,6 +62,9 @@ def test_an_emulated_board_is_flashed_asked_and_left_running(made, port, capsys)
     assert pieces["weights image"]["bytes"] == made.boards[TWIN].image.stat().st_size
     assert pieces["puzzle table"]["bytes"] == made.table_path.stat().st_size
     assert all(p["told"] == p["crc32"] for p in d["pieces"])
+    proof = d["proof"]
+    assert proof["checked"] == "sha256 computed on the device" and proof["bytes"] == sum(p["bytes"] for p in d["pieces"])
+    assert [p["name"] for p in proof["pieces"]] == ["weights image", "puzzle table"]
     for _ in range(2):  # it answers whoever comes, one after the other
         with DeviceSession(open_transport(port), timeout=10) as session:
             info = session.hello()
@@ -87,11 +92,37 @@ def test_a_table_that_did_not_arrive_whole_is_noticed(made, port, tmp_path):
     copy = load_build(shutil.copytree(made.path, tmp_path / "copy"))
     table = copy.path / "project" / "data" / "puzzles.rct"
     table.write_bytes(table.read_bytes()[:-1] + b"\x55")
-    with pytest.raises(MismatchError, match="puzzle table is not what was written") as e:
+    with pytest.raises(MismatchError, match="puzzle table is not the build's.*CRC-32") as e:
         flash(copy, TWIN, port=port)
     assert e.value.exit_code == 8
     with pytest.raises(DeviceUnreachableError):
         open_transport(port)  # it was ended
+
+
+@pytest.mark.parametrize("what", ["weights", "puzzle table"])
+def test_a_forgery_whose_checksums_fit_is_noticed(made, port, tmp_path, what):
+    """Somebody changes what is uploaded and mends every CRC-32 that the firmware looks at, and the one of the whole too."""
+    copy = load_build(shutil.copytree(made.path, tmp_path / "copy", ignore=shutil.ignore_patterns(".pio")))
+    if what == "weights":
+        (file,) = copy.path.glob("project/**/model.rcm")
+        forged = bytearray(file.read_bytes())
+        forging.weight_bytes(forged)
+        forging.with_whole_crc(forged, zlib.crc32(file.read_bytes()))
+    else:
+        file, header = copy.path / "project" / "data" / "puzzles.rct", made.table
+        forged = bytearray(file.read_bytes())
+        for index in range(header.rows):
+            at = 128 + index * header.record_bytes
+            body = forged[at:at + header.record_bytes - 4]
+            body[4 + index % header.dim] ^= 1
+            forged[at:at + header.record_bytes] = body + header.crc(index, body).to_bytes(4, "little")
+    assert zlib.crc32(forged) == zlib.crc32(file.read_bytes()) and forged != file.read_bytes()
+    file.write_bytes(forged)
+    with pytest.raises(MismatchError, match=f"the device's {what} (are|is) not the build's") as e:
+        flash(copy, TWIN, port=port)
+    assert e.value.exit_code == 8
+    with pytest.raises(DeviceUnreachableError):
+        open_transport(port)
 
 
 def test_a_port_that_is_taken_is_said(made, capsys):

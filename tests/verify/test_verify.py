@@ -79,7 +79,8 @@ def verify(monkeypatch, engine, elfs):
 
     def call(board: str, data: Dataset, firmware: dict | None = None, **options):
         elf = elfs(board, **(firmware or {}))
-        build = Build({board: Artifact(elf)}, target=board if board != "host" else "stm32h7", twin=None)
+        artifact = Artifact(elf, elf.parent / "model.rcm")
+        build = Build({board: artifact}, target=board if board != "host" else "stm32h7", twin=None)
         return run.verify(build, "host" if board == "host" else "qemu", data, **options)
 
     return call
@@ -221,7 +222,8 @@ def command(monkeypatch, engine, elfs, tmp_path):
     monkeypatch.setattr(recurc.dataset, "load_dataset", lambda *_: dataset())
 
     def call(defines: dict, *arguments: str) -> int:
-        build = Build({"host": Artifact(elfs("host", defines=defines))}, path=tmp_path)
+        elf = elfs("host", defines=defines)
+        build = Build({"host": Artifact(elf, elf.parent / "model.rcm")}, path=tmp_path)
         monkeypatch.setattr(recurc.codegen.manifest, "load_build", lambda _: build)
         return main(["verify", "B", "--on", "host", "--data", "D", *arguments])
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recurc.device import frames
+from recurc.device.selftest import NONCE_BYTES, parse_selftest
 from recurc.resources import resource_dir
 from recurc.targets.toolchain import compile_shared
 from tests.tools import need
@@ -167,7 +168,7 @@ def test_an_endless_frame_is_dropped_and_the_next_one_read(lib):
 def test_lengths_of_replies_belong_to_a_version():
     """A reply of another length needs another version, so that an old firmware is told apart by HELLO, not by its remains."""
     layouts = (frames.parse_step, frames.parse_result, frames.parse_fault, frames.parse_row, frames.parse_crc,
-               frames.parse_selftest, frames.parse_trace, frames.parse_boot)
+               parse_selftest, frames.parse_trace, frames.parse_boot)
     lengths = []
     for parse in layouts:
         for n in range(0, 125):
@@ -176,9 +177,10 @@ def test_lengths_of_replies_belong_to_a_version():
             except frames.FrameError:
                 continue
             lengths.append(n)
-    server = (resource_dir("runtime_c") / "wire" / "rc_server.c").read_text()
-    assert f"RC_FRAME_SELFTEST | RC_FRAME_REPLY, f->seq, s->body, {lengths[5]});" in server
-    assert (frames.VERSION, *lengths) == (4, 30, 20, 28, 4, 4, 20, 20, 2)
+    wire = (resource_dir("runtime_c") / "include" / "recurc" / "rc_wire.h").read_text()
+    told = {name: int(value) for name, value in re.findall(r"RC_SELFTEST_(\w+) (\d+)u", wire)}
+    assert told == {"NONCE": NONCE_BYTES, "REPLY": lengths[5]}
+    assert (frames.VERSION, *lengths) == (5, 30, 20, 28, 4, 4, 84, 20, 2)
 
 
 def test_malformed_bodies_are_refused():

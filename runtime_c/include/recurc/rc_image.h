@@ -59,8 +59,12 @@ typedef struct {
     const uint8_t *body_sha256;
 } rc_image_spec_t;
 
-/* Check an image against what the firmware was compiled for: magic, endianness, version, flags, arithmetic, sizes,
- * model identity, and the CRC of header, table and every section. Reads nothing beyond `bytes`. */
+/* Check an image against what the firmware was compiled for: magic, endianness, version, flags, arithmetic, sizes, and the
+ * CRC of header, table and every section. The sha256 that the header tells must be the firmware's; whether the bytes have it
+ * is not computed here. Reads nothing beyond `bytes`. */
 rc_status_t rc_image_check(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec);
+
+/* rc_image_check, then sha256 over the bytes after the header: RC_ERR_IMAGE_HASH when it is not the firmware's. */
+rc_status_t rc_image_prove(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec);
 
 #endif

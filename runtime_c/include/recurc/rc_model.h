@@ -34,7 +34,7 @@ typedef struct {
     uint32_t table_dtype; /* streamed puzzle table: 0 none (or in the image), 1 f32 rows, 2 i8 rows */
     uint32_t table_rows, record_bytes;
     uint32_t ops;             /* of a supervision step: every op of every block call, then the heads */
-    uint8_t model_sha256[32]; /* sha256 of the image */
+    uint8_t model_sha256[32]; /* of the image's bytes after its header, as compiled in */
     uint8_t table_key[16];    /* of the streamed table that belongs to this model */
     const char *name;         /* model, precision; for people */
 } rc_model_info_t;
@@ -56,10 +56,15 @@ typedef struct {
     uint32_t columns;         /* the last op has left its tensor with a scale a channel */
 } rc_ctx_t;
 
-/* Check the image (magic, version, flags, sizes, every CRC, model hash) and take the arena
- * (rc_model_info.arena_bytes bytes, 64-byte aligned; it needs no initialisation). */
+/* Check the image (magic, version, flags, sizes, every CRC; the sha256 that it tells must be this model's) and take the
+ * arena (rc_model_info.arena_bytes bytes, 64-byte aligned; it needs no initialisation). */
 rc_status_t rc_model_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena,
                           uint32_t arena_size);
+
+/* For a firmware's own self-test: check the image as rc_model_open does, then compute the sha256 of its bytes.
+ * RC_ERR_IMAGE_HASH: they are not this model's, whatever their checksums say. Needs no context and no arena; 42
+ * instructions a byte on a Cortex-M, and the watchdog is fed after every 4096 bytes. */
+rc_status_t rc_model_selftest(const uint8_t *image, uint32_t image_size);
 
 /* A streamed puzzle table that lies in memory (a mapped file or external flash): its header is checked here, each row
  * when it is used. RC_ERR_TABLE: not this model's table, or the model streams none. */

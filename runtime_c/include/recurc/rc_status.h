@@ -20,7 +20,8 @@
     X(RC_ERR_FRAME, 14, "a frame is malformed")                                                                        \
     X(RC_ERR_COMMAND, 15, "unknown command or flag")                                                                   \
     X(RC_ERR_TABLE, 16, "the puzzle table is missing or not this model's")                                             \
-    X(RC_ERR_ROW, 17, "the puzzle's row is missing or corrupt")
+    X(RC_ERR_ROW, 17, "the puzzle's row is missing or corrupt")                                                        \
+    X(RC_ERR_IMAGE_HASH, 18, "the sha256 of the image's bytes is another than its header tells")
 
 typedef enum {
 #define RC_STATUS_ENUM(name, value, text) name = (value),

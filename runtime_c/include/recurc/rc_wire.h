@@ -8,7 +8,7 @@
 #include "recurc/rc_model.h"
 #include "recurc/rc_status.h"
 
-#define RC_WIRE_VERSION     4u
+#define RC_WIRE_VERSION     5u
 #define RC_WIRE_MAX_BODY    1024u
 #define RC_WIRE_MAX_PAYLOAD (2u + RC_WIRE_MAX_BODY + 4u) /* type, seq, body, crc */
 #define RC_WIRE_MAX_ENCODED                                                                                            \
@@ -135,6 +135,12 @@ uint32_t rc_carry_crc(const rc_ctx_t *ctx);
 /* Carry out a TRACE request on a model that a puzzle was begun on; writes its reply, RC_TRACE_REPLY bytes. */
 #define RC_TRACE_REPLY 20u
 rc_status_t rc_trace(rc_ctx_t *ctx, const rc_frame_t *frame, uint8_t *reply);
+
+/* Carry out a SELFTEST request, whose body is RC_SELFTEST_NONCE bytes of the host's choice; writes its reply,
+ * RC_SELFTEST_REPLY bytes. About 42 instructions a byte of image and mapped table; the watchdog is fed meanwhile. */
+#define RC_SELFTEST_NONCE 16u
+#define RC_SELFTEST_REPLY 84u
+rc_status_t rc_selftest(rc_server_t *server, const rc_frame_t *frame, uint8_t *reply);
 
 /* Open (or re-open) the model and its memory-mapped table; sets image_status and table_status. */
 void rc_server_open(rc_server_t *server);
