@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import warnings
 import weakref
 from dataclasses import dataclass
@@ -43,6 +42,7 @@ from recurc.study.layers import layers_alone
 from recurc.study.own_gate import least_fidelity
 from recurc.targets.boards import Board, load_board
 from recurc.targets.host import HostEngine
+from recurc.targets.programs import program_folder
 from recurc.verify.answers import check_steps
 from recurc.verify.result import Halt
 
@@ -191,7 +191,7 @@ class Quantized:
     @cached_property
     def _engine_folder(self) -> Path:
         """Where the engine is compiled; builds take it from there. Removed with this object."""
-        folder = Path(tempfile.mkdtemp(prefix="recurc-engine-"))
+        folder = program_folder("recurc-engine-")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return folder
 

@@ -31,6 +31,9 @@ def run_gate(console: Console, models: list[Model], *, limit: int, seed: int, st
     from recurc.study.gate import gate_of, ladder, summary
 
     gates, kept = [], []
+    if keep:  # before a measurement of minutes, not after it
+        for chosen in models:
+            own_gate.check_keep(chosen.file())
     for chosen in models:
         name = Path(chosen.checkpoint).name or "model"
         test = chosen.dataset("test", labels=True).take(limit)

@@ -21,6 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import recurc
 import recurc.cli
+from recurc.cli._signals import Ended, ended_by_signals
 from recurc.cli._streams import abandon_stdout, repair, unwritten, writing
 from recurc.cli.output import Console
 from recurc.errors import RecurcError, UsageError
@@ -91,7 +92,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 ok, 1 a bug of ours, 2 usage, 3 input, 4 does not fit, 5 fidelity, 6 toolchain, 7 no device,
-        8 device differs, 130 interrupted.
+        8 device differs, 130 interrupted, 143 and 129 ended by SIGTERM and SIGHUP.
     """
     arguments = list(sys.argv[1:] if args is None else args)
     repair()
@@ -100,7 +101,8 @@ def main(args: Sequence[str] | None = None) -> int:
     console.json = "--json" in arguments
     console.debug = "--debug" in arguments
     try:
-        code = _run(console, arguments)
+        with ended_by_signals():
+            code = _run(console, arguments)
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # whoever read our output has gone
@@ -124,10 +126,12 @@ def _run(console: Console, arguments: list[str]) -> int:
         return 2
     except click.ClickException as error:
         return _told(console, _usage_error(error))
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        ended = error if isinstance(error, Ended) else error.__cause__  # click turns every KeyboardInterrupt into an Abort
+        by = ended.signal if isinstance(ended, Ended) else None
         with writing(sys.stderr):
-            print("interrupted", file=sys.stderr)
-        return _INTERRUPTED
+            print("interrupted" if by is None else f"ended by {by.name}", file=sys.stderr)
+        return _INTERRUPTED if by is None else 128 + by
     except BrokenPipeError:
         raise
     except Exception as error:  # a full disk and the like, or else a bug of ours, whatever it is

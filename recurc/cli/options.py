@@ -54,6 +54,12 @@ class Model:
             found[name] = value if given or own is None else own
         return found
 
+    def file(self) -> Path:
+        """The weights file. Raises InputError."""
+        from recurc.models.checkpoint import find_checkpoint
+
+        return find_checkpoint(self.checkpoint)[0]
+
     def load(self):
         """The model as a `Reasoner`; what was assumed of it is told on the console. Raises InputError."""
         from recurc.models.checkpoint import load

@@ -171,8 +171,11 @@ class SerialTransport:
         self._lock = PortLock(url)
         try:
             only = {"exclusive": True} if self._path else {}
-            self._port = serial.serial_for_url(url, baudrate=baud, timeout=0, write_timeout=_WRITE_SECONDS, **only)
-        except (serial.SerialException, OSError, ValueError, termios.error) as e:
+            try:
+                self._port = serial.serial_for_url(url, baudrate=baud, timeout=0, write_timeout=_WRITE_SECONDS, **only)
+            except NotImplementedError:  # some of pyserial's URLs, such as rfc2217://, know no write time-out
+                self._port = serial.serial_for_url(url, baudrate=baud, timeout=0, **only)
+        except (serial.SerialException, OSError, ValueError, termios.error, NotImplementedError) as e:
             self._lock.release()
             if "exclusively lock" in str(e):
                 raise in_use(url, " and ".join(map(str, holders(self._path))) or "another process") from e

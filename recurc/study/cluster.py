@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import re
 from concurrent.futures import Future
 from typing import Any, Callable
 
@@ -10,6 +13,35 @@ from recurc.study.store import code_version
 from recurc.study.workbench import Chunk, Subject, run_part
 
 MAX_TABLE_BYTES = 256 << 20
+
+
+def _check_address(address: str) -> None:
+    """That it is an address with a port. Raises UsageError."""
+    if not re.fullmatch(r"(?:\w+://)?(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}", address):
+        raise UsageError(f"{address!r} is no address of a Dask scheduler", where="--scheduler",
+                         why="it has no port" if ":" not in address.partition("://")[2] else "it is not HOST:PORT",
+                         next="Give it as tcp://HOST:PORT, as `dask scheduler` prints it")
+
+
+async def _greet(address: str, timeout: float) -> None:
+    """Ask who is there: a client waits for ever for the answer of something that is no scheduler.
+
+    Raises:
+        OSError, asyncio.TimeoutError: nobody, or something else.
+    """
+    from distributed.comm import connect
+
+    async def ask() -> None:
+        comm = await connect(address, timeout=timeout)
+        try:
+            await comm.write({"op": "identity", "reply": True})
+            told = await comm.read()
+        finally:
+            comm.abort()
+        if not isinstance(told, dict) or told.get("type") != "Scheduler":
+            raise OSError("something else answers there")
+
+    await asyncio.wait_for(ask(), timeout)
 
 
 class Cluster:
@@ -28,10 +60,13 @@ class Cluster:
         except ImportError:
             raise ToolchainError("dask.distributed is not installed", where="--scheduler", why="it is an extra",
                                  next="pip install 'recurc[dask]'") from None
+        _check_address(address)
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it logs is told in our words
         try:
+            asyncio.run(_greet(address, timeout))
             self._client = Client(address, timeout=timeout, set_as_default=False)
-        except (OSError, ValueError, TypeError) as error:
-            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        except (OSError, ValueError, TypeError, asyncio.TimeoutError) as error:
+            why = str(error).splitlines()[0] if str(error) else f"none within {timeout:g} s"
             raise ToolchainError("no Dask scheduler answers", where=address, why=why,
                                  next="Start one with `dask scheduler` and workers with `dask worker ADDRESS`") from None
         try:

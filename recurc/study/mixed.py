@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional, Sequence
@@ -19,6 +21,7 @@ from recurc.quant.model import QuantizedModel, quantize_model
 from recurc.quant.sensitivity import Sensitivity, layer_gains
 from recurc.quant.weights import Precision
 from recurc.study.evaluate import reference_carries, run_engine
+from recurc.targets.programs import program_folder
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,9 @@ class LayerStudy:
         self.pair = _Pair(*(quantize_model(reasoner, p, calibration, method=method, **lowering) for p in (low, high)))
         self.inputs, self.ids, self.kernels, self.measured = inputs, puzzle_ids, kernels, measured
         self.expected = reference_carries(reasoner, inputs, puzzle_ids, self.pair.low, 1)[:, 0]
-        self._folder = tempfile.TemporaryDirectory(prefix="recurc-layers-")
-        self._parts = compile_engine_parts(Path(self._folder.name) / "parts")
+        self._folder = program_folder("recurc-layers-")
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._parts = compile_engine_parts(self._folder / "parts")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,7 +63,7 @@ class LayerStudy:
 
     def fidelity(self, raised: Sequence[str]) -> float:
         """phi with these layers in the higher precision."""
-        with tempfile.TemporaryDirectory(dir=self._folder.name) as folder:
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             engine = compile_host_engine(Path(folder), self.pair.mix(raised), self._parts)
             runs = run_engine(engine, self.inputs, self.ids, 1, keep_carries=len(self.inputs))
         self.measured()

@@ -52,6 +52,15 @@ def keep(own: OwnGate, reasoner: Reasoner) -> Path:
                        "Leave out --keep, and pass it to `recurc build` with --min-fidelity")
 
 
+def check_keep(checkpoint: Path) -> None:
+    """That a threshold can be kept beside a checkpoint's file. Raises InputError."""
+    folder = checkpoint.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError("the threshold cannot be kept beside the checkpoint", where=str(folder),
+                         why="the folder may not be written", next="Leave out --keep, and pass the threshold that is found to "
+                         "`recurc build` with --min-fidelity; or copy the checkpoint to a folder of your own")
+
+
 def kept(reasoner: Reasoner) -> Optional[OwnGate]:
     """What is kept beside a checkpoint; None where nothing is, or what another checkpoint left there.
 

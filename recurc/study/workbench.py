@@ -29,6 +29,7 @@ from recurc.study.runners import DeviceRunner, Part, Run, Runner, TorchRunner, c
 from recurc.study.store import Store, code_version, content, digest
 from recurc.study.variants import Outcome, Subjects, Variant, model_bytes
 from recurc.targets.host import HostEngine
+from recurc.targets.programs import program_folder
 from recurc.targets.toolchain import find_compiler
 
 Progress = Callable[[int], None]
@@ -76,7 +77,7 @@ def _engine(subject: Subject) -> HostEngine:
     """The device's code, compiled; the kernels are the same for all and compiled once."""
     assert subject.model is not None
     parts = _PARTS.get("host", lambda: compile_engine_parts(_temporary()))
-    folder = Path(tempfile.mkdtemp(prefix="recurc-engine-"))
+    folder = program_folder("recurc-engine-")
     try:
         engine = compile_host_engine(folder, subject.model, parts)
     except BaseException:

@@ -20,6 +20,7 @@ from typing import Callable, Mapping, Optional
 from urllib.parse import urlsplit
 
 from recurc.errors import InputError, ToolchainError, UsageError
+from recurc.targets.toolchain import REACHES_COMPILERS
 
 REGISTRY = ("api.registry.platformio.org", 443)
 REACH_SECONDS = 2.0
@@ -190,8 +191,11 @@ def run(env: Environment, *targets: str, port: str = "", variables: Optional[Map
         "PLATFORMIO_DISABLE_PROGRESSBAR": "true", "PLATFORMIO_DISABLE_UPGRADE_CHECK": "true",
         "PLATFORMIO_SETTING_CHECK_PLATFORMIO_INTERVAL": "36500",  # the same for versions before 6.2
     }  # fmt: skip
+    # A user's own settings may build elsewhere, or with other flags: what is flashed then would not be what is compared.
+    inherited = {name: value for name, value in os.environ.items()
+                 if not name.startswith("PLATFORMIO_") and name not in REACHES_COMPILERS}
     process = subprocess.Popen(
-        command, env={**os.environ, **own, **(variables or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        command, env={**inherited, **own, **(variables or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors="replace",
     )  # fmt: skip
     watchdog = threading.Timer(timeout, process.kill)

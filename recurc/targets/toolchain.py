@@ -87,11 +87,19 @@ def _shortened(output: str) -> str:
     return "\n".join(lines)
 
 
+# Variables that change what a compiler reads or runs: what a build is must not depend on somebody's shell.
+REACHES_COMPILERS = frozenset((
+    "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "OBJC_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX",
+    "DEPENDENCIES_OUTPUT", "SUNPRO_DEPENDENCIES", "GCC_COMPARE_DEBUG", "CCC_OVERRIDE_OPTIONS", "LD_RUN_PATH", "COLLECT_GCC",
+))  # fmt: skip
+
+
 def _call(command: Sequence[str], what: str, where: str, cwd: Path | None = None) -> None:
     """Run a compiler; its failure becomes a ToolchainError with its shortened output."""
     # Messages in English and no path of this machine in the output: builds are the same bytes everywhere.
     # PWD, because the compiler takes the working folder's name from there, and may find a link to it, which no map names.
-    env = {**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0", "PWD": str(cwd.resolve() if cwd else Path.cwd())}
+    env = {name: value for name, value in os.environ.items() if name not in REACHES_COMPILERS}
+    env |= {"LC_ALL": "C", "SOURCE_DATE_EPOCH": "0", "PWD": str(cwd.resolve() if cwd else Path.cwd())}
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", env=env, cwd=cwd, stdin=subprocess.DEVNULL
