@@ -30,7 +30,7 @@ _MAP = "-ffile-prefix-map="
 _PLAIN = re.compile(
     r"-(std=[\w+]+|O\w*|g\d?|W[a-z][\w-]*(=[\w-]+)?|m[\w=.,+-]+|[DU].*|f(no-)?sanitize[\w=,-]*|fPIC|fpic"
     r"|f(function|data)-sections|fno-math-errno|fno-strict-aliasing|ffp-contract=\w+|ffreestanding|f(no-)?builtin"
-    r"|fcallgraph-info=su|fno-omit-frame-pointer|fno-common)", re.DOTALL)  # fmt: skip
+    r"|fcallgraph-info=su|fno-omit-frame-pointer|fno-tree-vectorize|static)", re.DOTALL)  # fmt: skip
 _LINKING = re.compile(r"-(L|l|Wl,).*", re.DOTALL)  # these do nothing when a file is compiled
 _ENVIRONMENT = ("CPATH", "C_INCLUDE_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX")
 # The first two read files that the compiler does not tell of; the third is no part of the contents.
@@ -75,6 +75,11 @@ class _Request:
     key: str
     folders: tuple[str, ...]
     maps: tuple[tuple[str, str], ...]
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Folders that an object may hold in spite of the maps: those that the compiler sees, and the working one."""
+        return (*(os.path.abspath(folder) for folder in self.folders), os.getcwd())
 
     def portable(self, path: str) -> tuple[int, str]:
         """Index of the folder that a path lies in, and the rest; -1 and the path itself outside of all."""
@@ -188,14 +193,14 @@ def _object_key(wanted: _Request, files: Sequence[tuple[int, str]], leaks: Seque
     """Key of an object by the contents of all files that the compiler read, and their names in it.
 
     Args:
-        leaks: indices of folders whose own paths the object holds.
+        leaks: indices of places whose own paths the object holds.
 
     Raises:
         OSError: a file cannot be read.
     """
     paths = [(wanted.path(i, rest), i < 0) for i, rest in files]
     told = [text for path, fixed in paths for text in (_mapped(wanted.maps, path), _content(path, fixed))]
-    return _digest((wanted.key, *told, "leaks", *(wanted.folders[i] for i in leaks)))
+    return _digest((wanted.key, *told, "leaks", *(wanted.places[i] for i in leaks)))
 
 
 def _restore(cache: ByteCache, wanted: _Request, target: Path) -> bool:
@@ -229,9 +234,9 @@ def _keep(cache: ByteCache, wanted: _Request, target: Path, names: Sequence[str]
     if any(os.stat(name).st_mtime_ns >= began for name in names):
         return
     data = target.read_bytes()
-    leaks = [i for i, folder in enumerate(wanted.folders) if os.fsencode(os.path.abspath(folder)) in data]
-    others = {old for old, _ in wanted.maps} - {os.path.abspath(folder) for folder in (*wanted.folders, "/")}
-    if any(os.fsencode(path) in data for path in others):  # sanitizers name files in spite of the maps
+    # Sanitizers name files in spite of the maps. Such an object is good where all has the same places.
+    leaks = [i for i, place in enumerate(wanted.places) if place != "/" and os.fsencode(place) in data]
+    if any(os.fsencode(old) in data for old, _ in wanted.maps if old not in (*wanted.places, "/")):
         return
     graph = target.with_suffix(".ci").read_bytes() if target.with_suffix(".ci").exists() else b""
     for _, i in sorted(((len(folder), i) for i, folder in enumerate(wanted.folders)), reverse=True):

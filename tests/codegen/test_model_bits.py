@@ -13,7 +13,8 @@ from recurc.plan.kernels import kernel_set
 from recurc.quant.model import quantize_model
 from recurc.quant.twin import Twin
 from recurc.quant.weights import precision_named
-from recurc.targets.toolchain import C_FLAGS, find_compiler
+from recurc.targets.boards import load_board
+from recurc.targets.toolchain import compile_objects, find_compiler
 from tests.codegen.builder import COMMON, HERE_SETS, RUNTIME, compile_model, write_sources
 from tests.kernels.test_kernels import SANITIZE
 from tests.randmodels import random_inputs, random_reasoner, sudoku4
@@ -153,10 +154,10 @@ def test_whole_model_under_sanitizers(shape, precision, tmp_path):
     (tmp_path / "run.c").write_text(_RUN)
     files = [tmp_path / "run.c", tmp_path / "model.c", *(RUNTIME / "kernels" / s for s in kernels.sources),
              *(RUNTIME / s for s in COMMON)]
-    flags = [f for f in C_FLAGS if f not in ("-O3", "-g")]
-    command = [find_compiler("host"), *flags, "-O1", *SANITIZE, f"-I{tmp_path}", f"-I{RUNTIME / 'include'}",
-               *map(str, files), "-o", str(tmp_path / "run")]
-    built = subprocess.run(command, capture_output=True, text=True)
+    objects = compile_objects(load_board("host"), files, [tmp_path, RUNTIME / "include"], {}, tmp_path,
+                              (*SANITIZE, "-O1", "-URC_WATCHDOG_MS"))  # there is no port here
+    built = subprocess.run([find_compiler("host"), *SANITIZE, *map(str, objects), "-o", str(tmp_path / "run")],
+                           capture_output=True, text=True)
     if "cannot find" in built.stderr and "san" in built.stderr:
         missing("the sanitizers' runtime")
     assert built.returncode == 0, built.stderr[-2000:]

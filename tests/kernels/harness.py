@@ -26,11 +26,10 @@ def build(board: Board, cases: Sequence[Case], variants: frozenset[str], out: Pa
     """firmware.elf that runs the cases."""
     runtime = resource_dir("runtime_c")
     out.mkdir(parents=True, exist_ok=True)
-    vectors = out / "vectors.bin"
-    vectors.write_bytes(b"".join(c.record() for c in cases))
+    (out / "vectors.bin").write_bytes(b"".join(c.record() for c in cases))
     kernels = runtime / "kernels"
     sources = sorted((kernels / "portable").glob("*.c"))
-    defines: dict[str, int | str | None] = {"VECTORS_PATH": str(vectors), "ARENA_BYTES": ARENA_BYTES}
+    defines: dict[str, int | str | None] = {"VECTORS_PATH": "vectors.bin", "ARENA_BYTES": ARENA_BYTES}
     for variant, folder in (("dsp", "dsp"), ("mve", "mve"), ("v", "rvv"), ("host", "host")):
         if variant in variants:
             defines[f"DRIVER_{variant.upper()}"] = 1

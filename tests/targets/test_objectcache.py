@@ -150,12 +150,16 @@ def test_other_flags_are_other_objects(options, tmp_path, monkeypatch, compiled)
     assert other == fresh(monkeypatch, folder, "host", **options)
 
 
-def test_an_object_that_holds_its_folder_is_not_taken_elsewhere(tmp_path, monkeypatch):
+def test_an_object_that_holds_its_folder_is_taken_there_only(tmp_path, monkeypatch, compiled):
     need("host")
     flags = ("-fsanitize=address,undefined",)  # these name the source in spite of the prefix maps, with some compilers
     for name in ("a", "b"):
         folder = write_project(tmp_path / name)
-        assert build(folder, "host", flags=flags) == fresh(monkeypatch, folder, "host", flags=flags)
+        monkeypatch.chdir(folder)
+        made = build(folder, "host", flags=flags)
+        before = len(compiled)
+        assert build(folder, "host", flags=flags) == made and len(compiled) == before
+        assert made == fresh(monkeypatch, folder, "host", flags=flags)
 
 
 @pytest.mark.parametrize("flag", ["-fstack-usage", "-march=native", "-save-temps=obj", "-includesomething.h"])
