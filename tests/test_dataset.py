@@ -210,3 +210,73 @@ def test_compatible_with_its_model_and_no_other(tmp_path):
         check_compatible(load_dataset(write_dataset(tmp_path), "test"), config)
     text = str(caught.value)
     assert "9 cells where the model takes 16" in text and "vocabulary of 7" in text and "puzzle identifier 4" in text
+
+
+# -- limits -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", ["seq_len", "vocab_size", "num_puzzle_identifiers"])
+def test_sizes_are_at_least_one(folder, field):
+    file = folder / "test" / "dataset.json"
+    meta = json.loads(file.read_text())
+    for value in (0, -1):
+        file.write_text(json.dumps({**meta, field: value}))
+        refused(folder, "dataset.json", "not valid")
+
+
+@pytest.mark.parametrize("indices", [[1, 2, 3, 4, 5, 6], [0, 2, 3, 4, 5, 5], [0, 2, 3, 4, 5, 7], [0, 0, 0, 0, 0, 0]])
+def test_indices_begin_at_zero_and_end_at_the_last_example(folder, indices):
+    np.save(folder / "test" / "all__puzzle_indices.npy", np.array(indices, np.int32))
+    refused(folder, "rise from 0 to the 6 examples")
+
+
+@pytest.mark.parametrize("kind", ["inputs", "labels", "puzzle_identifiers", "puzzle_indices"])
+@pytest.mark.parametrize("dtype", [np.float32, bool])
+def test_numbers_that_are_not_whole_are_refused(folder, kind, dtype):
+    file = folder / "test" / f"all__{kind}.npy"
+    np.save(file, np.load(file).astype(dtype))
+    refused(folder, file.name, "whole numbers")
+
+
+@pytest.mark.parametrize(("vocab", "dtype"), [(256, np.uint8), (257, np.int32)])
+def test_tokens_are_bytes_as_long_as_they_fit(tmp_path, vocab, dtype):
+    folder = write_dataset(tmp_path, vocab=vocab, dtype=np.int64)
+    inputs = np.load(folder / "test" / "all__inputs.npy")
+    inputs[0, 0] = vocab - 1
+    np.save(folder / "test" / "all__inputs.npy", inputs)
+    data = load_dataset(folder, "test")
+    assert data.inputs.dtype == dtype and data.inputs[0, 0] == vocab - 1
+
+
+def test_one_token_or_identifier_at_its_limit(folder):
+    for kind, limit in (("inputs", 7), ("labels", 7), ("puzzle_identifiers", 5)):
+        file = folder / "test" / f"all__{kind}.npy"
+        values = np.load(file)
+        values.flat[-1] = limit - 1
+        np.save(file, values)
+        load_dataset(folder, "test")
+        values.flat[-1] = limit
+        np.save(file, values)
+        refused(folder, file.name, str(limit))
+        values.flat[-1] = 0
+        np.save(file, values)
+
+
+def test_every_difference_from_a_model_is_refused_by_itself():
+    data, config = load_dataset(SUDOKU4 / "data", "test"), load(SUDOKU4 / "checkpoint").config
+    for field in ("seq_len", "vocab_size"):
+        for step in (-1, 1):
+            with pytest.raises(InputError, match="not of this model"):
+                check_compatible(replace(data, **{field: getattr(data, field) + step}), config)
+    few = replace(config, puzzle_emb_ndim=8, num_puzzle_identifiers=3)
+    check_compatible(replace(data, num_puzzle_identifiers=3), few)
+    for count in (2, 4):
+        with pytest.raises(InputError, match=f"{count} puzzle identifiers where the model has 3"):
+            check_compatible(replace(data, num_puzzle_identifiers=count), few)
+        check_compatible(replace(data, num_puzzle_identifiers=count), replace(few, puzzle_emb_ndim=0))
+
+
+def test_taking_begins_at_the_offset_and_ends_at_the_splits_end(folder):
+    data = load_dataset(folder, "test")
+    assert (data.take(2, 3).inputs == data.inputs[3:5]).all() and (data.take(9, 4).inputs == data.inputs[4:]).all()
+    assert (data.take(None, 5).inputs == data.inputs[5:]).all() and len(data.take(3, 6)) == len(data.take(0)) == 0

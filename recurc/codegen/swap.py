@@ -20,7 +20,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
 import uuid
 from contextlib import suppress
@@ -36,8 +35,6 @@ Listing = Mapping[str, Optional[str]]  # path in the folder -> sha256, None wher
 Note = Callable[[str], None]
 _AT_FDCWD, _NOREPLACE, _EXCHANGE = -100, 1, 2
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
-_PROJECT = "project/"  # sources of the firmware, which PlatformIO compiles, whatever lies there
-_LEFT_BY_TOOLS = re.compile(r"\.pio|build|sdkconfig(\.[A-Za-z0-9._-]+)?")  # by PlatformIO and ESP-IDF in a project
 _LONGEST = 150  # bytes of a folder's name that stand in the names of the folders beside it
 
 
@@ -58,8 +55,7 @@ def read_old(folder: Path) -> OldBuild:
     """What a folder holds that a build is to replace.
 
     Raises:
-        UsageError: it is no build of this recurc's, a file that its manifest lists was changed, or one that it does not list
-            lies among the sources that are compiled; names it.
+        UsageError: it is no build of this recurc's, or a file that its manifest lists was changed; names it.
     """
     listing, said = _listing(folder)
     foreign = tuple(_foreign(folder, listing))
@@ -67,10 +63,6 @@ def read_old(folder: Path) -> OldBuild:
     for name in foreign:
         if name in listing or name in above:
             raise _changed(folder, name)
-        if name.startswith(_PROJECT) and not _LEFT_BY_TOOLS.fullmatch(name, len(_PROJECT)):
-            raise UsageError("a file of yours lies among the sources of the firmware", where=str(folder / name),
-                             why="what lies in there is compiled, so that it would change the next build",
-                             next="move it elsewhere, or name another folder with --out")
     for name, digest in listing.items():
         if digest is not None and (folder / name).is_file() and file_sha256(folder / name) != digest:
             raise _changed(folder, name)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import threading
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pytest
 from recurc.codegen import swap
 from recurc.codegen.folder import check_output, fresh_folder
 from recurc.codegen.manifest import MANIFEST
-from recurc.errors import InputError, ToolchainError, UsageError
+from recurc.errors import InputError, UsageError
 from tests.build.folders import MINE, NEW, OLD, fill, holds, put, rebuild, whole
 from tests.killed import killed_at
 
@@ -146,21 +144,6 @@ def test_a_link_or_folder_in_place_of_a_file_of_the_build(out, name, tmp_path):
         refused(out, out / name)
 
 
-@pytest.mark.parametrize("name", ["project/src/own.c", "project/notes", "project/.piox", "project/src/.pio/x"])
-def test_a_file_among_the_sources_of_the_firmware_is_refused(name, out):
-    fill(out, {**OLD, "project/src/main.c": "int main;"})
-    put(out, {name: "mine"})
-    refused(out, out / name if "/.pio/" not in name else out / "project/src/.pio")
-
-
-def test_what_tools_leave_in_a_project_is_kept(out):
-    fill(out, {**OLD, "project/src/main.c": "int main;"})
-    left = {"project/.pio/build/x": "object", "project/sdkconfig": "set", "project/sdkconfig.esp32": "set"}
-    put(out, left)
-    rebuild(out, {**NEW, "project/src/main.c": "int main(void);"})
-    assert holds(out, {**NEW, **MINE, **left})
-
-
 def test_a_missing_file_of_the_build_is_no_loss(out):
     (out / "src/model.c").unlink()
     rebuild(out)
@@ -265,31 +248,3 @@ def test_a_long_name(tmp_path):
     rebuild(out)
     rebuild(out, OLD)
     assert whole(out) and os.listdir(tmp_path) == [out.name]
-
-
-# -- full disks -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("error", [
-    OSError(errno.ENOSPC, "No space left on device"), shutil.Error([("a", "b", "[Errno 28] No space left on device")]),
-    ToolchainError("model.c does not compile", why="The compiler said:\nmodel.s: No space left on device\n"),
-    OSError(errno.EDQUOT, "Disk quota exceeded"),
-])  # fmt: skip
-def test_a_full_disk_is_told_as_such_and_leaves_the_old_build(error, out):
-    with pytest.raises(InputError, match="cannot be written.*(No space left|quota)") as caught, fresh_folder(out) as folder:
-        (folder / "half").write_text("x")
-        raise error
-    assert caught.value.where == str(out)
-    assert os.listdir(out.parent) == ["b"] and holds(out, {**OLD, **MINE}) and whole(out)
-
-
-@pytest.mark.parametrize("error", [FileNotFoundError(errno.ENOENT, "No such file", "elsewhere"), ToolchainError("no compiler")])
-def test_other_errors_pass_through(error, out):
-    with pytest.raises(type(error)), fresh_folder(out):
-        raise error
-    assert os.listdir(out.parent) == ["b"]
-
-
-def test_a_file_that_cannot_be_written_in_the_half_is_the_folders_fault(out):
-    with pytest.raises(InputError, match="output folder cannot be written"), fresh_folder(out) as folder:
-        (folder / ("n" * 300)).write_text("x")

@@ -18,6 +18,7 @@ from typing import Optional, Sequence
 from tests.mutation.faults import ROOT, Fault
 
 SECONDS = 300  # for the tests of a fault
+CRASHES = [-number for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)]
 DEAD, SURVIVED, ERROR = "dead", "SURVIVED", "ERROR"
 # Of what a test failed with: the fault made no program that a test could judge.
 COMPILE_ERROR = re.compile(
@@ -88,16 +89,19 @@ class Trials:
         if self._process is not None:
             _end(self._process)
 
-    def run(self, tests: Sequence[str]) -> Outcome:
-        """Run tests in the copy, up to the first that fails."""
+    def run(self, tests: Sequence[str], planted: bool = False) -> Outcome:
+        """Run tests in the copy, up to the first that fails. What they compile is kept for later runs, unless `planted`."""
         if self._stopped:
             raise InterruptedError
         work, report = self._folder / "work", self._folder / "report.xml"
         report.unlink(missing_ok=True)
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
+        cache = self._folder / "cache"
+        if planted and cache.is_dir():
+            cache = Path(shutil.copytree(cache, work / "cache"))
         env = {**os.environ, "PYTHONPATH": str(self.tree), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(work),
-               "XDG_CACHE_HOME": str(work / "cache")}  # fmt: skip
+               "XDG_CACHE_HOME": str(cache)}  # fmt: skip
         command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", f"--junitxml={report}",
                    f"--basetemp={work / 'pytest'}", "--hypothesis-seed=0", "--", *tests]  # fmt: skip
         with subprocess.Popen(command, cwd=self.tree, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -126,7 +130,7 @@ class Trials:
         before = path.read_bytes()
         try:
             path.write_text(before.decode().replace(fault.old, fault.new))
-            return _verdict(fault, self.run(fault.test))
+            return _verdict(fault, self.run(fault.test, planted=True))
         finally:
             path.write_bytes(before)
 
@@ -136,6 +140,8 @@ def _verdict(fault: Fault, found: Outcome) -> Verdict:
         return Verdict(fault, ERROR, "its tests did not end in time, which is no verdict")
     if found.code == 0:
         return Verdict(fault, SURVIVED, f"{found.passed} tests pass, {found.skipped} skipped")
+    if found.code in CRASHES:
+        return Verdict(fault, DEAD, f"the program crashed: {signal.Signals(-found.code).name}")
     if found.code != 1 or not found.failed:
         return Verdict(fault, ERROR, f"pytest failed by itself: {_last_lines(found.said)}")
     name, text = found.failed[0]

@@ -212,3 +212,21 @@ def test_without_call_graphs_nothing_is_claimed(tmp_path):
     shutil.move(objects[0].with_suffix(".ci"), tmp_path / "away")
     with pytest.raises(ToolchainError, match="call graph"):
         stack_use(elf, objects, board)
+
+
+def test_functions_of_one_name_count_with_the_larger_frame(tmp_path):
+    for frames in ((100, 40), (40, 100)):
+        for i, n in enumerate(frames):
+            label = f"f\\n{i}.c:1:1\\n{n} bytes (static)\\n0 dynamic objects"
+            (tmp_path / f"{i}.ci").write_text(f'node: {{ title: "{i}.c:f" label: "{label}" }}\n')
+        found = read_call_graphs([tmp_path / "0.ci", tmp_path / "1.ci"])
+        assert (found["f"].frame, found["f"].known) == (100, True)
+
+
+@pytest.mark.parametrize("order", [("sub\tsp, r3", "push\t{r4, lr}"), ("push\t{r4, lr}", "sub\tsp, r3")])
+def test_a_stack_pointer_that_moves_by_a_register_has_no_bound(order):
+    text = "00000000 <f>:\n" + "".join(f"   {2 * i}:\t{line}\n" for i, line in enumerate(order)) + "   8:\tbx\tlr\n"
+    functions = parse_disassembly(text)
+    assert functions["f"].frame < 0
+    with pytest.raises(UnboundedStackError, match="by a register"):
+        deepest(functions, "f")

@@ -255,6 +255,7 @@ def test_headers_that_are_refused(driver):
         "huge": resealed(data, 36, "<I", 1), "key": resealed(data, 40, "<I", 0), "truncated": data[:-1], "short": data[:127],
         "header only": data[:128], "empty": b"", "erased": b"\xff" * len(data), "zeros": bytes(len(data)),
     }  # fmt: skip
+    bad |= {f"key byte {i}": resealed(data, 40 + i, "<B", data[40 + i] ^ 1) for i in range(16)}
     for bent in bad.values():
         cases.add(0, t.header, 0, bent)
     for bit in range(8 * HEADER.size):

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from recurc.errors import InputError, UsageError
@@ -198,5 +199,7 @@ def test_the_identity_knows_data_and_halting():
         other = getattr(data, name).copy()
         other.flat[0] += 1
         assert dataset_digest(replace(data, **{name: other})) != digest
+    assert dataset_digest(replace(data, inputs=data.inputs.reshape(-1, 8))) != digest, "the same bytes as other puzzles"
+    assert dataset_digest(replace(data, puzzle_ids=data.puzzle_ids.view(np.uint32))) != digest
     made = Identity.of(Artifact(None), "host", digest, 3, Halt(0.5, 2))
     assert (made.board, made.dataset, made.steps, made.halt) == ("host", digest, 3, (0.5, 2))
