@@ -232,8 +232,8 @@ def stress(runs: int, seed: int, progress: Callable[[int], object] = lambda n: N
     os.environ["OMP_NUM_THREADS"] = "1"
     counts: collections.Counter = collections.Counter()
     with small_disk() as folder:
-        os.environ["XDG_CACHE_HOME"] = str(folder / "home")
         bench = Bench(folder, seed)
+        os.environ["XDG_CACHE_HOME"] = str(folder / "home")
         try:
             for n in range(runs):
                 counts[bench.run()] += 1
