@@ -33,6 +33,9 @@ class Engine:
             return np.arange(3, dtype=np.uint8) + np.uint8(base)
         return np.arange(2 if name == "q" else 6, dtype=np.float32).reshape(2 if name == "q" else (3, 2)) + np.float32(base)
 
+    def raw(self, name: str) -> bytes:
+        return np.full(4, self.at if name == "z_H" else -self.at, np.float32).tobytes()
+
     def carry_bytes(self) -> bytes:
         return bytes([self.at, self.puzzle]) * 3
 
@@ -43,7 +46,7 @@ class Engine:
 class Device(Engine):
     """The same as a session. `lies`: step -> what its event says otherwise; `last`: tensor -> what is read back of it."""
 
-    info = SimpleNamespace(table_mode=f.TABLE_NONE, rows=2, hidden=2)
+    info = SimpleNamespace(table_mode=f.TABLE_NONE, rows=2, hidden=2, carry="fp32")
 
     def __init__(self, lies=None, last=None, stops=None) -> None:
         self.lies, self.last, self.stops, self.runs, self.reads = lies or {}, last or {}, stops, [], []
@@ -69,8 +72,12 @@ class Device(Engine):
     def read_tensor(self, name: str) -> np.ndarray:
         self.reads.append((name, self.at))
         if name == "z_H":
-            return np.full(4, self.at, np.float32)
+            return np.frombuffer(self.raw(name), np.float32)
         return self.last.get(name, self.tensor(name)).reshape(-1)
+
+    def read_carry(self) -> dict[str, bytes]:
+        self.reads.append(("z_H", self.at))
+        return {name: self.raw(name) for name in ("z_H", "z_L")}
 
 
 def compare(device: Device, halt: Halt | None = None, **options):
@@ -128,7 +135,8 @@ def test_what_is_read_back_at_the_end_is_compared_too(name):
 def test_halting_where_the_host_halts():
     outcome = compare(Device(), Halt(2.5, 1))
     assert outcome.difference is None and outcome.halted and outcome.steps == 3
-    assert compare(Device(), Halt(2.5, 4)).steps == 4, "not before min_steps"
+    later = compare(Device(), Halt(2.5, 4))
+    assert later.difference is None and later.halted and later.steps == 4, "not before min_steps"
 
 
 @pytest.mark.parametrize(("stops", "step", "sides"), [(2, 2, (0, 1)), (4, 4, (1, 0)), (99, 4, (1, 0))])

@@ -165,9 +165,10 @@ def test_the_input_row_is_never_left(server):
 def test_a_run_is_of_the_row_that_was_loaded(server):
     assert server.run(crc=zlib.crc32(CELLS) ^ 1) == ARGUMENT
     assert isinstance(server.run(), bytes)
+    before = server.read(Q, 0, 8)
     server.load(b"\6", 3)
     assert server.run(crc=zlib.crc32(CELLS[:3] + b"\6" + CELLS[4:])) == TOKEN, "a token beyond the vocabulary"
-    assert server.read(Q) == STATE, "and the puzzle before has ended"
+    assert server.read(Q, 0, 8) in (STATE, before), "nothing of the refused one is read as its answer"
 
 
 # -- runs -----------------------------------------------------------------------------------------------------------------
