@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterable, Optional
 
 import numpy as np
 
+from recurc.arrayfile import npy_of, read_npy
 from recurc.dataset import whole_numbers
-from recurc.errors import InputError, UsageError
+from recurc.errors import InputError, UsageError, printable
+from recurc.formats import parse_json
+from recurc.reading import Unreadable, clause, enough_memory, open_regular, read_text, shown, size_of
+from recurc.zipread import ZipMembers
 
 # Column -> names it goes by, the first that is there counts.
 COLUMNS = {
@@ -26,6 +29,11 @@ COLUMNS = {
 }
 SUFFIXES = (".npy", ".npz", ".csv", ".jsonl")
 _MOST_PROBLEMS = 10
+_KINDS = "iubf"  # numbers that may be whole
+_LIMIT = 1 << 30  # bytes of a table
+_LINE = 1 << 24  # characters of a line
+_UNPACKED = 1 << 28  # bytes that a .npz may have unpacked, or 16 times its own
+_COLUMNS = 5000
 
 
 @dataclass(frozen=True)
@@ -84,34 +92,37 @@ def _table(path: Path, symbols: str) -> dict[str, Any]:
         raise UsageError(f"files of the kind {suffix or 'without suffix'} are not read", where=str(path),
                          why="they are told apart by their suffix", next="Give one of " + ", ".join(SUFFIXES))
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError("the file cannot be read", where=str(path), why=error.strerror or str(error),
-                         next="Name a file of examples") from None
+        open_regular(path).close()
+    except Unreadable as error:
+        raise InputError("the file cannot be read", where=str(path), why=str(error), next="Name a file of examples") from None
     try:
-        if suffix == ".npy":
-            return {"inputs": np.load(io.BytesIO(data), allow_pickle=False), "names": ["one array"]}
-        if suffix == ".npz":
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                columns = {name: file[name] for name in file.files}
-        elif suffix == ".csv":
-            columns = _csv(data.decode("utf-8-sig"), symbols)
-        else:
-            columns = _json_lines(data.decode("utf-8-sig"), symbols)
-    except InputError:
-        raise
-    except (ValueError, TypeError, EOFError, KeyError, OverflowError, RecursionError, csv.Error, NotImplementedError,
-            OSError, MemoryError, zipfile_error()) as error:
-        raise InputError("the file is not what it should be", where=str(path), why=" ".join(str(error).split())[:300],
+        with enough_memory("the file", str(path)):
+            if suffix == ".npy":
+                return {"inputs": read_npy(path, _KINDS), "names": ["one array"]}
+            if suffix == ".npz":
+                columns = _npz(path)
+            else:
+                columns = (_csv if suffix == ".csv" else _json_lines)(read_text(path, _LIMIT), symbols)
+    except (ValueError, csv.Error) as error:
+        raise InputError("the file is not what it should be", where=str(path), why=clause(error, 300),
                          next="See `recurc dataset make --help` for the forms") from None
-    return {**_named(columns), "names": list(columns)}
+    return {**_named(columns), "names": [printable(name, 40) for name in list(columns)[:20]]}
 
 
-def zipfile_error() -> type[Exception]:
-    """What a broken .npz ends with."""
-    import zipfile
-
-    return zipfile.BadZipFile
+def _npz(path: Path) -> dict[str, np.ndarray]:
+    """Arrays of a .npz file by name."""
+    with open_regular(path) as file:
+        archive = ZipMembers(file, packed=True)
+        left, columns = max(_UNPACKED, 16 * size_of(file)), {}
+        for name in archive.members:
+            if not name.endswith(".npy"):
+                continue
+            data = archive.read(name, left)
+            left -= len(data)
+            columns[name.removesuffix(".npy")] = npy_of(data, _KINDS)
+    if not columns:
+        raise ValueError("it holds no arrays")
+    return columns
 
 
 def _named(columns: dict[str, Any]) -> dict[str, Any]:
@@ -135,6 +146,9 @@ def _csv(text: str, symbols: str) -> dict[str, list]:
     header = [cell.strip() for cell in rows[0]]
     if all(_is_number(cell) for cell in header):
         return {"inputs": [_cells(" ".join(row), symbols, n) for n, row in enumerate(rows, start=1)]}
+    twice = next((name for name in header if header.count(name) > 1), None) if len(header) <= _COLUMNS else "too many"
+    if twice is not None:
+        raise ValueError(f"the column {shown(twice)} is there twice, or there are more than {_COLUMNS}")
     short = [n for n, row in enumerate(rows[1:], start=2) if len(row) != len(header)]
     if short:
         raise ValueError(f"line {short[0]} has {len(rows[short[0] - 1])} columns, the header {len(header)}")
@@ -152,11 +166,15 @@ def _json_lines(text: str, symbols: str) -> dict[str, list]:
     for n, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        row = json.loads(line)
+        try:
+            row = parse_json(line, _LINE)
+        except Unreadable as error:
+            raise ValueError(f"line {n}: {str(error).removeprefix('line 1, ').removeprefix('line 1: ')}") from None
         if not isinstance(row, dict):
             row = {"inputs": row}
         if columns and set(row) != set(columns):
-            raise ValueError(f"line {n} has the fields {', '.join(row)}, the first line {', '.join(columns)}")
+            one, first = (printable(", ".join(list(names)[:20]), 120) for names in (row, columns))
+            raise ValueError(f"line {n} has the fields {one}, the first line {first}")
         for name, value in row.items():
             columns.setdefault(name, []).append(_cells(value, symbols, n) if isinstance(value, str) else value)
     if not columns:
@@ -171,7 +189,7 @@ def _cells(cell: str, symbols: str, line: int) -> list[int] | int:
         known = {c: i for i, c in enumerate(symbols, start=1)}
         unknown = sorted({c for c in cell if c not in known})
         if unknown:
-            raise ValueError(f"line {line} has {''.join(unknown)!r}, which --symbols does not name")
+            raise ValueError(f"line {line} has {shown(''.join(unknown))}, which --symbols does not name")
         return [known[c] for c in cell]
     if not all(map(_is_number, words)):
         bad = next(w for w in words if not _is_number(w))

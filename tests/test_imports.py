@@ -20,21 +20,8 @@ LAYERS = (
     {"quant"},
     {"ir"},
     {"models"},
-    {
-        "arrayfile",
-        "cachedir",
-        "datadescribe",
-        "datafiles",
-        "datamake",
-        "dataset",
-        "errors",
-        "files",
-        "formats",
-        "plainyaml",
-        "reading",
-        "resources",
-        "types",
-    },
+    {"errors", "types", "files", "cachedir", "reading", "formats", "plainyaml", "arrayfile", "zipread",
+     "dataset", "datafiles", "datamake", "datadescribe", "resources"},
 )
 LEVEL = {part: i for i, layer in enumerate(LAYERS) for part in layer}
 TERMINAL = {"click", "rich"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import re
 import sys
 from dataclasses import dataclass
@@ -12,9 +10,14 @@ from typing import Any, Optional
 
 import numpy as np
 
+from recurc.arrayfile import MAGIC, npy_of
 from recurc.cli._grid import DIGITS, is_sudoku
-from recurc.errors import InputError, UsageError
+from recurc.dataset import numbers_only
+from recurc.errors import InputError, UsageError, printable
+from recurc.formats import parse_json
+from recurc.reading import Unreadable, clause, enough_memory, read_regular
 
+_LIMIT = 1 << 28  # bytes
 _FORMS = ("a .npy array [N, seq_len] or [seq_len], or JSON: a list of tokens, a list of such lists, or an object with "
           "inputs and, where the model has puzzle embeddings, puzzle_ids")
 
@@ -73,32 +76,36 @@ def from_file(name: str) -> Inputs:
         InputError: it cannot be read, or holds something else.
     """
     try:
-        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-    except OSError as error:
-        raise InputError("the input file cannot be read", where=name, why=error.strerror or str(error),
+        data = sys.stdin.buffer.read(_LIMIT + 1) if name == "-" else read_regular(Path(name), _LIMIT)
+        if len(data) > _LIMIT:
+            raise Unreadable(f"it has more than {_LIMIT:,} bytes")
+    except (OSError, Unreadable) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError("the input file cannot be read", where=name, why=why,
                          next="Name a file with --input, or - for stdin") from None
     where = "stdin" if name == "-" else name
     try:
-        if data.startswith(b"\x93NUMPY"):
-            return Inputs(_rows(np.load(io.BytesIO(data), allow_pickle=False)))
-        return _from_document(json.loads(data.decode("utf-8-sig")))
-    except (ValueError, TypeError, EOFError, OverflowError, RecursionError) as error:
-        raise InputError("the input file is not what it should be", where=where, why=" ".join(str(error).split())[:200],
+        with enough_memory("the input file", where):
+            if data.startswith(MAGIC):
+                return Inputs(_rows(npy_of(data, "iuf")))
+            return _from_document(parse_json(data.decode("utf-8-sig"), _LIMIT))
+    except ValueError as error:
+        raise InputError("the input file is not what it should be", where=where, why=clause(error),
                          next=f"Give {_FORMS}") from None
 
 
 def _from_document(document: Any) -> Inputs:
     if isinstance(document, dict):
-        unknown = sorted(set(document) - {"inputs", "puzzle_ids"})
+        unknown = [printable(name, 40) for name in sorted(set(document) - {"inputs", "puzzle_ids"})[:10]]
         if unknown or "inputs" not in document:
             raise ValueError(f"unknown fields {', '.join(unknown)}" if unknown else "the field inputs is missing")
         ids = document.get("puzzle_ids")
-        return Inputs(_rows(document["inputs"]), None if ids is None else np.atleast_1d(np.asarray(ids)))
+        return Inputs(_rows(document["inputs"]), None if ids is None else np.atleast_1d(np.asarray(numbers_only(ids))))
     return Inputs(_rows(document))
 
 
 def _rows(values: Any) -> np.ndarray:
-    array = np.asarray(values)
+    array = np.asarray(numbers_only(values))
     if array.dtype.kind not in "iuf" or array.ndim not in (1, 2):
         raise ValueError(f"it holds {array.dtype} in {array.ndim} dimensions, not whole numbers in one or two")
     return np.atleast_2d(array)

@@ -2,15 +2,65 @@
 
 from __future__ import annotations
 
-import json
+import re
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Mapping, Optional
 
 import numpy as np
 
 from recurc.codegen.manifest import file_sha256
 from recurc.errors import InputError
 from recurc.exchange.onnx_export import LOOP_FILE, SCHEMA, require
+from recurc.formats import parse_json
+from recurc.reading import Unreadable, read_text, shown
+
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_STATES = ("X", "z_H", "z_L")
+_TURNS = 100_000
+
+
+def read_loop(folder: Path) -> dict[str, Any]:
+    """loop.json of an exported model: its graphs lie in `folder`, its steps name blocks and tensors that there are.
+
+    Raises:
+        InputError: it cannot be read, or is none.
+    """
+    try:
+        loop = parse_json(read_text(folder / LOOP_FILE))
+        if not isinstance(loop, dict) or loop.get("schema") != SCHEMA:
+            raise Unreadable(f"its schema is not {SCHEMA!r}, which this recurc reads")
+        blocks = loop.get("blocks")
+        if not isinstance(blocks, dict) or not all(isinstance(name, str) for name in blocks):
+            raise Unreadable("it names no blocks")
+        for entry in (loop.get("start"), loop.get("heads"), *blocks.values()):
+            file = entry.get("file") if isinstance(entry, dict) else None
+            if not isinstance(file, str) or not _FILE.fullmatch(file):
+                raise Unreadable(f"{shown(file)} is no graph's file in this folder")
+        if not isinstance(loop["start"].get("puzzle") or "", str):
+            raise Unreadable("what it says of puzzles is no text")
+        if loop["heads"].get("from") not in _STATES:
+            raise Unreadable("its heads read no state")
+        _check_steps(loop.get("step"), blocks)
+    except Unreadable as e:
+        raise InputError("this is not an exported model", where=str(folder / LOOP_FILE), why=str(e),
+                         next="write one with `recurc export`") from None
+    return loop
+
+
+def _check_steps(body: Any, blocks: Mapping[str, Any]) -> None:
+    if not isinstance(body, list):
+        raise Unreadable("a part of its step is no list")
+    for item in body:
+        if isinstance(item, dict) and "loop" in item:
+            if type(item.get("count")) is not int or not 0 <= item["count"] <= _TURNS:
+                raise Unreadable(f"a loop turns {shown(item.get('count'))} times")
+            _check_steps(item.get("body"), blocks)
+            continue
+        added = item.get("add") if isinstance(item, dict) else None
+        if not isinstance(added, list) or not added or any(n not in _STATES for n in added):
+            raise Unreadable("a part of its step adds no states")
+        if item.get("state") not in _STATES or not isinstance(item.get("block"), str) or item["block"] not in blocks:
+            raise Unreadable("a part of its step names no state, or no block")
 
 
 class OnnxLoop:
@@ -28,13 +78,7 @@ class OnnxLoop:
         require("onnxruntime")
         import onnxruntime as ort
 
-        try:
-            self.loop: dict[str, Any] = json.loads((folder / LOOP_FILE).read_text(encoding="utf-8"))
-            if self.loop.get("schema") != SCHEMA:
-                raise ValueError(f"its schema is {self.loop.get('schema')!r}, this recurc reads {SCHEMA!r}")
-        except (OSError, ValueError, AttributeError) as e:
-            raise InputError("this is not an exported model", where=str(folder / LOOP_FILE), why=str(e),
-                             next="write one with `recurc export`") from e
+        self.loop = read_loop(folder)
         options = ort.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
         level = ort.GraphOptimizationLevel

@@ -14,9 +14,9 @@ from typing import Any, Mapping
 import numpy as np
 
 from recurc.models.picklefile import Storage, Stored, read_pickle
-from recurc.models.storedzip import StoredZip
 from recurc.models.tensorfile import widen, widen_bfloat16
 from recurc.reading import Unreadable, open_regular, read_into, read_part, shown, size_of
+from recurc.zipread import ZipMembers
 
 _ZIP = b"PK\x03\x04"
 _PICKLE_LIMIT = 64 << 20  # bytes
@@ -49,7 +49,7 @@ class TorchFile:
             self._size = size_of(self._file)
             self._order, self._prefix = "<", ""
             self._places: dict[str, tuple[int, int]] = {}  # (offset, bytes) of storages by key
-            self._zip = StoredZip(self._file) if read_part(self._file, 0, min(4, self._size)) == _ZIP else None
+            self._zip = ZipMembers(self._file) if read_part(self._file, 0, min(4, self._size)) == _ZIP else None
             found = self._from_zip(self._zip) if self._zip else self._legacy()
             self.value, self.foreign = found.value, found.foreign
         except BaseException:
@@ -123,7 +123,7 @@ class TorchFile:
             raise Unreadable(f"its storage claims {storage.count:,} values and has {found[1]:,} bytes")
         return found[0], storage.count * _item(storage.dtype)
 
-    def _from_zip(self, archive: StoredZip) -> Any:
+    def _from_zip(self, archive: ZipMembers) -> Any:
         roots = [name for name in archive.members if name.rpartition("/")[2] == "data.pkl" and name.count("/") <= 1]
         if len(roots) != 1:
             raise Unreadable(f"this zip holds {len(roots)} files data.pkl: it is truncated, or no file of torch.save")

@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Mapping
 
-from elftools.common.exceptions import ELFError
 from elftools.elf.constants import SH_FLAGS
-from elftools.elf.elffile import ELFFile
 
 from recurc.errors import InputError, PlanMismatchError
 from recurc.plan.layout import align_up
 from recurc.plan.pieces import SECTION_PARTS, SectionSize
 from recurc.plan.planner import Measured, MemoryPlan
+from recurc.reading import Unreadable
 from recurc.targets.boards import Board
+from recurc.targets.elffile import open_elf
 
 READ_ONLY_SECTIONS = (".recurc_image", ".rodata", ".text")
 
@@ -63,8 +63,7 @@ def linked_sections(elf: Path) -> tuple[LinkedSection, ...]:
         InputError: not an ELF file.
     """
     try:
-        with open(elf, "rb") as f:
-            file = ELFFile(f)
+        with open_elf(elf) as file:
             segments = [s for s in file.iter_segments() if s["p_type"] == "PT_LOAD" and s["p_filesz"]]
             found = []
             for section in file.iter_sections():
@@ -72,12 +71,14 @@ def linked_sections(elf: Path) -> tuple[LinkedSection, ...]:
                     continue
                 load, address = 0, section["sh_addr"]
                 if section.name == ".data":
-                    segment = next(s for s in segments if s["p_vaddr"] <= address < s["p_vaddr"] + s["p_memsz"])
+                    segment = next((s for s in segments if s["p_vaddr"] <= address < s["p_vaddr"] + s["p_memsz"]), None)
+                    if segment is None:
+                        raise Unreadable("its section .data is in no segment")
                     load = segment["p_paddr"] + address - segment["p_vaddr"]
                 found.append(LinkedSection(section.name, address, section["sh_size"], section["sh_addralign"], load))
             return tuple(found)
-    except (OSError, ELFError, StopIteration) as e:
-        raise InputError("the firmware cannot be read", where=str(elf), why=str(e), next="build it again") from e
+    except Unreadable as e:
+        raise InputError("the firmware cannot be read", where=str(elf), why=str(e), next="build it again") from None
 
 
 def measure(elf: Path, board: Board, placement: Mapping[str, str]) -> Measured:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator
 
-from elftools.common.exceptions import DWARFError, ELFError
 from elftools.dwarf.dwarfinfo import DWARFInfo
 from elftools.elf.elffile import ELFFile
+
+from recurc.reading import Unreadable
+from recurc.targets.elffile import open_elf
 
 _MACHINES_WITH_THUMB = ("EM_ARM",)
 
@@ -45,16 +47,15 @@ class SourceMap:
     def riscv(self) -> bool:
         """Whether the ELF is for RISC-V, whose fault registers mean something else."""
         try:
-            with open(self.elf, "rb") as f:
-                return ELFFile(f)["e_machine"] == "EM_RISCV"
-        except (OSError, ELFError):
+            with open_elf(self.elf) as file:
+                return file["e_machine"] == "EM_RISCV"
+        except Unreadable:
             return False
 
     def place(self, address: int) -> SourcePlace | None:
         """Where an address is; None when it is in no function of this ELF, or the ELF cannot be read."""
         try:
-            with open(self.elf, "rb") as f:
-                file = ELFFile(f)
+            with open_elf(self.elf) as file:
                 address &= ~1 if file["e_machine"] in _MACHINES_WITH_THUMB else ~0
                 found = _function(file, address)
                 if found is None:
@@ -62,7 +63,7 @@ class SourceMap:
                 name, start = found
                 line = _line(file.get_dwarf_info(), address) if file.has_dwarf_info() else None
                 return SourcePlace(address, name, address - start, *(line or ("", 0)))
-        except (OSError, ELFError, DWARFError, KeyError, UnicodeDecodeError):
+        except Unreadable:
             return None
 
     def caller(self, return_address: int) -> SourcePlace | None:

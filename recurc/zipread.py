@@ -1,8 +1,9 @@
-"""The members of a zip file that holds its members as they are, as `torch.save` writes it: where each begins, and its size."""
+"""The members of a zip file, without belief in what its directory claims: `torch.save` and `np.savez` write such files."""
 
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -15,6 +16,7 @@ _ENTRY = struct.Struct("<4s6H3I5H2I")
 _LOCAL = struct.Struct("<4s5H3I2H")
 _END_MAGIC, _PLACE_MAGIC, _END_64_MAGIC, _ENTRY_MAGIC, _LOCAL_MAGIC = b"PK\5\6", b"PK\6\7", b"PK\6\6", b"PK\1\2", b"PK\3\4"
 _FULL = 0xFFFFFFFF  # stands for a number in the 64-bit extra field
+_DEFLATE = 8
 _MEMBERS = 50_000
 _DIRECTORY = 16 << 20  # bytes
 _NAME = 512
@@ -22,23 +24,29 @@ _NAME = 512
 
 @dataclass(frozen=True)
 class Member:
-    """A member by the zip's directory: its name, bytes, and where its own header is."""
+    """A member by the zip's directory: its name, bytes in the file and unpacked, and where its own header is."""
 
     name: str
+    packed: int
     bytes: int
     header: int
 
 
-class StoredZip:
+class ZipMembers:
     """Directory of an open zip file.
 
+    Args:
+        packed: take compressed members too.
+
     Raises:
-        Unreadable: no zip, truncated, too many members, or members that are compressed, encrypted or twice there.
+        Unreadable: no zip, truncated, too many members, or members that are encrypted, compressed (where that is not taken) or
+            twice there.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._size = file, size_of(file)
+    def __init__(self, file: BinaryIO, packed: bool = False) -> None:
+        self._file, self._size, self._packed = file, size_of(file), packed
         self.members: dict[str, Member] = {}
+        self._deflated: set[str] = set()
         at, length, count = self._directory()
         self._start = at
         data = read_part(file, at, length)
@@ -47,7 +55,7 @@ class StoredZip:
             position = self._entry(data, position)
 
     def place(self, name: str) -> tuple[int, int]:
-        """(offset in the file, bytes) of a member.
+        """(offset in the file, bytes there) of a member.
 
         Raises:
             Unreadable: there is none, or the directory lies about it.
@@ -62,9 +70,29 @@ class StoredZip:
         if magic != _LOCAL_MAGIC or read_part(self._file, begin, long) != name.encode():
             raise Unreadable(f"the directory lies about member {shown(name)}")
         begin += long + extra
-        if begin + member.bytes > self._start:
-            raise Unreadable(f"member {shown(name)} claims {member.bytes} bytes and does not have them")
-        return begin, member.bytes
+        if begin + member.packed > self._start:
+            raise Unreadable(f"member {shown(name)} claims {member.packed} bytes and does not have them")
+        return begin, member.packed
+
+    def read(self, name: str, limit: int) -> bytes:
+        """A member's bytes, unpacked.
+
+        Raises:
+            Unreadable: as for `place`, damaged, or more than `limit` bytes.
+        """
+        begin, size = self.place(name)
+        member = self.members[name]
+        if member.bytes > limit:
+            raise Unreadable(f"member {shown(name)} has more than {limit:,} bytes")
+        data = read_part(self._file, begin, size)
+        if name in self._deflated:
+            try:
+                data = zlib.decompressobj(-15).decompress(data, member.bytes + 1)
+            except zlib.error:
+                raise Unreadable(f"member {shown(name)} is damaged") from None
+        if len(data) != member.bytes:
+            raise Unreadable(f"member {shown(name)} has not the size that the directory says")
+        return data
 
     def _directory(self) -> tuple[int, int, int]:
         """(offset, bytes, members) of the directory."""
@@ -108,12 +136,14 @@ class StoredZip:
             raise Unreadable(f"member {shown(name)} is there twice")
         if flags & 1:
             raise Unreadable(f"member {shown(name)} is encrypted")
-        if method:
-            raise Unreadable(f"member {shown(name)} is compressed, which torch.save never does: it is some other archive")
+        if method and not (self._packed and method == _DEFLATE):
+            raise Unreadable(f"member {shown(name)} is compressed in a way that is not read here")
         size, packed, header = _wide(more, size, packed, header)
-        if size != packed:
+        if method:
+            self._deflated.add(name)
+        elif size != packed:
             raise Unreadable(f"the directory gives member {shown(name)} two sizes")
-        self.members[name] = Member(name, size, header)
+        self.members[name] = Member(name, packed, size, header)
         return after
 
 

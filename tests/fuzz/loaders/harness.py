@@ -1,0 +1,164 @@
+"""Runs a loader on mutated files, and judges what it does: it succeeds, or refuses in one plain paragraph, soon and in little
+memory. Anything else is a finding."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import tempfile
+import time
+import traceback
+import unicodedata
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Iterator
+
+from recurc.errors import RecurcError
+from tests.fuzz.loaders.mutate import Mutation
+
+SECONDS = 10
+MEMORY = 1 << 30  # bytes above what the process has
+KEPT = 300 << 20  # bytes of real memory that a run may add
+LONGEST = 2000  # characters of an error
+
+
+class TooSlow(BaseException):
+    """A run took longer than SECONDS."""
+
+
+@dataclass(frozen=True)
+class Loader:
+    """A loader under test.
+
+    prepare: fills a folder with a valid input. mutated: files of it that are mutated -> how. load: reads it.
+    """
+
+    name: str
+    prepare: Callable[[Path], None]
+    mutated: dict[str, Mutation]
+    load: Callable[[Path], object]
+
+
+@dataclass
+class Report:
+    """What happened in `runs` runs: `accepted` of them succeeded; `findings` are texts, each kind once, with its run."""
+
+    runs: int = 0
+    accepted: int = 0
+    seconds: float = 0.0
+    slowest: float = 0.0
+    memory: int = 0
+    findings: dict[str, str] = field(default_factory=dict)
+
+
+def _misdeed(error: BaseException) -> str:
+    """What is wrong with how a loader refused; "" when nothing is."""
+    if not isinstance(error, RecurcError):
+        return f"{type(error).__name__}: {str(error)[:200]!a}"
+    text = str(error)
+    if error.exit_code not in (2, 3):
+        return f"exit code {error.exit_code}: {text[:200]!a}"
+    if not all(c.isprintable() or unicodedata.category(c) == "Zs" for c in text):
+        return f"characters that are not printable: {text[:300]!a}"
+    if len(text) >= LONGEST:
+        return f"a paragraph of {len(text)} characters: {text[:200]!a}"
+    if isinstance(error.__context__, MemoryError):
+        return f"memory: {text[:200]!a}"
+    json.dumps(error.as_dict())
+    return ""
+
+
+def _where(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    inner = [f for f in frames if "/recurc/" in f.filename] or frames
+    return f"{Path(inner[-1].filename).name}:{inner[-1].lineno}" if inner else "?"
+
+
+@contextmanager
+def limits() -> Iterator[None]:
+    """The address space that is in use now, and MEMORY more."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    old = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE") + MEMORY, old[1]))
+
+    def late(*_: object) -> None:
+        raise TooSlow
+
+    before = signal.signal(signal.SIGALRM, late)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        resource.setrlimit(resource.RLIMIT_AS, old)
+
+
+def fuzz(loader: Loader, mutations: int, seed: int = 0, keep: Path | None = None, seconds: float = 0.0) -> Report:
+    """Mutate and load. The same seed gives the same files.
+
+    Args:
+        mutations: how many runs.
+        keep: folder for the files of findings.
+        seconds: end after so long, 0: never.
+    """
+    r, report = random.Random(f"{loader.name} {seed}"), Report()
+    room = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=room) as name, warnings.catch_warnings(), limits():
+        warnings.simplefilter("ignore")  # of zipfile, which writes the mutated archives
+        folder = Path(name)
+        loader.prepare(folder)
+        good = {file: (folder / file).read_bytes() for file in loader.mutated}
+        loader.load(folder)  # what is mutated is valid
+        start = time.perf_counter()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        files = list(good)
+        while report.runs < mutations and not (seconds and time.perf_counter() - start > seconds):
+            file = r.choice(files)
+            data = loader.mutated[file](r, good[file])
+            (folder / file).write_bytes(data)
+            finding = _run(loader, folder, report)
+            now = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            report.memory = max(report.memory, (now - peak) * 1024)
+            if not finding and (now - peak) * 1024 > KEPT:
+                finding, peak = f"memory: {(now - peak) // 1024} MiB of it", now
+            if finding and finding.split("\n")[0] not in report.findings:
+                report.findings[finding.split("\n")[0]] = f"run {report.runs} of {file}\n{finding}"
+                if keep is not None:
+                    _keep(keep / f"{loader.name}-{seed}-{report.runs}", folder)
+            if len(files) > 1:
+                (folder / file).write_bytes(good[file])
+            report.runs += 1
+        report.seconds = time.perf_counter() - start
+    return report
+
+
+def _run(loader: Loader, folder: Path, report: Report) -> str:
+    """One run; returns what was found, the kind in its first line."""
+    begin = time.perf_counter()
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        try:
+            loader.load(folder)
+            report.accepted += 1
+            return ""
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            report.slowest = max(report.slowest, time.perf_counter() - begin)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is judged
+        wrong = _misdeed(error)
+        kind = f"{type(error).__name__} at {_where(error)}"
+        return f"{kind}\n{wrong}\n{''.join(traceback.format_exception(error))[-3000:]}" if wrong else ""
+
+
+def _keep(to: Path, folder: Path) -> None:
+    with suppress(OSError):
+        shutil.copytree(folder, to)
