@@ -264,7 +264,7 @@ def _own(name: str, tensor: np.ndarray) -> np.ndarray:
     """A C-contiguous float32 array of our own; the puzzle table stays what it is, perhaps a memory map of gigabytes."""
     if name == PUZZLE_TABLE:
         return tensor
-    return np.require(tensor, np.float32, ["C", "O", "W"])
+    return np.require(tensor, np.float32, ["C", "W"])
 
 
 def _digests(files: list[Path]) -> list[bytes]:

@@ -94,6 +94,8 @@ class TorchFile:
             return raw if kind == "<f4" else widen(raw, lambda part: _floats(part, tensor.dtype))
         flat = np.empty(span, kind)
         read_into(self._file, at, memoryview(flat.view(np.uint8)))
+        if tensor.strides == _contiguous(tensor.shape):
+            return _floats(flat, tensor.dtype).reshape(tensor.shape)
         strides = tuple(n * kind.itemsize for n in tensor.strides)
         raw = np.lib.stride_tricks.as_strided(flat, tensor.shape, strides, writeable=False)
         return np.ascontiguousarray(_floats(raw, tensor.dtype), np.float32).reshape(tensor.shape)
@@ -195,7 +197,7 @@ def _floats(raw: np.ndarray, dtype: str) -> np.ndarray:
         return widen_bfloat16(raw)
     if dtype in _FLOATS:
         with np.errstate(over="ignore"):  # of float64: infinite values are found and named later
-            return raw.astype(np.float32)
+            return raw.astype(np.float32, copy=False)
     import torch
 
     kind = getattr(torch, dtype, None)

@@ -53,6 +53,7 @@ class Report:
     runs: int = 0
     accepted: int = 0
     seconds: float = 0.0
+    busy: float = 0.0  # seconds of the processor
     slowest: float = 0.0
     memory: int = 0
     findings: dict[str, str] = field(default_factory=dict)
@@ -116,7 +117,7 @@ def fuzz(loader: Loader, mutations: int, seed: int = 0, keep: Path | None = None
         loader.prepare(folder)
         good = {file: (folder / file).read_bytes() for file in loader.mutated}
         loader.load(folder)  # what is mutated is valid
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         files = list(good)
         while report.runs < mutations and not (seconds and time.perf_counter() - start > seconds):
@@ -135,7 +136,7 @@ def fuzz(loader: Loader, mutations: int, seed: int = 0, keep: Path | None = None
             if len(files) > 1:
                 (folder / file).write_bytes(good[file])
             report.runs += 1
-        report.seconds = time.perf_counter() - start
+        report.seconds, report.busy = time.perf_counter() - start, time.process_time() - busy
     return report
 
 
