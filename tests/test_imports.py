@@ -20,8 +20,22 @@ LAYERS = (
     {"quant"},
     {"ir"},
     {"models"},
-    {"errors", "types", "files", "cachedir", "reading", "formats", "plainyaml", "arrayfile", "zipread",
-     "dataset", "datafiles", "datamake", "datadescribe", "resources"},
+    {
+        "arrayfile",
+        "cachedir",
+        "datadescribe",
+        "datafiles",
+        "datamake",
+        "dataset",
+        "errors",
+        "files",
+        "formats",
+        "plainyaml",
+        "reading",
+        "resources",
+        "types",
+        "zipread",
+    },
 )
 LEVEL = {part: i for i, layer in enumerate(LAYERS) for part in layer}
 TERMINAL = {"click", "rich"}
