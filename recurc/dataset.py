@@ -6,6 +6,7 @@ identifiers are missing, every example is a puzzle of its own with identifier 0.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -208,10 +209,10 @@ def load_dataset(directory: str | Path, split: str) -> Dataset:
     """
     root = user_path(directory)
     folder = root / split
-    if not root.is_dir():
-        why = "it is a file" if root.exists() else "there is no such directory"
+    if not os.path.isdir(root):  # which says no, and does not raise, of a name that no folder can have
+        why = "it is a file" if os.path.exists(root) else "there is no such directory"
         raise InputError("no dataset directory", where=str(root), why=why, next=_LAYOUT)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         try:
             there = sorted(p.name for p in root.iterdir())
         except OSError as error:
@@ -280,7 +281,7 @@ def load_splits(directory: str | Path) -> dict[str, Dataset]:
         InputError: it has neither, or there is something wrong with one: all problems are named.
     """
     root = user_path(directory)
-    there = [split for split in ("train", "test") if (root / split).is_dir()]
+    there = [split for split in ("train", "test") if os.path.isdir(root / split)]
     problems, found = _Problems(), {}
     for split in there or ["train"]:
         with problems:

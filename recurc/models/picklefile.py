@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from recurc.reading import Unreadable, clause, shown
 
-_OPCODES = 2_000_000  # a state dict has 30 a tensor; an empty container takes 60 bytes of memory for one of the file
+_OPCODES = 500_000  # a state dict has 30 a tensor; an empty container takes 60 bytes of memory for one of the file
 _LONGEST = 64 << 20  # bytes of a pickle
 _AXES = 16
 _REBUILD = "torch._utils._rebuild_"

@@ -69,7 +69,8 @@ def pickle_ops(r: random.Random, data: bytes) -> bytes:
         _, a, b = r.choice(ops)
         new = data[a:b]
     elif kind == 7:
-        new = r.choice(_OPS) * r.choice((1, 2, 1000, 30_000)) + data[begin:end]
+        flood = r.choice(_OPS)
+        new = flood * min(r.choice((1, 2, 1000, 30_000)), 1 + 200_000 // len(flood)) + data[begin:end]
     else:
         new = r.choice(_OPS) + (data[begin:end] if r.random() < 0.5 else b"")
     return data[:begin] + new + data[end:]

@@ -1,0 +1,67 @@
+"""Files from outside are opened and parsed in one place: who does it elsewhere stands here, with the reason."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "recurc"
+READERS = {"reading.py", "formats.py", "plainyaml.py", "arrayfile.py", "zipread.py"}
+OWN = {
+    "files.py": "what this process wrote, and /proc",
+    "cachedir.py": "the user's cache, opened without following links",
+    "models/pages.py": "/proc", "doctor/holders.py": "/proc", "device/ports.py": "/proc and locks", "cli/main.py": "/dev/null",
+    "models/torchfile.py": "maps the file that it has checked", "models/tensorfile.py": "maps the file that it has checked",
+    "plan/cost.py": "bundled", "codegen/renode.py": "bundled", "codegen/firmware.py": "bundled sources",
+    "codegen/project.py": "what this build compiled", "codegen/ci.py": "installed metadata, and a comparison of what is there",
+    "targets/stack.py": "what this build compiled", "targets/objectcache.py": "sources, and entries bound to their content",
+    "targets/host.py": "an image whose hash the manifest has",
+    "targets/platformio.py": "a project whose files the manifest has", "flash/run.py": "a project whose files the manifest has",
+    "codegen/manifest.py": "the manifest's own checks", "verify/journal.py": "the journal's own checks",
+    "study/store.py": "the cache's own checks",
+}  # fmt: skip
+_CALLS = {
+    ("json", "load"), ("json", "loads"), ("tomllib", "load"), ("tomllib", "loads"), ("np", "load"), ("np", "memmap"),
+    ("np", "fromfile"), ("torch", "load"), ("pickle", "load"), ("pickle", "loads"), ("zipfile", "ZipFile"), ("os", "open"),
+}  # fmt: skip
+_METHODS = {"read_text", "read_bytes"}
+
+
+def reads(source: str) -> list[str]:
+    """Calls that open or parse a file, by line; a file that is opened for writing does not count."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            f = node.func
+            if isinstance(f, ast.Name) and f.id == "open":
+                mode = node.args[1] if len(node.args) > 1 else None
+                if not (isinstance(mode, ast.Constant) and "w" in mode.value):
+                    found.append(f"line {node.lineno}: open")
+            elif isinstance(f, ast.Attribute):
+                base = f.value.id if isinstance(f.value, ast.Name) else ""
+                if (base, f.attr) in _CALLS or base == "yaml" or (f.attr in _METHODS and base != "reading"):
+                    found.append(f"line {node.lineno}: {base}.{f.attr}")
+    return found
+
+
+FILES = {str(p.relative_to(PACKAGE)): p for p in sorted(PACKAGE.rglob("*.py")) if "_data" not in p.parts}
+
+
+def test_only_the_readers_open_and_parse():
+    wrong = {name: found for name, path in FILES.items()
+             if name not in READERS | OWN.keys() and (found := reads(path.read_text()))}  # fmt: skip
+    assert wrong == {}, "read it through recurc.reading and recurc.formats"
+
+
+@pytest.mark.parametrize("line", [
+    "json.loads(x)", "open(p)", "open(p, 'rb')", "p.read_text()", "yaml.safe_load(x)", "np.load(p)", "torch.load(p)",
+    "Path(p).read_bytes()", "os.open(p, 0)", "pickle.loads(x)",
+])  # fmt: skip
+def test_the_rule_finds_violations(line):
+    assert reads(f"def f():\n    return {line}\n") and not reads("open(p, 'wb')\nread_text(p)\njson.dumps(x)")
+
+
+def test_no_reason_without_a_reader():
+    assert [name for name in OWN if name not in FILES or not reads(FILES[name].read_text())] == []
