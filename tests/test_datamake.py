@@ -106,7 +106,7 @@ def test_identifiers_and_labels_that_do_not_count(tmp_path):
         ("a.jsonl", '{"inputs": [1, 2]\n', "not what it should be"),
         ("a.jsonl", "[1, -2]\n", "a token is -2"),
         ("a.jsonl", "[1, 1.5]\n", "not whole numbers"),
-        ("a.jsonl", "[1e400, 1]\n", "not whole numbers"),
+        ("a.jsonl", "[1e400, 1]\n", "beyond the range of numbers"),
         ("a.npz", "PK", "not what it should be"),
         ("a.npy", "", "not what it should be"),
         ("a.txt", "1 2", "files of the kind .txt are not read"),

@@ -125,7 +125,10 @@ def directory(r: random.Random, data: bytes) -> bytes:
     """Lies in a zip's headers: a field of the end record, of a directory entry or of a member's own header."""
     places = [(data.rfind(b"PK\5\6"), 22)]
     places += [(at, 46) for at in _all(data, b"PK\1\2")] + [(at, 30) for at in _all(data, b"PK\3\4")][:50]
-    at, size = r.choice([p for p in places if p[0] >= 0] or [(0, len(data))])
+    places = [place for place in places if place[0] >= 0]
+    if not places:
+        return r.choice(BYTES)(r, data)
+    at, size = r.choice(places)
     field = at + r.randrange(4, size - 1)
     width = r.choice((1, 2, 4))
     value = (r.choice(NUMBERS) + r.choice((0, 0, 1, -1))) % (1 << 8 * width)
