@@ -27,8 +27,9 @@ def read_loop(folder: Path) -> dict[str, Any]:
     """
     try:
         loop = parse_json(read_text(folder / LOOP_FILE))
-        if not isinstance(loop, dict) or loop.get("schema") != SCHEMA:
-            raise Unreadable(f"its schema is not {SCHEMA!r}, which this recurc reads")
+        stated = loop.get("schema") if isinstance(loop, dict) else None
+        if stated != SCHEMA:
+            raise Unreadable(f"its schema is {shown(stated)}, this recurc reads {SCHEMA!r}")
         blocks = loop.get("blocks")
         if not isinstance(blocks, dict) or not all(isinstance(name, str) for name in blocks):
             raise Unreadable("it names no blocks")

@@ -76,7 +76,7 @@ def test_every_way_to_ask_is_the_same(capsys, monkeypatch, split, expected, tmp_
         (("--tokens", "9" + "." * 15), 2, "no cell of this puzzle"),
         (("--tokens", " ".join(["9"] * 16)), 3, "outside the vocabulary"),
         (("--input", "/not/there"), 3, "cannot be read"),
-        (("--input", "/dev/null"), 3, "not what it should be"),
+        (("--input", "/dev/null"), 3, "it is a device, not a file"),
         (("--tokens", "1", "--input", "-"), 2, "exclude each other"),
         (("--offset", "100000"), 2, "no example is there"),
         (("--on", "qemu"), 2, "a checkpoint has no firmware"),
