@@ -18,7 +18,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import hashlib
-import json
 import os
 import shutil
 import uuid
@@ -30,11 +29,14 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 from recurc.codegen.manifest import MANIFEST, SCHEMA, TABLE_FILE, _digest, file_sha256
 from recurc.errors import UsageError
 from recurc.files import locked, try_lock
+from recurc.formats import parse_json
+from recurc.reading import read_text
 
 Listing = Mapping[str, Optional[str]]  # path in the folder -> sha256, None where the manifest gives none
 Note = Callable[[str], None]
 _AT_FDCWD, _NOREPLACE, _EXCHANGE = -100, 1, 2
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
+_MANIFEST_LIMIT = 1 << 24  # bytes
 _LONGEST = 150  # bytes of a folder's name that stand in the names of the folders beside it
 
 
@@ -81,7 +83,7 @@ def _listing(folder: Path) -> tuple[Listing, Mapping[str, Any]]:
     try:
         if file.is_symlink() or not file.is_file():
             raise ValueError(f"it has no {MANIFEST}" if not file.is_symlink() else f"{MANIFEST} is a link")
-        said = json.loads(file.read_text(encoding="utf-8"))
+        said = parse_json(read_text(file, _MANIFEST_LIMIT), _MANIFEST_LIMIT)
         if said["schema"] != SCHEMA:
             raise ValueError(f"{MANIFEST} is of schema {str(said['schema'])[:80]!r}, this recurc writes {SCHEMA!r}")
         if said["digest"] != _digest(said):

@@ -12,8 +12,10 @@ from typing import Any
 from recurc.codegen.manifest import file_sha256
 from recurc.errors import ToolchainError, UsageError
 from recurc.files import make_folder, write_whole
+from recurc.formats import parse_json
 from recurc.ir.program import Loop, Update
 from recurc.quant.model import QuantizedModel
+from recurc.reading import read_text
 
 LOOP_FILE = "loop.json"
 SCHEMA = "recurc/onnx-loop/1"
@@ -96,7 +98,7 @@ def _check_ours(out: Path, files: list[str]) -> None:
         there, graphs = [name for name in (LOOP_FILE, *files) if os.path.lexists(out / name)], ()
         why = f"it exists and has no {LOOP_FILE} of recurc's"
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            said = json.loads((out / LOOP_FILE).read_text(encoding="utf-8"))
+            said = parse_json(read_text(out / LOOP_FILE))
             if said["schema"] == SCHEMA:
                 graphs = {entry["file"] for entry in (said["start"], *said["blocks"].values(), said["heads"])}
         if not any(out.iterdir()) or (graphs and {*there} <= {LOOP_FILE, *graphs}):

@@ -15,6 +15,7 @@ import numpy as np
 
 from recurc.errors import InputError, UsageError, printable
 from recurc.files import locked, not_written, whole_file, write_whole
+from recurc.formats import parse_json
 from recurc.models import find_family, rawfile, tensorfile
 from recurc.models.checks import check_finite, check_names, check_shapes
 from recurc.models.config_files import (
@@ -28,7 +29,7 @@ from recurc.models.config_files import (
     read_fields,
 )
 from recurc.models.reasoner import Reasoner
-from recurc.reading import Unreadable, clause, enough_memory, open_regular, shown, user_path
+from recurc.reading import Unreadable, clause, enough_memory, open_regular, read_text, shown, user_path
 from recurc.resources import bundled_models
 
 _STEP = re.compile(r"step_(\d{1,18})(?!\d)")
@@ -140,7 +141,7 @@ def _check_ours(out: Path) -> None:
     """That nothing is replaced that `save` has not written. Raises UsageError."""
     there = [path for path in (out / _CONFIG, out / _WEIGHTS) if os.path.lexists(path)]
     try:
-        ours = json.loads((out / _CONFIG).read_text(encoding="utf-8"))["format"] == CONFIG_FORMAT
+        ours = parse_json(read_text(out / _CONFIG))["format"] == CONFIG_FORMAT
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         ours = False
     if there and not ours:

@@ -16,6 +16,7 @@ from typing import Any, Mapping, Optional
 from recurc.codegen.manifest import RESULTS_FILE, Build
 from recurc.errors import InputError, RecurcError
 from recurc.files import write_whole
+from recurc.formats import parse_json
 from recurc.reading import Unreadable, open_regular
 from recurc.verify.journal import read_journal
 from recurc.verify.result import Tally
@@ -117,7 +118,7 @@ def _results(folder: Path) -> dict[str, Any]:
     """Results by build id; empty where there are none or they cannot be read."""
     try:
         with open_regular(folder / RESULTS_FILE, follow=False) as file:
-            found = json.loads(file.read(_LARGEST))
+            found = parse_json(file.read(_LARGEST).decode(), _LARGEST)
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) and all(isinstance(v, dict) for v in found.values()) else {}
