@@ -24,11 +24,12 @@ _TOML_WORD = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
 _TOML_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_.-]){_TOML_WORD}(?:[ \t]*+\.[ \t]*+{_TOML_WORD}){{{_KEY_PARTS}}}")
 
 
-def parse_json(text: str, limit: int = TEXT_LIMIT) -> Any:
+def parse_json(text: str, limit: int = TEXT_LIMIT, infinite: bool = False) -> Any:
     """A JSON document: finite numbers, whole ones of 64 bits, every key once.
 
     Args:
         limit: characters it may have.
+        infinite: take Infinity and -Infinity too, which Python writes and JSON does not know.
 
     Raises:
         Unreadable: it is none.
@@ -36,7 +37,8 @@ def parse_json(text: str, limit: int = TEXT_LIMIT) -> Any:
     _check_length(text, limit)
     _check_json_depth(text)
     try:
-        return json.loads(text, object_pairs_hook=_once, parse_int=_whole, parse_float=_finite, parse_constant=_no_constant)
+        constant = _infinite if infinite else _no_constant
+        return json.loads(text, object_pairs_hook=_once, parse_int=_whole, parse_float=_finite, parse_constant=constant)
     except json.JSONDecodeError as error:
         raise Unreadable(f"line {error.lineno}, column {error.colno}: {printable(error.msg, 200)}") from None
     except _Number as error:
@@ -100,6 +102,10 @@ def _finite(text: str) -> float:
 
 def _no_constant(text: str) -> NoReturn:
     raise _Number(text, "is no number of JSON")
+
+
+def _infinite(text: str) -> float:
+    return float(text) if text != "NaN" else _no_constant(text)
 
 
 def parse_toml(text: str, limit: int = TEXT_LIMIT) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def _listing(folder: Path) -> tuple[Listing, Mapping[str, Any]]:
     try:
         if file.is_symlink() or not file.is_file():
             raise ValueError(f"it has no {MANIFEST}" if not file.is_symlink() else f"{MANIFEST} is a link")
-        said = parse_json(read_text(file, _MANIFEST_LIMIT), _MANIFEST_LIMIT)
+        said = parse_json(read_text(file, _MANIFEST_LIMIT), _MANIFEST_LIMIT, infinite=True)  # a halting margin
         if said["schema"] != SCHEMA:
             raise ValueError(f"{MANIFEST} is of schema {str(said['schema'])[:80]!r}, this recurc writes {SCHEMA!r}")
         if said["digest"] != _digest(said):

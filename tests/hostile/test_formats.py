@@ -43,6 +43,9 @@ def test_plain_json_is_read_as_it_was():
     text = '{"a": [1, -2.5e3, true, null, "\\u00e9[{"], "b": {"c": 9223372036854775807}}'
     assert parse_json(text) == {"a": [1, -2500.0, True, None, "é[{"], "b": {"c": 2**63 - 1}}
     assert parse_json("[" * 64 + "]" * 64)
+    assert parse_json("[Infinity, -Infinity]", infinite=True) == [float("inf"), float("-inf")]
+    refused(lambda t: parse_json(t, infinite=True), "[NaN]", "NaN")
+    refused(lambda t: parse_json(t, infinite=True), "[1e999]", "1e999")
 
 
 @pytest.mark.parametrize("text, words", [
