@@ -21,6 +21,7 @@ from recurc.codegen.tablefile import TableFile
 from recurc.datafiles import read_examples
 from recurc.dataset import load_dataset
 from recurc.errors import InputError, RecurcError
+from recurc.files import whole_file
 from recurc.models import tensorfile
 from recurc.models.checkpoint import load, save
 from recurc.reading import Unreadable, open_regular, read_into, read_regular, read_text, user_path
@@ -356,8 +357,9 @@ def test_a_tensor_in_both_files(tmp_path, checkpoint):
     save(load(checkpoint), tmp_path)
     tensors = tensorfile.read(tmp_path / "model.safetensors")
     del tensors["puzzle_emb.weights"]
-    tensorfile.write(tmp_path / "model.safetensors", tensors, "f32")
-    tensorfile.write(tmp_path / "puzzle_emb.safetensors", {"H_init": tensors["H_init"]}, "f32")
+    for name, part in (("model", tensors), ("puzzle_emb", {"H_init": tensors["H_init"]})):
+        with whole_file(tmp_path / f"{name}.safetensors", "it", "") as file:
+            tensorfile.write(file, part, "f32")
     refused(lambda: load(tmp_path), "H_init", "two files")
 
 
