@@ -76,7 +76,7 @@ def find_weights(loaded: object, path: Path) -> Weights:
     Raises:
         InputError: none, or several of which none is averaged.
     """
-    found = list(_candidates(loaded, ()))
+    found = list(_candidates(loaded, (), set()))
     if not found:
         raise _no_weights(loaded, path)
     live = [c for c in found if not c.averaged]
@@ -94,10 +94,14 @@ def find_weights(loaded: object, path: Path) -> Weights:
     return Weights(*_averaged(averaged[0], live[0] if live else None, loaded), config, key)
 
 
-def _candidates(value: object, path: tuple[str, ...]) -> Iterator[_Candidate]:
-    """Every state dict of a reasoner in nested tables, outermost first."""
-    if not isinstance(value, Mapping) or len(path) > _DEPTH:
+def _candidates(value: object, path: tuple[str, ...], seen: set[int]) -> Iterator[_Candidate]:
+    """Every state dict of a reasoner in nested tables, outermost first; a table that stands in several places once.
+
+    seen: the tables that were looked into. A few that hold each other many times would else be looked into for ever.
+    """
+    if not isinstance(value, Mapping) or len(path) > _DEPTH or id(value) in seen:
         return
+    seen.add(id(value))
     tensors = [k for k, v in value.items() if isinstance(k, str) and isinstance(v, (Stored, Opaque))]
     names = short_names([k for k in tensors if isinstance(value[k], Stored)])
     if any(short in _ANCHORS or _LEVEL.search(short) for short in names.values()):
@@ -105,7 +109,7 @@ def _candidates(value: object, path: tuple[str, ...]) -> Iterator[_Candidate]:
         return
     for key, inner in value.items():
         if isinstance(key, str) and isinstance(inner, Mapping):
-            yield from _candidates(inner, (*path, printable(key, 40)))
+            yield from _candidates(inner, (*path, printable(key, 40)), seen)
 
 
 def _state(candidate: _Candidate) -> dict[str, object]:
@@ -169,16 +173,18 @@ def _no_weights(loaded: object, path: Path) -> InputError:
         return _not(path, "it holds an optimizer's state, not weights")
     if len(_PREDICTIONS & {k.split(".")[-1] for k in keys}) >= 2:
         return _not(path, f"it holds predictions of an evaluation ({_listed(keys)}), not weights")
-    if not any(isinstance(v, (Stored, Opaque)) for v in _leaves(loaded, 0)):
+    if not any(isinstance(v, (Stored, Opaque)) for v in _leaves(loaded, 0, set())):
         return _not(path, f"it holds no tensors (keys: {_listed(keys)})")
     return InputError("the tensors are of no model family that recurc knows", where=str(path), why="found " + _listed(keys),
                       next="Give a checkpoint of TRM or HRM, as the original code writes them")
 
 
-def _leaves(value: object, depth: int) -> Iterator[object]:
-    for inner in value.values() if isinstance(value, Mapping) else ():
+def _leaves(value: object, depth: int, seen: set[int]) -> Iterator[object]:
+    fresh = isinstance(value, Mapping) and id(value) not in seen
+    seen.add(id(value))
+    for inner in value.values() if fresh else ():
         if isinstance(inner, Mapping) and depth < _DEPTH:
-            yield from _leaves(inner, depth + 1)
+            yield from _leaves(inner, depth + 1, seen)
         else:
             yield inner
 

@@ -16,6 +16,7 @@ from recurc.reading import Unreadable, clause, shown
 _OPCODES = 500_000  # a state dict has 30 a tensor; an empty container takes 60 bytes of memory for one of the file
 _LONGEST = 64 << 20  # bytes of a pickle
 _AXES = 16
+_BITS = 128  # of a whole number; the longest in a file of torch.save, its mark, has 77
 _REBUILD = "torch._utils._rebuild_"
 _PLAIN = (
     "collections.OrderedDict", "collections.Counter", "_codecs.encode", "builtins.bytearray", "builtins.set",
@@ -119,6 +120,8 @@ class _Reader:
                 self.found.value = self._stack.pop()
                 return
             if name in _PUSHED:
+                if isinstance(arg, int) and arg.bit_length() > _BITS:
+                    raise Unreadable(f"it is damaged: a number in its pickle has {arg.bit_length()} bits")
                 self._stack.append(arg)
             elif name in _MADE:
                 self._stack.append(_MADE[name]())

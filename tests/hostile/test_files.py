@@ -252,6 +252,10 @@ def _torch_zip(path, pickled: bytes, **more: bytes) -> None:
     (b"\x80\x04\x8d" + b"\xff" * 8, ("truncated",)),
     (b"\x80\x02\x8b\xff\xff\xff\x7f", ("truncated",)),
     (b"\x80\x02}(X\x01\x00\x00\x00aK\x01X\x01\x00\x00\x00aK\x02u.", ("'a' twice",)),
+    (b"\x80\x02}\x8b\xd0\x07\x00\x00" + b"\x7f" * 2000 + b"K\x01s.", ("15999 bits",)),
+    (b"\x80\x02}q\x00" + b"".join(  # five tables deep, a hundred times the next in each
+        b"}q%c(" % (i + 1) + b"".join(b"X\x03\x00\x00\x00%03dh%c" % (k, i) for k in range(100)) + b"u"
+        for i in range(5)) + b".", ("no tensors",)),
     (b"\x80\x02.", ("damaged",)),
     (b"\x80\x02h\x05.", ("damaged",)),
     (b"\x80\x02(K\x01K\x02i__main__\nx\n.", ("INST",)),
