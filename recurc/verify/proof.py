@@ -19,6 +19,7 @@ from recurc.device.selftest import NONCE_BYTES
 from recurc.device.session import DeviceSession
 from recurc.errors import InputError, MismatchError
 from recurc.plan.selftest import selftest_cost
+from recurc.reading import Unreadable, clause, open_regular
 from recurc.targets.boards import Board
 
 IMAGE, TABLE = "weights image", "puzzle table"
@@ -75,13 +76,12 @@ def sums(path: Path, nonce: bytes = b"") -> tuple[int, int, bytes]:
     """
     size, crc, digest = 0, 0, hashlib.sha256(nonce)
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             while chunk := file.read(1 << 20):
                 size, crc = size + len(chunk), zlib.crc32(chunk, crc)
                 digest.update(chunk)
-    except OSError as e:
-        why = e.strerror or str(e)
-        raise InputError("a file of the build cannot be read", where=str(path), why=why, next="Build again") from e
+    except (OSError, Unreadable) as e:
+        raise InputError("a file of the build cannot be read", where=str(path), why=clause(e), next="Build again") from e
     return size, crc, digest.digest()
 
 
