@@ -139,7 +139,7 @@ def can_plot(console: Console) -> bool:
     from recurc.report.plots import have_matplotlib
 
     if not have_matplotlib():
-        console.note("no plots: matplotlib is not installed (pip install 'recurc[plots]')")
+        console.note("no plots: matplotlib is not installed (pip install matplotlib)")
         return False
     return True
 

@@ -32,7 +32,7 @@ def require(*modules: str) -> None:
     if absent:
         raise ToolchainError(
             f"{' and '.join(absent)} is not installed", where="Python", why="ONNX is an extra of recurc",
-            next="Install it: pip install 'recurc[onnx]'")
+            next="Install it: pip install " + " ".join(absent))
 
 
 def _schedule(body: tuple[Loop | Update, ...]) -> list[dict[str, Any]]:

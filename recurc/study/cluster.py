@@ -59,7 +59,7 @@ class Cluster:
             from distributed import Client
         except ImportError:
             raise ToolchainError("dask.distributed is not installed", where="--scheduler", why="it is an extra",
-                                 next="pip install 'recurc[dask]'") from None
+                                 next="pip install distributed") from None
         _check_address(address)
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it logs is told in our words
         try:

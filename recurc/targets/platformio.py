@@ -25,7 +25,7 @@ from recurc.targets.toolchain import REACHES_COMPILERS
 REGISTRY = ("api.registry.platformio.org", 443)
 REACH_SECONDS = 2.0
 RUN_SECONDS = 900.0
-INSTALL = "pip install 'recurc[flash]' (or pip install platformio scons)"
+INSTALL = "pip install platformio scons"
 _SHOWN_LINES = 25
 _LOCAL = "symlink://"
 
