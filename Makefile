@@ -1,6 +1,7 @@
 # make demo   set up, build the bundled model for an STM32H7, run it on the emulated twin
 # make test   set up, run all tests
 # make mutants   plants each fault of tests/mutation/faults in a copy of the tree and requires that its tests fail
+# make test-cpus   the numeric tests as other processors would run them: AVX2, AVX-512, AMX, sums in other orders
 # make bench-memory   RAM beside other runtimes: writes benchmarks/memory.md; each peer gets a venv of its own
 # make bench-instructions   instructions of layers, block calls and steps on every emulated core: writes benchmarks/instructions.md
 # make bench-host     a supervision step on this computer beside onnxruntime: writes benchmarks/host.md
@@ -11,6 +12,9 @@ demo: setup
 
 test: setup
 	@.venv/bin/python -m pytest -q -n 2
+
+test-cpus: setup
+	@.venv/bin/python -m tests.cpus -n 2
 
 mutants: setup
 	@.venv/bin/python -m tests.mutation --jobs 2

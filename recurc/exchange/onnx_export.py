@@ -83,10 +83,19 @@ def export_onnx(model: QuantizedModel, out: Path) -> dict[str, Any]:
     for block in model.program.blocks:
         onnx_graph.write_block(model, block, out / document["blocks"][block.name]["file"])
     onnx_graph.write_heads(model, out / document["heads"]["file"])
-    for entry in entries:
-        entry["sha256"] = file_sha256(out / entry["file"])
-    write_whole(out / LOOP_FILE, json.dumps(document, indent=1) + "\n", LOOP_FILE, _OTHER_FOLDER)  # last: it names the others
+    write_loop(document, out)
     return document
+
+
+def write_loop(document: dict[str, Any], out: Path) -> None:
+    """Write the loop's document beside its graphs, last, with what they are now.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    for entry in (document["start"], *document["blocks"].values(), document["heads"]):
+        entry["sha256"] = file_sha256(out / entry["file"])
+    write_whole(out / LOOP_FILE, json.dumps(document, indent=1) + "\n", LOOP_FILE, _OTHER_FOLDER)
 
 
 def _check_ours(out: Path, files: list[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from recurc.dataset import Dataset
-from recurc.exchange.onnx_export import export_onnx, require
+from recurc.exchange.onnx_export import export_onnx, require, write_loop
 from recurc.exchange.onnx_loop import OnnxLoop
 from recurc.models.reasoner import Reasoner
 from recurc.quant.model import QuantizedModel, quantize_model
@@ -117,6 +117,7 @@ def quantized_by_onnxruntime(reasoner: Reasoner, peer: Peer, sample: Dataset, fo
                                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"])
     finally:
         logging.getLogger().setLevel(before)
+    write_loop(document, folder)
     return OnnxRunner(folder, model)
 
 

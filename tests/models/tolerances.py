@@ -21,7 +21,7 @@ fp32 itself is what is tested.
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Optional
+from typing import Callable, Optional
 
 import numpy as np
 import torch
@@ -86,6 +86,18 @@ class Noisy(Reference):
 
 def _arrays(states: list[StepResult]) -> dict[str, np.ndarray]:
     return {name: np.stack([getattr(s, name).numpy() for s in states]) for name in TENSORS}
+
+
+def outcome_and_tolerance(reasoner: Reasoner, run: Callable[[Reference], torch.Tensor]) -> tuple[np.ndarray, float]:
+    """What `run` gets out of the model in fp64, float64, and how far its elements may be from that in fp32.
+
+    Args:
+        run: any computation on a Reference in float64 (one block call, a layer).
+    """
+    with torch.no_grad():
+        exact = run(Reference(reasoner, dtype=torch.float64)).numpy()
+        off = max(float(np.abs(run(Noisy(reasoner, seed)).numpy() - exact).max()) for seed in range(DRAWS))
+    return exact, SAFETY * (off + UNIT[torch.float32] * float(np.abs(exact).max()))
 
 
 def _largest(of: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from recurc.study.peers import OnnxRunner, fp32_model, quantized_by_onnxruntime
 from recurc.study.runners import TorchRunner
 from recurc.study.store import Store
 from recurc.study.study import as_csv, study, work
+from tests.models.tolerances import Rounding
 from tests.randmodels import random_inputs, random_reasoner, sudoku4
 from tests.study.bench import split
 
@@ -34,7 +35,7 @@ def test_a_quarter_of_the_rows_with_the_least_norm_is_zero():
 def test_linear_attention_is_its_formula():
     model = linear_attention(random_reasoner("attention", seq=9, hidden=32, heads=4))
     fake, reference = FakeModel(model, {}, "fp32", attention="linear"), Reference(model)
-    h, (s, heads) = torch.randn(2, 10, 32), (10, 4)
+    h, (s, heads) = torch.randn(2, 10, 32, generator=torch.Generator().manual_seed(0)), (10, 4)
     prefix = "L_level.layers.0.self_attn"
     q, k, v = (h @ reference.w[f"{prefix}.qkv_proj.weight"].T).view(2, s, 3, heads, 8).unbind(2)
     q, k = reference._rotate(q), reference._rotate(k)
@@ -133,7 +134,11 @@ def test_peers_run_the_same_model_in_integers(tmp_path):
     reference = TorchRunner(Reference(model)).run(test.inputs, test.puzzle_ids, 2)
     export_onnx(fp32_model(model), tmp_path / "fp32")
     plain = OnnxRunner(tmp_path / "fp32", fp32_model(model)).run(test.inputs, test.puzzle_ids, 2)
-    assert np.allclose(plain.z_H, reference.z_H, atol=1e-3) and np.array_equal(plain.margins > 0, reference.margins > 0)
+    rounding = Rounding(model, test.inputs, test.puzzle_ids, 2)
+    for step in (1, 2):
+        rounding.check("z_H", step, plain.z_H[step - 1])
+    clear = np.abs(reference.margins) > 2 * rounding.tolerance("q", -1)
+    assert clear.any() and np.array_equal(plain.margins[clear] > 0, reference.margins[clear] > 0)
     for method in (m for m in METHODS if m.peer):
         folder = tmp_path / method.slug
         run = quantized_by_onnxruntime(model, method.peer, split("train").take(4), folder).run(test.inputs, test.puzzle_ids, 1)
