@@ -75,7 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not faults:
         print("Error: no fault has such a name", file=sys.stderr)
         return 2
-    found = judge(faults, args.jobs, args.seconds, tell=lambda line: print(line, flush=True))
+    try:
+        found = judge(faults, args.jobs, args.seconds, tell=lambda line: print(line, flush=True))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     dead = sum(v.kind == DEAD for v in found)
     print(f"{dead} of {len(found)} planted faults die")
     for v in found:
