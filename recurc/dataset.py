@@ -330,7 +330,7 @@ def _load_set(folder: Path, name: str, meta: Metadata) -> tuple[np.ndarray, np.n
         _same(folder, f"{name}__inputs.npy columns", inputs.shape[1], "dataset.json seq_len", meta.seq_len)
         limit = f"the vocabulary has {meta.vocab_size}"
         _in_range(folder / f"{name}__inputs.npy", inputs, meta.vocab_size, "token", limit)
-    if (folder / f"{name}__labels.npy").exists():
+    if os.path.lexists(folder / f"{name}__labels.npy"):
         with problems:
             labels = _array(folder, f"{name}__labels.npy", 2)
             if inputs is not None:
@@ -350,7 +350,7 @@ def _load_set(folder: Path, name: str, meta: Metadata) -> tuple[np.ndarray, np.n
 def _puzzles(folder: Path, name: str, meta: Metadata, n: Optional[int]) -> np.ndarray:
     """Each example's puzzle identifier, int32 [n]; n is None where the inputs cannot be read."""
     files = [folder / f"{name}__puzzle_{kind}.npy" for kind in ("identifiers", "indices")]
-    if not any(f.exists() for f in files) and meta.num_puzzle_identifiers == 1:
+    if not any(os.path.lexists(f) for f in files) and meta.num_puzzle_identifiers == 1:
         return np.zeros(n or 0, dtype=np.int32)
     identifiers, indices = (_array(folder, file.name, 1) for file in files)
     _same(folder, f"{name}__puzzle_indices.npy length", len(indices), "puzzle identifiers + 1", len(identifiers) + 1)
@@ -404,7 +404,7 @@ def numbers_only(values: object) -> object:
 
 def _array(folder: Path, name: str, ndim: int) -> np.ndarray:
     path = folder / name
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError("a dataset file is missing", where=str(path), why="", next=_LAYOUT)
     try:
         return read_npy(path, "iu", ndim)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,7 +73,7 @@ def read_project(path: Path | None = None) -> Project:
 
     if path is None:
         path = Path(PROJECT_FILE)
-        if not path.is_file():
+        if not os.path.isfile(path):
             return Project()
     try:
         content = parse_toml(read_text(path, _LIMIT), _LIMIT)

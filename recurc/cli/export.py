@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def command(console: Console, checkpoint: str | None, out: Path, data: str | Non
     from recurc.exchange.onnx_export import export_onnx, require
 
     require("onnx")
-    if checkpoint is not None and (Path(checkpoint) / MANIFEST).is_file():
+    if checkpoint is not None and os.path.isfile(Path(checkpoint) / MANIFEST):
         model = _stored(Path(checkpoint))
     else:
         from recurc.api import Model

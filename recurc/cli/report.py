@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def _plain_error(error: DoesNotFitError) -> dict[str, Any]:
 def _is_build(path: Path) -> bool:
     from recurc.codegen.manifest import MANIFEST
 
-    return (path / MANIFEST).is_file()
+    return os.path.isfile(path / MANIFEST)
 
 
 def _of_build(folder: Path, target: str | None, not_for_builds: list[str]) -> tuple[dict[str, Any], Path]:
@@ -113,7 +114,7 @@ def _of_plan(console: Console, source: str | None, target: str | None, precision
         board = load_board(chosen.settled(target=target)["target"] or _DEFAULT_TARGET)
         reasoner = chosen.load()
     except InputError as e:
-        if source is not None and Path(source).is_dir() and e.what.startswith("no checkpoint"):
+        if source is not None and os.path.isdir(source) and e.what.startswith("no checkpoint"):
             raise InputError("neither a build nor a checkpoint", where=source, why=f"{e.what}: {e.why}",
                              next="pass a folder that `recurc build` made, or a checkpoint") from e
         raise
@@ -131,7 +132,7 @@ def _of_plan(console: Console, source: str | None, target: str | None, precision
 def _write_page(document: dict[str, Any], path: Path, follow: bool) -> Path:
     from recurc.report.page import render_page
 
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UsageError("--html names a folder", where=str(path), why="the page is one file",
                          next=f"name the file, for example {path / 'report.html'}")
     return write_whole(path, render_page(document), "the page", "name a file that you may write with --html FILE",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator
@@ -92,7 +93,7 @@ def command(console: Console, model: str | None, on: str | None, tokens: str | N
 def _is_build(model: str | None) -> bool:
     from recurc.codegen.manifest import MANIFEST
 
-    return model is not None and (Path(model) / MANIFEST).is_file()
+    return model is not None and os.path.isfile(Path(model) / MANIFEST)
 
 
 @contextmanager

@@ -81,8 +81,8 @@ def _listing(folder: Path) -> tuple[Listing, Mapping[str, Any]]:
     """The files that a folder's manifest lists, itself among them; and the manifest. Raises UsageError: it is none of ours."""
     file = folder / MANIFEST
     try:
-        if file.is_symlink() or not file.is_file():
-            raise ValueError(f"it has no {MANIFEST}" if not file.is_symlink() else f"{MANIFEST} is a link")
+        if os.path.islink(file) or not os.path.isfile(file):
+            raise ValueError(f"it has no {MANIFEST}" if not os.path.islink(file) else f"{MANIFEST} is a link")
         said = parse_json(read_text(file, _MANIFEST_LIMIT), _MANIFEST_LIMIT, infinite=True)  # a halting margin
         if said["schema"] != SCHEMA:
             raise ValueError(f"{MANIFEST} is of schema {str(said['schema'])[:80]!r}, this recurc writes {SCHEMA!r}")

@@ -64,7 +64,7 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
     files, inside = [file], None
     if file.suffix == ".safetensors":
         tensors = tensorfile.read(file, PUZZLE_TABLE)
-        if (table := file.parent / _TABLE).is_file() and PUZZLE_TABLE not in tensors:
+        if os.path.isfile(table := file.parent / _TABLE) and PUZZLE_TABLE not in tensors:
             more_tensors = tensorfile.read(table, PUZZLE_TABLE)
             twice = next((name for name in more_tensors if name in tensors), None)
             if twice is not None:
@@ -178,7 +178,8 @@ def find_checkpoint(path: str | Path) -> tuple[Path, list[str]]:
     except (FileNotFoundError, NotADirectoryError):
         mode = 0
     except (OSError, ValueError) as error:
-        raise InputError("no checkpoint", where=str(path), why=clause(error), next=rawfile.EXPECTED) from None
+        why = getattr(error, "strerror", "") or clause(error)
+        raise InputError("no checkpoint", where=str(path), why=why, next=rawfile.EXPECTED) from None
     if stat.S_ISREG(mode):
         return given, []
     if stat.S_ISDIR(mode):
@@ -196,7 +197,7 @@ def find_checkpoint(path: str | Path) -> tuple[Path, list[str]]:
 
 def _in_folder(folder: Path) -> tuple[Path, list[str]]:
     try:
-        files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+        files = sorted(p for p in folder.iterdir() if os.path.isfile(p) and not p.name.startswith("."))
     except OSError as error:
         raise InputError("the folder cannot be read", where=str(folder), why=error.strerror or "") from None
     passed = [p for p in files if _NO_WEIGHTS.search(p.name) and not _STEP.fullmatch(p.name)]

@@ -165,6 +165,14 @@ def test_a_configuration_that_multiplies_itself(checkpoint):
     refused(lambda: load(checkpoint), "all_config.yaml", "alias")
 
 
+@pytest.mark.parametrize("where", ["'" + "a" * 5000 + "'", "/dev/zero", "'a\\0b'", '"\\0"', "~nobody-here/x", "[1, {a: b}]"])
+def test_data_paths_that_are_none(checkpoint, where):
+    config = checkpoint.parent / "all_config.yaml"
+    lines = [one for one in config.read_text().splitlines() if "data" not in one]
+    config.write_text("\n".join([*lines, f"data_paths: [{where}]", ""]))
+    assert load(checkpoint).config.hidden_size == 32
+
+
 @pytest.mark.parametrize("line, words", [
     ("expansion: 1.0e+308", "expansion"), ("expansion: 1e999", "expansion"), ("expansion: .nan", "expansion"),
     ("hidden_size: " + "9" * 400, "19 digits"), ("hidden_size: 1:30", "'1:30' is not a number"), ("hidden_size: 032", "'032'"),
