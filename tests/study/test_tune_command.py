@@ -74,7 +74,7 @@ def test_a_project_file_reads_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize("text, why", [
-    ("[schedule]\nstep = 3", "unknown: schedule.step"), ("[schedle]\n", "unknown: schedle"),
+    ("[schedule]\nstep = 3", "unknown: 'schedule.step'"), ("[schedle]\n", "unknown: 'schedle'"),
     ("[schedule]\nsteps = 0", "schedule.steps is not a whole number from 1 to 255"),
     ("[schedule]\nh_cycles = 2.5", "schedule.h_cycles"), ("[schedule]\nmin_steps = true", "schedule.min_steps"),
     ("[schedule]\nhalt_threshold = nan", "schedule.halt_threshold is not a number"),
