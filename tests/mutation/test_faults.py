@@ -135,7 +135,7 @@ LIST = """
 name = "hang"
 file = "tests/mutation/faults.py"
 old = 'ROOT = Path'
-new = 'import time\\ntime.sleep(600)\\nROOT = Path'
+new = "import time\\ntime.sleep(600)\\nROOT = Path"
 test = ["tests/mutation/test_faults.py::test_every_fault_names_single_tests"]
 why = "nothing"
 """
@@ -151,8 +151,9 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path):
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and not _running(str(tmp_path / "tmp")):
             time.sleep(0.1)
+        assert run.poll() is None and _running(str(tmp_path / "tmp")), "or there is nothing to leave behind"
         run.send_signal(signal.SIGINT)
-    assert not list((tmp_path / "tmp").iterdir()) and not _running(str(tmp_path / "tmp"))
+    assert run.returncode == 130 and not list((tmp_path / "tmp").iterdir()) and not _running(str(tmp_path / "tmp"))
 
 
 def _running(folder: str) -> list[str]:
