@@ -1,5 +1,8 @@
 """One thread a test process: the tests' matrices are small, and two processes run side by side."""
 
 import os
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Which builds were made here is noted for this run, not for the user.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="recurc-tests-")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from recurc.cli.options import pass_console
+from recurc.cli.options import pass_console, trust_option
 from recurc.cli.output import Console
 
 _SAME = {True: "byte for byte the build's", False: "NOT the build's bytes: another compiler, or flags of your own",
@@ -23,10 +23,11 @@ _SAME = {True: "byte for byte the build's", False: "NOT the build's bytes: anoth
 @click.option("--stock", is_flag=True, help="Use PlatformIO's own platform and uploader for the board (needs its registry).")
 @click.option("--firmware-only", is_flag=True, help="Leave weights and tables in external flash as they are.")
 @click.option("--stop", "stopping", is_flag=True, help="End the emulated board that an earlier flash left running.")
+@trust_option
 @click.option("--verbose", is_flag=True, help="Show what PlatformIO says.")
 @pass_console
 def command(console: Console, build: Path, port: str, board: str | None, disk: str, stock: bool, firmware_only: bool,
-            stopping: bool, verbose: bool) -> None:  # fmt: skip
+            stopping: bool, trust: bool, verbose: bool) -> None:  # fmt: skip
     """Put the firmware in BUILD on its board and check there that it arrived, by a sha256 that the board computes.
 
     Weights and tables that the board keeps apart are written too. On an emulated board this starts the emulator and
@@ -35,7 +36,7 @@ def command(console: Console, build: Path, port: str, board: str | None, disk: s
     from recurc.codegen.manifest import load_build
     from recurc.flash import flash, stop
 
-    made = load_build(build, to_run=False)
+    made = load_build(build, to_run=False, trust=trust)
     if stopping:
         ended = stop(made, port, board)
         console.print("stopped" if ended else "no emulated board of ours runs there")

@@ -23,7 +23,7 @@ import recurc
 import recurc.cli
 from recurc.cli._signals import Ended, ended_by_signals
 from recurc.cli._streams import abandon_stdout, repair, unwritten, writing
-from recurc.cli.output import Console
+from recurc.cli.output import Console, plain_warnings
 from recurc.errors import RecurcError, UsageError
 from recurc.files import environment_error
 
@@ -116,7 +116,8 @@ def main(args: Sequence[str] | None = None) -> int:
 def _run(console: Console, arguments: list[str]) -> int:
     """Run a command; its exit code. What went wrong has been told. Raises BrokenPipeError."""
     try:
-        result = cli.main(arguments, prog_name="recurc", standalone_mode=False, obj=console)
+        with plain_warnings():
+            result = cli.main(arguments, prog_name="recurc", standalone_mode=False, obj=console)
         return result if isinstance(result, int) else 0
     except RecurcError as error:
         return _told(console, error)
@@ -141,7 +142,7 @@ def _run(console: Console, arguments: list[str]) -> int:
 def _told(console: Console, error: RecurcError) -> int:
     """Say what went wrong, in one paragraph unless --debug asks for all of it; its exit code."""
     if console.debug:
-        traceback.print_exc()
+        console.traceback()
     console.error(error)
     return error.exit_code
 

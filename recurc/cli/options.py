@@ -281,3 +281,10 @@ def scratch_option(function: Callable) -> Callable:
     return click.option(
         "--scratch", type=click.IntRange(4, 4096), default=None, metavar="KB", callback=lambda c, p, kb: kb and 1024 * kb,
         help="RAM for tiles, at most (default: 48). More means fewer passes over the weights, never other bits.")(function)
+
+
+def trust_option(function: Callable) -> Callable:
+    """--trust-build, passed as `trust`."""
+    return click.option(
+        "--trust-build", "trust", is_flag=True,
+        help="Run native code that lies in BUILD although you did not build it on this computer.")(function)

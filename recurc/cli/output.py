@@ -1,14 +1,17 @@
 """What commands print: text for people, one JSON document for programs.
 
 With `--json` the document is all that stands on stdout; people's text goes to stderr. Progress bars show on a
-terminal only.
+terminal only. Names come from files and devices: control characters in them are shown as escapes and reach no terminal.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
+import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,11 +21,13 @@ import rich.box
 import rich.console
 import rich.markup
 import rich.progress
+import rich.segment
 import rich.table
 
 from recurc.cli._streams import writing
 from recurc.errors import InputError, RecurcError
 from recurc.report.numbers import bytes_text, count_text
+from recurc.text import one_line, visible
 
 __all__ = ["Console", "bytes_text", "count_text"]
 
@@ -78,7 +83,7 @@ class Console:
             right = numeric and i and column not in text_columns
             table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=not i)
         for row in rows:
-            table.add_row(*(rich.markup.escape(str(cell)) for cell in row))
+            table.add_row(*(rich.markup.escape(visible(cell)) for cell in row))
         self._people(table, highlight=False)
 
     def pairs(self, items: Sequence[tuple[str, object]]) -> None:
@@ -87,7 +92,7 @@ class Console:
         table.add_column(style="bold", no_wrap=True)
         table.add_column(overflow="fold")
         for name, value in items:
-            table.add_row(name, rich.markup.escape(str(value)))
+            table.add_row(name, rich.markup.escape(visible(value)))
         self._people(table, highlight=False)
 
     @contextmanager
@@ -106,7 +111,7 @@ class Console:
             transient=True,
         ) as bar:
             task = bar.add_task(what, total=total, note="")
-            yield lambda n=1, note="": bar.update(task, advance=n, note=note)
+            yield lambda n=1, note="": bar.update(task, advance=n, note=rich.markup.escape(one_line(note)))
 
     # -- for programs -------------------------------------------------------------------------------------------
 
@@ -132,14 +137,48 @@ class Console:
             with suppress(InputError):  # stdout cannot be written: the code says that something failed
                 self.emit_json({"error": error.as_dict()})
 
+    def traceback(self) -> None:
+        """The exception that is being handled, with --debug; its text may hold anything."""
+        with writing(sys.stderr):
+            sys.stderr.write(visible(traceback.format_exc()))
+
+
+class _TextConsole(rich.console.Console):
+    """A console whose texts cannot command the terminal: whatever is printed comes by here, in pieces of text and style."""
+
+    def render(self, renderable: rich.console.RenderableType, options: rich.console.ConsoleOptions | None = None
+               ) -> Iterator[rich.segment.Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
 
 def _console(stream) -> rich.console.Console:
-    return rich.console.Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH)
+    return _TextConsole(file=stream, width=None if stream.isatty() else PIPE_WIDTH)
 
 
 def json_text(document: dict[str, object]) -> str:
-    """A document as JSON, whatever numbers and paths it holds."""
-    return json.dumps(_plain(document), indent=2)
+    """A document as JSON in ASCII, whatever numbers, paths and names it holds."""
+    return json.dumps(_plain(document), indent=2).replace("\x7f", "\\u007f")
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Warnings and log lines that other packages write to stderr have no control characters either."""
+    format_warning, make_record = warnings.formatwarning, logging.getLogRecordFactory()
+
+    def record(*arguments: Any, **options: Any) -> logging.LogRecord:
+        made = make_record(*arguments, **options)
+        with suppress(Exception):  # a record whose arguments do not fit its text: logging says so itself
+            made.msg, made.args = visible(made.getMessage()), ()
+        return made
+
+    warnings.formatwarning = lambda *a, **k: visible(format_warning(*a, **k))
+    logging.setLogRecordFactory(record)
+    try:
+        yield
+    finally:
+        warnings.formatwarning = format_warning
+        logging.setLogRecordFactory(make_record)
 
 
 def _plain(value: object) -> object:

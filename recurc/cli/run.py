@@ -21,6 +21,7 @@ from recurc.cli.options import (
     limit_option,
     pass_console,
     resolve_model,
+    trust_option,
 )
 from recurc.cli.output import Console
 from recurc.errors import UsageError
@@ -46,12 +47,13 @@ MOST_DRAWN = 4  # answers; of more only the table is printed
 @click.option("--steps", type=click.IntRange(1, 65535), default=None, metavar="N",
               help="Supervision steps (default: as trained or compiled).")
 @halting_options
+@trust_option
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.npy",
               help="Write the answers as an array [N, seq_len] of tokens.")
 @pass_console
 def command(console: Console, model: str | None, on: str | None, tokens: str | None, file: str | None, data: str | None,
             offset: int, limit: int | None, puzzle: int | None, precision: str | None, steps: int | None,
-            halt: bool | None, halt_threshold: float, min_steps: int, out: Path | None) -> None:
+            halt: bool | None, halt_threshold: float, min_steps: int, trust: bool, out: Path | None) -> None:
     """Ask CHECKPOINT or BUILD, and print what it answers after each step.
 
     Without --tokens and --input the first test example of its dataset is asked. CHECKPOINT runs in fp32, as trained, or in
@@ -65,7 +67,7 @@ def command(console: Console, model: str | None, on: str | None, tokens: str | N
     if out is not None and out.suffix != ".npy":
         raise UsageError("--out names no .npy file", where=str(out), why="the answers are written as a NumPy array",
                          next=f"name it {out}.npy, or use --json for text")
-    asked = _build(console, model, on, precision) if _is_build(model) else _checkpoint(console, model, on, precision, data)
+    asked = _build(model, on, precision, trust) if _is_build(model) else _checkpoint(console, model, on, precision, data)
     with asked as (answerer, config, told, own_data):
         inputs = _inputs(tokens, file, data or own_data, offset, limit, config)
         rows, ids = _checked(config, inputs, puzzle)
@@ -97,7 +99,7 @@ def _is_build(model: str | None) -> bool:
 
 
 @contextmanager
-def _build(console: Console, model: str | None, on: str | None, precision: str | None) -> Iterator[tuple[Any, ...]]:
+def _build(model: str | None, on: str | None, precision: str | None, trust: bool) -> Iterator[tuple[Any, ...]]:
     """A build's firmware: what answers, its configuration, words for it, and the dataset it knows."""
     from recurc.codegen.manifest import load_build
     from recurc.verify.answers import Connection
@@ -105,7 +107,7 @@ def _build(console: Console, model: str | None, on: str | None, precision: str |
     if precision is not None:
         raise UsageError("--precision is for a checkpoint", where=str(model), why="a build has the precision it was built in",
                          next="Leave it out, or name the checkpoint")
-    made = load_build(str(model))
+    made = load_build(str(model), trust=trust)
     with Connection(made, on or "host") as connection:
         where = "as a process of this computer" if connection.on == "host" else f"on {connection.board.name}"
         yield connection, made.config, f"{made.name}, {made.details.get('label', made.precision)}, firmware {where}", \

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from recurc.cli.options import data_option, halting_options, limit_option, pass_console
+from recurc.cli.options import data_option, halting_options, limit_option, pass_console, trust_option
 from recurc.cli.output import Console
 from recurc.errors import DeviceUnreachableError, InputError, MismatchError, RecurcError, UsageError
 
@@ -41,12 +41,13 @@ _KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_ste
 @click.option("--journal", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Where results are kept as they arrive. Default: BUILD/verify-BOARD.jsonl. The one before is kept as FILE~.")
 @click.option("--resume", is_flag=True, help="Go on with the journal: puzzles that are in it are not run again.")
+@trust_option
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write JUnit XML for CI.")
 @pass_console
 def command(
     console: Console, build: Path, on: str, data: str | None, limit: int | None, offset: int, steps: int | None,
     halt: bool | None, halt_threshold: float, min_steps: int, show: bool, fidelity: int | None, reference: str | None,
-    journal: Path | None, resume: bool, junit: Path | None,
+    journal: Path | None, resume: bool, trust: bool, junit: Path | None,
 ) -> None:  # fmt: skip
     """Run puzzles on the firmware in BUILD and compare every step with the host.
 
@@ -65,7 +66,8 @@ def command(
 
     if junit is not None:
         check_junit(junit)
-    made = load_build(build)
+    made = load_build(build, trust=trust)
+    made.may_run("its host engine would be loaded into this process, and its firmware run in an emulator or on a board")
     everything, dataset = _puzzles(made, data, limit, offset)
     if on == "onnxruntime":
         from recurc.cli._onnxruntime import verify_on_onnxruntime

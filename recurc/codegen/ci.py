@@ -6,7 +6,6 @@ import importlib.metadata as metadata
 import json
 import os
 import re
-import shlex
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ from recurc.codegen.renode import describable, render_renode
 from recurc.dataset import Dataset, check_compatible
 from recurc.errors import InputError, UsageError
 from recurc.files import make_folder, write_whole
+from recurc.quoting import environment
 from recurc.targets.boards import Board
-from recurc.targets.linker import template_environment
 from recurc.targets.qemu import PACKAGES
 
 WORKFLOW = ".github/workflows/recurc.yml"
@@ -71,11 +70,10 @@ def ci_files(build: Build, root: Path, dataset: Dataset, install: str) -> CiFile
     check_compatible(dataset, build.config)
     assert board.emulator is not None
     program = board.emulator.program
-    env = template_environment()
+    env = environment()
     workflow = env.get_template("ci/workflow.yml.j2").render(
-        version=__version__, build=where, build_word=shlex.quote(where), data_word=shlex.quote(DATA), emulated=board.name,
-        install=install, packages=[*_DEBIAN, PACKAGES.get(program, program)], minutes=MINUTES,
-        torch=shlex.quote(_torch()),
+        version=__version__, build=where, data=DATA, emulated=board.name, install=install,
+        packages=[*_DEBIAN, PACKAGES[program]], minutes=MINUTES, torch=_torch(),
     )  # fmt: skip
     files = {WORKFLOW: workflow.encode(), **{f"{DATA}/test/{name}": data for name, data in dataset_files(dataset).items()}}
     renode = _renode(build, where)

@@ -15,7 +15,7 @@ from recurc.ir.program import Attention, LinearRef, TokenMix
 from recurc.plan.kernels import FP32, IntKernel, KernelSet, padded
 from recurc.plan.layout import ARENA_ALIGN, Layout, has_columns, has_op
 from recurc.quant.model import QuantizedModel
-from recurc.targets.linker import template_environment
+from recurc.quoting import environment
 
 # Sections that model.c addresses by name -> suffix of their OFF_ macro.
 _FIXED = {
@@ -31,7 +31,7 @@ def _f32(value: float) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:
-    env = template_environment()
+    env = environment()
     env.filters["f32"] = _f32
     return env
 
@@ -89,7 +89,7 @@ def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: 
         "layers": _layers(model, image, kernels),
         "layer_index": {ref.name: i for i, ref in enumerate(model.program.linears)},
         "overflow_proofs": _overflow_proofs(model, kernels), "has_positions": "positions" in model.tables,
-        "c_name": f"{model.name}, {model.stored_as}".replace("\\", "/").replace('"', "'"),
+        "title": f"{model.name}, {model.stored_as}",
     }
     return {
         "model_config.h": render("model_config.h.j2", **context),

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping
 
+from markupsafe import Markup
+
 from recurc import __version__
 from recurc.codegen.firmware import Sources, engine_files, firmware_id
 from recurc.codegen.manifest import TABLE_FILE
 from recurc.codegen.platformio import PROJECT, TABLE_COPY, BoardFirmware, environment_name
 from recurc.plan.layout import align_up
 from recurc.plan.planner import MemoryPlan
+from recurc.quoting import environment
 from recurc.targets.boards import Board
-from recurc.targets.linker import template_environment
 from recurc.targets.toolchain import C_FLAGS, runtime_sources
 
 APP, WEIGHTS, PUZZLES = "factory", "weights", "puzzles"
@@ -73,7 +75,7 @@ def sdkconfig(board: Board, plan: MemoryPlan) -> list[str]:
         *board.platformio.sdkconfig,
         *(["CONFIG_SPIRAM_ALLOW_BSS_SEG_EXTERNAL_MEMORY=y"] if external else []),
         f"CONFIG_ESPTOOLPY_FLASHSIZE_{flash_bytes(board) >> 20}MB=y",
-        "CONFIG_PARTITION_TABLE_CUSTOM=y", 'CONFIG_PARTITION_TABLE_CUSTOM_FILENAME="partitions.csv"',
+        "CONFIG_PARTITION_TABLE_CUSTOM=y", Markup('CONFIG_PARTITION_TABLE_CUSTOM_FILENAME="partitions.csv"'),
         "CONFIG_COMPILER_OPTIMIZATION_PERF=y", "CONFIG_APP_REPRODUCIBLE_BUILD=y",
         f"CONFIG_ESP_MAIN_TASK_STACK_SIZE={plan.stack_bytes}", "CONFIG_ESP_MAIN_TASK_AFFINITY_CPU0=y",
         # The firmware starts the task watchdog itself; idle tasks get no time while a puzzle is solved.
@@ -112,7 +114,7 @@ def write_espidf(build: Path, board: Board, sources: Sources, runtime: Path, pla
         The firmware as it will be: its plan, with code and variables estimated, and the build id that HELLO will tell.
     """
     assert board.platformio is not None
-    folder, env = build / PROJECT, template_environment()
+    folder, env = build / PROJECT, environment()
     files = _copy_component(folder / _COMPONENT, board, sources, runtime)
     (folder / "data").mkdir()
     shutil.copyfile(sources.folder / "model.rcm", folder / WEIGHTS_COPY)

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
+from recurc.codegen.inside import OutsideError, files_below, open_inside, read_inside, sha256_inside
+from recurc.codegen.manifest_schema import LARGEST_MANIFEST
+from recurc.codegen.manifest_schema import MANIFEST as MANIFEST_SHAPE
 from recurc.codegen.tablefile import TableFile
+from recurc.codegen.trust import known, untrusted
 from recurc.errors import InputError
 from recurc.models.reasoner import ReasonerConfig
 from recurc.quant.tableformat import TableHeader
-from recurc.targets.boards import Board, load_board, read_board
+from recurc.targets.boards import Board, bundled_board, read_board
 from recurc.targets.host import cpu_signature
+from recurc.text import one_line
 
 MANIFEST = "recurc-build.json"
 TABLE_FILE = "tables/puzzles.rct"  # the streamed puzzle table, when the model has one
 RESULTS_FILE = "verified.json"  # what `verify` found, beside the manifest and no part of the build
 BOARD_FILE = "board.toml"  # in each board's folder
+PROJECT = "project"  # sources of the firmware, for PlatformIO
+# Caches and configurations that tools leave in a project. `recurc flash` uses none of them.
+_LEFT_BY_PLATFORMIO = re.compile(r"\.pio/.*|build/.*|sdkconfig|sdkconfig\.[A-Za-z0-9._-]+", re.DOTALL)
 SCHEMA = "recurc/build-folder/2"
 
 
@@ -46,8 +56,11 @@ class BoardArtifact:
 
 @dataclass(frozen=True)
 class Build:
-    """A finished build folder. `boards` holds the target and its emulated twin; `details` is the whole manifest; `kept`, just
-    after it was built: what else was in the folder and still is."""
+    """A finished build folder. `boards` holds the target and its emulated twin; `details` is the whole manifest.
+
+    `trusted`: this user built it on this computer, or has said that its native code may be run. `kept`, just after it was
+    built: what else was in the folder and still is.
+    """
 
     path: Path
     name: str
@@ -59,11 +72,37 @@ class Build:
     h_cycles: int
     l_cycles: int
     boards: Mapping[str, BoardArtifact]
-    host_library: Path
+    library: Path
     host_image: Path
     details: Mapping[str, Any]
     table: Optional[TableHeader] = None
+    trusted: bool = False
     kept: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Build({self.name} for {self.target}, {self.precision}, in {str(self.path)!r})"
+
+    @property
+    def host_library(self) -> Path:
+        """The host engine's shared library, to be loaded into this process.
+
+        Raises:
+            UntrustedBuildError: this user did not build it here, and has not said that it may be run.
+        """
+        self.may_run("its host engine would be loaded into this process")
+        return self.library
+
+    def may_run(self, action: str) -> None:
+        """That native code of the build may be run.
+
+        Args:
+            action: what would happen, as the error says it: "its host engine would be loaded into this process".
+
+        Raises:
+            UntrustedBuildError: this user did not build it here, and has not said that it may be run.
+        """
+        if not self.trusted:
+            raise untrusted(self.path, action)
 
     def __repr__(self) -> str:
         return f"Build({self.name} for {self.target}, {self.precision}, in {str(self.path)!r})"
@@ -92,8 +131,9 @@ class Build:
         Raises:
             InputError, UsageError: the build does not know it, and no bundled board has that name.
         """
-        file = self.path / name / BOARD_FILE
-        return read_board(file) if file.is_file() else load_board(name)
+        if f"{name}/{BOARD_FILE}" in self.details["files"]:
+            return read_board(self.path / name / BOARD_FILE)
+        return bundled_board(name)
 
     @property
     def data(self) -> Optional[Path]:
@@ -102,8 +142,12 @@ class Build:
         return Path(folder) if folder and Path(folder).is_dir() else None
 
 
-def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerConfig) -> None:
-    """Write the manifest, the last file of a build: it lists every artifact's sha256."""
+def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerConfig) -> str:
+    """Write the manifest, the last file of a build: it lists every artifact's sha256.
+
+    Returns:
+        The manifest's digest: it names this very build.
+    """
     # The table, which may have gigabytes, has a checksum on each record.
     skipped = (folder / MANIFEST, folder / TABLE_FILE)
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p not in skipped]
@@ -113,6 +157,7 @@ def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerCon
     }
     document["digest"] = _digest(document)
     (folder / MANIFEST).write_text(json.dumps(document, indent=2) + "\n")
+    return document["digest"]
 
 
 def table_entry(header: TableHeader) -> dict[str, Any]:
@@ -127,54 +172,109 @@ def _digest(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _broken(path: Path, why: str) -> InputError:
-    return InputError("this is not a usable build", where=str(path), why=why,
-                      next="make it with `recurc build ... --out DIR` and pass that folder")
+def _broken(path: Path, why: str, next: str = "make it with `recurc build ... --out DIR` and pass that folder") -> InputError:
+    return InputError("this is not a usable build", where=str(path), why=why, next=next)
 
 
-def load_build(path: Path | str, to_run: bool = True) -> Build:
-    """Open a build folder and check that every file is the one that was built.
+def load_build(path: Path | str, to_run: bool = True, trust: bool = False) -> Build:
+    """Open a build folder and check that every file is the one that was built. Nothing of it is run, whoever made it.
 
     Args:
         to_run: its host engine will be used here, so it must have been compiled for this CPU.
+        trust: its native code may be run although this user did not build it on this computer; see `Build.trusted`.
 
     Raises:
-        InputError: no manifest, another version's, a missing or changed file.
+        InputError: no manifest, another version's, a missing or changed file, one that is not listed among the sources, a
+            path that leaves the folder.
     """
     from recurc.codegen.swap import look_at
 
     folder = Path(path)
     look_at(folder)
-    manifest = folder / MANIFEST
-    if not manifest.is_file():
-        raise _broken(folder, f"it has no {MANIFEST}: never built, or the build was interrupted")
+    d = _read_manifest(folder)
     try:
-        d = json.loads(manifest.read_text())
+        MANIFEST_SHAPE(d, "the manifest")
+        listed = d["files"]
+        for name in (d["host_library"], d["host_image"], *(b[k] for b in d["boards"].values() for k in ("elf", "image"))):
+            if name is not None and name not in listed:
+                raise _broken(folder, f"{MANIFEST} names {name} and does not list it")
+        if d["target"] not in d["boards"]:
+            raise _broken(folder, f"it has no firmware for its target {d['target']}")
+    except ValueError as e:
+        raise _broken(folder, f"{MANIFEST} is damaged: {e}") from None
+    _check_files(folder, listed)
+    if to_run and d["host_cpu"] != cpu_signature():
+        raise _broken(folder, f"its host engine was compiled for {d['host_cpu']}, this computer is {cpu_signature()}")
+    boards = {
+        name: BoardArtifact(b["elf"] and folder / b["elf"], folder / b["image"], b["model_sha256"], b["build_id"])
+        for name, b in d["boards"].items()
+    }
+    return Build(
+        path=folder, name=d["name"], target=d["target"], twin=d["twin"], precision=d["precision"],
+        config=ReasonerConfig(**d["config"]), steps=d["steps"], h_cycles=d["h_cycles"], l_cycles=d["l_cycles"],
+        boards=boards, library=folder / d["host_library"], host_image=folder / d["host_image"], details=d,
+        table=_open_table(folder, d.get("table")), trusted=trust or known(d["digest"]),
+    )
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest's document, its schema and digest checked.
+
+    Raises:
+        InputError: there is none, it is another version's, or it has changed.
+    """
+    try:
+        text = read_inside(folder, MANIFEST, LARGEST_MANIFEST)
+    except (FileNotFoundError, NotADirectoryError):
+        raise _broken(folder, f"it has no {MANIFEST}: never built, or the build was interrupted") from None
+    except (OSError, OutsideError) as e:
+        raise _broken(folder, f"{MANIFEST} cannot be read: {e}") from None
+    try:
+        d = json.loads(text)
+        if not isinstance(d, dict):
+            raise ValueError("it is no table")
         if d.get("schema") != SCHEMA:
-            raise _broken(folder, f"its schema is {d.get('schema')!r}, this recurc reads {SCHEMA!r}")
-        if d["digest"] != _digest(d):
+            raise _broken(folder, f"its schema is {one_line(d.get('schema'))[:80]!r}, this recurc reads {SCHEMA!r}")
+        if d.get("digest") != _digest(d):
             raise _broken(folder, f"{MANIFEST} has changed since it was written")
-        for name, digest in d["files"].items():
-            file = folder / name
-            if not file.is_file():
-                raise _broken(folder, f"{name} is missing")
-            if file_sha256(file) != digest:
-                raise _broken(folder, f"{name} has changed since it was built")
-        if to_run and d["host_cpu"] != cpu_signature():
-            raise _broken(folder, f"its host engine was compiled for {d['host_cpu']}, this computer is {cpu_signature()}")
-        boards = {
-            name: BoardArtifact(b["elf"] and folder / b["elf"], folder / b["image"], b["model_sha256"], b["build_id"])
-            for name, b in d["boards"].items()
-        }
-        t = d.get("table")
-        table = TableHeader(t["storage"], t["rows"], t["dim"], bytes.fromhex(t["key"])) if t else None
-        if table:
-            TableFile(folder / TABLE_FILE, table).close()
-        return Build(
-            path=folder, name=d["name"], target=d["target"], twin=d["twin"], precision=d["precision"],
-            config=ReasonerConfig(**d["config"]), steps=d["steps"], h_cycles=d["h_cycles"], l_cycles=d["l_cycles"],
-            boards=boards, host_library=folder / d["host_library"], host_image=folder / d["host_image"], details=d,
-            table=table,
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
-        raise _broken(folder, f"{MANIFEST} is damaged: {e!r}") from e
+    except (ValueError, RecursionError) as e:
+        raise _broken(folder, f"{MANIFEST} is damaged: {one_line(e)[:200]}") from None
+    return d
+
+
+def _check_files(folder: Path, listed: Mapping[str, str]) -> None:
+    """That every listed file is there and is the one that was built, and that nothing else lies among the sources.
+
+    Raises:
+        InputError: one is missing, has changed, is a link or not listed.
+    """
+    for name in sorted(files_below(folder / PROJECT)):
+        own = f"{PROJECT}/{name}"
+        # An unlisted source would be compiled into the firmware by whoever runs PlatformIO there.
+        if own not in listed and not _LEFT_BY_PLATFORMIO.fullmatch(name):
+            raise _broken(folder, f"{own} is not one of the build's files, and what lies in {PROJECT} is compiled",
+                          "Remove it, or move the project elsewhere to change it")
+    for name, digest in listed.items():
+        try:
+            found = sha256_inside(folder, name)
+        except FileNotFoundError:
+            raise _broken(folder, f"{name} is missing") from None
+        except (OSError, OutsideError) as e:
+            raise _broken(folder, f"{name} cannot be read: {e}") from None
+        if found != digest:
+            raise _broken(folder, f"{name} has changed since it was built")
+
+
+def _open_table(folder: Path, entry: Optional[Mapping[str, Any]]) -> Optional[TableHeader]:
+    """Header of the streamed puzzle table, which is there and belongs to the model."""
+    if entry is None:
+        return None
+    table = TableHeader(entry["storage"], entry["rows"], entry["dim"], bytes.fromhex(entry["key"]))
+    try:
+        os.close(open_inside(folder, TABLE_FILE))
+    except FileNotFoundError:
+        pass  # said below
+    except (OSError, OutsideError) as e:
+        raise _broken(folder, f"{TABLE_FILE} cannot be read: {e}") from None
+    TableFile(folder / TABLE_FILE, table).close()
+    return table

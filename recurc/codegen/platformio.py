@@ -11,11 +11,12 @@ from typing import Any, Mapping, Optional, Sequence
 
 from recurc import __version__
 from recurc.codegen.firmware import Sources, firmware_sources, linker_script, table_defines
-from recurc.codegen.manifest import TABLE_FILE
+from recurc.codegen.manifest import PROJECT, TABLE_FILE
 from recurc.plan.planner import MemoryPlan
+from recurc.quoting import environment, markdown_code
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board
-from recurc.targets.linker import render_main, template_environment
+from recurc.targets.linker import render_main
 from recurc.targets.qemu import PACKAGES
 from recurc.targets.toolchain import (
     BARE_LINK_FLAGS,
@@ -27,7 +28,6 @@ from recurc.targets.toolchain import (
 )
 from recurc.targets.uploads import Stock
 
-PROJECT = "project"  # the project's folder in a build
 EMULATOR_PORT = 45870  # first TCP port that an emulated board's UART is offered on
 LIBRARY = Path("lib/recurc_runtime")
 # The platform's own: in the project's folder they would hide stock boards of the same name.
@@ -144,7 +144,7 @@ def _how(board: Board) -> str:
         return "none known: use your own tool"
     if board.flash.disk:
         return "copied to the boot loader's disk" if board.flash.disk == "uf2" else "copied to the debug probe's disk"
-    return f"`{board.flash.command[0]}`"
+    return markdown_code(board.flash.command[0])
 
 
 def _environment(firmware: BoardFirmware, index: int) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def write_platformio(build: Path, sources: Sources, runtime: Path, firmwares: Se
     Returns:
         The project's folder.
     """
-    folder, env = build / PROJECT, template_environment()
+    folder, env = build / PROJECT, environment()
     templates = resource_dir("templates") / "platformio"
     (folder / "src").mkdir(parents=True)
     for file in sorted(sources.folder.iterdir()):

@@ -28,6 +28,7 @@ from recurc.codegen.folder import check_output, fresh_folder
 from recurc.codegen.image import Image, build_image
 from recurc.codegen.manifest import BOARD_FILE, TABLE_FILE, Build, load_build, table_entry, write_manifest
 from recurc.codegen.platformio import BoardFirmware, write_platformio
+from recurc.codegen.trust import remember
 from recurc.errors import InputError
 from recurc.ir.program import Program
 from recurc.plan.kernels import Bits, KernelSet, choose_kernels, kernel_set
@@ -256,7 +257,7 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
         _, entries["host"] = _firmware(folder, load_board("host"), host, runtime, None)
         library = _host_library(folder / "host", host, runtime, engine)
         main = sources or host
-        write_manifest(folder, {
+        digest = write_manifest(folder, {
             "recurc": __version__, "name": model.name, "target": target.name, "twin": target.twin,
             "precision": model.precision.name, "layers": {name: p.name for name, p in model.layers.items()},
             "method": model.method, "label": model.label, "steps": model.program.steps,
@@ -267,7 +268,8 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
             "host_image": "host/src/model.rcm",
             "table": table_entry(model.puzzles.header) if model.puzzles else None, **details,
         }, model.config)
-    return replace(load_build(out), kept=tuple(kept))
+    remember(digest, out)
+    return replace(load_build(out, trust=True), kept=tuple(kept))
 
 
 __all__ = ["build_project", "check_output", "compile_engine_parts", "compile_host_engine"]

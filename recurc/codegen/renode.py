@@ -11,9 +11,9 @@ from functools import lru_cache
 from typing import Any
 
 from recurc import __version__
+from recurc.quoting import environment
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board, Region
-from recurc.targets.linker import template_environment
 
 PORT = 3456  # where the script puts the UART
 SUFFIXES = (".repl", ".resc", ".robot")
@@ -75,7 +75,7 @@ def render_renode(board: Board, *, build_name: str, build: str, elf: str, build_
         "build_name": build_name, "build": build, "elf": elf, "build_up": build_up, "data_up": data_up, "table": table,
         "port": PORT,
     }  # fmt: skip
-    env = template_environment()
+    env = environment()
     return {suffix: env.get_template(f"renode/board{suffix}.j2").render(context) for suffix in SUFFIXES}
 
 

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
-from recurc.codegen.manifest import BoardArtifact, Build, file_sha256
-from recurc.codegen.platformio import BOARDS, PROJECT, environment_name
+from recurc.codegen.inside import files_below
+from recurc.codegen.manifest import PROJECT, BoardArtifact, Build, file_sha256
+from recurc.codegen.platformio import BOARDS, environment_name
 from recurc.device.session import DeviceSession
 from recurc.device.transports import open_transport
 from recurc.doctor.ports import boards_of, list_ports
-from recurc.errors import DeviceUnreachableError, RecurcError, UsageError
+from recurc.errors import DeviceUnreachableError, InputError, RecurcError, UsageError
+from recurc.resources import resource_dir
 from recurc.targets.boards import Board
 from recurc.targets.platformio import Environment, environment, run
 from recurc.verify.proof import Proof, memory_files, prove, sums
 from recurc.verify.run import check_identity
 
 START_SECONDS = 10.0  # a board restarts, and its serial port may vanish and come back
+_CACHE = ".pio"  # PlatformIO's, with compiled objects and packages
 _EMULATED = re.compile(r"emulated board on (\S+) \(process (\d+)\)")
 
 
@@ -98,11 +104,13 @@ def flash(build: Build, board: Optional[str] = None, *, port: str = "", disk: st
         echo: told each line that PlatformIO says.
 
     Raises:
+        UntrustedBuildError: this user did not build it here, and has not said that it may be run.
         InputError, UsageError, ToolchainError. DeviceUnreachableError: nothing answers after the upload.
         MismatchError: what answers is not this build, or its memory does not hold what was written, by the sha256 that it
             computes.
     """
     started = time.monotonic()
+    build.may_run("its project's scripts would be run and its sources compiled")
     chosen, artifact = choose_board(build, board)
     env = choose_environment(build, chosen, stock and not chosen.written)  # a written project has no other platform
     emulated = chosen.emulator is not None
@@ -116,7 +124,8 @@ def flash(build: Build, board: Optional[str] = None, *, port: str = "", disk: st
         )  # fmt: skip
     upload_port = (port or env.options.get("upload_port", "")) if emulated else disk
     variables = {"RECURC_UPLOAD": "firmware" if firmware_only else "all"}
-    said = run(env, "upload", port=upload_port, variables=variables, echo=echo)
+    with only_listed(build):
+        said = run(env, "upload", port=upload_port, variables=variables, echo=echo)
     process = None
     if emulated:
         found = _EMULATED.search(said)
@@ -138,6 +147,38 @@ def flash(build: Build, board: Optional[str] = None, *, port: str = "", disk: st
                        time.monotonic() - started, proof)
 
 
+@contextmanager
+def only_listed(build: Build) -> Iterator[None]:
+    """PlatformIO sees the build's own files and no others: not what an earlier run, or whoever sent the folder, left there.
+
+    Its cache is removed before; what it leaves beside the sources is removed afterwards.
+
+    Raises:
+        InputError: something else lies in the project, which it would use.
+    """
+    project, cache = build.path / PROJECT, build.path / PROJECT / _CACHE
+
+    def others() -> set[str]:
+        known = build.details["files"]
+        return {n for n in files_below(project) if f"{PROJECT}/{n}" not in known and not n.startswith(_CACHE + "/")}
+
+    if found := sorted(others()):
+        raise InputError("the project has a file that the build did not make", where=str(project / found[0]),
+                         why="PlatformIO would use it, and the firmware would be another one", next="Remove it")
+    try:
+        if cache.is_dir():
+            shutil.rmtree(cache)
+    except OSError as e:
+        raise InputError("the project's folder cannot be written", where=str(e.filename or project), why=e.strerror or str(e),
+                         next="Copy the build to a folder that you may write") from e
+    try:
+        yield
+    finally:
+        for name in others():
+            with suppress(OSError):
+                (project / name).unlink()
+
+
 def stop(build: Build, port: str = "", board: Optional[str] = None) -> bool:
     """End the emulated board that `flash` left on a port; whether there was one.
 
@@ -148,7 +189,7 @@ def stop(build: Build, port: str = "", board: Optional[str] = None) -> bool:
     if chosen.emulator is None:
         raise UsageError(f"{chosen.name} is no emulated board", where="--stop", why="there is no process to end")
     port = port or choose_environment(build, chosen).options["upload_port"]
-    script = build.path / PROJECT / "pio" / "upload.py"
+    script = resource_dir("templates") / "platformio" / "upload.py"  # ours: ending an emulator runs nothing of the build's
     done = subprocess.run([sys.executable, str(script), "--stop", port], capture_output=True, text=True)
     if done.returncode:
         raise UsageError("the emulated board cannot be ended", where=port, why=done.stderr.strip().removeprefix("Error: "))

@@ -6,18 +6,18 @@ from typing import Any, Mapping
 
 from jinja2 import Environment
 
+from recurc.quoting import environment
 from recurc.report.document import KIND_MEANING, KINDS, kind_rank, sum_text
 from recurc.report.drawing import overview, region_bar
 from recurc.report.lifetimes import lifetime_chart
 from recurc.report.numbers import bytes_text, count_text, percent_text, size_text
-from recurc.report.templating import environment
 from recurc.report.timing import time_bars, time_columns, time_facts, time_rows
 from recurc.report.wording import change_rows, fact_rows, schedule_text, verdict_text
 
 
 def _environment() -> Environment:
     """The templates with the report's filters."""
-    env = environment()
+    env = environment("report")
     env.filters |= {
         "bytes": bytes_text, "count": count_text, "size": size_text, "n": lambda n: f"{n:,}",
         "hex": lambda n: f"0x{n:08x}", "pc": lambda x: f"{x:.3f}%", "kind_class": _kind_class,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, Sequence
 
 from recurc import __version__
-from recurc.report.templating import environment
+from recurc.quoting import environment, markdown_code, markdown_prose
 
 
 def near(path: Path | str) -> str:
@@ -49,21 +49,22 @@ class Results:
 
     def html(self) -> str:
         """One self-contained page."""
-        return environment().get_template("results.html.j2").render(**vars(self), version=__version__, colours=[])
+        return environment("report").get_template("results.html.j2").render(**vars(self), version=__version__, colours=[])
 
     def markdown(self) -> str:
         """The same as Markdown; plots are the PNGs beside it."""
-        written = f"Written by `{self.command}`." if self.command else ""
-        parts = [f"# {self.title}", f"{self.subtitle} {written}".strip(), "\n".join(f"* {text}" for text in self.verdicts)]
-        parts += [f"## {t.heading}\n\n{_table(t)}" for t in self.tables[:1]]
-        parts += [f"## {p.heading}\n\n{p.text}\n\n![{p.heading}]({p.image})" for p in self.plots]
-        parts += [f"## {t.heading}\n\n{_table(t)}" for t in self.tables[1:]]
+        p = markdown_prose
+        written = f"Written by {markdown_code(self.command)}." if self.command else ""
+        parts = [f"# {p(self.title)}", f"{p(self.subtitle)} {written}".strip(), "\n".join(f"* {p(v)}" for v in self.verdicts)]
+        parts += [f"## {p(t.heading)}\n\n{_table(t)}" for t in self.tables[:1]]
+        parts += [f"## {p(d.heading)}\n\n{p(d.text)}\n\n![{p(d.heading)}]({d.image})" for d in self.plots]
+        parts += [f"## {p(t.heading)}\n\n{_table(t)}" for t in self.tables[1:]]
         if self.definitions:
-            parts += ["## What the names mean", "\n".join(f"* **{name}**: {text}" for name, text in self.definitions)]
-        return "\n\n".join(part for part in (*parts, *self.notes) if part) + "\n"
+            parts += ["## What the names mean", "\n".join(f"* **{p(name)}**: {p(text)}" for name, text in self.definitions)]
+        return "\n\n".join(part for part in (*parts, *map(p, self.notes)) if part) + "\n"
 
 
 def _table(table: Table) -> str:
     rule = ["---", *["---:"] * (len(table.columns) - 1)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+    return "\n".join("| " + " | ".join(markdown_prose(cell).replace("|", "\\|") for cell in row) + " |"
                      for row in (table.columns, rule, *table.rows))

@@ -15,6 +15,8 @@ from recurc.errors import InputError, UsageError
 from recurc.formats import parse_toml
 from recurc.reading import Unreadable, read_text, shown
 from recurc.resources import resource_dir
+from recurc.targets.allowed import NAME, REGION, WORD
+from recurc.targets.requests import Emulator, read_defines, read_emulator, read_flags, read_ports
 from recurc.targets.tomltable import ADDRESS_LIMIT, Table, nearest
 from recurc.targets.uploads import Flash, Stock, read_flash, read_stock
 from recurc.targets.usb import read_usb
@@ -84,16 +86,6 @@ class Ticks:
 
 
 @dataclass(frozen=True)
-class Emulator:
-    """How the board is emulated: program, machine name and further arguments."""
-
-    kind: str
-    program: str
-    machine: str
-    args: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Boot:
     """What the chip's boot ROM wants to find in the code region: section .recurc_boot, filled by the port `port`.
 
@@ -134,7 +126,7 @@ class Board:
     emulator: Emulator | None
     regions: tuple[Region, ...]
     placement: Mapping[str, tuple[str, ...]]
-    defines: Mapping[str, int | str] = field(default_factory=dict)
+    defines: Mapping[str, int] = field(default_factory=dict)
     platformio: Stock | None = None
     flash: Flash | None = None
     path: Path | None = None
@@ -201,7 +193,7 @@ def _region(data: Any, index: int, path: Path) -> Region:
         raise t.bad(f"region {shown(region.name)} has size 0")
     if region.end > ADDRESS_LIMIT:
         raise t.bad(f"region {shown(region.name)} ends beyond the 32-bit address space")
-    if not region.name.isidentifier():
+    if not REGION.fullmatch(region.name):
         raise t.bad(f"region name {shown(region.name)} is not a plain word")
     return region
 
@@ -249,16 +241,6 @@ def _placement(t: Table, regions: tuple[Region, ...], family: str, emulated: boo
     return placement
 
 
-def _emulator(t: Table) -> Emulator | None:
-    data = t.get("emulator", dict, None)
-    if data is None:
-        return None
-    e = Table(data, "emulator", t.path)
-    emulator = Emulator(e.text("kind", one_of=("qemu",)), e.text("program"), e.text("machine"), e.words("args", []))
-    e.close()
-    return emulator
-
-
 def _boot(t: Table, ports: tuple[str, ...]) -> Boot | None:
     data = t.get("boot", dict, None)
     if data is None:
@@ -274,14 +256,6 @@ def _boot(t: Table, ports: tuple[str, ...]) -> Boot | None:
     return boot
 
 
-def _defines(t: Table) -> dict[str, int | str]:
-    values = t.get("defines", dict, {})
-    for key, value in values.items():
-        if not key.isidentifier() or isinstance(value, bool) or not isinstance(value, (int, str)):
-            raise t.bad(f"defines: {shown(key)} = {shown(value)} is not a C macro name with an integer or a string")
-    return dict(values)
-
-
 def parse_board(text: str, path: Path) -> Board:
     """A board from the text of its TOML file; `path` is only named in errors.
 
@@ -293,42 +267,42 @@ def parse_board(text: str, path: Path) -> Board:
     except Unreadable as e:
         raise InputError("the board file is not TOML", where=str(path), why=str(e), next="Correct the board file") from None
     t = Table(data, "top level", path)
-    name, title = t.text("name"), t.text("title")
+    name, title = t.text("name", pattern=NAME), t.text("title")
     family = t.text("family", one_of=FAMILIES)
-    emulator = _emulator(t)
+    emulator = read_emulator(t, family)
     regions = _regions(t, family)
     u = Table(t.get("uart", dict), "uart", path)
-    uart = Uart(u.text("kind"), u.number("base"), u.number("baud", high=100_000_000), u.text("note", ""))
+    uart = Uart(u.text("kind", pattern=WORD), u.number("base"), u.number("baud", high=100_000_000), u.text("note", ""))
     u.close()
     k = Table(t.get("ticks", dict), "ticks", path)
-    ticks = Ticks(k.text("source"), k.number("hz", high=10**11), k.get("per_instruction", float, None))
+    ticks = Ticks(k.text("source", pattern=WORD), k.number("hz", high=10**11), k.get("per_instruction", float, None))
     k.close()
     if ticks.per_instruction is not None and not 0 < ticks.per_instruction < 1e6:
         raise k.bad(f"ticks: per_instruction = {ticks.per_instruction} is not a positive number")
-    cpu_flags = t.words("cpu_flags")
-    ports = t.words("ports")
+    cpu_flags = read_flags(t, "cpu_flags")
+    ports = read_ports(t)
     mpu = t.text("mpu", None, one_of=MPUS)
     watchdog = read_watchdog(t)
     board = Board(
         name=name,
         title=title,
         family=family,
-        core=t.text("core"),
+        core=t.text("core", pattern=WORD),
         cpu_flags=cpu_flags,
-        link_flags=t.words("link_flags", list(cpu_flags)),
-        features=frozenset(t.words("features")),
+        link_flags=read_flags(t, "link_flags", list(cpu_flags)),
+        features=frozenset(t.words("features", pattern=WORD)),
         ports=ports,
         clock_hz=t.number("clock_hz", high=10**11),
         stack_bytes=t.number("stack_bytes", high=1 << 24),
         verified=t.text("verified", one_of=VERIFIED),
-        aliases=t.words("aliases", []),
-        twin=t.text("twin", None),
+        aliases=t.words("aliases", [], pattern=NAME),
+        twin=t.text("twin", None, pattern=NAME),
         uart=uart,
         ticks=ticks,
         emulator=emulator,
         regions=regions,
         placement=_placement(t, regions, family, emulator is not None),
-        defines=_defines(t) | (watchdog.defines if watchdog else {}),
+        defines=read_defines(t) | (watchdog.defines if watchdog else {}),
         platformio=read_stock(t),
         flash=read_flash(t),
         path=path,
@@ -383,6 +357,21 @@ def list_boards() -> list[Board]:
     return [board for _, board in sorted(_bundled().items())]
 
 
+def bundled_board(name: str) -> Board:
+    """A bundled board by name or alias.
+
+    Raises:
+        UsageError: there is none; the nearest names are given.
+    """
+    boards = _bundled().values()
+    for board in boards:
+        if name == board.name or name in board.aliases:
+            return board
+    known = [n for b in boards for n in (b.name, *b.aliases)]
+    raise UsageError(f"there is no board {shown(name)}", why=nearest(name, known),
+                     next="Run `recurc boards` for the list, or name a board's TOML file")  # fmt: skip
+
+
 def load_board(name_or_path: str | Path) -> Board:
     """A bundled board by name or alias, or any board by the path of its TOML file.
 
@@ -390,12 +379,7 @@ def load_board(name_or_path: str | Path) -> Board:
         UsageError: no such board (the nearest names are given). InputError: its file is invalid.
     """
     text = str(name_or_path)
-    boards = _bundled()
-    for board in boards.values():
-        if text == board.name or text in board.aliases:
-            return board
-    if text.endswith(".toml") or "/" in text:
+    bundled = any(text == b.name or text in b.aliases for b in _bundled().values())
+    if not bundled and (text.endswith(".toml") or "/" in text):
         return read_board(Path(text))
-    known = [n for b in boards.values() for n in (b.name, *b.aliases)]
-    raise UsageError(f"there is no board {shown(text)}", why=nearest(text, known),
-                     next="Run `recurc boards` for the list, or name a board's TOML file")  # fmt: skip
+    return bundled_board(text)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Mapping
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from recurc.resources import resource_dir
+from recurc.quoting import environment
 from recurc.targets.boards import PARTS, Board
 from recurc.targets.mpu import mpu_entries
 
@@ -20,17 +18,6 @@ class Placement:
 
     regions: Mapping[str, str]
     sizes: Mapping[str, int]
-
-
-def template_environment() -> Environment:
-    """Jinja environment over recurc's templates; an undefined variable is an error."""
-    return Environment(
-        loader=FileSystemLoader(resource_dir("templates")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
 
 
 def default_placement(board: Board) -> Placement:
@@ -49,7 +36,7 @@ def render_linker_script(board: Board, placement: Placement) -> str:
     missing = [part for part in PARTS if part not in placement.regions]
     if missing:
         raise ValueError(f"no region is chosen for {', '.join(missing)}")
-    template = template_environment().get_template("linker.ld.j2")
+    template = environment().get_template("linker.ld.j2")
     regions = {part: placement.regions[part] for part in PARTS}
     boot_end = board.boot.bytes + (_VECTOR_BYTES if board.boot.place == "after-vectors" else 0) if board.boot else 0
     return template.render(board=board, placement=regions, stack_bytes=placement.sizes["stack"], boot_end=boot_end,
@@ -61,4 +48,4 @@ def render_main(build_id: str) -> str:
     if len(build_id) != 32:
         raise ValueError("a build id has 32 hexadecimal digits")
     bytes.fromhex(build_id)
-    return template_environment().get_template("main.c.j2").render(build_id=build_id)
+    return environment().get_template("main.c.j2").render(build_id=build_id)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 
 from recurc.errors import InputError
 from recurc.reading import shown
+from recurc.text import LONGEST_TEXT, hidden
 
 ADDRESS_LIMIT = 1 << 32
 
@@ -53,17 +55,31 @@ class Table:
             raise self.bad(f"{self.where}: {key} = {value} is outside {low} to {high}")
         return value
 
-    def text(self, key: str, default: Any = ..., one_of: tuple[str, ...] = ()) -> Any:
+    def text(self, key: str, default: Any = ..., one_of: tuple[str, ...] = (), pattern: re.Pattern[str] | None = None) -> Any:
+        """A text without control characters; it ends in generated files and on terminals."""
         value = self.get(key, str, default)
+        self._harmless(key, value)
+        if pattern is not None and value is not None and not pattern.fullmatch(value):
+            raise self.bad(f"{self.where}: {key} = {shown(value)} is not a plain word", "Write letters, digits and - _ . +")
         if one_of and value is not None and value not in one_of:
             raise self.bad(f"{self.where}: {key} = {shown(value)} is not one of {', '.join(one_of)}", nearest(value, one_of))
         return value
 
-    def words(self, key: str, default: Any = ...) -> tuple[str, ...]:
+    def words(self, key: str, default: Any = ..., pattern: re.Pattern[str] | None = None) -> tuple[str, ...]:
         value = self.get(key, list, default)
         if not all(isinstance(v, str) for v in value):
             raise self.bad(f"{self.where}: {key!r} must be a list of strings")
+        for word in value:
+            self._harmless(key, word)
+            if pattern is not None and not pattern.fullmatch(word):
+                raise self.bad(f"{self.where}: {shown(word)} in {key} is not a plain word", "Write letters, digits and - _ . +")
         return tuple(value)
+
+    def _harmless(self, key: str, value: str | None) -> None:
+        if value and (found := hidden(value)):
+            raise self.bad(f"{self.where}: {key} has the control character {found}")
+        if value and len(value) > LONGEST_TEXT:
+            raise self.bad(f"{self.where}: {key} has {len(value)} characters; {LONGEST_TEXT} at most")
 
     def close(self) -> None:
         """Refuse keys that nothing asked for."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from recurc.reading import shown
+from recurc.targets.allowed import PACKAGE, PLATFORM, SDKCONFIG, WORD, bad_tool_word, tools
 from recurc.targets.tomltable import Table
 
 DISKS = ("uf2", "probe")
@@ -34,8 +34,9 @@ class Flash:
     """How a firmware gets onto the board: as a file copied to a disk, or by a tool.
 
     `disk` is "uf2" (boot loader) or "probe" (ST-LINK, DAPLink), `match` a text that the disk must tell of itself. In
-    `command` and `external`, which writes what lies in external flash, {file} and {address} are filled in and $NAME
-    comes from the environment. `format` is what `command` takes, `hint` what the user must do first.
+    `command`, a tool of `recurc.targets.allowed`, and `external`, which writes what lies in external flash, {file} and
+    {address} are filled in and $RECURC_NAME comes from the environment. `format` is what `command` takes, `hint` what the
+    user must do first.
     """
 
     disk: str = ""
@@ -53,11 +54,19 @@ def read_stock(t: Table) -> Stock | None:
     if data is None:
         return None
     s = Table(data, "platformio", t.path)
-    stock = Stock(s.text("platform"), s.text("board"), s.words("packages", []), s.text("upload", ""),
+    stock = Stock(s.text("platform"), s.text("board", pattern=WORD), s.words("packages", []), s.text("upload", ""),
                   s.text("framework", "", one_of=("", *FRAMEWORKS)), s.words("sdkconfig", []))  # fmt: skip
     s.close()
+    # PlatformIO downloads and runs what these name.
+    if not PLATFORM.fullmatch(stock.platform):
+        raise s.bad(f"platformio: platform = {shown(stock.platform)} is none that recurc takes",
+                    'Name one of PlatformIO\'s own with a version: "ststm32@^19.6.0"')
+    if (bad := next((p for p in stock.packages if not PACKAGE.fullmatch(p)), None)) is not None:
+        raise s.bad(f"platformio: package {shown(bad)} is none of PlatformIO's own", 'Write "platformio/NAME@VERSION"')
+    if stock.upload and not WORD.fullmatch(stock.upload):
+        raise s.bad(f"platformio: upload = {shown(stock.upload)} is not a plain word")
     for line in stock.sdkconfig:
-        if not stock.framework or not re.fullmatch(r'CONFIG_[A-Z0-9_]+=(y|n|\d+|"[^"\n]*")', line):
+        if not stock.framework or not SDKCONFIG.fullmatch(line):
             raise s.bad(f"platformio: sdkconfig line {shown(line)} is none", 'Write "CONFIG_NAME=y", with framework = "espidf"')
     return stock
 
@@ -78,4 +87,8 @@ def read_flash(t: Table) -> Flash | None:
         raise f.bad("flash: there is one way to write a firmware, disk or command", "Give one of the two")
     if (flash.disk == "uf2") != bool(flash.uf2_family):
         raise f.bad('flash: uf2_family belongs to disk = "uf2", and that needs it')
+    for key, command in (("command", flash.command), ("external", flash.external)):
+        if command and (bad := bad_tool_word(command)) is not None:
+            raise f.bad(f"flash: {key} has {shown(bad)}, which is not on recurc's list of tools and of what they may be told",
+                        f"Tools are {', '.join(tools())}; use another one by hand on the files that a build writes")
     return flash

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Mapping
 
+from recurc.targets.allowed import WORD
 from recurc.targets.tomltable import Table
 
 
@@ -34,6 +35,6 @@ def read_watchdog(board: Table) -> Watchdog | None:
     if data is None:
         return None
     t = Table(data, "watchdog", board.path)
-    watchdog = Watchdog(t.text("kind"), t.number("seconds", low=1, high=86_400))
+    watchdog = Watchdog(t.text("kind", pattern=WORD), t.number("seconds", low=1, high=86_400))
     t.close()
     return watchdog

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Callable, Iterable, Iterator, Optional, Protocol
@@ -260,7 +260,7 @@ class Connection:
         return ask() if self._session is None else self._session.persist(ask)
 
 
-def connect(build: Any, on: str = "qemu") -> Connection:
+def connect(build: Any, on: str = "qemu", *, trust: bool = False) -> Connection:
     """A connection to a build's firmware, to be used in a with block.
 
         with recurc.connect("build/sudoku9", on="qemu") as device:
@@ -272,11 +272,16 @@ def connect(build: Any, on: str = "qemu") -> Connection:
         build: a `recurc.codegen.manifest.Build` or the path of one.
         on: "qemu" (the target or its emulated twin), "host" (the firmware as a process of this computer), or a port:
             tcp://HOST:PORT, /dev/ttyACM0, any pyserial URL.
+        trust: the build's firmware may be run here although this user did not build it on this computer.
 
     Raises:
-        InputError: the build is missing or changed. On entering: UsageError, ToolchainError, DeviceUnreachableError,
-            MismatchError, as of `recurc.verify`.
+        InputError: the build is missing or changed. On entering: UntrustedBuildError, UsageError, ToolchainError,
+            DeviceUnreachableError, MismatchError, as of `recurc.verify`.
     """
     from recurc.codegen.manifest import load_build
 
-    return Connection(load_build(build) if isinstance(build, str) or hasattr(build, "__fspath__") else build, on)
+    if isinstance(build, str) or hasattr(build, "__fspath__"):
+        build = load_build(build, trust=trust)
+    elif trust:
+        build = replace(build, trusted=True)
+    return Connection(build, on)

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as xml
 
 from recurc.errors import InputError, RecurcError
 from recurc.files import write_whole
+from recurc.text import visible
 from recurc.verify.result import PuzzleResult
 
 _OTHER_FILE = "Name a file that you may write with --junit FILE"
@@ -28,7 +29,7 @@ def junit_document(
         seconds: puzzle -> seconds that it took on a clock.
         error: what ended the run before all puzzles were done: one more case, in error.
     """
-    times = seconds or {}
+    times, name = seconds or {}, _text(name)
     suite = xml.Element("testsuite", {
         "name": name, "tests": str(len(puzzles) + (error is not None)), "failures": str(sum(not p.matched for p in puzzles)),
         "errors": str(int(error is not None)), "skipped": "0", "time": f"{sum(times.values()):.6f}",
@@ -36,7 +37,7 @@ def junit_document(
     head = xml.SubElement(suite, "properties")
     for key, value in properties.items():
         if value is not None:
-            xml.SubElement(head, "property", {"name": key, "value": _text(value)})
+            xml.SubElement(head, "property", {"name": _text(key), "value": _text(value)})
     for p in puzzles:
         case = _case(suite, name, f"puzzle {p.puzzle}", times.get(p.puzzle))
         if not p.matched:
@@ -79,5 +80,5 @@ def _outcome(case: xml.Element, tag: str, kind: str, message: str, text: str) ->
 
 
 def _text(value: Any) -> str:
-    """As XML can hold it: control characters become question marks."""
-    return _NOT_XML.sub("?", str(value))
+    """As XML can hold it: control characters are shown as escapes."""
+    return _NOT_XML.sub("?", visible(value))

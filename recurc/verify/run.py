@@ -8,6 +8,7 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from recurc.codegen.manifest import Build, load_build
 from recurc.device import frames as f
 from recurc.device.session import DeviceSession
 from recurc.device.transports import ProcessTransport, Transport, open_transport
@@ -269,8 +270,10 @@ def open_device(build: Any, on: str) -> Iterator[OpenDevice]:
     """Connect to the device that `on` means for a build; check that it runs that build, with its weights. Closed on leaving.
 
     Raises:
-        InputError, UsageError, ToolchainError, DeviceUnreachableError, MismatchError: as of `verify`.
+        UntrustedBuildError, InputError, UsageError, ToolchainError, DeviceUnreachableError, MismatchError: as of `verify`.
     """
+    if on in ("qemu", "host"):
+        _allowed(build, "its firmware would be run " + ("in an emulator" if on == "qemu" else "as a process of this computer"))
     board, artifact = resolve(build, on)
     with build.open_table() or nullcontext() as table:
         with connect(board, artifact.elf, on, memory=_table_memory(build, board)) as session:
@@ -282,6 +285,12 @@ def open_device(build: Any, on: str) -> Iterator[OpenDevice]:
             check_identity(hello, artifact)
             proof = prove(session, build, board, artifact)
             yield OpenDevice(session, board, artifact, table.record if table else None, proof)
+
+
+def _allowed(build: Any, action: str) -> None:
+    """That native code of a build folder may be run. Raises UntrustedBuildError."""
+    if isinstance(build, Build):
+        build.may_run(action)
 
 
 def verify(
@@ -300,6 +309,7 @@ def verify(
     open_journal: Callable[[Board, Any], Journal | None] = _no_journal,
     on_result: Callable[[PuzzleResult], None] = _no_result,
     on_op: Callable[[int, int, int], None] = _no_op,
+    trust: bool = False,
 ) -> VerifyResult:
     """Run a dataset's puzzles on a build's firmware and compare each supervision step with the host, bit for bit.
 
@@ -322,21 +332,25 @@ def verify(
             appended to as they arrive, and from which those that are there are taken, or None. It is closed at the end.
         on_result: called with each result as it arrives, not with those from the journal.
         on_op: called with puzzle, step and op while the first difference is traced.
+        trust: the build's native code may be run although this user did not build it on this computer.
 
     Raises:
+        UntrustedBuildError: it may not.
         InputError: the build is missing or stale, or the dataset is not the model's; the journal cannot be written.
         ToolchainError: the emulator is missing. DeviceUnreachableError: no device, or it stopped answering.
         MismatchError: the device runs another build, or its weights are not the build's (see `recurc.verify.proof`).
             (A difference of results is in the VerifyResult, not raised.)
     """
-    from recurc.codegen.manifest import load_build
     from recurc.targets.host import HostEngine
 
     if isinstance(build, (str, bytes)) or hasattr(build, "__fspath__"):
-        build = load_build(build)
+        build = load_build(build, trust=trust)
+    elif trust:
+        build = replace(build, trusted=True)
     if dataset is None:
         raise UsageError("no puzzles to run", where="dataset", why="none was given", next="Pass a dataset")
     data = dataset if limit is None else dataset.take(limit)
+    _allowed(build, "its host engine would be loaded into this process")
     with open_device(build, on) as device:
         engine = HostEngine(build.host_library, build.host_image, device.records)
         with open_journal(device.board, device.artifact) or nullcontext() as journal:

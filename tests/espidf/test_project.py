@@ -191,7 +191,7 @@ def test_commands_on_a_build_without_an_elf(made, capsys, tmp_path):
 @pytest.mark.parametrize("change, why", [
     ({'framework = "espidf"': 'framework = "arduino"'}, "is not one of"),
     ({'    "CONFIG_SPIRAM=y",': '    "CONFIG_SPIRAM=yes",'}, "sdkconfig line 'CONFIG_SPIRAM=yes' is none"),
-    ({'    "CONFIG_SPIRAM=y",': '    "CONFIG_X=\\"a\\nb\\"",'}, "is none"),
+    ({'    "CONFIG_SPIRAM=y",': '    "CONFIG_X=\\"a\\nb\\"",'}, "control character"),
     ({'framework = "espidf"\n': ""}, "with framework"),
 ])  # fmt: skip
 def test_a_board_file_that_makes_no_sense_is_refused(change, why):

@@ -88,7 +88,7 @@ def test_the_new_keys_are_read():
 
 
 def test_streamed_tables_may_lie_in_ram_only_where_a_loader_fills_it():
-    emulated = '[emulator]\nkind = "qemu"\nprogram = "q"\nmachine = "m"\n\n[placement]'
+    emulated = '[emulator]\nkind = "qemu"\nmachine = "m"\n\n[placement]'
     text = GOOD.replace('stack = ["ram"]', 'stack = ["ram"]\ntable = ["ram"]')
     assert parse(text.replace("[placement]", emulated)).candidates("table")[0].name == "ram"
 
