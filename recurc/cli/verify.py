@@ -62,12 +62,12 @@ def command(
     from recurc.verify.junit import check_junit
     from recurc.verify.record import keep as keep_result
     from recurc.verify.result import PuzzleResult, StepView
-    from recurc.verify.run import resolve, verify
+    from recurc.verify.run import check_trusted, resolve, verify
 
     if junit is not None:
         check_junit(junit)
     made = load_build(build, trust=trust)
-    made.may_run("its host engine would be loaded into this process, and its firmware run in an emulator or on a board")
+    check_trusted(made, "its host engine would be loaded into this process, and its firmware run in an emulator or on a board")
     everything, dataset = _puzzles(made, data, limit, offset)
     if on == "onnxruntime":
         from recurc.cli._onnxruntime import verify_on_onnxruntime

@@ -104,9 +104,6 @@ class Build:
         if not self.trusted:
             raise untrusted(self.path, action)
 
-    def __repr__(self) -> str:
-        return f"Build({self.name} for {self.target}, {self.precision}, in {str(self.path)!r})"
-
     @property
     def table_path(self) -> Optional[Path]:
         """File of the streamed puzzle table."""

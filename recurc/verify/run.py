@@ -273,7 +273,8 @@ def open_device(build: Any, on: str) -> Iterator[OpenDevice]:
         UntrustedBuildError, InputError, UsageError, ToolchainError, DeviceUnreachableError, MismatchError: as of `verify`.
     """
     if on in ("qemu", "host"):
-        _allowed(build, "its firmware would be run " + ("in an emulator" if on == "qemu" else "as a process of this computer"))
+        where = "in an emulator" if on == "qemu" else "as a process of this computer"
+        check_trusted(build, f"its firmware would be run {where}")
     board, artifact = resolve(build, on)
     with build.open_table() or nullcontext() as table:
         with connect(board, artifact.elf, on, memory=_table_memory(build, board)) as session:
@@ -287,7 +288,7 @@ def open_device(build: Any, on: str) -> Iterator[OpenDevice]:
             yield OpenDevice(session, board, artifact, table.record if table else None, proof)
 
 
-def _allowed(build: Any, action: str) -> None:
+def check_trusted(build: Any, action: str) -> None:
     """That native code of a build folder may be run. Raises UntrustedBuildError."""
     if isinstance(build, Build):
         build.may_run(action)
@@ -350,7 +351,7 @@ def verify(
     if dataset is None:
         raise UsageError("no puzzles to run", where="dataset", why="none was given", next="Pass a dataset")
     data = dataset if limit is None else dataset.take(limit)
-    _allowed(build, "its host engine would be loaded into this process")
+    check_trusted(build, "its host engine would be loaded into this process")
     with open_device(build, on) as device:
         engine = HostEngine(build.host_library, build.host_image, device.records)
         with open_journal(device.board, device.artifact) or nullcontext() as journal:

@@ -224,7 +224,7 @@ def command(monkeypatch, engine, elfs, tmp_path):
     def call(defines: dict, *arguments: str) -> int:
         elf = elfs("host", defines=defines)
         build = Build({"host": Artifact(elf, elf.parent / "model.rcm")}, path=tmp_path)
-        monkeypatch.setattr(recurc.codegen.manifest, "load_build", lambda _: build)
+        monkeypatch.setattr(recurc.codegen.manifest, "load_build", lambda folder, **options: build)
         return main(["verify", "B", "--on", "host", "--data", "D", *arguments])
 
     return call
@@ -265,7 +265,7 @@ def test_command_on_a_port_that_is_not_there(command, capsys, monkeypatch):
     build = Build({"stm32h7": Artifact(Path("x"))})
     import recurc.codegen.manifest
 
-    monkeypatch.setattr(recurc.codegen.manifest, "load_build", lambda _: build)
+    monkeypatch.setattr(recurc.codegen.manifest, "load_build", lambda folder, **options: build)
     assert main(["verify", "B", "--on", "/dev/nonexistent", "--data", "D"]) == 7
     assert "cannot be opened" in capsys.readouterr().err
 
