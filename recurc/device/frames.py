@@ -1,15 +1,27 @@
-"""The wire's frames: COBS, CRC-32, and the bodies of requests and replies (runtime_c/SPEC.md, section "Wire")."""
+"""The wire's messages: the bodies of requests and replies (runtime_c/SPEC.md, section "Wire"); `coding` frames them."""
 
 from __future__ import annotations
 
 import struct
-import zlib
 from dataclasses import dataclass
+from typing import Any, Mapping
 
 import numpy as np
 
+from recurc.device.coding import (  # noqa: F401 - whoever speaks of messages speaks of frames
+    LONGEST,
+    MAX_BODY,
+    Frame,
+    FrameError,
+    Receiver,
+    cobs_decode,
+    cobs_encode,
+    decode,
+    encode,
+)  # fmt: skip
+
 VERSION = 5
-MAX_BODY = 1024
+MAX_NAME = 31
 READ_HEADER = 8
 MAX_READ = MAX_BODY - READ_HEADER
 LOAD_HEADER = 4
@@ -74,100 +86,6 @@ def fault_cause(code: int) -> str:
 def status_text(status: int) -> str:
     """English text of a status code of rc_status.h."""
     return STATUS_TEXT[status] if 0 <= status < len(STATUS_TEXT) else f"unknown status {status}"
-
-
-class FrameError(ValueError):
-    """Bytes between two delimiters that are no frame."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A frame: type (0..255), sequence number (0..255), body (at most MAX_BODY bytes)."""
-
-    type: int
-    seq: int
-    body: bytes = b""
-
-
-def cobs_encode(data: bytes) -> bytes:
-    """COBS encoding, without the delimiter."""
-    out = bytearray()
-    block = bytearray()
-    for i, byte in enumerate(data):
-        if byte:
-            block.append(byte)
-            if len(block) < 254 or i + 1 == len(data):
-                continue
-        out.append(len(block) + 1)
-        out += block
-        block.clear()
-    out.append(len(block) + 1)
-    return bytes(out + block)
-
-
-def cobs_decode(data: bytes) -> bytes:
-    """Inverse of `cobs_encode`.
-
-    Raises:
-        FrameError: a zero byte inside, or a block that runs past the end.
-    """
-    out = bytearray()
-    at = 0
-    while at < len(data):
-        code = data[at]
-        block = data[at + 1 : at + code]
-        if code == 0 or len(block) != code - 1 or 0 in block:
-            raise FrameError("malformed COBS block")
-        out += block
-        at += code
-        if code != 0xFF and at < len(data):
-            out.append(0)
-    return bytes(out)
-
-
-def encode(frame: Frame) -> bytes:
-    """The frame as it goes over the wire, the trailing delimiter included."""
-    if len(frame.body) > MAX_BODY:
-        raise ValueError(f"a body of {len(frame.body)} bytes is longer than {MAX_BODY}")
-    payload = bytes((frame.type, frame.seq)) + frame.body
-    return cobs_encode(payload + struct.pack("<I", zlib.crc32(payload))) + b"\0"
-
-
-def decode(encoded: bytes) -> Frame:
-    """The frame in the bytes between two delimiters.
-
-    Raises:
-        FrameError: encoding, length or CRC is wrong.
-    """
-    payload = cobs_decode(encoded)
-    if not 6 <= len(payload) <= MAX_BODY + 6:
-        raise FrameError(f"a payload of {len(payload)} bytes")
-    if zlib.crc32(payload[:-4]) != struct.unpack("<I", payload[-4:])[0]:
-        raise FrameError("wrong CRC")
-    return Frame(payload[0], payload[1], payload[2:-4])
-
-
-class Receiver:
-    """Splits a byte stream into frames."""
-
-    _LONGEST = 4096
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def push(self, data: bytes) -> list[Frame | FrameError]:
-        """Frames completed by `data`, malformed ones as the FrameError they raise."""
-        self._buffer += data
-        *parts, rest = bytes(self._buffer).split(b"\0")
-        self._buffer = bytearray(rest[-self._LONGEST :])
-        found: list[Frame | FrameError] = []
-        for part in parts:
-            if part:
-                try:
-                    found.append(decode(part))
-                except FrameError as e:
-                    found.append(e)
-        return found
 
 
 @dataclass(frozen=True)
@@ -271,85 +189,156 @@ class Fault:
         return " ".join(f"{name}={value:08x}" for name, value in vars(self).items() if name != "cause")
 
 
-_HELLO = struct.Struct("<HBB16s32s12I4BI16s")
-_STEP = struct.Struct("<HIII8sQ")
-_RESULT = struct.Struct("<BBHHHQI")
-_TRACE = struct.Struct("<HHHHIQ")
-_FAULT = struct.Struct("<7I")
+class Layout:
+    """Fields of a body, little-endian, one after the other: their names, and what they are as `struct` writes it.
+
+    A field whose name begins with "zero" is reserved. `tail`: what follows them, "" (nothing), "names" or "data".
+    """
+
+    def __init__(self, name: str, fields: str = "", tail: str = "") -> None:
+        self.name, self.tail = name, tail
+        self.fields = tuple((field, code) for field, _, code in (word.partition(":") for word in fields.split()))
+        self._struct = struct.Struct("<" + "".join(code for _, code in self.fields))
+        self.size = self._struct.size
+
+    def unpack(self, body: bytes) -> dict[str, Any]:
+        """Values by name. Raises FrameError when the length is wrong or a reserved field is not zero."""
+        if len(body) != self.size and not (self.tail and len(body) > self.size):
+            raise FrameError(f"{self.name} has {len(body)} bytes instead of {self.size}")
+        values = dict(zip((name for name, _ in self.fields), self._struct.unpack(body[: self.size]), strict=True))
+        for name, value in values.items():
+            if name.startswith("zero") and value:
+                raise FrameError(f"{self.name} has {value} where it is reserved")
+        return values
+
+    def pack(self, values: Mapping[str, Any]) -> bytes:
+        """The other way round."""
+        return self._struct.pack(*(values[name] for name, _ in self.fields))
 
 
-def _unpack(layout: struct.Struct, body: bytes, name: str) -> tuple:
-    if len(body) != layout.size:
-        raise FrameError(f"{name} has {len(body)} bytes instead of {layout.size}")
-    return layout.unpack(body)
+# All that a device sends, by type.
+LAYOUTS: Mapping[int, Layout] = {
+    HELLO | REPLY: Layout(
+        "HELLO", "version:H status:B flags:B build_id:16s model_sha256:32s seq_len:I vocab:I rows:I hidden:I puzzles:I steps:I "
+        "h_cycles:I l_cycles:I arena_bytes:I stack_bytes:I tick_hz:I image_bytes:I carry:B table_mode:B table_status:B "
+        "table_storage:B record_bytes:I table_key:16s", "names"),
+    LOAD | REPLY: Layout("LOAD", "crc:I"),
+    RUN | REPLY: Layout("RESULT", "status:B halted:B steps:H total_steps:H zero:H ticks:Q stack_used:I"),
+    READ | REPLY: Layout("DATA", "offset:I size:I", "data"),
+    SELFTEST | REPLY: Layout(
+        "SELFTEST", "status:I image_bytes:I image_crc:I table_bytes:I table_crc:I image_sha256:32s table_sha256:32s"),
+    RESET | REPLY: Layout("RESET"),
+    EXIT | REPLY: Layout("EXIT"),
+    ROW | REPLY: Layout("ROW", "held:H whole:B zero:B"),
+    TRACE | REPLY: Layout("TRACE", "step:H ops:H of:H zero:H carry_crc:I ticks:Q"),
+    STEP: Layout("STEP", "step:H carry_crc:I logits_crc:I tokens_crc:I q_bytes:8s ticks:Q"),
+    BOOT: Layout("BOOT", "cause:B status:B"),
+    NAK: Layout("NAK", "status:B type:B"),
+    FAULT: Layout("FAULT", "pc:I lr:I cfsr:I hfsr:I mmfar:I bfar:I cause:I"),
+}  # fmt: skip
+
+
+def _flag(value: int, name: str) -> bool:
+    if value > 1:
+        raise FrameError(f"{name} is {value}, neither 0 nor 1")
+    return bool(value)
+
+
+def printable(raw: bytes) -> str:
+    """A name as HELLO tells it: what is not printable ASCII becomes U+FFFD, so that nothing else reaches a terminal."""
+    return "".join(chr(byte) if 32 <= byte < 127 else "\N{REPLACEMENT CHARACTER}" for byte in raw)
+
+
+def told_name(name: str) -> str:
+    """What a firmware that was built with a name tells of it."""
+    return printable(name.encode()[:MAX_NAME])
+
+
+def _name(data: bytes) -> tuple[str, bytes]:
+    """A name of HELLO, and what follows it."""
+    if not data or data[0] > MAX_NAME or len(data) < 1 + data[0]:
+        raise FrameError("HELLO's names are cut off or too long")
+    return printable(data[1 : 1 + data[0]]), data[1 + data[0] :]
 
 
 def parse_hello(body: bytes) -> Hello:
     """HELLO's reply. Raises FrameError when it is malformed."""
-    fixed = _unpack(_HELLO, body[: _HELLO.size], "HELLO")
-    names, rest = [], body[_HELLO.size :]
-    for _ in range(2):
-        if not rest or len(rest) < 1 + rest[0]:
-            raise FrameError("HELLO's names are cut off")
-        names.append(rest[1 : 1 + rest[0]].decode("ascii", "replace"))
-        rest = rest[1 + rest[0] :]
-    version, status, flags, build_id, sha256, *numbers, carry, mode, table_status, dtype, record, key = fixed
-    if carry >= len(CARRIES) or mode > TABLE_WIRE or dtype >= len(TABLE_STORAGES):
-        raise FrameError(f"HELLO tells carry type {carry}, table mode {mode}, table type {dtype}")
-    return Hello(
-        version, status, bool(flags & 1), build_id.hex(), sha256.hex(), *numbers,
-        CARRIES[carry], mode, table_status, TABLE_STORAGES[dtype], record, key.hex(), *names,
-        reset_cause(flags >> 4 & 7),
-    )  # fmt: skip
+    layout = LAYOUTS[HELLO | REPLY]
+    v = layout.unpack(body)
+    board, rest = _name(body[layout.size :])
+    model, rest = _name(rest)
+    carry, mode, storage, flags = v.pop("carry"), v["table_mode"], v.pop("table_storage"), v.pop("flags")
+    if carry >= len(CARRIES) or mode > TABLE_WIRE or storage >= len(TABLE_STORAGES):
+        raise FrameError(f"HELLO tells carry type {carry}, table mode {mode}, table type {storage}")
+    if rest or flags & ~_HELLO_FLAGS:
+        raise FrameError(f"HELLO has {len(rest)} bytes after its names and flags {flags:#04x}")
+    for name in ("build_id", "model_sha256", "table_key"):
+        v[name] = v[name].hex()
+    return Hello(**v, can_exit=bool(flags & 1), carry=CARRIES[carry], table_storage=TABLE_STORAGES[storage], board=board,
+                 model=model, reset_cause=reset_cause(flags >> 4))  # fmt: skip
+
+
+_HELLO_FLAGS = 0x71  # EXIT ends the program; three bits of why the firmware started
 
 
 def hello_version(body: bytes) -> int:
     """Protocol version of HELLO's reply, which stands first in every version. Raises FrameError when it is cut off."""
-    return _unpack(struct.Struct("<H"), body[:2], "HELLO")[0]
+    if len(body) < 2:
+        raise FrameError(f"HELLO has {len(body)} bytes")
+    return int.from_bytes(body[:2], "little")
 
 
 def parse_step(body: bytes) -> StepEvent:
     """A STEP event. Raises FrameError when it is malformed."""
-    step, carry, logits, tokens, q, ticks = _unpack(_STEP, body, "STEP")
-    return StepEvent(step, carry, logits, tokens, *struct.unpack("<2f", q), ticks, q)
+    v = LAYOUTS[STEP].unpack(body)
+    halt, go_on = struct.unpack("<2f", v["q_bytes"])
+    return StepEvent(**v, q_halt=halt, q_continue=go_on)
 
 
 def parse_result(body: bytes) -> RunResult:
     """RUN's reply. Raises FrameError when it is malformed."""
-    status, halted, steps, total, _, ticks, stack = _unpack(_RESULT, body, "RESULT")
-    return RunResult(status, bool(halted), steps, total, ticks, stack)
+    v = LAYOUTS[RUN | REPLY].unpack(body)
+    v.pop("zero")
+    return RunResult(**{**v, "halted": _flag(v["halted"], "RESULT's halted")})
 
 
 def parse_trace(body: bytes) -> TraceEvent:
     """TRACE's reply. Raises FrameError when it is malformed."""
-    step, ops, of, _, crc, ticks = _unpack(_TRACE, body, "TRACE")
-    return TraceEvent(step, ops, of, crc, ticks)
+    v = LAYOUTS[TRACE | REPLY].unpack(body)
+    v.pop("zero")
+    return TraceEvent(**v)
 
 
 def parse_row(body: bytes) -> tuple[int, bool]:
     """ROW's reply: (bytes of the record that the device holds, whether the row is whole). Raises FrameError."""
-    got, whole, _ = _unpack(struct.Struct("<HBB"), body, "ROW")
-    return got, bool(whole)
+    v = LAYOUTS[ROW | REPLY].unpack(body)
+    return v["held"], _flag(v["whole"], "ROW's whole")
 
 
 def parse_crc(body: bytes) -> int:
     """LOAD's reply: CRC-32 of the input row. Raises FrameError."""
-    return _unpack(struct.Struct("<I"), body, "LOAD")[0]
+    return LAYOUTS[LOAD | REPLY].unpack(body)["crc"]
 
 
 def parse_data(body: bytes) -> tuple[int, int]:
     """Head of READ's reply: (offset, bytes of the whole tensor). Raises FrameError."""
-    return _unpack(struct.Struct("<II"), body[:READ_HEADER], "DATA")
+    v = LAYOUTS[READ | REPLY].unpack(body)
+    return v["offset"], v["size"]
+
+
+def parse_empty(body: bytes) -> None:
+    """Reply to RESET or EXIT. Raises FrameError when it is not empty."""
+    LAYOUTS[RESET | REPLY].unpack(body)
 
 
 def parse_fault(body: bytes) -> Fault:
     """A FAULT frame. Raises FrameError when it is malformed."""
-    return Fault(*_unpack(_FAULT, body, "FAULT"))
+    return Fault(**LAYOUTS[FAULT].unpack(body))
 
 
 def parse_boot(body: bytes) -> str:
     """Why the firmware started, from a BOOT frame. Raises FrameError when it is malformed."""
-    return reset_cause(_unpack(struct.Struct("<BB"), body, "BOOT")[0])
+    return reset_cause(LAYOUTS[BOOT].unpack(body)["cause"])
 
 
 def run_body(flags: int, steps: int, min_steps: int, at: int, puzzle: int, input_crc: int, threshold: float) -> bytes:

@@ -9,7 +9,7 @@ from typing import Callable, TypeVar
 from recurc.device import frames as f
 from recurc.device.faults import DeviceFaultError, DeviceRefusedError, DeviceRestartedError, LineError, Places
 from recurc.device.transports import Transport, TransportClosed
-from recurc.errors import DeviceUnreachableError
+from recurc.errors import DeviceUnreachableError, MismatchError
 
 NAMES = {
     f.HELLO: "HELLO",
@@ -23,7 +23,7 @@ NAMES = {
     f.TRACE: "TRACE",
 }
 DAMAGES = 32  # damaged frames in answer to one request until the line counts as unusable
-STALE_STEPS = 4096  # steps of an abandoned run that are waited for
+STALE_STEPS = 4096  # of an abandoned run, up to which its steps are waited for
 T = TypeVar("T")
 
 
@@ -103,6 +103,13 @@ class Link:
                 self._greeted = False
                 raise DeviceRestartedError(cause, self.transport.description)
 
+    def _differs(self, what: str, why: str) -> MismatchError:
+        """The error of a device that answers, and not as this build's firmware would."""
+        return MismatchError(
+            what, where=self.transport.description, why=why,
+            next="Build and flash again; if it stays so, what answers there is not this firmware",
+        )  # fmt: skip
+
     def _next_seq(self) -> int:
         self._seq = self._seq % 255 + 1  # 0 is the device's own, for what answers no request
         return self._seq
@@ -138,7 +145,7 @@ class Link:
         wait = self.timeout if timeout is None else timeout
         slow = wait > self.timeout
         tries = 1 if slow else self.attempts if attempts is None else attempts
-        silent = damaged = stale = 0
+        silent = damaged = stale = 0  # stale: the last step that an abandoned run has told of
         while silent < tries and damaged < DAMAGES:
             self.retries += silent + damaged > 0
             self._send(frame)
@@ -161,8 +168,8 @@ class Link:
                 if answered or isinstance(got, f.FrameError) or is_damaged_request(got):
                     damaged += 1  # the request or its reply did not get there whole: send it again at once
                     break
-                if isinstance(got, f.Frame) and got.type == f.STEP and stale < STALE_STEPS:
-                    stale += 1  # it still runs what was given up, and will come to this
+                if isinstance(got, f.Frame) and got.type == f.STEP and stale < (step := _step_of(got)) <= STALE_STEPS:
+                    stale = step  # it still runs what was given up, and will come to this
                     deadline = time.monotonic() + max(wait, self.step_timeout)
         if slow and silent:
             raise self._lost(f"no sign of life for {wait:g} s while it should answer {NAMES[kind]}")
@@ -181,6 +188,14 @@ class Link:
             return parse(body)
         except f.FrameError as e:
             raise self._lost(f"its {name} is malformed: {e}") from e
+
+
+def _step_of(frame: f.Frame) -> int:
+    """The number in a STEP frame; 0 when it is malformed."""
+    try:
+        return f.parse_step(frame.body).step
+    except f.FrameError:
+        return 0
 
 
 def is_damaged_request(frame: f.Frame | f.FrameError) -> bool:

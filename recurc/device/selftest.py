@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 
-from recurc.device.frames import FrameError
+from recurc.device.frames import LAYOUTS, REPLY, SELFTEST
 
 NONCE_BYTES = 16
-_REPLY = struct.Struct("<5I32s32s")
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,4 @@ class Selftest:
 
 def parse_selftest(body: bytes) -> Selftest:
     """SELFTEST's reply. Raises FrameError when it is malformed."""
-    if len(body) != _REPLY.size:
-        raise FrameError(f"SELFTEST has {len(body)} bytes instead of {_REPLY.size}")
-    return Selftest(*_REPLY.unpack(body))
+    return Selftest(**LAYOUTS[SELFTEST | REPLY].unpack(body))

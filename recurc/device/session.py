@@ -11,17 +11,17 @@ import numpy as np
 
 from recurc.device import frames as f
 from recurc.device.faults import DeviceFaultError, DeviceRefusedError, DeviceRestartedError, LineError
-from recurc.device.link import Link, is_damaged_request
+from recurc.device.link import is_damaged_request
+from recurc.device.reading import Reader
 from recurc.device.selftest import NONCE_BYTES, Selftest, parse_selftest
-from recurc.errors import DeviceUnreachableError, InputError, MismatchError
+from recurc.errors import DeviceUnreachableError, InputError
 
 T = TypeVar("T")
 
 
-class DeviceSession(Link):
+class DeviceSession(Reader):
     """Drives one firmware over a transport; see `Link` for its arguments and for what is repeated."""
 
-    info: f.Hello | None = None
     _input_crc = 0
     _step = 0
     _tokens: np.ndarray | None = None
@@ -65,33 +65,6 @@ class DeviceSession(Link):
             self.hello()
         except DeviceRestartedError:
             self.hello()
-
-    def hello(self) -> f.Hello:
-        """Ask the device who it is.
-
-        Raises:
-            DeviceUnreachableError: no answer.
-            MismatchError: it is a firmware of another protocol version, or no longer the one that answered first.
-        """
-        self._greeted = False
-        body = self._request(f.HELLO, struct.pack("<H", f.VERSION))
-        version = self._parsed(f.hello_version, body, "HELLO")
-        if version != f.VERSION:
-            raise MismatchError(
-                "the device's firmware speaks another protocol version", where=self.transport.description,
-                why=f"it speaks version {version}, this recurc {f.VERSION}",
-                next="Build and flash again with this recurc, or use the recurc that the firmware was built with",
-            )  # fmt: skip
-        info = self._parsed(f.parse_hello, body, "HELLO")
-        known = self.info
-        if known and (known.build_id, known.model_sha256, known.board) != (info.build_id, info.model_sha256, info.board):
-            raise MismatchError(
-                "the device changed in the middle of the session", where=self.transport.description,
-                why=f"it was {known.board}, build {known.build_id[:16]}…, now it is {info.board}, {info.build_id[:16]}…",
-                next="Connect one device, flash this build, and start again",
-            )  # fmt: skip
-        self.info, self._greeted = info, True
-        return info
 
     def load(self, tokens: np.ndarray) -> None:
         """Send a puzzle's input row.
@@ -149,6 +122,7 @@ class DeviceSession(Link):
                 next="Use the dataset that the model was trained with",
             )  # fmt: skip
         self._step, self._record = 0, None
+        self._new_state()
         reply = (0, False)
         for offset in range(0, len(record), f.MAX_ROW):
             piece = record[offset : offset + f.MAX_ROW]
@@ -179,6 +153,7 @@ class DeviceSession(Link):
             DeviceRefusedError: bad token, puzzle or step count; or the model is not open.
             LineError: an event was lost. The run is over then; it is not repeated, because going on from a carry is not
                 idempotent (see `run_all`, `persist`).
+            MismatchError: it runs more steps than it was asked for, or says that it ran fewer for no reason.
             DeviceUnreachableError: silence for `step_timeout` seconds.
         """
         flags = (f.RUN_BEGIN if begin else 0) | (f.RUN_HALT if halt else 0)
@@ -186,19 +161,39 @@ class DeviceSession(Link):
         body = f.run_body(flags, steps, min_steps, at, puzzle, self._input_crc, threshold)
         frame = f.Frame(f.RUN, self._next_seq(), body)
         self._step, self._puzzle = at, puzzle
+        self._new_state()
         self._run_valid = begin and self.info is not None and 0 < steps <= self.info.steps and self._tokens is not None
         for attempt in range(self.attempts):
             self.retries += attempt > 0
             self._send(frame)
-            for event in self._events(frame, at):
+            ticks = 0
+            for event in self._events(frame, at, at + steps):
                 if event is None:
                     break  # it never began
+                if isinstance(event, f.StepEvent):
+                    ticks += event.ticks
+                    self._new_state(event)
+                else:
+                    self._check_result(event, at, steps, halt, ticks)
                 yield event
             else:
                 return
         raise self._lost(f"RUN was lost {self.attempts} times", LineError)
 
-    def _events(self, frame: f.Frame, at: int) -> Iterator[f.StepEvent | f.RunResult | None]:
+    def _check_result(self, result: f.RunResult, at: int, steps: int, halt: bool, ticks: int) -> None:
+        """That a RESULT goes together with the STEPs before it, which have all come, and with what was asked for."""
+        run, most = result.total_steps - at, (self.info.stack_bytes if self.info else 0) or result.stack_used
+        for wrong, why in (
+            (result.steps != run, f"it says {result.steps} steps, and told of {run}"),
+            (result.halted and not (halt and run), "it says that its halting head ended a run that it cannot have ended"),
+            (not result.halted and run != steps, f"it ran {run} steps of {steps} and does not say why"),
+            (result.ticks != ticks, f"it says {result.ticks} ticks, and told of {ticks} step by step"),
+            (result.stack_used > most, f"it says that it used {result.stack_used} bytes of {most} of stack"),
+        ):
+            if wrong:
+                raise self._differs("the device contradicts itself about a run", why)
+
+    def _events(self, frame: f.Frame, at: int, end: int) -> Iterator[f.StepEvent | f.RunResult | None]:
         """What the device tells of a run, the RunResult last; None when it turns out to be idle and has not begun.
 
         When nothing comes for a while, HELLO asks whether the run is over: a busy device answers only after its RESULT. So a
@@ -210,9 +205,9 @@ class DeviceSession(Link):
         while True:
             got = self._receive(min(ask, alive + self.step_timeout))
             now = time.monotonic()
+            if now >= alive + self.step_timeout and not (isinstance(got, f.Frame) and got.seq == frame.seq):
+                raise self._lost(f"no sign of life for {self.step_timeout:g} s while it should run a step")
             if got is None:
-                if now >= alive + self.step_timeout:
-                    raise self._lost(f"no sign of life for {self.step_timeout:g} s while it should run a step")
                 probe, pause = self._probe(probe), 2 * pause
                 ask = now + pause
             elif isinstance(got, f.FrameError) or is_damaged_request(got):
@@ -223,8 +218,12 @@ class DeviceSession(Link):
                 gap = gap or f"a frame arrived damaged: {got}" if isinstance(got, f.FrameError) else gap
             elif got.seq == frame.seq and got.type == f.STEP:
                 event = self._parsed(f.parse_step, got.body, "STEP")
-                if event.step <= self._step:
-                    continue  # the line said it twice
+                if event.step > end:
+                    raise self._differs("the device runs on", f"it tells of step {event.step}, and was asked for {end}")
+                if event.step <= self._step:  # the line said it twice
+                    if now >= alive + self.step_timeout:
+                        raise self._lost(f"nothing but step {event.step} for {self.step_timeout:g} s")
+                    continue
                 alive, pause = now, self.timeout
                 ask = now + pause
                 if event.step == self._step + 1:
@@ -234,6 +233,9 @@ class DeviceSession(Link):
                 result = self._parsed(f.parse_result, got.body, "RESULT")
                 if result.status:
                     raise DeviceRefusedError("a step", result.status, self.transport.description)
+                if not self._step <= result.total_steps <= end:
+                    raise self._differs("the device contradicts itself about a run", f"it says {result.total_steps} steps, "
+                                        f"told of {self._step}, and was asked for {end}")  # fmt: skip
                 if result.total_steps != self._step:
                     raise self._lost(f"it ran {result.total_steps} steps, {self._step} were reported", LineError)
                 yield result
@@ -272,44 +274,11 @@ class DeviceSession(Link):
         body = self._request(f.TRACE, struct.pack("<HH", step, ops), timeout=self.step_timeout)
         event = self._parsed(f.parse_trace, body, "reply to TRACE")
         if (event.step, event.ops) != (step, ops):
-            raise self._lost("its reply to TRACE is of another op than was asked for")
+            raise self._differs("the device's reply is not to what was asked", f"TRACE of step {step}, op {ops} is answered "
+                                f"by step {event.step}, op {event.ops}")  # fmt: skip
         self._step = step if ops == event.of else step - 1
+        self._new_state(carry_crc=event.carry_crc)
         return event
-
-    def read_tensor(self, name: str) -> np.ndarray:
-        """A tensor of the last step, flat: uint8 for "tokens" and "input", float32 for all others.
-
-        "z_H" and "z_L" are decoded to float32 from whatever type the device stores the carry in.
-
-        Raises:
-            DeviceRefusedError: nothing has run yet, or the model has no such tensor.
-        """
-        if name not in f.CARRY_SCALES:
-            return np.frombuffer(self.read_raw(name), dtype=f.TENSOR_TYPES.get(name, "<f4"))
-        carry = (self.info or self.hello()).carry
-        scales = self.read_raw(f.CARRY_SCALES[name]) if carry == "int8" else b""
-        try:
-            return f.decode_carry(carry, self.read_raw(name), scales)
-        except f.FrameError as e:
-            raise self._lost(f"its {name} is malformed: {e}") from e
-
-    def read_raw(self, name: str) -> bytes:
-        """The bytes of a tensor of the last step, as the device stores them.
-
-        Raises:
-            DeviceRefusedError: nothing has run yet, or the model has no such tensor.
-        """
-        ident, data, total = f.TENSORS[name], b"", None
-        while total is None or len(data) < total:
-            length = f.MAX_READ if total is None else min(f.MAX_READ, total - len(data))
-            if total is None:
-                length = 0  # the first reply only tells the size
-            body = self._request(f.READ, struct.pack("<BIH", ident, len(data), length))
-            offset, size = self._parsed(f.parse_data, body, "reply to READ")
-            if offset != len(data) or len(body) - f.READ_HEADER != length or (total is not None and size != total):
-                raise self._lost(f"its reply to READ {name} is not what was asked for")
-            data, total = data + body[f.READ_HEADER :], size
-        return data
 
     def selftest(self, nonce: bytes = bytes(NONCE_BYTES), seconds: float = 30.0) -> Selftest:
         """Let the device check its memory anew, and compute sums over all of it. The carry is lost.
@@ -322,21 +291,23 @@ class DeviceSession(Link):
             DeviceUnreachableError: no reply.
         """
         self._step = 0
+        self._new_state()
         body = self._request(f.SELFTEST, nonce, timeout=max(self.timeout, seconds))
         return self._parsed(parse_selftest, body, "reply to SELFTEST")
 
     def reset(self) -> None:
         """Restart the firmware; `hello` comes next."""
         self._greeted, self._step = True, 0
+        self._new_state()
         try:
-            self._request(f.RESET)
+            self._parsed(f.parse_empty, self._request(f.RESET), "reply to RESET")
         except DeviceRestartedError:
             pass  # the reply was lost, but not what it announced
         self._greeted = False
 
     def exit(self, code: int = 0) -> None:
         """End the firmware (emulators and processes only)."""
-        self._request(f.EXIT, struct.pack("<I", code), attempts=1)
+        self._parsed(f.parse_empty, self._request(f.EXIT, struct.pack("<I", code), attempts=1), "reply to EXIT")
 
 
 __all__ = ["DeviceFaultError", "DeviceRefusedError", "DeviceRestartedError", "DeviceSession", "LineError"]
