@@ -63,6 +63,11 @@ def _overflow_proofs(model: QuantizedModel, kernels: KernelSet) -> list[dict[str
             for ref in model.program.linears if model.widths[ref.name] != FP32]
 
 
+def firmware_name(model: QuantizedModel) -> str:
+    """What a firmware says that its model is called, as far as it fits there; for people."""
+    return f"{model.name}, {model.stored_as}"
+
+
 def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: Layout) -> dict[str, str]:
     """Generated files of one model for one kernel set: file name -> text."""
     carry, table = model.program.carry, model.program.puzzle_table
@@ -89,7 +94,7 @@ def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: 
         "layers": _layers(model, image, kernels),
         "layer_index": {ref.name: i for i, ref in enumerate(model.program.linears)},
         "overflow_proofs": _overflow_proofs(model, kernels), "has_positions": "positions" in model.tables,
-        "title": f"{model.name}, {model.stored_as}",
+        "title": firmware_name(model),
     }
     return {
         "model_config.h": render("model_config.h.j2", **context),

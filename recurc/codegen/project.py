@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Optional, Sequence
 
 from recurc import __version__
-from recurc.codegen.emit import emit_model
+from recurc.codegen.emit import emit_model, firmware_name
 from recurc.codegen.espidf import write_espidf
 from recurc.codegen.firmware import (
     ArenaTooLargeError,
@@ -132,7 +132,7 @@ def _firmware(folder: Path, board: Board, sources: Sources, runtime: Path,
 def _entry(folder: Path, sources: Sources, identity: str) -> dict[str, Any]:
     """What the manifest says of any firmware, whoever compiles it."""
     return {"image": str((sources.folder / "model.rcm").relative_to(folder)), "model_sha256": sources.image.sha256,
-            "build_id": identity, "kernels": sources.kernels.name}  # fmt: skip
+            "build_id": identity, "kernels": sources.kernels.name, "arena_bytes": sources.arena_bytes}  # fmt: skip
 
 
 def _written(folder: Path, model: QuantizedModel, board: Board, runtime: Path,
@@ -262,7 +262,7 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
             "precision": model.precision.name, "layers": {name: p.name for name, p in model.layers.items()},
             "method": model.method, "label": model.label, "steps": model.program.steps,
             "h_cycles": model.program.h_cycles, "l_cycles": model.program.l_cycles, "carry": model.program.carry,
-            "boards": entries,
+            "boards": entries, "firmware_name": firmware_name(model),
             "image_bytes": len(main.image.data), "arena_bytes": main.arena_bytes,
             "host_cpu": cpu_signature(), "host_library": str(library.relative_to(folder)),
             "host_image": "host/src/model.rcm",

@@ -45,6 +45,7 @@ TABLE_NONE, TABLE_MAPPED, TABLE_WIRE = range(3)
 TABLE_STORAGES = ("", "fp32", "int8")
 
 STATUS_ARGUMENT, STATUS_FRAME, STATUS_STATE, STATUS_TABLE, STATUS_ROW = 1, 14, 13, 16, 17
+STATUS_STEPS, STATUS_NUMBER = 19, 20
 STATUS_TEXT = (
     "ok",
     "an argument is null or out of range",
@@ -65,6 +66,8 @@ STATUS_TEXT = (
     "the puzzle table is missing or not this model's",
     "the puzzle's row is missing or corrupt",
     "the sha256 of the image's bytes is another than its header tells",
+    "all compiled supervision steps have been run",
+    "a value is not a finite number",
 )
 
 

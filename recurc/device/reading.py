@@ -75,8 +75,8 @@ class Reader(Link):
         if name not in f.CARRY_SCALES:
             return np.frombuffer(self.read_raw(name), dtype=f.TENSOR_TYPES.get(name, "<f4"))
         carry = (self.info or self.hello()).carry
-        scales = self.read_raw(f.CARRY_SCALES[name]) if carry == "int8" else b""
-        return f.decode_carry(carry, self.read_raw(name), scales)
+        parts = self.read_carry()  # all of them, since the checksum is of all
+        return f.decode_carry(carry, parts[name], parts.get(f.CARRY_SCALES[name], b""))
 
     def read_carry(self, columns: bool = False) -> dict[str, bytes]:
         """All parts of the carry as the device stores them, by name, held against the checksum that it told of them.

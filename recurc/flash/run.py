@@ -24,6 +24,7 @@ from recurc.errors import DeviceUnreachableError, InputError, RecurcError, Usage
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board
 from recurc.targets.platformio import Environment, environment, run
+from recurc.verify.identity import expected_hello
 from recurc.verify.proof import Proof, memory_files, prove, sums
 from recurc.verify.run import check_identity
 
@@ -216,6 +217,7 @@ def _ask(build: Build, board: Board, artifact: BoardArtifact, port: str) -> Proo
     """
     with _session(board, port) as session:
         check_identity(session.hello(), artifact)
+        session.expect(expected_hello(build, board, artifact))
         return prove(session, build, board, artifact)
 
 

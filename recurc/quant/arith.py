@@ -45,14 +45,16 @@ def sum_mod4(x: np.ndarray) -> np.ndarray:
 
 
 def quantize_rows(x: np.ndarray) -> Rows:
-    """Dynamic symmetric int8 per row: a = max|x| / 127, q = round(x * (1 / a)); rows below 2^-96 become zeros."""
+    """Dynamic symmetric int8 per row: a = max|x| / 127, q = round(x * (1 / a)); rows below 2^-96 become zeros, and rows that
+    are not finite have q = 0 and a = NaN."""
     x = np.asarray(x, dtype=F32)
-    peak = np.abs(x).max(axis=-1)
-    live = peak >= ROW_TINY
-    scale = np.where(live, peak / F32(127.0), F32(0.0)).astype(F32)
+    peak = np.abs(x).max(axis=-1)  # NaN is the largest
+    finite = np.isfinite(peak)
+    live = finite & (peak >= ROW_TINY)
+    scale = np.where(live, peak / F32(127.0), np.where(finite, F32(0.0), F32("nan"))).astype(F32)
     inverse = np.zeros_like(scale)
     np.divide(F32(1.0), scale, out=inverse, where=live)
-    q = np.where(live[..., None], round_half_even(x * inverse[..., None]), 0)
+    q = round_half_even(np.where(live[..., None], x, F32(0.0)) * inverse[..., None])
     return Rows(q.astype(np.int32), scale)
 
 
@@ -89,10 +91,10 @@ def silu(x: np.ndarray) -> np.ndarray:
 
 
 def rms_norm(x: np.ndarray, eps: float) -> np.ndarray:
-    """x * (1 / sqrt(mean(x^2) + eps)) along the last axis."""
+    """x * (1 / sqrt(mean(x^2) + eps)) along the last axis; NaN where the mean is not finite."""
     x = np.asarray(x, dtype=F32)
     mean = sum_mod4(x * x) / F32(x.shape[-1])
-    r = F32(1.0) / np.sqrt(mean + F32(eps))
+    r = np.where(np.isfinite(mean), F32(1.0) / np.sqrt(mean + F32(eps)), F32("nan"))
     return x * r[..., None]
 
 

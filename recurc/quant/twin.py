@@ -9,11 +9,21 @@ from typing import Callable, Optional
 
 import numpy as np
 
+from recurc.errors import InputError
 from recurc.ir.program import Attention, Block, ChannelMix, LinearRef, Loop, Op, TokenMix, Update
 from recurc.quant import arith
 from recurc.quant.arith import F32
 from recurc.quant.model import QuantizedModel
 from recurc.quant.weights import FloatWeights, GroupWeights
+
+
+def _refused(why: str) -> InputError:
+    return InputError("the model refused", where="step", why=why, next="Check the input; if it is an image, build again")
+
+
+def _or_nan(rows: np.ndarray, finite: np.ndarray) -> np.ndarray:
+    """Rows [..., n] of probabilities, NaN where scores are not `finite` [...]."""
+    return np.where(finite[..., None], rows, F32("nan"))
 
 
 class Twin:
@@ -49,9 +59,23 @@ class Twin:
         self.X = x.astype(F32)
         self.z_H = self.stored(np.broadcast_to(self.model.vectors["H_init"], x.shape).astype(F32))
         self.z_L = self.stored(np.broadcast_to(self.model.vectors["L_init"], x.shape).astype(F32))
+        self.steps_run = 0
 
     def step(self) -> None:
-        """One supervision step, then the heads."""
+        """One supervision step, then the heads.
+
+        Raises:
+            InputError: as many as were compiled have been run, or the step left something that is not a finite number.
+        """
+        if self.steps_run >= self.model.program.steps:
+            raise _refused("all compiled supervision steps have been run")
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._step()
+        if not all(np.isfinite(x).all() for x in (self.z_H, self.z_L, self.logits, self.q)):
+            raise _refused("a value is not a finite number")
+        self.steps_run += 1
+
+    def _step(self) -> None:
         self._run(self.model.program.schedule.body)
         program, c = self.model.program, self.model.config
         self.logits = self.linear(program.lm_head, self.z_H[:, c.puzzle_rows:])
@@ -125,7 +149,7 @@ class Twin:
     @staticmethod
     def _mix_f32(q: np.ndarray, k: np.ndarray, v: np.ndarray, rs: np.float32) -> np.ndarray:
         scores = arith.sum_mod4(q[..., :, None, :] * k[..., None, :, :]) * rs
-        p = arith.softmax(scores)
+        p = _or_nan(arith.softmax(scores), np.isfinite(scores).all(axis=-1))
         return arith.sum_mod4(p[..., :, None, :] * v.swapaxes(-1, -2)[..., None, :, :])
 
     @staticmethod
@@ -133,6 +157,7 @@ class Twin:
         qq, kq, vq = arith.quantize_rows(q), arith.quantize_rows(k), arith.quantize_rows(v)
         acc = np.matmul(qq.q.astype(np.float64), kq.q.astype(np.float64).swapaxes(-1, -2))
         scores = acc.astype(F32) * ((qq.a * rs)[..., :, None] * kq.a[..., None, :])
-        p = arith.quantize_rows(arith.softmax(scores) * vq.a[..., None, :])
+        most = qq.a * rs * kq.a.max(axis=-1)[..., None] * F32(127 * 127 * q.shape[-1])  # a bound of all scores
+        p = arith.quantize_rows(_or_nan(arith.softmax(scores), np.isfinite(most)) * vq.a[..., None, :])
         out = np.matmul(p.q.astype(np.float64), vq.q.astype(np.float64))
         return out.astype(F32) * p.a[..., None]

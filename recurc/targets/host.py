@@ -34,7 +34,7 @@ class _Context(ctypes.Structure):
                 ("state", ctypes.c_uint32), ("puzzle", ctypes.c_uint32), ("puzzle_row", ctypes.c_void_p),
                 ("table", ctypes.c_void_p),
                 *((name, ctypes.c_uint32) for name in (
-                    "row_index", "row_got", "row_ready", "op", "op_next", "op_end", "columns"))]
+                    "row_index", "row_got", "row_ready", "op", "op_next", "op_end", "columns", "finite"))]
 
 
 def _aligned(size: int) -> np.ndarray:
@@ -168,7 +168,11 @@ class HostEngine:
         self._check(self._lib.rc_model_begin(ctypes.byref(self._context), self._pointer(row), int(puzzle_id)), "begin")
 
     def step(self) -> None:
-        """One supervision step (releases the GIL)."""
+        """One supervision step (releases the GIL).
+
+        Raises:
+            InputError: as many as were compiled have been run, or the step left something that is not a finite number.
+        """
         self._check(self._lib.rc_model_step(ctypes.byref(self._context)), "step")
 
     @property

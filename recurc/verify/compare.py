@@ -10,7 +10,7 @@ import numpy as np
 
 from recurc.device import frames as f
 from recurc.device.session import DeviceSession
-from recurc.verify.divergence import TracedEngine, Tracer, compare_tensors
+from recurc.verify.divergence import TracedEngine, Tracer, compare_tensors, first_element
 from recurc.verify.result import Difference, Halt
 
 Step = Callable[[int], None]
@@ -18,6 +18,8 @@ Step = Callable[[int], None]
 
 class Engine(TracedEngine, Protocol):
     """The host's side of the comparison (recurc.targets.host.HostEngine)."""
+
+    info: Any  # constants of the model, as rc_model.h has them
 
     def halts(self, threshold: float = 0.0) -> bool: ...
 
@@ -135,12 +137,14 @@ class Comparison:
                         and self.engine.halts(self.halt.threshold)
                     )
             if event.step in read_after:
-                carries[event.step] = self._read_carry()
+                carries[event.step], found = self._read_carry(index, event.step, difference)
+                difference = difference or found
             on_step(event.step)
         assert result is not None
         last = result.total_steps
         if read_after and last not in carries:
-            carries[last] = self._read_carry()
+            carries[last], found = self._read_carry(index, last, difference)
+            difference = difference or found
         predicted = self.session.read_tensor("tokens")
         if difference is None and result.halted != host_halts:
             difference = Difference(index, last, "halt", None, int(host_halts), int(result.halted))
@@ -151,6 +155,14 @@ class Comparison:
             self.tracer = None
         return Outcome(predicted, last, ticks, result.halted, result.stack_used, equal, difference, carries)
 
-    def _read_carry(self) -> np.ndarray:
+    def _read_carry(self, puzzle: int, step: int, known: Difference | None) -> tuple[np.ndarray, Difference | None]:
+        """z_H as the device sends it, and where the carry's bytes are not the host's, which has run the same step unless a
+        difference is `known`."""
         info = self.session.info or self.session.hello()
-        return self.session.read_tensor("z_H").reshape(info.rows, info.hidden)
+        parts, found = self.session.read_carry(), None
+        for name, sent in parts.items() if known is None else ():
+            own = self.engine.raw(name)
+            if hit := first_element(np.frombuffer(own, np.uint8), np.frombuffer(sent, np.uint8)):
+                found = found or Difference(puzzle, step, f"bytes of {name}", *hit[:3], None, hit[3], len(own))
+        z_H = f.decode_carry(info.carry, parts["z_H"], parts.get("H_scale", b""))
+        return z_H.reshape(info.rows, info.hidden), found

@@ -109,11 +109,11 @@ class Tracer:
 
     def _element(self, found: Difference, ops: int) -> Difference | None:
         """First differing element of the carry, of the tensor that the op works on if it is there."""
-        place = self._place(ops)
+        place, sent = self._place(ops), self.session.read_carry(bool(self.engine.raw("columns")))
         for name in sorted(f.CARRY_SCALES, key=lambda n: n != place.tensor):
             mixed = bool(self.engine.raw("columns")) and name == place.tensor
             scales = "columns" if mixed else f.CARRY_SCALES[name]
-            sides = (self.engine.raw(name), self.engine.raw(scales)), self._read(name, scales)
+            sides = (self.engine.raw(name), self.engine.raw(scales)), (sent[name], sent.get(scales, b""))
             values = [self._values(*side, mixed) for side in sides]
             if hit := first_element(*values):
                 return Difference(found.puzzle, found.step, name, *hit[:3], place, hit[3], values[0].size)
@@ -122,9 +122,6 @@ class Tracer:
                 what = f"{name} scale of {'channel' if mixed else 'row'}"
                 return Difference(found.puzzle, found.step, what, *hit[:3], place, hit[3], pairs[0].size)
         return None
-
-    def _read(self, name: str, scales: str) -> tuple[bytes, bytes]:
-        return self.session.read_raw(name), self.session.read_raw(scales) if self.engine.raw(scales) else b""
 
     def _values(self, stored: bytes, scales: bytes, mixed: bool) -> np.ndarray:
         info = self.session.info or self.session.hello()

@@ -10,6 +10,7 @@ import numpy as np
 
 from recurc.codegen.manifest import Build, load_build
 from recurc.device import frames as f
+from recurc.device.expected import Expected, model_fields
 from recurc.device.session import DeviceSession
 from recurc.device.transports import ProcessTransport, Transport, open_transport
 from recurc.errors import InputError, MismatchError, UsageError
@@ -18,6 +19,7 @@ from recurc.targets.qemu import QemuTransport
 from recurc.targets.sourcemap import SourceMap
 from recurc.verify.compare import Comparison, Engine
 from recurc.verify.divergence import Tracer
+from recurc.verify.identity import expected_hello
 from recurc.verify.journal import Journal
 from recurc.verify.phi import FidelityMeter
 from recurc.verify.places import Place, step_places
@@ -200,6 +202,8 @@ def verify_session(
         UsageError: more steps than the firmware was compiled for. DeviceUnreachableError: it stopped answering.
     """
     info = session.info or session.hello()
+    if session.expected is None:
+        session.expect(Expected(model_fields(engine.info)))
     steps = info.steps if steps is None else steps
     _check_device(info, dataset, steps)
     known, results = done or {}, list[PuzzleResult]()
@@ -284,6 +288,7 @@ def open_device(build: Any, on: str) -> Iterator[OpenDevice]:
                 session.places = _places(artifact.elf)  # a crash is looked up in the firmware that really runs
                 session.step_timeout = EMULATOR_STEP_SECONDS if board.emulator else session.step_timeout
             check_identity(hello, artifact)
+            session.expect(expected_hello(build, board, artifact))
             proof = prove(session, build, board, artifact)
             yield OpenDevice(session, board, artifact, table.record if table else None, proof)
 

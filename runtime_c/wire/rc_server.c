@@ -41,7 +41,12 @@ void rc_server_open(rc_server_t *s)
     if (s->image_status == RC_OK && table_mode(s) == RC_TABLE_MAPPED) {
         s->table_status = rc_model_table(&s->ctx, s->table, s->table_bytes);
     }
-    s->begun = 0;
+}
+
+/* Whether the carry holds a puzzle: the model says so, and nothing else. */
+static uint32_t begun(const rc_server_t *s)
+{
+    return (uint32_t)(s->image_status == RC_OK && s->ctx.state == RC_MODEL_BEGUN);
 }
 
 /* A length byte and at most NAME_MAX characters. */
@@ -159,12 +164,14 @@ static rc_status_t check_run(rc_server_t *s, const rc_frame_t *f)
         if (s->table_status != RC_OK) {
             return s->table_status;
         }
-    } else if (s->begun == 0u || at != s->ctx.step) {
+    } else if (begun(s) == 0u || at != s->ctx.step) {
         return RC_ERR_STATE; /* also a repeated request whose first copy was already carried out */
     }
-    if ((steps == 0u && (b[0] & RC_RUN_BEGIN) == 0u) || steps > rc_model_info.steps ||
-        at > rc_model_info.steps - steps) {
-        return RC_ERR_ARGUMENT; /* halting can only shorten the compiled schedule */
+    if (steps == 0u && (b[0] & RC_RUN_BEGIN) == 0u) {
+        return RC_ERR_ARGUMENT;
+    }
+    if (steps > rc_model_info.steps || at > rc_model_info.steps - steps) {
+        return RC_ERR_STEPS; /* halting can only shorten the compiled schedule */
     }
     return RC_OK;
 }
@@ -182,13 +189,11 @@ static void answer_run(rc_server_t *s, const rc_frame_t *f)
     uint32_t run = 0, halted = 0;
     uint64_t total = 0;
     if ((flags & RC_RUN_BEGIN) != 0u) {
-        s->begun = 0;
         status = rc_model_begin(&s->ctx, s->input, rc_get_u32(f->body + 8));
         if (status != RC_OK) {
             refuse(s, f, status);
             return;
         }
-        s->begun = 1;
     }
     while (run < steps && halted == 0u) {
         uint64_t start = rc_port_ticks();
@@ -238,7 +243,6 @@ static void answer_row(rc_server_t *s, const rc_frame_t *f)
         refuse(s, f, RC_ERR_ARGUMENT);
         return;
     }
-    s->begun = 0;
     rc_status_t status = rc_model_row(&s->ctx, rc_get_u32(f->body), offset, f->body + ROW_HEADER, n);
     if (status != RC_OK) {
         refuse(s, f, status);
@@ -258,7 +262,7 @@ static void answer_read(rc_server_t *s, const rc_frame_t *f)
         refuse(s, f, RC_ERR_ARGUMENT);
         return;
     }
-    if (s->begun == 0u) {
+    if (begun(s) == 0u) {
         refuse(s, f, s->image_status != RC_OK ? s->image_status : RC_ERR_STATE);
         return;
     }
@@ -279,7 +283,7 @@ static void answer_read(rc_server_t *s, const rc_frame_t *f)
 /* The carry after any op of a step; see rc_trace. */
 static void answer_trace(rc_server_t *s, const rc_frame_t *f)
 {
-    rc_status_t status = s->begun == 0u ? RC_ERR_STATE : rc_trace(&s->ctx, f, s->body);
+    rc_status_t status = begun(s) == 0u ? RC_ERR_STATE : rc_trace(&s->ctx, f, s->body);
     if (status != RC_OK) {
         refuse(s, f, s->image_status != RC_OK ? s->image_status : status);
         return;

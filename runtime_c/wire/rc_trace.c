@@ -24,8 +24,11 @@ rc_status_t rc_trace(rc_ctx_t *ctx, const rc_frame_t *f, uint8_t *reply)
         return RC_ERR_ARGUMENT;
     }
     const uint32_t step = rc_get_u16(f->body), ops = rc_get_u16(f->body + 2), last = rc_model_info.ops;
-    if (step == 0u || step > rc_model_info.steps || ops > last) {
+    if (step == 0u || ops > last) {
         return RC_ERR_ARGUMENT;
+    }
+    if (step > rc_model_info.steps) {
+        return RC_ERR_STEPS;
     }
     /* The end of a step is where a request that comes twice finds the model. */
     const uint32_t ended = step == ctx->step && ctx->op == 0u && ops == last;

@@ -61,8 +61,8 @@ def build_dummy(
     )
 
 
-def build_dummy_library(out: Path) -> Path:
-    """The stand-in model as a shared library (fp32 carry, no streamed table)."""
+def build_dummy_library(out: Path, *defines: str) -> Path:
+    """The stand-in model as a shared library; without `defines` it has an fp32 carry and no streamed table."""
     runtime = resource_dir("runtime_c")
     image = [runtime / "image" / name for name in ("rc_crc32.c", "rc_status.c", "rc_table.c")]
-    return compile_shared([DUMMY / "model.c", *image], [DUMMY, runtime / "include"], out)
+    return compile_shared([DUMMY / "model.c", *image], [DUMMY, runtime / "include"], out, [f"-D{d}" for d in defines])

@@ -15,13 +15,14 @@ from tests.device import dummy_build as dummy
 Change = Callable[[bytes, int], bytes]  # data, place of the damaged byte in it -> data
 
 
-def build_server(folder: Path) -> ctypes.CDLL:
-    """The stand-in model with the real wire server as a library that is handed bytes."""
+def build_server(folder: Path, *defines: str) -> ctypes.CDLL:
+    """The stand-in model, compiled with `defines`, and the real wire server as a library that is handed bytes."""
     runtime = resource_dir("runtime_c")
     image = [runtime / "image" / f"rc_{part}.c" for part in ("crc32", "sha256", "table")]
     files = [*sorted((runtime / "wire").glob("*.c")), *image]
     library = ctypes.CDLL(str(compile_shared(
-        [dummy.DUMMY / "model.c", dummy.DUMMY / "port.c", *files], [dummy.DUMMY, runtime / "include"], folder / "server.so")))
+        [dummy.DUMMY / "model.c", dummy.DUMMY / "port.c", *files], [dummy.DUMMY, runtime / "include"], folder / "server.so",
+        [f"-D{d}" for d in defines])))
     library.dummy_start.argtypes = [ctypes.c_char_p, ctypes.c_uint32, ctypes.c_char_p, ctypes.c_uint32]
     library.dummy_said.restype = ctypes.POINTER(ctypes.c_uint8)
     return library

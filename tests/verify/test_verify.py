@@ -24,9 +24,12 @@ from tests.tools import EMULATED
 @dataclass(frozen=True)
 class Artifact:
     elf: Path
-    image: Path = Path("model.rcm")
     model_sha256: str = dummy.SHA256.hex()
     build_id: str = dummy.BUILD_ID
+
+    @property
+    def image(self) -> Path:
+        return self.elf.parent / "model.rcm"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Config:
     vocab_size: int = 6
     num_puzzle_identifiers: int = 3
     puzzle_emb_ndim: int = 8
+    rows: int = 17
+    hidden_size: int = 8
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,11 @@ class Build:
     target: str = "stm32h7"
     twin: str | None = "mps2-an500"
     steps: int = 12
+    h_cycles: int = 2
+    l_cycles: int = 3
+    table: None = None
     config: Config = field(default_factory=Config)
-    details: dict = field(default_factory=lambda: {"boards": defaultdict(dict)})
+    details: dict = field(default_factory=lambda: {"boards": defaultdict(dict), "carry": "fp32"})
 
     def board(self, name: str):
         return load_board(name)

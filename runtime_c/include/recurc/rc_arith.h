@@ -33,23 +33,40 @@ static inline float rc_float_of(int32_t bits)
     return x;
 }
 
+/* What stands where a result is not a finite number. */
+#define RC_F32_LARGEST 0x1.fffffep127f
+
+static inline float rc_nan(void)
+{
+    return rc_float_of(0x7FC00000);
+}
+
+static inline uint32_t rc_is_finite(float x)
+{
+    return (uint32_t)((uint32_t)rc_bits_of(x) << 1 < 0xFF000000u);
+}
+
 static inline float rc_abs(float x)
 {
     return rc_float_of(rc_bits_of(x) & 0x7FFFFFFF);
 }
 
-/* Round half to even; |x| < 2^22. */
+/* Round half to even; |x| < 2^22. Others give some number. */
 static inline int32_t rc_round(float x)
 {
-    return rc_bits_of(x + RC_ROUND_MAGIC) - RC_ROUND_BITS;
+    return (int32_t)((uint32_t)rc_bits_of(x + RC_ROUND_MAGIC) - (uint32_t)RC_ROUND_BITS);
 }
 
-/* Scale of a row to *a from its largest magnitude; returns its inverse, zero for a row of (nearly) zeros. x * inverse
- * then needs no clamp: |x * (1 / (m / 127))| <= 127 * (1 + 2^-22). */
+/* Scale of a row to *a from its largest magnitude; returns its inverse, zero for a row of (nearly) zeros and for one
+ * that is not finite, which have q = 0. Else x * inverse needs no clamp: |x * (1 / (m / 127))| <= 127 * (1 + 2^-22). */
 static inline float rc_peak_scale(float m, float *a)
 {
     if (m < RC_ROW_TINY) {
         *a = 0.0f;
+        return 0.0f;
+    }
+    if (!(m <= RC_F32_LARGEST)) {
+        *a = rc_nan();
         return 0.0f;
     }
     *a = m / 127.0f;
@@ -100,7 +117,7 @@ static inline float rc_silu(float x)
 }
 
 /* binary16, as fp16 carries are stored: round to nearest even, magnitudes beyond 65504 become 65504. Integer steps only
- * where a float would be subnormal, which some targets flush. */
+ * where a float would be subnormal, which some targets flush. NaN gives some number: whoever stores looks for it. */
 static inline uint16_t rc_to_half(float x)
 {
     const int32_t bits = rc_bits_of(x);
@@ -127,6 +144,12 @@ static inline float rc_from_half(uint16_t half)
 static inline float rc_sqrt(float x)
 {
     return __builtin_sqrtf(x);
+}
+
+/* What a row is multiplied by, from the mean of its squares: NaN when that is not finite, so that all of the row shows it. */
+static inline float rc_rms_factor(float mean, float eps)
+{
+    return mean <= RC_F32_LARGEST ? 1.0f / rc_sqrt(mean + eps) : rc_nan();
 }
 
 #endif

@@ -41,12 +41,14 @@ typedef struct {
 
 extern const rc_model_info_t rc_model_info;
 
+#define RC_MODEL_BEGUN 2u /* the carry holds a puzzle */
+
 /* One instance. The caller owns the memory; fields are private to model.c. */
 typedef struct {
     const uint8_t *image;
     uint8_t *arena;
     uint32_t step;           /* supervision steps run since rc_model_begin */
-    uint32_t state;          /* 0 closed, 1 open, 2 input loaded */
+    uint32_t state;          /* 0 closed, 1 open, RC_MODEL_BEGUN */
     uint32_t puzzle;         /* row of the puzzle table */
     const float *puzzle_row; /* that row, as it is added */
     const uint8_t *table;    /* memory-mapped table; null: rows are given with rc_model_row */
@@ -54,6 +56,7 @@ typedef struct {
     uint32_t op;              /* ops of the step under way that have been run; 0: between steps */
     uint32_t op_next, op_end; /* of the schedule: the op that it comes to, and the one before which it stops */
     uint32_t columns;         /* the last op has left its tensor with a scale a channel */
+    uint32_t finite;          /* no row that is not finite has been stored since rc_model_begin; of fp16 carries only */
 } rc_ctx_t;
 
 /* Check the image (magic, version, flags, sizes, every CRC; the sha256 that it tells must be this model's) and take the
@@ -73,19 +76,23 @@ rc_status_t rc_model_table(rc_ctx_t *ctx, const uint8_t *table, uint32_t bytes);
 /* Take `n` bytes of the record of puzzle `index`, beginning at `offset`; with its last byte the record is checked and
  * becomes the puzzle's row. Offset 0 starts anew and the row held before is gone; a piece may come twice, but none may
  * be left out. The puzzle under way has ended: rc_model_begin comes next.
- * RC_ERR_PUZZLE: no such index; RC_ERR_ROW: a piece is missing, or the record is corrupt or of another model. */
+ * RC_ERR_ARGUMENT: no bytes, or some beyond the record's end; RC_ERR_PUZZLE: no such index; with both nothing changes.
+ * RC_ERR_ROW: a piece is missing, or the record is corrupt or of another model; no row is held then. */
 rc_status_t rc_model_row(rc_ctx_t *ctx, uint32_t index, uint32_t offset, const uint8_t *data, uint32_t n);
 
 /* Load a puzzle (tokens[seq_len], one byte a cell) and set the carry to its initial value. With a streamed table:
- * RC_ERR_ROW unless the puzzle's row is there (or, memory-mapped, is good). */
+ * RC_ERR_ROW unless the puzzle's row is there (or, memory-mapped, is good); the puzzle under way has ended then. With
+ * RC_ERR_TOKEN and RC_ERR_PUZZLE nothing changes. */
 rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle);
 
-/* Run one supervision step: H x (L x low-level call, high-level call), then the heads. */
+/* Run one supervision step: H x (L x low-level call, high-level call), then the heads. RC_ERR_STEPS: rc_model_info.steps
+ * have been run, and nothing is; RC_ERR_NUMBER: the step left something that is not a finite number, and the puzzle has
+ * ended. */
 rc_status_t rc_model_step(rc_ctx_t *ctx);
 
 /* Go on with the supervision step under way until `ops` of its ops are done, 0 .. rc_model_info.ops; the last one are
  * the heads, and with them the step has ended. In between the carry can be looked at as the op has left it.
- * RC_ERR_ARGUMENT: there are not so many, or more have been run already. */
+ * RC_ERR_ARGUMENT: there are not so many, or more have been run already; else as rc_model_step. */
 rc_status_t rc_model_ops(rc_ctx_t *ctx, uint32_t ops);
 
 /* Address and size in bytes of a tensor; null when there is none of that id. Logits, q and tokens are of the last step.

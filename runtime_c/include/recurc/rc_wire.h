@@ -111,7 +111,6 @@ typedef struct {
     rc_ctx_t ctx;
     rc_status_t image_status;
     rc_status_t table_status; /* of the memory-mapped table */
-    uint32_t begun;           /* the carry holds a puzzle */
     rc_frame_rx_t rx;
     uint8_t tx[RC_WIRE_MAX_ENCODED];
     uint8_t body[RC_WIRE_MAX_BODY];

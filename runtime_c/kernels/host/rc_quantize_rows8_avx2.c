@@ -7,31 +7,31 @@
 
 #define LANES 8u
 
-RC_AVX2 static inline __m256 magnitude(__m256 x)
+RC_AVX2 static inline __m256i magnitude(const float *x)
 {
-    return _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF)));
+    return _mm256_and_si256(_mm256_castps_si256(_mm256_loadu_ps(x)), _mm256_set1_epi32(0x7FFFFFFF));
 }
 
-/* MAXPS keeps its second operand unless the first is greater, as the portable kernel does. */
+/* Magnitudes compare as their bits do, NaN being the largest. */
 RC_AVX2 static float row_peak(const float *x, uint32_t n)
 {
-    __m256 m[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    __m256i m[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
     uint32_t i = 0;
     for (; i + 2u * LANES <= n; i += 2u * LANES) {
-        m[0] = _mm256_max_ps(magnitude(_mm256_loadu_ps(x + i)), m[0]);
-        m[1] = _mm256_max_ps(magnitude(_mm256_loadu_ps(x + i + LANES)), m[1]);
+        m[0] = _mm256_max_epi32(magnitude(x + i), m[0]);
+        m[1] = _mm256_max_epi32(magnitude(x + i + LANES), m[1]);
     }
-    float lanes[LANES];
-    _mm256_storeu_ps(lanes, _mm256_max_ps(m[0], m[1]));
-    float peak = 0.0f;
+    int32_t lanes[LANES];
+    _mm256_storeu_si256((__m256i *)(void *)lanes, _mm256_max_epi32(m[0], m[1]));
+    int32_t peak = 0;
     for (uint32_t j = 0; j < LANES; j++) {
         peak = lanes[j] > peak ? lanes[j] : peak;
     }
     for (; i < n; i++) {
-        const float v = rc_abs(x[i]);
+        const int32_t v = rc_bits_of(x[i]) & 0x7FFFFFFF;
         peak = v > peak ? v : peak;
     }
-    return peak;
+    return rc_float_of(peak);
 }
 
 /* Conversion rounds half to even. */
@@ -45,10 +45,8 @@ RC_AVX2 void rc_quantize_rows8_avx2(const float *x, uint32_t ldx, uint32_t rows,
 {
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7); /* what the two packs leave */
     for (uint32_t r = 0; r < rows; r++, x += ldx, q += ld) {
-        const float peak = row_peak(x, n);
-        const uint32_t live = peak < RC_ROW_TINY ? 0u : n;
-        const float scale = live != 0u ? peak / 127.0f : 0.0f;
-        const float inverse = live != 0u ? 1.0f / scale : 0.0f;
+        const float inverse = rc_peak_scale(row_peak(x, n), a + r);
+        const uint32_t live = inverse > 0.0f ? n : 0u;
         const __m256 factor = _mm256_set1_ps(inverse);
         __m256i totals = _mm256_setzero_si256();
         uint32_t i = 0;
@@ -73,7 +71,6 @@ RC_AVX2 void rc_quantize_rows8_avx2(const float *x, uint32_t ldx, uint32_t rows,
         for (; i < ld; i++) {
             q[i] = 0;
         }
-        a[r] = scale;
         sum[r] = total;
     }
 }

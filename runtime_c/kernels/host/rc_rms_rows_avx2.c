@@ -37,8 +37,7 @@ RC_AVX2 void rc_rms_rows_avx2(float *x, uint32_t ld, uint32_t rows, uint32_t n, 
             memcpy(rest, row[r] + i, (n - i) * sizeof(float));
             float lanes[4];
             _mm_storeu_ps(lanes, add_squares(s[r], _mm_loadu_ps(rest)));
-            const float mean = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) / (float)n;
-            const float factor = 1.0f / rc_sqrt(mean + eps);
+            const float factor = rc_rms_factor(((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) / (float)n, eps);
             for (uint32_t k = 0; k < n; k++) {
                 row[r][k] *= factor;
             }

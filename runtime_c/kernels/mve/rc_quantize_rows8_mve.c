@@ -61,8 +61,9 @@ void rc_quantize_rows8_mve(const float *x, uint32_t ldx, uint32_t rows, uint32_t
     const uint32_t bias = n * (uint32_t)RC_ROUND_BITS;
     for (uint32_t r = 0; r < rows; r++, x += ldx, q += ld) {
         const float inverse = rc_peak_scale(rc_float_of((int32_t)(rc_peak_mve(x, n) >> 1)), a + r);
-        sum[r] = (int32_t)(rc_rounded_mve(x, n, q, inverse) - bias);
-        for (uint32_t i = n; i < ld; i++) {
+        const uint32_t live = inverse > 0.0f ? n : 0u;
+        sum[r] = live != 0u ? (int32_t)(rc_rounded_mve(x, n, q, inverse) - bias) : 0;
+        for (uint32_t i = live; i < ld; i++) {
             q[i] = 0;
         }
     }

@@ -45,8 +45,7 @@ void rc_rms_norm_mve(float *x, uint32_t n, float eps)
 {
     squares_t s;
     rc_squares_mve(x, n, &s);
-    const float mean = ((s.sums[0] + s.sums[1]) + (s.sums[2] + s.sums[3])) / (float)n;
-    const float r = 1.0f / rc_sqrt(mean + eps);
+    const float r = rc_rms_factor(((s.sums[0] + s.sums[1]) + (s.sums[2] + s.sums[3])) / (float)n, eps);
     if (s.least >= LEAST && r >= FACTOR) {
         rc_scale_row_mve(x, n, r);
     } else {

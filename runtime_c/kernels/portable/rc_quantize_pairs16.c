@@ -7,6 +7,15 @@ static uint32_t rounded(float x, float inverse)
     return (uint32_t)rc_bits_of(x * inverse + RC_ROUND_MAGIC);
 }
 
+/* Zeros in the place of one row of a pair, which is a row of zeros or not finite. */
+static void clear_row(uint32_t *first, uint32_t ld, int32_t *sum)
+{
+    for (uint32_t i = 0; i < ld; i += 2u) {
+        first[i] = 0u;
+    }
+    *sum = 0;
+}
+
 static uint32_t joined(uint32_t low, uint32_t high)
 {
     return (low & 0xFFFFu) | (high << 16);
@@ -45,18 +54,25 @@ void rc_quantize_pairs16(const float *x, uint32_t ldx, uint32_t rows, uint32_t n
         }
         sum[r] = (int32_t)(total_x - bias);
         sum[r + 1u] = (int32_t)(total_y - bias);
+        if (!(p > 0.0f)) {
+            clear_row((uint32_t *)(void *)q, ld, sum + r);
+        }
+        if (!(s > 0.0f)) {
+            clear_row((uint32_t *)(void *)q + 1, ld, sum + r + 1u);
+        }
     }
     if (r < rows) {
         const float p = rc_row_scale(x, n, a + r);
+        const uint32_t live = p > 0.0f ? n : 0u;
         uint32_t total = 0;
-        for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t i = 0; i < live; i++) {
             const uint32_t v = rounded(x[i], p);
             q[i] = (int16_t)(int32_t)(v - (uint32_t)RC_ROUND_BITS);
             total += v;
         }
-        for (uint32_t i = n; i < ld; i++) {
+        for (uint32_t i = live; i < ld; i++) {
             q[i] = 0;
         }
-        sum[r] = (int32_t)(total - bias);
+        sum[r] = (int32_t)(total - live * (uint32_t)RC_ROUND_BITS);
     }
 }

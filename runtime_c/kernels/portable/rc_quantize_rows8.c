@@ -6,13 +6,14 @@ void rc_quantize_rows8(const float *x, uint32_t ldx, uint32_t rows, uint32_t n, 
 {
     for (uint32_t r = 0; r < rows; r++, x += ldx, q += ld) {
         const float inverse = rc_row_scale(x, n, a + r);
+        const uint32_t live = inverse > 0.0f ? n : 0u;
         int32_t total = 0;
-        for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t i = 0; i < live; i++) {
             const int32_t v = rc_round(x[i] * inverse);
             q[i] = (int8_t)v;
             total += v;
         }
-        for (uint32_t i = n; i < ld; i++) {
+        for (uint32_t i = live; i < ld; i++) {
             q[i] = 0;
         }
         sum[r] = total;

@@ -3,8 +3,7 @@
 
 void rc_rms_norm(float *x, uint32_t n, float eps)
 {
-    const float mean = rc_dot_f32(x, x, n) / (float)n;
-    const float r = 1.0f / rc_sqrt(mean + eps);
+    const float r = rc_rms_factor(rc_dot_f32(x, x, n) / (float)n, eps);
     for (uint32_t i = 0; i < n; i++) {
         x[i] *= r;
     }

@@ -46,11 +46,10 @@ void rc_quantize_rows8_rvv(const float *x, uint32_t ldx, uint32_t rows, uint32_t
                            int32_t *sum)
 {
     for (uint32_t r = 0; r < rows; r++, x += ldx, q += ld) {
-        const float m = rc_float_of((int32_t)(peak_of(x, n) >> 1));
-        const uint32_t live = (uint32_t)(m >= RC_ROW_TINY);
-        a[r] = live != 0u ? m / 127.0f : 0.0f;
-        sum[r] = round_row(x, n, live != 0u ? 1.0f / a[r] : 0.0f, q);
-        for (uint32_t i = n; i < ld; i++) {
+        const float inverse = rc_peak_scale(rc_float_of((int32_t)(peak_of(x, n) >> 1)), a + r);
+        const uint32_t live = inverse > 0.0f ? n : 0u;
+        sum[r] = live != 0u ? round_row(x, n, inverse, q) : 0;
+        for (uint32_t i = live; i < ld; i++) {
             q[i] = 0;
         }
     }

@@ -116,8 +116,11 @@ rc_status_t rc_model_table(rc_ctx_t *ctx, const uint8_t *table, uint32_t bytes) 
 rc_status_t rc_model_row(rc_ctx_t *ctx, uint32_t index, uint32_t offset, const uint8_t *data, uint32_t n) {
 #if DUMMY_TABLE
     arena_t *a = arena_of(ctx);
-    if (offset > RC_RECORD_BYTES || n > RC_RECORD_BYTES - offset) {
+    if (n == 0u || offset > RC_RECORD_BYTES || n > RC_RECORD_BYTES - offset) {
         return RC_ERR_ARGUMENT;
+    }
+    if (index >= RC_PUZZLES) {
+        return RC_ERR_PUZZLE;
     }
     ctx->state = 1;
     a->row_index = NO_ROW;
@@ -130,7 +133,7 @@ rc_status_t rc_model_row(rc_ctx_t *ctx, uint32_t index, uint32_t offset, const u
     memcpy(a->record + offset, data, n);
     a->collected = offset + n;
     if (a->collected < RC_RECORD_BYTES) {
-        return index < RC_PUZZLES ? RC_OK : RC_ERR_PUZZLE;
+        return RC_OK;
     }
     rc_status_t status = rc_table_decode(a->record, index, &TABLE, a->row);
     a->row_index = status == RC_OK ? index : NO_ROW;
@@ -181,16 +184,18 @@ rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle
         if (tokens[i] >= RC_VOCAB) {
             return RC_ERR_TOKEN;
         }
-        a->input[i] = tokens[i];
     }
+    memcpy(a->input, tokens, RC_SEQ_LEN);
 #if DUMMY_TABLE
     if (a->table != 0) {
         rc_status_t status = rc_table_decode(rc_table_record(a->table, &TABLE, puzzle), puzzle, &TABLE, a->row);
         a->row_index = status == RC_OK ? puzzle : NO_ROW;
     }
     if (a->row_index != puzzle) {
+        ctx->state = 1;
         return RC_ERR_ROW;
     }
+    a->collected = 0;
 #endif
     for (uint32_t i = 0; i < CARRY; i++) {
         a->z_h[i] = 0.5f;
@@ -256,6 +261,9 @@ rc_status_t rc_model_step(rc_ctx_t *ctx) {
     arena_t *a = arena_of(ctx);
     if (ctx->state != 2u) {
         return RC_ERR_STATE;
+    }
+    if (ctx->step >= rc_model_info.steps) {
+        return RC_ERR_STEPS;
     }
     for (uint32_t i = 0; i < CARRY; i++) {
         uint32_t row = i / RC_HIDDEN;
