@@ -1,6 +1,6 @@
 /* The whole server on a conversation: bytes are taken as requests (type, length, body) that are framed here, so that the
  * fuzzer need not find CRCs; a type of 0xFF passes raw bytes. Every request gets exactly one reply of its number, and the
- * server answers HELLO at the end, whatever went before. */
+ * server answers HELLO at the end, whatever went before. READ never sends what lies beyond a tensor. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,8 @@ const uint8_t *dummy_said(uint32_t *n);
 
 static uint8_t encoded[RC_WIRE_MAX_ENCODED];
 
+static rc_frame_t last; /* the reply that was heard last; its body is gone with the next request */
+
 /* Replies of number `seq` among what was said; aborts on anything that is no frame. */
 static uint32_t replies(uint8_t seq) {
     static rc_frame_rx_t rx;
@@ -29,7 +31,10 @@ static uint32_t replies(uint8_t seq) {
         if (result == RC_RX_BAD) {
             abort();
         }
-        found += result == RC_RX_FRAME && frame.seq == seq && frame.type != RC_FRAME_STEP;
+        if (result == RC_RX_FRAME && frame.seq == seq && frame.type != RC_FRAME_STEP) {
+            found++;
+            last = frame;
+        }
     }
     return found;
 }
@@ -39,7 +44,36 @@ static uint32_t ask(uint8_t type, uint8_t seq, const uint8_t *body, uint32_t n) 
     if (replies(seq) != 1u) {
         abort();
     }
+    /* READ: nothing is sent that does not lie in the tensor, and what was asked for. */
+    if (last.type == (RC_FRAME_READ | RC_FRAME_REPLY)) {
+        uint64_t offset = rc_get_u32(last.body), bytes = rc_get_u32(last.body + 4), sent = last.length - 8u;
+        if (n != 7u || offset + sent > bytes || offset != rc_get_u32(body + 1) || sent != rc_get_u16(body + 5)) {
+            abort();
+        }
+    }
     return ended;
+}
+
+/* Asks for each tensor's size, and for bytes at its end. */
+static void read_around_ends(uint8_t seq) {
+    for (uint8_t id = 0; id < RC_TENSOR_COUNT; id++) {
+        uint8_t body[7] = {id, 0, 0, 0, 0, 0, 0};
+        (void)ask(RC_FRAME_READ, seq, body, sizeof body);
+        if (last.type == RC_FRAME_NAK) {
+            continue;
+        }
+        uint32_t bytes = rc_get_u32(last.body + 4);
+        for (uint32_t before = 0; before < 3u; before++) {
+            for (uint32_t n = 0; n < 4u; n++) {
+                rc_put_u32(body + 1, bytes - before);
+                rc_put_u16(body + 5, n);
+                (void)ask(RC_FRAME_READ, seq, body, sizeof body);
+                if ((last.type == RC_FRAME_NAK) != (n > before)) {
+                    abort();
+                }
+            }
+        }
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -72,6 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         }
         at += length;
     }
+    read_around_ends(seq);
     (void)ask(RC_FRAME_HELLO, seq, version, 2);
     return 0;
 }

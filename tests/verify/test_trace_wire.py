@@ -92,7 +92,7 @@ def test_a_run_ends_the_step_that_a_trace_began(traced):
 
 @pytest.mark.parametrize(
     ("step", "ops", "status"),
-    [(1, 3, 13), (3, 1, 13), (2, 1, 13), (1, 99, 1), (4, 1, 1), (0, 1, 1)],
+    [(1, 3, 13), (3, 1, 13), (2, 1, 13), (1, 99, 1), (4, 1, 18), (0, 1, 1)],
     ids=["op passed", "step after next", "next step", "no such op", "no such step", "step 0"],
 )
 def test_what_cannot_be_traced_is_refused(traced, step, ops, status):
@@ -128,7 +128,7 @@ def verified(monkeypatch, engine, elf, on):
     monkeypatch.setattr(recurc.targets.host, "HostEngine", lambda *_: engine)
     monkeypatch.setattr(run, "build_places", lambda _: ())
     other = Artifact(elf, build_id="f" * 32)
-    return run.verify(Build({"stm32h7": other, "mps2-an500": Artifact(elf)}), on, dataset())
+    return run.verify(Build({"stm32h7": other, "host": Artifact(elf)}), on, dataset())
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "socket"])
@@ -147,7 +147,7 @@ def test_verify_over_a_tcp_port(monkeypatch, engine, elfs, scheme):
         result = verified(monkeypatch, engine, elfs("host"), f"{scheme}://127.0.0.1:{port}")
         thread.join(10)
     assert result.bit_exact and result.n == 3 and result.instructions(1) is None
-    assert result.board.name == "mps2-an500"  # the twin's firmware, which is as much of the build as the board's
+    assert result.board.name == "host"  # not the target's firmware, and as much of the build
 
 
 def test_verify_over_a_pseudo_terminal(monkeypatch, engine, elfs):
