@@ -65,11 +65,20 @@ class ProcessTransport:
     def _gone(self) -> TransportClosed:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=2)
-        said = b""
-        if self._process.stderr and self._process.returncode is not None:
-            said = self._process.stderr.read()[-_STDERR_SHOWN:]
-        text = said.decode("utf-8", "replace").strip()
-        return TransportClosed(f"it ended with status {self._process.returncode}" + (f": {text}" if text else ""))
+        status = self._process.returncode
+        ended = "it closed its output" if status is None else f"it ended with status {status}"
+        text = self._complaint()
+        return TransportClosed(ended + (f": {text}" if text else ""))
+
+    def _complaint(self) -> str:
+        """The last that it said on stderr, as far as it is there: a child of its own may hold that open for ever."""
+        if self._process.stderr is None:
+            return ""
+        os.set_blocking(self._process.stderr.fileno(), False)
+        with contextlib.suppress(BlockingIOError):
+            said = os.read(self._process.stderr.fileno(), _CHUNK)[-_STDERR_SHOWN:].decode("utf-8", "replace")
+            return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in said).strip()
+        return ""
 
     def read(self, timeout: float) -> bytes:
         out = self._process.stdout
@@ -199,7 +208,7 @@ class SerialTransport:
         try:
             self._port.timeout = max(0.0, timeout)
             first = self._port.read(1)
-            return first + self._port.read(self._port.in_waiting) if first else b""
+            return first + self._port.read(min(self._port.in_waiting, _CHUNK)) if first else b""
         except self._errors as e:
             raise self._gone(e) from e
 

@@ -9,12 +9,14 @@ from typing import Sequence
 from recurc.codegen.emit import emit_model
 from recurc.codegen.firmware import ENGINE_SOURCES
 from recurc.codegen.image import Image, build_image
-from recurc.plan.kernels import KernelSet, kernel_set
+from recurc.plan.kernels import KernelSet, choose_kernels, kernel_set
 from recurc.plan.layout import Layout, make_layout
 from recurc.quant.model import QuantizedModel
 from recurc.resources import resource_dir
+from recurc.targets.boards import Board
 from recurc.targets.host import HostEngine
-from recurc.targets.toolchain import compile_shared
+from recurc.targets.linker import default_placement, render_linker_script, render_main
+from recurc.targets.toolchain import compile_firmware, compile_shared, port_include_dirs, runtime_sources
 
 RUNTIME = resource_dir("runtime_c")
 COMMON = ENGINE_SOURCES
@@ -47,3 +49,16 @@ def compile_model(folder: Path, model: QuantizedModel, kernels: str = "portable"
              "-Wno-unused-command-line-argument")  # Clang gets them when it compiles, too
     made = compile_shared([folder / "model.c"], [folder, RUNTIME / "include"], folder / "model.so", (*flags, *links))
     return HostEngine(made, folder / "model.rcm")
+
+
+def emulated_firmware(folder: Path, board: Board, model: QuantizedModel, scratch: int = 20_000, more: Sequence[Path] = (),
+                      flags: Sequence[str] = ()) -> Path:
+    """A model's firmware for an emulated board, with `more` sources."""
+    kernels = choose_kernels(board.features)
+    write_sources(folder, model, kernels, scratch)
+    (folder / "main.c").write_text(render_main("5e" * 16))
+    (folder / "firmware.ld").write_text(render_linker_script(board, default_placement(board)))
+    sources = [folder / n for n in ("main.c", "model.c", "weights.S")] + [RUNTIME / s for s in COMMON] + list(more)
+    sources += [RUNTIME / "kernels" / s for s in kernels.sources] + list(runtime_sources(board, RUNTIME))
+    includes = [folder, *port_include_dirs(board, RUNTIME)]
+    return compile_firmware(board, list(dict.fromkeys(sources)), includes, {}, folder / "firmware.ld", folder, tuple(flags))

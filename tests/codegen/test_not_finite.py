@@ -10,12 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recurc.device.frames import STATUS_NUMBER, STATUS_STATE
+from recurc.device.session import DeviceRefusedError
 from recurc.errors import InputError
 from recurc.quant.model import QuantizedModel, quantize_model
 from recurc.quant.twin import Twin
 from recurc.quant.weights import FloatWeights, precision_named
+from recurc.targets.boards import load_board
 from recurc.targets.host import HostEngine
-from tests.codegen.builder import compile_model
+from recurc.verify.run import connect
+from tests.codegen.builder import compile_model, emulated_firmware
 from tests.randmodels import random_inputs, random_reasoner
 from tests.tools import need
 
@@ -142,6 +146,30 @@ def test_no_behaviour_is_undefined(shape, precision, carry, tmp_path):
     command = [sys.executable, "-c", program, str(tmp_path), shape, precision, carry]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 0 and "True" in done.stdout, (done.returncode, done.stdout, done.stderr[-2000:])
+
+
+@pytest.mark.parametrize("name, precision, carry", [
+    ("mps2-an500", "int4", "fp16"), ("mps3-an547", "int8", "int8"), ("riscv32-v-virt", "int4", "fp32"),
+])  # fmt: skip
+def test_emulated_cores_agree(name, precision, carry, tmp_path):
+    """Keys that overflow, of which only scores could tell: the vector units of two of them take a NaN for no number at all."""
+    need(name)
+    board, reasoner = load_board(name), SHAPES["attention"]()
+    model = quantize_model(reasoner, precision_named(precision), method="min-max", carry=carry)
+    qkv = next(n for n in model.weights if "qkv" in n)
+    scale = np.array(model.weights[qkv].scale)
+    scale[len(scale) // 3 : 2 * len(scale) // 3] = np.float32(3e38)
+    model = replace(model, weights={**model.weights, qkv: replace(model.weights[qkv], scale=scale)})
+    inputs, ids = random_inputs(reasoner, 1)
+    assert outcome(TwinRun(model), inputs, ids) == ["refused"]
+    with connect(board, emulated_firmware(tmp_path, board, model), "qemu", step_timeout=60) as session:
+        session.load(inputs[0])
+        with pytest.raises(DeviceRefusedError, match="not a finite number") as e:
+            session.run_all(STEPS, puzzle=int(ids[0]))
+        assert e.value.status == STATUS_NUMBER
+        with pytest.raises(DeviceRefusedError) as e:
+            session.read_raw("z_H")
+        assert e.value.status == STATUS_STATE
 
 
 def test_a_finished_puzzle_goes_no_further(tmp_path):

@@ -48,8 +48,9 @@ class Line:
 
     description = "in-process"
 
-    def __init__(self, library: ctypes.CDLL, clock: Clock, image: bytes = b"") -> None:
+    def __init__(self, library: ctypes.CDLL, clock: Clock, image: bytes | ctypes.c_char_p = b"", size: int = 0) -> None:
         self.library, self.clock, self.image = library, clock, image or dummy.image_bytes()
+        self.image_bytes = size or len(self.image)
         self.damage: tuple[str, int, Change] | None = None
         self.counts = {"to": 0, "from": 0}
         self.delayed: list[tuple[float, str, bytes]] = []
@@ -60,7 +61,7 @@ class Line:
 
     def start(self, boot_is_heard: bool = True) -> None:
         """Power on, or a reset."""
-        self.library.dummy_start(self.image, len(self.image), None, 0)
+        self.library.dummy_start(self.image, self.image_bytes, None, 0)
         said = self._said()
         self._out = said if boot_is_heard else b""
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from recurc.plan.kernels import choose_kernels
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.targets.boards import load_board
-from recurc.targets.linker import default_placement, render_linker_script, render_main
-from recurc.targets.toolchain import compile_firmware, port_include_dirs, runtime_sources
 from recurc.verify.run import connect
-from tests.codegen.builder import COMMON, RUNTIME, write_sources
+from tests.codegen.builder import emulated_firmware
 from tests.randmodels import random_inputs, random_reasoner
 from tests.tools import need
 
@@ -71,15 +68,8 @@ def test_no_part_of_a_step_starves_it(mixer, carry, tmp_path):
     reasoner = random_reasoner(mixer, pos=pos, seq=48, vocab=250, hidden=16, heads=2, ndim=16, layers=1, cycles=(1, 1), steps=1,
                                expansion=0.1)  # fmt: skip
     model = quantize_model(reasoner, precision_named("int8"), carry=carry)
-    write_sources(tmp_path, model, choose_kernels(board.features), 3_000)
     (tmp_path / "spy.c").write_text(SPY)
-    (tmp_path / "main.c").write_text(render_main("5e" * 16))
-    (tmp_path / "firmware.ld").write_text(render_linker_script(board, default_placement(board)))
-    sources = [tmp_path / n for n in ("main.c", "spy.c", "model.c", "weights.S")] + [RUNTIME / s for s in COMMON]
-    sources += [RUNTIME / "kernels" / s for s in choose_kernels(board.features).sources]
-    sources = list(dict.fromkeys([*sources, *runtime_sources(board, RUNTIME)]))
-    includes = [tmp_path, *port_include_dirs(board, RUNTIME)]
-    elf = compile_firmware(board, sources, includes, {}, tmp_path / "firmware.ld", tmp_path, WRAPPED)
+    elf = emulated_firmware(tmp_path, board, model, 3_000, [tmp_path / "spy.c"], WRAPPED)
     inputs, ids = random_inputs(reasoner, 1)
     with connect(board, elf, "qemu", step_timeout=60) as session:
         session.load(inputs[0])

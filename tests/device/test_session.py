@@ -160,6 +160,9 @@ def test_a_process_that_dies_says_so():
     with DeviceSession(ProcessTransport(["/bin/sh", "-c", "echo broken >&2; exit 3"])) as session:
         with pytest.raises(DeviceUnreachableError, match="status 3: broken"):
             session.hello()
+    with DeviceSession(ProcessTransport(["/bin/sh", "-c", "sleep 60 >/dev/null & printf 'a\\033[2Jb' >&2; exit 3"])) as session:
+        with pytest.raises(DeviceUnreachableError, match="status 3: a\N{REPLACEMENT CHARACTER}.2Jb"):
+            session.hello()  # though a child of its own keeps stderr open
     with pytest.raises(DeviceUnreachableError, match="does not start"):
         ProcessTransport(["/nonexistent/firmware"])
 
