@@ -24,7 +24,7 @@ from tests.randmodels import random_inputs, random_reasoner
 from tests.tools import need
 
 REASONER = random_reasoner("mlp_t", pos="none", hidden=16, ndim=40, plen=3, layers=1, cycles=(1, 1), steps=2, puzzles=3)
-OK, ARGUMENT, TOKEN, PUZZLE, STATE, ROW, STEPS = 0, 1, 11, 12, 13, 17, 18
+OK, ARGUMENT, TOKEN, PUZZLE, STATE, ROW, STEPS = 0, 1, 11, 12, 13, 17, 19
 
 
 class Library:

@@ -92,7 +92,7 @@ def test_a_run_ends_the_step_that_a_trace_began(traced):
 
 @pytest.mark.parametrize(
     ("step", "ops", "status"),
-    [(1, 3, 13), (3, 1, 13), (2, 1, 13), (1, 99, 1), (4, 1, 18), (0, 1, 1)],
+    [(1, 3, 13), (3, 1, 13), (2, 1, 13), (1, 99, 1), (4, 1, 19), (0, 1, 1)],
     ids=["op passed", "step after next", "next step", "no such op", "no such step", "step 0"],
 )
 def test_what_cannot_be_traced_is_refused(traced, step, ops, status):
