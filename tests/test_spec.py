@@ -243,11 +243,11 @@ def test_frames_and_limits():
 
 
 @pytest.mark.parametrize("name, start, of_python, of_c", [
-    ("HELLO", "**HELLO** request", frames._HELLO, "HELLO_FIXED"),
-    ("STEP", "a **STEP**, ", frames._STEP, "STEP_BODY"),
-    ("RESULT", "**RESULT**, ", frames._RESULT, "RESULT_BODY"),
-    ("TRACE", "**TRACE** request", frames._TRACE, "RC_TRACE_REPLY"),
-    ("SELFTEST", "**SELFTEST** request", selftest._REPLY, "RC_SELFTEST_REPLY"),
+    ("HELLO", "**HELLO** request", frames.LAYOUTS[frames.HELLO | frames.REPLY].struct, "HELLO_FIXED"),
+    ("STEP", "a **STEP**, ", frames.LAYOUTS[frames.STEP].struct, "STEP_BODY"),
+    ("RESULT", "**RESULT**, ", frames.LAYOUTS[frames.RUN | frames.REPLY].struct, "RESULT_BODY"),
+    ("TRACE", "**TRACE** request", frames.LAYOUTS[frames.TRACE | frames.REPLY].struct, "RC_TRACE_REPLY"),
+    ("SELFTEST", "**SELFTEST** request", frames.LAYOUTS[frames.SELFTEST | frames.REPLY].struct, "RC_SELFTEST_REPLY"),
     ("RUN", "**RUN** request", struct.Struct("<BBHHHIIf"), "RUN_BODY"),
 ])
 def test_bodies(name, start, of_python, of_c):

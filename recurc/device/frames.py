@@ -201,14 +201,14 @@ class Layout:
     def __init__(self, name: str, fields: str = "", tail: str = "") -> None:
         self.name, self.tail = name, tail
         self.fields = tuple((field, code) for field, _, code in (word.partition(":") for word in fields.split()))
-        self._struct = struct.Struct("<" + "".join(code for _, code in self.fields))
-        self.size = self._struct.size
+        self.struct = struct.Struct("<" + "".join(code for _, code in self.fields))
+        self.size = self.struct.size
 
     def unpack(self, body: bytes) -> dict[str, Any]:
         """Values by name. Raises FrameError when the length is wrong or a reserved field is not zero."""
         if len(body) != self.size and not (self.tail and len(body) > self.size):
             raise FrameError(f"{self.name} has {len(body)} bytes instead of {self.size}")
-        values = dict(zip((name for name, _ in self.fields), self._struct.unpack(body[: self.size]), strict=True))
+        values = dict(zip((name for name, _ in self.fields), self.struct.unpack(body[: self.size]), strict=True))
         for name, value in values.items():
             if name.startswith("zero") and value:
                 raise FrameError(f"{self.name} has {value} where it is reserved")
@@ -216,7 +216,7 @@ class Layout:
 
     def pack(self, values: Mapping[str, Any]) -> bytes:
         """The other way round."""
-        return self._struct.pack(*(values[name] for name, _ in self.fields))
+        return self.struct.pack(*(values[name] for name, _ in self.fields))
 
 
 # All that a device sends, by type.
