@@ -70,7 +70,7 @@ _SECTION = record({"name": _WORD, "address": _ADDRESS, "bytes": _BYTES, "align":
 _LINK = record({"agrees": boolean, "differences": list_of(text(), 1000), "sections": list_of(_SECTION, 1000)})
 _FIRMWARE = record(
     {"elf": optional(_file), "image": _file, "model_sha256": _SHA256, "build_id": _ID, "kernels": _WORD},
-    {"regions": list_of(record(_REGION), 100), "plan": _PLAN, "link": _LINK},
+    {"regions": list_of(record(_REGION), 100), "plan": _PLAN, "link": _LINK, "arena_bytes": _BYTES},
 )
 _TABLE = record({"path": _file, "storage": word(*STORAGES), "rows": integer(1, 1 << 32), "dim": integer(1, 1 << 16),
                  "record_bytes": integer(1, 1 << 17), "bytes": _BYTES, "key": text(32, "[0-9a-f]{32}")})
@@ -98,8 +98,9 @@ MANIFEST = record(
         "fidelity": optional(number(-1.001, 1.001)), "fidelity_puzzles": optional(_COUNT), "fidelity_inputs": optional(text()),
         "min_fidelity": optional(number()), "min_fidelity_from": optional(text()),
         "calibration": optional(record({"puzzles": _COUNT, "steps": _COUNT, "seed": integer(0, 1 << 32)})),
-        "accuracy": optional(record({"n": _COUNT, "cell": _SHARE, "exact": _SHARE})),
-        "data": optional(_PATH),
+        "accuracy": optional(record({"n": _COUNT, "cell": _SHARE, "exact": _SHARE},
+                                    {"exact_error": _SHARE, "fp32_cell": _SHARE, "fp32_exact": _SHARE})),
+        "data": optional(_PATH), "firmware_name": text(1000),
         "halt": optional(record({"threshold": number(float("-inf"), float("inf")), "min_steps": integer(1, 255)})),
     },
 )
