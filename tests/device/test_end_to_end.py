@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from elftools.elf.elffile import ELFFile
 
 from recurc.device import frames as f
 from recurc.device.session import DeviceFaultError, DeviceRefusedError
@@ -83,6 +84,15 @@ def test_halting(session, threshold, min_steps, steps):
     events, result = session.run_all(12, halt=True, threshold=threshold, min_steps=min_steps)
     assert len(events) == result.steps == steps
     assert result.halted == (steps < 12)
+
+
+@pytest.mark.parametrize("board", EMULATED)
+def test_what_is_only_zeroed_is_loaded_nowhere(board, elfs):
+    """A loader that zeroes variables at a load address in flash would zero what lies there, as a puzzle table does."""
+    with open(elfs(board), "rb") as file:
+        loaded = [s for s in ELFFile(file).iter_segments() if s["p_type"] == "PT_LOAD"]
+    assert all(s["p_paddr"] == s["p_vaddr"] for s in loaded if not s["p_filesz"])
+    assert all(s["p_memsz"] == s["p_filesz"] for s in loaded if s["p_paddr"] != s["p_vaddr"])
 
 
 def test_refusals(session):
