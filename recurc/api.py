@@ -43,6 +43,7 @@ from recurc.study.own_gate import least_fidelity
 from recurc.targets.boards import Board, load_board
 from recurc.targets.host import HostEngine
 from recurc.targets.programs import program_folder
+from recurc.text import plain
 from recurc.verify.answers import check_steps
 from recurc.verify.result import Halt
 
@@ -67,6 +68,9 @@ class Model:
 
     reasoner: Reasoner
     name: str
+
+    def __post_init__(self) -> None:
+        plain(self.name, "the model's name", self.reasoner.source, 4096)  # it ends in generated files
 
     def __repr__(self) -> str:
         return f"Model({self.name}: {self.reasoner!r})"

@@ -98,7 +98,9 @@ def install_source() -> Source:
 def ignored_by_git(root: Path, path: Path) -> bool:
     """Whether a repository's .gitignore keeps a path out of it; False where git does not say."""
     try:
-        done = subprocess.run(["git", "check-ignore", "-q", str(path.resolve())], cwd=root, timeout=_GIT_SECONDS,
+        # A repository's own configuration may name programs for git to run.
+        safe = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
+        done = subprocess.run(["git", *safe, "check-ignore", "-q", str(path.resolve())], cwd=root, timeout=_GIT_SECONDS,
                               stdin=subprocess.DEVNULL, capture_output=True)  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return False
@@ -106,13 +108,17 @@ def ignored_by_git(root: Path, path: Path) -> bool:
 
 
 def write_files(root: Path, files: Mapping[str, bytes], force: bool = False) -> list[Path]:
-    """Write files below a folder; those that are there with these contents stay as they are.
+    """Write files below a folder; those that are there with these contents stay as they are. No link below it is followed.
 
     Raises:
         UsageError: one is there with other contents, and `force` is not given. InputError: it cannot be written.
     """
     for name, data in files.items():
         path = root / name
+        for above in (root / p for p in Path(name).parents if p != Path(".")):
+            if above.is_symlink():
+                raise InputError("a file cannot be written", where=str(path),
+                                 why=f"{above} is a symbolic link, and here none is followed", next=_OTHER_FOLDER)
         if not force and path.is_file() and path.read_bytes() != data:
             raise UsageError("a file is there already, and it differs", where=str(path),
                              next="Keep it under another name, or overwrite it with --force")  # fmt: skip
@@ -120,7 +126,7 @@ def write_files(root: Path, files: Mapping[str, bytes], force: bool = False) -> 
     for name, data in files.items():
         path = root / name
         make_folder(path.parent, "a file", _OTHER_FOLDER)
-        write_whole(path, data, "a file", _OTHER_FOLDER)
+        write_whole(path, data, "a file", _OTHER_FOLDER, follow=False)
         written.append(path)
     return written
 

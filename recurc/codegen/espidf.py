@@ -144,5 +144,5 @@ def write_espidf(build: Path, board: Board, sources: Sources, runtime: Path, pla
     texts[".gitignore"] = ".pio/\nbuild/\nsdkconfig\nsdkconfig.*\n!sdkconfig.defaults\n"
     for name, content in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(content)
+        (folder / name).write_text(content, encoding="utf-8")
     return firmware

@@ -208,5 +208,5 @@ def write_platformio(build: Path, sources: Sources, runtime: Path, firmwares: Se
     texts[".gitignore"] = ".pio/\n"
     for name, text in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, encoding="utf-8")
     return folder

@@ -58,7 +58,7 @@ def _write_sources(folder: Path, model: QuantizedModel, image: Image, kernels: K
     files = emit_model(model, image, kernels, layout)
     digest = hashlib.sha256(image.data)
     for name, text in files.items():
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, encoding="utf-8")
         digest.update(text.encode())
     (folder / "model.rcm").write_bytes(image.data)
     return Sources(folder, kernels, image, layout.arena_bytes, digest.hexdigest())
@@ -111,7 +111,7 @@ def compile_host_engine(folder: Path, model: QuantizedModel, parts: Sequence[Pat
     runtime = resource_dir("runtime_c")
     files = [sources.folder / "model.c"] if parts else sources.model_files(runtime)
     library = compile_shared(files, [sources.folder, runtime / "include"], folder / LIBRARY, objects=parts)
-    (folder / _LIBRARY_DIGEST).write_text(sources.digest)
+    (folder / _LIBRARY_DIGEST).write_text(sources.digest, encoding="utf-8")
     return HostEngine(library, sources.folder / "model.rcm", model.puzzles.record if model.puzzles else None)
 
 
@@ -159,7 +159,7 @@ def _host_program(folder: Path, board: Board, sources: Sources, runtime: Path) -
     folder.mkdir(parents=True, exist_ok=True)
     identity = firmware_id(board, sources, runtime)
     main = folder / "main.c"
-    main.write_text(render_main(identity))
+    main.write_text(render_main(identity), encoding="utf-8")
     files = [main, *sources.model_files(runtime), sources.folder / "weights.S", *runtime_sources(board, runtime)]
     includes = [sources.folder, *port_include_dirs(board, runtime)]
     elf = compile_firmware(board, list(dict.fromkeys(files)), includes, {}, None, folder)

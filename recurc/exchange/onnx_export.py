@@ -95,7 +95,7 @@ def write_loop(document: dict[str, Any], out: Path) -> None:
     """
     for entry in (document["start"], *document["blocks"].values(), document["heads"]):
         entry["sha256"] = file_sha256(out / entry["file"])
-    write_whole(out / LOOP_FILE, json.dumps(document, indent=1) + "\n", LOOP_FILE, _OTHER_FOLDER)
+    write_whole(out / LOOP_FILE, json.dumps(document, indent=1) + "\n", LOOP_FILE, _OTHER_FOLDER, follow=False)
 
 
 def _check_ours(out: Path, files: list[str]) -> None:

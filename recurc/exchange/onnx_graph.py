@@ -165,7 +165,7 @@ class Graph:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
                                   producer_name="recurc")
         onnx.checker.check_model(model)
-        write_whole(path, model.SerializeToString(), "the ONNX graph", "Name another folder with --onnx")
+        write_whole(path, model.SerializeToString(), "the ONNX graph", "Name another folder with --onnx", follow=False)
 
 
 def write_block(model: QuantizedModel, block: Block, path: Path) -> None:

@@ -363,10 +363,10 @@ def scenes(folder: Path) -> list[Scene]:
             Scene(folder, "another device", changed=True)]
 
 
-def run(folder: Path, every: int = 1, seed: int = 0, seconds: int = 30) -> tuple[Counter, list[str], set[str]]:
-    """Outcomes by scene, failures in words, and the frames and fields that were lied about."""
+def run(folder: Path, every: int = 1, part: int = 0, seed: int = 0, seconds: int = 120) -> tuple[Counter, list[str]]:
+    """Outcomes by scene, and failures in words."""
     counts: Counter = Counter()
-    failed, fields = [], set()
+    failed = []
 
     def too_long(*_: object) -> None:
         raise AssertionError(f"more than {seconds} s")
@@ -375,9 +375,8 @@ def run(folder: Path, every: int = 1, seed: int = 0, seconds: int = 30) -> tuple
     try:
         for scene in scenes(folder):
             for number, case in enumerate(cases(scene, seed)):
-                if number % every and not case.name.startswith("every run"):
+                if number % every != part:
                     continue
-                fields.add(case.name)
                 signal.alarm(seconds)
                 try:
                     counts[scene.name, scene.judge(case)] += 1
@@ -387,17 +386,18 @@ def run(folder: Path, every: int = 1, seed: int = 0, seconds: int = 30) -> tuple
                     signal.alarm(0)
     finally:
         signal.signal(signal.SIGALRM, before)
-    return counts, failed, fields
+    return counts, failed
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, help="run each so many-th case only")
+    parser.add_argument("--part", type=int, default=0, help="which of those, from 0: for several processes")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        counts, failed, _ = run(Path(folder), args.every, args.seed)
+        counts, failed = run(Path(folder), args.every, args.part, args.seed)
     for (scene, outcome), n in sorted(counts.items()):
         print(f"{scene:16} {outcome:8} {n:>7,}")
     print(f"{sum(counts.values()) + len(failed):,} lies in {time.monotonic() - started:.0f} s, {len(failed)} not answered for")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import recurc
+from recurc.api import Model
 from recurc.cli.main import main
 from recurc.codegen import trust
+from recurc.codegen.ci import ignored_by_git, write_files
 from recurc.codegen.manifest import MANIFEST, _digest, file_sha256, load_build
 from recurc.errors import InputError
 from recurc.flash.run import only_listed
@@ -330,3 +333,52 @@ def test_the_record_does_not_grow_without_end(state, tmp_path, monkeypatch):
     assert sorted(p.name for p in state.iterdir()) == [f"{i:064x}" for i in (3, 4, 5)]
     for bad in ("../x", "", "A" * 64, "0" * 63):
         assert not trust.remember(bad, tmp_path) and not trust.known(bad)
+
+
+# -- writing ----------------------------------------------------------------------------------------------------------
+
+
+def test_no_link_in_a_build_is_written_through(folder, tmp_path, capsys):
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    for name in ("report.html", "verified.json", "verify-host.jsonl"):
+        (folder / name).symlink_to(precious)
+    assert main(["report", str(folder), "--html"]) == 3
+    assert "symbolic link" in capsys.readouterr().err
+    assert precious.read_text() == "mine"
+
+
+@pytest.mark.parametrize("link", [".github", ".github/workflows", ".github/workflows/recurc.yml", "recurc-ci"])
+def test_ci_writes_through_no_link_of_a_repository(tmp_path, link):
+    root, outside = tmp_path / "repository", tmp_path / "outside"
+    (root / link).parent.mkdir(parents=True)
+    outside.mkdir()
+    target = outside / "file" if link.endswith(".yml") else outside
+    if target != outside:
+        target.write_text("mine")
+    (root / link).symlink_to(target)
+    with pytest.raises(InputError, match="symbolic link"):
+        write_files(root, {".github/workflows/recurc.yml": b"x", "recurc-ci/data/x.npy": b"x"}, force=True)
+    assert [p.name for p in outside.rglob("*")] in ([], ["file"])
+    assert target == outside or target.read_text() == "mine"
+
+
+def test_git_runs_no_program_of_the_repository(tmp_path, monkeypatch):
+    if shutil.which("git") is None:
+        pytest.skip("no git")
+    root, mark = tmp_path / "repository", tmp_path / "mark"
+    subprocess.run(["git", "init", "-q", str(root)], check=True)
+    hook = tmp_path / "hook"
+    hook.write_text(f"#!/bin/sh\ntouch '{mark}'\n")
+    hook.chmod(0o755)
+    subprocess.run(["git", "-C", str(root), "config", "core.fsmonitor", str(hook)], check=True)
+    (root / "x").write_text("")
+    subprocess.run(["git", "-C", str(root), "-c", "core.fsmonitor=false", "add", "x"], check=True)
+    assert ignored_by_git(root, root / "x") is False and not mark.exists()
+
+
+def test_a_models_name_has_no_control_character():
+    reasoner = recurc.load("sudoku4-tiny").reasoner
+    for name in ("a\nb", "\x1b[2J", "\u202ex"):
+        with pytest.raises(InputError, match="the model's name has a control character"):
+            Model(reasoner, name)

@@ -19,7 +19,7 @@ from tests.verify.test_verify import Artifact, Build
 @pytest.mark.parametrize("board", ("host", *EMULATED))
 def test_forged_weights_are_found_on_every_core(board, elfs, tmp_path):
     elf = elfs(board)
-    build = Build({board: Artifact(elf, elf.parent / "model.rcm")}, target=board)
+    build = Build({board: Artifact(elf)}, target=board)
     artifact = build.boards[board]
     good = dummy.image_bytes()
     forged = good[:4] + bytes(b ^ 1 for b in good[4:-4])
@@ -51,7 +51,7 @@ def test_the_wait_is_bounded_by_bytes_and_clock():
 def test_a_device_that_never_ends_its_selftest_is_given_up(elfs, monkeypatch, hears):
     """It goes on answering HELLO between, or says nothing at all."""
     elf = elfs("host")
-    build = Build({"host": Artifact(elf, elf.parent / "model.rcm")}, target="host")
+    build = Build({"host": Artifact(elf)}, target="host")
     monkeypatch.setattr(proof, "_LEAST_SECONDS", 0.6)
     with connect(load_board("host"), elf, "host") as session:
         session.hello()

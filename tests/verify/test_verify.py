@@ -87,7 +87,7 @@ def verify(monkeypatch, engine, elfs):
 
     def call(board: str, data: Dataset, firmware: dict | None = None, **options):
         elf = elfs(board, **(firmware or {}))
-        artifact = Artifact(elf, elf.parent / "model.rcm")
+        artifact = Artifact(elf)
         build = Build({board: artifact}, target=board if board != "host" else "stm32h7", twin=None)
         return run.verify(build, "host" if board == "host" else "qemu", data, **options)
 
@@ -231,7 +231,7 @@ def command(monkeypatch, engine, elfs, tmp_path):
 
     def call(defines: dict, *arguments: str) -> int:
         elf = elfs("host", defines=defines)
-        build = Build({"host": Artifact(elf, elf.parent / "model.rcm")}, path=tmp_path)
+        build = Build({"host": Artifact(elf)}, path=tmp_path)
         monkeypatch.setattr(recurc.codegen.manifest, "load_build", lambda folder, **options: build)
         return main(["verify", "B", "--on", "host", "--data", "D", *arguments])
 
