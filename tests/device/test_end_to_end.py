@@ -103,7 +103,7 @@ def test_refusals(session):
         list(session.run(1, begin=False))
     session.load(np.zeros(16))
     for options, said in (
-        ({"steps": 13}, "out of range"),
+        ({"steps": 13}, "all compiled supervision steps"),
         ({"steps": 1, "puzzle": 3}, "puzzle identifier"),
     ):
         with pytest.raises(DeviceRefusedError, match=said):

@@ -38,7 +38,7 @@ def test_junit_tells_what_ended_the_run():
     suite = xml.fromstring(junit_document("v", RESULTS[:1], {}, error=error))
     assert (suite.get("tests"), suite.get("errors")) == ("2", "1")
     told = suite.find("testcase/error")
-    assert told.get("type") == "device-unreachable" and "<port> & co" in told.text and "the device ? is gone" in told.text
+    assert told.get("type") == "device-unreachable" and "<port> & co" in told.text and "the device \\x00 is gone" in told.text
 
 
 def test_junit_file_is_whole_or_absent(tmp_path):
