@@ -32,6 +32,7 @@ _KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_ste
     "--steps", type=click.IntRange(min=1), default=None, metavar="N", help="Supervision steps (default: as compiled)."
 )
 @halting_options
+@click.option("--tokens", is_flag=True, help="Keep what the device predicts in the journal and the JSON document.")
 @click.option("--show", is_flag=True, help="Draw the first puzzle after each step.")
 @click.option(
     "--fidelity", type=click.IntRange(min=0), default=None, metavar="N",
@@ -46,8 +47,8 @@ _KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_ste
 @pass_console
 def command(
     console: Console, build: Path, on: str, data: str | None, limit: int | None, offset: int, steps: int | None,
-    halt: bool | None, halt_threshold: float, min_steps: int, show: bool, fidelity: int | None, reference: str | None,
-    journal: Path | None, resume: bool, trust: bool, junit: Path | None,
+    halt: bool | None, halt_threshold: float, min_steps: int, tokens: bool, show: bool, fidelity: int | None,
+    reference: str | None, journal: Path | None, resume: bool, trust: bool, junit: Path | None,
 ) -> None:  # fmt: skip
     """Run puzzles on the firmware in BUILD and compare every step with the host.
 
@@ -103,7 +104,7 @@ def command(
             result = verify(
                 made, on, dataset, steps=steps, halt=rule, progress=live.progress, offset=offset,
                 show=views.append if show else None, meter=meter, fidelity=measured, open_journal=opened, on_result=keep,
-                on_op=live.traced,
+                on_op=live.traced, tokens=tokens,
             )  # fmt: skip
     except (RecurcError, KeyboardInterrupt) as error:
         if isinstance(error, (DeviceUnreachableError, MismatchError, KeyboardInterrupt)) and arrived and written:

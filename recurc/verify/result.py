@@ -93,14 +93,16 @@ class PuzzleResult:
     phi_first: Optional[float] = None
     phi_last: Optional[float] = None
     difference: Optional[Difference] = None
+    tokens: Optional[tuple[int, ...]] = None  # what the device predicts at the end, where it was asked for
 
     @property
     def exact(self) -> bool:
         return 0 < self.cells == self.right
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: the fields; `from_dict` reads it."""
-        return {**vars(self), "difference": None if self.difference is None else self.difference.as_dict()}
+        """For JSON: the fields, tokens only where there are some; `from_dict` reads it."""
+        fields = {**vars(self), "difference": None if self.difference is None else self.difference.as_dict()}
+        return fields if self.tokens is not None else {name: v for name, v in fields.items() if name != "tokens"}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "PuzzleResult":
@@ -112,8 +114,11 @@ class PuzzleResult:
             raise ValueError("halted and matched are true or false")
         if any(type(data[name]) not in (float, int, type(None)) for name in ("phi_first", "phi_last")):
             raise ValueError("phi is a number or null")
-        d = data["difference"]
-        return cls(**{**data, "difference": None if d is None else Difference.from_dict(d)})
+        d, tokens = data["difference"], data.get("tokens")
+        if tokens is not None and not (isinstance(tokens, list) and all(type(t) is int and 0 <= t < 1 << 16 for t in tokens)):
+            raise ValueError("tokens are whole numbers from 0")
+        return cls(**{**data, "difference": None if d is None else Difference.from_dict(d),
+                      "tokens": None if tokens is None else tuple(tokens)})
 
 
 @dataclass(frozen=True)

@@ -189,6 +189,7 @@ def verify_session(
     done: Mapping[int, PuzzleResult] | None = None,
     on_result: Callable[[PuzzleResult], None] = _no_result,
     on_op: Callable[[int, int, int], None] = _no_op,
+    tokens: bool = False,
 ) -> VerifyResult:
     """Compare an open session with an engine over all examples of a dataset; `verify` with the connection made.
 
@@ -197,6 +198,7 @@ def verify_session(
         meter: measures fidelity on the first `fidelity` puzzles.
         done: results of an earlier run, which are taken over.
         on_op: called with puzzle, step and op while the first difference is traced.
+        tokens: keep what the device predicts at the end in the results, and so in the journal.
 
     Raises:
         UsageError: more steps than the firmware was compiled for. DeviceUnreachableError: it stopped answering.
@@ -206,7 +208,7 @@ def verify_session(
         session.expect(Expected(model_fields(engine.info)))
     steps = info.steps if steps is None else steps
     _check_device(info, dataset, steps)
-    known, results = done or {}, list[PuzzleResult]()
+    known, results, keep_tokens = done or {}, list[PuzzleResult](), tokens
     tracer = None if any(r.difference for r in known.values()) else Tracer(session, engine, places, on_op)
     runner = Comparison(session, engine, steps, halt, records, tracer)
     for i, (tokens, labels, puzzle_id, valid) in enumerate(
@@ -236,6 +238,7 @@ def verify_session(
         results.append(PuzzleResult(
             i, outcome.steps, outcome.halted, outcome.difference is None, right, int(valid.sum()), outcome.ticks,
             outcome.equal_steps, outcome.stack_used, *phi, outcome.difference,
+            tuple(outcome.tokens.tolist()) if keep_tokens else None,
         ))  # fmt: skip
         on_result(results[-1])
     first = next((r.difference for r in results if r.difference), None)
@@ -315,6 +318,7 @@ def verify(
     open_journal: Callable[[Board, Any], Journal | None] = _no_journal,
     on_result: Callable[[PuzzleResult], None] = _no_result,
     on_op: Callable[[int, int, int], None] = _no_op,
+    tokens: bool = False,
     trust: bool = False,
 ) -> VerifyResult:
     """Run a dataset's puzzles on a build's firmware and compare each supervision step with the host, bit for bit.
@@ -338,6 +342,7 @@ def verify(
             appended to as they arrive, and from which those that are there are taken, or None. It is closed at the end.
         on_result: called with each result as it arrives, not with those from the journal.
         on_op: called with puzzle, step and op while the first difference is traced.
+        tokens: keep what the device predicts at the end in the results, and so in the journal.
         trust: the build's native code may be run although this user did not build it on this computer.
 
     Raises:
@@ -370,5 +375,6 @@ def verify(
                 device.session, engine, data, board=device.board, on=on, steps=steps, halt=halt, progress=progress, show=show,
                 offset=offset, records=device.records, places=build_places(build), meter=meter, fidelity=fidelity,
                 done=None if journal is None else dict(journal.results), on_result=keep, on_op=on_op,
+                tokens=tokens,
             )  # fmt: skip
             return replace(result, proof=device.proof, journal=None if journal is None else journal.path)

@@ -112,3 +112,17 @@ def test_the_command_on_a_build(built, quantized, test_split, data, capsys, tmp_
         assert a["cells"] == 16 and a["exact"] == (a["right"] == 16)
     assert main(["run", str(built.path), "--precision", "int8"]) == 2
     assert "--precision is for a checkpoint" in capsys.readouterr().err
+
+
+def test_verify_keeps_the_devices_answers_on_request(built, quantized, test_split, data, capsys, tmp_path):
+    line = ["verify", str(built.path), "--on", "host", "--data", str(data), "--limit", "2", "--steps", "2", "--fidelity", "0",
+            "--journal", str(tmp_path / "j.jsonl"), "--json"]  # fmt: skip
+    expected = quantized.run(test_split.inputs[:2], steps=2).tokens.tolist()
+    assert main([*line, "--tokens"]) == 0
+    assert [p["tokens"] for p in json.loads(capsys.readouterr().out)["puzzles"]] == expected
+    lines = [json.loads(text) for text in (tmp_path / "j.jsonl").read_text().splitlines()]
+    assert [p["tokens"] for p in lines[1:]] == expected
+    assert main([*line, "--resume"]) == 0  # from the journal, where they are
+    assert [p["tokens"] for p in json.loads(capsys.readouterr().out)["puzzles"]] == expected
+    assert main(line) == 0
+    assert all("tokens" not in p for p in json.loads(capsys.readouterr().out)["puzzles"])
