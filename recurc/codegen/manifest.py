@@ -214,6 +214,11 @@ def load_build(path: Path | str, to_run: bool = True, trust: bool = False) -> Bu
     )
 
 
+def manifest_digest(folder: Path) -> str:
+    """The digest that stands for the whole build in a folder. Raises InputError: there is none now."""
+    return str(_read_manifest(folder)["digest"])
+
+
 def _read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest's document, its schema and digest checked.
 

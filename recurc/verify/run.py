@@ -13,7 +13,7 @@ from recurc.device import frames as f
 from recurc.device.expected import Expected, model_fields
 from recurc.device.session import DeviceSession
 from recurc.device.transports import ProcessTransport, Transport, open_transport
-from recurc.errors import InputError, MismatchError, UsageError
+from recurc.errors import DeviceUnreachableError, InputError, MismatchError, UsageError
 from recurc.targets.boards import Board
 from recurc.targets.qemu import QemuTransport
 from recurc.targets.sourcemap import SourceMap
@@ -302,6 +302,27 @@ def check_trusted(build: Any, action: str) -> None:
         build.may_run(action)
 
 
+def _check_unchanged(build: Any) -> None:
+    """That a build folder still holds the build that was opened. Raises InputError."""
+    from recurc.codegen.manifest import manifest_digest
+
+    wanted = getattr(build, "details", {}).get("digest")
+    if wanted is not None and manifest_digest(build.path) != wanted:
+        raise InputError("the build was replaced while it was being verified", where=str(build.path),
+                         why="its manifest is another one than at the beginning", next="Verify it again")
+
+
+@contextmanager
+def _of_one_build(build: Any, on: str) -> Iterator[None]:
+    """A device that differs is told as such only where its firmware cannot be of a build that took this one's place."""
+    try:
+        yield
+    except (MismatchError, DeviceUnreachableError):
+        if on in ("qemu", "host"):  # started from the folder
+            _check_unchanged(build)
+        raise
+
+
 def verify(
     build: Any,
     on: str = "qemu",
@@ -362,8 +383,9 @@ def verify(
         raise UsageError("no puzzles to run", where="dataset", why="none was given", next="Pass a dataset")
     data = dataset if limit is None else dataset.take(limit)
     check_trusted(build, "its host engine would be loaded into this process")
-    with open_device(build, on) as device:
+    with _of_one_build(build, on), open_device(build, on) as device:
         engine = HostEngine(build.host_library, build.host_image, device.records)
+        _check_unchanged(build)  # between `load_build` and here another build may have taken its place
         with open_journal(device.board, device.artifact) or nullcontext() as journal:
 
             def keep(result: PuzzleResult) -> None:

@@ -100,3 +100,28 @@ def test_a_build_of_before_the_trace_is_refused(built, tmp_path):
     file.write_text(json.dumps(document))
     with pytest.raises(InputError, match="build-folder/1.*reads 'recurc/build-folder/2'"):
         load_build(copy)
+
+
+def test_a_build_that_is_replaced_meanwhile_is_told_as_that(built, data, tmp_path, monkeypatch):
+    """Not as a device that differs: its firmware and the host's engine would be of two builds."""
+    from recurc.errors import InputError
+    from recurc.targets.host import HostEngine
+    from recurc.verify import run
+
+    shutil.copytree(built.path, tmp_path / "b")
+    build = recurc.load_build(tmp_path / "b")
+    test = recurc.load_dataset(data, "test")
+    first = HostEngine.__init__
+
+    def replaced(self, *args, **options):
+        """As the engine is opened, another build has come: its manifest is another one."""
+        first(self, *args, **options)
+        (tmp_path / "b/recurc-build.json").unlink()
+
+    monkeypatch.setattr(HostEngine, "__init__", replaced)
+    with pytest.raises(InputError, match="interrupted|replaced"):
+        run.verify(build, "host", test, limit=1, steps=1)
+    monkeypatch.undo()
+    monkeypatch.setattr("recurc.codegen.manifest.manifest_digest", lambda folder: "of another build")
+    with pytest.raises(InputError, match="replaced while it was being verified"):
+        run.verify(recurc.load_build(built.path), "host", test, limit=1, steps=1)
