@@ -56,6 +56,7 @@ def sparse_checkpoint(folder: Path, rows: int, dtype: str = "F32", dim: int = 51
             file.write(value.tobytes() if item == 4 else tensorfile.narrow_bfloat16(value[None]).tobytes())
     config = json.loads((out / "config.json").read_text())
     config["num_puzzle_identifiers"] = rows
+    del config["weights_sha256"]  # the weights are others now, on purpose
     (out / "config.json").write_text(json.dumps(config))
     return out
 
