@@ -17,6 +17,7 @@ import numpy as np
 from recurc.arrayfile import read_npy
 from recurc.errors import InputError
 from recurc.formats import parse_json
+from recurc.problems import Problems
 from recurc.reading import Unreadable, enough_memory, read_text, shown, user_path
 
 IGNORED = -100  # a label that never counts, as in the reference code
@@ -227,11 +228,11 @@ def load_dataset(directory: str | Path, split: str) -> Dataset:
 
 
 def _load(root: Path, split: str, folder: Path, meta: Metadata) -> Dataset:
-    problems, parts = _Problems(), []
+    problems, parts = Problems(), []
     for name in meta.sets:
         with problems:
             parts.append(_load_set(folder, name, meta))
-    problems.raise_all(folder)
+    problems.raise_all(folder, _LAYOUT)
     inputs, labels, ids = (
         np.concatenate(arrays) if len(parts) > 1 else arrays[0] for arrays in zip(*parts, strict=True)
     )
@@ -282,48 +283,16 @@ def load_splits(directory: str | Path) -> dict[str, Dataset]:
     """
     root = user_path(directory)
     there = [split for split in ("train", "test") if os.path.isdir(root / split)]
-    problems, found = _Problems(), {}
+    problems, found = Problems(), {}
     for split in there or ["train"]:
         with problems:
             found[split] = load_dataset(root, split)
-    problems.raise_all(root)
+    problems.raise_all(root, _LAYOUT)
     return found
 
 
-class _Problems:
-    """Collects the errors of its blocks, so that a user is told of all of them at once."""
-
-    def __init__(self) -> None:
-        self.errors: list[InputError] = []
-
-    def __enter__(self) -> None:
-        """Nothing to prepare."""
-
-    def __exit__(self, kind: object, error: Optional[BaseException], trace: object) -> bool:
-        if isinstance(error, InputError):
-            self.errors += error.parts if isinstance(error, _ManyProblems) else [error]
-            return True
-        return False
-
-    def raise_all(self, where: Path) -> None:
-        """Raise what was collected: a single error as it is."""
-        if len(self.errors) == 1:
-            raise self.errors[0]
-        if self.errors:
-            raise _ManyProblems(self.errors, where)
-
-
-class _ManyProblems(InputError):
-    """Several problems of one dataset."""
-
-    def __init__(self, parts: list[InputError], where: Path) -> None:
-        self.parts = parts
-        told = "; ".join(f"{p.what} ({p.where})" + (f": {p.why}" if p.why else "") for p in parts)
-        super().__init__(f"the dataset has {len(parts)} problems", where=str(where), why=told, next=_LAYOUT)
-
-
 def _load_set(folder: Path, name: str, meta: Metadata) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    problems = _Problems()
+    problems = Problems()
     inputs, labels, puzzles, extra = None, None, None, meta.ignore_label_id
     with problems:
         inputs = _array(folder, f"{name}__inputs.npy", 2)
@@ -341,7 +310,7 @@ def _load_set(folder: Path, name: str, meta: Metadata) -> tuple[np.ndarray, np.n
         labels = np.full(inputs.shape, _NO_LABEL if extra is None else extra, dtype=np.int32)
     with problems:
         puzzles = _puzzles(folder, name, meta, None if inputs is None else len(inputs))
-    problems.raise_all(folder)
+    problems.raise_all(folder, _LAYOUT)
     assert inputs is not None and labels is not None and puzzles is not None
     tokens = inputs.astype(np.uint8 if meta.vocab_size <= 256 else np.int32, copy=False)
     return tokens, labels.astype(np.int32, copy=False), puzzles

@@ -31,6 +31,7 @@ LAYERS = (
         "files",
         "formats",
         "plainyaml",
+        "problems",
         "quoting",
         "reading",
         "resources",
