@@ -88,7 +88,14 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
     family = find_family(None if arch_name is None else str(arch_name), shapes, str(file))
     data_len = _add_dataset_fields(fields, file, data_dir, shapes)
     where = config_file or str(file)
-    config, more = family.config_from_fields(fields, shapes, where)
+    try:
+        config, more = family.config_from_fields(fields, shapes, where)
+    except InputError as error:
+        if not told:
+            raise
+        # Whoever mends a configuration wants to know of all that is odd in it.
+        why = "; ".join(text for text in (error.why, *told) if text)
+        raise InputError(error.what, where=error.where, why=why, next=error.next) from None
     notes += more
     if config_file is None:
         notes.insert(0, "no configuration file lies beside the checkpoint: it is inferred from the tensors' shapes")

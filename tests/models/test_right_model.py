@@ -124,7 +124,8 @@ def test_switches_that_say_what_the_original_does_are_no_news(field, value, tmp_
 
 
 def test_unknown_positions_of_attention_are_refused(tmp_path):
-    refused(checkpoint(tmp_path, arch(pos_encodings="rope2d")), "pos_encodings rope2d", "rope, learned, none")
+    path = checkpoint(tmp_path, arch(pos_encodings="rope2d", causal=True, norm_position="pre"))
+    refused(path, "pos_encodings rope2d", "rope, learned, none", "causal is True", "norm_position is 'pre'")
 
 
 # -- which weights ----------------------------------------------------------------------------------------------------------
