@@ -38,8 +38,9 @@ def test_a_signal_ends_a_command_and_what_it_began(number, code, tmp_path):
               "r.from_file = wait\n"
               "sys.exit(m.main(['run', 'sudoku4-tiny', '--input', '-']))\n")
     environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary"), "PYTHONPATH": str(ROOT)}
+    default = lambda: signal.signal(number, signal.SIG_DFL)  # noqa: E731 - nohup and a shell's & ignore some
     process = subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True)
+                               text=True, preexec_fn=default)
     assert process.stdout.readline() == "waiting\n"
     assert os.listdir(tmp_path / "temporary") != []
     process.send_signal(number)
