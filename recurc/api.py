@@ -94,15 +94,20 @@ class Model:
         Raises:
             InputError: inputs of another shape, or tokens outside the vocabulary. UsageError: no steps.
         """
+        return joined(list(self._batches(inputs, puzzle_ids, steps, halt, trajectory, h_cycles, l_cycles)))
+
+    def _batches(self, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray], steps: Optional[int],
+                 halt: Optional[Halt | float], trajectory: bool, h_cycles: Optional[int],
+                 l_cycles: Optional[int]) -> Iterator[Outputs]:
+        """What `run` joins: outputs of a few inputs at a time, in order, all from one reference."""
         inputs, ids = check_inputs(self.config, inputs, puzzle_ids)
         wanted = check_steps(steps, self.config.halt_max_steps, trained=True)
-        reference, parts = Reference(self.reasoner), []
+        reference = Reference(self.reasoner)
         for start in range(0, len(inputs), _BATCH):
             states = (State(*(getattr(s, name).numpy() for name in ("logits", "q", "z_H", "z_L")))
                       for s in reference.steps(inputs[start:start + _BATCH], ids[start:start + _BATCH], wanted,
                                                h_cycles, l_cycles))
-            parts.append(collect(states, self.config.halt_rule, _halt(halt), trajectory))
-        return joined(parts)
+            yield collect(states, self.config.halt_rule, _halt(halt), trajectory)
 
     def evaluate(self, data: Dataset, *, steps: Optional[int] = None, halt: Optional[Halt | float] = None,
                  h_cycles: Optional[int] = None, l_cycles: Optional[int] = None,
@@ -117,11 +122,9 @@ class Model:
             InputError: the dataset is not of this model.
         """
         check_compatible(data, self.config)
-        found = []
-        for start in range(0, len(data), _BATCH):
-            part = slice(start, start + _BATCH)
-            found.append(self.run(data.inputs[part], data.puzzle_ids[part] if self.config.puzzle_emb_ndim else None,
-                                  steps, halt=halt, h_cycles=h_cycles, l_cycles=l_cycles).tokens)
+        ids, found = data.puzzle_ids if self.config.puzzle_emb_ndim else None, []
+        for part in self._batches(data.inputs, ids, steps, halt, False, h_cycles, l_cycles):
+            found.append(part.tokens)
             if progress is not None:
                 progress(len(found[-1]))
         return score(np.concatenate(found), data.labels, data.valid)
