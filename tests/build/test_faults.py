@@ -8,7 +8,6 @@ import zlib
 
 import numpy as np
 import pytest
-from elftools.elf.elffile import ELFFile
 
 import recurc
 from recurc.device import frames as f
@@ -19,6 +18,7 @@ from recurc.targets.boards import load_board
 from recurc.targets.host import HostEngine
 from recurc.targets.qemu import QemuTransport
 from recurc.verify.run import check_identity, connect, verify_session
+from tests.build.forging import forged_elf
 
 HEADER, ENTRY, HEADER_CRC = 128, 32, 124
 MAGIC, VERSION, FLAGS, SIZE, TABLE_CRC, SHA = 0, 8, 12, 28, 36, 40
@@ -51,22 +51,7 @@ CHANGES = {
 def test_a_damaged_or_foreign_image_is_never_run(built, board, what, tmp_path):
     """The image in the linked firmware changed, as flash that lost a bit or another tool's write would."""
     change, status = CHANGES[what]
-    elf = built.boards[board].elf
-    data = bytearray(elf.read_bytes())
-    with open(elf, "rb") as file:
-        found = ELFFile(file)
-        table = found.get_section_by_name(".symtab")
-        start, end = (table.get_symbol_by_name(f"rc_image_{which}")[0]["st_value"] for which in ("start", "end"))
-        segment = next(s for s in found.iter_segments() if s["p_type"] == "PT_LOAD" and
-                       s["p_vaddr"] <= start < s["p_vaddr"] + s["p_filesz"])
-        at = segment["p_offset"] + start - segment["p_vaddr"]
-    image = data[at : at + end - start]
-    assert image[:4] == b"RCM1"
-    change(image)
-    data[at : at + end - start] = image
-    bad = tmp_path / "bad.elf"
-    bad.write_bytes(data)
-    bad.chmod(0o755)
+    bad = forged_elf(built.boards[board].elf, tmp_path / "bad.elf", change)
     with connect(load_board(board), bad, "host" if board == "host" else "qemu") as session:
         hello = session.hello()
         assert hello.status == status
