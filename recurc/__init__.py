@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from recurc import verify
     from recurc.api import load
-    from recurc.codegen.manifest import load_build
+    from recurc.codegen.opened import load_build
     from recurc.dataset import Dataset, load_dataset
     from recurc.errors import RecurcError
     from recurc.verify.answers import connect
@@ -31,7 +31,7 @@ __all__ = ["Dataset", "RecurcError", "__version__", "connect", "load", "load_bui
 # Public name -> module that defines it; looked up on first use (PEP 562).
 _LAZY = {
     "Dataset": "recurc.dataset", "RecurcError": "recurc.errors", "connect": "recurc.verify.answers", "load": "recurc.api",
-    "load_build": "recurc.codegen.manifest", "load_dataset": "recurc.dataset",
+    "load_build": "recurc.codegen.opened", "load_dataset": "recurc.dataset",
 }  # fmt: skip
 
 

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 import weakref
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +23,7 @@ from recurc.codegen.fit import early_plan
 from recurc.codegen.manifest import Build
 from recurc.codegen.project import build_project, compile_host_engine
 from recurc.dataset import Dataset, check_compatible, load_dataset
-from recurc.errors import FidelityError, RecurcWarning, UsageError
+from recurc.errors import FidelityError, UsageError, warn_assumed
 from recurc.ir.lower import lower
 from recurc.ir.program import CARRIES, STORAGES
 from recurc.models.checkpoint import load as load_reasoner
@@ -306,7 +305,8 @@ class Quantized:
         calibration = self.calibration
         compiled = self._engine_folder if "engine" in vars(self) else None
         return build_project(self.model, board, Path(out), note=note, engine=compiled, details={
-            "checkpoint": {"source": self.source.reasoner.source, "sha256": self.source.reasoner.sha256},
+            "checkpoint": {"source": self.source.reasoner.source, "sha256": self.source.reasoner.sha256,
+                           "notes": list(self.source.reasoner.notes)},
             "fidelity": gate.fidelity, "fidelity_puzzles": gate.puzzles, "fidelity_inputs": gate.inputs,
             "min_fidelity": least, "min_fidelity_from": whence,
             "calibration": None if calibration is None else {
@@ -335,8 +335,7 @@ def load(path: Path | str, data: Path | str | None = None) -> Model:
         RecurcWarning: for each thing that was assumed, as in `Model.reasoner.notes`.
     """
     reasoner = load_reasoner(path, data)
-    for note in reasoner.notes:
-        warnings.warn(f"{reasoner.source}: {note}", RecurcWarning, stacklevel=2)
+    warn_assumed(reasoner.source, reasoner.notes, 1)
     source = Path(reasoner.source)
     name = source.parent.name if source.name in ("model.safetensors", "checkpoint") else source.stem
     return Model(reasoner, name or "model")

@@ -7,7 +7,8 @@ The class decides the process's exit code; the command line prints the four part
 from __future__ import annotations
 
 import unicodedata
-from typing import Any, Mapping, Optional
+import warnings
+from typing import Any, Mapping, Optional, Sequence
 
 _LONGEST = {"what": 300, "where": 400, "next": 700}  # characters of these parts in the paragraph; `why` gets what is left
 
@@ -71,6 +72,12 @@ class RecurcError(Exception):
 
 class RecurcWarning(UserWarning):
     """Something that was assumed, for Python callers; on the command line it is a note."""
+
+
+def warn_assumed(source: object, notes: Sequence[str], depth: int) -> None:
+    """Warn a Python caller of each thing that was assumed of `source`; `depth`: frames between it and the caller of this."""
+    for note in notes:
+        warnings.warn(f"{source}: {note}", RecurcWarning, stacklevel=depth + 2)
 
 
 class UsageError(RecurcError):

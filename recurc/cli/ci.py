@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from recurc.cli.options import data_option, limit_option, pass_console
+from recurc.cli.options import data_option, limit_option, open_build, pass_console
 from recurc.cli.output import Console, bytes_text
 from recurc.errors import UsageError
 
@@ -31,10 +31,9 @@ def command(console: Console, build: Path, out: Path, data: str | None, limit: i
     runs are written beside the scripts, in recurc-ci. Renode's files have not been run, only checked for their syntax.
     """
     from recurc.codegen.ci import WORKFLOW, Source, ci_files, ignored_by_git, install_source, write_files
-    from recurc.codegen.manifest import load_build
     from recurc.dataset import load_dataset
 
-    made = load_build(build, to_run=False)
+    made = open_build(console, build, to_run=False)
     folder = data or made.details.get("data")
     if folder is None:
         raise UsageError("no puzzles to run", where=str(build), why="no dataset is given",

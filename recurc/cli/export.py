@@ -12,6 +12,7 @@ from recurc.cli.options import (
     checkpoint_argument,
     data_option,
     depth_options,
+    open_build,
     pass_console,
     project_option,
     resolve_model,
@@ -48,7 +49,7 @@ def command(console: Console, checkpoint: str | None, out: Path, data: str | Non
 
     require("onnx")
     if checkpoint is not None and os.path.isfile(Path(checkpoint) / MANIFEST):
-        model = _stored(Path(checkpoint))
+        model = _stored(console, Path(checkpoint))
     else:
         from recurc.api import Model
 
@@ -72,9 +73,8 @@ def command(console: Console, checkpoint: str | None, out: Path, data: str | Non
     console.print("loop.json has the loop around them; `recurc verify BUILD --on onnxruntime` runs one")
 
 
-def _stored(folder: Path) -> Any:
+def _stored(console: Console, folder: Path) -> Any:
     """The model that a build's image stores."""
-    from recurc.codegen.manifest import load_build
     from recurc.codegen.readback import read_model
 
-    return read_model(load_build(folder, to_run=False))
+    return read_model(open_build(console, folder, to_run=False))

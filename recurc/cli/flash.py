@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from recurc.cli.options import pass_console, trust_option
+from recurc.cli.options import open_build, pass_console, trust_option
 from recurc.cli.output import Console
 
 _SAME = {True: "byte for byte the build's", False: "NOT the build's bytes: another compiler, or flags of your own",
@@ -33,10 +33,9 @@ def command(console: Console, build: Path, port: str, board: str | None, disk: s
     Weights and tables that the board keeps apart are written too. On an emulated board this starts the emulator and
     leaves it running with its UART on a TCP port: `recurc verify BUILD --on PORT` reaches it, --stop ends it.
     """
-    from recurc.codegen.manifest import load_build
     from recurc.flash import flash, stop
 
-    made = load_build(build, to_run=False, trust=trust)
+    made = open_build(console, build, to_run=False, trust=trust)
     if stopping:
         ended = stop(made, port, board)
         console.print("stopped" if ended else "no emulated board of ours runs there")

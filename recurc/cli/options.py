@@ -138,6 +138,15 @@ def _data_beside(checkpoint: str) -> Path | None:
     return next(iter(nearby_datasets(file)), None)
 
 
+def open_build(console: Console, path: str | Path, *, to_run: bool = True, trust: bool = False):
+    """The build in a folder, as `recurc.codegen.manifest.load_build`; what was assumed of its checkpoint is told."""
+    from recurc.codegen.manifest import load_build
+
+    build = load_build(path, to_run, trust)
+    console.assumed(build.notes)
+    return build
+
+
 # -- options --------------------------------------------------------------------------------------------------------
 
 

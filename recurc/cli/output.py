@@ -68,9 +68,11 @@ class Console:
             _console(sys.stderr).print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
     def assumed(self, notes: Sequence[str]) -> None:
-        """What was assumed of a checkpoint: lines on stderr, and "notes" in the JSON document."""
-        self._notes = [*(self._notes or []), *notes]
-        for text in notes:
+        """What was assumed of a checkpoint: lines on stderr, each once, and "notes" in the JSON document."""
+        known = self._notes or []
+        new = [text for text in dict.fromkeys(notes) if text not in known]
+        self._notes = known + new
+        for text in new:
             self.note(f"note: {text}")
 
     def table(
@@ -123,7 +125,7 @@ class Console:
             raise AssertionError("a command emits one JSON document")
         self._emitted = True
         if self._notes is not None:
-            document = {**document, "notes": [*self._notes, *document.get("notes", ())]}
+            document = {**document, "notes": list(dict.fromkeys((*self._notes, *document.get("notes", ()))))}
         text = json_text({"schema": f"recurc/{self.command}/1", **document}) + "\n"
         with writing(sys.stdout):
             sys.stdout.write(text)

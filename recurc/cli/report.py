@@ -63,8 +63,7 @@ def command(console: Console, source: str | None, target: str | None, precision:
         document, page = _of_build(Path(source), target, given)
     else:
         document, page, error = _of_plan(console, source, target, precision, layers, lowering, data)
-    for text in document.get("notes", ()):
-        console.note(f"note: {text}")
+    console.assumed(document["notes"])
     written = None
     if html is not None:
         written = _write_page(document, page, False) if html == _BESIDE else _write_page(document, Path(html), True)
@@ -126,6 +125,7 @@ def _of_plan(console: Console, source: str | None, target: str | None, precision
     document = report_plan(
         planned.summary, board, {"name": name, "checkpoint": reasoner.source, "sha256": reasoner.sha256},
         precision=precision, carry=lowering.get("carry", "fp32"), depth=planned.depth)
+    document["notes"] = list(reasoner.notes)
     return document, Path(f"{name}-{board.name}-{precision}.html"), planned.error
 
 

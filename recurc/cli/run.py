@@ -19,6 +19,7 @@ from recurc.cli.options import (
     data_option,
     halting_options,
     limit_option,
+    open_build,
     pass_console,
     resolve_model,
     trust_option,
@@ -67,7 +68,8 @@ def command(console: Console, model: str | None, on: str | None, tokens: str | N
     if out is not None and out.suffix != ".npy":
         raise UsageError("--out names no .npy file", where=str(out), why="the answers are written as a NumPy array",
                          next=f"name it {out}.npy, or use --json for text")
-    asked = _build(model, on, precision, trust) if _is_build(model) else _checkpoint(console, model, on, precision, data)
+    asked = (_build(console, model, on, precision, trust) if _is_build(model)
+             else _checkpoint(console, model, on, precision, data))
     with asked as (answerer, config, told, own_data):
         inputs = _inputs(tokens, file, data or own_data, offset, limit, config)
         rows, ids = _checked(config, inputs, puzzle)
@@ -99,15 +101,15 @@ def _is_build(model: str | None) -> bool:
 
 
 @contextmanager
-def _build(model: str | None, on: str | None, precision: str | None, trust: bool) -> Iterator[tuple[Any, ...]]:
+def _build(console: Console, model: str | None, on: str | None, precision: str | None,
+           trust: bool) -> Iterator[tuple[Any, ...]]:
     """A build's firmware: what answers, its configuration, words for it, and the dataset it knows."""
-    from recurc.codegen.manifest import load_build
     from recurc.verify.answers import Connection
 
     if precision is not None:
         raise UsageError("--precision is for a checkpoint", where=str(model), why="a build has the precision it was built in",
                          next="Leave it out, or name the checkpoint")
-    made = load_build(str(model), trust=trust)
+    made = open_build(console, str(model), trust=trust)
     with Connection(made, on or "host") as connection:
         where = "as a process of this computer" if connection.on == "host" else f"on {connection.board.name}"
         yield connection, made.config, f"{made.name}, {made.details.get('label', made.precision)}, firmware {where}", \

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from recurc.cli.options import data_option, halting_options, limit_option, pass_console, trust_option
+from recurc.cli.options import data_option, halting_options, limit_option, open_build, pass_console, trust_option
 from recurc.cli.output import Console
 from recurc.errors import DeviceUnreachableError, InputError, MismatchError, RecurcError, UsageError
 
@@ -58,7 +58,6 @@ def command(
     """
     from recurc.cli._live import LiveTable
     from recurc.cli._verified import document, print_result, worst_stack
-    from recurc.codegen.manifest import load_build
     from recurc.verify.journal import Identity, dataset_digest
     from recurc.verify.junit import check_junit
     from recurc.verify.record import keep as keep_result
@@ -67,7 +66,7 @@ def command(
 
     if junit is not None:
         check_junit(junit)
-    made = load_build(build, trust=trust)
+    made = open_build(console, build, trust=trust)
     check_trusted(made, "its host engine would be loaded into this process, and its firmware run in an emulator or on a board")
     everything, dataset = _puzzles(made, data, limit, offset)
     if on == "onnxruntime":

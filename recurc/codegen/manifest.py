@@ -83,6 +83,11 @@ class Build:
         return f"Build({self.name} for {self.target}, {self.precision}, in {str(self.path)!r})"
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed of the checkpoint when the build was made."""
+        return tuple((self.details.get("checkpoint") or {}).get("notes", ()))
+
+    @property
     def host_library(self) -> Path:
         """The host engine's shared library, to be loaded into this process.
 

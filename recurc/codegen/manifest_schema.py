@@ -94,7 +94,7 @@ MANIFEST = record(
     },
     {
         "layers": table_of(_WORD, 10_000), "carry": word(*CARRIES), "table": optional(_TABLE),
-        "checkpoint": record({"source": optional(_PATH), "sha256": optional(_SHA256)}),
+        "checkpoint": record({"source": optional(_PATH), "sha256": optional(_SHA256)}, {"notes": list_of(text(), 1000)}),
         "fidelity": optional(number(-1.001, 1.001)), "fidelity_puzzles": optional(_COUNT), "fidelity_inputs": optional(text()),
         "min_fidelity": optional(number()), "min_fidelity_from": optional(text()),
         "calibration": optional(record({"puzzles": _COUNT, "steps": _COUNT, "seed": integer(0, 1 << 32)})),

@@ -79,7 +79,8 @@ def _open(folder: Path | None) -> tuple[Any, list[Finding]]:
     except RecurcError as e:
         why = f"{e.what}: {e.why}" if e.why else e.what
         return None, [Finding(BUILD, str(folder), PROBLEM, why, e.next, e.exit_code)]
-    return made, [Finding(BUILD, str(folder), OK, f"{made.name} at {made.precision} for {made.target}, whole and unchanged")]
+    whole = Finding(BUILD, str(folder), OK, f"{made.name} at {made.precision} for {made.target}, whole and unchanged")
+    return made, [whole, *(Finding(BUILD, "assumed", NOTE, text) for text in made.notes)]
 
 
 def _boards_of(made: Any) -> list[Board]:

@@ -133,7 +133,7 @@ def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
         depth=(build.steps, build.h_cycles, build.l_cycles), plan=plan, regions=region_rows(kinds, notes),
         estimated=bool(plan.get("estimated")) and not entry.get("link"), linked=_linked(entry), measured=_measured(known),
         more={"kernels": entry.get("kernels"), "image_bytes": d.get("image_bytes"), "arena_bytes": d.get("arena_bytes"),
-              "boards": list(build.boards), "verified": known, "notes": doubts,
+              "boards": list(build.boards), "verified": known, "notes": [*build.notes, *doubts],
               "fidelity": fidelity, "accuracy": d.get("accuracy"),
               "table": plan.get("table"), "time": time_entry(plan, known_board, known)},
     )

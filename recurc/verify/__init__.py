@@ -17,19 +17,18 @@ class _Callable(types.ModuleType):
     def __call__(self, build: Any, on: str = "qemu", dataset: Any = None, *, trust: bool = False,
                  **options: Any) -> VerifyResult:
         """See `recurc.verify.run.verify`; `dataset` defaults to the test split that the build knows."""
-        from recurc.codegen.manifest import load_build
+        from recurc.codegen.opened import as_build
         from recurc.dataset import load_dataset
         from recurc.errors import UsageError
         from recurc.verify.run import verify
 
-        if isinstance(build, str) or hasattr(build, "__fspath__"):
-            build = load_build(build, trust=trust)
+        build = as_build(build, trust, 1)
         if dataset is None:
             if build.data is None:
                 raise UsageError("no puzzles to run", where=str(build.path), why="the build knows no dataset",
                                  next="pass dataset=recurc.load_dataset(DIR, 'test')")
             dataset = load_dataset(build.data, "test")
-        return verify(build, on, dataset, trust=trust, **options)
+        return verify(build, on, dataset, **options)
 
 
 sys.modules[__name__].__class__ = _Callable

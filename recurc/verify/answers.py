@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import Any, Callable, Iterable, Iterator, Optional, Protocol
@@ -278,10 +278,6 @@ def connect(build: Any, on: str = "qemu", *, trust: bool = False) -> Connection:
         InputError: the build is missing or changed. On entering: UntrustedBuildError, UsageError, ToolchainError,
             DeviceUnreachableError, MismatchError, as of `recurc.verify`.
     """
-    from recurc.codegen.manifest import load_build
+    from recurc.codegen.opened import as_build
 
-    if isinstance(build, str) or hasattr(build, "__fspath__"):
-        build = load_build(build, trust=trust)
-    elif trust:
-        build = replace(build, trusted=True)
-    return Connection(build, on)
+    return Connection(as_build(build, trust, 1), on)

@@ -8,7 +8,8 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from recurc.codegen.manifest import Build, load_build
+from recurc.codegen.manifest import Build
+from recurc.codegen.opened import as_build
 from recurc.device import frames as f
 from recurc.device.expected import Expected, model_fields
 from recurc.device.session import DeviceSession
@@ -375,10 +376,7 @@ def verify(
     """
     from recurc.targets.host import HostEngine
 
-    if isinstance(build, (str, bytes)) or hasattr(build, "__fspath__"):
-        build = load_build(build, trust=trust)
-    elif trust:
-        build = replace(build, trusted=True)
+    build = as_build(build, trust, 1)
     if dataset is None:
         raise UsageError("no puzzles to run", where="dataset", why="none was given", next="Pass a dataset")
     data = dataset if limit is None else dataset.take(limit)
