@@ -32,10 +32,11 @@ from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.models.reference import Reference
 from recurc.outputs import Outputs, State, collect, joined
 from recurc.quant.calibrate import DEFAULT_PUZZLES, Calibration, calibrate
-from recurc.quant.fidelity import carry_fidelity, layer_damage
+from recurc.quant.fidelity import carry_fidelity, layer_damage, mean_and_error
 from recurc.quant.layers import resolve_layers
 from recurc.quant.model import QuantizedModel, quantize_model
 from recurc.quant.weights import precision_named
+from recurc.study.build_gate import Gate, GateInputs, choose, puzzles_for, random_inputs
 from recurc.study.evaluate import EvalResult, Scores, evaluate, reference_carries, run_engine, score
 from recurc.study.layers import layers_alone
 from recurc.study.own_gate import least_fidelity
@@ -46,19 +47,7 @@ from recurc.text import plain
 from recurc.verify.answers import check_steps
 from recurc.verify.result import Halt
 
-GATE_PUZZLES = 32
-GATE_MACS = 6e10  # compute that the gate of `build` may take; large models are judged on fewer puzzles
 _BATCH = 16
-
-
-@dataclass(frozen=True)
-class Gate:
-    """Fidelity after one supervision step on `puzzles` inputs, and the layers that lose most (name, relative error)."""
-
-    fidelity: float
-    puzzles: int
-    inputs: str
-    damage: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True)
@@ -174,7 +163,10 @@ class Model:
                                h_cycles=h_cycles,
                                l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table, scratch=scratch,
                                name=self.name)
-        return Quantized(self, model, found, sample)
+        learns = found is not None and method != "min-max" and any(p.methods != ("none",) for p in used)
+        judged = None if calibration is None else choose(
+            calibration, puzzles, found.puzzles if learns else 0, seed, puzzles_for(model.program.macs_per_step))
+        return Quantized(self, model, found, sample, judged)
 
 
 @dataclass(frozen=True)
@@ -185,6 +177,7 @@ class Quantized:
     model: QuantizedModel
     calibration: Optional[Calibration]
     sample: Optional[Dataset]
+    judged: Optional[GateInputs] = None  # what `gate` takes; None where there are no training puzzles
 
     def __repr__(self) -> str:
         return f"Quantized({self.model.name}, {self.model.label}, {self.model.program.carry} carry)"
@@ -229,32 +222,28 @@ class Quantized:
         return score(runs.tokens[:, -1], data.labels, data.valid)
 
     def gate(self) -> Gate:
-        """Fidelity after one supervision step on calibration inputs, or on random ones when there are none."""
-        program = self.model.program
-        inputs, ids, kind = self._gate_inputs()
-        count = len(inputs)
-        runs = run_engine(self.engine, inputs, ids, 1, keep_carries=count)
-        expected = reference_carries(self.source.reasoner, inputs, ids, self.model, 1)
-        phi = float(carry_fidelity(runs.carries[:, 0], expected[:, 0]).mean())
+        """Fidelity after one supervision step, on training puzzles that calibration did not use (see
+        `recurc.study.build_gate`), or on random inputs where there are no training puzzles."""
+        program, judged = self.model.program, self._gate_inputs()
+        count = len(judged.inputs)
+        runs = run_engine(self.engine, judged.inputs, judged.puzzle_ids, 1, keep_carries=count)
+        expected = reference_carries(self.source.reasoner, judged.inputs, judged.puzzle_ids, self.model, 1)
+        phi, error = mean_and_error(carry_fidelity(runs.carries[:, 0], expected[:, 0]))
         moments = self.calibration.moments if self.calibration else {}
         damage = layer_damage(program, self.model.weights, self.source.reasoner.tensors, moments)
-        return Gate(phi, len(inputs), kind, tuple(damage[:3]))
+        return Gate(phi, count, judged.kind, tuple(damage[:3]), error, judged.rows, judged.note)
 
-    def _gate_inputs(self) -> tuple[np.ndarray, np.ndarray, str]:
-        """Tokens [n, seq], identifiers [n] and what they are: calibration puzzles, else random."""
+    def _gate_inputs(self) -> GateInputs:
         c = self.model.config
-        count = int(max(1, min(GATE_PUZZLES, GATE_MACS // max(self.model.program.macs_per_step, 1))))
-        if self.sample is not None:
-            return self.sample.inputs[:count], self.sample.puzzle_ids[:count], "calibration puzzles"
-        inputs = np.random.default_rng(0).integers(0, c.vocab_size, (count, c.seq_len)).astype(np.uint8)
-        return inputs, np.zeros(count, dtype=np.int64), "random inputs"
+        return self.judged or random_inputs(c.vocab_size, c.seq_len, puzzles_for(self.model.program.macs_per_step))
 
     def layers(self) -> list[tuple[str, float]]:
         """Layers behind a low fidelity, worst first: phi after one step with that layer's weights rounded and all else fp32,
         on some of the gate's inputs."""
         program = self.model.program
-        inputs, ids, _ = self._gate_inputs()
-        few = max(1, len(inputs) // 4)
+        judged = self._gate_inputs()
+        few = max(1, len(judged.inputs) // 4)
+        inputs, ids = judged.inputs, judged.puzzle_ids
         expected = reference_carries(self.source.reasoner, inputs[:few], ids[:few], self.model, 1)[:, 0]
         weights = {name: w.dequantized() for name, w in self.model.weights.items()}
         return layers_alone(self.source.reasoner, weights, inputs[:few], ids[:few], expected, program.h_cycles,
@@ -284,7 +273,7 @@ class Quantized:
             min_fidelity: refuse below it; None: what is kept beside the checkpoint, else `own_gate.DEFAULT_MIN_FIDELITY`.
 
         Raises:
-            FidelityError: fidelity after one step on calibration inputs below `min_fidelity`, or a lossy precision,
+            FidelityError: fidelity after one step on training puzzles below `min_fidelity`, or a lossy precision,
                 without `allow_lossy`.
             DoesNotFitError, ToolchainError, UsageError, InputError.
         """
@@ -292,11 +281,14 @@ class Quantized:
         self.check_target(board, allow_lossy=allow_lossy)
         least, whence = least_fidelity(self.source.reasoner, min_fidelity)
         gate = gate or self.gate()
+        if gate.note:
+            note(gate.note)
         # Random inputs are not what the model was trained on: without calibration data fidelity is told, not judged.
         if gate.fidelity < least and not allow_lossy and self.sample is not None:
             worst = ", ".join(f"{name} ({phi:.3f})" for name, phi in self.layers()[:3])
+            error = "" if gate.error is None else f" ± {gate.error:.3f}"
             raise FidelityError(
-                f"fidelity is {gate.fidelity:.3f} after one supervision step, below {least:g} ({whence})",
+                f"fidelity is {gate.fidelity:.3f}{error} after one supervision step, below {least:g} ({whence})",
                 where=f"{self.model.stored_as}, {gate.puzzles} {gate.inputs}",
                 why=f"the layers behind it, with the fidelity when each alone is rounded, are {worst}; errors add up over "
                     f"{self.model.program.calls_per_step} calls",
@@ -307,8 +299,7 @@ class Quantized:
         return build_project(self.model, board, Path(out), note=note, engine=compiled, details={
             "checkpoint": {"source": self.source.reasoner.source, "sha256": self.source.reasoner.sha256,
                            "notes": list(self.source.reasoner.notes)},
-            "fidelity": gate.fidelity, "fidelity_puzzles": gate.puzzles, "fidelity_inputs": gate.inputs,
-            "min_fidelity": least, "min_fidelity_from": whence,
+            **gate.as_dict(), "min_fidelity": least, "min_fidelity_from": whence,
             "calibration": None if calibration is None else {
                 "puzzles": calibration.puzzles, "steps": calibration.steps, "seed": calibration.seed},
             **(details or {}),

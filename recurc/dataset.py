@@ -10,7 +10,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Optional, Protocol
+from typing import Any, Optional, Protocol, Sequence
 
 import numpy as np
 
@@ -135,7 +135,19 @@ class Dataset:
 
     def sample(self, n: int, seed: int) -> Dataset:
         """`n` examples drawn without replacement (all of them, shuffled, when the split has fewer)."""
-        return self._select(np.random.default_rng(seed).permutation(len(self))[:n])
+        return self._select(self.order(seed)[:n])
+
+    def order(self, seed: int) -> np.ndarray:
+        """Indices of all examples in the order in which `sample` draws them."""
+        return np.random.default_rng(seed).permutation(len(self))
+
+    def unlike(self, seen: np.ndarray, rows: Sequence[int]) -> np.ndarray:
+        """Those of `rows` whose input, with its puzzle, is none of the examples `seen`; indices, in their order."""
+        known = {self._key(i) for i in seen}
+        return np.array([i for i in rows if self._key(i) not in known], dtype=np.int64)
+
+    def _key(self, i: int) -> tuple[int, bytes]:
+        return int(self.puzzle_ids[i]), self.inputs[i].tobytes()
 
     def _select(self, index: np.ndarray) -> Dataset:
         return replace(self, inputs=self.inputs[index], labels=self.labels[index], puzzle_ids=self.puzzle_ids[index])

@@ -7,6 +7,7 @@ from typing import Any
 from recurc.cli._drawn import draw_steps
 from recurc.cli._live import COLUMNS, accuracy_text, row
 from recurc.cli.output import Console
+from recurc.report.numbers import fidelity_text
 
 MOST_ROWS = 40  # of the table; of more puzzles only those that differ are listed
 
@@ -42,6 +43,7 @@ def document(result: Any, offset: int, worst: int | None) -> dict[str, object]:
         "stack_worst": worst, "retries": result.retries,
         "fidelity": None if phi is None else {
             "n": phi.n, "after_step_1": phi.first, "after_last_step": phi.last, "last_step": phi.last_steps,
+            "after_step_1_error": phi.first_error, "after_last_step_error": phi.last_error,
             "carries": "read back from the device", "against": "fp32 reference",
         },
         "build_id": result.info.build_id, "model_sha256": result.info.model_sha256,
@@ -72,7 +74,8 @@ def print_result(console: Console, build: Any, result: Any, views: list) -> None
     if (phi := result.fidelity) is not None:
         last = f"{phi.last_steps:g}" + (" on average" if phi.last_steps != int(phi.last_steps) else "")
         console.print(
-            f"fidelity {phi.first:.4f} after 1 step, {phi.last:.4f} after the last ({last}): carries of {phi.n} "
+            f"fidelity {fidelity_text(phi.first, phi.first_error)} after 1 step, "
+            f"{fidelity_text(phi.last, phi.last_error)} after the last ({last}): carries of {phi.n} "
             f"puzzle{'s' if phi.n > 1 else ''} read back from the device, against fp32"
         )
     if result.instructions_per_step is not None:

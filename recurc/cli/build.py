@@ -104,9 +104,11 @@ def command(console: Console, checkpoint: str | None, project_file: Path | None,
         "carry": lowering["carry"], "halt": chosen.project.halt, "puzzle_table": quantized.model.puzzle_storage,
         "image_bytes": build.details["image_bytes"], "elf": main.elf, "compiled": main.elf is not None,
         "out": build.path, "fits": True,
-        "fidelity": gate.fidelity, "fidelity_puzzles": gate.puzzles, "min_fidelity": least,
+        **gate.as_dict(), "min_fidelity": least,
+        "calibration_puzzles": quantized.calibration.puzzles if quantized.calibration else 0,
         "min_fidelity_from": least_from, "accuracy": accuracy,
         "regions": [r for r in document["regions"] if r["used"]], "model": document["model"], "stack": document["stack"],
+        "time_a_step": _time_a_step(document),
         "linked": document["linked"], "model_sha256": main.model_sha256, "build_id": main.build_id,
         "verified": board.verified, "seconds": time.monotonic() - started,
         "kept": list(build.kept),
@@ -147,10 +149,11 @@ def _show_refused(console: Console, error: DoesNotFitError, board, name: str, pr
 
 
 def _accuracy(console: Console, chosen, quantized, count: int) -> dict | None:
-    """Accuracy on the first test puzzles, where there is a test split and the work is small."""
-    from recurc.api import GATE_MACS
+    """Accuracy on the first test puzzles, where there is a test split and the work is small; beside it that of fp32, and what
+    stopping at the halting head does."""
     from recurc.cli.eval import hopeless_text
-    from recurc.study.evaluate import hopeless
+    from recurc.study.build_gate import GATE_MACS
+    from recurc.study.evaluate import halting, hopeless, run_engine, score
 
     program = quantized.model.program
     affordable = int(GATE_MACS * 4 // max(program.macs_per_step * program.steps, 1))
@@ -161,14 +164,40 @@ def _accuracy(console: Console, chosen, quantized, count: int) -> dict | None:
         console.note("the test split has no labels, so accuracy is not shown")
         return None
     test = test.labelled().take(min(count, affordable))
+    rule = chosen.project.halt or {"threshold": 0.0, "min_steps": 1}
     with console.progress("checking accuracy", 2 * len(test)) as advance:
-        scores = quantized.accuracy(test, progress=advance)
+        runs = run_engine(quantized.engine, test.inputs, test.puzzle_ids, program.steps, threshold=rule["threshold"],
+                          progress=advance)
         reference = quantized.source.evaluate(test, steps=program.steps, h_cycles=program.h_cycles, l_cycles=program.l_cycles,
                                               progress=advance)
+    scores, stopped = score(runs.tokens[:, -1], test.labels, test.valid), halting(runs, test, rule["min_steps"])
     if hopeless(reference, len(test)):
         console.assumed([hopeless_text(reference, len(test))])
     return {"n": len(test), "cell": scores.cell, "exact": scores.exact, "exact_error": scores.error(len(test)),
-            "fp32_cell": reference.cell, "fp32_exact": reference.exact}
+            "fp32_cell": reference.cell, "fp32_exact": reference.exact,
+            "halting": {**rule, **vars(stopped.scores), "mean_steps": stopped.mean_steps, "lost": stopped.lost,
+                        "lost_error": stopped.error}}
+
+
+def _time_a_step(document: dict) -> dict | None:
+    """Estimated instructions of a supervision step, and seconds where the board's clock is known; None without an estimate."""
+    found = (document.get("time") or {}).get("estimate")
+    return found and {"estimated": True, "seconds": found["seconds"], "instructions": found["instructions"]}
+
+
+def _with_time(rows: list[tuple[str, str]], document: dict) -> list[tuple[str, str]]:
+    """The estimated time of a step among the facts, before the schedule."""
+    from recurc.report.timing import seconds_text
+
+    found = _time_a_step(document)
+    if found is None:
+        return rows
+    steps = document["model"]["steps"]
+    said = f"{found['instructions']:,} instructions"
+    if found["seconds"]:
+        said = f"{seconds_text(found['seconds'])}, {seconds_text(found['seconds'] * steps)} for {steps} steps ({said})"
+    at = [name for name, _ in rows].index("schedule")
+    return [*rows[:at], ("time a step", f"{said}; an estimate, not measured"), *rows[at:]]
 
 
 def _show(console: Console, build, document: dict, seconds: float) -> None:
@@ -178,7 +207,7 @@ def _show(console: Console, build, document: dict, seconds: float) -> None:
     show_memory(console, document["regions"], f"Memory of {build.target}")
     console.pairs([
         ("fits", document["board"]["title"]),
-        *fact_rows(document),
+        *_with_time(fact_rows(document), document),
         ("firmware", ", ".join(str(a.elf) for n, a in build.boards.items() if n != "host" or n == build.target)
          if build.elf else f"written, not compiled here: {build.path / PROJECT}; `pio run` there compiles it (README.md)"),
         *([("kept in it", ", ".join(build.kept))] if build.kept else []),

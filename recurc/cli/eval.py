@@ -22,6 +22,8 @@ from recurc.cli.options import (
 )
 from recurc.cli.output import Console
 from recurc.cli.quantizing import calibration_options, layer_names, quantize_with_progress
+from recurc.report.numbers import fidelity_text
+from recurc.report.wording import halting_text, tune_command
 
 
 @click.command()
@@ -70,11 +72,16 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
         "calibration": quantized.model.method,
         "carry": lowering["carry"], "puzzle_table": quantized.model.puzzle_storage,
         "n": result.n, "steps": result.steps, "cell": final.cell, "exact": final.exact,
-        "fidelity": result.fidelity_first, "fidelity_last": result.fidelity_last, "fidelity_n": result.fidelity_n,
+        "fidelity": result.fidelity_first, "fidelity_error": result.fidelity_first_error,
+        "fidelity_last": result.fidelity_last, "fidelity_last_error": result.fidelity_last_error,
+        "fidelity_n": result.fidelity_n,
         "mean_steps": result.mean_steps, "exact_error": final.error(result.n),
         "fp32": {"n": result.fidelity_n, **vars(result.reference), "exact_beside": result.beside_reference.exact},
         "by_step": {str(s): {"cell": v.cell, "exact": v.exact} for s, v in result.by_step.items()},
     }
+    stopped = result.halting
+    document["halting"] = {"threshold": rule["halt_threshold"], "min_steps": rule["min_steps"], **vars(stopped.scores),
+                           "mean_steps": stopped.mean_steps, "lost": stopped.lost, "lost_error": stopped.error}
     if halt:
         document["full"] = {"cell": result.scores.cell, "exact": result.scores.exact, "steps": result.steps}
     if hopeless(result.reference, result.fidelity_n):
@@ -91,10 +98,13 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
     if few < result.n:
         rows.append((f"{precision}, first {few}", *_cells(result.beside_reference, few)))
     console.table(("", "cells", "puzzles exact"), rows)
-    console.print(f"fidelity to fp32: {result.fidelity_first:.4f} after 1 step, {result.fidelity_last:.4f} after "
-                  f"{result.steps} (cosine of z_H, first {result.fidelity_n} puzzles)")
-    if halt and result.halted:
-        console.print(halting_text(result))
+    console.print(f"fidelity to fp32: {fidelity_text(result.fidelity_first, result.fidelity_first_error)} after 1 step, "
+                  f"{fidelity_text(result.fidelity_last, result.fidelity_last_error)} after {result.steps} (cosine of z_H, "
+                  f"first {result.fidelity_n} puzzles)")
+    usual = (rule["halt_threshold"], rule["min_steps"]) == (0, 1)
+    if halt or (usual and stopped.costs):
+        advice = tune_command(chosen.checkpoint, chosen.data if chosen.named else None) if usual else None
+        console.print(halting_text(stopped, result.steps, advice))
 
 
 def _cells(scores: Any, n: int) -> tuple[str, str]:
@@ -106,10 +116,3 @@ def hopeless_text(reference: Any, n: int) -> str:
     """What to say where fp32 itself solves next to nothing; fidelity cannot see that."""
     return (f"fp32 itself solves {round(reference.exact * n)} of {n} puzzles, so most likely the configuration or the dataset "
             "is not the one that this checkpoint was trained with: `recurc inspect` shows what is taken for granted")
-
-
-def halting_text(result: Any) -> str:
-    """What stopping at the halting head does to an `Evaluation` that has it: more steps are not always better."""
-    cost = 100 * (result.scores.exact - result.halted.exact)
-    return (f"halting {'costs' if cost >= 0 else 'gains'} {abs(cost):.2f} points exact and saves "
-            f"{100 * (1 - result.mean_steps / result.steps):.0f} % of the steps")

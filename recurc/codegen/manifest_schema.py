@@ -84,6 +84,10 @@ _CONFIG = record({
     "H_layers": integer(0, 1024), "forward_dtype": _WORD, "halt_rule": _WORD,
 })
 
+_HALT = {"threshold": number(float("-inf"), float("inf")), "min_steps": integer(1, 255)}
+_STOPPED = record({**_HALT, "cell": _SHARE, "exact": _SHARE, "mean_steps": number(1, 255), "lost": number(-1, 1),
+                   "lost_error": number(0, 2)})
+
 MANIFEST = record(
     {
         "schema": _WORD, "recurc": _WORD, "name": text(255), "target": _BOARD, "twin": optional(_BOARD), "precision": _WORD,
@@ -95,12 +99,13 @@ MANIFEST = record(
     {
         "layers": table_of(_WORD, 10_000), "carry": word(*CARRIES), "table": optional(_TABLE),
         "checkpoint": record({"source": optional(_PATH), "sha256": optional(_SHA256)}, {"notes": list_of(text(), 1000)}),
-        "fidelity": optional(number(-1.001, 1.001)), "fidelity_puzzles": optional(_COUNT), "fidelity_inputs": optional(text()),
+        "fidelity": optional(number(-1.001, 1.001)), "fidelity_error": optional(number(0, 2)),
+        "fidelity_puzzles": optional(_COUNT), "fidelity_inputs": optional(text()), "fidelity_rows": list_of(_COUNT, 1000),
         "min_fidelity": optional(number()), "min_fidelity_from": optional(text()),
         "calibration": optional(record({"puzzles": _COUNT, "steps": _COUNT, "seed": integer(0, 1 << 32)})),
         "accuracy": optional(record({"n": _COUNT, "cell": _SHARE, "exact": _SHARE},
-                                    {"exact_error": _SHARE, "fp32_cell": _SHARE, "fp32_exact": _SHARE})),
+                                    {"exact_error": _SHARE, "fp32_cell": _SHARE, "fp32_exact": _SHARE, "halting": _STOPPED})),
         "data": optional(_PATH), "firmware_name": text(1000),
-        "halt": optional(record({"threshold": number(float("-inf"), float("inf")), "min_steps": integer(1, 255)})),
+        "halt": optional(record(_HALT)),
     },
 )

@@ -6,7 +6,7 @@ phi is the mean over inputs and positions of cos(z_H quantized, z_H fp32) after 
 
 from __future__ import annotations
 
-from typing import Mapping
+from typing import Mapping, Optional
 
 import numpy as np
 
@@ -26,6 +26,12 @@ def cosine_rows(z: np.ndarray, reference: np.ndarray) -> np.ndarray:
 def carry_fidelity(z: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """phi of each input: z, reference [N, S, D] -> float64 [N], the mean over positions."""
     return cosine_rows(z, reference).mean(axis=-1)
+
+
+def mean_and_error(phi: np.ndarray) -> tuple[float, Optional[float]]:
+    """Mean of phi over inputs [N], and its standard error; None of a single input."""
+    n = len(phi)
+    return float(np.mean(phi)), float(np.std(phi, ddof=1) / np.sqrt(n)) if n > 1 else None
 
 
 def layer_damage(

@@ -6,12 +6,15 @@ figures are the planner's (`plan_summary`), sizes after the link are the manifes
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Iterable, Mapping, Optional
 
 from recurc import __version__
 from recurc.codegen.manifest import Build
 from recurc.errors import RecurcError, UsageError
 from recurc.report.timing import time_entry
+from recurc.report.wording import tune_command
+from recurc.resources import bundled_models
 from recurc.targets.boards import Board
 from recurc.verify.record import verified
 
@@ -125,8 +128,9 @@ def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
         "build_id": entry.get("build_id"),
     }
     fidelity = None if d.get("fidelity") is None else {
-        "value": d["fidelity"], "n": d.get("fidelity_puzzles"), "inputs": d.get("fidelity_inputs"), "after_steps": 1,
-        "least": d.get("min_fidelity"), "least_from": d.get("min_fidelity_from")}
+        "value": d["fidelity"], "error": d.get("fidelity_error"), "n": d.get("fidelity_puzzles"),
+        "inputs": d.get("fidelity_inputs"), "after_steps": 1, "least": d.get("min_fidelity"),
+        "least_from": d.get("min_fidelity_from")}
     return _document(
         source=source, board=known_board, target=name, twin=build.twin if name == build.target else None,
         precision=build.precision, label=d.get("label", build.precision), carry=_carry(d, plan),
@@ -134,9 +138,20 @@ def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
         estimated=bool(plan.get("estimated")) and not entry.get("link"), linked=_linked(entry), measured=_measured(known),
         more={"kernels": entry.get("kernels"), "image_bytes": d.get("image_bytes"), "arena_bytes": d.get("arena_bytes"),
               "boards": list(build.boards), "verified": known, "notes": [*build.notes, *doubts],
-              "fidelity": fidelity, "accuracy": d.get("accuracy"),
+              "fidelity": fidelity, "accuracy": _accuracy(d, build),
               "table": plan.get("table"), "time": time_entry(plan, known_board, known)},
     )
+
+
+def _accuracy(details: Mapping[str, Any], build: Build) -> Optional[dict[str, Any]]:
+    """What the manifest has, and the command that finds a better halting rule."""
+    found, source = details.get("accuracy"), details.get("checkpoint", {}).get("source")
+    if not found or "halting" not in found or source is None:
+        return found
+    folder = Path(source).parent
+    bundled = folder.name if bundled_models().get(folder.name) == folder else None
+    command = tune_command(bundled or source, None if bundled else details.get("data"), build.target)
+    return {**found, "halting": {**found["halting"], "tune": command}}
 
 
 def verified_here(build: Build, name: str) -> tuple[Optional[dict[str, Any]], list[str]]:

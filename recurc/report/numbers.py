@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 
 def bytes_text(n: int) -> str:
     """A byte count for people: exact below 10 KiB, else KiB or MiB."""
@@ -16,6 +18,11 @@ def count_text(n: float) -> str:
         if abs(n) >= limit:
             return f"{n / limit:.4g} {unit}"
     return f"{n:,}"
+
+
+def fidelity_text(phi: float, error: Optional[float]) -> str:
+    """A cosine, with its standard error where that is known."""
+    return f"{phi:.4f}" + (f" ± {error:.4f}" if error is not None else "")
 
 
 def size_text(n: int) -> str:

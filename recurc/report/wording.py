@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any, Mapping, Optional
 
-from recurc.report.numbers import bytes_text, count_text
+from recurc.report.numbers import bytes_text, count_text, fidelity_text
 
 
 def verdict_text(document: Mapping[str, Any]) -> str:
@@ -114,18 +115,53 @@ def linked_text(linked: Mapping[str, Any]) -> str:
     return f"yes, but for alignment: {what}; {said}" if linked["equal"] else f"NO: {said}"
 
 
+def tune_command(checkpoint: Optional[str], data: object = None, target: Optional[str] = None) -> str:
+    """The command that finds when to stop, for a shell."""
+    words = ["recurc", "tune", *([str(checkpoint)] if checkpoint else []), *(["--data", str(data)] if data else []),
+             *(["--target", target] if target else [])]
+    return shlex.join(words)
+
+
+def halting_text(halting: Any, steps: int, advice: Optional[str] = None) -> str:
+    """What stopping at the halting head does to the answers of `steps` steps: more steps are not always better.
+
+    Args:
+        halting: see `recurc.study.evaluate.Halting`. advice: the command that finds a better rule, told where this one costs.
+    """
+    lost, error = 100 * halting.lost, 100 * halting.error
+    said = (f"stopping at the halting head {'costs' if lost >= 0 else 'gains'} {abs(lost):.2f} ± {error:.2f} points exact and "
+            f"saves {100 * (1 - halting.mean_steps / steps):.0f} % of the steps")
+    return said + (f"; `{advice}` looks for a rule that keeps them" if advice and halting.costs else "")
+
+
 def _quality_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = []
     fidelity, accuracy, verified = (document.get(key) for key in ("fidelity", "accuracy", "verified"))
     if fidelity:
         least = "" if fidelity.get("least") is None else f"; at least {fidelity['least']:g} is needed"
         least += f" ({fidelity['least_from']})" if least and fidelity.get("least_from") else ""
-        judged = least if "calibration" in (fidelity["inputs"] or "") else ": told, not judged; pass --data DIR for a verdict"
-        rows.append(("fidelity", f"{fidelity['value']:.4f} after one step, {fidelity['n']} {fidelity['inputs']}{judged}"))
+        random = (fidelity["inputs"] or "random").startswith("random")
+        judged = ": told, not judged; pass --data DIR for a verdict" if random else least
+        value = fidelity_text(fidelity["value"], fidelity.get("error"))
+        rows.append(("fidelity", f"{value} after one step, {fidelity['n']} {fidelity['inputs']}{judged}"))
     if accuracy:
-        rows.append(("accuracy", f"{100 * accuracy['exact']:.1f} % puzzles exact, {100 * accuracy['cell']:.1f} % cells, "
-                                 f"first {accuracy['n']} test puzzles, after step {document['model']['steps']}"))
+        error = "" if accuracy.get("exact_error") is None else f" ± {100 * accuracy['exact_error']:.1f}"
+        beside = "" if accuracy.get("fp32_exact") is None else f" (fp32 {100 * accuracy['fp32_exact']:.1f} %)"
+        rows.append(("accuracy", f"{100 * accuracy['exact']:.1f}{error} % puzzles exact{beside}, "
+                                 f"{100 * accuracy['cell']:.1f} % cells, first {accuracy['n']} test puzzles, after step "
+                                 f"{document['model']['steps']}"))
+        rows += _halting_row(document, accuracy.get("halting"))
     if verified:
         rows.append(("verified", f"{verified['matched']} of {verified['n']} puzzles equal to the host in every bit, on "
                                  f"{verified['board']}"))
     return rows
+
+
+def _halting_row(document: Mapping[str, Any], halting: Optional[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    if not halting:
+        return []
+    from recurc.study.evaluate import Halting, Scores
+
+    found = Halting(Scores(halting["cell"], halting["exact"]), halting["mean_steps"], halting["lost"], halting["lost_error"])
+    usual = (halting["threshold"], halting["min_steps"]) == (0, 1)
+    return [("halting", halting_text(found, document["model"]["steps"], halting.get("tune") if usual else None))]

@@ -14,7 +14,9 @@ from recurc.dataset import Dataset
 from recurc.models.reasoner import Reasoner
 from recurc.models.reference import Reference
 from recurc.quant.fidelity import carry_fidelity
+from recurc.quant.fidelity import mean_and_error as fidelity_and_error
 from recurc.quant.model import QuantizedModel
+from recurc.study.settings import mean_and_error
 from recurc.targets.host import HostEngine
 
 REFERENCE_BATCH = 16
@@ -130,10 +132,41 @@ def score(tokens: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> Scores:
 
 
 @dataclass(frozen=True)
+class Halting:
+    """What stopping at the halting head does: scores at the step where each input stops, steps on average, and the share of
+    inputs exact that is lost against all steps (negative: gained), with its standard error on the same inputs."""
+
+    scores: Scores
+    mean_steps: float
+    lost: float
+    error: float
+
+    @property
+    def costs(self) -> bool:
+        """Whether it loses more than a standard error, so that another threshold is worth a search."""
+        return self.lost > self.error
+
+
+def halting(runs: Trajectories, data: Dataset, min_steps: int = 1) -> Halting:
+    """Score what runs answer at the step where their halting head stops, at the earliest after `min_steps`."""
+    stop = runs.halts.copy()
+    stop[:, :min_steps - 1] = False
+    stop[:, -1] = True
+    at = stop.argmax(axis=1)
+    answers = runs.tokens[np.arange(len(at)), at]
+    valid = data.valid
+    counts = valid.any(axis=1)
+    full, early = (((t == data.labels) | ~valid).all(axis=1)[counts].astype(float) for t in (runs.tokens[:, -1], answers))
+    lost, error = mean_and_error(full - early) if counts.any() else (float("nan"), float("nan"))
+    return Halting(score(answers, data.labels, valid), float(at.mean() + 1), float(lost), float(error))
+
+
+@dataclass(frozen=True)
 class EvalResult:
     """Result of `evaluate`.
 
-    fidelity: phi after the first and the last step (1.0 = same direction), on `fidelity_n` puzzles.
+    fidelity: phi after the first and the last step (1.0 = same direction), on `fidelity_n` puzzles, with its standard error;
+    None of a single puzzle. halting: what the halting head would do, asked for or not.
     by_step: step -> Scores at 1, 2, 4, ... and the last. halted: scores when the halting head stops early, with
     mean_steps; None without halting. reference: fp32 after the last step on the fidelity puzzles, and the model on the same.
     """
@@ -149,6 +182,9 @@ class EvalResult:
     mean_steps: float
     reference: Scores
     beside_reference: Scores
+    fidelity_first_error: Optional[float] = None
+    fidelity_last_error: Optional[float] = None
+    halting: Optional[Halting] = None
 
 
 def evaluate(
@@ -171,14 +207,8 @@ def evaluate(
     reference, beside = (score(t, data.labels[:keep], data.valid[:keep]) for t in (exact, runs.tokens[:keep, -1]))
     marks = sorted({s for s in (1, 2, 4, 8, 16, 32, 64) if s < steps} | {steps})
     by_step = {s: score(runs.tokens[:, s - 1], data.labels, data.valid) for s in marks}
-    halted, mean_steps = None, float(steps)
-    if halt:
-        stop = runs.halts.copy()
-        stop[:, :min_steps - 1] = False
-        stop[:, -1] = True
-        at = stop.argmax(axis=1)
-        halted = score(runs.tokens[np.arange(len(at)), at], data.labels, data.valid)
-        mean_steps = float(at.mean() + 1)
-    phi = [float(carry_fidelity(runs.carries[:, i], expected[:, i]).mean()) for i in (0, 1)]
-    return EvalResult(len(data.inputs), steps, by_step[steps], by_step, phi[0], phi[1], keep, halted, mean_steps,
-                      reference, beside)
+    stopped = halting(runs, data, min_steps)
+    first, last = (fidelity_and_error(carry_fidelity(runs.carries[:, i], expected[:, i])) for i in (0, 1))
+    return EvalResult(len(data.inputs), steps, by_step[steps], by_step, first[0], last[0], keep,
+                      stopped.scores if halt else None, stopped.mean_steps if halt else float(steps), reference, beside,
+                      first[1], last[1], stopped)

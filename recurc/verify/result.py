@@ -9,6 +9,7 @@ from typing import Any, Mapping, Optional
 import numpy as np
 
 from recurc.device.frames import Hello
+from recurc.quant.fidelity import mean_and_error
 from recurc.targets.boards import Board
 from recurc.verify.places import Place
 from recurc.verify.proof import Proof
@@ -123,12 +124,15 @@ class PuzzleResult:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """phi of carries that the device sent, over `n` puzzles: after one step, and after `last_steps` steps (a mean)."""
+    """phi of carries that the device sent, over `n` puzzles: after one step, and after `last_steps` steps (a mean); their
+    standard errors, None of a single puzzle."""
 
     n: int
     first: float
     last: float
     last_steps: float
+    first_error: Optional[float] = None
+    last_error: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -156,8 +160,9 @@ class Counted:
         read = [p for p in self.puzzles if p.phi_first is not None and p.phi_last is not None]
         if not read:
             return None
-        means = (float(np.mean([getattr(p, name) for p in read])) for name in ("phi_first", "phi_last", "steps"))
-        return Fidelity(len(read), *means)
+        first, last, steps = (mean_and_error(np.array([getattr(p, name) for p in read], dtype=float))
+                              for name in ("phi_first", "phi_last", "steps"))
+        return Fidelity(len(read), first[0], last[0], steps[0], first[1], last[1])
 
     @property
     def n(self) -> int:

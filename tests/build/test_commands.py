@@ -13,6 +13,7 @@ from recurc.cli.main import main
 from recurc.models.reference import Reference
 from recurc.quant.fidelity import carry_fidelity
 from recurc.study import evaluate as evaluation
+from recurc.study.build_gate import SPARE
 from tests.build.conftest import NAME
 from tests.randmodels import random_reasoner
 from tests.tools import need
@@ -142,6 +143,48 @@ def test_build_document(capsys, tmp_path, data):
     assert d["accuracy"]["n"] == 4 and 0 <= d["accuracy"]["exact"] <= d["accuracy"]["cell"] <= 1
     build = recurc.load_build(tmp_path / "b")
     assert str(build.boards["mps2-an500"].elf) == d["elf"] and build.data == data
+    # What fidelity was judged on, how sure it is, what halting does, and how long a step takes.
+    train = recurc.load_dataset(data, "train")
+    assert d["fidelity_inputs"] == SPARE and len(d["fidelity_rows"]) == d["fidelity_puzzles"] == 32
+    assert not set(d["fidelity_rows"]) & set(train.order(0)[:d["calibration_puzzles"]].tolist())
+    assert 0 < d["fidelity_error"] < 0.1 and build.details["fidelity_error"] == d["fidelity_error"]
+    halting = d["accuracy"]["halting"]
+    assert halting["lost"] == pytest.approx(d["accuracy"]["exact"] - halting["exact"]) and halting["lost_error"] > 0
+    assert d["time_a_step"]["estimated"] and d["time_a_step"]["instructions"] > 1e6
+    status = main(["report", str(tmp_path / "b")])
+    said = " ".join(capsys.readouterr().out.split())
+    assert status == 0 and f"{d['fidelity']:.4f} ± {d['fidelity_error']:.4f} after one step" in said
+    assert "stopping at the halting head" in said and "fp32" in said
+
+
+def test_halting_that_costs_points_names_tune(capsys, quantized, test_split, monkeypatch):
+    """Runs that all stop after step 1, where fewer puzzles are right, and runs that lose nothing."""
+    args = ("eval", NAME, "--limit", str(LIMIT), "--steps", "4", "--calibration-puzzles", "8", "--fidelity-puzzles", "2")
+    run_engine, wrong = evaluation.run_engine, 5
+
+    def planted(lost):
+        def run(*a, **k):
+            runs = run_engine(*a, **k)
+            runs.halts[:] = True
+            runs.tokens[:] = test_split.labels[:, None]
+            runs.tokens[:lost, 0, 0] = 0
+            return runs
+        return run
+
+    monkeypatch.setattr(evaluation, "run_engine", planted(wrong))
+    assert main([*args]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    error = (wrong * (1 - wrong / LIMIT) + 1) ** 0.5 / LIMIT
+    assert f"costs {100 * wrong / LIMIT:.2f} ± {100 * error:.2f} points exact and saves 75 % of the steps" in said
+    assert f"`recurc tune {NAME}`" in said
+    assert main([*args, "--halt-threshold", "1"]) == 0
+    assert "halting head" not in capsys.readouterr().out, "it is not the default that costs, and --halt was not asked for"
+    monkeypatch.setattr(evaluation, "run_engine", planted(0))
+    found = document(capsys, *args)["halting"]
+    assert (found["lost"], found["mean_steps"], found["lost_error"]) == (0, 1, pytest.approx(1 / LIMIT))
+    assert main([*args, "--halt"]) == 0
+    said = capsys.readouterr().out
+    assert "costs 0.00 ±" in said and "tune" not in said
 
 
 def test_unknown_target_and_precision(capsys, tmp_path):

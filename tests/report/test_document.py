@@ -119,9 +119,11 @@ def test_report_of_a_build(tmp_path):
 
 def test_where_the_least_fidelity_comes_from_is_said():
     d = CASES["paper"]()
-    d["fidelity"] = {"value": 0.97, "n": 32, "inputs": "calibration puzzles", "least": 0.96, "least_from": "the default"}
+    d["fidelity"] = {"value": 0.97, "n": 32, "error": 0.003, "inputs": "training puzzles that calibration did not use",
+                     "least": 0.96, "least_from": "the default"}
     assert dict(fact_rows(d))["fidelity"] == (
-        "0.9700 after one step, 32 calibration puzzles; at least 0.96 is needed (the default)")
+        "0.9700 ± 0.0030 after one step, 32 training puzzles that calibration did not use; at least 0.96 is needed (the "
+        "default)")
     d["fidelity"]["inputs"] = "random inputs"
     assert "is needed" not in dict(fact_rows(d))["fidelity"], "told, not judged"
 
@@ -151,3 +153,19 @@ def test_a_plan_that_only_the_estimate_of_code_rules_out_is_left_open():
     made = report_plan(planned.summary, small, source, precision="int4", carry="fp32", depth=planned.depth)
     assert planned.error is None and made["open"] and verdict_text(made).startswith("may fit")
     assert plan_checkpoint(config(), sized("stm32h7"), "int4").summary["verdict"]["open"] is False
+
+
+def test_accuracy_is_said_with_its_error_and_what_halting_costs(tmp_path):
+    def rows(halting):
+        accuracy = {"n": 40, "cell": 0.97, "exact": 0.9, "exact_error": 0.05, "fp32_cell": 0.99, "fp32_exact": 0.95,
+                    "halting": {"threshold": 0.0, "min_steps": 1, "cell": 0.9, "exact": 0.8, "mean_steps": 4.0, **halting}}
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        return dict(fact_rows(report_build(load_build(build_folder(folder, accuracy=accuracy)))))
+
+    found = rows({"lost": 0.1, "lost_error": 0.04})
+    assert found["accuracy"].startswith("90.0 ± 5.0 % puzzles exact (fp32 95.0 %), 97.0 % cells")
+    assert found["halting"] == ("stopping at the halting head costs 10.00 ± 4.00 points exact and saves 75 % of the steps; "
+                                "`recurc tune m --target stm32h7` looks for a rule that keeps them")
+    assert "tune" not in rows({"lost": 0.01, "lost_error": 0.04})["halting"], "no more than its error"
+    assert "tune" not in rows({"lost": 0.1, "lost_error": 0.04, "threshold": 1.0})["halting"], "that rule was chosen"

@@ -176,6 +176,10 @@ def test_z_h_is_read_back_after_the_first_and_the_last_step(verify, engine):  # 
     assert result.bit_exact and [sorted(c) for c in meter.seen] == [[1, 12], [1, 12]]
     phi = result.fidelity
     assert (phi.n, phi.first, phi.last, phi.last_steps) == (2, 0.5, 0.25, 12)
+    assert (phi.first_error, phi.last_error) == (0, 0), "two puzzles that are alike"
+    seen, meter.seen = meter.seen, []
+    assert verify("host", data, meter=meter, fidelity=1).fidelity.first_error is None, "of one puzzle none is known"
+    meter.seen = seen
     engine.begin(data.inputs[1], 1)
     for step in range(1, 13):
         engine.step()
