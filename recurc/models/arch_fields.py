@@ -20,6 +20,15 @@ MODEL_FIELDS = (
 # What the original has too, and what does not change what a trained model computes.
 _OTHER_FIELDS = ("arch_name", "format", "notes", "weights_sha256", "loss", "batch_size", "forward_dtype",
                  "halt_exploration_prob", "no_ACT_continue", "puzzle_emb_lr", "puzzle_emb_batch", "puzzle_emb_weight_decay")
+# What stands beside the architecture in the files of the original's training, and in those of model hubs.
+_TRAINING_FIELDS = (
+    "data_paths", "data_paths_test", "data_path", "evaluators", "global_batch_size", "epochs", "lr", "lr_min_ratio",
+    "lr_warmup_steps", "weight_decay", "beta1", "beta2", "project_name", "run_name", "load_checkpoint", "load_strict",
+    "checkpoint_path", "checkpoint_every_eval", "seed", "eval_interval", "min_eval_interval", "eval_save_outputs", "ema",
+    "ema_rate", "freeze_weights", "architectures", "model_type", "torch_dtype", "dtype", "transformers_version",
+    "_name_or_path", "auto_map", "library_name", "pipeline_tag", "license", "tags", "hydra", "defaults",
+)  # fmt: skip
+_LISTED = 12  # unknown fields that a note names
 # Other projects' words for the same.
 _SYNONYMS = {
     "num_attention_heads": "num_heads", "n_heads": "num_heads", "n_head": "num_heads", "heads": "num_heads",
@@ -57,12 +66,12 @@ def unknown_notes(fields: Mapping[str, object], where: str, section: bool, given
     Args:
         fields: as the file has them.
         where: the file.
-        section: whether they are a section of the architecture alone (`arch`); else fields of training stand among them, and
-            only those are named that are near a known one, or that change what a network computes.
+        section: whether they are a section of the architecture alone (`arch`), where each is a note. Else fields of training
+            stand among them: what is near a known one or known to change the network is a note, the rest one list.
         given: all fields of the architecture that are known from this file, to say which ones are missing.
     """
-    known = {*MODEL_FIELDS, *_OTHER_FIELDS}
-    notes = []
+    known = {*MODEL_FIELDS, *_OTHER_FIELDS} | (set() if section else set(_TRAINING_FIELDS))
+    notes, rest = [], []
     for name, value in fields.items():
         if name in known or value is None:
             continue
@@ -74,11 +83,15 @@ def unknown_notes(fields: Mapping[str, object], where: str, section: bool, given
             continue
         near = nearest_field(name, 0.6 if section else 0.82)
         if near is None and not section:
+            rest.append(shown(name).strip("'"))
             continue
         text = f"{where}: the field {shown(name)} ({shown(value)}) is unknown and not used"
         if near is not None:
             text += f"; the nearest known one is {near}" + (", which is missing" if given.get(near) is None else "")
         notes.append(text)
+    if rest:
+        more = f" and {len(rest) - _LISTED} more" if len(rest) > _LISTED else ""
+        notes.append(f"{where}: fields that recurc does not know and does not use: {', '.join(rest[:_LISTED])}{more}")
     return notes
 
 

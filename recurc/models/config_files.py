@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,13 @@ from recurc.reading import Unreadable, read_text, shown, user_path
 
 CONFIG_FORMAT = "recurc/checkpoint/1"
 DATA_FIELDS = ("seq_len", "vocab_size", "num_puzzle_identifiers")
+_OURS = "config.json"
 NEARBY = "data_seq_len"  # length of a dataset that lies near the checkpoint but that nothing names
-_CONFIG_NAMES = ("all_config.yaml", "config.yaml", "config.json")
+_CONFIG_STEMS = ("all_config", "config", "hparams", "hyperparameters", "model_config", "params", "args", "arch")
+_CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
+_HYDRA = ".hydra/config.yaml"
+_NO_SECTION = ("arch", "loss", "evaluators")  # of a configuration: the architecture itself, and what has names like a model's
+_CONTRADICTIONS = 8  # that an error names
 _NOTES = 50  # of a converted checkpoint that are kept
 _PATHS = 100  # of data_paths that are looked at
 _PARENTS = 4  # data_paths are relative to where training ran: some folder above the checkpoint
@@ -80,11 +86,12 @@ def read_fields(checkpoint: Path, inside: Optional[Source] = None) -> tuple[dict
 
 
 def _beside(checkpoint: Path) -> list[Path]:
-    """The configuration files beside a checkpoint, those of its own name first."""
+    """The configuration files beside a checkpoint, those of its own name first, then those that are named like one."""
     stems = [checkpoint.stem, checkpoint.name] if checkpoint.stem not in ("model", "checkpoint") else [checkpoint.name]
-    own = [f"{stem}{suffix}" for stem in dict.fromkeys(stems) for suffix in (".yaml", ".yml", ".json")]
-    general = _CONFIG_NAMES if checkpoint.suffix != ".safetensors" else ("config.json", "all_config.yaml", "config.yaml")
-    names = [*(n for n in own if n not in general), *general]
+    own = [stem + suffix for stem in dict.fromkeys(stems) for suffix in _CONFIG_SUFFIXES]
+    general = [stem + suffix for stem in _CONFIG_STEMS for suffix in _CONFIG_SUFFIXES] + [_HYDRA]
+    ours = [_OURS] if checkpoint.suffix == ".safetensors" else []
+    names = dict.fromkeys([*(n for n in own if n not in general), *ours, *general])
     return [path for name in names if os.path.isfile(path := checkpoint.parent / name)]
 
 
@@ -108,17 +115,19 @@ def flat_source(raw: Mapping[str, object], where: str) -> Source:
     """A configuration as the original, or we, write it.
 
     Raises:
-        InputError: `arch` and the top of the file give a field other values.
+        InputError: `arch`, the top of the file and its other sections give a field other values.
     """
     top = {str(k): v for k, v in raw.items() if v is not None and k not in ("arch", "notes", "name")}
     section = raw.get("arch")
     arch = {str(k): v for k, v in section.items() if v is not None} if isinstance(section, Mapping) else {}
-    if names := differences(arch, top):
-        raise InputError(
-            "the configuration contradicts itself", where=where,
-            why="; ".join(f"{n} is {shown(arch[n])} in arch and {shown(top[n])} at the top" for n in names),
-            next="Leave the field in one place",
-        )  # fmt: skip
+    places = {"in arch": arch, "at the top": top, **_sections(top, "in "), **_sections(arch, "in arch.")}
+    _check_agreement(places, where)
+    unused = []
+    for place, other in list(places.items())[2:]:
+        alone = {n: v for n, v in other.items() if n in MODEL_FIELDS and n != "name" and n not in arch and n not in top}
+        if alone:
+            listed = ", ".join(f"{n} ({shown(v)})" for n, v in alone.items())
+            unused.append(f"{where}: what only stands {place} is not used: {listed}")
     fields = {**top, **arch}
     if raw.get("arch_name"):
         fields["name"] = raw["arch_name"]
@@ -126,9 +135,33 @@ def flat_source(raw: Mapping[str, object], where: str) -> Source:
         fields["name"] = raw["name"]  # an arch section by itself
     stored = raw.get("notes")
     notes = [n for n in stored if isinstance(n, str)][:_NOTES] if isinstance(stored, list) else []
-    notes += unknown_notes(arch, where, True, fields)
-    notes += unknown_notes({k: v for k, v in top.items() if k not in arch}, where, False, fields)
+    notes += unused
+    read = {place.removeprefix("in ").removeprefix("arch.") for place in list(places)[2:]}
+    notes += unknown_notes({k: v for k, v in arch.items() if k not in read}, where, True, fields)
+    notes += unknown_notes({k: v for k, v in top.items() if k not in arch and k not in read}, where, False, fields)
     return Source(where, fields, tuple(notes[:_NOTES]))
+
+
+def _sections(fields: Mapping[str, object], prefix: str) -> dict[str, dict[str, object]]:
+    """The sections among some fields that hold fields of a model, by where they stand."""
+    return {
+        prefix + name: {str(k): v for k, v in value.items() if v is not None}
+        for name, value in fields.items()
+        if isinstance(value, Mapping) and name not in _NO_SECTION and any(n in MODEL_FIELDS and n != "name" for n in value)
+    }
+
+
+def _check_agreement(places: Mapping[str, Mapping[str, object]], where: str) -> None:
+    """Raises InputError when two places of one configuration give a field of the model other values."""
+    told = []
+    for (first, a), (second, b) in itertools.combinations(places.items(), 2):
+        told += [f"{n} is {shown(a[n])} {first} and {shown(b[n])} {second}"
+                 for n in differences(a, b) if n != "name"]
+    if told:
+        raise InputError(
+            "the configuration contradicts itself", where=where, why="; ".join(told[:_CONTRADICTIONS]),
+            next="Leave the field in one place",
+        )  # fmt: skip
 
 
 def flat_fields(config: ReasonerConfig) -> dict[str, object]:
@@ -214,7 +247,19 @@ def _configured(fields: Mapping[str, object], folder: Path) -> list[Path]:
 
 
 def _metadata(directory: Path) -> Optional[Metadata]:
+    """What the splits of a dataset say of it; None when it is no dataset.
+
+    Raises:
+        InputError: two splits contradict each other.
+    """
+    found: dict[str, Metadata] = {}
     for split in ("train", "test", "."):
         if os.path.isfile(directory / split / "dataset.json"):  # unlike Path's, no error for a name of 5,000 characters
-            return read_metadata(directory / split)
-    return None
+            found[split] = read_metadata(directory / split)
+    for split, other in found.items():
+        first, meta = next(iter(found.items()))
+        if names := [n for n in DATA_FIELDS if getattr(meta, n) != getattr(other, n)]:
+            told = (f"{n} is {getattr(meta, n)} in {first} and {getattr(other, n)} in {split}" for n in names)
+            raise InputError("the splits of the dataset contradict each other", where=str(directory), why="; ".join(told),
+                             next="Move away the split that is not of this dataset")  # fmt: skip
+    return next(iter(found.values()), None)

@@ -17,6 +17,7 @@ from recurc.errors import InputError, RecurcWarning
 from recurc.models.checkpoint import load, save
 from recurc.resources import bundled_models
 from tests.models.builders import PREFIX, arch, state_dict, write_checkpoint, write_dataset
+from tests.models.silent import attempts
 
 TENSORS = state_dict(arch())
 OTHER = {name: t + 1 for name, t in TENSORS.items()}
@@ -54,10 +55,12 @@ def test_a_configuration_of_something_else_hides_nothing(tmp_path):
     assert "config.json says nothing of the model and is not used" in notes(tmp_path / "converted")
 
 
-@pytest.mark.parametrize("other", ["config.json", "config.yaml", "step_1.yaml", "step_1.json"])
+@pytest.mark.parametrize("other", ["config.json", "config.yaml", "step_1.yaml", "step_1.json", "hparams.yaml",
+                                   "all_config.yml", ".hydra/config.yaml"])
 def test_two_configurations_that_contradict_are_refused(other, tmp_path):
     path = checkpoint(tmp_path)
     text = {"arch": {"H_cycles": 3, "num_heads": 4}}
+    (tmp_path / other).parent.mkdir(exist_ok=True)
     (tmp_path / other).write_text(json.dumps(text) if other.endswith("json") else yaml.dump(text))
     refused(path, "contradict each other", "H_cycles is", "all_config.yaml", other)
     text["arch"]["H_cycles"] = "2.0"
@@ -70,6 +73,43 @@ def test_a_field_that_stands_twice_with_other_values_is_refused(tmp_path):
     whole = yaml.safe_load((tmp_path / "all_config.yaml").read_text())
     (tmp_path / "all_config.yaml").write_text(yaml.dump({**whole, "L_cycles": 5}))
     refused(path, "contradicts itself", "L_cycles is 2 in arch and 5 at the top")
+
+
+@pytest.mark.parametrize("section", ["model", "arch.network", "hparams"])
+def test_a_section_beside_the_architecture_is_not_passed_over(section, tmp_path):
+    path = checkpoint(tmp_path)
+    whole = yaml.safe_load((tmp_path / "all_config.yaml").read_text())
+
+    def write(**fields):
+        place, name = (whole["arch"], section[5:]) if section.startswith("arch.") else (whole, section)
+        place[name] = {"lr": 1e-4, **fields}
+        (tmp_path / "all_config.yaml").write_text(yaml.dump(whole))
+
+    write(H_cycles=2)
+    assert load(path).notes == ()
+    write(H_cycles=5)
+    refused(path, "contradicts itself", f"H_cycles is 2 in arch and 5 in {section}")
+    write(rope_theta=500.0)
+    assert f"what only stands in {section} is not used: rope_theta (500.0)" in notes(path)
+
+
+def test_unknown_fields_beside_the_architecture_are_listed(tmp_path):
+    path = checkpoint(tmp_path)
+    text = (tmp_path / "all_config.yaml").read_text()
+    (tmp_path / "all_config.yaml").write_text(text + "lr: 1.0e-4\nsoftmax_temp: 2.0\nloops: 3\n")
+    assert "fields that recurc does not know and does not use: softmax_temp, loops" in notes(path)
+
+
+def test_splits_of_a_dataset_that_contradict_each_other_are_refused(tmp_path):
+    path = checkpoint(tmp_path)
+    file = tmp_path / "data/train/dataset.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "seq_len": 10}))
+    refused(path, "the splits of the dataset contradict each other", "seq_len is 10 in train and 9 in test")
+
+
+def test_no_change_of_a_folder_makes_another_model_without_a_word():
+    count, found = attempts(80, seed=1)
+    assert not found and count["refused"] > 20 and count["told"] > 10
 
 
 def test_the_configuration_of_the_checkpoints_own_name(tmp_path):
