@@ -19,6 +19,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 
 import numpy as np
 
+from recurc.arguments import argument
 from recurc.codegen.fit import early_plan
 from recurc.codegen.manifest import Build
 from recurc.codegen.project import build_project, compile_host_engine
@@ -144,11 +145,12 @@ class Model:
         scheme = precision_named(precision)
         used = (scheme, *resolve_layers([r.name for r in lower(self.config).linears], layers).values())
         if method is not None and not any(method in p.methods for p in used):
-            raise UsageError(f"{precision} has no calibration method {method!r}", where="--calibration",
-                             why="its methods are " + ", ".join(scheme.methods), next="choose one of them")
+            raise UsageError(f"{precision} has no calibration method {method!r}",
+                             where=argument("method", option="calibration"), why="its methods are " + ", ".join(scheme.methods),
+                             next="choose one of them")
         for what, value, known in (("carry", carry, CARRIES), ("puzzle_table", puzzle_table, ("auto", *STORAGES))):
             if value not in known:
-                raise UsageError(f"unknown {what} {value!r}", where=what, why="it is one of " + ", ".join(known),
+                raise UsageError(f"unknown {what} {value!r}", where=argument(what), why="it is one of " + ", ".join(known),
                                  next="choose one of them")
         found: Optional[Calibration] = None
         sample = None
@@ -257,8 +259,8 @@ class Quantized:
         """
         if self.model.lossy and not allow_lossy:
             raise FidelityError(
-                f"{self.model.lossy[0]} is for comparison only", where="--precision",
-                why="it keeps cells right and loses whole puzzles", next="Use int4, or pass --allow-lossy")
+                f"{self.model.lossy[0]} is for comparison only", where=argument("precision"),
+                why="it keeps cells right and loses whole puzzles", next=f"Use int4, or pass {argument('allow_lossy', True)}")
         if board.family != "host":
             early_plan(self.model.program, self.model.bits, board)
 
@@ -293,7 +295,7 @@ class Quantized:
                 why=f"the layers behind it, with the fidelity when each alone is rounded, are {worst}; errors add up over "
                     f"{self.model.program.calls_per_step} calls",
                 next="Use a higher precision (int8), calibrate with data, see with `recurc sweep CHECKPOINT --gate` which "
-                     "fidelity this model needs, lower --min-fidelity, or pass --allow-lossy")
+                     f"fidelity this model needs, lower {argument('min_fidelity')}, or pass {argument('allow_lossy', True)}")
         calibration = self.calibration
         compiled = self._engine_folder if "engine" in vars(self) else None
         return build_project(self.model, board, Path(out), note=note, engine=compiled, details={

@@ -14,6 +14,7 @@ from typing import Any, Iterable, Optional
 
 import numpy as np
 
+from recurc.arguments import argument
 from recurc.arrayfile import npy_of, read_npy
 from recurc.dataset import whole_numbers
 from recurc.errors import InputError, UsageError, printable
@@ -68,7 +69,7 @@ def read_examples(inputs: Path, labels: Optional[Path] = None, ids: Optional[Pat
             continue
         if name in found:
             raise UsageError(f"{name} are in two files", where=f"{inputs} and {file}", why="the table has that column too",
-                             next=f"Leave out --{name}, or take the column out of the table")
+                             next=f"Leave out {argument(name)}, or take the column out of the table")
         other = _table(file, symbols)
         found[name] = other.get(name, other.get("inputs"))
         own[name] = file
@@ -189,15 +190,15 @@ def _cells(cell: str, symbols: str, line: int) -> list[int] | int:
         known = {c: i for i, c in enumerate(symbols, start=1)}
         unknown = sorted({c for c in cell if c not in known})
         if unknown:
-            raise ValueError(f"line {line} has {shown(''.join(unknown))}, which --symbols does not name")
+            raise ValueError(f"line {line} has {shown(''.join(unknown))}, which {argument('symbols')} does not name")
         return [known[c] for c in cell]
     if not all(map(_is_number, words)):
         bad = next(w for w in words if not _is_number(w))
-        hint = "" if symbols else "; where characters are tokens, name them with --symbols"
+        hint = "" if symbols else f"; where characters are tokens, name them with {argument('symbols')}"
         raise ValueError(f"line {line}: {bad[:40]!r} is not a whole number{hint}")
     if not symbols and len(words) == 1 and len(words[0]) > 18:
         raise ValueError(f"line {line}: one word of {len(words[0])} digits; where characters are tokens, name them with "
-                         "--symbols")
+                         f"{argument('symbols')}")
     return [int(w) for w in words]
 
 

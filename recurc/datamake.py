@@ -10,6 +10,7 @@ from typing import Mapping, Optional
 
 import numpy as np
 
+from recurc.arguments import argument
 from recurc.datafiles import Examples, first_problems
 from recurc.dataset import IGNORED
 from recurc.errors import InputError, UsageError
@@ -42,12 +43,12 @@ def shape_of(examples: Examples, vocab: Optional[int] = None, ignore: Optional[i
     if vocab is not None and highest >= vocab:
         problems.append(f"a token is {highest}, the vocabulary has {vocab}, numbered from 0")
     if vocab is None and highest >= 65536:
-        problems.append(f"a token is {highest}; vocabularies of more than 65,536 tokens are named with --vocab")
+        problems.append(f"a token is {highest}; vocabularies of more than 65,536 tokens are named with {argument('vocab')}")
     if examples.ids is not None and int(examples.ids.min()) < 0:
         problems.append(f"a puzzle identifier is {int(examples.ids.min())}; they are numbered from 0")
     if problems:
         raise InputError("the examples are not tokens of one vocabulary", why=first_problems(problems),
-                         next="Number the tokens from 0 on, or name their characters with --symbols")
+                         next=f"Number the tokens from 0 on, or name their characters with {argument('symbols')}")
     ids = 1 if examples.ids is None else int(examples.ids.max()) + 1
     return Shape(examples.inputs.shape[1], highest + 1 if vocab is None else vocab, ids)
 
@@ -73,7 +74,7 @@ def split_examples(examples: Examples, split: str, seed: int = 0) -> dict[str, E
     count = round(share * n) if 0 < share < 1 else 0
     if not 0 < count < n:
         what = "leaves a split without examples" if 0 < share < 1 else "is no split"
-        raise UsageError(f"--split {split} {what}",
+        raise UsageError(f"{argument('split', split)} {what}",
                          where=f"{n} examples", why="it is train, test, or the share that becomes the test split, such as 0.2",
                          next="Choose another")
     order = np.random.default_rng(seed).permutation(n)
@@ -119,8 +120,9 @@ def _same_shape(folder: Path, shape: Shape) -> None:
         ("sequences of", there.seq_len, shape.seq_len), ("a vocabulary of", there.vocab_size, shape.vocab_size),
         ("puzzle identifiers:", there.num_puzzle_identifiers, shape.identifiers)) if a != b]
     if differences:
-        raise InputError("the new split does not belong to this dataset", where=str(folder), why="it has "
-                         + " and ".join(differences), next="Make both splits at once, or name the sizes with --vocab")
+        raise InputError("the new split does not belong to this dataset", where=str(folder),
+                         why="it has " + " and ".join(differences),
+                         next=f"Make both splits at once, or name the sizes with {argument('vocab')}")
 
 
 def _write_split(folder: Path, examples: Examples, shape: Shape, ignore: Optional[int]) -> list[Path]:

@@ -14,6 +14,7 @@ from typing import Any, Optional, Protocol, Sequence
 
 import numpy as np
 
+from recurc.arguments import argument
 from recurc.arrayfile import read_npy
 from recurc.errors import InputError
 from recurc.formats import parse_json
@@ -125,7 +126,7 @@ class Dataset:
             raise InputError(
                 "no example has labels, so there is no accuracy", where=f"{self.path}/{self.split}",
                 why="all__labels.npy is missing, or all of it is ignore_label_id",
-                next="Pass a dataset with labels; without any there are `recurc verify` and `recurc tune --min-fidelity`",
+                next="Pass a dataset with labels; without any there are `recurc verify` and `recurc tune --min-fidelity PHI`",
             )  # fmt: skip
         return self if counts.all() else self._select(np.flatnonzero(counts))
 
@@ -283,7 +284,7 @@ def check_compatible(dataset: Dataset, config: ModelShape) -> None:
             "the dataset is not of this model",
             where=f"{dataset.path}/{dataset.split}",
             why="it has " + " and ".join(wrong),
-            next="Pass the dataset that the checkpoint was trained on with --data DIR",
+            next=f"Pass the dataset that the checkpoint was trained on with {argument('data', 'DIR')}",
         )
 
 

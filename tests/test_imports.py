@@ -21,6 +21,7 @@ LAYERS = (
     {"ir"},
     {"models"},
     {
+        "arguments",
         "arrayfile",
         "cachedir",
         "datadescribe",

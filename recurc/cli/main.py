@@ -21,6 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import recurc
 import recurc.cli
+from recurc.arguments import named_as_options
 from recurc.cli._signals import Ended, ended_by_signals
 from recurc.cli._streams import abandon_stdout, repair, unwritten, writing
 from recurc.cli.output import Console, plain_warnings
@@ -101,7 +102,7 @@ def main(args: Sequence[str] | None = None) -> int:
     console.json = "--json" in arguments
     console.debug = "--debug" in arguments
     try:
-        with ended_by_signals():
+        with ended_by_signals(), named_as_options():
             code = _run(console, arguments)
         sys.stdout.flush()
         return code

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from recurc import __version__
+from recurc.arguments import argument
 from recurc.codegen.manifest import Build
 from recurc.codegen.renode import describable, render_renode
 from recurc.dataset import Dataset, check_compatible
@@ -30,7 +31,6 @@ FOLDER = "recurc-ci"
 DATA = f"{FOLDER}/data"
 RENODE = f"{FOLDER}/renode"
 MINUTES = 30
-_OTHER_FOLDER = "Name a folder that you may write with --out"
 _GIT_SECONDS = 10.0
 _DEBIAN = ("ca-certificates", "git", "git-lfs", "python3", "python3-venv")
 _PLAIN = re.compile(r"[A-Za-z0-9._/+ ,=@~-]+")
@@ -107,6 +107,10 @@ def ignored_by_git(root: Path, path: Path) -> bool:
     return done.returncode == 0
 
 
+def _other_folder() -> str:
+    return f"Name a folder that you may write with {argument('root', option='out')}"
+
+
 def write_files(root: Path, files: Mapping[str, bytes], force: bool = False) -> list[Path]:
     """Write files below a folder; those that are there with these contents stay as they are. No link below it is followed.
 
@@ -118,15 +122,15 @@ def write_files(root: Path, files: Mapping[str, bytes], force: bool = False) -> 
         for above in (root / p for p in Path(name).parents if p != Path(".")):
             if above.is_symlink():
                 raise InputError("a file cannot be written", where=str(path),
-                                 why=f"{above} is a symbolic link, and here none is followed", next=_OTHER_FOLDER)
+                                 why=f"{above} is a symbolic link, and here none is followed", next=_other_folder())
         if not force and path.is_file() and path.read_bytes() != data:
             raise UsageError("a file is there already, and it differs", where=str(path),
-                             next="Keep it under another name, or overwrite it with --force")  # fmt: skip
+                             next=f"Keep it under another name, or overwrite it with {argument('force', True)}")  # fmt: skip
     written = []
     for name, data in files.items():
         path = root / name
-        make_folder(path.parent, "a file", _OTHER_FOLDER)
-        write_whole(path, data, "a file", _OTHER_FOLDER, follow=False)
+        make_folder(path.parent, "a file", _other_folder())
+        write_whole(path, data, "a file", _other_folder(), follow=False)
         written.append(path)
     return written
 
@@ -162,7 +166,7 @@ def _inside(build: Path, root: Path) -> str:
     except ValueError:
         raise UsageError("the build lies outside the repository", where=str(build), why=f"the repository is {root}",
                          next="Build into the repository with `recurc build ... --out DIR`, or name its top folder with "
-                         "--out") from None  # fmt: skip
+                         + argument("root", option="out")) from None  # fmt: skip
     if not _PLAIN.fullmatch(where):
         raise InputError("the build's path cannot stand in a workflow", where=where,
                          why="it has characters other than letters, digits, blanks and ._/+,=@~-",

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator, Optional, Sequence
 
+from recurc.arguments import argument
 from recurc.codegen.swap import OldBuild, beside, read_old, recover, remove_halves, swap_in
 from recurc.errors import InputError, ToolchainError, UsageError
 from recurc.files import NO_ROOM, locked, try_lock
@@ -86,7 +87,7 @@ def _checked(out: Path, real: Path) -> Optional[OldBuild]:
         return None
     if real.is_dir() and os.path.ismount(real):
         raise _not_writable(out, "something is mounted there, so that no folder can take its place",
-                            "name a folder in it with --out")
+                            f"name a folder in it with {argument('out')}")
     if real.is_symlink() or not real.is_dir():
         raise UsageError("the output folder holds something else", where=str(out), why="it is no folder",
                          next="name another folder, or remove it yourself")
@@ -112,5 +113,6 @@ def _no_room(error: OSError | ToolchainError, partial: Path) -> str:
     return error.strerror or str(error) if ours or error.errno in NO_ROOM else ""
 
 
-def _not_writable(out: Path, why: str, next: str = "name a folder that you may write with --out") -> InputError:
-    return InputError("the output folder cannot be written", where=str(out), why=why, next=next)
+def _not_writable(out: Path, why: str, next: str = "") -> InputError:
+    return InputError("the output folder cannot be written", where=str(out), why=why,
+                      next=next or f"name a folder that you may write with {argument('out')}")

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Callable, Iterator, Mapping, Optional
 
+from recurc.arguments import argument
 from recurc.codegen.manifest import MANIFEST, SCHEMA, TABLE_FILE, _digest, file_sha256
 from recurc.errors import UsageError
 from recurc.files import locked, try_lock
@@ -74,7 +75,7 @@ def read_old(folder: Path) -> OldBuild:
 def _changed(folder: Path, name: str) -> UsageError:
     return UsageError("a file of the build was changed, and a new build would overwrite it", where=str(folder / name),
                       why=f"{MANIFEST} lists it with other contents",
-                      next="move your version elsewhere, or name another folder with --out")
+                      next=f"move your version elsewhere, or name another folder with {argument('out')}")
 
 
 def _listing(folder: Path) -> tuple[Listing, Mapping[str, Any]]:
@@ -128,7 +129,7 @@ def refuse_collisions(new: Path, old: Path, foreign: tuple[str, ...], out: Path)
             taken = _meeting(new, old, Path(name))
         if taken is not None:
             raise UsageError("a file of yours is where the new build has one", where=str(out / taken),
-                             why="no build listed it", next="move it elsewhere, or name another folder with --out")
+                             why="no build listed it", next=f"move it elsewhere, or name another folder with {argument('out')}")
 
 
 def _meeting(new: Path, old: Path, name: Path) -> Optional[Path]:

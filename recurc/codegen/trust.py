@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Optional
 
+from recurc.arguments import argument
 from recurc.errors import InputError
 
 MOST_RECORDS = 4096  # the oldest go first
@@ -33,8 +34,8 @@ def untrusted(folder: Path, action: str) -> UntrustedBuildError:
         "this build was not made here", where=str(folder),
         why=f"{action}, which is native code, and there is no record that you built it on this computer; its checksums are its "
             "own and prove nothing",
-        next="If you trust where it comes from, add --trust-build (in Python trust=True); `recurc report` and `recurc export` "
-             "read it without running anything")
+        next=f"If you trust where it comes from, add {argument('trust', True, option='trust-build')}; `recurc report` and "
+             "`recurc export` read it without running anything")
 
 
 def record_folder() -> Optional[Path]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recurc.arguments import argument
 from recurc.device import frames as f
 from recurc.doctor.cache import check_cache
 from recurc.doctor.findings import NOTE, OK, PROBLEM, Finding
@@ -64,7 +65,7 @@ def diagnose(build: Path | None = None, port: str | None = None) -> Diagnosis:
             hello = heard.hello
             findings += check_device(port, heard, baud, made)
     else:
-        findings.append(Finding(DEVICE, "answers", NOTE, "not asked: --port P names the port of a device"))
+        findings.append(Finding(DEVICE, "answers", NOTE, f"not asked: {argument('port', 'P')} names the port of a device"))
     named = tuple((p, tuple(b.name for b in boards_of(p, known))) for p in ports)
     return Diagnosis(tuple(findings), named, hello)
 

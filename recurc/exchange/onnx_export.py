@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from recurc.arguments import argument
 from recurc.codegen.manifest import file_sha256
 from recurc.errors import ToolchainError, UsageError
 from recurc.files import make_folder, write_whole
@@ -19,7 +20,11 @@ from recurc.reading import read_text
 
 LOOP_FILE = "loop.json"
 SCHEMA = "recurc/onnx-loop/1"
-_OTHER_FOLDER = "Name another folder with --onnx"
+
+
+def other_folder() -> str:
+    """What to do where the graphs cannot be written."""
+    return f"Name another folder with {argument('out', option='onnx')}"
 
 
 def require(*modules: str) -> None:
@@ -78,7 +83,7 @@ def export_onnx(model: QuantizedModel, out: Path) -> dict[str, Any]:
     document = loop_document(model)
     entries = [document["start"], *document["blocks"].values(), document["heads"]]
     _check_ours(out, [entry["file"] for entry in entries])
-    make_folder(out, "the ONNX folder", _OTHER_FOLDER)
+    make_folder(out, "the ONNX folder", other_folder())
     onnx_graph.write_start(model, out / document["start"]["file"])
     for block in model.program.blocks:
         onnx_graph.write_block(model, block, out / document["blocks"][block.name]["file"])
@@ -95,7 +100,7 @@ def write_loop(document: dict[str, Any], out: Path) -> None:
     """
     for entry in (document["start"], *document["blocks"].values(), document["heads"]):
         entry["sha256"] = file_sha256(out / entry["file"])
-    write_whole(out / LOOP_FILE, json.dumps(document, indent=1) + "\n", LOOP_FILE, _OTHER_FOLDER, follow=False)
+    write_whole(out / LOOP_FILE, json.dumps(document, indent=1) + "\n", LOOP_FILE, other_folder(), follow=False)
 
 
 def _check_ours(out: Path, files: list[str]) -> None:

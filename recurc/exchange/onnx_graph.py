@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from recurc.arguments import argument
 from recurc.files import write_whole
 from recurc.ir.program import Attention, Block, ChannelMix, LinearRef, Op, TokenMix
 from recurc.quant.arith import ROW_TINY
@@ -165,7 +166,8 @@ class Graph:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
                                   producer_name="recurc")
         onnx.checker.check_model(model)
-        write_whole(path, model.SerializeToString(), "the ONNX graph", "Name another folder with --onnx", follow=False)
+        write_whole(path, model.SerializeToString(), "the ONNX graph",
+                    f"Name another folder with {argument('out', option='onnx')}", follow=False)
 
 
 def write_block(model: QuantizedModel, block: Block, path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Callable
 
 import numpy as np
 
+from recurc.arguments import argument
 from recurc.codegen.manifest import Build
 from recurc.codegen.readback import read_model
 from recurc.dataset import Dataset
@@ -95,8 +96,9 @@ def verify_onnx(
     """
     steps = build.steps if steps is None else steps
     if not 1 <= steps <= build.steps:
-        raise UsageError(f"{steps} steps cannot be run", where="--steps", why=f"the build is compiled for {build.steps}",
-                         next="Use no more, or build with --steps")
+        raise UsageError(f"{steps} steps cannot be run", where=argument("steps"),
+                         why=f"the build is compiled for {build.steps}",
+                         next=f"Use no more, or build with {argument('steps', 'N')}")
     model = read_model(build)
     tolerance = TOLERANCE["fp32" if model.bits == 32 else "quantized"]
     results = []

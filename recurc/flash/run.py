@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Optional
 
+from recurc.arguments import argument
 from recurc.codegen.inside import files_below
 from recurc.codegen.manifest import PROJECT, BoardArtifact, Build, file_sha256
 from recurc.codegen.platformio import BOARDS, environment_name
@@ -75,7 +76,7 @@ def choose_board(build: Build, name: Optional[str] = None) -> tuple[Board, Board
     if name not in known:
         why = "this computer needs no flashing" if name == "host" else f"it has {', '.join(known) or 'none for a board'}"
         raise UsageError(f"the build has nothing to flash for {name}", where=str(build.path), why=why,
-                         next="Build for a board, or name one with --board")
+                         next=f"Build for a board, or name one with {argument('board')}")
     return build.board(name), build.boards[name]
 
 
@@ -116,12 +117,13 @@ def flash(build: Build, board: Optional[str] = None, *, port: str = "", disk: st
     env = choose_environment(build, chosen, stock and not chosen.written)  # a written project has no other platform
     emulated = chosen.emulator is not None
     if disk and (emulated or not (chosen.flash and chosen.flash.disk)):
-        raise UsageError(f"{chosen.name} shows no disk", where="--disk",
+        raise UsageError(f"{chosen.name} shows no disk", where=argument("disk"),
                          why="it is flashed in another way", next="Leave it out")
     if stock and not chosen.written and not firmware_only and (lying := apart(chosen, env)):
         raise UsageError(
-            "PlatformIO's own uploader writes the firmware only", where="--stock",
-            why=f"{', '.join(lying)} would be missing on the board", next="Add --firmware-only, or leave --stock out",
+            "PlatformIO's own uploader writes the firmware only", where=argument("stock", True),
+            why=f"{', '.join(lying)} would be missing on the board",
+            next=f"Add {argument('firmware_only', True)}, or leave {argument('stock')} out",
         )  # fmt: skip
     upload_port = (port or env.options.get("upload_port", "")) if emulated else disk
     variables = {"RECURC_UPLOAD": "firmware" if firmware_only else "all"}
@@ -188,7 +190,7 @@ def stop(build: Build, port: str = "", board: Optional[str] = None) -> bool:
     """
     chosen, _ = choose_board(build, board)
     if chosen.emulator is None:
-        raise UsageError(f"{chosen.name} is no emulated board", where="--stop", why="there is no process to end")
+        raise UsageError(f"{chosen.name} is no emulated board", where=argument("stop", True), why="there is no process to end")
     port = port or choose_environment(build, chosen).options["upload_port"]
     script = resource_dir("templates") / "platformio" / "upload.py"  # ours: ending an emulator runs nothing of the build's
     done = subprocess.run([sys.executable, str(script), "--stop", port], capture_output=True, text=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Mapping, Optional
 
+from recurc.arguments import argument
 from recurc.errors import InputError
 from recurc.models.fields import Fields
 from recurc.models.layers import default_heads, first_axis, infer_expansion, level_depth, mixer_of
@@ -161,7 +162,7 @@ def told_length(seq_len: Optional[int], nearby: Optional[int], f: Fields, notes:
         "the sequence length is unknown",
         where=f.where,
         why="attention weights do not show it, and no dataset.json was found through the checkpoint's data_paths",
-        next="Pass the dataset directory with --data DIR (from Python: data_dir=...)",
+        next=f"Pass the dataset directory with {argument('data', 'DIR')}",
     )
 
 

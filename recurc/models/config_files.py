@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Mapping, Optional
 
+from recurc.arguments import argument
 from recurc.dataset import Metadata, read_metadata
 from recurc.errors import InputError
 from recurc.formats import parse_json, parse_yaml
@@ -229,7 +230,7 @@ def other_dataset(data_dir: str | Path, difference: str) -> InputError:
         "the dataset is not of this model",
         where=str(data_dir),
         why=f"it has {difference}",
-        next="Pass the dataset that the checkpoint was trained on with --data DIR",
+        next=f"Pass the dataset that the checkpoint was trained on with {argument('data', 'DIR')}",
     )
 
 

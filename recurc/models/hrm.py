@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Iterable, Mapping, Optional
 
+from recurc.arguments import argument
 from recurc.errors import InputError
 from recurc.models.common_fields import (
     MAX_ROWS,
@@ -119,6 +120,7 @@ def _length(
             where=f.where,
             why=f"the tensors have {total} positions, of which the puzzle embedding takes {rows}"
             + (f", and the sequence has {seq_len}" if seq_len else ""),
-            next="Put the all_config.yaml that belongs to this checkpoint beside it, or pass its dataset with --data DIR",
+            next="Put the all_config.yaml that belongs to this checkpoint beside it, or pass its dataset with "
+            + argument("data", "DIR"),
         )
     return total - rows

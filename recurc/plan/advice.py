@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Optional, Sequence
 
+from recurc.arguments import argument
 from recurc.ir.program import CARRIES, Program
 from recurc.plan.kernels import widths
 from recurc.plan.planner import BoardLike, Measured, MemoryPlan, make_plan
@@ -18,7 +19,7 @@ _MOST_COMBINATIONS = 3
 class Change:
     """One change (or several at once) with what planning it gave.
 
-    options: what to put on the command line. saves: bytes less than before of what was missing in that region (equal to the
+    options: what to pass. saves: bytes less than before of what was missing in that region (equal to the
     missing bytes or more when it fits). missing_bytes, region: what still lacks when it does not. note: a board that can only
     be planned for.
     """
@@ -55,14 +56,14 @@ class _Variant:
         """(words, option) of each knob that is turned."""
         found = []
         if self.table:
-            found.append(("puzzle table streamed", "--puzzle-table fp32"))
+            found.append(("puzzle table streamed", argument("puzzle_table", "fp32")))
         if self.carry is not None:
-            found.append((f"carry in {self.carry}", f"--carry {self.carry}"))
+            found.append((f"carry in {self.carry}", argument("carry", self.carry)))
         if self.bits is not None:
             name = next(p.name for p in _by_bits() if p.bits == self.bits)
-            found.append((f"weights in {name}", f"--precision {name}"))
+            found.append((f"weights in {name}", argument("precision", name)))
         if self.board is not None:
-            found.append((f"board {self.board.name}", f"--target {self.board.name}"))
+            found.append((f"board {self.board.name}", argument("target", self.board.name)))
         return tuple(found)
 
     def program(self, program: Program) -> Program:

@@ -6,6 +6,7 @@ import difflib
 from fnmatch import fnmatchcase
 from typing import Mapping, Optional, Sequence, Union
 
+from recurc.arguments import argument
 from recurc.errors import UsageError
 from recurc.ir.program import Program
 from recurc.quant.weights import Precision, precision_named
@@ -28,7 +29,7 @@ def resolve_layers(names: Sequence[str], wanted: Optional[Mapping[str, str]]) ->
         matching = [name for name in names if fnmatchcase(name, pattern)]
         if not matching:
             near = difflib.get_close_matches(pattern[:100], names, n=1, cutoff=0.3)
-            raise UsageError(f"no layer is called {shown(pattern)}", where="precision of layers",
+            raise UsageError(f"no layer is called {shown(pattern)}", where=argument("layers", option="layer"),
                              why=f"the model's {len(names)} layers are named as its tensors are",
                              next=f"Did you mean {near[0]}?" if near else f"They are {', '.join(names)}")
         found.update(dict.fromkeys(matching, precision_named(precision)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Mapping, Optional, Union
 
 import numpy as np
 
+from recurc.arguments import argument
 from recurc.errors import DoesNotFitError
 from recurc.ir.lower import lower
 from recurc.ir.program import Attention, Program
@@ -123,7 +124,7 @@ def scaled_tables(reasoner: Reasoner, program: Program) -> dict[str, np.ndarray]
             raise DoesNotFitError(
                 f"the puzzle embedding table takes {size:,} bytes", where="puzzle_emb.weights",
                 why=f"tables are part of the image, and one above {MAX_TABLE_BYTES:,} bytes fits no target",
-                next="stream it: --puzzle-table fp32 or int8",
+                next=f"stream it: {argument('puzzle_table', 'fp32')} or int8",
             )
     if c.pos_encodings == "learned":
         names["positions"] = "embed_pos.embedding_weight"

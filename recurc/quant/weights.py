@@ -13,6 +13,7 @@ from typing import Callable, Iterable, Optional, Union
 
 import numpy as np
 
+from recurc.arguments import argument
 from recurc.errors import UsageError
 
 GROUP = 32  # inputs of a channel that share a scale in `GroupWeights`
@@ -110,7 +111,7 @@ class Precision:
 
     bits: a weight takes, what belongs to groups of weights included; no two stored forms have the same number.
     `methods` are the calibrations it knows, best first; `lossy` precisions exist for comparison and `build` refuses
-    them without --allow-lossy. advised: whether it is proposed where weights do not fit.
+    them unless it is allowed. advised: whether it is proposed where weights do not fit.
     """
 
     name: str
@@ -154,7 +155,7 @@ def precision_named(name: str) -> Precision:
     known = precisions()
     if name not in known:
         raise UsageError(
-            f"unknown precision {name!r}", where="--precision", why="known are " + ", ".join(known),
+            f"unknown precision {name!r}", where=argument("precision"), why="known are " + ", ".join(known),
             next="choose one of them; int4 is the default",
         )
     return known[name]

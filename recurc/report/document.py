@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, Optional
 
 from recurc import __version__
+from recurc.arguments import argument
 from recurc.codegen.manifest import Build
 from recurc.errors import RecurcError, UsageError
 from recurc.report.timing import time_entry
@@ -114,7 +115,8 @@ def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
     if name not in build.boards:
         known = ", ".join(build.boards)
         raise UsageError(f"this build has no firmware for {name}", where=str(build.path),
-                         why=f"it was made for {known}", next="name one of these with --target, or build for that board")
+                         why=f"it was made for {known}",
+                         next=f"name one of these with {argument('board', option='target')}, or build for that board")
     d, entry = build.details, build.details["boards"][name]
     known_board = _board_or_none(build, name)
     known, doubts = verified_here(build, name)
@@ -187,8 +189,8 @@ def report_plan(plan: Mapping[str, Any], board: Board, source: Mapping[str, Any]
         regions=region_rows(plan["regions"], notes), estimated=True,
         linked=None, measured=None,
         more={"kernels": (plan.get("model") or {}).get("kernels"), "image_bytes": (plan.get("image") or {}).get("bytes"),
-              "arena_bytes": plan.get("arena_bytes"), "fidelity": None, "accuracy": None, "table": plan.get("table"),
-              "time": time_entry(plan, board, None)},
+              "arena_bytes": plan.get("arena_bytes"), "notes": [], "fidelity": None, "accuracy": None,
+              "table": plan.get("table"), "time": time_entry(plan, board, None)},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional
 
+from recurc.arguments import argument
 from recurc.codegen.fit import early_plan
 from recurc.errors import DoesNotFitError, UsageError
 from recurc.ir.lower import lower
@@ -36,8 +37,8 @@ def plan_checkpoint(config: ReasonerConfig, board: Board, precision: str, layers
         UsageError: the board is this computer, whose memory is not planned. InputError: a model that cannot be compiled.
     """
     if board.family == "host":
-        raise UsageError("there is no memory to plan on host", where="--target", why="it is a process of this computer",
-                         next="name a board (`recurc boards`)")
+        raise UsageError("there is no memory to plan on host", where=argument("board", option="target"),
+                         why="it is a process of this computer", next="name a board (`recurc boards`)")
     program = lower(config, **{"puzzle_table": "auto", **lowering})
     chosen = (program.steps, program.h_cycles, program.l_cycles)
     try:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
+from recurc.arguments import argument
 from recurc.files import make_folder, write_whole
 from recurc.report.numbers import count_text
 from recurc.report.results import Plot
@@ -59,8 +60,9 @@ def render(name: str, draw: Drawing, folder: Optional[Path] = None, height: floa
         if folder is not None:
             picture = io.BytesIO()
             FigureCanvasAgg(figure).print_figure(picture, dpi=130, facecolor="white", format="png")
-            make_folder(folder, "the plot", "Name another folder with --out")
-            write_whole(folder / f"{name}.png", picture.getvalue(), "the plot", "Name another folder with --out")
+            other = f"Name another folder with {argument('folder', option='out')}"
+            make_folder(folder, "the plot", other)
+            write_whole(folder / f"{name}.png", picture.getvalue(), "the plot", other)
     svg = text.getvalue()
     svg = svg[svg.index("<svg"):].replace(FG, "var(--fg)").replace(LINE, "var(--line)").replace('id="', f'id="{name}-')
     for use in ('href="#', "url(#"):

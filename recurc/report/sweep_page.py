@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
+from recurc.arguments import argument
 from recurc.report import plots
 from recurc.report.numbers import count_text
 from recurc.report.results import Plot, Results, Table
@@ -101,13 +102,13 @@ def gate_verdicts(document: Mapping[str, Any]) -> list[str]:
         elif t["phi"] is None:
             found.append(f"{m['model']}: everything on the ladder costs more than {tolerance:g} points of exact; no threshold.")
         else:
-            found.append(f"{m['model']}: --min-fidelity {t['suggestion']:g} parts {t['harmful']} harmful from {t['harmless']} "
-                         f"harmless variants, {t['missed']} missed, {t['alarms']} false alarms.")
+            found.append(f"{m['model']}: {argument('min_fidelity', t['suggestion'])} parts {t['harmful']} harmful from "
+                         f"{t['harmless']} harmless variants, {t['missed']} missed, {t['alarms']} false alarms.")
         if t["unclear"] and m["fp32_exact"] > document["tolerance"]:
             above = "" if t["phi"] is None else " above it"
             found.append(f"{m['model']}: {t['unclear']} of the harmless variants{above} lost more than {tolerance:g} points, "
-                         f"though not more than chance explains with {m['n']} puzzles: with more of them (--limit) the "
-                         "threshold may turn out higher.")
+                         f"though not more than chance explains with {m['n']} puzzles: with more of them "
+                         f"({argument('limit')}) the threshold may turn out higher.")
     t = document["all"]["threshold"]
     if len(document["models"]) > 1 and t["phi"] is not None:
         found.append(f"One threshold for all: {t['suggestion']:g}, {t['missed']} of {t['harmful']} harmful variants missed, "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
+from recurc.arguments import argument
 from recurc.report import plots
 from recurc.report.numbers import count_text
 from recurc.report.results import Results, Table
@@ -107,7 +108,8 @@ def confirmation(document: Mapping[str, Any]) -> str:
     held, aim = document["held_out"], document["aim"]
     if held["deficit"] <= aim["limit"]:
         return "Held-out puzzles agree: within the tolerance there too."
-    return "Held-out puzzles: over the tolerance by less than a standard error; more puzzles (--limit) would tell."
+    return ("Held-out puzzles: over the tolerance by less than a standard error; more puzzles "
+            f"({argument('limit')}) would tell.")
 
 
 def front_plot(arms: Sequence[Line], front: Sequence[Line], full: Line, document: Mapping[str, Any]) -> plots.Drawing:

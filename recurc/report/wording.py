@@ -141,7 +141,7 @@ def _quality_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         least = "" if fidelity.get("least") is None else f"; at least {fidelity['least']:g} is needed"
         least += f" ({fidelity['least_from']})" if least and fidelity.get("least_from") else ""
         random = (fidelity["inputs"] or "random").startswith("random")
-        judged = ": told, not judged; pass --data DIR for a verdict" if random else least
+        judged = ": told, not judged; calibration gives a verdict" if random else least
         value = fidelity_text(fidelity["value"], fidelity.get("error"))
         rows.append(("fidelity", f"{value} after one step, {fidelity['n']} {fidelity['inputs']}{judged}"))
     if accuracy:

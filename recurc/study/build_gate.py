@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from recurc.arguments import argument
 from recurc.dataset import Dataset
 
 GATE_PUZZLES = 32
@@ -75,7 +76,7 @@ def choose(train: Dataset, drawn: int, used: int, seed: int, count: int) -> Gate
     left = f"only {len(spare)} of" if len(spare) else "none of"
     left += f" the {len(train):,} training puzzles {'is' if len(spare) == 1 else 'are'} left"
     return _chosen(train, taken[:count], CALIBRATION, "fidelity is judged on the calibration's own puzzles, which is "
-                   f"optimistic: {left}; a smaller --calibration-puzzles leaves more")
+                   f"optimistic: {left}; a smaller {argument('puzzles', option='calibration-puzzles')} leaves more")
 
 
 def _chosen(train: Dataset, rows: np.ndarray, kind: str, note: str = "") -> GateInputs:

@@ -8,6 +8,7 @@ import re
 from concurrent.futures import Future
 from typing import Any, Callable
 
+from recurc.arguments import argument
 from recurc.errors import ToolchainError, UsageError
 from recurc.study.store import code_version
 from recurc.study.workbench import Chunk, Subject, run_part
@@ -18,7 +19,7 @@ MAX_TABLE_BYTES = 256 << 20
 def _check_address(address: str) -> None:
     """That it is an address with a port. Raises UsageError."""
     if not re.fullmatch(r"(?:\w+://)?(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}", address):
-        raise UsageError(f"{address!r} is no address of a Dask scheduler", where="--scheduler",
+        raise UsageError(f"{address!r} is no address of a Dask scheduler", where=argument("address", option="scheduler"),
                          why="it has no port" if ":" not in address.partition("://")[2] else "it is not HOST:PORT",
                          next="Give it as tcp://HOST:PORT, as `dask scheduler` prints it")
 
@@ -58,8 +59,8 @@ class Cluster:
         try:
             from distributed import Client
         except ImportError:
-            raise ToolchainError("dask.distributed is not installed", where="--scheduler", why="it is an extra",
-                                 next="pip install distributed") from None
+            raise ToolchainError("dask.distributed is not installed", where=argument("address", option="scheduler"),
+                                 why="it is an extra", next="pip install distributed") from None
         _check_address(address)
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it logs is told in our words
         try:
@@ -99,8 +100,9 @@ class Cluster:
         if made.key not in self._sent:
             table = made.reasoner.tensors.get("puzzle_emb.weights")
             if table is not None and table.nbytes > MAX_TABLE_BYTES:
-                raise UsageError(f"the puzzle embeddings are {table.nbytes:,} bytes", where="--scheduler",
-                                 why="they would be sent to every worker", next="Run without --scheduler")
+                raise UsageError(f"the puzzle embeddings are {table.nbytes:,} bytes",
+                                 where=argument("address", option="scheduler"), why="they would be sent to every worker",
+                                 next=f"Run without {argument('address', option='scheduler')}")
             self._sent[made.key] = self._client.scatter(made)
         return self._pool.submit(run_part, self._sent[made.key], chunk)
 

@@ -130,7 +130,7 @@ class Threshold:
 
     @property
     def suggestion(self) -> Optional[float]:
-        """A round number for --min-fidelity: the threshold; without anything harmful the lowest phi that did no harm."""
+        """A round number to build with: the threshold; without anything harmful the lowest phi that did no harm."""
         value = self.phi if self.harmful else self.lowest
         return None if value is None else round(float(value), 3)
 

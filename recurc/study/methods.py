@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Callable, Optional, Sequence
 
+from recurc.arguments import argument
 from recurc.errors import UsageError
 from recurc.models.reasoner import Reasoner
 from recurc.study import compressions as c
@@ -144,7 +145,7 @@ def chosen(names: Sequence[str], reasoner: Reasoner, updates: Optional[int] = No
         known = [*(m.slug for m in METHODS), *groups]
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            raise UsageError(f"unknown method {asked!r}", where="--methods", why="known are " + ", ".join(known),
+            raise UsageError(f"unknown method {asked!r}", where=argument("methods"), why="known are " + ", ".join(known),
                              next=f"Did you mean {near[0]}?" if near else "Choose among them")
     mlp, found = reasoner.config.mixer == "mlp_t", [FP32]
     for m in METHODS[1:]:
@@ -153,12 +154,12 @@ def chosen(names: Sequence[str], reasoner: Reasoner, updates: Optional[int] = No
             continue
         if m.attention_only and mlp:
             if named:
-                raise UsageError(f"{m.name} has no meaning here", where="--methods", why="the model mixes tokens by an MLP",
-                                 next="Leave it out")
+                raise UsageError(f"{m.name} has no meaning here", where=argument("methods"),
+                                 why="the model mixes tokens by an MLP", next="Leave it out")
         elif m.needs_data and not data:
             if named:
-                raise UsageError(f"{m.name} needs training puzzles", where="--methods", why="no train split is known",
-                                 next="Pass --data or --train with a train folder")
+                raise UsageError(f"{m.name} needs training puzzles", where=argument("methods"), why="no train split is known",
+                                 next=f"Pass {argument('data')} or {argument('learning', option='train')} with a train folder")
         else:
             found.append(_with_updates(m, updates) if updates else m)
     return found

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from recurc.arguments import argument
 from recurc.errors import InputError
 from recurc.files import write_whole
 from recurc.formats import parse_json
@@ -49,7 +50,7 @@ class OwnGate:
 def keep(own: OwnGate, reasoner: Reasoner) -> Path:
     """Write it beside the checkpoint, whole or not at all. Raises InputError."""
     return write_whole(_beside(reasoner), json.dumps({"schema": SCHEMA, **asdict(own)}, indent=2) + "\n", "the threshold",
-                       "Leave out --keep, and pass it to `recurc build` with --min-fidelity")
+                       f"Leave out {argument('keep', True)}, and pass it on: `recurc build ... --min-fidelity PHI`")
 
 
 def check_keep(checkpoint: Path) -> None:
@@ -57,8 +58,9 @@ def check_keep(checkpoint: Path) -> None:
     folder = checkpoint.parent
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError("the threshold cannot be kept beside the checkpoint", where=str(folder),
-                         why="the folder may not be written", next="Leave out --keep, and pass the threshold that is found to "
-                         "`recurc build` with --min-fidelity; or copy the checkpoint to a folder of your own")
+                         why="the folder may not be written",
+                         next=f"Leave out {argument('keep', True)}, and pass on the threshold that is found: "
+                              "`recurc build ... --min-fidelity PHI`; or copy the checkpoint to a folder of your own")
 
 
 def kept(reasoner: Reasoner) -> Optional[OwnGate]:

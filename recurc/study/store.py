@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from recurc.arguments import argument
 from recurc.errors import InputError
 from recurc.files import make_folder, write_whole
 from recurc.models.reasoner import Reasoner
@@ -20,8 +21,11 @@ from recurc.resources import resource_dir
 
 Made = TypeVar("Made")
 _DIGEST = hashlib.sha256().digest_size
-_OTHER_CACHE = "Name another folder with --cache, or pass --no-cache"
 _CODE = ("models", "ir", "quant", "plan", "codegen", "study/fake.py", "study/runners.py")
+
+
+def _other_cache() -> str:
+    return f"Name another folder with {argument('folder', option='cache')}, or pass {argument('no_cache', True)}"
 
 
 def digest(*parts: object) -> str:
@@ -102,8 +106,8 @@ class Store:
         np.savez(packed, **arrays)
         data = packed.getvalue()
         try:
-            make_folder(path.parent, "a result", _OTHER_CACHE)
-            write_whole(path, _sealed(key, data) + data, "a result", _OTHER_CACHE)
+            make_folder(path.parent, "a result", _other_cache())
+            write_whole(path, _sealed(key, data) + data, "a result", _other_cache())
         except InputError as error:
             if not self._told:
                 self._told.append(True)

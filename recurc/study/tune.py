@@ -21,6 +21,7 @@ from typing import Callable, Iterable, Optional, Sequence
 
 import numpy as np
 
+from recurc.arguments import argument
 from recurc.dataset import Dataset
 from recurc.errors import DoesNotFitError, FidelityError, UsageError
 from recurc.ir.program import CARRIES
@@ -156,9 +157,10 @@ class Search:
         if aim.least_puzzles > min(len(data), len(held_out)) or aim.limit <= 0:
             raise UsageError(
                 f"{len(data)} puzzles to search on and {len(held_out)} to confirm with cannot tell so small a loss",
-                where="--tolerance" if aim.kind == "exact" else "--min-fidelity",
+                where=argument("tolerance" if aim.kind == "exact" else "min_fidelity"),
                 why=f"one puzzle more or less is {100 / max(min(len(data), len(held_out)), 1):.3g} points",
-                next="Allow more, or take more puzzles with --limit" if aim.limit > 0 else "Allow more than nothing")
+                next=f"Allow more, or take more puzzles with {argument('limit')}" if aim.limit > 0
+                else "Allow more than nothing")
         self.bench, self.prices, self.aim, self.minimize = bench, prices, aim, minimize
         self.data, self.held_out, self.executor, self.stage = data, held_out, executor, stage
 
@@ -189,8 +191,9 @@ class Search:
         if self.aim.kind == "exact" and outcomes[plain].exact <= self.aim.limit:
             raise UsageError(
                 f"fp32 solves {100 * outcomes[plain].exact:.1f} % of {len(self.data)} puzzles: too few to lose any",
-                where="--tolerance", why=f"a loss of {100 * self.aim.limit:g} points would leave nothing",
-                next="Search by --min-fidelity PHI, which needs no solved puzzles, or lower --tolerance")
+                where=argument("tolerance"), why=f"a loss of {100 * self.aim.limit:g} points would leave nothing",
+                next=f"Search by {argument('min_fidelity', 'PHI')}, which needs no solved puzzles, or lower "
+                     + argument("tolerance"))
         usual = [arm for arm in candidates if self._usual(arm, candidates)]
         tried = self._narrowed(usual, outcomes, plain)
         if not any(self._cost(t, SURE) for t in tried if not t.out):
@@ -310,7 +313,8 @@ class Search:
             f"nothing that fits {self.prices.board.name} keeps enough on held-out puzzles",
             where=f"nearest: {_place(first.arm, first.search)}",
             why=f"{_lost(self.aim, first.held)} on {first.held.n} puzzles that the search had not seen, "
-                f"{_lost(self.aim, first.search)} on {first.search.n} that it had", next="Search on more puzzles with --limit")
+                f"{_lost(self.aim, first.search)} on {first.search.n} that it had",
+            next=f"Search on more puzzles with {argument('limit')}")
 
     def _keeps_nothing(self, finalists: Sequence[Tried]) -> FidelityError:
         best = min(((t.arm, t.scored.best()) for t in finalists), key=lambda found: found[1].deficit + found[1].error)
@@ -331,7 +335,7 @@ class Search:
             enough = SURE * (SURE * spread + np.sqrt((SURE * spread) ** 2 + 4 * gap**2)) / (2 * gap**2)
         else:
             enough = n * (SURE * found.error / gap) ** 2
-        return f", or more puzzles: with --limit {2 * int(np.ceil(enough))} the same loss would be small enough"
+        return f", or more puzzles: with {argument('limit', 2 * int(np.ceil(enough)))} the same loss would be small enough"
 
 
 def _place(arm: Arm, found: Measured) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Mapping, Optional
 
 import numpy as np
 
+from recurc.arguments import argument
 from recurc.errors import UsageError
 from recurc.ir.lower import lower
 from recurc.ir.program import CARRIES, Program
@@ -104,7 +105,7 @@ class Variant:
         if engine == "auto":
             engine = "reference" if self.plain else "device" if self.on_device and compiler else "fake"
         elif (engine == "device" and not self.on_device) or (engine == "reference" and not self.plain):
-            raise UsageError(f"the {engine} does not have the arithmetic of {self.label}", where="engine",
+            raise UsageError(f"the {engine} does not have the arithmetic of {self.label}", where=argument("engine"),
                              why="the device rounds activations to int8 a row, for its own precisions",
                              next="use engine auto or fake")
         return replace(self, h_cycles=self.h_cycles or config.H_cycles, l_cycles=self.l_cycles or config.L_cycles,

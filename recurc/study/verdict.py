@@ -6,6 +6,7 @@ from typing import Mapping, Sequence
 
 import numpy as np
 
+from recurc.arguments import argument
 from recurc.quant.weights import precisions
 from recurc.study import methods as m
 from recurc.study.study import Row
@@ -156,7 +157,7 @@ def _training(by: Mapping[str, Row], tolerance: float, learning: int) -> list[st
         listed = ", ".join(f"{r.method.name} (lost to fp32: {100 * _seen_loss(r, by[m.FP32.name])[0]:.1f} points of those, "
                            f"{100 * r.loss:.1f} of the test puzzles)" for r in over)
         said.append(f"The {learning} puzzles learned from come off better than the test puzzles, beyond two standard errors, "
-                    f"with {listed}: with more puzzles (--train) the result may be another.")
+                    f"with {listed}: with more puzzles ({argument('learning', option='train')}) the result may be another.")
     return said
 
 

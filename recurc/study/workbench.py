@@ -15,6 +15,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional, Protocol, Sequenc
 import numpy as np
 import torch
 
+from recurc.arguments import argument
 from recurc.codegen.project import compile_engine_parts, compile_host_engine
 from recurc.dataset import Dataset, check_compatible
 from recurc.errors import ToolchainError, UsageError
@@ -208,7 +209,7 @@ class Workbench:
                              next="choose one of them")
         if variant.activations == "int8-static" and self.sample is None:
             raise UsageError("static activation scales need calibration data", where=variant.label,
-                             why="no training split is known", next="pass --data DIR with a train folder")
+                             why="no training split is known", next=f"pass {argument('data', 'DIR')} with a train folder")
         return variant.resolved(self.subjects[variant.transform].config, compiler=self._compiler)
 
     def chunks(self, steps: int, data: Optional[Dataset] = None) -> Iterator[Chunk]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Callable, Mapping, Optional
 from urllib.parse import urlsplit
 
+from recurc.arguments import argument
 from recurc.errors import InputError, ToolchainError, UsageError
 from recurc.targets.toolchain import REACHES_COMPILERS
 
@@ -228,4 +229,4 @@ def _failed(env: Environment, targets: tuple[str, ...], status: int, lines: list
     own = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
     said = own[-1] if own else "it said:\n" + "\n".join([li for li in lines if li.strip("=- ")][-_SHOWN_LINES:]) + "\n"
     return ToolchainError(what, where=f"{env.project}, exit status {status}", why=said,
-                          next="" if own else "--verbose shows all that it says")  # fmt: skip
+                          next="" if own else f"{argument('echo', option='verbose')} shows all that it says")

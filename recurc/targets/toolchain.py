@@ -112,7 +112,7 @@ def _call(command: Sequence[str], what: str, where: str, cwd: Path | None = None
             what,
             where=where,
             why="The compiler said:\n" + output + "\n",
-            next="Run the command with --debug to see it in full",
+            next="If it is recurc's own source that does not compile, please report it with these lines",
         )
 
 

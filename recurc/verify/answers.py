@@ -14,6 +14,7 @@ from typing import Any, Callable, Iterable, Iterator, Optional, Protocol
 
 import numpy as np
 
+from recurc.arguments import argument
 from recurc.device.frames import TABLE_WIRE
 from recurc.errors import InputError, UsageError
 from recurc.models.inputs import check_inputs
@@ -140,7 +141,7 @@ def check_steps(steps: Optional[int], most: int, trained: bool = False) -> int:
     wanted = most if steps is None else steps
     if wanted < 1 or (wanted > most and not trained):
         why = "at least one step runs" if wanted < 1 else f"the model is compiled for {most}"
-        raise UsageError(f"{wanted} steps cannot be run", where="steps", why=why,
+        raise UsageError(f"{wanted} steps cannot be run", where=argument("steps"), why=why,
                          next="Leave steps out, or give a number " + ("from 1 on" if trained else f"from 1 to {most}"))
     return wanted
 

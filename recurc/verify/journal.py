@@ -18,6 +18,7 @@ from typing import Any, Mapping, Optional
 
 import numpy as np
 
+from recurc.arguments import argument
 from recurc.errors import InputError, UsageError
 from recurc.files import not_written, write_whole
 from recurc.reading import Unreadable, open_regular
@@ -25,10 +26,13 @@ from recurc.verify.result import Halt, PuzzleResult
 
 SCHEMA = "recurc/verify-journal/1"
 _BEGIN = b'{"schema": "recurc/verify-journal/'  # of every journal, of whatever version
-_OTHER_FILE = "Name another file with --journal FILE"
 _LONGEST_LINE = 1 << 20
 _NAMES = {"build_id": "build", "model_sha256": "model", "board": "board", "dataset": "dataset", "steps": "number of steps",
           "halt": "halting rule"}
+
+
+def _other_file() -> str:
+    return f"Name another file with {argument('path', 'FILE', option='journal')}"
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,11 @@ class Journal:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
                                  | (0 if follow else os.O_NOFOLLOW), 0o666)
         except OSError as e:
-            raise not_written("the journal", path, e, _OTHER_FILE) from e
+            raise not_written("the journal", path, e, _other_file()) from e
         try:
             if not stat.S_ISREG(os.fstat(self._file).st_mode):
                 raise InputError("the journal cannot be written", where=str(path), why="it is no regular file",
-                                 next=_OTHER_FILE)
+                                 next=_other_file())
             self._lock()
             there = self._read()
             if resume and there:
@@ -107,7 +111,7 @@ class Journal:
         backup = Path(f"{self.path}~")
         if not _is_journal(there):
             raise UsageError("a file is there already, and it is no journal", where=str(self.path),
-                             why="a new journal would take its place", next=_OTHER_FILE)
+                             why="a new journal would take its place", next=_other_file())
         older = b""
         try:
             if os.path.lexists(backup):
@@ -115,11 +119,11 @@ class Journal:
                     older = file.read(len(_BEGIN))
         except Unreadable as e:
             raise InputError("the copy of the earlier journal cannot be written", where=str(backup), why=str(e),
-                             next=_OTHER_FILE) from e
+                             next=_other_file()) from e
         if older and not _is_journal(older):
             raise UsageError("a file is there already, and it is no journal", where=str(backup),
-                             why="the earlier journal would be kept in its place", next=_OTHER_FILE)
-        write_whole(backup, there, "the copy of the earlier journal", _OTHER_FILE, follow=False)
+                             why="the earlier journal would be kept in its place", next=_other_file())
+        write_whole(backup, there, "the copy of the earlier journal", _other_file(), follow=False)
 
     def __enter__(self) -> "Journal":
         return self
@@ -143,7 +147,7 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as e:
             raise UsageError("the journal is in use", where=str(self.path), why="another process writes to it",
-                             next="Wait until that ends, or name another file with --journal FILE") from e
+                             next=f"Wait until that ends. {_other_file()}") from e
 
     def _read(self) -> bytes:
         parts = []
@@ -159,7 +163,7 @@ class Journal:
             os.fsync(self._file)
         except OSError as e:
             raise InputError("the journal cannot be written", where=str(self.path), why=e.strerror or str(e),
-                             next="Make room, then go on with --resume") from e
+                             next=f"Make room, then go on with {argument('resume', True)}") from e
 
     def _parse(self, data: bytes, identity: Identity) -> dict[int, PuzzleResult]:
         """Results by puzzle; half a last line is cut off the file."""
@@ -175,7 +179,7 @@ class Journal:
                     results[result.puzzle] = result
             except (ValueError, TypeError, KeyError, AttributeError) as e:
                 raise InputError("the journal is damaged", where=f"{self.path}, line {number}", why=f"{e}",
-                                 next="Begin anew without --resume; the file is kept beside the new one") from e
+                                 next=f"Begin anew without {argument('resume')}; the file is kept beside the new one") from e
         os.ftruncate(self._file, len(whole))
         if not whole:
             self._write({"schema": SCHEMA, **asdict(identity)})
@@ -189,7 +193,7 @@ class Journal:
                  if header.get(key) != value]
         if wrong:
             raise UsageError("the journal is of another run", where=str(self.path), why="it has " + ", ".join(wrong),
-                             next="Run as then, name another file with --journal FILE, or begin anew without --resume")
+                             next=f"Run as then, or begin anew without {argument('resume')}. {_other_file()}")
 
 
 def read_journal(path: Path) -> tuple[Mapping[str, Any], dict[int, PuzzleResult]]:

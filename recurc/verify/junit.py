@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 from xml.etree import ElementTree as xml
 
+from recurc.arguments import argument
 from recurc.errors import InputError, RecurcError
 from recurc.files import write_whole
 from recurc.text import visible
 from recurc.verify.result import PuzzleResult
 
-_OTHER_FILE = "Name a file that you may write with --junit FILE"
 _NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _other_file() -> str:
+    return f"Name a file that you may write with {argument('path', 'FILE', option='junit')}"
 
 
 def junit_document(
@@ -62,12 +66,12 @@ def check_junit(path: Path) -> None:
 
 def _not_writable(path: Path, why: str) -> InputError:
     return InputError("the JUnit file cannot be written", where=str(path), why=why,
-                      next=_OTHER_FILE)
+                      next=_other_file())
 
 
 def write_junit(path: Path, document: bytes) -> None:
     """Write the file whole or not at all. Raises InputError when it cannot be written."""
-    write_whole(path, document, "the JUnit file", _OTHER_FILE)
+    write_whole(path, document, "the JUnit file", _other_file())
 
 
 def _case(suite: xml.Element, classname: str, name: str, seconds: float | None) -> xml.Element:

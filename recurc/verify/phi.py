@@ -7,6 +7,7 @@ from typing import Any, Mapping
 
 import numpy as np
 
+from recurc.arguments import argument
 from recurc.errors import InputError
 from recurc.quant.fidelity import carry_fidelity
 
@@ -57,10 +58,11 @@ def build_meter(build: Any, checkpoint: Path | str | None = None) -> FidelityMet
     source = checkpoint or made.get("source")
     if source is None:
         raise InputError("the build's checkpoint is not known", where=str(build.path), why="the build does not name it",
-                         next="Pass it with --reference CHECKPOINT")
+                         next=f"Pass it with {argument('checkpoint', 'CHECKPOINT', option='reference')}")
     reasoner = load(source)
     if reasoner.sha256 != made.get("sha256"):
         raise InputError("this is not the build's checkpoint", where=str(source),
                          why=f"its sha256 is {reasoner.sha256[:16]}…, the build was made of {str(made.get('sha256'))[:16]}…",
-                         next="Pass the one that the build was made of with --reference CHECKPOINT")
+                         next="Pass the one that the build was made of with "
+                              + argument("checkpoint", "CHECKPOINT", option="reference"))
     return FidelityMeter(reasoner, build.h_cycles, build.l_cycles)

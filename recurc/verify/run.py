@@ -8,6 +8,7 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from recurc.arguments import argument
 from recurc.codegen.manifest import Build
 from recurc.codegen.opened import as_build
 from recurc.device import frames as f
@@ -45,9 +46,9 @@ def resolve(build: Any, on: str) -> tuple[Board, Any]:
         if name is None:
             raise UsageError(
                 f"{build.target} is not emulated",
-                where="--on qemu",
+                where=argument("on", "qemu"),
                 why="it has no emulated twin",
-                next="Use --on PORT with a board",
+                next=f"Use {argument('on', 'PORT')} with a board",
             )
     artifact = build.boards.get(name)
     if artifact is None:
@@ -158,9 +159,9 @@ def _check_device(info: f.Hello, dataset: Any, steps: int) -> None:
     if not 1 <= steps <= info.steps:
         raise UsageError(
             f"{steps} steps cannot be run",
-            where="--steps",
+            where=argument("steps"),
             why=f"the firmware is compiled for {info.steps}",
-            next="Use no more, or build with --steps",
+            next=f"Use no more, or build with {argument('steps', 'N')}",
         )
     if dataset.seq_len != info.seq_len:
         raise InputError(
@@ -378,7 +379,8 @@ def verify(
 
     build = as_build(build, trust, 1)
     if dataset is None:
-        raise UsageError("no puzzles to run", where="dataset", why="none was given", next="Pass a dataset")
+        raise UsageError("no puzzles to run", where=argument("dataset", option="data"), why="none was given",
+                         next="Pass a dataset")
     data = dataset if limit is None else dataset.take(limit)
     check_trusted(build, "its host engine would be loaded into this process")
     with _of_one_build(build, on), open_device(build, on) as device:

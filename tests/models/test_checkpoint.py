@@ -168,7 +168,7 @@ def test_published_puzzle_rows_are_assumed(tmp_path):
 
 def test_attention_needs_a_sequence_length(tmp_path):
     file = write_model(tmp_path / "run", arch(), dataset=False)
-    with pytest.raises(InputError, match="--data"):
+    with pytest.raises(InputError, match="data=DIR"):
         load(file)
     assert load(file, write_dataset(tmp_path / "d")).config.seq_len == 9
 

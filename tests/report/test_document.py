@@ -68,8 +68,8 @@ def test_verdicts():
     assert flash["free"] < 0 and bad["missing_bytes"] == -flash["free"]
     assert verdict_text(bad) == f"does not fit: {bad['missing_bytes']:,} bytes more in flash"
     outcomes = {options: outcome for _, options, outcome in change_rows(bad)}
-    assert "--precision int4" in outcomes and outcomes["--precision int4"].startswith("does not fit alone, saves ")
-    assert " bytes more in flash" in outcomes["--precision int4"]
+    assert "precision='int4'" in outcomes and outcomes["precision='int4'"].startswith("does not fit alone, saves ")
+    assert " bytes more in flash" in outcomes["precision='int4'"]
 
 
 def test_model_figures_are_the_paper_shapes():

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from recurc.arguments import named_as_options
 from recurc.codegen.manifest import load_build
 from recurc.report.document import KINDS, report_build, report_plan
 from recurc.report.page import render_page
@@ -92,7 +93,8 @@ def test_every_kind_has_a_colour_and_a_meaning(page):
 
 
 def test_verdict_changes_and_the_limit_of_what_does_not_fit():
-    page = render_page(document(board=sized("stm32h7", qspi=64 << 10), precision="int8"))
+    with named_as_options():
+        page = render_page(document(board=sized("stm32h7", qspi=64 << 10), precision="int8"))
     text = text_of(page)
     assert "does not fit: " in text and "bytes more in flash" in text and "--precision int4" in text
     assert 'class="limit"' in page and 'class="beyond"' in page and "bytes too many" in text

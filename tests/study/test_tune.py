@@ -164,7 +164,7 @@ def test_nothing_keeps_enough():
     for s in search(Aim("exact", 0.05), n=64):
         with pytest.raises(FidelityError, match=r"keeps within 5 points of fp32 .*nearest: int3, H 1, L 1") as e:
             s.run(variants_of(CONFIG, names=("int3",), carries=("fp32",), h_cycles=(1,), l_cycles=(1,)))
-    assert e.value.exit_code == 5 and "it loses" in e.value.why and "with --limit 80 the same loss" in e.value.next
+    assert e.value.exit_code == 5 and "it loses" in e.value.why and "with limit=80 the same loss" in e.value.next
 
 
 @pytest.mark.parametrize("losses, limit", [([0] * 60, 0.02), ([1] * 3 + [-1] * 3 + [0] * 54, 0.05)])

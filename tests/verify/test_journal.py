@@ -105,7 +105,7 @@ def test_the_journal_of_another_run_is_refused(path, change, told):
     before = path.read_bytes()
     with pytest.raises(UsageError, match="another run") as e:
         Journal(path, replace(RUN, **change), resume=True)
-    assert told in e.value.why and "--resume" in e.value.next
+    assert told in e.value.why and "resume=" in e.value.next
     assert path.read_bytes() == before
 
 
