@@ -20,6 +20,7 @@ class Reader(Link):
     expected: Expected | None = None
     _event: f.StepEvent | None = None  # of the state that tensors are read in, where a step has ended it
     _carry_crc: int | None = None  # of that state
+    _input_crc = 0  # of the row that it was given
 
     def expect(self, expected: Expected) -> None:
         """Hold whatever answers, now and later, against what the build says of its firmware.
@@ -106,8 +107,9 @@ class Reader(Link):
         while total is not None and len(data) < total:
             data += self._read(name, ident, len(data), min(f.MAX_READ, total - len(data)), total)
         if event := self._event:
-            crc = {"logits": event.logits_crc, "tokens": event.tokens_crc, "q": zlib.crc32(event.q_bytes)}.get(name)
-            self._check_sent(f"its {name}", zlib.crc32(data), crc)
+            told = {"logits": event.logits_crc, "tokens": event.tokens_crc, "q": zlib.crc32(event.q_bytes),
+                    "input": self._input_crc}  # fmt: skip
+            self._check_sent(f"its {name}", zlib.crc32(data), told.get(name))
         return data
 
     def _read(self, name: str, ident: int, at: int, length: int, total: int | None) -> bytes:

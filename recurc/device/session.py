@@ -22,7 +22,6 @@ T = TypeVar("T")
 class DeviceSession(Reader):
     """Drives one firmware over a transport; see `Link` for its arguments and for what is repeated."""
 
-    _input_crc = 0
     _step = 0
     _tokens: np.ndarray | None = None
     _record: tuple[int, bytes] | None = None

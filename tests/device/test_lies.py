@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from recurc.device import frames as f
@@ -49,6 +51,15 @@ def a_carry_of_nan(scene: lies.Scene) -> lies.Lie:
     return lies.always(f.READ | f.REPLY, lambda frame: frame.body[:8] + b"\xff" * (len(frame.body) - 8))
 
 
+def another_input(scene: lies.Scene) -> lies.Lie:
+    def turned(i: int, frame: f.Frame) -> bytes | None:
+        of_input = i == 57 and frame.type == f.READ | f.REPLY  # only what is read after the proof
+        return f.encode(replace(frame, body=frame.body[:8] + frame.body[:7:-1])) if of_input else None
+
+    assert scene.frames[57].body[8:] == scene.dataset.inputs[0].tobytes()
+    return turned
+
+
 def more_rows(scene: lies.Scene) -> lies.Lie:
     return lies.always(f.HELLO | f.REPLY, lambda frame: frame.body[:60] + b"\xff\xff\xff\xff" + frame.body[64:])
 
@@ -61,7 +72,7 @@ def endless_steps(scene: lies.Scene) -> lies.Lie:
     return lies.nth(place, lies.Flood(b"".join(map(f.encode, frames))))
 
 
-CHOSEN = (lambda scene: lies.EarlyEnd(), half_the_steps, a_carry_of_nan, more_rows, endless_steps)
+CHOSEN = (lambda scene: lies.EarlyEnd(), half_the_steps, a_carry_of_nan, another_input, more_rows, endless_steps)
 
 
 @pytest.mark.parametrize("what", CHOSEN)
