@@ -10,7 +10,7 @@ from recurc.errors import DoesNotFitError, FidelityError, UsageError
 from recurc.study.pricing import Price, Prices
 from recurc.study.runners import Part
 from recurc.study.settings import Aim, Measured, Scored, Setting, mean_and_error, measure_setting
-from recurc.study.tune import Arm, Search, undominated, variants_of
+from recurc.study.tune import FP32, Arm, Search, Tried, undominated, variants_of
 from recurc.study.variants import Outcome, Variant
 from recurc.study.workbench import Threads
 from recurc.targets.boards import load_board
@@ -149,6 +149,35 @@ def test_halting_and_steps_come_from_one_run():
     assert np.array_equal(deep.part.right[:2], short.part.right) and np.array_equal(deep.part.margins[:2], short.part.margins)
     assert np.array_equal(deep.part.phi[:2], short.part.phi), "both against the last step of the full depth"
     assert plain.phi_last == 1 and plain.phi_first < 1 and plain.kept == 1
+
+
+@pytest.mark.parametrize("losses, chosen, confirmed, passed", [
+    ((0, 0, 0), "int3", True, []),
+    ((9, 0, 0), "int4", True, ["int3"]),  # 15 points lost and two errors are over 20: a dearer one is surer
+    ((40, 9, 0), "int8", True, ["int3", "int4"]),
+    ((40, 9, 9), "int4", False, ["int3", "int8"]),
+    ((13, 40, 40), "int3", False, ["int4", "int8"]),  # over the tolerance by less than an error
+])
+def test_held_out_puzzles_are_judged_by_the_rule_of_the_search(losses, chosen, confirmed, passed):
+    n, s = 60, next(search(Aim("exact", 0.2)))
+    plain, names = s.bench.resolve(FP32), ("int3", "int4", "int8")
+    right = np.full((1, n), 2)
+
+    def outcome(variant, lost):
+        return replace(outcome_of(np.where(np.arange(n) < lost, 0, right), np.zeros((1, n))), variant=variant)
+
+    arms = [Arm(s.bench.resolve(Variant(name, steps=1)), Price(cost, None, None, cost, None))
+            for cost, name in enumerate(names, 1)]
+    held = {arm.variant: outcome(arm.variant, lost) for arm, lost in zip(arms, losses)} | {plain: outcome(plain, 0)}
+    s.bench.evaluate = lambda variants, *a: [held[v] for v in variants]
+    s.minimize = "macs"
+    tried = [Tried(arm, Scored(outcome(arm.variant, 0), outcome(plain, 0), s.aim)) for arm in arms]
+    choice, over = s._confirmed(tried, plain)
+    assert (choice.arm.variant.precision, choice.confirmed) == (chosen, confirmed) and choice.holds
+    assert [p.arm.variant.precision for p in over] == passed
+    held |= {arm.variant: outcome(arm.variant, 40) for arm in arms}
+    with pytest.raises(FidelityError, match="held-out puzzles"):
+        s._confirmed(tried, plain)
 
 
 def test_nothing_fits():
