@@ -7,6 +7,7 @@ from typing import Mapping, Sequence
 import numpy as np
 
 from recurc.arguments import argument
+from recurc.arguments import argument
 from recurc.quant.weights import precisions
 from recurc.study import methods as m
 from recurc.study.study import Row
@@ -38,7 +39,7 @@ def verdict(rows: Sequence[Row], tolerance: float = TOLERANCE, mixer: str = "mlp
         said.append(_kept(kept, tolerance))
     if unclear:
         said.append(f"Open: {_names(unclear)} {_verb(unclear, 'loses', 'lose')} more than {100 * tolerance:g} points, though "
-                    "no more than two standard errors, which chance explains; more puzzles (--limit) must tell.")
+                    f"no more than two standard errors, which chance explains; more puzzles ({argument('limit')}) must tell.")
     if hurt:
         worst = max(hurt, key=lambda r: r.loss)
         most = (f" Most is lost with {worst.method.name}, {100 * worst.loss:.1f} ± {100 * _error(worst):.1f} points."
@@ -64,7 +65,7 @@ def _kept(kept: Sequence[Row], tolerance: float) -> str:
     error, n = max(_error(r) for r in kept), kept[0].outcome.n
     if error > tolerance:
         return (f"No loss of more than {100 * tolerance:g} points is seen with {_names(kept)}; but {n} puzzles leave a "
-                f"standard error of up to {100 * error:.1f} points, so more of them (--limit) must tell.")
+                f"standard error of up to {100 * error:.1f} points, so more of them ({argument('limit')}) must tell.")
     return (f"Kept: {_names(kept)} {_verb(kept, 'loses', 'lose')} at most {100 * tolerance:g} points of puzzles exact "
             f"(standard error up to {100 * error:.1f}).")
 
