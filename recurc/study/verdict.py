@@ -7,7 +7,6 @@ from typing import Mapping, Sequence
 import numpy as np
 
 from recurc.arguments import argument
-from recurc.arguments import argument
 from recurc.quant.weights import precisions
 from recurc.study import methods as m
 from recurc.study.study import Row
