@@ -202,14 +202,14 @@ def test_it_says_how_many_puzzles_would_be_enough(losses, limit):
     s = next(search(Aim("exact", 0.1), n=64))
     s.aim = Aim("exact", limit)
     said = s._more_puzzles(Measured(Setting(1), len(losses), 1.0, float(mean), float(error), 0.9, 0.9, 0.9))
-    n = int(said.split("--limit ")[1].split()[0]) // 2
+    n = int(said.split("limit=")[1].split()[0]) // 2
 
     def bound(n):  # of the same loss on n puzzles
         return mean + 2 * np.sqrt((np.square(losses).sum() - 60 * mean**2) * n / 60 + 1) / n
 
     assert bound(n) <= limit + 1e-9 < bound(n - 1) + 2e-3 and n > 60
     s.aim = Aim("phi", 0.05)
-    assert "--limit 128 " in s._more_puzzles(Measured(Setting(1), 64, 1.0, 0.03, 0.01, 0.9, 0.9, 0.9)), "two errors are the gap"
+    assert "limit=128 " in s._more_puzzles(Measured(Setting(1), 64, 1.0, 0.03, 0.01, 0.9, 0.9, 0.9)), "two errors are the gap"
     assert s._more_puzzles(Measured(Setting(1), 60, 1.0, 0.3, 0.05, 0.9, 0.9, 0.9)) == ""
 
 
