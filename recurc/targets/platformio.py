@@ -29,6 +29,7 @@ RUN_SECONDS = 900.0
 INSTALL = "pip install platformio scons"
 _SHOWN_LINES = 25
 _LOCAL = "symlink://"
+_NOT_IN_PATHS = '$"`\n\r'  # all others are quoted, in the project's own scripts
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,14 @@ def preflight(env: Environment) -> None:
     """That PlatformIO can start on an environment, found out within two seconds.
 
     Raises:
+        InputError: the project's folder has a name that PlatformIO cannot work in.
         ToolchainError: it or SCons is not installed, or the environment needs its registry and that cannot be reached.
     """
+    wrong = next((c for c in str(env.project.absolute()) if c in _NOT_IN_PATHS), None)
+    if wrong is not None:
+        raise InputError("PlatformIO cannot build in a folder of that name", where=str(env.project.absolute()),
+                         why=f"it has the character {wrong!r}, which PlatformIO and the shell behind it take for theirs",
+                         next="Move the build to a folder without it")  # fmt: skip
     if find_platformio() is None:
         raise ToolchainError("PlatformIO is not installed", where=sys.executable, why="this Python has no package platformio",
                              next=f"Install it with {INSTALL}")  # fmt: skip

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 
+# In the project's path; PlatformIO itself expands $.
+UNUSABLE = '"`\n'
 RUNTIME = os.path.join("lib", "recurc_runtime")
 
 
@@ -21,6 +23,12 @@ def find_compiler(env, recipe):
 def literal(word):
     """A word that SCons passes on as it is."""
     return word.replace("$", "$$")
+
+
+def shell_word(word):
+    """A word that SCons and the shell behind it pass on as it is: folders have names like "Ben's (copy)"."""
+    word = literal("".join("\\" + c if c in '"`\\' else c for c in word))
+    return word if " " in word or "\t" in word else '"%s"' % word  # SCons puts words with blanks in quotes itself
 
 
 def known_link_flags(env, recipe, compiler):
@@ -40,22 +48,27 @@ def short_names(project, name):
     names = {project: "."}  # the last match counts, so the general one comes first
     for folder, short in sorted(folders.items()):
         names.update({folder: short, os.path.join(project, folder): short})
-    return ["-ffile-prefix-map=%s=%s" % (literal(folder), short) for folder, short in names.items()]
+    return [shell_word("-ffile-prefix-map=%s=%s" % (folder, short)) for folder, short in names.items()]
 
 
 def compile_variables(env, recipe):
     """SCons variables for compiling."""
     project = env.subst("$PROJECT_DIR")
+    if any(c in project for c in UNUSABLE):
+        sys.exit("Error: PlatformIO cannot build in a folder with a quotation mark, a backtick or a line break in its name: %r"
+                 % project)
     names = short_names(project, recipe["board"])
     folders = ["src", os.path.join(RUNTIME, "include")]
     folders += [os.path.join(RUNTIME, "src", "ports", port) for port in recipe["ports"]]
+    paths = [os.path.join(project, folder) for folder in folders]
+    names += [shell_word("-I" + path) for path in paths]
     return {
         "CFLAGS": [], "CCFLAGS": [*recipe["c_flags"], *names], "ASPPFLAGS": [*recipe["assembler_flags"], *names],
         # Sources by their whole path, as recurc names them: the compiler's file tables depend on how it was told.
         "CCCOM": '$CC -o $TARGET -c $CFLAGS $CCFLAGS $_CCCOMCOM "$PROJECT_DIR/$SOURCE"',
         "ASPPCOM": '$CC -o $TARGET -c $ASPPFLAGS $_CPPDEFFLAGS $_CPPINCFLAGS "$PROJECT_DIR/$SOURCE"',
         "CPPDEFINES": [(key, literal(value).replace('"', '\\"')) for key, value in recipe["defines"].items()],
-        "CPPPATH": [os.path.join(project, folder) for folder in folders],
+        "CPPPATH": paths, "_CPPINCFLAGS": "",  # looked through for changes; the flags are among the others, quoted
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pytest
 
 from recurc.codegen.manifest import file_sha256
 from recurc.errors import InputError, ToolchainError, UsageError
+from recurc.resources import resource_dir
 from recurc.targets import platformio as pio
 from recurc.targets.boards import load_board
 
@@ -32,7 +34,7 @@ def offline(command: list[str]) -> list[str]:
 
 def test_pio_run_gives_the_builds_own_elf_offline_in_any_folder(made, project, tmp_path):
     """As a user calls it: no private core folder named, an empty home, a path that shells and linkers stumble over."""
-    copy = shutil.copytree(project, tmp_path / "it's 100%s, a=ü", ignore=shutil.ignore_patterns(".pio"))
+    copy = shutil.copytree(project, tmp_path / "it's;(100%s),a=ü&b", ignore=shutil.ignore_patterns(".pio"))
     home = tmp_path / "home"
     home.mkdir()
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PLATFORMIO")}
@@ -50,6 +52,27 @@ def test_pio_run_gives_the_builds_own_elf_offline_in_any_folder(made, project, t
     assert flash and int(flash[1]) > made.boards["stm32h7"].image.stat().st_size, "PlatformIO counts the weights"
     assert not list(home.iterdir()), "nothing is written outside the project"
     assert (copy / ".pio" / "core" / "packages" / "tool-scons" / ".piopm").is_file()
+
+
+@pytest.mark.parametrize("folder", ["plain", "sp ace", "Ben's", "a;b", "(copy)", "a&b", "Ben's (copy) & more", "back\\slash"])
+def test_words_of_the_projects_flags_reach_the_compiler(folder):
+    """As SCons hands them on: $$ is $, and words with blanks get quotation marks."""
+    folders = importlib.util.spec_from_file_location("flags", resource_dir("templates") / "platformio/firmware_flags.py")
+    flags = importlib.util.module_from_spec(folders)
+    folders.loader.exec_module(flags)
+    word = flags.shell_word(f"-I/x/{folder}/include").replace("$$", "$")
+    quoted = f'"{word}"' if " " in word else word
+    done = subprocess.run(["sh", "-c", f"printf %s {quoted}"], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"-I/x/{folder}/include", "")
+
+
+@pytest.mark.parametrize("character", '$"`')
+def test_a_folder_that_platformio_cannot_work_in_is_refused(project, tmp_path, character):
+    env = pio.environment(project, "mps2-an500")
+    moved = pio.Environment(tmp_path / f"a{character}b", env.name, env.platform, env.options)
+    with pytest.raises(InputError, match="a folder of that name") as refused:
+        pio.preflight(moved)
+    assert repr(character) in str(refused.value)
 
 
 def test_a_change_is_built_and_nothing_else(project, tmp_path):
