@@ -6,7 +6,6 @@ identifiers are missing, every example is a puzzle of its own with identifier 0.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from recurc.arrayfile import read_npy
 from recurc.errors import InputError
 from recurc.formats import parse_json
 from recurc.problems import Problems
-from recurc.reading import Unreadable, enough_memory, read_text, shown, user_path
+from recurc.reading import Unreadable, enough_memory, is_folder, is_there, not_read, read_text, shown, user_path
 
 IGNORED = -100  # a label that never counts, as in the reference code
 _NO_LABEL = -1  # stands for every label where the dataset has none, and names no value to be ignored
@@ -173,7 +172,7 @@ def read_metadata(folder: Path) -> Metadata:
     try:
         text = read_text(path)
     except Unreadable as error:
-        raise InputError("dataset.json cannot be read", where=str(path), why=str(error), next=_LAYOUT) from None
+        raise not_read(error, path, "dataset.json", "dataset.json cannot be read", _LAYOUT) from None
     try:
         raw = parse_json(text)
         if not isinstance(raw, dict):
@@ -223,10 +222,10 @@ def load_dataset(directory: str | Path, split: str) -> Dataset:
     """
     root = user_path(directory)
     folder = root / split
-    if not os.path.isdir(root):  # which says no, and does not raise, of a name that no folder can have
-        why = "it is a file" if os.path.exists(root) else "there is no such directory"
+    if not is_folder(root):
+        why = "it is a file" if is_there(root) else "there is no such directory"
         raise InputError("no dataset directory", where=str(root), why=why, next=_LAYOUT)
-    if not os.path.isdir(folder):
+    if not is_folder(folder):
         try:
             there = sorted(p.name for p in root.iterdir())
         except OSError as error:
@@ -295,7 +294,7 @@ def load_splits(directory: str | Path) -> dict[str, Dataset]:
         InputError: it has neither, or there is something wrong with one: all problems are named.
     """
     root = user_path(directory)
-    there = [split for split in ("train", "test") if os.path.isdir(root / split)]
+    there = [split for split in ("train", "test") if is_folder(root / split)]
     problems, found = Problems(), {}
     for split in there or ["train"]:
         with problems:
@@ -312,7 +311,7 @@ def _load_set(folder: Path, name: str, meta: Metadata) -> tuple[np.ndarray, np.n
         _same(folder, f"{name}__inputs.npy columns", inputs.shape[1], "dataset.json seq_len", meta.seq_len)
         limit = f"the vocabulary has {meta.vocab_size}"
         _in_range(folder / f"{name}__inputs.npy", inputs, meta.vocab_size, "token", limit)
-    if os.path.lexists(folder / f"{name}__labels.npy"):
+    if is_there(folder / f"{name}__labels.npy", follow=False):
         with problems:
             labels = _array(folder, f"{name}__labels.npy", 2)
             if inputs is not None:
@@ -332,7 +331,7 @@ def _load_set(folder: Path, name: str, meta: Metadata) -> tuple[np.ndarray, np.n
 def _puzzles(folder: Path, name: str, meta: Metadata, n: Optional[int]) -> np.ndarray:
     """Each example's puzzle identifier, int32 [n]; n is None where the inputs cannot be read."""
     files = [folder / f"{name}__puzzle_{kind}.npy" for kind in ("identifiers", "indices")]
-    if not any(os.path.lexists(f) for f in files) and meta.num_puzzle_identifiers == 1:
+    if not any(is_there(f, follow=False) for f in files) and meta.num_puzzle_identifiers == 1:
         return np.zeros(n or 0, dtype=np.int32)
     identifiers, indices = (_array(folder, file.name, 1) for file in files)
     _same(folder, f"{name}__puzzle_indices.npy length", len(indices), "puzzle identifiers + 1", len(identifiers) + 1)
@@ -386,12 +385,12 @@ def numbers_only(values: object) -> object:
 
 def _array(folder: Path, name: str, ndim: int) -> np.ndarray:
     path = folder / name
-    if not os.path.exists(path):
+    if not is_there(path):
         raise InputError("a dataset file is missing", where=str(path), why="", next=_LAYOUT)
     try:
         return read_npy(path, "iu", ndim)
     except Unreadable as error:
-        raise InputError("a dataset file cannot be read", where=str(path), why=str(error), next=_LAYOUT) from None
+        raise not_read(error, path, "a dataset file", "a dataset file cannot be read", _LAYOUT) from None
 
 
 def _same(folder: Path, name_a: str, a: object, name_b: str, b: object) -> None:

@@ -21,8 +21,9 @@ from recurc.errors import InputError
 
 PARTIAL = ".part"  # how the temporary names end
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_ENVIRONMENT = NO_ROOM | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE,
-                          errno.ELOOP, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETXTBSY, errno.EBUSY}
+_VANISHED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EXDEV})
+_OURS = frozenset({errno.EBADF, errno.EINVAL, errno.EFAULT, errno.ENOTTY, errno.ESPIPE, errno.EDOM, errno.ERANGE, errno.ENOSYS,
+                   errno.ENOTSOCK, errno.EDESTADDRREQ, errno.EPROTOTYPE})  # wrong calls: what is left is the system's to refuse
 
 
 @contextmanager
@@ -135,22 +136,52 @@ def environment_error(error: BaseException) -> InputError | None:
     if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):  # of copytree: all that failed
         _, target, why = error.args[0][0]
         return InputError("a file cannot be copied", where=str(target), why=str(why), next="Make room, or choose another place")
+    if short := _no_memory(error):
+        return short
     if not isinstance(error, OSError):
         return None
     where = next((os.fsdecode(name) for name in (error.filename2, error.filename) if isinstance(name, (str, bytes))), "")
     if isinstance(error, FileNotFoundError) and "temporary directory" in str(error.strerror):
         return InputError("there is no place for temporary files", why=str(error.strerror),
                           next="Make room, or name a folder that can be written in TMPDIR")
-    if error.errno not in _ENVIRONMENT:
+    if error.errno in (errno.ENOENT, errno.ESTALE) and _gone():
+        return InputError("the current folder is gone", why="it was removed, or its disk was taken away",
+                          next="Change to another folder")
+    if not error.errno or error.errno in _OURS:
         return None
-    if error.errno in NO_ROOM:
+    if error.errno in _VANISHED:
+        following = ("Something else may have changed what lies there meanwhile, as cleaners of temporary folders do: run the "
+                     "command again, and report it if it stays")
+    elif error.errno in NO_ROOM:
         following = "Make room; temporary files go where TMPDIR says"
     elif error.errno in (errno.EMFILE, errno.ENFILE):
         following = "Allow more open files (`ulimit -n`)"
+    elif error.errno in (errno.ENOMEM, errno.EAGAIN):
+        following = "Allow more memory and processes (`ulimit -v`, `ulimit -u`), or end others"
     else:
         following = "Check that you may read and write there"
     return InputError("a file or the output cannot be read or written", where=where, why=error.strerror or str(error),
                       next=following)
+
+
+def _no_memory(error: BaseException) -> InputError | None:
+    """The error to tell where memory or threads run out, which NumPy, torch and Python each say in their own way."""
+    said = str(error)
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in said):
+        return InputError("this computer has not enough memory for this", why=said[:300],
+                          next="Allow more (`ulimit -v`), ask for fewer puzzles with --limit, or use a larger one")
+    if isinstance(error, RuntimeError) and "can't start new thread" in said:
+        return InputError("no thread can be started", why="the system allows this user no more processes",
+                          next="Allow more (`ulimit -u`), or end others")
+    return None
+
+
+def _gone() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
 
 
 class _Watched:

@@ -7,6 +7,7 @@ mean nothing else there. What is neither stops the rendering: a template's autho
 
 from __future__ import annotations
 
+import errno
 import re
 import shlex
 from pathlib import Path
@@ -154,13 +155,24 @@ def _finalize(context: jinja2.runtime.Context, value: Any) -> Any:
     return Markup(text)
 
 
+class _Templates(jinja2.FileSystemLoader):
+    """Templates of this installation: one that cannot be read is the system's to explain."""
+
+    def get_source(self, environment: jinja2.Environment, template: str) -> Any:
+        try:
+            return super().get_source(environment, template)
+        except jinja2.TemplateNotFound:
+            raise FileNotFoundError(errno.ENOENT, "a part of this installation of recurc is not there",
+                                    str(Path(self.searchpath[0]) / template)) from None
+
+
 def environment(folder: str = "") -> jinja2.Environment:
     """Jinja over recurc's templates, or those of one folder of them; a name that is missing is an error.
 
     Texts must be quoted for their language, see the top of this module; in pages they are escaped.
     """
     found = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(resource_dir("templates")) / folder), undefined=jinja2.StrictUndefined,
+        loader=_Templates(Path(resource_dir("templates")) / folder), undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=True, finalize=_finalize,
     )  # fmt: skip
     found.filters.update({f.__name__: f for f in FILTERS})

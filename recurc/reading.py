@@ -5,6 +5,7 @@ Every loader opens its files here. `Unreadable` says in a clause why a file cann
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import BinaryIO, Iterator
+
+import numpy as np
 
 from recurc.errors import InputError, printable
 
@@ -23,8 +26,64 @@ _KINDS = (
 )  # fmt: skip
 
 
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+_PRIVATE = (errno.EACCES, errno.EPERM, errno.ELOOP)
+
+
 class Unreadable(ValueError):
     """Why a file cannot be taken, as a clause: "it has 3 bytes, a header has 10"."""
+
+
+class Refused(Unreadable):
+    """The system does not let a file be read, whatever it holds; why, as the system says it."""
+
+
+def not_read(error: Unreadable, path: Path | str, kind: str, what: str, next: str) -> InputError:
+    """The error for a file that cannot be taken.
+
+    Args:
+        kind: what it should be, "the checkpoint": said where the system refuses it.
+        what, next: of the error where it can be read and is wrong.
+    """
+    if isinstance(error, Refused):
+        what, next = f"{kind} cannot be read", "Check that it is there and that you may read it"
+    return InputError(what, where=str(path), why=str(error), next=next)
+
+
+def is_file(path: Path | str, *, private: bool = False) -> bool:
+    """Whether there is a regular file, or a link to one.
+
+    A file that the system refuses to look at is not taken for absent: something else would be read in its place.
+
+    Args:
+        private: absent is too what this user may not look at; for places that were somebody else's.
+
+    Raises:
+        InputError: the system refuses.
+    """
+    return stat.S_ISREG(_mode(path, private))
+
+
+def is_folder(path: Path | str, *, private: bool = False) -> bool:
+    """Whether there is a folder, or a link to one; arguments and errors as of `is_file`."""
+    return stat.S_ISDIR(_mode(path, private))
+
+
+def is_there(path: Path | str, *, follow: bool = True) -> bool:
+    """Whether there is anything of that name, without `follow` a link to nothing too; errors as of `is_file`."""
+    return _mode(path, False, follow) != 0
+
+
+def _mode(path: Path | str, private: bool, follow: bool = True) -> int:
+    try:
+        return os.stat(path, follow_symlinks=follow).st_mode
+    except ValueError:  # a name that no file can have
+        return 0
+    except OSError as error:
+        if error.errno in _ABSENT or (private and error.errno in _PRIVATE):
+            return 0
+        raise InputError("a file cannot be looked at", where=str(path), why=error.strerror or str(error),
+                         next="Check that you may read it, and that its disk is there") from None
 
 
 def shown(value: object, most: int = SHOWN) -> str:
@@ -82,7 +141,7 @@ def open_regular(path: Path | str, *, follow: bool = True) -> BinaryIO:
     except Unreadable:
         raise
     except OSError as error:
-        raise Unreadable(error.strerror or str(error)) from None
+        raise Refused(error.strerror or str(error)) from None
     except ValueError:
         raise Unreadable("its name holds a character that no file's name can have") from None
 
@@ -90,6 +149,20 @@ def open_regular(path: Path | str, *, follow: bool = True) -> BinaryIO:
 def _check(mode: int) -> None:
     if not stat.S_ISREG(mode):
         raise Unreadable(f"it is {next((name for test, name in _KINDS if test(mode)), 'something else')}, not a file")
+
+
+def map_array(file: BinaryIO, dtype: np.dtype | str, offset: int, shape: tuple[int, ...]) -> np.ndarray:
+    """An array of an open file, mapped and read-only.
+
+    Raises:
+        Unreadable: the file ends before, or cannot be mapped.
+    """
+    try:
+        return np.memmap(file, dtype, "r", offset, shape)
+    except OSError as error:
+        raise Refused(f"it cannot be mapped into memory: {clause(error)}") from None
+    except ValueError as error:
+        raise Unreadable(clause(error)) from None
 
 
 def size_of(file: BinaryIO) -> int:
@@ -111,8 +184,10 @@ def read_part(file: BinaryIO, offset: int, count: int) -> bytes:
                 raise Unreadable(f"it ends at byte {at}: it is truncated, or became shorter while it was read")
             parts.append(part)
             at += len(part)
-    except (OSError, OverflowError) as error:
+    except OverflowError as error:
         raise Unreadable(clause(error)) from None
+    except OSError as error:
+        raise Refused(clause(error)) from None
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -129,8 +204,10 @@ def read_into(file: BinaryIO, offset: int, out: memoryview) -> None:
             if not count:
                 raise Unreadable(f"it ends at byte {offset + done}: it is truncated, or became shorter while it was read")
             done += count
-    except (OSError, OverflowError) as error:
+    except OverflowError as error:
         raise Unreadable(clause(error)) from None
+    except OSError as error:
+        raise Refused(clause(error)) from None
 
 
 def read_regular(path: Path | str, limit: int) -> bytes:
@@ -145,7 +222,7 @@ def read_regular(path: Path | str, limit: int) -> bytes:
             while len(data) <= limit and (more := file.read(1 << 16)):
                 data += more
         except OSError as error:
-            raise Unreadable(error.strerror or str(error)) from None
+            raise Refused(error.strerror or str(error)) from None
         if len(data) > limit:
             raise Unreadable(f"it has more than {limit:,} bytes")
         return data

@@ -5,6 +5,7 @@ In a checkout they are top-level folders beside the package; an installed wheel 
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -23,7 +24,7 @@ def resource_dir(kind: str) -> Path:
         candidate = root / kind
         if candidate.is_dir():
             return candidate
-    raise FileNotFoundError(f"recurc's {kind} folder is missing from this installation")
+    raise FileNotFoundError(errno.ENOENT, "a part of this installation of recurc is not there", str(_PACKAGE / "_data" / kind))
 
 
 def bundled_models() -> dict[str, Path]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from recurc.errors import InputError
 from recurc.formats import parse_toml
 from recurc.ir.program import CARRIES, STORAGES
-from recurc.reading import Unreadable, read_text, shown
+from recurc.reading import Unreadable, is_file, not_read, read_text, shown
 
 PROJECT_FILE = "recurc.toml"
 CALIBRATIONS = ("gptq", "mse", "min-max")
@@ -73,12 +72,12 @@ def read_project(path: Path | None = None) -> Project:
 
     if path is None:
         path = Path(PROJECT_FILE)
-        if not os.path.isfile(path):
+        if not is_file(path):
             return Project()
     try:
         content = parse_toml(read_text(path, _LIMIT), _LIMIT)
     except Unreadable as error:
-        raise InputError(f"{path.name} cannot be read", where=str(path), why=str(error), next="Correct it") from None
+        raise not_read(error, path, path.name, f"{path.name} cannot be read", "Correct it") from None
     why = _mistake(content)
     if why:
         raise InputError(f"{path.name} is not valid", where=str(path), why=why, next=_HOLDS)

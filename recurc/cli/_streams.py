@@ -1,4 +1,4 @@
-"""The process's own streams, which may be closed, full, or read by nobody any more."""
+"""What the process is given: streams that may be closed, full, or read by nobody any more; a folder that may be gone."""
 
 from __future__ import annotations
 
@@ -28,6 +28,21 @@ def repair() -> None:
         sys.stdout = os.fdopen(1, "w", closefd=False)
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
+
+
+def leave_gone_folder() -> bool:
+    """Where the current folder was removed, go to one where nothing can be read or written; whether it was.
+
+    Relative names then mean what they meant, nothing; and libraries that look where they are (MKL ends the process) find a
+    folder.
+    """
+    try:
+        os.getcwd()
+    except OSError:
+        with suppress(OSError):
+            os.chdir("/proc/self/fdinfo")
+        return True
+    return False
 
 
 @contextmanager

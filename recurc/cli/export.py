@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from recurc.cli.options import (
 )
 from recurc.cli.output import Console, bytes_text
 from recurc.cli.quantizing import calibration_options, quantize_with_progress
+from recurc.reading import is_file
 
 
 @click.command()
@@ -48,7 +48,7 @@ def command(console: Console, checkpoint: str | None, out: Path, data: str | Non
     from recurc.exchange.onnx_export import export_onnx, require
 
     require("onnx")
-    if checkpoint is not None and os.path.isfile(Path(checkpoint) / MANIFEST):
+    if checkpoint is not None and is_file(Path(checkpoint) / MANIFEST):
         model = _stored(console, Path(checkpoint))
     else:
         from recurc.api import Model

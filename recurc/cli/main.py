@@ -8,10 +8,10 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
-import pkgutil
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -23,7 +23,7 @@ import recurc
 import recurc.cli
 from recurc.arguments import named_as_options
 from recurc.cli._signals import Ended, ended_by_signals
-from recurc.cli._streams import abandon_stdout, repair, unwritten, writing
+from recurc.cli._streams import abandon_stdout, leave_gone_folder, repair, unwritten, writing
 from recurc.cli.output import Console, plain_warnings
 from recurc.errors import RecurcError, UsageError
 from recurc.files import environment_error
@@ -32,11 +32,28 @@ _NOT_COMMANDS = {"main", "output", "options", "quantizing"}
 _INTERRUPTED, _BROKEN_PIPE = 130, 141  # 128 + the signal's number, as shells have it
 
 
+class _ReaderGone(Exception):
+    """Whoever read our output has gone: a BrokenPipeError by another name, of which click would make an exit with code 1."""
+
+
 class Commands(click.Group):
     """Commands by file name, imported when they are asked for; each gets `--json` and `--debug`."""
 
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **options)
+        except BrokenPipeError:
+            raise _ReaderGone from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ReaderGone from None
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        names = (info.name for info in pkgutil.iter_modules(recurc.cli.__path__))
+        files = [name for folder in recurc.cli.__path__ for name in os.listdir(folder)]
+        names = (name.removesuffix(".py") for name in files if name.endswith(".py"))
         return sorted(n.replace("_", "-") for n in names if n not in _NOT_COMMANDS and not n.startswith("_"))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -101,12 +118,14 @@ def main(args: Sequence[str] | None = None) -> int:
     # Known before parsing, so that a mistake in the options themselves is reported the way that was asked for.
     console.json = "--json" in arguments
     console.debug = "--debug" in arguments
+    if leave_gone_folder():
+        console.note("note: the current folder was removed: nothing can be read or written in it")
     try:
         with ended_by_signals(), named_as_options():
             code = _run(console, arguments)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # whoever read our output has gone
+    except (_ReaderGone, BrokenPipeError):  # whoever read our output has gone
         abandon_stdout()
         return _BROKEN_PIPE
     except OSError as error:  # of the flush
@@ -115,7 +134,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _run(console: Console, arguments: list[str]) -> int:
-    """Run a command; its exit code. What went wrong has been told. Raises BrokenPipeError."""
+    """Run a command; its exit code. What went wrong has been told. Raises _ReaderGone, BrokenPipeError."""
     try:
         with plain_warnings():
             result = cli.main(arguments, prog_name="recurc", standalone_mode=False, obj=console)
@@ -134,7 +153,7 @@ def _run(console: Console, arguments: list[str]) -> int:
         with writing(sys.stderr):
             print("interrupted" if by is None else f"ended by {by.name}", file=sys.stderr)
         return _INTERRUPTED if by is None else 128 + by
-    except BrokenPipeError:
+    except (_ReaderGone, BrokenPipeError):
         raise
     except Exception as error:  # a full disk and the like, or else a bug of ours, whatever it is
         return _told(console, environment_error(error) or _bug(error, console.debug))

@@ -148,6 +148,9 @@ class Console:
 class _TextConsole(rich.console.Console):
     """A console whose texts cannot command the terminal: whatever is printed comes by here, in pieces of text and style."""
 
+    def on_broken_pipe(self) -> None:
+        raise  # what the caller makes of it, not an exit with code 1 from here
+
     def render(self, renderable: rich.console.RenderableType, options: rich.console.ConsoleOptions | None = None
                ) -> Iterator[rich.segment.Segment]:
         for segment in super().render(renderable, options):

@@ -21,6 +21,7 @@ from recurc.cli.options import (
 from recurc.cli.output import Console
 from recurc.errors import DoesNotFitError, InputError, UsageError
 from recurc.files import write_whole
+from recurc.reading import is_file
 
 _SETTLED = ("carry", "puzzle_table", "steps", "h_cycles", "l_cycles")  # that recurc.toml may hold, too
 _BESIDE = ""  # --html without a value
@@ -82,7 +83,7 @@ def _plain_error(error: DoesNotFitError) -> dict[str, Any]:
 def _is_build(path: Path) -> bool:
     from recurc.codegen.manifest import MANIFEST
 
-    return os.path.isfile(path / MANIFEST)
+    return is_file(path / MANIFEST)
 
 
 def _of_build(folder: Path, target: str | None, not_for_builds: list[str]) -> tuple[dict[str, Any], Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator
@@ -26,6 +25,7 @@ from recurc.cli.options import (
 )
 from recurc.cli.output import Console
 from recurc.errors import UsageError
+from recurc.reading import is_file
 
 MOST_DRAWN = 4  # answers; of more only the table is printed
 
@@ -97,7 +97,7 @@ def command(console: Console, model: str | None, on: str | None, tokens: str | N
 def _is_build(model: str | None) -> bool:
     from recurc.codegen.manifest import MANIFEST
 
-    return model is not None and os.path.isfile(Path(model) / MANIFEST)
+    return model is not None and is_file(Path(model) / MANIFEST)
 
 
 @contextmanager

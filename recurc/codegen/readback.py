@@ -15,7 +15,7 @@ from recurc.ir.program import LinearRef
 from recurc.plan.kernels import kernel_set
 from recurc.quant.model import QuantizedModel
 from recurc.quant.weights import FloatWeights, GroupWeights, IntWeights, Weights, precision_named
-from recurc.reading import Unreadable, read_regular
+from recurc.reading import Unreadable, not_read, read_regular
 
 IMAGE_LIMIT = 1 << 30  # bytes of an image: no board has more memory
 KEY_BYTES = 16
@@ -90,8 +90,8 @@ def read_model(build: Build) -> QuantizedModel:
     try:
         data = read_regular(build.host_image, IMAGE_LIMIT)
     except Unreadable as error:
-        raise InputError("the weights image is not usable", where=str(build.host_image), why=str(error),
-                         next="build it again") from None  # fmt: skip
+        raise not_read(error, build.host_image, "the weights image", "the weights image is not usable",
+                       "Build it again") from None
     sections = _Sections(data, str(build.host_image))
     tables = {role: sections.floats(t.rows, t.dim) for role, t in program.tables.items() if not t.streamed}
     sizes = {"H_init": c.hidden_size, "L_init": c.hidden_size, "q_bias": 2}

@@ -12,7 +12,7 @@ from recurc.codegen.manifest import file_sha256
 from recurc.errors import InputError
 from recurc.exchange.onnx_export import LOOP_FILE, SCHEMA, require
 from recurc.formats import parse_json
-from recurc.reading import Unreadable, read_text, shown
+from recurc.reading import Unreadable, not_read, read_text, shown
 
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _STATES = ("X", "z_H", "z_L")
@@ -43,8 +43,8 @@ def read_loop(folder: Path) -> dict[str, Any]:
             raise Unreadable("its heads read no state")
         _check_steps(loop.get("step"), blocks)
     except Unreadable as e:
-        raise InputError("this is not an exported model", where=str(folder / LOOP_FILE), why=str(e),
-                         next="write one with `recurc export`") from None
+        raise not_read(e, folder / LOOP_FILE, "the exported model", "this is not an exported model",
+                       "Write one with `recurc export`") from None
     return loop
 
 

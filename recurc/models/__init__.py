@@ -15,11 +15,13 @@ Nothing else has to be told about a new family: `families()` finds the module.
 from __future__ import annotations
 
 import importlib
-import pkgutil
+import os
+from pathlib import Path
 from typing import Iterable, Mapping, Protocol
 
 from recurc.errors import InputError
 from recurc.models.reasoner import Reasoner, ReasonerConfig
+from recurc.reading import read_text
 
 __all__ = ["Family", "Reasoner", "ReasonerConfig", "families", "find_family"]
 
@@ -54,12 +56,12 @@ _PROTOCOL = ("NAME", "ARCH_NAMES", "recognises", "config_from_fields", "expected
 def families() -> dict[str, Family]:
     """Name -> family module, for every module of this folder that defines the family protocol."""
     found: dict[str, Family] = {}
-    for info in pkgutil.iter_modules(__path__):
-        spec = info.module_finder.find_spec(f"{__name__}.{info.name}", None)
-        source = spec.loader.get_source(spec.name) if spec and hasattr(spec.loader, "get_source") else None
-        if source is not None and "ARCH_NAMES" not in source:
+    for file in sorted(Path(folder) / name for folder in __path__ for name in os.listdir(folder)):
+        if file.suffix != ".py" or file.name == "__init__.py":
+            continue
+        if "ARCH_NAMES" not in read_text(file):
             continue  # not a family; importing it could pull in torch, which takes seconds
-        module = importlib.import_module(f"{__name__}.{info.name}")
+        module = importlib.import_module(f"{__name__}.{file.stem}")
         if all(hasattr(module, attribute) for attribute in _PROTOCOL):
             found[module.NAME] = module  # type: ignore[assignment]
     return found

@@ -29,7 +29,7 @@ from recurc.models.config_files import (
     read_fields,
 )
 from recurc.models.reasoner import Reasoner
-from recurc.reading import Unreadable, clause, enough_memory, open_regular, read_text, shown, user_path
+from recurc.reading import Unreadable, clause, enough_memory, is_file, open_regular, read_text, shown, user_path
 from recurc.resources import bundled_models
 
 _STEP = re.compile(r"step_(\d{1,18})(?!\d)")
@@ -64,7 +64,7 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
     files, inside = [file], None
     if file.suffix == ".safetensors":
         tensors = tensorfile.read(file, PUZZLE_TABLE)
-        if os.path.isfile(table := file.parent / _TABLE) and PUZZLE_TABLE not in tensors:
+        if is_file(table := file.parent / _TABLE) and PUZZLE_TABLE not in tensors:
             more_tensors = tensorfile.read(table, PUZZLE_TABLE)
             twice = next((name for name in more_tensors if name in tensors), None)
             if twice is not None:
@@ -204,14 +204,16 @@ def find_checkpoint(path: str | Path) -> tuple[Path, list[str]]:
 
 def _in_folder(folder: Path) -> tuple[Path, list[str]]:
     try:
-        files = sorted(p for p in folder.iterdir() if os.path.isfile(p) and not p.name.startswith("."))
+        names = sorted(p for p in folder.iterdir())
+        files = [p for p in names if not p.name.startswith(".") and is_file(p, private=True)]
     except OSError as error:
-        raise InputError("the folder cannot be read", where=str(folder), why=error.strerror or "") from None
+        raise InputError("the folder cannot be read", where=str(folder), why=error.strerror or str(error),
+                         next="Check that it is there and that you may read it") from None
     passed = [p for p in files if _NO_WEIGHTS.search(p.name) and not _STEP.fullmatch(p.name)]
     found = [p for p in files if p not in passed and p.name != _TABLE and (
         _named_like_checkpoint(p) or (p.suffix not in (".npz", ".zip") and _readable_checkpoint(p)))]
     if not found:
-        there = ", ".join(p.name for p in sorted(folder.iterdir())[:6])
+        there = ", ".join(p.name for p in names[:6])
         why = f"found {there}" if there else "the folder is empty"
         if passed:
             why = f"{passed[0].name} holds predictions or the state of an optimizer, to judge by its name"

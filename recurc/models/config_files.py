@@ -17,7 +17,7 @@ from recurc.errors import InputError
 from recurc.formats import parse_json, parse_yaml
 from recurc.models.arch_fields import MODEL_FIELDS, differences, unknown_notes
 from recurc.models.reasoner import ReasonerConfig
-from recurc.reading import Unreadable, read_text, shown, user_path
+from recurc.reading import Unreadable, is_file, not_read, read_text, shown, user_path
 
 CONFIG_FORMAT = "recurc/checkpoint/1"
 DATA_FIELDS = ("seq_len", "vocab_size", "num_puzzle_identifiers")
@@ -93,7 +93,7 @@ def _beside(checkpoint: Path) -> list[Path]:
     general = [stem + suffix for stem in _CONFIG_STEMS for suffix in _CONFIG_SUFFIXES] + [_HYDRA]
     ours = [_OURS] if checkpoint.suffix == ".safetensors" else []
     names = dict.fromkeys([*(n for n in own if n not in general), *ours, *general])
-    return [path for name in names if os.path.isfile(path := checkpoint.parent / name)]
+    return [path for name in names if is_file(path := checkpoint.parent / name)]
 
 
 def _read(path: Path) -> Source:
@@ -102,7 +102,8 @@ def _read(path: Path) -> Source:
         if not isinstance(raw, dict):
             raise Unreadable(f"it holds {shown(raw)}, not a table of fields")
     except Unreadable as error:
-        raise InputError("the configuration file cannot be read", where=str(path), why=str(error), next="Correct it") from None
+        kind = "the configuration file"
+        raise not_read(error, path, kind, f"{kind} cannot be read", "Correct it") from None
     stated = raw.get("format")
     if stated is not None and stated != CONFIG_FORMAT:
         raise InputError(
@@ -214,9 +215,9 @@ def find_dataset(
         if vocab not in (None, meta.vocab_size):
             raise other_dataset(data_dir, f"a vocabulary of {meta.vocab_size} where the model's is {vocab}")
         return meta, True
-    folder = checkpoint.resolve().parent
-    for candidate in _configured(fields, folder):
-        if (meta := _metadata(candidate)) is not None and vocab in (None, meta.vocab_size):
+    folder = _folder(checkpoint)
+    for candidate in _configured(fields, folder):  # where it was trained, perhaps below somebody else's home
+        if (meta := _metadata(candidate, private=True)) is not None and vocab in (None, meta.vocab_size):
             return meta, True
     for candidate in nearby_datasets(checkpoint):
         if (meta := _metadata(candidate)) is not None and vocab in (None, meta.vocab_size):
@@ -236,26 +237,38 @@ def other_dataset(data_dir: str | Path, difference: str) -> InputError:
 
 def nearby_datasets(checkpoint: Path) -> list[Path]:
     """Folders `data` beside a checkpoint file and beside its folder, when they hold a dataset."""
-    folder = checkpoint.resolve().parent
-    return [p for p in (folder / "data", folder.parent / "data") if any(p.glob("t*/dataset.json"))]
+    folder = _folder(checkpoint)
+    return [p for p in (folder / "data", folder.parent / "data")
+            if any(is_file(p / split / "dataset.json") for split in ("train", "test"))]
+
+
+def _folder(checkpoint: Path) -> Path:
+    """The folder that a checkpoint really lies in; where the current one is gone, as it is named."""
+    try:
+        return Path(os.path.realpath(checkpoint)).parent
+    except OSError:
+        return checkpoint.parent
 
 
 def _configured(fields: Mapping[str, object], folder: Path) -> list[Path]:
     told = fields.get("data_paths") or fields.get("data_path") or []
     paths = [told] if isinstance(told, str) else told if isinstance(told, list) else []
-    bases = [folder, *list(folder.parents)[:_PARENTS], Path.cwd()]
+    bases = [folder, *list(folder.parents)[:_PARENTS], Path()]
     return [base / p for p in paths[:_PATHS] for base in bases if isinstance(p, str) and len(p) < 4096]
 
 
-def _metadata(directory: Path) -> Optional[Metadata]:
+def _metadata(directory: Path, private: bool = False) -> Optional[Metadata]:
     """What the splits of a dataset say of it; None when it is no dataset.
+
+    Args:
+        private: as of `is_file`.
 
     Raises:
         InputError: two splits contradict each other.
     """
     found: dict[str, Metadata] = {}
     for split in ("train", "test", "."):
-        if os.path.isfile(directory / split / "dataset.json"):  # unlike Path's, no error for a name of 5,000 characters
+        if is_file(directory / split / "dataset.json", private=private):
             found[split] = read_metadata(directory / split)
     for split, other in found.items():
         first, meta = next(iter(found.items()))

@@ -12,7 +12,7 @@ from recurc.errors import InputError, printable
 from recurc.models.bundle import Weights, find_weights, is_harmless, short_names
 from recurc.models.picklefile import Opaque, Stored
 from recurc.models.torchfile import TorchFile, is_float
-from recurc.reading import Unreadable, open_regular, read_part, size_of
+from recurc.reading import Unreadable, not_read, open_regular, read_part, size_of
 
 _NON_PERSISTENT = re.compile(r"^(?:puzzle_emb\.local_\w+|(?:\w+\.)*rotary_emb\.\w+)$")
 _TENSORS, _NAME = 20_000, 256  # more tensors, or longer names, than any model here has
@@ -46,7 +46,7 @@ def _head(path: Path, count: int) -> bytes:
         with open_regular(path) as file:
             return read_part(file, 0, min(count, size_of(file)))
     except Unreadable as error:
-        raise InputError("the checkpoint cannot be read", where=str(path), why=str(error), next=EXPECTED) from None
+        raise not_read(error, path, "the checkpoint", "the checkpoint cannot be read", EXPECTED) from None
 
 
 def _not_a_checkpoint(path: Path, why: str) -> InputError:
@@ -89,8 +89,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], Weights]:
             weights = find_weights(file.value, path)
             return _tensors(file, weights.state, path), weights
     except Unreadable as error:
-        raise InputError("the checkpoint cannot be read", where=str(path), why=str(error),
-                         next="Copy or download it again") from None  # fmt: skip
+        raise not_read(error, path, "the checkpoint", "the checkpoint cannot be read", "Copy or download it again") from None
 
 
 def _tensors(file: TorchFile, state: Mapping[str, object], path: Path) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,8 @@ import numpy as np
 
 from recurc.errors import InputError
 from recurc.formats import parse_json
-from recurc.models.pages import dropper, pieces
-from recurc.reading import Unreadable, open_regular, read_into, read_part, shown, size_of
+from recurc.models.pages import pieces
+from recurc.reading import Unreadable, map_array, not_read, open_regular, read_into, read_part, shown, size_of
 
 _DTYPES = {
     "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2"),
@@ -58,8 +59,7 @@ def read(path: Path, keep: str = "") -> dict[str, np.ndarray]:
             entries, start = _entries(file)
             return {name: _tensor(file, start, entry, keep == name) for name, entry in entries.items()}
     except Unreadable as error:
-        raise InputError("not a whole safetensors file", where=str(path), why=str(error),
-                         next="Copy or export the file again") from None  # fmt: skip
+        raise not_read(error, path, "the checkpoint", "not a whole safetensors file", "Copy or export the file again") from None
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,12 @@ def _entries(file: BinaryIO) -> tuple[dict[str, _Entry], int]:
 
 
 def _entry(name: str, raw: object) -> _Entry:
-    dtype = _DTYPES.get(raw.get("dtype")) if isinstance(raw, dict) and isinstance(raw.get("dtype"), str) else None
+    if not isinstance(raw, dict) or not isinstance(raw.get("dtype"), str):
+        raise Unreadable(f"the header's entry for {shown(name)} is not valid, or of an unsupported dtype")
+    dtype = _DTYPES.get(raw["dtype"])
     if dtype is None:
-        raise Unreadable(f"the header's entry for {shown(name)} is not valid or of an unsupported dtype")
+        raise Unreadable(f"{shown(name)} is stored as {shown(raw['dtype'])}, which is not read here: export the checkpoint as "
+                         f"one of {', '.join(_FLOATS)}")  # fmt: skip
     shape, offsets = raw.get("shape"), raw.get("data_offsets")  # type: ignore[union-attr]
     if not _counts(shape) or not _counts(offsets) or len(offsets) != 2 or len(shape) > _AXES:
         raise Unreadable(f"the header's entry for {shown(name)} is not valid: shape and data_offsets are whole numbers from 0")
@@ -132,7 +135,7 @@ def _tensor(file: BinaryIO, start: int, entry: _Entry, keep: bool) -> np.ndarray
     dtype = _DTYPES[entry.code]
     convert = widen_bfloat16 if entry.code == "BF16" else lambda part: part.astype(np.float32)
     if keep:
-        mapped = np.memmap(file, dtype, "r", start + entry.begin, entry.shape)
+        mapped = map_array(file, dtype, start + entry.begin, entry.shape)
         return mapped if entry.code == "F32" else widen(mapped, convert)
     data = np.empty(entry.shape, dtype)
     read_into(file, start + entry.begin, memoryview(data.reshape(-1).view(np.uint8)))
@@ -143,15 +146,29 @@ def widen(source: np.ndarray, convert) -> np.ndarray:
     """`source` as float32, some rows at a time; a large table goes to an unnamed temporary file, not to memory."""
     if source.size <= _IN_MEMORY:
         return np.ascontiguousarray(convert(np.asarray(source)))
-    with tempfile.TemporaryFile() as file:
-        out = np.memmap(file, dtype=np.float32, mode="w+", shape=source.shape)
-    drop = dropper(out)
-    for row, part in pieces(source):
-        wide = out[row : row + len(part)]
-        wide[:] = convert(np.asarray(part))
-        drop(wide)  # a shared mapping: what was written stays in the file
-    out.flags.writeable = False
-    return out
+    size = source.size * 4
+    try:
+        # Written, not mapped and filled: where there is no room, a page of a mapping is SIGBUS, a write is an error.
+        with tempfile.TemporaryFile() as file:
+            for _, part in pieces(source):
+                file.write(np.ascontiguousarray(convert(np.asarray(part)), np.float32))
+            file.flush()
+            return np.memmap(file, dtype=np.float32, mode="r", shape=source.shape)
+    except OSError as error:
+        raise _no_room(size, error) from None
+
+
+def _no_room(size: int, error: OSError) -> InputError:
+    try:
+        folder = tempfile.gettempdir()
+        free = f" and {shutil.disk_usage(folder).free:,} are free there"
+    except OSError:
+        folder, free = "", ""
+    return InputError(
+        "a table of half precision cannot be widened to float32", where=folder,
+        why=f"that takes {size:,} bytes of a temporary file{free}: {error.strerror or error}",
+        next="Make room, or name another folder with TMPDIR",
+    )  # fmt: skip
 
 
 def write(out: BinaryIO, tensors: Mapping[str, np.ndarray], dtype: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from recurc.models.picklefile import Storage, Stored, read_pickle
 from recurc.models.tensorfile import widen, widen_bfloat16
-from recurc.reading import Unreadable, open_regular, read_into, read_part, shown, size_of
+from recurc.reading import Unreadable, map_array, open_regular, read_into, read_part, shown, size_of
 from recurc.zipread import ZipMembers
 
 _ZIP = b"PK\x03\x04"
@@ -90,7 +90,7 @@ class TorchFile:
         at, span = self._place(tensor)
         kind = np.dtype(self._order + _FLOATS[tensor.dtype]) if tensor.dtype in _FLOATS else np.dtype("u1")
         if keep and tensor.strides == _contiguous(tensor.shape) and len(tensor.shape) == 2:
-            raw = np.memmap(self._file, kind, "r", at, tensor.shape)
+            raw = map_array(self._file, kind, at, tensor.shape)
             return raw if kind == "<f4" else widen(raw, lambda part: _floats(part, tensor.dtype))
         flat = np.empty(span, kind)
         read_into(self._file, at, memoryview(flat.view(np.uint8)))

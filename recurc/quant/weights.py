@@ -6,7 +6,7 @@ A precision is one module in this package that defines `PRECISION` (a `Precision
 from __future__ import annotations
 
 import importlib
-import pkgutil
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Callable, Iterable, Optional, Union
@@ -47,8 +47,7 @@ class IntWeights:
 class GroupWeights:
     """w = scale * (m * q): an integer scale m for each 32 inputs of an output channel.
 
-    q [N, K] int16 -8..7, scale float32 [N] of either sign, m uint8 [N, ceil(K / 32)]. m * q is an integer, so a product with
-    it is exact.
+    q [N, K] int16 -8..7, scale float32 [N], m uint8 [N, ceil(K / 32)]. m * q is an integer, so a product with it is exact.
     """
 
     q: np.ndarray
@@ -131,11 +130,11 @@ class Precision:
 @lru_cache(maxsize=1)
 def precisions() -> dict[str, Precision]:
     """All precisions by name, found in the modules of this package."""
-    package = importlib.import_module(__package__)
     found = {}
-    for info in pkgutil.iter_modules(package.__path__):
-        if info.name.startswith("scheme_"):
-            precision = importlib.import_module(f"{__package__}.{info.name}").PRECISION
+    package = importlib.import_module(__package__)
+    for name in sorted(name for folder in package.__path__ for name in os.listdir(folder)):
+        if name.startswith("scheme_") and name.endswith(".py"):
+            precision = importlib.import_module(f"{__package__}.{name.removesuffix('.py')}").PRECISION
             found[precision.name] = precision
     return dict(sorted(found.items(), key=lambda item: -item[1].bits))
 

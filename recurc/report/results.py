@@ -13,7 +13,10 @@ from recurc.quoting import environment, markdown_code, markdown_prose
 def near(path: Path | str) -> str:
     """A path as a page says it: from the current folder where it lies in there, so that the page may be given away."""
     path = Path(path)
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError:  # it was removed
+        return str(path)
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 

@@ -14,7 +14,7 @@ from recurc.errors import InputError
 from recurc.files import write_whole
 from recurc.formats import parse_json
 from recurc.models.reasoner import Reasoner
-from recurc.reading import Unreadable, read_text, shown
+from recurc.reading import Unreadable, is_there, read_text, shown
 
 OWN_GATE_FILE = "fidelity.json"
 SCHEMA = "recurc/fidelity/1"
@@ -70,7 +70,7 @@ def kept(reasoner: Reasoner) -> Optional[OwnGate]:
         InputError: there is a file and it is none of ours, or broken.
     """
     path = _beside(reasoner)
-    if not os.path.lexists(path):
+    if not is_there(path, follow=False):
         return None
     try:
         content = parse_json(read_text(path))

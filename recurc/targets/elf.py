@@ -8,11 +8,11 @@ from typing import Any, Mapping
 
 from elftools.elf.constants import SH_FLAGS
 
-from recurc.errors import InputError, PlanMismatchError
+from recurc.errors import PlanMismatchError
 from recurc.plan.layout import align_up
 from recurc.plan.pieces import SECTION_PARTS, SectionSize
 from recurc.plan.planner import Measured, MemoryPlan
-from recurc.reading import Unreadable
+from recurc.reading import Unreadable, not_read
 from recurc.targets.boards import Board
 from recurc.targets.elffile import open_elf
 
@@ -78,7 +78,7 @@ def linked_sections(elf: Path) -> tuple[LinkedSection, ...]:
                 found.append(LinkedSection(section.name, address, section["sh_size"], section["sh_addralign"], load))
             return tuple(found)
     except Unreadable as e:
-        raise InputError("the firmware cannot be read", where=str(elf), why=str(e), next="build it again") from None
+        raise not_read(e, elf, "the firmware", "the firmware cannot be read", "Build it again") from None
 
 
 def measure(elf: Path, board: Board, placement: Mapping[str, str]) -> Measured:

@@ -83,7 +83,7 @@ class QemuTransport(SocketTransport):
             program,
             *("-M", board.emulator.machine, "-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot"),
             *board.emulator.args,
-            *("-serial", f"unix:{path},server=on,wait=on", "-kernel", str(elf)),
+            *("-serial", f"unix:{_escaped(path)},server=on,wait=on", "-kernel", str(elf)),
             *(word for file, address in memory
               for word in ("-device", f"loader,file={_escaped(file)},addr={address:#x},force-raw=on")),
             *extra_args,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -15,7 +18,7 @@ import pytest
 
 from recurc.cli._signals import Ended, ended_by_signals
 from recurc.cli.main import main
-from recurc.errors import ToolchainError, UsageError
+from recurc.errors import InputError, ToolchainError, UsageError
 from recurc.targets import programs, toolchain
 
 ROOT = Path(__file__).parents[2]
@@ -189,3 +192,101 @@ def test_keep_is_refused_before_the_measurement(tmp_path, capsys, monkeypatch):
     assert main(["sweep", "sudoku4-tiny", "--gate", "--keep", *options]) == 3
     told = capsys.readouterr().err
     assert "cannot be kept" in told and "--min-fidelity" in told
+
+
+_UNREADABLE = (
+    ("ck/model.safetensors", "inspect ck"), ("ck/config.json", "inspect ck"), ("ck/data", "eval ck --limit 1 --steps 1"),
+    ("ck/data/test/all__labels.npy", "eval ck --limit 1 --steps 1"), ("ck", "inspect ck"), ("recurc.toml", "inspect"),
+    ("ck/data/test/dataset.json", "dataset describe ck/data"), ("ck/data/test", "dataset describe ck/data"),
+)  # fmt: skip
+_AS_NOBODY = """
+import contextlib, io, json, os, sys
+from recurc.cli.main import main
+for command in dict.fromkeys(c for _, c in json.loads(sys.argv[1])):  # as root, which loads what is loaded when it is needed
+    assert main(command.split()) == 0, command
+for name, command in json.loads(sys.argv[1]):
+    mode = os.stat(name).st_mode
+    os.chmod(name, 0)
+    os.seteuid(65534)
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        code = main(command.split())
+    os.seteuid(0)
+    os.chmod(name, mode)
+    print(json.dumps([name, code, said.getvalue()]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become nobody")
+def test_what_a_user_may_not_read_is_named_and_nothing_is_taken_in_its_place():
+    """In a process that has given up root's rights; each of the files and folders in turn."""
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        folder = Path(name)
+        shutil.copytree(ROOT / "examples/models/sudoku4-tiny", folder / "ck")
+        (folder / "recurc.toml").write_text('[model]\ncheckpoint = "ck"\n')
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755)
+        done = subprocess.run([sys.executable, "-c", _AS_NOBODY, json.dumps(_UNREADABLE)], capture_output=True, text=True,
+                              cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["')]
+    assert len(told) == len(_UNREADABLE), done.stderr
+    for name, code, said in told:
+        error = said.splitlines()[-1]
+        assert code == 3 and "Permission denied" in error and Path(name).name in error and "bug" not in error, (name, said)
+
+
+def test_a_table_that_finds_no_room_to_be_widened(tmp_path, monkeypatch):
+    """A sparse file that is mapped would be SIGBUS: the process gone without a word."""
+    import resource
+
+    import numpy as np
+
+    from recurc.models import tensorfile
+
+    monkeypatch.setattr(tensorfile, "_IN_MEMORY", 1)
+    monkeypatch.setattr(tensorfile.tempfile, "tempdir", str(tmp_path))
+    table = np.full((1 << 12, 256), 0x3F80, "<u2")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        with pytest.raises(InputError, match="4,194,304 bytes") as refused:
+            tensorfile.widen(table, tensorfile.widen_bfloat16)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(tmp_path) in refused.value.where and "TMPDIR" in refused.value.next
+    wide = tensorfile.widen(table, tensorfile.widen_bfloat16)
+    assert wide.dtype == np.float32 and (wide == 1).all() and not wide.flags.writeable
+
+
+def test_types_of_numbers_that_are_not_read_are_named(tmp_path, capsys):
+    header = json.dumps({"a": {"dtype": "F8_E4M3", "shape": [1], "data_offsets": [0, 1]}}).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"x")
+    assert main(["inspect", str(tmp_path)]) == 3
+    assert "F8_E4M3" in capsys.readouterr().err
+
+
+def test_a_comma_in_the_temporary_folder_reaches_qemu_doubled(tmp_path, monkeypatch):
+    from recurc.targets import qemu
+    from recurc.targets.boards import load_board
+
+    started = []
+
+    class Ended:
+        returncode = 1
+
+        def __init__(self, command, **options):
+            started.append(command)
+
+        def poll(self):
+            return 1
+
+    (tmp_path / "a,b").mkdir()
+    (tmp_path / "f.elf").touch()
+    monkeypatch.setattr(qemu, "_LONGEST_SOCKET_PATH", 1000)
+    monkeypatch.setattr(qemu, "find_qemu", lambda board: "qemu")
+    monkeypatch.setattr(qemu.tempfile, "tempdir", str(tmp_path / "a,b"))
+    monkeypatch.setattr(qemu.subprocess, "Popen", Ended)
+    with pytest.raises(ToolchainError):
+        qemu.QemuTransport(load_board("mps2-an500"), tmp_path / "f.elf")
+    serial = started[0][started[0].index("-serial") + 1]
+    assert serial.startswith(f"unix:{tmp_path}/a,,b/recurc-") and serial.endswith(",server=on,wait=on")

@@ -37,7 +37,8 @@ def test_files_never_get_the_number_of_a_closed_stream(tmp_path):
     assert done.returncode > 2
 
 
-@pytest.mark.parametrize("number", ["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "ENAMETOOLONG", "EMFILE"])
+@pytest.mark.parametrize("number", ["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "ENAMETOOLONG", "EMFILE",
+                                    "ENOMEM", "EAGAIN", "ENOENT", "ENOTDIR", "EISDIR", "EXDEV", "ESTALE", "ENOEXEC", "EINTR"])
 def test_the_systems_refusals_are_no_bugs(number, capsys, monkeypatch):
     number = getattr(errno, number)
 
@@ -51,8 +52,14 @@ def test_the_systems_refusals_are_no_bugs(number, capsys, monkeypatch):
 
 
 def test_what_is_a_mistake_of_ours_stays_one():
-    assert environment_error(OSError(errno.ENOENT, "No such file", "x")) is None
+    assert environment_error(OSError(errno.EBADF, "Bad file descriptor")) is None
     assert environment_error(OSError("no number")) is None and environment_error(ValueError()) is None
+    assert environment_error(RuntimeError("dictionary changed size")) is None
+
+
+def test_what_vanishes_is_told_and_asked_to_be_reported():
+    told = environment_error(OSError(errno.ENOENT, "No such file", "x"))
+    assert "x" in told.where and "report it if it stays" in told.next
 
 
 def test_copies_and_temporary_files(tmp_path, monkeypatch):
@@ -66,3 +73,25 @@ def test_copies_and_temporary_files(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError) as missing:
         tempfile._get_default_tempdir()
     assert "TMPDIR" in environment_error(missing.value).next
+
+
+@pytest.mark.parametrize("command", ["boards", "--help", "boards --json", "inspect sudoku4-tiny"])
+def test_a_reader_that_goes_is_told_by_the_shells_code(command):
+    """What is written to a pipe that nobody reads, whoever of click and rich writes it."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        done = subprocess.run(["bash", "-c", f"{RUN} {command}"], stdout=pipe, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 141 and "error" not in done.stderr and "Exception" not in done.stderr
+
+
+@pytest.mark.parametrize(("command", "code"), [
+    ("inspect sudoku4-tiny", 0), ("run sudoku4-tiny --steps 1", 0), ("inspect model", 3),
+    ("convert sudoku4-tiny out", 3), ("run sudoku4-tiny --steps 1 --out a.npy", 3), ("ci b", 3)])
+def test_the_current_folder_is_gone(command, code, tmp_path):
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    done = subprocess.run(["bash", "-c", f"mkdir gone && cd gone && rmdir ../gone && {RUN} {command}"], capture_output=True,
+                          text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": root})
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith("note: the current folder was removed") and "bug" not in done.stderr
+    assert done.stderr.count("error: ") == (code != 0)

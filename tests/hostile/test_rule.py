@@ -12,7 +12,7 @@ READERS = {"reading.py", "formats.py", "plainyaml.py", "arrayfile.py", "zipread.
 OWN = {
     "files.py": "what this process wrote, and /proc",
     "models/pages.py": "/proc", "doctor/holders.py": "/proc", "device/ports.py": "/proc",
-    "models/torchfile.py": "maps the file that it has checked", "models/tensorfile.py": "maps the file that it has checked",
+    "models/tensorfile.py": "maps the file that it has checked",
     "plan/cost.py": "bundled", "codegen/renode.py": "bundled", "codegen/firmware.py": "bundled sources",
     "codegen/project.py": "what this build compiled", "codegen/ci.py": "installed metadata, and a comparison of what is there",
     "targets/stack.py": "what this build compiled", "targets/objectcache.py": "sources, and entries bound to their content",
