@@ -1,11 +1,12 @@
 # make demo   set up, build the bundled model for an STM32H7, run it on the emulated twin
 # make test   set up, run all tests
+# make test-c   the C runtime alone, by CMake, under sanitizers; needs no Python
 # make mutants   plants each fault of tests/mutation/faults in a copy of the tree and requires that its tests fail
 # make test-cpus   the numeric tests as other processors would run them: AVX2, AVX-512, AMX, sums in other orders
 # make bench-memory   RAM beside other runtimes: writes benchmarks/memory.md; each peer gets a venv of its own
 # make bench-instructions   instructions of layers, block calls and steps on every emulated core: writes benchmarks/instructions.md
 # make bench-host     a supervision step on this computer beside onnxruntime: writes benchmarks/host.md
-.PHONY: demo test mutants setup lint clean bench-memory bench-host bench-instructions
+.PHONY: demo test test-c test-cpus mutants setup lint clean bench-memory bench-host bench-instructions
 
 demo: setup
 	@bash scripts/demo.sh
@@ -15,6 +16,11 @@ test: setup
 
 test-cpus: setup
 	@.venv/bin/python -m tests.cpus -n 2
+
+test-c:
+	@cmake -S runtime_c -B build/runtime_c -DRECURC_WARNINGS_AS_ERRORS=ON -DRECURC_SANITIZE=ON
+	@cmake --build build/runtime_c
+	@cd build/runtime_c && ctest --output-on-failure
 
 mutants: setup
 	@.venv/bin/python -m tests.mutation --jobs 2

@@ -32,6 +32,7 @@ need qemu-system-riscv32 qemu-system-misc
 need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 need qemu-aarch64 qemu-user
 need clang clang
+need cmake cmake
 need "$PYTHON" python3
 "$PYTHON" -c 'import ensurepip, venv' >/dev/null 2>&1 || missing+=(python3-venv)
 

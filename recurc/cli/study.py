@@ -123,10 +123,11 @@ def _show(console: Console, document: dict[str, Any], folder: Path) -> None:
     for subject in document["subjects"]:
         console.table(study_page.COLUMNS, [study_page.cells(line) for line in subject["rows"]], text_columns=("by",),
                       title=f"{subject['name']}, {document['n']} test puzzles, {document['steps']} steps")
-        console.print(" ".join(subject["verdict"]))
-        console.print()
-    if document["beside"]:
-        console.print(" ".join(document["beside"]))
+        for finding in subject["verdict"]:
+            console.print(finding)
+            console.print()
+    for finding in document["beside"]:
+        console.print(finding)
         console.print()
     console.pairs(study_page.definitions(document["subjects"][0]["rows"]))
     for note in (*study_page.NOTES, *document["remarks"]):

@@ -274,7 +274,7 @@ def _show(console: Console, lines: list[dict[str, Any]], name: str, document: di
     shown = lines
     if len(lines) > _MANY:
         deepest = max(line["steps"] for line in lines)
-        shown = [line for line in lines if line["steps"] == deepest or line["pareto"]]
+        shown = [line for line in lines if line["steps"] == deepest or line["pareto"] or line["tied"]]
     console.print(f"{name}, {document['n']} test puzzles"
                   + (f"; {len(shown)} of {len(lines)} rows, the rest in sweep.csv" if len(shown) < len(lines) else ""))
     console.table(COLUMNS, [cells(line) for line in shown], text_columns=("by",))

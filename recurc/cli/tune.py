@@ -68,7 +68,8 @@ def command(console: Console, checkpoint: str | None, data: str | None, target: 
             no_cache: bool, toml: Path | None, out: Path | None) -> None:
     """The cheapest cycles, steps, halting rule, precision and carry of CHECKPOINT that keep its accuracy and fit a board.
 
-    It is chosen on one half of the puzzles and confirmed on the other. The result is a recurc.toml for `recurc build`.
+    It is chosen on one half of the puzzles and confirmed on the other by the same rule: what is lost, and two standard errors
+    more, is within the tolerance. The result is a recurc.toml for `recurc build`.
     """
     from recurc.study.pricing import Prices
     from recurc.study.settings import Aim
@@ -129,7 +130,9 @@ def _described(v: Any) -> dict[str, Any]:
 
 
 def _lost(line: dict[str, Any], kind: str) -> str:
-    return f"phi {line['phi']:.4f}" if kind == "phi" else f"{100 * line['deficit']:.1f} points lost"
+    if kind == "phi":
+        return f"phi {line['phi']:.4f} ± {line['deficit_se']:.4f}"
+    return f"{100 * line['deficit']:.1f} ± {100 * line['deficit_se']:.1f} points lost"
 
 
 def _document(found: Any, aim: Any, measure: str, prices: Any, name: str, reasoner: Any, chosen: Any) -> dict[str, Any]:
@@ -170,25 +173,28 @@ def _document(found: Any, aim: Any, measure: str, prices: Any, name: str, reason
         remarks.append(f"Times are estimates: {prices.basis}.")
     for p in found.passed_over:
         m = line(p.arm, p.held)
-        remarks.append(f"Passed over, because held-out puzzles contradict the search: {m['stored']}, H {m['h_cycles']}, L "
-                       f"{m['l_cycles']}, {p.search.setting}: {_lost(m, aim.kind)} there.")
+        why = "held-out puzzles do not confirm it" if p.holds else "held-out puzzles contradict the search"
+        remarks.append(f"Passed over, because {why}: {m['stored']}, H {m['h_cycles']}, L {m['l_cycles']}, {p.search.setting}: "
+                       f"{_lost(m, aim.kind)} there.")
     return {
         "name": name, "target": prices.board.name, "checkpoint": reasoner.source, "checkpoint_sha256": reasoner.sha256,
         "data": str(chosen.data),
         "subtitle": f"{found.full.n} puzzles of {near(chosen.data)} to search on, {choice.held.n} others to confirm with",
         "aim": {"kind": aim.kind, "limit": aim.limit}, "minimize": measure, "full": full, "choice": best,
-        "held_out": {**held, "exact_fp32": choice.held_full},
+        "held_out": {**held, "exact_fp32": choice.held_full, "confirmed": choice.confirmed},
         "saves": {key: factor(full[key], best[key]) for key in ("macs", "instructions", "seconds", "image_bytes")},
         "considered": found.considered, "too_large": found.too_large, "dominated": found.dominated, "reserve": found.reserve,
-        "frontier": _frontier([p for t in tried for p in t["front"]], best, measure), "tried": tried, "remarks": remarks,
+        "frontier": _frontier([p for t in tried for p in t["front"]], best, measure, aim.kind), "tried": tried,
+        "remarks": remarks,
     }
 
 
-def _frontier(lines: list[dict[str, Any]], best: dict[str, Any], measure: str) -> list[dict[str, Any]]:
+def _frontier(lines: list[dict[str, Any]], best: dict[str, Any], measure: str, kind: str) -> list[dict[str, Any]]:
     """The lines that none beats in cost and deficit, cheapest first; what is better than the one before by less than its
     standard error is left out, the choice and the lowest deficit never."""
     key = {"time": "seconds", "instructions": "instructions", "macs": "macs", "bytes": "image_bytes"}[measure]
     front: list[dict[str, Any]] = []
+    lines = [p for p in lines if kind != "exact" or p["exact"] > 0]  # what solves nothing is no recipe, however cheap
     for line in sorted((*lines, best), key=lambda p: (p[key], p["image_bytes"], p["deficit"], not p["chosen"])):
         if not front or line["deficit"] < front[-1]["deficit"] or line["chosen"]:
             front.append(line)

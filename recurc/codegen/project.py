@@ -65,7 +65,7 @@ def _write_sources(folder: Path, model: QuantizedModel, image: Image, kernels: K
 
 
 def _copy_runtime(folder: Path) -> Path:
-    shutil.copytree(resource_dir("runtime_c"), folder, ignore=shutil.ignore_patterns("*.md", "tests"))
+    shutil.copytree(resource_dir("runtime_c"), folder, ignore=shutil.ignore_patterns("*.md", "CMakeLists.txt", "tests"))
     return folder
 
 

@@ -22,7 +22,7 @@ CLIPS = np.linspace(1.0, 0.6, 21).astype(np.float32)
 _ROWS_AT_ONCE = 64
 _DAMPING = 0.01
 FEEDBACK_CLIPS = np.array([1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7], dtype=np.float32)
-_LARGE = 200_000  # weights; larger layers try every other clip
+LARGE = 200_000  # weights; larger layers try every other clip
 _COLUMNS_AT_ONCE = 64
 _DESCENTS = 2
 
@@ -136,7 +136,7 @@ def _calibrated(w: np.ndarray, moment: np.ndarray, levels: int) -> tuple[np.ndar
     """(q, scale, zero) with the least output error on the calibration inputs among a few ranges a row."""
     feedback = Feedback(moment, levels)
     lo, hi = w.min(axis=1), w.max(axis=1)
-    clips = FEEDBACK_CLIPS if w.size <= _LARGE else FEEDBACK_CLIPS[::2]
+    clips = FEEDBACK_CLIPS if w.size <= LARGE else FEEDBACK_CLIPS[::2]
     best = np.full(len(w), np.inf)
     q, scale, zero = np.zeros(w.shape), np.ones(len(w)), np.zeros(len(w))
     for clip in clips:

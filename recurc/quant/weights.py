@@ -47,7 +47,8 @@ class IntWeights:
 class GroupWeights:
     """w = scale * (m * q): an integer scale m for each 32 inputs of an output channel.
 
-    q [N, K] int16 -8..7, scale float32 [N], m uint8 [N, ceil(K / 32)]. m * q is an integer, so a product with it is exact.
+    q [N, K] int16 -8..7, scale float32 [N] of either sign, m uint8 [N, ceil(K / 32)]. m * q is an integer, so a product with
+    it is exact.
     """
 
     q: np.ndarray

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections import defaultdict
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,8 +78,6 @@ def plot(name: str, heading: str, text: str, draw: Drawing, folder: Optional[Pat
 
 def nines(phi: float) -> float:
     """A cosine's height on an axis that spreads what is close to 1: 0.9 is 1, 0.99 is 2."""
-    import math
-
     return -math.log10(max(1.0 - phi, 10.0 ** -_NINES)) if phi == phi else math.nan
 
 
@@ -151,35 +150,63 @@ def accuracy_against_phi(lines: Sequence[Line], looks: Looks) -> Drawing:
     return draw
 
 
-def accuracy_against_macs(lines: Sequence[Line], looks: Looks) -> Drawing:
-    """Puzzles exact against multiply-adds a puzzle, with the Pareto front."""
+def accuracy_against_cost(lines: Sequence[Line], looks: Looks) -> Drawing:
+    """Puzzles exact against multiply-adds a puzzle, or where all take the same against bytes, with the Pareto front."""
+    from recurc.study.sweep import cost_of
+
+    key = cost_of(lines)
 
     def draw(figure: Any) -> None:
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
         axis = figure.subplots()
         runs: dict[tuple, list[Line]] = defaultdict(list)
         for line in lines:
             runs[line["label"], line["h_cycles"], line["l_cycles"]].append(line)
         for run in runs.values():
-            run = sorted(run, key=lambda line: line["macs"])
-            axis.plot([line["macs"] for line in run], [100 * line["exact"] for line in run], color=looks.colour(run[0]),
-                      marker=looks.marker(run[0]), ms=5, lw=0.9, alpha=0.8)
-        front = sorted({(line["macs"], 100 * line["exact"]) for line in lines if line["pareto"]})
+            run = sorted(run, key=lambda line: line[key])
+            exact = [100 * line["exact"] for line in run]
+            axis.errorbar([line[key] for line in run], exact, yerr=[_share_error(line) for line in run], ms=5, lw=0.9,
+                          color=looks.colour(run[0]), marker=looks.marker(run[0]), alpha=0.8, elinewidth=0.6)
+        for tied, alpha in ((True, 0.35), (False, 1.0)):
+            some = [(line[key], 100 * line["exact"]) for line in lines if line["tied" if tied else "pareto"]]
+            if some:
+                axis.plot(*zip(*some), ls="", marker="o", ms=11, markerfacecolor="none", markeredgecolor=FG, alpha=alpha,
+                          label="not told from it" if tied else "Pareto front")
+        front = sorted({(line[key], 100 * line["exact"]) for line in lines if line["pareto"]})
         if front:
-            axis.step(*zip(*front), where="post", color=FG, lw=1.6, ls=":", label="Pareto front")
-            axis.plot(*zip(*front), ls="", marker="o", ms=11, markerfacecolor="none", markeredgecolor=FG)
+            axis.step(*zip(*front), where="post", color=FG, lw=1.6, ls=":")
             axis.legend(loc="lower right")
-        axis.set_xscale("log")
-        axis.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count_text(value).replace(".0 ", " ")))
-        axis.xaxis.set_minor_formatter(NullFormatter())
-        axis.set_xlabel("multiply-adds a puzzle")
+        _cost_axis(axis, [line[key] for line in lines])
+        axis.set_xlabel("multiply-adds a puzzle" if key == "macs" else "bytes: weights with scales, tables, vectors")
         axis.set_ylabel("puzzles exact, %")
         _share_axis(axis, [100 * line["exact"] for line in lines])
         looks.legend(figure, lines)
 
     return draw
+
+
+def _share_error(line: Line) -> float:
+    """Standard error of puzzles exact, in percent."""
+    return 100 * float(line["exact"] * (1 - line["exact"]) / line["n"]) ** 0.5
+
+
+def _cost_axis(axis: Any, costs: Sequence[float]) -> None:
+    """A logarithmic x axis of counts, with three ticks at least however short it is."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+
+    low, high = min(costs), max(costs)
+    steps = ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), tuple(1 + k / 10 for k in range(90)))
+    at: list[float] = []
+    for subs in steps:
+        at = [sub * 10.0**power for power in range(int(math.floor(math.log10(low))), int(math.log10(high)) + 1) for sub in subs
+              if low / 1.1 <= sub * 10.0**power <= high * 1.1]
+        if len(at) >= 3:
+            break
+    axis.set_xscale("log")
+    axis.set_xlim(low / 1.12, high * 1.12)
+    axis.xaxis.set_major_locator(FixedLocator(at[:: max(1, len(at) // 9)]))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count_text(value).replace(".0 ", " ")))
+    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def phi_along_steps(lines: Sequence[Line], looks: Looks) -> Drawing:

@@ -125,9 +125,9 @@ def against_fidelity(subjects: Sequence[Mapping[str, Any]]) -> plots.Drawing:
 def results(title: str, document: Mapping[str, Any], drawn: Sequence[Plot], command: str) -> Results:
     """The page: verdicts, plots, a table a subject, definitions."""
     subjects = document["subjects"]
-    verdicts = [f"{s['name']}: {' '.join(s['verdict'])}" if len(subjects) > 1 else " ".join(s["verdict"]) for s in subjects]
+    verdicts = [f"{s['name']}: {finding}" if len(subjects) > 1 else finding for s in subjects for finding in s["verdict"]]
     return Results(
         title, f"{document['n']} test puzzles of {near(document['data'])}, {document['steps']} supervision steps.", plots=drawn,
-        verdicts=[*verdicts, *([" ".join(document["beside"])] if document["beside"] else [])],
+        verdicts=[*verdicts, *document["beside"]],
         tables=[Table(s["name"], COLUMNS, [cells(line) for line in s["rows"]]) for s in subjects],
         definitions=definitions(subjects[0]["rows"]), notes=[*NOTES, *document["remarks"]], command=command)

@@ -9,6 +9,7 @@ from recurc.arguments import argument
 from recurc.report import plots
 from recurc.report.numbers import count_text
 from recurc.report.results import Plot, Results, Table
+from recurc.study.sweep import cost_of
 
 GATE_COLUMNS = ("model", "puzzles", "steps", "fp32 exact", "variants", "harmful", "rank correlation: phi 1 step", "phi last",
                 "same answer", "threshold", "missed", "false alarms", "nothing harmful above")
@@ -25,8 +26,10 @@ COLUMNS = ("weights x activations", "by", "H", "L", "steps", "cells", "exact", "
            "halting: exact", "steps", "MACs", "bytes")
 NOTES = (
     "exact: whole puzzles right; lost to fp32: points of it against fp32 at the same depth, with the standard error of the "
-    "difference on the same puzzles. phi: cosine of z_H to the fp32 model's at the same depth, mean over positions. MACs: of a "
-    "puzzle. *: on the Pareto front of exact against MACs, of equals the one of fewest bytes.",
+    "difference on the same puzzles. phi: cosine of z_H to the fp32 model's at the same depth, mean over positions. MACs: of "
+    "a puzzle. *: on the Pareto front of exact against MACs (against bytes where all take the same MACs): it solves more than "
+    "all that cost less, beyond a standard error of the difference on the same puzzles; of equals the one of fewest bytes. ~: "
+    "not told from it, nothing of no more cost solves more beyond that error.",
     "by: device, the generated C on this computer, the firmware's bits; fake, torch with rounded weights and activations; "
     "reference, the fp32 model.",
 )
@@ -49,11 +52,15 @@ def phi_text(phi: float) -> str:
     return f"{phi:.4f}" if phi == phi else "-"
 
 
+def _mark(line: Mapping[str, Any]) -> str:
+    return "*" if line["pareto"] else "~" if line["tied"] else ""
+
+
 def cells(line: Mapping[str, Any]) -> tuple[str, ...]:
     """A row of a sweep as text, in COLUMNS."""
     plain = line["engine"] == "reference"
     return (
-        ("*" if line["pareto"] else "") + line["label"], line["engine"], str(line["h_cycles"]), str(line["l_cycles"]),
+        _mark(line) + line["label"], line["engine"], str(line["h_cycles"]), str(line["l_cycles"]),
         str(line["steps"]), percent(line["cell"]), percent(line["exact"]),
         "" if plain else f"{100 * line['loss']:.1f} ± {100 * line['loss_se']:.1f}",
         phi_text(line["phi_first"]), phi_text(line["phi_last"]), percent(line["halted_exact"]), f"{line['mean_steps']:.1f}",
@@ -146,8 +153,11 @@ def draw(lines: Sequence[Mapping[str, Any]], depth: tuple[int, int], folder: Opt
         found.append(plots.plot("accuracy-fidelity", "Accuracy against fidelity", "One point a variant at its largest number "
                                 "of steps. The axis of fidelity spreads what is close to 1.",
                                 plots.accuracy_against_phi(quantized, looks), folder))
-    found.append(plots.plot("accuracy-macs", "Accuracy against work", "Lines join the step counts of one variant. The dotted "
-                            "line is the Pareto front.", plots.accuracy_against_macs(lines, looks), folder))
+    what, text = (("work", "Lines join the step counts of one variant. ") if cost_of(lines) == "macs" else
+                  ("size", "All variants take the same work, so what they differ in is their bytes. "))
+    found.append(plots.plot(f"accuracy-{cost_of(lines)}", f"Accuracy against {what}", f"{text}Bars are a standard error of "
+                            "a share. Rings and the dotted line: the Pareto front, by differences beyond their standard error; "
+                            "pale rings are not told from it.", plots.accuracy_against_cost(lines, looks), folder))
     if here:
         found.append(plots.plot("fidelity-steps", "Fidelity along the steps", f"H = {depth[0]}, L = {depth[1]}: cosine of z_H "
                                 "to the fp32 model's after each supervision step.", plots.phi_along_steps(here, looks), folder))

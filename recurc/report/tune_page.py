@@ -17,11 +17,12 @@ COLUMNS = ("recipe", "H", "L", "steps", "on average", "exact", "lost to fp32", "
 TEXT_COLUMNS = ("steps",)
 TRIED = ("variant", "H", "L", "puzzles", "cheapest that may keep enough", "time (est.)", "MACs", "went")
 NOTES = (
-    "*: chosen, the cheapest whose loss plus two standard errors is within the tolerance and that held-out puzzles confirm. "
+    "*: chosen, the cheapest whose loss plus two standard errors is within the tolerance, on the search's puzzles and on "
+    "held-out ones (or what is said above). "
     "exact: whole puzzles right at the step where each one ends. lost to fp32: points of it against fp32 at the trained depth, "
     "with the standard error of the difference on the same puzzles, as though one more had differed. phi: cosine of z_H there "
     "to that of fp32 after all steps of the trained depth. MACs, time: of a puzzle, mean over puzzles.",
-    "The front leaves out what is better than the line before it by less than its standard error. "
+    "The front leaves out what solves nothing, and what is better than the line before it by less than its standard error. "
     "Variants that were dropped early were scored on fewer puzzles. With the same depth, fewer bits in weights or carry are "
     "taken never to gain accuracy: a variant that costs no less than such a better one was not run.",
 )
@@ -104,11 +105,21 @@ def verdicts(document: Mapping[str, Any]) -> list[str]:
 
 
 def confirmation(document: Mapping[str, Any]) -> str:
-    """What the held-out puzzles say of the tolerance."""
+    """What the held-out puzzles say of the tolerance, by the rule of the search."""
     held, aim = document["held_out"], document["aim"]
+    found = f"{held['n']} puzzles that the search has not seen"
+    if aim["kind"] == "phi":
+        rule = f"fidelity less two standard errors is at least {1 - aim['limit']:g}"
+        there = f"{phi_text(held['phi'])} ± {held['deficit_se']:.4f}"
+    else:
+        rule = f"the loss plus two standard errors is within {100 * aim['limit']:g} points"
+        there = f"{100 * held['deficit']:.1f} ± {100 * held['deficit_se']:.1f} points"
+    if held["confirmed"]:
+        return f"Confirmed on {found}, by the rule of the search: {rule} there too ({there})."
     if held["deficit"] <= aim["limit"]:
-        return "Held-out puzzles agree: within the tolerance there too."
-    return ("Held-out puzzles: over the tolerance by less than a standard error; more puzzles "
+        return (f"Not confirmed by the rule of the search ({rule}): on {found} it is within the tolerance, but its error is "
+                f"too large to be sure ({there}); more puzzles ({argument('limit')}) would tell.")
+    return (f"Not confirmed: on {found} it is over the tolerance, by less than a standard error ({there}); more puzzles "
             f"({argument('limit')}) would tell.")
 
 
@@ -126,7 +137,8 @@ def front_plot(arms: Sequence[Line], front: Sequence[Line], full: Line, document
         for arm in arms:
             colour = plots.SERIES[names.index(arm["stored"]) % len(plots.SERIES)]
             mark = plots.MARKERS[shapes.index((arm["h_cycles"], arm["l_cycles"])) % len(plots.MARKERS)]
-            axis.plot([p[key] for p in arm["front"]], [100 * p[quality] for p in arm["front"]], color=colour, marker=mark,
+            shown = [p for p in arm["front"] if quality != "exact" or p["exact"] > 0]
+            axis.plot([p[key] for p in shown], [100 * p[quality] for p in shown], color=colour, marker=mark,
                       ms=3.5, lw=0.9, alpha=0.35 if arm["out"] else 0.9)
         axis.step([p[key] for p in front], [100 * p[quality] for p in front], where="post", color=plots.FG, ls=":", lw=1.5)
         chosen = document["choice"]

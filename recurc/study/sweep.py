@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Optional, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Mapping, Optional, Sequence
 
 from recurc.models.reasoner import ReasonerConfig
 from recurc.report.csvfile import csv_text
@@ -12,8 +12,9 @@ from recurc.study.variants import Outcome, Variant
 COLUMNS = (
     "label", "precision", "activations", "engine", "h_cycles", "l_cycles", "steps", "n", "cell", "exact", "loss", "loss_se",
     "phi_first", "phi_last", "phi_flat_first", "phi_flat_last", "kept", "mean_steps", "halted_cell", "halted_exact", "macs",
-    "halted_macs", "bytes", "pareto",
+    "halted_macs", "bytes", "pareto", "tied",
 )
+COSTS = ("macs", "bytes")
 
 
 def grid(
@@ -39,17 +40,20 @@ def grid(
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a sweep: an outcome at some number of steps and plain fp32 at that depth; pareto: it solves puzzles, and
-    nothing else solves as many with no more multiply-adds."""
+    """One line of a sweep: an outcome at some number of steps and plain fp32 at that depth.
+
+    pareto: on the front, see `with_front`; tied: not on it, and not told from it either.
+    """
 
     outcome: Outcome
     fp32: Outcome
     pareto: bool = False
+    tied: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Keys as in COLUMNS, and the curves by step."""
         loss, error = self.outcome.loss(self.fp32)
-        return {**self.outcome.as_dict(), "loss": loss, "loss_se": error, "pareto": self.pareto}
+        return {**self.outcome.as_dict(), "loss": loss, "loss_se": error, "pareto": self.pareto, "tied": self.tied}
 
 
 def rows_of(outcomes: Sequence[Outcome], steps: Sequence[int] = ()) -> list[Row]:
@@ -63,18 +67,40 @@ def rows_of(outcomes: Sequence[Outcome], steps: Sequence[int] = ()) -> list[Row]
         for s in sorted(set(steps)) or [plain[depth].steps]:
             fp32 = plain[depth].until(s)
             rows += [Row(o.until(s), fp32) for o in outcomes if o.variant.schedule == depth]
-    return _with_front(rows)
+    return with_front(rows)
 
 
-def _with_front(rows: Sequence[Row]) -> list[Row]:
-    """Mark the Pareto front of exact accuracy against multiply-adds; of equals the one of fewest bytes is on it, what
-    solves nothing never."""
-    best, front = 0.0, set()
-    for i in sorted(range(len(rows)), key=lambda i: (rows[i].outcome.macs, -rows[i].outcome.exact, rows[i].outcome.bytes)):
-        if rows[i].outcome.exact > best:
-            best = rows[i].outcome.exact
-            front.add(i)
-    return [Row(r.outcome, r.fp32, i in front) for i, r in enumerate(rows)]
+def cost_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What lines of a sweep differ in: "macs", or "bytes" where all take the same work."""
+    return COSTS[len({row["macs"] for row in rows}) < 2]
+
+
+def with_front(rows: Sequence[Row]) -> list[Row]:
+    """Mark the front of exact accuracy against cost (`cost_of`). Differences within a standard error, on the same puzzles, are
+    none: a line is on the front when it solves more than all that cost less, beyond that error; of those of one cost that are
+    as good as the best, the one of fewest bytes. Tied is what nothing of no more cost beats beyond the error. What solves
+    nothing is neither."""
+    which = cost_of([{"macs": row.outcome.macs} for row in rows])
+    other = COSTS[which == "macs"]
+    costs = [(getattr(row.outcome, which), getattr(row.outcome, other)) for row in rows]
+    able = [i for i, row in enumerate(rows) if row.outcome.exact > 0]
+    front: list[int] = []
+    for cost in sorted({costs[i][0] for i in able}):
+        same = [i for i in able if costs[i][0] == cost]
+        best = max(same, key=lambda i: rows[i].outcome.exact)
+        as_good = [i for i in same if not _better(rows[best], rows[i])]
+        one = min(as_good, key=lambda i: (costs[i][1], -rows[i].outcome.exact))
+        if all(_better(rows[one], rows[i]) for i in front):
+            front.append(one)
+    tied = {i for i in able if i not in front
+            and not any(costs[k][0] <= costs[i][0] and _better(rows[k], rows[i]) for k in able)}
+    return [replace(row, pareto=i in front, tied=i in tied) for i, row in enumerate(rows)]
+
+
+def _better(one: Row, other: Row) -> bool:
+    """Whether it solves more puzzles, beyond a standard error of the difference, which is a puzzle's at least."""
+    gain, error = other.outcome.loss(one.outcome)
+    return gain > max(error, 1 / one.outcome.n)
 
 
 def as_csv(rows: Sequence[Row]) -> str:

@@ -9,8 +9,9 @@
    what is found in the end is brought back.
 3. On all search puzzles the cheapest one is chosen whose loss plus two standard errors is within the tolerance: among
    many settings some look better than they are.
-4. It is run on puzzles that the search has not seen. One that loses too much there, by more than a standard error, is passed
-   over, and that is told.
+4. It is run on puzzles that the search has not seen, and must be within the tolerance there by the same rule. One that is not
+   is passed over for the next cheapest, and that is told. When none of a few passes, the cheapest is taken that loses no more
+   than the tolerance there, give or take a standard error, and that it is not confirmed is told.
 """
 
 from __future__ import annotations
@@ -79,6 +80,11 @@ class Choice:
     held_full: float
 
     @property
+    def confirmed(self) -> bool:
+        """That it is within the tolerance on the held-out puzzles by the rule that it was chosen by."""
+        return self.held.deficit + SURE * self.held.error <= self.limit
+
+    @property
     def holds(self) -> bool:
         """That the held-out puzzles do not contradict the search."""
         return self.held.deficit + HELD * self.held.error <= self.limit
@@ -89,8 +95,8 @@ class Choice:
 @dataclass(frozen=True)
 class Tuned:
     """Result of `tune`. full: fp32 at full depth on the search's puzzles, with its price (it need not fit). passed_over:
-    choices that held-out puzzles contradicted. considered, too_large, dominated: numbers of arms priced, that do not fit,
-    that cost no less than a better one; reserve: that cost much more and were not needed."""
+    choices that held-out puzzles contradicted, or did not confirm. considered, too_large, dominated: numbers of arms priced,
+    that do not fit, that cost no less than a better one; reserve: that cost much more and were not needed."""
 
     choice: Choice
     full: Outcome
@@ -291,7 +297,7 @@ class Search:
         return going, dropped
 
     def _confirmed(self, finalists: Sequence[Tried], plain: Variant) -> tuple[Choice, list[Choice]]:
-        """The cheapest setting that keeps enough, here and on held-out puzzles; and those that did not there."""
+        """The cheapest setting that keeps enough, here and on held-out puzzles; and those that surely did not there."""
         ranked = sorted(((cost, i) for i, t in enumerate(finalists) if (cost := self._cost(t, SURE)) is not None))
         if not ranked:
             raise self._keeps_nothing(finalists)
@@ -305,9 +311,12 @@ class Search:
                 held = dict(zip(variants, self.bench.evaluate(variants, self.executor, advance, self.held_out)))
             choice = Choice(t.arm, found, measure_setting(found.setting, held[t.arm.variant], held[plain], self.aim),
                             held[plain].exact, limit=self.aim.limit)
-            if choice.holds:
+            if choice.confirmed:
                 return choice, passed
             passed.append(choice)
+        for choice in passed:
+            if choice.holds:
+                return choice, [p for p in passed if p is not choice]
         first = passed[0]
         raise FidelityError(
             f"nothing that fits {self.prices.board.name} keeps enough on held-out puzzles",

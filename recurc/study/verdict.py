@@ -16,38 +16,41 @@ _RUIN = 0.1  # destroyed: less than this share of fp32's puzzles is left
 
 
 def verdict(rows: Sequence[Row], tolerance: float = TOLERANCE, mixer: str = "mlp_t", learning: int = 0) -> list[str]:
-    """Sentences about the rows of a study, whose first is fp32.
+    """Findings about the rows of a study, whose first is fp32, a paragraph each.
 
-    A method keeps the model when its loss of exact is within `tolerance`. Beyond it, and beyond two standard errors, it damages
-    the model, or destroys it when less than a tenth of fp32's puzzles are left. What is beyond `tolerance` alone stays open.
+    A method keeps the model when its loss of exact is within `tolerance`. Beyond it, and beyond two standard errors, it
+    damages the model, or destroys it when surely, two standard errors counted in, less than a tenth of fp32's puzzles is left.
+    What is beyond `tolerance` alone stays open. Methods that train are told apart: what they leave is a matter of how long.
 
     Args:
         mixer: of the model. learning: number of puzzles that methods learned from.
     """
-    fp32, rest = rows[0].outcome, rows[1:]
+    fp32, rest = rows[0].outcome, [r for r in rows[1:] if not r.method.updates]
     said = [f"fp32 solves {_share(rows[0])} of {fp32.n} puzzles completely after {fp32.steps} supervision steps."]
-    if not rest:
+    if len(rows) == 1:
         return said
     if fp32.exact <= tolerance:  # even what solves nothing would be within it
-        worst = min(rest, key=lambda r: r.outcome.phi_first if r.outcome.phi_first == r.outcome.phi_first else np.inf)
+        worst = min(rows[1:], key=lambda r: r.outcome.phi_first if r.outcome.phi_first == r.outcome.phi_first else np.inf)
         return said + [f"With no more than {100 * tolerance:g} points to lose, accuracy tells no method from another; phi "
                        f"after one step is lowest with {worst.method.name}, {worst.outcome.phi_first:.3f}."]
-    kept, unclear, hurt, dead = sorted_out(rows, tolerance)
+    kept, unclear, hurt, dead = sorted_out([rows[0], *rest], tolerance)
     if kept:
-        error = max(r.loss_se for r in kept)
-        said.append(f"Kept, a loss of at most {100 * tolerance:g} points (standard error up to {100 * error:.1f}): "
-                    f"{_names(kept)}.")
+        said.append(_kept(kept, tolerance))
     if unclear:
-        said.append(f"Open, a larger loss but within two standard errors, so that more puzzles must tell: {_names(unclear)}.")
+        said.append(f"Open: {_names(unclear)} {_verb(unclear, 'loses', 'lose')} more than {100 * tolerance:g} points, though "
+                    f"no more than two standard errors, which chance explains; more puzzles ({argument('limit')}) must tell.")
     if hurt:
         worst = max(hurt, key=lambda r: r.loss)
-        said.append(f"Damaged: {_names(hurt)}; most by {worst.method.name}, {100 * worst.loss:.1f} points.")
+        most = (f" Most is lost with {worst.method.name}, {100 * worst.loss:.1f} ± {100 * _error(worst):.1f} points."
+                if len(hurt) > 1 else "")
+        said.append(f"Damaged: with {_names(hurt)} more is lost than {100 * tolerance:g} points and two standard errors.{most}")
     if dead:
         hidden = max(dead, key=lambda r: r.outcome.cell)
-        said.append(f"Destroyed, less than a tenth of the puzzles left: {_names(dead)}. Of these {hidden.method.name} still "
-                    f"gets {100 * hidden.outcome.cell:.1f} % of the cells right, with {_share(hidden)} of the puzzles.")
+        said.append(f"Destroyed: {_names(dead)} {_verb(dead, 'leaves', 'leave')} surely less than a tenth of the puzzles that "
+                    f"fp32 solves. Cells hide it: with {hidden.method.name} {100 * hidden.outcome.cell:.1f} % of them are "
+                    "right.")
     by = {r.method.name: r for r in rows}
-    said += [*_weights(by), *_activations(by, mixer), *_training(by, tolerance, learning)]
+    said += [*_weights(by), *_activations(by, mixer), *_learned(rows), *_training(by, tolerance, learning)]
     built = {name for name, p in precisions().items() if not p.lossy}  # without a further word
     small = sorted((r for r in kept if r.engine == "device" and r.method.precision in built and r.fits(4 << 20)),
                    key=lambda r: (r.outcome.bytes, -r.outcome.phi_first))
@@ -55,6 +58,15 @@ def verdict(rows: Sequence[Row], tolerance: float = TOLERANCE, mixer: str = "mlp
         said.append(f"The smallest that keeps it and that the device's own code runs is {small[0].method.name}, "
                     f"{small[0].outcome.bytes:,} bytes.")
     return said
+
+
+def _kept(kept: Sequence[Row], tolerance: float) -> str:
+    error, n = max(_error(r) for r in kept), kept[0].outcome.n
+    if error > tolerance:
+        return (f"No loss of more than {100 * tolerance:g} points is seen with {_names(kept)}; but {n} puzzles leave a "
+                f"standard error of up to {100 * error:.1f} points, so more of them ({argument('limit')}) must tell.")
+    return (f"Kept: {_names(kept)} {_verb(kept, 'loses', 'lose')} at most {100 * tolerance:g} points of puzzles exact "
+            f"(standard error up to {100 * error:.1f}).")
 
 
 def sorted_out(rows: Sequence[Row], tolerance: float = TOLERANCE) -> tuple[list[Row], list[Row], list[Row], list[Row]]:
@@ -66,11 +78,23 @@ def sorted_out(rows: Sequence[Row], tolerance: float = TOLERANCE) -> tuple[list[
     for r in rows[1:]:
         if r.loss <= tolerance:
             kept.append(r)
-        elif r.loss <= 2 * r.loss_se:
+        elif r.loss <= 2 * _error(r):
             unclear.append(r)
         else:
-            (dead if r.outcome.exact < _RUIN * rows[0].outcome.exact else hurt).append(r)
+            (dead if _at_most(r) < _RUIN * rows[0].outcome.exact else hurt).append(r)
     return kept, unclear, hurt, dead
+
+
+def _error(row: Row) -> float:
+    """Standard error of a loss: that no puzzle of a few differs is no certainty, so at least that of one."""
+    return max(row.loss_se, 1 / row.outcome.n)
+
+
+def _at_most(row: Row) -> float:
+    """The share of puzzles exact that is likely to be left at most: the upper end of Wilson's interval of two standard
+    errors."""
+    p, n, z = row.outcome.exact, row.outcome.n, 2.0
+    return float((p + z * z / (2 * n) + z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))) / (1 + z * z / n))
 
 
 def beside_outliers(rows: Sequence[Row], copy: Sequence[Row], tolerance: float = TOLERANCE) -> list[str]:
@@ -93,6 +117,10 @@ def beside_outliers(rows: Sequence[Row], copy: Sequence[Row], tolerance: float =
 def _names(rows: Sequence[Row]) -> str:
     words = [f"{r.method.name} ({_share(r)})" for r in rows]
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def _verb(rows: Sequence[Row], one: str, many: str) -> str:
+    return one if len(rows) == 1 else many
 
 
 def _share(row: Row) -> str:
@@ -135,6 +163,27 @@ def _activations(by: Mapping[str, Row], mixer: str) -> list[str]:
     return said
 
 
+def _learned(rows: Sequence[Row]) -> list[str]:
+    """What methods that train leave: no verdict on them, where another training may end otherwise."""
+    trained = [r for r in rows[1:] if r.method.updates]
+    if not trained:
+        return []
+    listed = ", ".join(f"{r.method.name} {_share(r)} ({_updates(r)})" for r in trained)
+    short = any(r.method.updates < _usual(r) for r in trained)
+    little = "so short a training is no test of a method" if short else "longer training on more puzzles may end elsewhere"
+    return [f"Trained here: {listed}. That is what these updates came to; {little}."]
+
+
+def _usual(row: Row) -> int:
+    """Updates that a method has when nobody asks for others."""
+    return next((known.updates for known in m.METHODS if known.name == row.method.name), row.method.updates)
+
+
+def _updates(row: Row) -> str:
+    done, usual = row.method.updates, _usual(row)
+    return f"{done} updates" if done >= usual else f"{done} of its usual {usual} updates"
+
+
 def _training(by: Mapping[str, Row], tolerance: float, learning: int) -> list[str]:
     said = []
     aware = [by[name] for name in m.QAT if name in by]
@@ -147,11 +196,12 @@ def _training(by: Mapping[str, Row], tolerance: float, learning: int) -> list[st
             what += ", and costs" if gain < -2 * error else ""
         elif gain <= 2 * error:
             what = "makes naive int4 worse" if gain < -2 * error else "does not repair naive int4"
+            what += " so far" if best.method.updates < _usual(best) else ""
         else:
             what = "repairs naive int4" if best in kept + unclear else "repairs part of what naive int4 loses"
         control = f"; training without the quantizer leaves {_share(by[m.CONTROL])}" if m.CONTROL in by else ""
         said.append(f"Training with the quantizer in the loop {what}: from {_share(naive)} to {_share(best)} with "
-                    f"{best.method.name}, {_versus(best, naive)}, {best.method.updates} updates{control}.")
+                    f"{best.method.name}, {_versus(best, naive)}, {_updates(best)}{control}.")
     over = [r for r in by.values() if r.losses and _overfits(r, by[m.FP32.name])]
     if over:
         listed = ", ".join(f"{r.method.name} (lost to fp32: {100 * _seen_loss(r, by[m.FP32.name])[0]:.1f} points of those, "

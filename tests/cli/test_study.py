@@ -40,6 +40,9 @@ def test_table_files_and_page(capsys, cache, tmp_path):
     names = {p.name for p in tmp_path.iterdir()}
     assert names == {"study.csv", "study-outliers.csv", "study.json", "study.html", "study.md", "survival.png",
                      "survival-2.png", "fidelity.png"}
+    told = [line for line in (tmp_path / "study.md").read_text().splitlines() if line.startswith("* sudoku4-tiny")]
+    assert told[0].startswith("* sudoku4-tiny: fp32 solves") and len(told) >= 8, "a finding, a line"
+    assert "Destroyed" not in out, "eight puzzles tell of no ruin, and two updates of none"
     page = (tmp_path / "study.html").read_text()
     ET.fromstring(page.replace("<!DOCTYPE html>", ""))
     for outside in ("http://fonts", "<script", 'src="', "@import"):

@@ -2,14 +2,14 @@
 
 import json
 import shutil
-from types import SimpleNamespace
 
 import pytest
 
-from recurc.cli.eval import halting_text
 from recurc.cli.main import main
 from recurc.models.checkpoint import save
 from recurc.report import tune_page
+from recurc.report.wording import halting_text
+from recurc.study.evaluate import Halting, Scores
 from tests.randmodels import DATA, random_reasoner
 
 
@@ -48,12 +48,12 @@ def test_a_loss_that_was_not_aimed_at_has_no_error_of_another_number():
 
 
 def test_halting_may_gain():
-    def told(exact: float) -> str:
-        full, halted = SimpleNamespace(exact=0.9), SimpleNamespace(exact=exact)
-        return halting_text(SimpleNamespace(scores=full, halted=halted, mean_steps=1.0, steps=4))
+    def told(lost: float) -> str:
+        return halting_text(Halting(Scores(0.9, 0.9 - lost), 1.0, lost, 0.02), 4, "recurc tune m")
 
-    assert told(0.95) == "halting gains 5.00 points exact and saves 75 % of the steps"
-    assert told(0.8) == "halting costs 10.00 points exact and saves 75 % of the steps"
+    assert told(-0.05) == "stopping at the halting head gains 5.00 ± 2.00 points exact and saves 75 % of the steps"
+    assert told(0.1) == ("stopping at the halting head costs 10.00 ± 2.00 points exact and saves 75 % of the steps; `recurc "
+                         "tune m` looks for a rule that keeps them")
 
 
 def test_without_training_puzzles_it_says_what_takes_none(capsys, tmp_path, untrained):

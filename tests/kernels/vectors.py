@@ -174,6 +174,7 @@ def group_inputs(rng: np.random.Generator, tile: int):
     for i, k in enumerate((*TILE_DEPTHS, 31, 32, 33, 39, 65)):
         for rows, n in ((i % 5 + 1, tile), (5 - i % 5, i % (tile - 1) + 1), (8, 2) if k < 200 else (2, 3)):
             scale, a = (np.exp(rng.normal(size=size) * 3).astype(F32) for size in (n, rows))
+            scale[::2] *= -1  # as channels have it whose weights reach further above 0 than below
             yield (f"K={k} {rows}x{n}", rng.integers(-127, 128, (rows, k)), rng.integers(-8, 8, (n, k)),
                    rng.integers(0, 256, (n, -(-k // 32))), scale, a)
     for sign in (-127, 127):

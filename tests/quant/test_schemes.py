@@ -121,7 +121,7 @@ def test_groups_stored_ranges(method, given_moment, w):
     stored = scheme_int4_g32.quantize(w, np.eye(w.shape[1]) if given_moment else None, method)
     assert stored.q.shape == w.shape and stored.q.min() >= -8 and stored.q.max() <= 7
     assert stored.m.shape == (len(w), -(-w.shape[1] // 32)) and stored.m.dtype == np.uint8
-    assert stored.scale.dtype == np.float32 and (stored.scale >= 2.0**-96).all() and np.isfinite(stored.scale).all()
+    assert stored.scale.dtype == np.float32 and (np.abs(stored.scale) >= 2.0**-96).all() and np.isfinite(stored.scale).all()
     assert (stored.q[np.repeat(stored.m, 32, axis=1)[:, :w.shape[1]] == 0] == 0).all()
     assert (stored.dequantized() == (stored.scale[:, None] * stored.integers).astype(np.float32)).all()
 
@@ -162,6 +162,37 @@ def test_groups_gain_from_calibration_as_channels_do(seed):
     x = correlated(k, seed=seed)
     plain, mse, gptq = (output_error(w, scheme_int4_g32.quantize(w, x.T @ x, m), x) for m in ("min-max", "mse", "gptq"))
     assert gptq < 0.6 * plain and gptq < mse < plain
+
+
+@pytest.mark.parametrize("method", asymmetric.METHODS)
+def test_the_side_that_reaches_further_gets_the_further_level(method):
+    w = np.random.default_rng(0).uniform(-7, 7, size=(2, 32)).astype(np.float32)
+    w[0, :2], w[1, :2] = (-8, 7), (8, -7)
+    up, down = (np.abs(v) for v in scheme_int4_g32.quantize(w, None, "min-max").scale)
+    assert np.sign(scheme_int4_g32.quantize(w, np.eye(32), method).scale).tolist() == [1, -1]
+    assert up == down == pytest.approx(1 / 255), "a step of 1, where -7..8 would take 8/7"
+
+
+@pytest.mark.parametrize("k", [17, 32, 38, 64, 130])
+def test_groups_are_no_worse_than_channels(k):
+    """With one group there is only the zero point that int4 has and groups do not; with more they win."""
+    w = np.random.default_rng(k).normal(size=(200, k)).astype(np.float32)
+    x = correlated(k, seed=k)
+    grouped, whole = (output_error(w, s.quantize(w, x.T @ x, "gptq"), x) for s in (scheme_int4_g32, scheme_int4))
+    assert grouped < whole * (1.06 if k <= 32 else 0.97 if k < 64 else 0.9)
+
+
+def test_fitted_scales_lower_the_output_error_and_leave_the_rest():
+    k, x = 70, correlated(70)
+    w = np.random.default_rng(4).normal(size=(12, k)).astype(np.float32)
+    w[0, 32:64] = 0
+    feedback = asymmetric.Feedback(x.T @ x, 15)
+    plain = scheme_int4_g32.quantize(w, None, "min-max")
+    q, scale = plain.q.astype(float), plain.scale.astype(float)
+    m = scheme_int4_g32._fitted(feedback.moment, w, q, scale, plain.m)
+    assert m.dtype == np.uint8 and m[0, 1] == 0 and (m != plain.m).any()
+    before, after = (feedback.loss(w, q, np.repeat(g, 32, axis=1)[:, :k] * scale[:, None], np.zeros(12)) for g in (plain.m, m))
+    assert (after <= before * (1 + 1e-9)).all() and after.sum() < before.sum()
 
 
 def output_error(w: np.ndarray, stored, x: np.ndarray) -> float:

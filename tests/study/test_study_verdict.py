@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recurc.study.methods import METHODS
+from recurc.study.methods import METHODS, _with_updates
 from recurc.study.runners import Part
 from recurc.study.study import Row
 from recurc.study.variants import Outcome
@@ -39,15 +39,43 @@ def said(**exact):
 
 
 def test_methods_are_sorted_by_what_they_leave():
-    made = rows(fp32=0.9, int8=0.89, int4_naive=0.5, int8_x_int4_a_row=0.87, pruned_25=0.05)
+    made = rows(fp32=0.9, int8=0.89, int4_naive=0.5, int8_x_int4_a_row=0.87, pruned_25=0.02)
     assert [[r.method.slug for r in some] for some in sorted_out(made)] == [["int8"], ["int8-x-int4-a-row"], ["int4-naive"],
                                                                             ["pruned-25"]]
-    assert "more puzzles must tell: int8 x int4 a row (87.0 %)" in " ".join(verdict(made))
-    text = said(fp32=0.9, int8=0.89, int4_naive=0.5, pruned_25=(0.05, 0.6))
-    assert "fp32 solves 90.0 % of 100 puzzles" in text and "Kept" in text and "int8 (89.0 %)" in text
-    assert "most by int4 naive, 40.0 points" in text and "Destroyed" in text and "pruned 25 % still gets" in text
+    assert "Open: int8 x int4 a row (87.0 %) loses more than 2 points" in " ".join(verdict(made))
+    text = said(fp32=0.9, int8=0.89, int4_naive=0.5, int8_x_static_int8=0.7, pruned_25=(0.02, 0.6))
+    assert "fp32 solves 90.0 % of 100 puzzles" in text and "Kept: int8 (89.0 %) loses at most" in text
+    assert "Most is lost with int4 naive, 40.0 ± 4.9 points" in text and "with pruned 25 % 60" in text
+    assert "Destroyed: pruned 25 % (2.0 %) leaves surely less than a tenth" in text
     text = said(fp32=0.9, int8=0.9)
     assert "Damaged" not in text and "Destroyed" not in text
+
+
+def test_every_finding_is_a_paragraph_of_its_own():
+    found = verdict(rows(fp32=0.9, int8=0.9, int4_naive=0.5, int4_calibrated=0.9, pruned_25=0.0, int8_x_static_int8=0.5))
+    assert [text.split()[0].rstrip(":") for text in found] == ["fp32", "Kept", "Damaged", "Destroyed", "Naive", "With", "The"]
+    assert all(text.endswith(".") for text in found)
+
+
+def test_few_puzzles_destroy_and_keep_nothing():
+    few = [replace(r, outcome=outcome(r.method, r.outcome.exact, n=16)) for r in rows(fp32=0.9375, int8=0.9375, pruned_25=0.0)]
+    few = [few[0], *(replace(r, **dict(zip(("loss", "loss_se"), r.outcome.loss(few[0].outcome)))) for r in few[1:])]
+    text = " ".join(verdict(few))
+    assert "Destroyed" not in text and "Damaged: with pruned 25 % (0.0 %)" in text, "0 of 16 may be 1 of 10"
+    assert "Kept" not in text and "16 puzzles leave a standard error of up to 6.2 points" in text, "one of them is 6 points"
+    assert "Destroyed" in said(fp32=0.9, pruned_25=0.0)
+
+
+def test_a_method_that_trained_too_little_destroys_nothing():
+    made = rows(fp32=0.9, int4_naive=0.0, int4_naive_qat_long=0.0, distilled=0.0)
+    short = [replace(r, method=_with_updates(r.method, 10)) if r.method.updates else r for r in made]
+    text = " ".join(verdict(short))
+    assert "Destroyed: int4 naive (0.0 %) leaves" in text, "which did not train at all"
+    assert "QAT long 0.0 % (10 of its usual 400 updates)" in text and "distilled 0.0 % (10 of its usual 200" in text
+    assert "so short a training is no test of a method" in text and "does not repair naive int4 so far" in text
+    text = " ".join(verdict(made))
+    assert "QAT long 0.0 % (400 updates)" in text and "so far" not in text and "usual" not in text
+    assert "Destroyed: int4 naive (0.0 %) leaves" in text
 
 
 def test_naive_against_calibrated_both_ways():
@@ -103,7 +131,10 @@ def test_a_model_that_solves_nothing_is_not_judged_by_accuracy():
 
 def test_how_sure_it_is_that_a_model_is_kept():
     made = rows(fp32=0.9, int8=0.9)
-    assert "at most 2 points (standard error up to 7.5): int8" in " ".join(verdict([made[0], replace(made[1], loss_se=0.075)]))
+    assert "at most 2 points of puzzles exact (standard error up to 1.5)" in " ".join(
+        verdict([made[0], replace(made[1], loss_se=0.015)]))
+    text = " ".join(verdict([made[0], replace(made[1], loss_se=0.075)]))
+    assert "Kept" not in text and "leave a standard error of up to 7.5 points" in text
 
 
 def test_the_smallest_that_keeps_it():

@@ -10,7 +10,7 @@ from recurc.errors import DoesNotFitError, FidelityError, UsageError
 from recurc.study.pricing import Price, Prices
 from recurc.study.runners import Part
 from recurc.study.settings import Aim, Measured, Scored, Setting, mean_and_error, measure_setting
-from recurc.study.tune import Arm, Search, undominated, variants_of
+from recurc.study.tune import FP32, Arm, Search, Tried, undominated, variants_of
 from recurc.study.variants import Outcome, Variant
 from recurc.study.workbench import Threads
 from recurc.targets.boards import load_board
@@ -151,6 +151,35 @@ def test_halting_and_steps_come_from_one_run():
     assert plain.phi_last == 1 and plain.phi_first < 1 and plain.kept == 1
 
 
+@pytest.mark.parametrize("losses, chosen, confirmed, passed", [
+    ((0, 0, 0), "int3", True, []),
+    ((9, 0, 0), "int4", True, ["int3"]),  # 15 points lost and two errors are over 20: a dearer one is surer
+    ((40, 9, 0), "int8", True, ["int3", "int4"]),
+    ((40, 9, 9), "int4", False, ["int3", "int8"]),
+    ((13, 40, 40), "int3", False, ["int4", "int8"]),  # over the tolerance by less than an error
+])
+def test_held_out_puzzles_are_judged_by_the_rule_of_the_search(losses, chosen, confirmed, passed):
+    n, s = 60, next(search(Aim("exact", 0.2)))
+    plain, names = s.bench.resolve(FP32), ("int3", "int4", "int8")
+    right = np.full((1, n), 2)
+
+    def outcome(variant, lost):
+        return replace(outcome_of(np.where(np.arange(n) < lost, 0, right), np.zeros((1, n))), variant=variant)
+
+    arms = [Arm(s.bench.resolve(Variant(name, steps=1)), Price(cost, None, None, cost, None))
+            for cost, name in enumerate(names, 1)]
+    held = {arm.variant: outcome(arm.variant, lost) for arm, lost in zip(arms, losses)} | {plain: outcome(plain, 0)}
+    s.bench.evaluate = lambda variants, *a: [held[v] for v in variants]
+    s.minimize = "macs"
+    tried = [Tried(arm, Scored(outcome(arm.variant, 0), outcome(plain, 0), s.aim)) for arm in arms]
+    choice, over = s._confirmed(tried, plain)
+    assert (choice.arm.variant.precision, choice.confirmed) == (chosen, confirmed) and choice.holds
+    assert [p.arm.variant.precision for p in over] == passed
+    held |= {arm.variant: outcome(arm.variant, 40) for arm in arms}
+    with pytest.raises(FidelityError, match="held-out puzzles"):
+        s._confirmed(tried, plain)
+
+
 def test_nothing_fits():
     tiny = load_board("mcu-4mb-m7")
     tiny = replace(tiny, name="tiny", regions=tuple(replace(r, size=16 * 1024) for r in tiny.regions))
@@ -173,14 +202,14 @@ def test_it_says_how_many_puzzles_would_be_enough(losses, limit):
     s = next(search(Aim("exact", 0.1), n=64))
     s.aim = Aim("exact", limit)
     said = s._more_puzzles(Measured(Setting(1), len(losses), 1.0, float(mean), float(error), 0.9, 0.9, 0.9))
-    n = int(said.split("--limit ")[1].split()[0]) // 2
+    n = int(said.split("limit=")[1].split()[0]) // 2
 
     def bound(n):  # of the same loss on n puzzles
         return mean + 2 * np.sqrt((np.square(losses).sum() - 60 * mean**2) * n / 60 + 1) / n
 
     assert bound(n) <= limit + 1e-9 < bound(n - 1) + 2e-3 and n > 60
     s.aim = Aim("phi", 0.05)
-    assert "--limit 128 " in s._more_puzzles(Measured(Setting(1), 64, 1.0, 0.03, 0.01, 0.9, 0.9, 0.9)), "two errors are the gap"
+    assert "limit=128 " in s._more_puzzles(Measured(Setting(1), 64, 1.0, 0.03, 0.01, 0.9, 0.9, 0.9)), "two errors are the gap"
     assert s._more_puzzles(Measured(Setting(1), 60, 1.0, 0.3, 0.05, 0.9, 0.9, 0.9)) == ""
 
 

@@ -7,7 +7,9 @@ import pytest
 
 from recurc.cli._project import Project, project_text, read_project
 from recurc.cli.main import main
+from recurc.cli.tune import _frontier
 from recurc.errors import InputError
+from recurc.report.tune_page import confirmation
 from tests.tools import need
 
 TUNE = ["tune", "sudoku4-tiny", "--target", "mps2-an500", "--no-cache", "--jobs", "1", "--json", "--out", "tuned"]
@@ -29,6 +31,9 @@ def test_recipe_is_built_and_runs_in_the_emulator(tmp_path, monkeypatch, capsys)
     assert choice["mean_steps"] < 16 and told["saves"]["macs"] > 2 and told["saves"]["image_bytes"] > 3
     assert told["saves"]["seconds"] == pytest.approx(told["full"]["seconds"] / choice["seconds"])
     assert choice in told["frontier"] and "exact_fp32" in held
+    rule = held["deficit"] + 2 * held["deficit_se"] <= 0.1
+    assert held["confirmed"] == rule and ("# Confirmed on 32 puzzles" in told["recipe"]) == rule
+    assert all(line["exact"] > 0 for line in told["frontier"])
     page = Path("tuned/tune.html").read_text()
     assert "plus two standard errors is within the tolerance" in page, "why a cheaper one on the front was not chosen"
     assert "What was tried" in page and "mps2-an500" in page and Path("tuned/recurc.toml").read_text() == told["recipe"]
@@ -101,3 +106,25 @@ def test_what_tune_refuses(tmp_path, monkeypatch, capsys):
     ):
         assert main([*TUNE, *args]) == code
         assert words in capsys.readouterr().err
+
+
+def test_the_front_lists_nothing_that_solves_nothing():
+    def line(exact, cost, chosen=False):
+        return {"macs": cost, "image_bytes": 1, "deficit": 0.9 - exact, "deficit_se": 0.01, "exact": exact, "chosen": chosen}
+
+    best = line(0.9, 9, True)
+    found = _frontier([line(0.0, 1), line(0.3, 3), line(0.6, 5)], best, "macs", "exact")
+    assert [p["exact"] for p in found] == [0.3, 0.6, 0.9]
+    assert len(_frontier([line(0.0, 1)], best, "macs", "phi")) == 2, "what is aimed at is another thing there"
+
+
+@pytest.mark.parametrize("deficit, error, words", [
+    (0.01, 0.005, "Confirmed on 50 puzzles that the search has not seen, by the rule of the search: the loss plus two standard "
+                  "errors is within 3 points there too (1.0 ± 0.5 points)."),
+    (0.02, 0.01, "Not confirmed by the rule of the search"), (0.035, 0.01, "over the tolerance, by less than a standard error"),
+])
+def test_what_the_confirmation_says(deficit, error, words):
+    held = {"n": 50, "deficit": deficit, "deficit_se": error, "phi": 1 - deficit, "confirmed": deficit + 2 * error <= 0.03}
+    assert words in confirmation({"held_out": held, "aim": {"kind": "exact", "limit": 0.03}})
+    said = confirmation({"held_out": held, "aim": {"kind": "phi", "limit": 0.03}})
+    assert f"{1 - deficit:.4f} ± {error:.4f}" in said and said.startswith("Confirmed") == held["confirmed"]

@@ -1,6 +1,7 @@
 #include <arm_acle.h>
 #include <string.h>
 
+#include "recurc/rc_asm.h"
 #include "recurc/rc_kernels.h"
 
 /* Packing 3, int4: a half word holds w0 + 16 w1 + 256 w2 + 4096 (w3 - 8) of one k for four channels, a word two k. SMLAD
@@ -17,6 +18,15 @@ typedef struct {
     int32_t sums[8];     /* of the first row, of the second: by the word, w1 * 16, w2 * 256, w2 + 16 (w3 - 8) */
 } pass_t;
 
+/* Assembly reads and changes a pass by offset. */
+RC_ASM_FIELD(pass_t, x, 0);
+RC_ASM_FIELD(pass_t, w, 4);
+RC_ASM_FIELD(pass_t, last, 8);
+RC_ASM_FIELD(pass_t, skip, 12);
+RC_ASM_FIELD(pass_t, code, 16);
+RC_ASM_FIELD(pass_t, sums, 20);
+RC_ASM_BYTES(pass_t, 52);
+
 /* One step of two k; its loads are for the step after it, `rc_step` counts them within the loop. Most SMLAD have a partner
  * that can issue with them on a Cortex-M7 (post-indexed loads could not). Elsewhere LDRD saves an instruction. Of the cores
  * with Armv7E-M only the M7 has doubles. */
@@ -26,13 +36,13 @@ typedef struct {
 #define ODD_BYTES_2 "smlad r11, r12, r2, r11\n"
 #define LOAD_W "ldr.w r2, [r1, #4 * rc_step]\n"
 #if defined(__ARM_ARCH_7EM__) && (__ARM_FP & 8)
-#define STEP_BYTES 56u
+#define STEP_BYTES 56
 #define STEP FIELD_1 FIELD_2 ODD_BYTES_1 "ldr.w r3, [r0, #8 * rc_step]\n" ODD_BYTES_2 LOAD_W "ldr.w r12, [r0, #8 * rc_step + 4]\n"
 #else
-#define STEP_BYTES 52u
+#define STEP_BYTES 52
 #define STEP FIELD_1 FIELD_2 ODD_BYTES_1 ODD_BYTES_2 LOAD_W "ldrd r3, r12, [r0, #8 * rc_step]\n"
 #endif
-#define STEPS 16u /* in the loop, all of STEP_BYTES, so that it can be entered before any of them */
+#define STEPS 16 /* in the loop, all of STEP_BYTES, so that it can be entered before any of them */
 
 /* All steps of two rows by one tile; sums to `pass`. A function in assembly, so that its use of the stack is counted as all
  * other. The loop ends before the last step, which loads nothing: no byte beyond rows and tile is read. */
@@ -58,11 +68,12 @@ __asm__(".section .text.rc_pass_s4_dsp, \"ax\", %progbits\n"
         ".balign 4\n"
         "1:\n"
         ".set rc_step, 1\n"
-        ".rept 16\n" STEP ".set rc_step, rc_step + 1\n"
+        ".rept " RC_ASM_TEXT(STEPS) "\n"
+        "4:\n" STEP ".set rc_step, rc_step + 1\n" RC_ASM_SIZE("4b", STEP_BYTES)
         ".endr\n"
         "ldr lr, [sp, #4]\n"
-        "add r0, r0, #128\n"
-        "add r1, r1, #64\n"
+        "add r0, r0, #8 * " RC_ASM_TEXT(STEPS) "\n"
+        "add r1, r1, #4 * " RC_ASM_TEXT(STEPS) "\n"
         "cmp r0, lr\n"
         "bne.w 1b\n" FIELD_1 FIELD_2 ODD_BYTES_1 ODD_BYTES_2 "pop {r0, r1}\n"
         "add r0, r0, #20\n"

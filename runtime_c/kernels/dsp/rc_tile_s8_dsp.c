@@ -1,6 +1,7 @@
 #include <arm_acle.h>
 #include <string.h>
 
+#include "recurc/rc_asm.h"
 #include "recurc/rc_kernels.h"
 
 /* Packing 3, int8: a half word holds (w0 + 128) + 256 w1 of one k, the next word's (w2 + 128) + 256 w3. SMLAD with the
@@ -15,13 +16,22 @@ typedef struct {
     int32_t sums[8];     /* of the first row, of the second: by the first word, w1, by the second, w3 */
 } pass_t;
 
+/* Assembly reads and changes a pass by offset. */
+RC_ASM_FIELD(pass_t, x, 0);
+RC_ASM_FIELD(pass_t, w, 4);
+RC_ASM_FIELD(pass_t, last, 8);
+RC_ASM_FIELD(pass_t, skip, 12);
+RC_ASM_FIELD(pass_t, code, 16);
+RC_ASM_FIELD(pass_t, sums, 20);
+RC_ASM_BYTES(pass_t, 52);
+
 /* One step of two k; its loads are for the step after it, `rc_step` counts them within the loop. */
 #define WORDS "smlad r4, r3, r2, r4\n smlad r8, r12, r2, r8\n sxtb16 r2, r2, ror #8\n smlad r6, r3, lr, r6\n"
 #define ODD_BYTES_1 "smlad r10, r12, lr, r10\n sxtb16 lr, lr, ror #8\n smlad r5, r3, r2, r5\n smlad r9, r12, r2, r9\n"
 #define ODD_BYTES_2 "smlad r7, r3, lr, r7\n smlad r11, r12, lr, r11\n"
 #define STEP WORDS ODD_BYTES_1 ODD_BYTES_2 "ldrd r2, lr, [r1, #8 * rc_step]\n ldrd r3, r12, [r0, #8 * rc_step]\n"
-#define STEP_BYTES 48u
-#define STEPS 16u /* in the loop, all of STEP_BYTES, so that it can be entered before any of them */
+#define STEP_BYTES 48
+#define STEPS 16 /* in the loop, all of STEP_BYTES, so that it can be entered before any of them */
 
 /* All steps of two rows by one tile; sums to `pass`. A function in assembly, so that its use of the stack is counted as all
  * other. The loop ends before the last step, which loads nothing: no byte beyond rows and tile is read. */
@@ -49,11 +59,12 @@ __asm__(".section .text.rc_pass_s8_dsp, \"ax\", %progbits\n"
         ".balign 4\n"
         "1:\n"
         ".set rc_step, 1\n"
-        ".rept 16\n" STEP ".set rc_step, rc_step + 1\n"
+        ".rept " RC_ASM_TEXT(STEPS) "\n"
+        "4:\n" STEP ".set rc_step, rc_step + 1\n" RC_ASM_SIZE("4b", STEP_BYTES)
         ".endr\n"
         "ldr lr, [sp, #4]\n"
-        "add r0, r0, #128\n"
-        "add r1, r1, #128\n"
+        "add r0, r0, #8 * " RC_ASM_TEXT(STEPS) "\n"
+        "add r1, r1, #8 * " RC_ASM_TEXT(STEPS) "\n"
         "cmp r0, lr\n"
         "ldr lr, [r1, #4]\n"
         "bne.w 1b\n" WORDS ODD_BYTES_1 ODD_BYTES_2 "pop {r0, r1}\n"

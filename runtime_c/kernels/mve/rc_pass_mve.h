@@ -9,32 +9,57 @@
 #include <arm_mve.h>
 
 #include "recurc/rc_arith.h"
+#include "recurc/rc_asm.h"
 #include "recurc/rc_kernels.h"
 
-#define RC_MVE_TILE  16u
-#define RC_MVE_GROUP 4u
-#define RC_MVE_STEP  16u
-#define RC_MVE_STEPS 8u /* in the loop, all of the same bytes of code, so that it can be entered before any of them */
+#define RC_MVE_TILE       16u
+#define RC_MVE_GROUP      4u
+#define RC_MVE_STEP       16u
+#define RC_MVE_STEPS      8 /* in the loop, all of the same bytes of code, so that it can be entered before any of them */
+#define RC_MVE_PAIR_BYTES 56 /* of code a step of RC_MVE_PAIRS */
+#define RC_MVE_ROW_BYTES  36 /* of code a step of RC_MVE_ROW */
+#define RC_MVE_TURN_BYTES 8  /* of code after the loop's steps */
+
+RC_ASM_CONSTANT(RC_MVE_STEP, 16u);
+RC_ASM_CONSTANT(RC_MVE_GROUP, 4u);
 
 /* Assembly reads and changes this by offset. */
 typedef struct {
-    uint32_t ld;           /* 0 bytes a row: at least two steps */
-    const uint8_t *w;      /* 4 packed group */
-    uint32_t turns;        /* 8 of the loop */
-    const int8_t *x;       /* 12 first row */
-    uint32_t entry;        /* 16 where the loop's first turn begins: bytes of code plus one (Thumb) */
-    float *y;              /* 20 */
-    uint32_t ldy;          /* 24 bytes */
-    const float *end;      /* 28 of a */
-    const float *a;        /* 32 scales of the rows */
-    const int32_t *sum;    /* 36 sums of the rows */
-    int32_t n;             /* 40 channels that are left */
-    const float *scale;    /* 44 of the channels */
-    const int32_t *z;      /* 48 what a row's sum is multiplied with before it is added to a channel's */
-    uint32_t group_bytes;  /* 52 */
-    const float *next_a;   /* 56 the pair's */
-    const int32_t *next_s; /* 60 */
+    uint32_t ld;      /* bytes a row: at least two steps */
+    const uint8_t *w; /* packed group */
+    uint32_t turns;   /* of the loop */
+    const int8_t *x;  /* first row */
+    uint32_t entry;   /* where the loop's first turn begins: bytes of code plus one (Thumb) */
+    float *y;
+    uint32_t ldy;       /* bytes */
+    const float *end;   /* of a */
+    const float *a;     /* scales of the rows */
+    const int32_t *sum; /* sums of the rows */
+    int32_t n;          /* channels that are left */
+    const float *scale; /* of the channels */
+    const int32_t *z;   /* what a row's sum is multiplied with before it is added to a channel's */
+    uint32_t group_bytes;
+    const float *next_a; /* the pair's */
+    const int32_t *next_s;
 } rc_pass_mve_t;
+
+RC_ASM_FIELD(rc_pass_mve_t, ld, 0);
+RC_ASM_FIELD(rc_pass_mve_t, w, 4);
+RC_ASM_FIELD(rc_pass_mve_t, turns, 8);
+RC_ASM_FIELD(rc_pass_mve_t, x, 12);
+RC_ASM_FIELD(rc_pass_mve_t, entry, 16);
+RC_ASM_FIELD(rc_pass_mve_t, y, 20);
+RC_ASM_FIELD(rc_pass_mve_t, ldy, 24);
+RC_ASM_FIELD(rc_pass_mve_t, end, 28);
+RC_ASM_FIELD(rc_pass_mve_t, a, 32);
+RC_ASM_FIELD(rc_pass_mve_t, sum, 36);
+RC_ASM_FIELD(rc_pass_mve_t, n, 40);
+RC_ASM_FIELD(rc_pass_mve_t, scale, 44);
+RC_ASM_FIELD(rc_pass_mve_t, z, 48);
+RC_ASM_FIELD(rc_pass_mve_t, group_bytes, 52);
+RC_ASM_FIELD(rc_pass_mve_t, next_a, 56);
+RC_ASM_FIELD(rc_pass_mve_t, next_s, 60);
+RC_ASM_BYTES(rc_pass_mve_t, 64);
 
 typedef void rc_pass_fn_mve(rc_pass_mve_t *pass);
 typedef void rc_exact_fn_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero,
@@ -67,17 +92,22 @@ typedef void rc_exact_fn_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_
 #define RC_MVE_USE(text) text
 #define RC_MVE_SKIP(text) ""
 
-/* All steps of a pass: the first sets the sums, the last loads nothing, so no byte beyond rows and group is read. */
-#define RC_MVE_ALL(step) \
+/* All steps of a pass: the first sets the sums, the last loads nothing, so no byte beyond rows and group is read. bytes: of
+ * code a step. */
+#define RC_MVE_ALL(step, bytes) \
     step("", RC_MVE_USE) \
     "ldr pc, [r9, #16]\n" \
     ".balign 4\n" \
     "1:\n" \
-    ".rept 8\n" \
+    ".rept " RC_ASM_TEXT(RC_MVE_STEPS) "\n" \
+    "4:\n" \
     step("a", RC_MVE_USE) \
+    RC_ASM_SIZE("4b", bytes) \
     ".endr\n" \
+    "4:\n" \
     "subs.w r7, r7, #1\n" \
     "bne.w 1b\n" \
+    RC_ASM_SIZE("4b", RC_MVE_TURN_BYTES) \
     step("a", RC_MVE_SKIP)
 
 /* All pairs of rows by all groups of channels. step(add, load): 14 instructions of four bytes with x in q0 and q1 and the
@@ -106,7 +136,7 @@ typedef void rc_exact_fn_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_
     "vldrb.u8 q0, [r1], #16\n" \
     "vldrb.u8 q2, [r5], #16\n" \
     "vldrb.u8 q1, [r3], #16\n" \
-    RC_MVE_ALL(step) \
+    RC_MVE_ALL(step, RC_MVE_PAIR_BYTES) \
     join \
     "vmov q0[2], q0[0], r0, r4\n" \
     "vmov q0[3], q0[1], r2, r6\n" \
@@ -162,7 +192,7 @@ typedef void rc_exact_fn_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_
     "ldr r7, [r9, #8]\n" \
     "vldrb.u8 q0, [r1], #16\n" \
     "vldrb.u8 q2, [r5], #16\n" \
-    RC_MVE_ALL(step) \
+    RC_MVE_ALL(step, RC_MVE_ROW_BYTES) \
     join \
     "vmov q0[2], q0[0], r0, r4\n" \
     "vmov q0[3], q0[1], r2, r6\n" \
@@ -180,14 +210,11 @@ typedef void rc_exact_fn_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_
     RC_MVE_END(name))
 /* clang-format on */
 
-#define RC_MVE_PAIR_BYTES 56u
-#define RC_MVE_ROW_BYTES  36u
-
 /* Where the loop is entered: behind it for two steps in all, which the code around it does. */
 static inline uint32_t rc_entry_mve(uint32_t steps, uint32_t bytes)
 {
     const uint32_t inside = steps - 2u;
-    return (inside != 0u ? (0u - inside) % RC_MVE_STEPS * bytes : RC_MVE_STEPS * bytes + 8u) + 1u;
+    return (inside != 0u ? (0u - inside) % RC_MVE_STEPS * bytes : RC_MVE_STEPS * bytes + RC_MVE_TURN_BYTES) + 1u;
 }
 
 /* The least magnitude but zeros, as bits, less one; all bits for zeros only. */

@@ -1,4 +1,5 @@
 #include "recurc/rc_arith.h"
+#include "recurc/rc_asm.h"
 #include "recurc/rc_kernels.h"
 
 /* Helium's float unit flushes subnormals. Here that changes nothing: an inverse is below 2^104, so what is flushed
@@ -26,6 +27,8 @@ __asm__(".section .text.rc_peak_mve, \"ax\", %progbits\n"
         "pop {r7, pc}\n"
         ".size rc_peak_mve, . - rc_peak_mve\n"
         ".text\n");
+
+RC_ASM_CONSTANT(RC_ROUND_BITS, 0x4B400000);
 
 /* Rounds n elements to q; the sum of all, each RC_ROUND_BITS too large. */
 uint32_t rc_rounded_mve(const float *x, uint32_t n, int8_t *q, float inverse);

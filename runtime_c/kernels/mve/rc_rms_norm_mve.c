@@ -1,10 +1,16 @@
 #include "recurc/rc_arith.h"
+#include "recurc/rc_asm.h"
 #include "recurc/rc_kernels.h"
 
 typedef struct {
     float sums[4];  /* of squares by index mod 4 */
     uint32_t least; /* bits of the least magnitude but zeros, shifted left by one, less one; all bits for zeros only */
 } squares_t;
+
+/* Assembly writes it by offset. */
+RC_ASM_FIELD(squares_t, sums, 0);
+RC_ASM_FIELD(squares_t, least, 16);
+RC_ASM_BYTES(squares_t, 20);
 
 void rc_squares_mve(const float *x, uint32_t n, squares_t *out);
 __asm__(".section .text.rc_squares_mve, \"ax\", %progbits\n"

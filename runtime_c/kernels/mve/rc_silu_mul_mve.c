@@ -1,4 +1,5 @@
 #include "recurc/rc_arith.h"
+#include "recurc/rc_asm.h"
 #include "recurc/rc_kernels.h"
 
 /* exp(-g) of four elements by Helium's float unit. It flushes subnormals, which changes nothing there: all that could
@@ -9,6 +10,13 @@ typedef struct {
     uint32_t vectors, rows; /* of four elements in a row; both > 0 */
     uint32_t gap, gap_h;    /* bytes from the end of a row to the next: of g and u, of h */
 } area_t;
+
+/* Assembly loads it whole, in this order. */
+RC_ASM_FIELD(area_t, vectors, 0);
+RC_ASM_FIELD(area_t, rows, 4);
+RC_ASM_FIELD(area_t, gap, 8);
+RC_ASM_FIELD(area_t, gap_h, 12);
+RC_ASM_BYTES(area_t, 16);
 
 /* GPRs: log2 e, the rounding constant, 1, the two parts of ln 2, the polynomial but its first coefficient, which lies
  * in q5 beside the clamp's bounds in q6 and q7. g, u, h are 4-byte aligned. */

@@ -1,4 +1,5 @@
 #include "recurc/rc_arith.h"
+#include "recurc/rc_asm.h"
 #include "recurc/rc_kernels.h"
 
 /* Helium's float unit flushes subnormals. For maximum, difference and exponential that changes nothing: what is flushed
@@ -32,6 +33,11 @@ typedef struct {
     float sums[4]; /* by index mod 4 */
     float least;
 } exps_t;
+
+/* Assembly writes it by offset. */
+RC_ASM_FIELD(exps_t, sums, 0);
+RC_ASM_FIELD(exps_t, least, 16);
+RC_ASM_BYTES(exps_t, 20);
 
 /* x[i] = exp(x[i] - m) with m the largest, see rc_exp; n > 0. */
 void rc_exps_mve(float *x, uint32_t n, exps_t *out, float m);

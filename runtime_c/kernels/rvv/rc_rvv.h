@@ -9,10 +9,14 @@
 
 #include <stdint.h>
 
+#include "recurc/rc_asm.h"
 #include "recurc/rc_kernels.h"
 
 #define RC_RVV_TILE 32u /* channels a packed tile, bytes from one k (or pair of k) to the next */
 #define RC_RVV_ROWS 4u
+
+RC_ASM_CONSTANT(RC_RVV_TILE, 32u);
+RC_ASM_CONSTANT(RC_RVV_ROWS, 4u);
 
 /* One pass: up to four rows by `lanes` channels; pointers move while it runs. */
 typedef struct {

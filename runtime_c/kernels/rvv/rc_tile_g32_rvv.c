@@ -5,6 +5,7 @@
  * end after its first half. */
 
 #define HALF 16u /* k of half a group; rows are multiples of it */
+RC_ASM_CONSTANT(HALF, 16u);
 
 #define WEIGHTS "vle8.v v0, (%[w])\n addi %[w], %[w], 32\n vsll.vi v1, v0, 4\n vsra.vi v2, v0, 4\n vsra.vi v1, v1, 4\n"
 #define FIRST_4 "vwmul.vx v8, v1, %[t0]\n vwmul.vx v10, v1, %[t1]\n vwmul.vx v12, v1, %[t2]\n vwmul.vx v14, v1, %[t3]\n"

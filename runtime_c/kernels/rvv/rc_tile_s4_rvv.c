@@ -4,6 +4,7 @@
  * are added to those of 32 bits. */
 
 #define BLOCK 16u /* k a block; rows are multiples of it */
+RC_ASM_CONSTANT(BLOCK, 16u);
 
 #define WEIGHTS "vle8.v v0, (%[w])\n addi %[w], %[w], 32\n vand.vi v1, v0, 15\n vsrl.vi v2, v0, 4\n"
 #define FIRST_4 "vwmul.vx v8, v1, %[t0]\n vwmul.vx v10, v1, %[t1]\n vwmul.vx v12, v1, %[t2]\n vwmul.vx v14, v1, %[t3]\n"

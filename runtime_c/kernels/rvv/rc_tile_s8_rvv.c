@@ -3,6 +3,7 @@
 /* Packing 8, int8: the tile's bytes of one k side by side, widened once for all rows. */
 
 #define BLOCK 8u /* k a block; rows are multiples of it */
+RC_ASM_CONSTANT(BLOCK, 8u);
 
 #define WEIGHTS "vle8.v v0, (%[w])\n addi %[w], %[w], 32\n vsext.vf2 v2, v0\n"
 #define MORE_4                                                                                                         \

@@ -1,7 +1,10 @@
 /* Stack high-water mark: the startup fills the stack with a pattern, and what no longer shows it was used. */
+#include "recurc/rc_asm.h"
 #include "recurc/rc_port.h"
 
 #include "rc_stack.h"
+
+RC_ASM_CONSTANT(RC_STACK_PATTERN, 0xC5C5C5C5u); /* rc_startup.c, rc_start.S */
 
 uint32_t rc_port_stack_size(void)
 {
