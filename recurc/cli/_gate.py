@@ -8,6 +8,7 @@ from typing import Any
 from recurc.cli.options import Model, resolve_model, train_split
 from recurc.cli.output import Console, json_text
 from recurc.cli.sweep import can_plot, write, write_results
+from recurc.errors import UsageError
 
 
 def bundled(console: Console) -> list[Model]:
@@ -21,7 +22,7 @@ def run_gate(console: Console, models: list[Model], *, limit: int, seed: int, st
              where: Any, results: Any, keep: bool, folder: Path, command: str) -> None:
     """Evaluate the ladder of each model, write gate.json, .csv, .html and .md into `folder`, and show the tables.
 
-    keep: also write each model's threshold beside its checkpoint.
+    keep: also write each model's threshold beside its checkpoint; refused for fewer puzzles than can tell.
 
     Raises:
         InputError, UsageError, ToolchainError.
@@ -30,13 +31,14 @@ def run_gate(console: Console, models: list[Model], *, limit: int, seed: int, st
     from recurc.study import own_gate
     from recurc.study.gate import gate_of, ladder, summary
 
-    gates, kept = [], []
+    gates, kept = [], {}
+    tests = [chosen.dataset("test", labels=True).take(limit) for chosen in models]
     if keep:  # before a measurement of minutes, not after it
-        for chosen in models:
+        for chosen, test in zip(models, tests):
             own_gate.check_keep(chosen.file())
-    for chosen in models:
+            _check_number(len(test), tolerance, chosen.checkpoint)
+    for chosen, test in zip(models, tests):
         name = Path(chosen.checkpoint).name or "model"
-        test = chosen.dataset("test", labels=True).take(limit)
         train = train_split(console, chosen, "no calibration puzzles, so no static activation scales")
         reasoner = chosen.load()
         with console.progress(f"{name}: the ladder x {len(test)} puzzles", len(ladder()) * len(test)) as advance:
@@ -44,17 +46,31 @@ def run_gate(console: Console, models: list[Model], *, limit: int, seed: int, st
                                  progress=advance))
         own = gates[-1].own(reasoner.sha256, tolerance) if keep else None
         if own is not None:
-            kept.append(own_gate.keep(own, reasoner))
+            kept[own_gate.keep(own, reasoner)] = own.min_fidelity
         elif keep:
             console.note(f"{name}: nothing is kept, because no threshold follows")
     document = summary(gates, tolerance)
     files = [write(folder, "gate.json", json_text(document)), write(folder, "gate.csv", csv_text(document["points"]))]
     files += _page(console, folder, document, command)
-    console.emit_json({**document, "files": files, "kept": kept})
+    console.emit_json({**document, "files": files, "kept": list(kept)})
     if not console.json:
         _show(console, document, folder)
-        for path in kept:
-            console.print(f"kept for `recurc build`: {path}")
+        for path, least in kept.items():
+            console.print(f"kept for `recurc build`: {path}, at least {least:g}")
+
+
+def _check_number(n: int, tolerance: float, checkpoint: str) -> None:
+    """That so many puzzles tell harm from none. Raises UsageError."""
+    from recurc.study.gate import least_puzzles
+
+    least = least_puzzles(tolerance)
+    if n < least:
+        raise UsageError(
+            f"{n} puzzles are too few to keep a threshold", where=f"{checkpoint}, --keep",
+            why=f"one puzzle more or less is {100 / n:.3g} points of puzzles exact, and {100 * tolerance:g} are tolerated, so "
+                "harm would pass for chance and the threshold come out too low",
+            next=f"Take at least {least} puzzles (--limit), allow more (--tolerance), or leave out --keep" if tolerance > 0
+            else "Allow more than nothing (--tolerance), or leave out --keep")
 
 
 def _page(console: Console, folder: Path, document: dict[str, Any], command: str) -> list[Path]:

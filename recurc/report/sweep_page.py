@@ -111,6 +111,10 @@ def gate_verdicts(document: Mapping[str, Any]) -> list[str]:
         else:
             found.append(f"{m['model']}: {argument('min_fidelity', t['suggestion'])} parts {t['harmful']} harmful from "
                          f"{t['harmless']} harmless variants, {t['missed']} missed, {t['alarms']} false alarms.")
+        if m["careful"] is not None and m["careful"] != t["suggestion"] and m["fp32_exact"] > document["tolerance"]:
+            found.append(f"{m['model']}: {m['careful']:g} is what {argument('keep', True)} keeps. There a variant is harmful "
+                         f"that loses more than {tolerance:g} points on average, sure or not: else fewer puzzles would make "
+                         "the gate laxer.")
         if t["unclear"] and m["fp32_exact"] > document["tolerance"]:
             above = "" if t["phi"] is None else " above it"
             found.append(f"{m['model']}: {t['unclear']} of the harmless variants{above} lost more than {tolerance:g} points, "

@@ -24,6 +24,8 @@ from recurc.study.variants import Outcome, Variant
 from recurc.study.workbench import Executor, Workbench
 
 TOLERANCE = 0.02
+_ROUNDED = 0.0005  # a suggestion has three digits
+SURE = 2.0  # standard errors that chance does not explain
 MAC_BUDGET = 1e12  # multiply-adds a variant may take: less than a minute of two cores
 OUTLIERS = "outliers"
 NOISE = (0.04, 0.08, 0.16, 0.24, 0.32, 0.48, 0.64)  # of each row's root mean square
@@ -107,9 +109,9 @@ class Point:
     loss: float
     loss_se: float
 
-    def harmful(self, tolerance: float) -> bool:
+    def harmful(self, tolerance: float, errors: float = SURE) -> bool:
         """Whether it loses more than `tolerance`, and more than chance explains (two standard errors)."""
-        return self.loss > max(tolerance, 2 * self.loss_se)
+        return self.loss > max(tolerance, errors * self.loss_se)
 
 
 @dataclass(frozen=True)
@@ -135,10 +137,14 @@ class Threshold:
         return None if value is None else round(float(value), 3)
 
 
-def threshold(points: Sequence[Point], tolerance: float = TOLERANCE, key: str = "phi_first") -> Threshold:
-    """The phi that parts harmful from harmless points with the least sum of both shares of mistakes; of equals the highest."""
+def threshold(points: Sequence[Point], tolerance: float = TOLERANCE, key: str = "phi_first", errors: float = SURE) -> Threshold:
+    """The phi that parts harmful from harmless points with the least sum of both shares of mistakes; of equals the highest.
+
+    Args:
+        errors: standard errors beyond which a loss is harm; 0: by its mean alone.
+    """
     phi = np.array([getattr(p, key) for p in points])
-    bad = np.array([p.harmful(tolerance) for p in points], dtype=bool)
+    bad = np.array([p.harmful(tolerance, errors) for p in points], dtype=bool)
     seen = np.unique(phi)
     found, best = None, np.inf
     if bad.any() and not bad.all():
@@ -152,6 +158,21 @@ def threshold(points: Sequence[Point], tolerance: float = TOLERANCE, key: str = 
     safe = float(above.min()) if len(above) else None
     doubted = ~bad & np.array([p.loss > tolerance for p in points], dtype=bool) & (phi >= (-np.inf if found is None else found))
     return Threshold(found, missed, int(bad.sum()), alarms, int((~bad).sum()), safe, float(phi.min()), int(doubted.sum()))
+
+
+def careful(points: Sequence[Point], tolerance: float = TOLERANCE) -> Optional[float]:
+    """The phi to keep: the stricter of the threshold where harm is sure and of that where it is likelier than not.
+
+    What is surely harmful shrinks with the number of puzzles, so the first alone would be the laxer the less was measured.
+    None: no threshold follows.
+    """
+    found = [threshold(points, tolerance, errors=e).suggestion for e in (SURE, 0.0)]
+    return None if None in found else max(v for v in found if v is not None)
+
+
+def least_puzzles(tolerance: float) -> int:
+    """Puzzles that it takes to keep a threshold: with fewer, a single one is more than the tolerance."""
+    return int(np.ceil(1 / tolerance - 1e-9)) if tolerance > 0 else 2**31
 
 
 # -- a model's points ----------------------------------------------------------------------------------------------------
@@ -175,11 +196,16 @@ class ModelGate:
     def own(self, checkpoint_sha256: str, tolerance: float = TOLERANCE) -> Optional[OwnGate]:
         """What there is to keep beside the checkpoint; None where no threshold follows: all of the ladder is harmful, or fp32
         solves too few puzzles to lose any."""
-        found = threshold(self.points, tolerance)
-        if found.suggestion is None or self.fp32_exact <= tolerance:
+        phi = careful(self.points, tolerance)
+        if phi is None or self.fp32_exact <= tolerance:
             return None
-        return OwnGate(checkpoint_sha256, found.suggestion, tolerance, self.n, self.steps, found.harmful, found.missed,
-                       found.harmless, found.alarms, found.unclear)
+        bad = [p for p in self.points if p.harmful(tolerance)]
+        good = [p for p in self.points if not p.harmful(tolerance)]
+        above = [p for p in self.points if p.phi_first >= phi - _ROUNDED]
+        unclear = sum(p in good and p.loss > tolerance for p in above)
+        missed = sum(p in bad for p in above)
+        return OwnGate(checkpoint_sha256, phi, tolerance, self.n, self.steps, len(bad), missed, len(good),
+                       sum(p not in above for p in good), unclear)
 
 
 def points_of(model: str, outcomes: Sequence[Outcome]) -> tuple[Point, ...]:
@@ -215,7 +241,7 @@ def summary(gates: Sequence[ModelGate], tolerance: float = TOLERANCE) -> dict[st
         return {
             "points": len(these),
             "spearman": {key: spearman([getattr(p, key) for p in these], losses) for key in ("phi_first", "phi_last", "kept")},
-            "threshold": {**vars(found), "suggestion": found.suggestion},
+            "threshold": {**vars(found), "suggestion": found.suggestion}, "careful": careful(these, tolerance),
         }
 
     return {

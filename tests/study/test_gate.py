@@ -49,7 +49,7 @@ def test_a_model_that_solves_nothing_has_nothing_that_could_be_harmful():
 
     assert "fp32 solves 0.0 % of 40 puzzles" in said(0.0) and "down to" not in said(0.0)
     assert "no threshold follows" in said(0.02), "all of it is within the tolerance"
-    assert "--min-fidelity" in said(0.5)
+    assert "min_fidelity=0.445 parts" in said(0.5)
 
 
 def test_a_loss_within_its_error_is_no_harm():
@@ -63,8 +63,9 @@ def test_harm_that_too_few_puzzles_hide_is_said():
     gate = ModelGate("m", 32, 2, 0.9, points)
     assert threshold(points).unclear == 2, "below the threshold it makes no difference"
     said = " ".join(gate_verdicts(summary([gate])))
-    assert "2 of the harmless variants above it lost more than 2 points" in said and "32 puzzles" in said and "--limit" in said
-    assert gate.own("").unclear == 2 and "2 unclear" in str(gate.own(""))
+    assert "2 of the harmless variants above it lost more than 2 points" in said and "32 puzzles" in said and "limit=" in said
+    assert gate.own("").unclear == 0 and gate.own("").min_fidelity == 0.97, "what is kept takes them for harm"
+    assert "0.97 is what keep=True keeps" in said
     sure = ModelGate("m", 32, 2, 0.9, (point(0.99, 0), point(0.5, 0.6)))
     assert "chance" not in " ".join(gate_verdicts(summary([sure]))) and "unclear" not in str(sure.own(""))
     nothing = ModelGate("m", 32, 2, 0.9, points[:3])
