@@ -23,6 +23,7 @@ from recurc.cli.output import Console
 from recurc.cli.quantizing import calibration_options
 from recurc.errors import DoesNotFitError, UsageError
 from recurc.files import write_whole
+from recurc.report.numbers import fidelity_text
 
 _PUZZLES = 32
 
@@ -75,6 +76,7 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
         "checkpoint": reasoner.source, "precision": precision, "to": higher, "n": min(count, len(sample)),
         "fidelity": result.low, "fidelity_all": result.high, "image_bytes": result.low_bytes,
         "image_bytes_all": result.high_bytes,
+        "fidelity_error": study.errors[()], "fidelity_all_error": study.errors[study.names],
         "layers": [{"name": g.name, "fidelity": g.fidelity, "gain": result.gain(g), "bytes": g.bytes} for g in result.layers],
     }
     if budget is not None:
@@ -83,7 +85,7 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
                 f"{precision} takes {result.low_bytes:,} bytes already", where=f"--budget {budget:,}",
                 why="more bits for some layers only add to that", next="Begin with a lower --precision, or raise the budget")
         document["choice"] = {"layers": study.layers(raised), "budget": budget, "image_bytes": study.image_bytes(raised),
-                              "fidelity": study.fidelity(raised)}
+                              "fidelity": study.fidelity(raised), "fidelity_error": study.errors[tuple(raised)]}
     if toml is not None:
         text = project_text(Project(
             chosen.checkpoint, str(chosen.data) if chosen.named else None, precision, study.layers(raised)))
@@ -112,11 +114,12 @@ def _show(console: Console, document: dict[str, Any], toml: Path | None) -> None
     rows = [(g["name"], f"{g['fidelity']:.5f}", f"{g['gain']:+.5f}", f"{g['bytes']:,}",
              *(["yes" if g["name"] in chosen["layers"] else ""] if chosen else [])) for g in document["layers"]]
     for name, suffix in ((f"none: all in {low}", ""), (f"all in {high}", "_all")):
-        rows.append((name, f"{document['fidelity' + suffix]:.5f}", "", f"{document['image_bytes' + suffix]:,} in all",
-                     *[""] * bool(chosen)))
+        phi = fidelity_text(document["fidelity" + suffix], document[f"fidelity{suffix}_error"], 5)
+        rows.append((name, phi, "", f"{document['image_bytes' + suffix]:,} in all", *[""] * bool(chosen)))
     console.table(("layer", "fidelity", "gain", "bytes more", *(["chosen"] if chosen else [])), rows)
     if chosen:
         console.print(f"within {chosen['budget']:,} bytes: {len(chosen['layers'])} layers in {high}, image "
-                      f"{chosen['image_bytes']:,} bytes, fidelity {chosen['fidelity']:.5f}")
+                      f"{chosen['image_bytes']:,} bytes, fidelity "
+                      + fidelity_text(chosen["fidelity"], chosen["fidelity_error"], 5))
     if toml is not None:
         console.print(f"written to {toml}")

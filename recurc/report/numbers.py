@@ -20,9 +20,9 @@ def count_text(n: float) -> str:
     return f"{n:,}"
 
 
-def fidelity_text(phi: float, error: Optional[float]) -> str:
+def fidelity_text(phi: float, error: Optional[float], digits: int = 4) -> str:
     """A cosine, with its standard error where that is known."""
-    return f"{phi:.4f}" + (f" ± {error:.4f}" if error is not None else "")
+    return f"{phi:.{digits}f}" + (f" ± {error:.{digits}f}" if error is not None else "")
 
 
 def size_text(n: int) -> str:

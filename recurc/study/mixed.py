@@ -16,7 +16,7 @@ from recurc.models.reasoner import Reasoner
 from recurc.plan.budget import image_budget
 from recurc.plan.kernels import KernelSet
 from recurc.quant.calibrate import Calibration
-from recurc.quant.fidelity import carry_fidelity
+from recurc.quant.fidelity import carry_fidelity, mean_and_error
 from recurc.quant.model import QuantizedModel, quantize_model
 from recurc.quant.sensitivity import Sensitivity, layer_gains
 from recurc.quant.weights import Precision
@@ -52,6 +52,7 @@ class LayerStudy:
         self.pair = _Pair(*(quantize_model(reasoner, p, calibration, method=method, **lowering) for p in (low, high)))
         self.inputs, self.ids, self.kernels, self.measured = inputs, puzzle_ids, kernels, measured
         self.expected = reference_carries(reasoner, inputs, puzzle_ids, self.pair.low, 1)[:, 0]
+        self.errors: dict[tuple[str, ...], Optional[float]] = {}
         self._folder = program_folder("recurc-layers-")
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._parts = compile_engine_parts(self._folder / "parts")
@@ -62,12 +63,13 @@ class LayerStudy:
         return tuple(ref.name for ref in self.pair.low.program.linears)
 
     def fidelity(self, raised: Sequence[str]) -> float:
-        """phi with these layers in the higher precision."""
+        """phi with these layers in the higher precision; `errors` has its standard error then, None of a single puzzle."""
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             engine = compile_host_engine(Path(folder), self.pair.mix(raised), self._parts)
             runs = run_engine(engine, self.inputs, self.ids, 1, keep_carries=len(self.inputs))
         self.measured()
-        return float(carry_fidelity(runs.carries[:, 0], self.expected).mean())
+        phi, self.errors[tuple(raised)] = mean_and_error(carry_fidelity(runs.carries[:, 0], self.expected))
+        return phi
 
     def image_bytes(self, raised: Sequence[str]) -> int:
         """Size of the weights image on the target with these layers in the higher precision."""

@@ -67,7 +67,8 @@ class Row:
         return {
             "name": m.name, "slug": m.slug, "group": m.group, "definition": definition(m), "engine": self.engine, "n": o.n,
             "steps": o.steps, "cell": o.cell, "exact": o.exact, "loss": self.loss, "loss_se": self.loss_se,
-            "phi_first": _number(o.phi_first), "phi_last": _number(o.phi_last), "kept": o.kept, "bytes": o.bytes,
+            "phi_first": _number(o.phi_first), "phi_last": _number(o.phi_last),
+            "phi_first_error": o.phi_error(0), "phi_last_error": o.phi_error(-1), "kept": o.kept, "bytes": o.bytes,
             "parameters": self.parameters, "fits_4mb": self.fits(4 << 20), "fits_8mb": self.fits(8 << 20), "updates": m.updates,
             "loss_first": first, "loss_last": last, "exact_seen": self.seen.exact if self.seen else None,
             "by_step": {name: [_number(x) for x in getattr(o, f"{name}_by_step")] for name in ("cell", "exact", "phi")},

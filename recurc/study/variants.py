@@ -18,6 +18,7 @@ from recurc.errors import UsageError
 from recurc.ir.lower import lower
 from recurc.ir.program import CARRIES, Program
 from recurc.models.reasoner import Reasoner, ReasonerConfig
+from recurc.quant.fidelity import mean_and_error
 from recurc.quant.model import QuantizedModel
 from recurc.quant.weights import precisions
 from recurc.study.fake import ACTIVATIONS, weight_schemes
@@ -220,6 +221,11 @@ class Outcome:
     def phi_last(self) -> float:
         return float(self.phi_by_step[-1])
 
+    def phi_error(self, step: int) -> Optional[float]:
+        """Standard error of phi after a step (an index); None of a single puzzle, or where phi is not known."""
+        error = mean_and_error(self.part.phi[step].astype(np.float64))[1]
+        return None if error is None or np.isnan(error) else error
+
     @property
     def kept(self) -> float:
         return float(self.kept_by_step[-1])
@@ -274,6 +280,7 @@ class Outcome:
             "transform": v.transform, "layers": dict(v.layers), "engine": v.engine, "h_cycles": v.h_cycles,
             "l_cycles": v.l_cycles, "steps": self.steps, "n": self.n, "cell": self.cell, "exact": self.exact,
             "phi_first": self.phi_first, "phi_last": self.phi_last,
+            "phi_first_error": self.phi_error(0), "phi_last_error": self.phi_error(-1),
             "phi_flat_first": float(self.flat_by_step[0]), "phi_flat_last": float(self.flat_by_step[-1]), "kept": self.kept,
             "mean_steps": self.mean_steps, "halted_cell": self.halted_cell, "halted_exact": self.halted_exact,
             "macs": self.macs, "halted_macs": self.halted_macs, "bytes": self.bytes,

@@ -54,6 +54,7 @@ def test_json(capsys, cache, tmp_path):
     row = d["rows"][-1]
     assert len(row["by_step"]["phi"]) == row["steps"] == 3
     assert {"cell", "exact", "phi_first", "phi_last", "phi_flat_last", "mean_steps", "macs", "bytes", "loss"} <= set(row)
+    assert row["phi_first_error"] > 0 and d["rows"][0]["phi_last_error"] == pytest.approx(0, abs=1e-6)
     half = next(r for r in d["rows"] if r["label"] == row["label"] and r["h_cycles"] == 2 and r["steps"] == 1)
     assert half["macs"] * 3 == row["macs"] and half["exact"] == row["by_step"]["exact"][0]
     front = [r for r in d["rows"] if r["pareto"]]

@@ -95,4 +95,5 @@ def test_the_study_measures_what_a_mixed_model_does(tmp_path):
     runs = run_engine(quantized.engine, inputs, ids, 1, keep_carries=3)
     assert study.fidelity(raised) == float(carry_fidelity(runs.carries[:, 0], study.expected).mean())
     assert study.image_bytes(()) < study.image_bytes(raised) < study.image_bytes(study.names)
+    assert 0 < study.errors[tuple(raised)] < 0.1 and () not in study.errors
     assert study.fidelity(()) < study.fidelity(study.names) and np.isfinite(study.expected).all()
