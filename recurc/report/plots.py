@@ -175,7 +175,7 @@ def accuracy_against_cost(lines: Sequence[Line], looks: Looks) -> Drawing:
         if front:
             axis.step(*zip(*front), where="post", color=FG, lw=1.6, ls=":")
             axis.legend(loc="lower right")
-        _cost_axis(axis, [line[key] for line in lines])
+        cost_axis(axis, [line[key] for line in lines])
         axis.set_xlabel("multiply-adds a puzzle" if key == "macs" else "bytes: weights with scales, tables, vectors")
         axis.set_ylabel("puzzles exact, %")
         _share_axis(axis, [100 * line["exact"] for line in lines])
@@ -189,8 +189,8 @@ def _share_error(line: Line) -> float:
     return 100 * float(line["exact"] * (1 - line["exact"]) / line["n"]) ** 0.5
 
 
-def _cost_axis(axis: Any, costs: Sequence[float]) -> None:
-    """A logarithmic x axis of counts, with three ticks at least however short it is."""
+def cost_axis(axis: Any, costs: Sequence[float], spelled: Callable[[float], str] = count_text) -> None:
+    """A logarithmic x axis over these costs, with three ticks at least however short it is, `spelled` like 2 G or 50 ms."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
     low, high = min(costs), max(costs)
@@ -205,7 +205,7 @@ def _cost_axis(axis: Any, costs: Sequence[float]) -> None:
     axis.set_xlim(low / 1.12, high * 1.12)
     axis.xaxis.set_major_locator(FixedLocator(at[:: max(1, len(at) // 9)]))
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count_text(value).replace(".0 ", " ")))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: spelled(value).replace(".0 ", " ")))
     axis.xaxis.set_minor_formatter(NullFormatter())
 
 

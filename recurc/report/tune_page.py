@@ -150,7 +150,9 @@ def front_plot(arms: Sequence[Line], front: Sequence[Line], full: Line, document
         axis.axhline(100 * limit, color=plots.FG, lw=0.8, ls="--")
         lowest = min(100 * p[quality] for arm in arms for p in arm["front"])
         axis.set_ylim(bottom=max(lowest - 1, 100 * limit - _SHOWN_BELOW))
-        axis.set_xscale("log")
+        costs = [p[key] for arm in arms for p in arm["front"] if quality != "exact" or p["exact"] > 0]
+        plots.cost_axis(axis, [*costs, chosen[key], *([full[key]] if full[key] else [])],
+                        seconds_text if key == "seconds" else count_text)
         axis.set_xlabel(label)
         axis.set_ylabel(text)
         handles = [Line2D([], [], color=plots.SERIES[i % len(plots.SERIES)], marker="o", ls="-", label=n)

@@ -6,7 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from recurc.report.numbers import count_text
+from recurc.report.plots import cost_axis
 from recurc.report.sweep_page import cells, draw
+from recurc.report.timing import seconds_text
 from recurc.study.runners import Part
 from recurc.study.sweep import Row, cost_of, with_front
 from recurc.study.variants import Outcome, Variant
@@ -69,3 +72,17 @@ def test_the_plot_s_axis_is_what_the_lines_differ_in(macs, name, label):
     ticks = [w for w in text.split("\n") if w.strip().endswith(" k")]
     assert name != "accuracy-bytes" or len(ticks) >= 2, "an axis of no decade has ticks too"
     assert cells(lines[1])[0] == "*b"
+
+
+@pytest.mark.parametrize("costs, spelled, ticks", [
+    ((0.2, 20.0), seconds_text, ["200 ms", "500 ms", "1 s", "2 s", "5 s", "10 s", "20 s"]),
+    ((1.9e8, 6.2e9), count_text, ["200 M", "500 M", "1 G", "2 G", "5 G"]),
+    ((70_000, 90_000), count_text, ["80 k"]),
+])
+def test_ticks_are_spelled_and_there_are_some(costs, spelled, ticks):
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    axis = figure.subplots()
+    cost_axis(axis, costs, spelled)
+    figure.draw_without_rendering()
+    found = [label.get_text() for label in axis.get_xticklabels()]
+    assert len(found) >= 3 and set(ticks) <= set(found) and axis.get_xlim()[0] < costs[0] < costs[1] < axis.get_xlim()[1]
