@@ -85,6 +85,16 @@ def test_a_reader_that_goes_is_told_by_the_shells_code(command):
     assert done.returncode == 141 and "error" not in done.stderr and "Exception" not in done.stderr
 
 
+@pytest.mark.parametrize("command", ["boards", "report sudoku4-tiny", "inspect sudoku4-tiny --json", "inspect nowhere-ü"])
+def test_a_terminal_of_few_letters(command):
+    """LANG=C: nothing that is printed needs more letters than the terminal has."""
+    letters = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii:strict"}
+    environment = {**os.environ, **letters}
+    done = subprocess.run([sys.executable, "-m", "recurc", *command.split()], capture_output=True, env=environment)
+    assert done.returncode == (3 if "nowhere" in command else 0), done.stderr
+    assert (done.stdout + done.stderr).isascii() and b"bug" not in done.stderr
+
+
 @pytest.mark.parametrize(("command", "code"), [
     ("inspect sudoku4-tiny", 0), ("run sudoku4-tiny --steps 1", 0), ("inspect model", 3),
     ("convert sudoku4-tiny out", 3), ("run sudoku4-tiny --steps 1 --out a.npy", 3), ("ci b", 3)])
