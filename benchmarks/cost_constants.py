@@ -175,10 +175,10 @@ def measure(board: Board, out: Path, plugin: Path, job: tuple[str, str, str], wi
     if abs(rest) > 0.03 * sum(total.values()):
         print(f"  {board.name} {job}: {rest:,} instructions belong to no group", file=sys.stderr)
     cycles = modelled_cycles(elf, counts, groups, board.core) if with_cycles else Counter()
-    kernels, bits = choose_kernels(board.features), model.precision.bits
-    kernel = kernels.of(bits)
+    kernels, form = choose_kernels(board.features), model.precision.form
+    kernel = kernels.of(form)
     total[kernel.tile if kernel else kernels.f32] += rest  # memset, called by kernels; the counts do not tell by which
-    work = step_work(model.program, make_layout(model.program, bits, kernels, scratch), bits, kernels)
+    work = step_work(model.program, make_layout(model.program, form, kernels, scratch), form, kernels)
     return Sample(" ".join(job), merged_units(work.values()), total, cycles)
 
 
@@ -251,7 +251,7 @@ def measure_board(board: Board, plugin: Path, folder: Path) -> dict[str, object]
 
 def add_group(board: Board, plugin: Path, folder: Path, precision: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     """A table's entry with the constants of the group that a precision alone has, from its samples."""
-    kernel = choose_kernels(board.features).of(precision_named(precision).bits)
+    kernel = choose_kernels(board.features).of(precision_named(precision).form)
     group = kernel.unpack or kernel.tile
     samples = [measure(board, folder / f"{board.name}-{i}", plugin, job, cycles_wanted(board, job))
                for i, job in enumerate((name, precision, "fp32") for name in OTHERS[precision])]

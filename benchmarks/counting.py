@@ -66,13 +66,13 @@ def build_layers(board: Board, out: Path, shapes: Sequence[tuple[int, int, int]]
     out.mkdir(parents=True, exist_ok=True)
     image = out / "image.bin"
     image.write_bytes(np.random.default_rng(0).bytes(_IMAGE_BYTES))
-    rows, widths = kernels.rows_kernel, [precision_named(name).bits for name in PRECISIONS]
+    rows, forms = kernels.rows_kernel, [precision_named(name).form for name in PRECISIONS]
     defines: dict[str, int | str | None] = {"IMAGE_PATH": str(image), "TILE": kernels.tile, "DEPTH_MULTIPLE": kernels.padded(1)}
-    beside = ["groups" if kernels.has_groups(bits) else "zeros" if kernels.has_zero(bits) else "none" for bits in widths]
+    beside = ["groups" if f.grouped else "zeros" if f.codec(kernels.weights).zeros_stored else "none" for f in forms]
     text = {
         "ACT": rows.act, "ROWS_TYPE": rows.rows_type, "QUANTIZE": rows.quantize,
-        "WIDTHS(X)": "".join(f"X({i}u,{kernels.ints[bits].tile},{kernels.weights.tile_bytes(512, bits)}u,{beside[i]})"
-                             for i, bits in enumerate(widths)),
+        "WIDTHS(X)": "".join(f"X({i}u,{kernels.ints[form].tile},{form.codec(kernels.weights).tile_bytes(512)}u,{beside[i]})"
+                             for i, form in enumerate(forms)),
         "CASE_LIST": ",".join("{%du,%du,%du}" % shape for shape in shapes),
     }
     script = out / "firmware.ld"
@@ -141,10 +141,10 @@ def build_steps(board: Board, model: QuantizedModel, out: Path, scratch: Optiona
     Raises:
         DoesNotFitError, ToolchainError.
     """
-    runtime, kernels, bits = resource_dir("runtime_c"), choose_kernels(board.features), model.bits
+    runtime, kernels, forms = resource_dir("runtime_c"), choose_kernels(board.features), model.forms
     out.mkdir(parents=True, exist_ok=True)
-    layout = make_layout(model.program, bits, kernels, scratch) if scratch else None
-    plan = early_plan(model.program, bits, board, kernels, layout)
+    layout = make_layout(model.program, forms, kernels, scratch) if scratch else None
+    plan = early_plan(model.program, forms, board, kernels, layout)
     image = build_image(model, kernels)
     (out / "model.rcm").write_bytes(image.data)
     for name, text in emit_model(model, image, kernels, plan.layout).items():

@@ -58,11 +58,11 @@ def arena_kinds(layout: Layout) -> dict[str, int]:
 def own_figures(config: ReasonerConfig, board_name: str, precision: str, carry: str) -> Figures:
     """Plan one firmware."""
     board, program = load_board(board_name), lower(config, carry=carry)
-    kernels, bits = choose_kernels(board.features), precision_named(precision).bits
-    image = image_budget(program, bits, kernels).total
-    least = make_layout(program, bits, kernels, 0)
+    kernels, form = choose_kernels(board.features), precision_named(precision).form
+    image = image_budget(program, form, kernels).total
+    least = make_layout(program, form, kernels, 0)
     try:
-        plan = plan_memory(program, bits, board, kernels)
+        plan = plan_memory(program, form, board, kernels)
     except DoesNotFitError as e:
         return Figures(board_name, precision, carry, image, least.arena_bytes, least.arena_bytes, arena_kinds(least),
                        problem=e.what)

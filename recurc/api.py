@@ -159,7 +159,7 @@ class Model:
         if calibration is not None:
             check_compatible(calibration, self.config)
             sample = calibration.sample(puzzles, seed)
-            if any(p.bits != 32 for p in used):
+            if any(p.form.integer for p in used):
                 found = calibrate(self.reasoner, sample.inputs, sample.puzzle_ids, seed=seed, progress=progress)
         model = quantize_model(self.reasoner, scheme, found, layer_precisions=layers, method=method, steps=steps,
                                h_cycles=h_cycles,
@@ -262,7 +262,7 @@ class Quantized:
                 f"{self.model.lossy[0]} is for comparison only", where=argument("precision"),
                 why="it keeps cells right and loses whole puzzles", next=f"Use int4, or pass {argument('allow_lossy', True)}")
         if board.family != "host":
-            early_plan(self.model.program, self.model.bits, board)
+            early_plan(self.model.program, self.model.forms, board)
 
     def build(
         self, target: str | Board, out: Path | str, *, min_fidelity: Optional[float] = None,

@@ -18,6 +18,7 @@ LAYERS = (
     {"device", "targets", "codegen"},
     {"plan"},
     {"quant"},
+    {"storage"},
     {"ir"},
     {"models"},
     {

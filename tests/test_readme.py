@@ -78,6 +78,7 @@ def test_sizes_are_what_the_planner_gives():
     from recurc.ir.lower import lower
     from recurc.plan.budget import image_budget
     from recurc.plan.kernels import kernel_set
+    from recurc.quant.weights import precision_named
 
     sudoku, maze = SUBJECTS
     rows = [line for line in TEXT.splitlines() if line.startswith("| `")]
@@ -90,6 +91,6 @@ def test_sizes_are_what_the_planner_gives():
     text = " ".join(TEXT.split())
     assert f"HRM takes {hrm.image / 1e6:.1f} MB at 4 bits" in text and f"in {hrm.ram / 1e3:.0f} KB of RAM" in text
     program = lower(load("sudoku9-mlp").config)
-    for precision, bits in (("fp32", 32), ("int8", 8), ("int4", 4)):
-        size = image_budget(program, bits, kernel_set("dsp")).total
+    for precision in ("fp32", "int8", "int4"):
+        size = image_budget(program, precision_named(precision).form, kernel_set("dsp")).total
         assert any(r.startswith(f"| `{precision}` | {size:,} bytes") for r in rows), (precision, size)

@@ -14,8 +14,12 @@ from recurc.codegen import image
 from recurc.device import frames, selftest
 from recurc.plan.kernels import KERNEL_SETS
 from recurc.quant import tableformat
-from recurc.quant.weights import GROUP
 from recurc.resources import resource_dir
+from recurc.storage import INT8
+from recurc.storage.image import KEY_BYTES
+from recurc.storage.packings import PANELS
+from recurc.storage.packings.packing import GROUP
+from recurc.storage.packings.panels import PANEL
 from recurc.targets.toolchain import find_compiler
 from tests.tools import need
 
@@ -168,7 +172,7 @@ def test_table_header(headers):
     assert int(the(r"endian mark (0x\d+)", text)[0], 16) == tableformat.ENDIAN_MARK == defined("RC_TABLE_ENDIAN")
     assert number(r"a header of (\d+) bytes", text) == tableformat.HEADER.size == defined("RC_TABLE_HEADER_BYTES")
     assert number(r"A record, at most (\d+) bytes", text) == tableformat.MAX_RECORD
-    assert number(r"CRC-32 over key \((\d+) bytes\)", text) == tableformat.KEY_BYTES == defined("RC_TABLE_KEY_BYTES")
+    assert number(r"CRC-32 over key \((\d+) bytes\)", text) == KEY_BYTES == defined("RC_TABLE_KEY_BYTES")
     types = the(r"type of a row: (\d+) binary32, (\d+) int8", text)
     assert tuple(map(int, types)) == (defined("RC_TABLE_F32"), defined("RC_TABLE_I8"))
     assert tuple(map(int, types)) == tuple(tableformat.STORAGES.index(s) for s in ("fp32", "int8"))
@@ -193,8 +197,8 @@ def test_tiles_and_padding(kernels):
     if "padded as in packing 3" in own:
         own += after("* **Packing 3,").split("\n* ")[0]
     tile = re.search(r"(\d+) channels a (?:panel|tile)|tiles of (\d+) channels", own)
-    stored = getattr(packing, "panel", packing.tile)  # panels are stored one by one, whatever is computed at once
-    assert int(tile.group(1) or tile.group(2)) == stored == packing.part_bytes(1, 64, 8) // 64
+    stored = PANEL if packing is PANELS else packing.tile  # panels are stored one by one, whatever is computed at once
+    assert int(tile.group(1) or tile.group(2)) == stored == INT8.codec(packing).part_bytes(1, 64) // 64
     assert number(r"K (?:padded )?to a multiple of (\d+)", own.replace("\n ", "")) == packing.depth
     groups = re.sub(r"\s+", " ", after("channels only to whole L:")[:120])
     each = {int(n): int(lanes) for lanes, n in re.findall(r"(\d+) in packing (\d+)", groups)}

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import Any
+from typing import Any, Iterable
 
 import jinja2
 import numpy as np
 
 from recurc import __version__
-from recurc.codegen.image import KINDS, Image
+from recurc.codegen.image import Image
 from recurc.ir.program import Attention, LinearRef, TokenMix
-from recurc.plan.kernels import FP32, IntKernel, KernelSet, padded
+from recurc.plan.kernels import IntKernel, KernelSet, padded
 from recurc.plan.layout import ARENA_ALIGN, Layout, has_columns, has_op
 from recurc.quant.model import QuantizedModel
 from recurc.quoting import environment
+from recurc.storage.form import Form, forms_of
+from recurc.storage.image import KINDS
 
 # Sections that model.c addresses by name -> suffix of their OFF_ macro.
 _FIXED = {
@@ -43,15 +45,15 @@ def render(template: str, **context: Any) -> str:
 
 def _layers(model: QuantizedModel, image: Image, kernels: KernelSet) -> list[dict[str, Any]]:
     offsets = {s.name: s.offset for s in image.sections}
-    width = model.widths
+    forms = forms_of(model.program, model.forms)
     return [
         {
             "name": ref.name, "part_n": ref.part_n,
             "weights": offsets[f"{ref.name}:weights"],
             "scales": offsets.get(f"{ref.name}:scales", 0),
             "zeros": offsets.get(f"{ref.name}:zeros", offsets.get(f"{ref.name}:groups", 0)),
-            "part_bytes": kernels.part_bytes(ref, width[ref.name]),
-            "tile_bytes": kernels.weights.tile_bytes(ref.k, width[ref.name]),
+            "part_bytes": kernels.part_bytes(ref, forms[ref.name]),
+            "tile_bytes": forms[ref.name].codec(kernels.weights).tile_bytes(ref.k),
         }
         for ref in model.program.linears
     ]
@@ -59,8 +61,14 @@ def _layers(model: QuantizedModel, image: Image, kernels: KernelSet) -> list[dic
 
 def _overflow_proofs(model: QuantizedModel, kernels: KernelSet) -> list[dict[str, Any]]:
     """Largest |accumulator| of each layer, before and after the zero point: it must fit int32."""
-    return [{"name": ref.name, "k": kernels.padded(ref.k), "wmax": kernels.weights.widest(model.widths[ref.name])}
-            for ref in model.program.linears if model.widths[ref.name] != FP32]
+    forms = forms_of(model.program, model.forms)
+    return [{"name": ref.name, "k": kernels.padded(ref.k), "wmax": forms[ref.name].codec(kernels.weights).widest}
+            for ref in model.program.linears if forms[ref.name].integer]
+
+
+def _used(forms: Iterable[Form]) -> list[Form]:
+    """The forms whose tile functions are generated, each once, fewest bits first."""
+    return sorted({form.kernel_form for form in forms}, key=lambda form: form.bits)
 
 
 def firmware_name(model: QuantizedModel) -> str:
@@ -71,10 +79,11 @@ def firmware_name(model: QuantizedModel) -> str:
 def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: Layout) -> dict[str, str]:
     """Generated files of one model for one kernel set: file name -> text."""
     carry, table = model.program.carry, model.program.puzzle_table
+    forms = forms_of(model.program, model.forms)
 
     def kernel(ref: LinearRef) -> IntKernel | None:
         """A layer's kernel; None for fp32."""
-        return kernels.of(model.widths[ref.name])
+        return kernels.of(forms[ref.name])
 
     def sums_of(*refs: LinearRef) -> str:
         """Where storing rows may put their sums."""
@@ -87,7 +96,7 @@ def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: 
         "table_key": [f"0x{b:02x}" for b in model.puzzles.key] if model.puzzles else [],
         "record_bytes": model.puzzles.record_bytes if model.puzzles else 0,
         "model": model, "program": model.program, "config": model.config, "image": image, "layout": layout,
-        "k": kernels, "kernel": kernel, "width": model.widths, "used_widths": sorted(set(model.widths.values())),
+        "k": kernels, "kernel": kernel, "form": forms, "used_forms": _used(forms.values()),
         "padded": padded, "kinds": KINDS,
         "fixed_sections": _FIXED, "arena_align": ARENA_ALIGN,
         "sha_bytes": [f"0x{b:02x}" for b in bytes.fromhex(image.sha256)],

@@ -159,10 +159,10 @@ def _exact(plan: MemoryPlan, board: Board, measured: Measured) -> MemoryPlan:
         ArenaTooLargeError: smaller tiles would fit, or keep the arena out of a slower region. DoesNotFitError: nothing fits.
     """
     below = plan.table.address if plan.table else 0
-    exact = make_plan(plan.program, plan.bits, board, plan.kernels, plan.layout, measured, table_not_below=below)
+    exact = make_plan(plan.program, plan.forms, board, plan.kernels, plan.layout, measured, table_not_below=below)
     if exact.fits and exact.placement["arena"] == plan.placement["arena"]:
         return exact
-    other = make_plan(plan.program, plan.bits, board, plan.kernels, None, measured)
+    other = make_plan(plan.program, plan.forms, board, plan.kernels, None, measured)
     if other.fits and other.layout.arena_bytes < plan.layout.arena_bytes:
         raise ArenaTooLargeError(other)
     if exact.fits:

@@ -7,10 +7,11 @@ from typing import Optional
 from recurc.errors import DoesNotFitError
 from recurc.ir.program import Program
 from recurc.plan.advice import advice_text, cheapest_changes
-from recurc.plan.kernels import Bits, KernelSet
+from recurc.plan.kernels import KernelSet
 from recurc.plan.layout import Layout
 from recurc.plan.planner import Measured, MemoryPlan, does_not_fit, make_plan
 from recurc.plan.summary import plan_summary
+from recurc.storage.form import Forms
 from recurc.targets.boards import Board, list_boards
 
 
@@ -30,17 +31,17 @@ def refusal(plan: MemoryPlan, board: Board, measured: Optional[Measured] = None)
     return does_not_fit(plan, advice_text(changes), plan_summary(plan, changes))
 
 
-def early_plan(program: Program, bits: Bits, board: Board, kernels: Optional[KernelSet] = None,
+def early_plan(program: Program, forms: Forms, board: Board, kernels: Optional[KernelSet] = None,
                layout: Optional[Layout] = None) -> MemoryPlan:
     """The plan before anything is compiled. One that only the estimate of code rules out is let pass: the link decides.
 
     Raises:
         DoesNotFitError: it cannot fit, however small the code.
     """
-    plan = make_plan(program, bits, board, kernels, layout)
+    plan = make_plan(program, forms, board, kernels, layout)
     if plan.fits:
         return plan
-    least = make_plan(program, bits, board, kernels, layout, least=True)
+    least = make_plan(program, forms, board, kernels, layout, least=True)
     if not least.fits:
         raise refusal(plan, board)
     return least

@@ -8,13 +8,12 @@ import zlib
 from dataclasses import dataclass
 from typing import Sequence
 
-import numpy as np
-
 from recurc.errors import InputError
-from recurc.plan.budget import IMAGE_ALIGN as ALIGN
-from recurc.plan.budget import IMAGE_ENTRY_BYTES, IMAGE_HEADER_BYTES
 from recurc.plan.kernels import KernelSet
 from recurc.quant.model import QuantizedModel
+from recurc.storage.form import forms_of
+from recurc.storage.image import IMAGE_ALIGN as ALIGN
+from recurc.storage.image import IMAGE_ENTRY_BYTES, IMAGE_HEADER_BYTES, KINDS, image_sections
 
 MAGIC = b"RCM1"
 ENDIAN_MARK = 0x01020304
@@ -22,7 +21,6 @@ VERSION = (1, 0)
 ARITHMETIC_ID = 2
 HEADER = struct.Struct("<4sIHHIIIIIII32s52xI")
 ENTRY = struct.Struct("<IIIII12x")
-KINDS = {"table": 1, "vector": 2, "weights": 3, "scales": 4, "zeros": 5, "groups": 6}
 
 assert (HEADER.size, ENTRY.size) == (IMAGE_HEADER_BYTES, IMAGE_ENTRY_BYTES)
 
@@ -54,34 +52,22 @@ def _up(n: int) -> int:
     return -(-n // ALIGN) * ALIGN
 
 
-def _blobs(model: QuantizedModel, kernels: KernelSet) -> list[tuple[str, str, bytes]]:
-    blobs = [("table", f"table.{role}", np.ascontiguousarray(t, dtype="<f4").tobytes())
-             for role, t in model.tables.items()]
-    blobs += [("vector", name, v.astype("<f4").tobytes()) for name, v in model.vectors.items()]
-    if model.puzzles:  # the model's identity covers the table that belongs to it
-        blobs.append(("vector", "puzzle_key", model.puzzles.key))
-    for name, v in model.rope_vectors().items():
-        blobs.append(("table", name, np.ascontiguousarray(v, dtype="<f4").tobytes()))
-    for ref in model.program.linears:
-        for kind, data in kernels.pack(ref, model.weights[ref.name]).items():
-            blobs.append((kind, f"{ref.name}:{kind}", data))
-    return blobs
-
-
 def build_image(model: QuantizedModel, kernels: KernelSet) -> Image:
     """Pack a quantized model for a kernel set. Deterministic: equal models give equal bytes."""
-    blobs = _blobs(model, kernels)
-    offset = _up(HEADER.size + ENTRY.size * len(blobs))
+    contents = image_sections(model.program, forms_of(model.program, model.forms), kernels.weights)
+    offset = _up(HEADER.size + ENTRY.size * len(contents))
     body_start = offset
     sections, table, parts = [], b"", []
-    for index, (kind, name, data) in enumerate(blobs):
-        sections.append(Section(kind, name, offset, len(data)))
-        table += ENTRY.pack(KINDS[kind], index, offset, len(data), zlib.crc32(data))
+    for index, section in enumerate(contents):
+        data = section.write(model)
+        assert len(data) == section.bytes, section.name
+        sections.append(Section(section.kind, section.name, offset, len(data)))
+        table += ENTRY.pack(KINDS[section.kind], index, offset, len(data), zlib.crc32(data))
         parts.append(data + bytes(_up(len(data)) - len(data)))
         offset += _up(len(data))
     body = table + bytes(body_start - HEADER.size - len(table)) + b"".join(parts)
     digest = hashlib.sha256(body)
-    fields = (MAGIC, ENDIAN_MARK, *VERSION, 0, ARITHMETIC_ID, kernels.packing, len(blobs), offset, HEADER.size,
+    fields = (MAGIC, ENDIAN_MARK, *VERSION, 0, ARITHMETIC_ID, kernels.packing, len(contents), offset, HEADER.size,
               zlib.crc32(table), digest.digest())
     crc = zlib.crc32(HEADER.pack(*fields, 0)[:-4])
     data = HEADER.pack(*fields, crc) + body

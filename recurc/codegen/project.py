@@ -31,11 +31,12 @@ from recurc.codegen.platformio import BoardFirmware, write_platformio
 from recurc.codegen.trust import remember
 from recurc.errors import InputError
 from recurc.ir.program import Program
-from recurc.plan.kernels import Bits, KernelSet, choose_kernels, kernel_set
+from recurc.plan.kernels import KernelSet, choose_kernels, kernel_set
 from recurc.plan.layout import Layout, make_layout
 from recurc.plan.planner import MemoryPlan, make_plan
 from recurc.quant.model import QuantizedModel
 from recurc.resources import resource_dir
+from recurc.storage.form import Forms
 from recurc.targets.boards import Board, load_board
 from recurc.targets.host import HostEngine, cpu_signature
 from recurc.targets.linker import render_main
@@ -72,7 +73,7 @@ def _copy_runtime(folder: Path) -> Path:
 def _host_sources(folder: Path, model: QuantizedModel) -> Sources:
     kernels = kernel_set("host")
     image = build_image(model, kernels)
-    layout = make_layout(model.program, model.bits, kernels, HOST_SCRATCH)
+    layout = make_layout(model.program, model.forms, kernels, HOST_SCRATCH)
     return _write_sources(folder, model, image, kernels, layout)
 
 
@@ -143,7 +144,7 @@ def _written(folder: Path, model: QuantizedModel, board: Board, runtime: Path,
         DoesNotFitError: it does not fit with the estimate of its code, which nothing measures here.
     """
     kernels = choose_kernels(board.features)
-    plan = make_plan(model.program, model.bits, board, kernels)
+    plan = make_plan(model.program, model.forms, board, kernels)
     if not plan.fits:
         raise refusal(plan, board)
     sources = _write_sources(folder / "src", model, build_image(model, kernels), kernels, plan.layout)
@@ -179,7 +180,7 @@ def _check_name(board: Board) -> None:
                          "build, so it is one word and none of src, runtime, tables, project, host", next="Rename the board")
 
 
-def _plans(program: Program, bits: Bits, target: Board, layout: Optional[Layout] = None) -> list[tuple[Board, MemoryPlan]]:
+def _plans(program: Program, forms: Forms, target: Board, layout: Optional[Layout] = None) -> list[tuple[Board, MemoryPlan]]:
     """Plans of the target and of its emulated twin, which runs the very code of its board.
 
     Raises:
@@ -187,9 +188,9 @@ def _plans(program: Program, bits: Bits, target: Board, layout: Optional[Layout]
     """
     if target.family == "host":
         return []
-    plan = early_plan(program, bits, target, choose_kernels(target.features), layout)
+    plan = early_plan(program, forms, target, choose_kernels(target.features), layout)
     twin = load_board(target.twin) if target.twin else None
-    return [(target, plan), *([(twin, early_plan(program, bits, twin, plan.kernels, plan.layout))] if twin else [])]
+    return [(target, plan), *([(twin, early_plan(program, forms, twin, plan.kernels, plan.layout))] if twin else [])]
 
 
 def _board_firmware(folder: Path, model: QuantizedModel, target: Board, runtime: Path,
@@ -200,7 +201,7 @@ def _board_firmware(folder: Path, model: QuantizedModel, target: Board, runtime:
     """
     layout: Optional[Layout] = None
     for _ in range(4):
-        boards = _plans(model.program, model.bits, target, layout)
+        boards = _plans(model.program, model.forms, target, layout)
         if not boards:
             return {}, None, []
         plan = boards[0][1]
@@ -235,7 +236,7 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
     """
     out = Path(os.path.abspath(out))
     _check_name(target)
-    _plans(model.program, model.bits, target)  # before anything is written
+    _plans(model.program, model.forms, target)  # before anything is written
     check_buildable(target)
     kept: list[str] = []
     with fresh_folder(out, model.name, note, kept.extend) as folder:

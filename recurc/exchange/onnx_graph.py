@@ -17,7 +17,6 @@ from recurc.files import write_whole
 from recurc.ir.program import Attention, Block, ChannelMix, LinearRef, Op, TokenMix
 from recurc.quant.arith import ROW_TINY
 from recurc.quant.model import QuantizedModel
-from recurc.quant.weights import GROUP, FloatWeights, GroupWeights
 
 OPSET = 21  # the first with 4-bit weights
 IR_VERSION = 10
@@ -73,24 +72,26 @@ class Graph:
     def weight(self, ref: LinearRef) -> str:
         """The constant [K, N] of a layer."""
         w = self.model.weights[ref.name]
-        if isinstance(w, FloatWeights):
-            return self.constant(w.w.T.astype(np.float32), ref.name)
-        if isinstance(w, GroupWeights):
-            four = helper.make_tensor(ref.name, TensorProto.INT4, w.q.T.shape, w.q.T.reshape(-1).tolist())
-            self.constants.append(four)
-            steps = self.constant((w.m * w.scale[:, None]).T.astype(np.float32), f"{ref.name}:scale")  # [groups, N]
-            return self.add("DequantizeLinear", four.name, steps, axis=0, block_size=GROUP)
-        scale = self.constant(w.scale.astype(np.float32), f"{ref.name}:scale")
-        if w.bits == 8:
-            return self.add("DequantizeLinear", self.constant(w.q.T.astype(np.int8), ref.name), scale, axis=1)
-        four = [helper.make_tensor(name, TensorProto.UINT4, value.shape, value.reshape(-1).tolist())
-                for name, value in ((ref.name, w.q.T), (f"{ref.name}:zero", w.zero))]
-        self.constants += four
-        return self.add("DequantizeLinear", four[0].name, scale, four[1].name, axis=1)
+        if not w.form.integer:
+            return self.constant(w.dequantized().T.astype(np.float32), ref.name)
+        d = w.dequantization()
+        scale = self.constant(d.scale.T.astype(np.float32), f"{ref.name}:scale")
+        names = [self._integers(ref.name, d.q.T, d.dtype), scale]
+        if d.zero is not None:
+            names.append(self._integers(f"{ref.name}:zero", d.zero, d.dtype))
+        return self.add("DequantizeLinear", *names, **({"axis": 0, "block_size": d.block} if d.block else {"axis": 1}))
+
+    def _integers(self, name: str, values: np.ndarray, dtype: str) -> str:
+        """A constant of "int8", "uint8", "int4" or "uint4"."""
+        if dtype in ("int8", "uint8"):
+            return self.constant(values.astype(dtype), name)
+        kind = getattr(TensorProto, dtype.upper())
+        self.constants.append(helper.make_tensor(name, kind, values.shape, values.reshape(-1).tolist()))
+        return name
 
     def linear(self, x: str, ref: LinearRef) -> str:
         """x [rows, K] by a layer: [rows, N]."""
-        quantized = not isinstance(self.model.weights[ref.name], FloatWeights)
+        quantized = self.model.weights[ref.name].form.integer
         return self.add("MatMul", self.rounded(x) if quantized else x, self.weight(ref))
 
     def norm(self, x: str) -> str:
@@ -126,7 +127,7 @@ class Graph:
 
     def attention(self, z: str, op: Attention) -> str:
         heads, s, width = op.heads, self.model.config.rows, op.head_dim
-        quantized = not isinstance(self.model.weights[op.qkv.name], FloatWeights)
+        quantized = self.model.weights[op.qkv.name].form.integer
         split = self.add("Transpose", self.reshape(self.linear(z, op.qkv), s, 3, heads, width), perm=[1, 2, 0, 3])
         q, k, v = (self.reshape(part, heads, s, width) for part in self.split(split, 0, 1, 1, 1))
         if op.rope:

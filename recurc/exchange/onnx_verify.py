@@ -100,7 +100,7 @@ def verify_onnx(
                          why=f"the build is compiled for {build.steps}",
                          next=f"Use no more, or build with {argument('steps', 'N')}")
     model = read_model(build)
-    tolerance = TOLERANCE["fp32" if model.bits == 32 else "quantized"]
+    tolerance = TOLERANCE["quantized" if any(w.form.integer for w in model.weights.values()) else "fp32"]
     results = []
     with tempfile.TemporaryDirectory(prefix="recurc-onnx-") as folder, build.open_table() or nullcontext() as table:
         export_onnx(model, Path(folder))

@@ -8,9 +8,9 @@ from typing import Any, Optional, Sequence
 
 from recurc.arguments import argument
 from recurc.ir.program import CARRIES, Program
-from recurc.plan.kernels import widths
 from recurc.plan.planner import BoardLike, Measured, MemoryPlan, make_plan
 from recurc.quant.weights import Precision, precisions
+from recurc.storage.form import forms_of
 
 _MOST_COMBINATIONS = 3
 
@@ -44,12 +44,12 @@ class _Variant:
 
     table: bool = False
     carry: Optional[str] = None
-    bits: Optional[float] = None
+    precision: Optional[Precision] = None
     board: Optional[BoardLike] = None
 
     @property
     def steps(self) -> int:
-        return sum((self.table, self.carry is not None, self.bits is not None, self.board is not None))
+        return sum((self.table, self.carry is not None, self.precision is not None, self.board is not None))
 
     @property
     def texts(self) -> tuple[tuple[str, str], ...]:
@@ -59,8 +59,8 @@ class _Variant:
             found.append(("puzzle table streamed", argument("puzzle_table", "fp32")))
         if self.carry is not None:
             found.append((f"carry in {self.carry}", argument("carry", self.carry)))
-        if self.bits is not None:
-            name = next(p.name for p in _by_bits() if p.bits == self.bits)
+        if self.precision is not None:
+            name = self.precision.name
             found.append((f"weights in {name}", argument("precision", name)))
         if self.board is not None:
             found.append((f"board {self.board.name}", argument("target", self.board.name)))
@@ -98,7 +98,8 @@ class _Trials:
         board = variant.board or self.board
         # Another board's kernels and port have other sizes: there only the estimate is known.
         measured = self.measured if variant.board is None else None
-        plan = make_plan(variant.program(self.plan.program), variant.bits or self.plan.bits, board, measured=measured)
+        forms = variant.precision.form if variant.precision else self.plan.forms
+        plan = make_plan(variant.program(self.plan.program), forms, board, measured=measured)
         words, options = zip(*variant.texts)
         before = self.plan.missing[0]
         lacks = {m.region: m.bytes for m in plan.missing}
@@ -137,15 +138,15 @@ def cheapest_changes(plan: MemoryPlan, board: BoardLike, boards: Sequence[BoardL
     puzzles = program.tables.get("puzzles")
     streams = [False] + [True] * (puzzles is not None and not puzzles.streamed)
     carries = [None, *_smaller(program.carry, CARRIES)]
-    most = max(widths(program, plan.bits).values())
-    bits = [None, *(p.bits for p in _by_bits() if p.bits < most)]
+    most = max(form.bits for form in forms_of(program, plan.forms).values())
+    precisions_below = [None, *(p for p in _by_bits() if p.bits < most)]
     others = sorted((b for b in boards if b.name != plan.board and b.placement), key=_total)
 
     def fitting_board(variant: _Variant) -> Optional[Change]:
         return next((c for b in others if (c := trials.run(replace(variant, board=b))).fits), None)
 
-    knobs = [_Variant(t, c, b) for t, c, b in product(streams, carries, bits)]
-    knobs.sort(key=lambda v: (v.steps, -(v.bits or 64), CARRIES.index(v.carry) if v.carry else -1))
+    knobs = [_Variant(t, c, b) for t, c, b in product(streams, carries, precisions_below)]
+    knobs.sort(key=lambda v: (v.steps, -(v.precision.bits if v.precision else 64), CARRIES.index(v.carry) if v.carry else -1))
     singles = sorted((v for v in knobs if v.steps == 1), key=lambda v: (not v.table, v.carry is None))
     tried = [trials.run(v) for v in singles]
     single_board = fitting_board(_Variant())

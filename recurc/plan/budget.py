@@ -9,13 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Mapping
 
-from recurc.ir.program import Attention, Program
-from recurc.plan.kernels import FP32, Bits, KernelSet, widths
-from recurc.quant.tableformat import HEADER, KEY_BYTES, record_bytes
-
-IMAGE_ALIGN = 64
-IMAGE_HEADER_BYTES = 128
-IMAGE_ENTRY_BYTES = 32  # one entry of the section table
+from recurc.ir.program import Program
+from recurc.plan.kernels import KernelSet
+from recurc.quant.tableformat import HEADER, record_bytes
+from recurc.storage.form import Forms, forms_of
+from recurc.storage.image import IMAGE_ALIGN, IMAGE_ENTRY_BYTES, IMAGE_HEADER_BYTES, image_sections
 
 # Kind of an image section in its file -> kind in plans and reports.
 _BUDGET_KIND = {"table": "tables", "vector": "vectors", "weights": "weights", "scales": "scales", "zeros": "scales",
@@ -59,36 +57,14 @@ class ImageBudget:
         return {**kinds, "headers": self.total - sum(kinds.values())}
 
 
-def _contents(program: Program, bits: Bits, kernels: KernelSet) -> list[tuple[str, str, int]]:
-    """(kind, name, bytes) of each section in the order of the file."""
-    c = program.config
-    found = [("table", f"table.{role}", 4 * t.rows * t.dim) for role, t in program.tables.items() if not t.streamed]
-    found += [("vector", name, 4 * n) for name, n in (("H_init", c.hidden_size), ("L_init", c.hidden_size), ("q_bias", 2))]
-    if program.puzzle_table:
-        found.append(("vector", "puzzle_key", KEY_BYTES))
-    ops = [op for block in program.blocks for op in block.ops]
-    if any(isinstance(op, Attention) and op.rope for op in ops):
-        found += [("table", name, 4 * c.rows * (c.head_dim // 2)) for name in ("rope.cos", "rope.sin")]
-    width = widths(program, bits)
-    for ref in program.linears:
-        found.append(("weights", f"{ref.name}:weights", kernels.part_bytes(ref, width[ref.name]) * ref.parts))
-        if width[ref.name] != FP32:
-            found.append(("scales", f"{ref.name}:scales", 4 * ref.n))
-        if kernels.has_zero(width[ref.name]):
-            found.append(("zeros", f"{ref.name}:zeros", ref.n))
-        if kernels.has_groups(width[ref.name]):
-            found.append(("groups", f"{ref.name}:groups", kernels.group_bytes(ref)))
-    return found
-
-
-def image_budget(program: Program, bits: Bits, kernels: KernelSet) -> ImageBudget:
-    """Sizes of the image of a program at `bits` bits a weight, packed for a kernel set."""
-    contents = _contents(program, bits, kernels)
+def image_budget(program: Program, forms: Forms, kernels: KernelSet) -> ImageBudget:
+    """Sizes of the image of a program with its weights in these forms, packed for a kernel set."""
+    contents = image_sections(program, forms_of(program, forms), kernels.weights)
     header = IMAGE_HEADER_BYTES + IMAGE_ENTRY_BYTES * len(contents)
     offset, sections = image_up(header), []
-    for kind, name, size in contents:
-        sections.append(ImageSection(kind, name, offset, size))
-        offset += image_up(size)
+    for section in contents:
+        sections.append(ImageSection(section.kind, section.name, offset, section.bytes))
+        offset += image_up(section.bytes)
     return ImageBudget(tuple(sections), header, offset)
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Iterable, Mapping, Optional, Protocol, Sequence
 
 from recurc.ir.program import Program
-from recurc.plan.kernels import Bits, KernelSet
+from recurc.plan.kernels import KernelSet
 from recurc.plan.layout import Layout
 from recurc.plan.work import CLASSES, ClassWork, step_work
+from recurc.storage.form import Forms
 
 TABLE = Path(__file__).with_name("costs.json")
 LINE_BYTES = 32  # a read of flash that misses fetches so much on all cores with a cache or a prefetch buffer of ours
@@ -66,12 +67,12 @@ def constants(kernels: str, core: str) -> Optional[Mapping[str, Any]]:
     return table.get(entry_key(kernels, core)) or table.get(entry_key(kernels, ALIKE.get(core, core)))
 
 
-def work_summary(program: Program, layout: Layout, bits: Bits, kernels: KernelSet) -> dict[str, Any]:
+def work_summary(program: Program, layout: Layout, forms: Forms, kernels: KernelSet) -> dict[str, Any]:
     """The work of a step as plain data, for plans and manifests: no constants in it.
 
     {"kernels", "classes": [{"name", "macs", "flash_bytes", "flash_again", "ram_bytes", "units": {unit: count}}]}
     """
-    work = step_work(program, layout, bits, kernels)
+    work = step_work(program, layout, forms, kernels)
     return {"kernels": kernels.name, "classes": [
         {"name": name, "macs": w.macs, "flash_bytes": w.flash_bytes, "flash_again": w.flash_again, "ram_bytes": w.ram_bytes,
          "units": {unit: n for unit, n in w.units.items() if n}}

@@ -1,6 +1,6 @@
 """Which kernels a target gets, and how weights are packed for them.
 
-A kernel set is one entry of `KERNEL_SETS`: the packing of the weights, for each bit width the C functions and the layout
+A kernel set is one entry of `KERNEL_SETS`: the packing of the weights, for each stored form the C functions and the layout
 of quantized activations, and the C files. The first set whose required features a target has is used; all sets give the
 same bits.
 """
@@ -8,29 +8,15 @@ same bits.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Callable, Iterable, Mapping, Union
+from typing import Iterable, Mapping
 
-import numpy as np
+from recurc.errors import UsageError
+from recurc.ir.program import LinearRef
+from recurc.storage import GROUPED, INT3, INT4, INT8
+from recurc.storage.form import Form
+from recurc.storage.packings import APART, LANES, PAIRS, PANELS, SIXTEENS, Packing
 
-from recurc.ir.program import LinearRef, Program
-from recurc.plan.packing import APART, LANES, PAIRS, PANELS, SIXTEENS, Packing
-from recurc.quant.weights import GROUPED_BITS, FloatWeights, GroupWeights, Weights
-
-# Bits a weight: one width for all layers, or that of each by its tensor's name. 32 is fp32, 4.25 int4 in groups.
-Bits = Union[float, Mapping[str, float]]
-FP32 = 32
 ROW_ELEMENTS = 8  # rows of int8 keys, values and probabilities of attention are padded to a multiple of this
-
-
-def widths(program: Program, bits: Bits) -> dict[str, float]:
-    """Bits a weight of every linear layer of a program, by tensor name."""
-    return {ref.name: bits[ref.name] if isinstance(bits, Mapping) else bits for ref in program.linears}
-
-
-def one_width(program: Program, bits: Bits) -> Bits:
-    """The width that all layers share as a number, else as it was given."""
-    found = set(widths(program, bits).values())
-    return found.pop() if len(found) == 1 else bits
 
 
 def padded(k: int) -> int:
@@ -40,7 +26,7 @@ def padded(k: int) -> int:
 
 @dataclass(frozen=True)
 class IntKernel:
-    """How layers of one bit width are computed.
+    """How layers of one stored form are computed.
 
     tile: C function, `void f(const rc_rows{16,8}_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero,
     const float *scale, float *y, uint32_t ldy, void *w)`, of one packed tile of n <= packing.tile channels; `zero` is null
@@ -74,7 +60,7 @@ class IntKernel:
 class KernelSet:
     """Kernels of one kind of target.
 
-    ints: kernels a bit width; all take the same rows, so layers of several widths can share them. f32: C function of fp32
+    ints: kernels by stored form; all take the same rows, so layers of several forms can share them. f32: C function of fp32
     layers. requires: features of the target.
     sources: files below runtime_c/kernels. variants: C functions that replace general ones of the same arguments.
     header: what generated code includes for them beyond recurc/rc_kernels.h.
@@ -82,7 +68,7 @@ class KernelSet:
 
     name: str
     weights: Packing
-    ints: Mapping[float, IntKernel]
+    ints: Mapping[Form, IntKernel]
     f32: str
     requires: frozenset[str]
     sources: tuple[str, ...]
@@ -99,9 +85,20 @@ class KernelSet:
         """Output channels a tile."""
         return self.weights.tile
 
-    def of(self, bits: float) -> IntKernel | None:
-        """Kernels of a bit width; None for fp32."""
-        return self.ints.get(bits)
+    def of(self, form: Form) -> IntKernel | None:
+        """Kernels of a stored form; None for fp32.
+
+        Raises:
+            UsageError: this set has none for it.
+        """
+        if not form.integer:
+            return None
+        if form.kernel_form not in self.ints:
+            raise UsageError(
+                f"the kernels for {self.name} do not compute this precision", where=f"stored form {form}",
+                why="they know " + ", ".join(str(f) for f in self.ints), next="Choose another precision or board",
+            )  # fmt: skip
+        return self.ints[form.kernel_form]
 
     @property
     def rows_kernel(self) -> IntKernel:
@@ -120,41 +117,9 @@ class KernelSet:
         """Elements of a row of quantized activations of k."""
         return self.weights.padded(k)
 
-    def part_bytes(self, ref: LinearRef, bits: float) -> int:
+    def part_bytes(self, ref: LinearRef, form: Form) -> int:
         """Packed bytes of one part of a layer (gate and up are parts of one tensor, as are q, k and v)."""
-        return self.weights.part_bytes(ref.part_n, ref.k, bits)
-
-    def group_bytes(self, ref: LinearRef) -> int:
-        """Bytes of the groups' scales of a layer that has them."""
-        return self.weights.group_bytes(ref.part_n, ref.k) * ref.parts
-
-    @staticmethod
-    def has_groups(bits: float) -> bool:
-        """Whether the image stores a scale for each 32 inputs of a channel."""
-        return bits == GROUPED_BITS
-
-    def has_zero(self, bits: float) -> bool:
-        """Whether the image stores a zero point a channel."""
-        return bits not in (FP32, GROUPED_BITS) and self.weights.zeros(np.zeros(1, np.int64), bits) is not None
-
-    def pack(self, ref: LinearRef, weights: Weights) -> dict[str, bytes]:
-        """Sections of one layer: "weights", and for integer weights "scales" and (if any) "zeros" or "groups"."""
-        def parts(pack: Callable[[np.ndarray], bytes], values: np.ndarray) -> bytes:
-            return b"".join(map(pack, np.split(values, ref.parts)))
-
-        if isinstance(weights, FloatWeights):
-            return {"weights": parts(self.weights.pack_f32, weights.w)}
-        scales = weights.scale.astype("<f4").tobytes()
-        if isinstance(weights, GroupWeights):
-            return {"weights": parts(self.weights.pack_grouped, weights.q), "scales": scales,
-                    "groups": parts(self.weights.pack_groups, weights.m)}
-        packed = parts(lambda q: self.weights.pack_int(q, weights.bits), weights.q)
-        sections = {"weights": packed, "scales": scales}
-        zeros = self.weights.zeros(weights.zero, weights.bits)
-        if zeros is not None:
-            sections["zeros"] = zeros.tobytes()
-        assert len(packed) == self.part_bytes(ref, weights.bits) * ref.parts
-        return sections
+        return form.codec(self.weights).part_bytes(ref.part_n, ref.k)
 
 
 _COMMON = (
@@ -185,18 +150,18 @@ _RVV_LANES = 16  # bytes of a vector register of 128 bits, the shortest of exten
 
 
 def _ints(tile: str, packing: Packing, quantize: str, act: str, rows: int, grouped: str = "rc_tile_g32",
-          grouped_rows: int = 4, lanes: int = 0) -> dict[float, IntKernel]:
-    """Kernels a width of a set whose functions are called `tile` with 4 or 8 in it.
+          grouped_rows: int = 4, lanes: int = 0) -> dict[Form, IntKernel]:
+    """Kernels of each form of a set whose functions are called `tile` with 4 or 8 in it.
 
     Three bits a weight are the operands of four with what those do not need left out, so a tile is unpacked to `packing`'s
     form for four bits and goes on from there; a packing that spends a byte on either needs no unpacking.
     `grouped` multiplies by weights in groups, `grouped_rows` rows at a time.
     """
     four = IntKernel(tile.format(4), quantize, act, rows, lanes=lanes)
-    squeezed = packing.tile_bytes(packing.depth, 3) < packing.tile_bytes(packing.depth, 4)
+    squeezed = INT3.codec(packing).tile_bytes(packing.depth) < INT4.codec(packing).tile_bytes(packing.depth)
     three = replace(four, unpack=_UNPACK, scratch=packing.tile // 2) if squeezed else four
-    return {8: replace(four, tile=tile.format(8)), 4: four, 3: three,
-            GROUPED_BITS: replace(four, tile=grouped, rows=grouped_rows)}
+    return {INT8: replace(four, tile=tile.format(8)), INT4: four, INT3: three,
+            GROUPED: replace(four, tile=grouped, rows=grouped_rows)}
 
 
 KERNEL_SETS = (

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Callable, Mapping, Sequence
 
 from recurc.ir.program import Attention, LinearRef, Op, Program, TokenMix
-from recurc.plan.kernels import FP32, Bits, IntKernel, KernelSet, padded, widths
+from recurc.plan.kernels import IntKernel, KernelSet, padded
+from recurc.storage.form import Form, Forms, forms_of
 
 BUFFER_ALIGN = 16
 ARENA_ALIGN = 64
@@ -109,14 +110,14 @@ class _Sizing:
     """What the buffers of every op depend on beside the op itself."""
 
     program: Program
-    widths: Mapping[str, float]
+    forms: Mapping[str, Form]
     kernels: KernelSet
 
     def quantized(self, ref: LinearRef) -> bool:
-        return self.widths[ref.name] != FP32
+        return self.forms[ref.name].integer
 
     def kernel(self, ref: LinearRef) -> IntKernel | None:
-        return self.kernels.of(self.widths[ref.name])
+        return self.kernels.of(self.forms[ref.name])
 
     def sums(self, *refs: LinearRef) -> int:
         """1 when storing an int8 carry needs a place for row sums that quantized activations do not have already."""
@@ -233,28 +234,28 @@ def _largest_tile(rows: int, budget: int, size_of: Callable[[int], int], step: i
     return max(even, 1)
 
 
-def comfortable_scratch(program: Program, bits: Bits, kernels: KernelSet) -> int:
+def comfortable_scratch(program: Program, forms: Forms, kernels: KernelSet) -> int:
     """Scratch in bytes beyond which more costs RAM and gains little time.
 
     All rows of a tile share one pass over the weights. MAX_SCRATCH (or what the program asks for) serves all but attention,
     whose keys and values need their room whatever the tile: MIN_TILE rows come on top of them.
     """
-    z = _Sizing(program, widths(program, bits), kernels)
+    z = _Sizing(program, forms_of(program, forms), kernels)
     attention = [op for block in program.blocks for op in block.ops if isinstance(op, Attention)]
     least = [_op_struct(z, op, _op_rows(op, program), MIN_TILE).bytes for op in attention]
     return max(program.scratch or MAX_SCRATCH, _heads_struct(z, 1).bytes, *least)
 
 
-def make_layout(program: Program, bits: Bits, kernels: KernelSet, scratch_budget: int) -> Layout:
+def make_layout(program: Program, forms: Forms, kernels: KernelSet, scratch_budget: int) -> Layout:
     """Lay out the arena; tiles are the largest whose scratch stays within `scratch_budget` bytes (at least one row)."""
-    z = _Sizing(program, widths(program, bits), kernels)
+    z = _Sizing(program, forms_of(program, forms), kernels)
     shapes: list[OpShape] = []
     keys: list[tuple] = []
     op_shape = []
     for block in program.blocks:
         indices = []
         for op in block.ops:
-            key = (op.kind, *((ref.k, ref.n, z.widths[ref.name]) for ref in op.linears))
+            key = (op.kind, *((ref.k, ref.n, z.forms[ref.name]) for ref in op.linears))
             if key not in keys:
                 rows = _op_rows(op, program)
 

@@ -12,7 +12,7 @@ from typing import Mapping, Optional, Protocol, Sequence
 from recurc.errors import DoesNotFitError
 from recurc.ir.program import Program
 from recurc.plan.budget import ImageBudget, image_budget, streamed_table_bytes
-from recurc.plan.kernels import Bits, KernelSet, choose_kernels
+from recurc.plan.kernels import KernelSet, choose_kernels
 from recurc.plan.layout import ARENA_ALIGN, Layout, align_up, comfortable_scratch, make_layout
 from recurc.plan.pieces import (
     Piece,
@@ -24,6 +24,7 @@ from recurc.plan.pieces import (
     lay_out,
     pieces_of,
 )
+from recurc.storage.form import Forms
 
 PARTS = ("code", "data", "stack", "image", "arena")  # in the order in which they choose their regions
 ESTIMATED_CODE = 20 * 1024  # the largest firmware of the bundled models has 13 KiB; the trial link says it exactly
@@ -88,7 +89,7 @@ class MemoryPlan:
 
     board: str
     program: Program
-    bits: Bits
+    forms: Forms
     kernels: KernelSet
     layout: Layout
     placement: Mapping[str, str]
@@ -194,19 +195,19 @@ def _arena_room(placer: _Placer, region: RegionLike) -> int:
     return region.base + region.size - start
 
 
-def _choose_layout(program: Program, bits: Bits, kernels: KernelSet, placer: _Placer, board: BoardLike) -> Layout:
+def _choose_layout(program: Program, forms: Forms, kernels: KernelSet, placer: _Placer, board: BoardLike) -> Layout:
     """The arena with the largest tiles for the first region that holds it at all: regions are in order of speed."""
-    smallest = make_layout(program, bits, kernels, 0)
+    smallest = make_layout(program, forms, kernels, 0)
     fitting = [room for r in board.candidates("arena") if (room := _arena_room(placer, r)) >= smallest.arena_bytes]
     room = (fitting[0] if fitting else 0) - (smallest.arena_bytes - smallest.scratch_bytes) - ARENA_ALIGN
-    budget = min(comfortable_scratch(program, bits, kernels), room)
+    budget = min(comfortable_scratch(program, forms, kernels), room)
     if budget <= 0:
         return smallest
-    layout = make_layout(program, bits, kernels, budget)
+    layout = make_layout(program, forms, kernels, budget)
     return layout if layout.arena_bytes <= fitting[0] else smallest
 
 
-def make_plan(program: Program, bits: Bits, board: BoardLike, kernels: Optional[KernelSet] = None,
+def make_plan(program: Program, forms: Forms, board: BoardLike, kernels: Optional[KernelSet] = None,
               layout: Optional[Layout] = None, measured: Optional[Measured] = None, *, least: bool = False,
               table_not_below: int = 0) -> MemoryPlan:
     """Plan, whether it fits or not: each part goes to its first region with room, the arena gets the largest tiles that fit.
@@ -218,12 +219,12 @@ def make_plan(program: Program, bits: Bits, board: BoardLike, kernels: Optional[
         table_not_below: least address for a streamed table, so that planning and compiling in turn come to an end.
     """
     kernels = kernels or choose_kernels(board.features)
-    image = image_budget(program, bits, kernels)
+    image = image_budget(program, forms, kernels)
     regions = {r.name: r for r in board.regions}
     placer = _Placer(board, _sizes(board, image.total, 0, measured, least), regions)
     for part in PARTS[:-1]:
         placer.place(part)
-    layout = layout or _choose_layout(program, bits, kernels, placer, board)
+    layout = layout or _choose_layout(program, forms, kernels, placer, board)
     placer.sections = _sizes(board, image.total, layout.arena_bytes, measured, least)
     placer.place("arena")
     sections = lay_out(placer.sections, placer.placement, regions)
@@ -232,7 +233,7 @@ def make_plan(program: Program, bits: Bits, board: BoardLike, kernels: Optional[
         Missing(region, n, tuple(part for part, where in reversed(placer.homeless) if where == region) or ("arena",))
         for region, n in sorted(placer.overflow(placer.placement).items(), key=lambda item: -item[1]))
     return MemoryPlan(
-        board=board.name, program=program, bits=bits, kernels=kernels, layout=layout, placement=dict(placer.placement),
+        board=board.name, program=program, forms=forms, kernels=kernels, layout=layout, placement=dict(placer.placement),
         sections=sections, pieces=pieces_of(sections, image, layout), regions=tuple(board.regions), image=image,
         stack_bytes=board.stack_bytes, estimated=measured is None, missing=missing, table_bytes=table_bytes,
         table=_table_place(board, table_bytes, sections, regions, table_not_below), least=least,
@@ -264,14 +265,14 @@ def does_not_fit(plan: MemoryPlan, advice: str = "", summary: Optional[Mapping] 
                            where=", ".join(worst.parts), why=why, next=advice, summary=summary)
 
 
-def plan_memory(program: Program, bits: Bits, board: BoardLike, kernels: Optional[KernelSet] = None,
+def plan_memory(program: Program, forms: Forms, board: BoardLike, kernels: Optional[KernelSet] = None,
                 layout: Optional[Layout] = None, measured: Optional[Measured] = None) -> MemoryPlan:
     """`make_plan` for those who need it to fit.
 
     Raises:
         DoesNotFitError: says how many bytes more which region would need.
     """
-    plan = make_plan(program, bits, board, kernels, layout, measured)
+    plan = make_plan(program, forms, board, kernels, layout, measured)
     if not plan.fits:
         raise does_not_fit(plan)
     return plan

@@ -9,6 +9,7 @@ from recurc.plan.budget import parameter_count
 from recurc.plan.cost import work_summary
 from recurc.plan.pieces import RegionLike, bytes_by_kind
 from recurc.plan.planner import MemoryPlan
+from recurc.storage.form import Form, Forms
 
 
 def region_parts(plan: MemoryPlan, region: str) -> dict[str, int]:
@@ -55,11 +56,16 @@ def _verdict(plan: MemoryPlan, changes: Sequence[Change]) -> dict[str, Any]:
     }
 
 
+def _bits(forms: Forms) -> float | dict[str, float]:
+    """Bits a weight, of all layers or of each."""
+    return forms.bits if isinstance(forms, Form) else {name: form.bits for name, form in forms.items()}
+
+
 def _model(plan: MemoryPlan) -> dict[str, Any]:
     program = plan.program
     calls = program.macs_per_call
     return {
-        "parameters": parameter_count(program), "bits": plan.bits, "carry": program.carry,
+        "parameters": parameter_count(program), "bits": _bits(plan.forms), "carry": program.carry,
         "kernels": plan.kernels.name, "steps": program.steps, "h_cycles": program.h_cycles, "l_cycles": program.l_cycles,
         "calls_per_step": program.calls_per_step, "macs_per_call": next(iter(calls.values())), "macs_by_block": calls,
         "macs_per_step": program.macs_per_step, "macs_per_puzzle": program.macs_per_step * program.steps,
@@ -92,5 +98,5 @@ def plan_summary(plan: MemoryPlan, changes: Sequence[Change] = ()) -> dict[str, 
         "verdict": _verdict(plan, changes), "model": _model(plan), "stack": _stack(plan), "table": table,
         "image": {"bytes": plan.image.total, "parts": dict(plan.image.by_kind)},
         "arena_bytes": plan.layout.arena_bytes, "scratch_bytes": plan.layout.scratch_bytes, "ram_bytes": plan.ram_bytes,
-        "work": work_summary(plan.program, plan.layout, plan.bits, plan.kernels),
+        "work": work_summary(plan.program, plan.layout, plan.forms, plan.kernels),
     }

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Iterator
 
 from recurc.ir.program import Attention, LinearRef, Loop, Op, Program, TokenMix, Update
-from recurc.plan.kernels import FP32, Bits, IntKernel, KernelSet, padded, widths
+from recurc.plan.kernels import IntKernel, KernelSet, padded
 from recurc.plan.layout import Layout, OpShape
-from recurc.quant.weights import GROUP
+from recurc.storage.form import Forms, forms_of
 
 TOKEN_MIX, CHANNEL_MIX = "token mixing", "channel mixing"
 PROJECTIONS, SCORES = "attention projections", "attention scores and values"
@@ -57,16 +57,16 @@ class _Call:
 class _Step:
     """Adds up the work of a step. Every method counts `times` repetitions of one piece of generated code."""
 
-    def __init__(self, program: Program, layout: Layout, bits: Bits, kernels: KernelSet) -> None:
-        self.program, self.layout, self.widths, self.kernels = program, layout, widths(program, bits), kernels
+    def __init__(self, program: Program, layout: Layout, forms: Forms, kernels: KernelSet) -> None:
+        self.program, self.layout, self.forms, self.kernels = program, layout, forms_of(program, forms), kernels
         self.found = {name: ClassWork() for name in CLASSES}
 
     def kernel(self, ref: LinearRef) -> IntKernel | None:
-        return self.kernels.of(self.widths[ref.name])
+        return self.kernels.of(self.forms[ref.name])
 
     def glue(self, ref: LinearRef) -> str:
         """The group of the generated code about a layer."""
-        return "glue_f32" if self.widths[ref.name] == FP32 else "glue"
+        return "glue" if self.forms[ref.name].integer else "glue_f32"
 
     def units(self, name: str, group: str, **amounts: int) -> None:
         for feature, amount in amounts.items():
@@ -77,7 +77,7 @@ class _Step:
 
     def product(self, name: str, ref: LinearRef, n: int, rows: int, times: int = 1) -> None:
         """n channels of a layer for a tile of rows: calls of the tile function, one after the other."""
-        work, k, tile, kernel, bits = self.found[name], ref.k, self.kernels.tile, self.kernel(ref), self.widths[ref.name]
+        work, k, tile, kernel, form = self.found[name], ref.k, self.kernels.tile, self.kernel(ref), self.forms[ref.name]
         calls = -(-n // tile) * times
         work.macs += rows * k * n * times
         self.units(name, self.glue(ref), tile=calls)
@@ -90,17 +90,16 @@ class _Step:
             return
         kp, group = self.kernels.padded(k), kernel.tile
         rest = rows % kernel.rows
-        packed = self.kernels.weights.tile_bytes(k, bits)
+        codec = form.codec(self.kernels.weights)
         # Channels that are stored, and turns of as many as the kernel computes at a time: no more than the last one needs.
-        grouped, weights = self.kernels.has_groups(bits), self.kernels.weights
-        channels = weights.channels(n, bits) * times if grouped else tile * calls
-        lanes = kernel.lanes or (weights.lanes if grouped else tile)
+        channels = -(-n // codec.turn) * codec.turn * times
+        lanes = kernel.lanes or codec.turn
         turns = -(-n // lanes) * times
         each = kp * lanes * turns
         self.units(name, group, call=calls, row=rows * turns, mac=(rows - rest) * each, rest=rest * each)
         passes = -(-rows // kernel.rows)
-        packed = packed * channels // tile
-        work.flash_bytes += packed + (4 + self.kernels.has_zero(bits) + grouped * -(-k // GROUP)) * n * times
+        packed = codec.tile_bytes(k) * channels // tile
+        work.flash_bytes += packed + form.beside(k, self.kernels.weights) * n * times
         if kernel.scratch:
             self.units(name, kernel.unpack or group, call=calls, unpacked=kp * channels)
             work.ram_bytes += kernel.scratch * kp * passes * calls
@@ -249,9 +248,9 @@ def _op_calls(program: Program, layout: Layout) -> Iterator[_Call]:
             yield _Call(layout.shapes[shape], times, added)
 
 
-def step_work(program: Program, layout: Layout, bits: Bits, kernels: KernelSet) -> dict[str, ClassWork]:
+def step_work(program: Program, layout: Layout, forms: Forms, kernels: KernelSet) -> dict[str, ClassWork]:
     """Work of one supervision step by class, in the order of CLASSES; MACs add up to `program.macs_per_step`."""
-    step = _Step(program, layout, bits, kernels)
+    step = _Step(program, layout, forms, kernels)
     for call in _op_calls(program, layout):
         op: Op = call.shape.op
         if isinstance(op, Attention):

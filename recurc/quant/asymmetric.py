@@ -15,7 +15,7 @@ from typing import Optional
 
 import numpy as np
 
-from recurc.quant.weights import IntWeights
+from recurc.storage.channel import IntWeights
 
 METHODS = ("gptq", "mse", "min-max")
 CLIPS = np.linspace(1.0, 0.6, 21).astype(np.float32)

@@ -11,7 +11,7 @@ from typing import Mapping, Optional
 import numpy as np
 
 from recurc.ir.program import Program
-from recurc.quant.weights import Weights
+from recurc.storage.form import Weights
 
 
 def cosine_rows(z: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 from fnmatch import fnmatchcase
-from typing import Mapping, Optional, Sequence, Union
+from typing import Mapping, Optional, Sequence
 
 from recurc.arguments import argument
 from recurc.errors import UsageError
 from recurc.ir.program import Program
 from recurc.quant.weights import Precision, precision_named
 from recurc.reading import shown
+from recurc.storage.form import Forms
 
 
 def resolve_layers(names: Sequence[str], wanted: Optional[Mapping[str, str]]) -> dict[str, Precision]:
@@ -36,12 +37,12 @@ def resolve_layers(names: Sequence[str], wanted: Optional[Mapping[str, str]]) ->
     return found
 
 
-def layer_bits(program: Program, precision: Precision, layers: Optional[Mapping[str, str]]) -> Union[float, dict[str, float]]:
-    """Bits a weight of a program for planning: a number when no layer differs, else those of each.
+def layer_forms(program: Program, precision: Precision, layers: Optional[Mapping[str, str]]) -> Forms:
+    """Stored forms of a program for planning: one when no layer differs, else that of each.
 
     Raises:
         UsageError: see `resolve_layers`.
     """
     names = [ref.name for ref in program.linears]
     other = resolve_layers(names, layers)
-    return {name: other.get(name, precision).bits for name in names} if other else precision.bits
+    return {name: other.get(name, precision).form for name in names} if other else precision.form

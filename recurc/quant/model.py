@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Mapping, Optional, Union
+from typing import TYPE_CHECKING, Mapping, Optional
 
 import numpy as np
 
@@ -15,7 +15,8 @@ from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.models.reference import rope_tables
 from recurc.quant.calibrate import Calibration
 from recurc.quant.layers import resolve_layers
-from recurc.quant.weights import Precision, Weights
+from recurc.quant.weights import Precision
+from recurc.storage.form import Forms, Weights
 
 if TYPE_CHECKING:
     from recurc.quant.tables import PuzzleTable
@@ -66,15 +67,10 @@ class QuantizedModel:
         return self.layers.get(name, self.precision)
 
     @property
-    def widths(self) -> dict[str, float]:
-        """Bits a weight of every linear layer."""
-        return {ref.name: self.precision_of(ref.name).bits for ref in self.program.linears}
-
-    @property
-    def bits(self) -> Union[float, dict[str, float]]:
-        """Bits a weight for planning: a number when all layers share it."""
-        found = self.widths
-        return self.precision.bits if not self.layers else found
+    def forms(self) -> Forms:
+        """Stored forms for planning: one when all layers share it, else that of each."""
+        names = (ref.name for ref in self.program.linears)
+        return {name: self.precision_of(name).form for name in names} if self.layers else self.precision.form
 
     @property
     def lossy(self) -> tuple[str, ...]:

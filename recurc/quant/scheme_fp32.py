@@ -6,7 +6,9 @@ from typing import Optional
 
 import numpy as np
 
-from recurc.quant.weights import FloatWeights, Precision
+from recurc.quant.weights import Precision
+from recurc.storage import FP32
+from recurc.storage.fp32 import FloatWeights
 
 
 def quantize(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> FloatWeights:
@@ -14,4 +16,4 @@ def quantize(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> FloatW
     return FloatWeights(np.ascontiguousarray(w, dtype=np.float32))
 
 
-PRECISION = Precision("fp32", 32, quantize, summary="fp32 weights and activations")
+PRECISION = Precision("fp32", FP32, quantize, summary="fp32 weights and activations")

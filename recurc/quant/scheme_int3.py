@@ -1,4 +1,4 @@
-"""int3: per-output-channel asymmetric weights, 0..7 with a zero point a channel: three quarters of int4's flash."""
+"""int3: per-output-channel asymmetric weights, 0..7 with one zero point per channel: three quarters of int4's flash."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Optional
 import numpy as np
 
 from recurc.quant import asymmetric
-from recurc.quant.weights import IntWeights, Precision
+from recurc.quant.weights import Precision
+from recurc.storage import INT3
+from recurc.storage.channel import IntWeights
 
 
 def quantize(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> IntWeights:
@@ -16,6 +18,6 @@ def quantize(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> IntWei
 
 
 PRECISION = Precision(
-    "int3", 3, quantize, methods=asymmetric.METHODS,
+    "int3", INT3, quantize, methods=asymmetric.METHODS,
     summary="int3 per channel, calibrated, int8 activations per row",
 )

@@ -1,4 +1,4 @@
-"""int4: per-output-channel asymmetric weights, 0..15 with a zero point a channel; the default precision."""
+"""int4: per-output-channel asymmetric weights, 0..15 with one zero point per channel; the default precision."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Optional
 import numpy as np
 
 from recurc.quant import asymmetric
-from recurc.quant.weights import IntWeights, Precision
+from recurc.quant.weights import Precision
+from recurc.storage import INT4
+from recurc.storage.channel import IntWeights
 
 
 def quantize(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> IntWeights:
@@ -16,6 +18,6 @@ def quantize(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> IntWei
 
 
 PRECISION = Precision(
-    "int4", 4, quantize, methods=asymmetric.METHODS,
+    "int4", INT4, quantize, methods=asymmetric.METHODS,
     summary="int4 per channel, calibrated, int8 activations per row",
 )

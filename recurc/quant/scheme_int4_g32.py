@@ -12,7 +12,10 @@ from typing import Optional
 import numpy as np
 
 from recurc.quant import asymmetric
-from recurc.quant.weights import GROUP, GROUPED_BITS, GroupWeights, Precision, spread
+from recurc.quant.weights import Precision
+from recurc.storage import GROUPED
+from recurc.storage.grouped import GroupWeights, spread
+from recurc.storage.packings.packing import GROUP
 
 _LEVELS, _ZERO = 15, 8  # as unsigned levels with a zero point, which error feedback takes
 _MOST = np.float32(255)
@@ -137,6 +140,6 @@ def quantize(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> GroupW
 
 
 PRECISION = Precision(
-    "int4-g32", GROUPED_BITS, quantize, methods=asymmetric.METHODS, advised=False,
+    "int4-g32", GROUPED, quantize, methods=asymmetric.METHODS, advised=False,
     summary="int4 with a scale for each 32 inputs of a channel, calibrated, int8 activations per row",
 )

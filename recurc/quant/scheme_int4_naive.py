@@ -6,7 +6,9 @@ from typing import Optional
 
 import numpy as np
 
-from recurc.quant.weights import IntWeights, Precision
+from recurc.quant.weights import Precision
+from recurc.storage import INT4
+from recurc.storage.channel import IntWeights
 
 _ZERO = 8  # stored form is unsigned
 
@@ -21,4 +23,4 @@ def quantize(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> IntWei
     return IntWeights(4, q, np.full(n, scale, dtype=np.float32), np.full(n, _ZERO, dtype=np.uint8))
 
 
-PRECISION = Precision("int4-naive", 4, quantize, lossy=True, summary="int4 per tensor, for comparison only")
+PRECISION = Precision("int4-naive", INT4, quantize, lossy=True, summary="int4 per tensor, for comparison only")

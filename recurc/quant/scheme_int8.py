@@ -6,7 +6,9 @@ from typing import Optional
 
 import numpy as np
 
-from recurc.quant.weights import IntWeights, Precision
+from recurc.quant.weights import Precision
+from recurc.storage import INT8
+from recurc.storage.channel import IntWeights
 
 
 def quantize(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> IntWeights:
@@ -18,4 +20,4 @@ def quantize(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> IntWei
     return IntWeights(8, q, scale, np.zeros(len(w), dtype=np.uint8))
 
 
-PRECISION = Precision("int8", 8, quantize, summary="int8 per channel, int8 activations per row")
+PRECISION = Precision("int8", INT8, quantize, summary="int8 per channel, int8 activations per row")

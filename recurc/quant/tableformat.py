@@ -15,7 +15,6 @@ MAGIC = b"RCT1"
 ENDIAN_MARK = 0x01020304
 VERSION = (1, 0)
 STORAGES = ("fp32", "int8")  # dtype 0 and 1
-KEY_BYTES = 16
 MAX_RECORD = 0xFFFF  # an offset in a record has 16 bits on the wire
 HEADER = struct.Struct("<4sIHHIIIIIQ16s68xI")
 CRC_BYTES = 4

@@ -17,7 +17,8 @@ from recurc.errors import InputError
 from recurc.files import whole_file
 from recurc.models.pages import CHUNK, pieces
 from recurc.quant.arith import quantize_rows
-from recurc.quant.tableformat import CRC_BYTES, KEY_BYTES, MAX_RECORD, STORAGES, TableHeader
+from recurc.quant.tableformat import CRC_BYTES, MAX_RECORD, STORAGES, TableHeader
+from recurc.storage.image import KEY_BYTES
 
 _LARGEST_SCALE = np.float32(np.finfo(np.float32).max / np.float32(128.0))
 

@@ -14,7 +14,6 @@ from recurc.ir.program import Attention, Block, ChannelMix, LinearRef, Loop, Op,
 from recurc.quant import arith
 from recurc.quant.arith import F32
 from recurc.quant.model import QuantizedModel
-from recurc.quant.weights import FloatWeights, GroupWeights
 
 
 def _refused(why: str) -> InputError:
@@ -123,11 +122,9 @@ class Twin:
     def linear(self, ref: LinearRef, x: np.ndarray) -> np.ndarray:
         """y = W x with the stored weights; rows of x [..., K] are quantized first unless the weights are fp32."""
         w = self.model.weights[ref.name]
-        if isinstance(w, FloatWeights):
-            return arith.linear_f32(x, w.w)
-        if isinstance(w, GroupWeights):
-            return arith.linear_int(arith.quantize_rows(x), w.integers, w.scale, np.zeros(len(w.q), np.uint8))
-        return arith.linear_int(arith.quantize_rows(x), w.q, w.scale, w.zero)
+        if not w.form.integer:
+            return arith.linear_f32(x, w.dequantized())
+        return arith.linear_int(arith.quantize_rows(x), w.integers, w.scale, w.zero)
 
     def _swiglu(self, op: TokenMix | ChannelMix, x: np.ndarray) -> np.ndarray:
         gate, up = np.split(self.linear(op.gate_up, x), 2, axis=-1)
@@ -139,7 +136,7 @@ class Twin:
         q, k, v = (heads[:, :, i].transpose(0, 2, 1, 3) for i in range(3))  # [N, H, S, hd]
         if op.rope:
             q, k = arith.rope(q, self.cos, self.sin), arith.rope(k, self.cos, self.sin)
-        quantized = not isinstance(self.model.weights[op.qkv.name], FloatWeights)
+        quantized = self.model.weights[op.qkv.name].form.integer
         mix = self._mix_int if quantized else self._mix_f32
         out = mix(q, k, v, F32(1.0) / np.sqrt(F32(op.head_dim)))
         if quantized:  # heads are done one after the other, and wait as int8

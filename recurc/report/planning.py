@@ -11,7 +11,7 @@ from recurc.errors import DoesNotFitError, UsageError
 from recurc.ir.lower import lower
 from recurc.models.reasoner import ReasonerConfig
 from recurc.plan.summary import plan_summary
-from recurc.quant.layers import layer_bits
+from recurc.quant.layers import layer_forms
 from recurc.quant.weights import precision_named
 from recurc.targets.boards import Board
 
@@ -42,7 +42,7 @@ def plan_checkpoint(config: ReasonerConfig, board: Board, precision: str, layers
     program = lower(config, **{"puzzle_table": "auto", **lowering})
     chosen = (program.steps, program.h_cycles, program.l_cycles)
     try:
-        plan = early_plan(program, layer_bits(program, precision_named(precision), layers), board)
+        plan = early_plan(program, layer_forms(program, precision_named(precision), layers), board)
     except DoesNotFitError as error:
         if error.summary is None:
             raise

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from recurc.models.reasoner import Reasoner
 from recurc.models.reference import Reference
 from recurc.quant.weights import Precision, precisions
+from recurc.storage import INT4
 
 ROW_TINY = 2.0 ** -96  # rows below it become zeros, as in the arithmetic contract
 BLOCK = 32
@@ -54,7 +55,6 @@ class FakeWeights:
 
     w: np.ndarray
     stored_bytes: int
-    bits: int = 4
 
     def dequantized(self) -> np.ndarray:
         return self.w
@@ -88,8 +88,8 @@ def _microscaled(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> Fa
 
 
 _FAKE_ONLY = (
-    Precision("int4-symmetric", 4, _symmetric, summary="int4 a channel, symmetric"),
-    Precision("int4-mx32", 4, _microscaled, summary="int4 in blocks of 32 inputs with power-of-two scales"),
+    Precision("int4-symmetric", INT4, _symmetric, summary="int4 a channel, symmetric"),
+    Precision("int4-mx32", INT4, _microscaled, summary="int4 in blocks of 32 inputs with power-of-two scales"),
 )
 
 

@@ -74,7 +74,7 @@ class LayerStudy:
     def image_bytes(self, raised: Sequence[str]) -> int:
         """Size of the weights image on the target with these layers in the higher precision."""
         mixed = self.pair.mix(raised)
-        return image_budget(mixed.program, mixed.bits, self.kernels).total
+        return image_budget(mixed.program, mixed.forms, self.kernels).total
 
     def sensitivity(self) -> Sensitivity:
         """Each layer alone. It measures as many times as there are layers, and twice more."""

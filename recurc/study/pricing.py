@@ -10,10 +10,11 @@ from recurc.errors import DoesNotFitError
 from recurc.models.reasoner import ReasonerConfig
 from recurc.plan.budget import image_budget
 from recurc.plan.cost import estimate, work_summary
-from recurc.plan.kernels import Bits, kernel_set
+from recurc.plan.kernels import kernel_set
 from recurc.plan.planner import MemoryPlan, make_plan
-from recurc.quant.layers import layer_bits
+from recurc.quant.layers import layer_forms
 from recurc.quant.weights import precision_named
+from recurc.storage.form import Forms
 from recurc.study.variants import Variant
 from recurc.targets.boards import Board
 
@@ -62,18 +63,18 @@ class Prices:
         self.basis = ""  # what the estimate rests on, once there is one
         self._plans: dict[tuple[Any, ...], MemoryPlan] = {}
 
-    def bits(self, variant: Variant) -> Bits:
-        """Bits a weight, for planning."""
-        return layer_bits(variant.program(self.config), precision_named(variant.precision), dict(variant.layers))
+    def forms(self, variant: Variant) -> Forms:
+        """Stored forms, for planning."""
+        return layer_forms(variant.program(self.config), precision_named(variant.precision), dict(variant.layers))
 
     def _plan(self, variant: Variant) -> MemoryPlan:
         """The plan of a resolved variant; no depth changes a byte of it."""
         key = (variant.precision, variant.layers, variant.carry)
         if key not in self._plans:
-            program, bits = variant.program(self.config, **self.lowering), self.bits(variant)
-            plan = make_plan(program, bits, self.board)
+            program, forms = variant.program(self.config, **self.lowering), self.forms(variant)
+            plan = make_plan(program, forms, self.board)
             # As `early_plan`: what only the estimate of code rules out is let pass.
-            self._plans[key] = plan if plan.fits else make_plan(program, bits, self.board, least=True)
+            self._plans[key] = plan if plan.fits else make_plan(program, forms, self.board, least=True)
         return self._plans[key]
 
     def refusal(self, variant: Variant) -> Optional[DoesNotFitError]:
@@ -81,19 +82,19 @@ class Prices:
         if self.board.family == "host":
             return None
         try:
-            early_plan(variant.program(self.config, **self.lowering), self.bits(variant), self.board)
+            early_plan(variant.program(self.config, **self.lowering), self.forms(variant), self.board)
         except DoesNotFitError as error:
             return error
         return None
 
     def __call__(self, variant: Variant) -> Price:
         """Price of a resolved variant; its precision is one of the device's."""
-        program, bits = variant.program(self.config, **self.lowering), self.bits(variant)
+        program, forms = variant.program(self.config, **self.lowering), self.forms(variant)
         if self.board.family == "host":
-            image = image_budget(program, bits, kernel_set("host")).total
+            image = image_budget(program, forms, kernel_set("host")).total
             return Price(program.macs_per_step, None, None, image, None)
         plan = self._plan(variant)
-        work = work_summary(program, plan.layout, bits, plan.kernels)
+        work = work_summary(program, plan.layout, forms, plan.kernels)
         found = estimate(work, self.board, plan.placement.get("image"))
         if found is not None:
             self.basis = found["model"]

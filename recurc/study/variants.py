@@ -82,7 +82,7 @@ class Variant:
         if any(name not in precisions() for _, name in self.layers):
             return False
         scheme = precisions().get(self.precision)
-        wanted = "fp32" if scheme is not None and scheme.bits == 32 else "int8-row"
+        wanted = "fp32" if scheme is not None and not scheme.form.integer else "int8-row"
         return scheme is not None and self.activations == wanted
 
     def resolved(self, config: ReasonerConfig, *, compiler: bool = True) -> "Variant":

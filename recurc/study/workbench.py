@@ -10,7 +10,7 @@ import weakref
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Optional, Protocol, Sequence, get_args
+from typing import Any, Callable, Iterator, Mapping, Optional, Protocol, Sequence
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from recurc.models.reasoner import Reasoner
 from recurc.models.reference import Reference
 from recurc.quant.calibrate import BATCH, DEFAULT_PUZZLES, Calibration, calibrate, depth_for_budget
 from recurc.quant.model import QuantizedModel, quantize_model
-from recurc.quant.weights import Weights
+from recurc.storage.form import Weights
 from recurc.study.fake import FakeModel, FakeWeights, Peaks, weight_schemes
 from recurc.study.memo import Memo
 from recurc.study.runners import DeviceRunner, Part, Run, Runner, TorchRunner, chunk_size, measure
@@ -375,9 +375,6 @@ class Workbench:
         return [[part for part in row if part is not None] for row in found]
 
 
-_FORMS = {form.__name__: form for form in (*get_args(Weights), FakeWeights)}
-
-
 def _weights_to(weights: Mapping[str, Weights]) -> dict[str, np.ndarray]:
     return {f"{name}|{type(w).__name__}|{f.name}": np.asarray(getattr(w, f.name))
             for name, w in weights.items() for f in fields(w) if getattr(w, f.name) is not None}
@@ -385,10 +382,11 @@ def _weights_to(weights: Mapping[str, Weights]) -> dict[str, np.ndarray]:
 
 def _weights_from(arrays: Mapping[str, np.ndarray]) -> dict[str, Weights]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
+    kinds = {**Weights.kinds, FakeWeights.__name__: FakeWeights}
     for key, value in arrays.items():
         name, form, field = key.split("|")
         found.setdefault((name, form), {})[field] = value if value.ndim else value.item()
-    return {name: _FORMS[form](**values) for (name, form), values in found.items()}
+    return {name: kinds[form](**values) for (name, form), values in found.items()}
 
 
 def _weights_of(subject: Reasoner, arrays: Mapping[str, np.ndarray]) -> dict[str, Weights]:

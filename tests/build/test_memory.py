@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import recurc
+from recurc.storage import INT4
 from recurc.codegen import firmware as firmware_module
 from recurc.codegen import project
 from recurc.codegen.firmware import Firmware, enlarged
@@ -112,14 +113,14 @@ def test_tiles_shrink_when_the_link_leaves_less_than_the_estimate(quantized, tmp
     """The arena was laid out for more room than there is: all starts over with smaller tiles, and fits exactly."""
     need("mps2-an386")
     board = load_board("mps2-an386")
-    program, bits = quantized.model.program, quantized.model.precision.bits
-    roomy = make_plan(program, bits, board)
+    program, form = quantized.model.program, quantized.model.precision.form
+    roomy = make_plan(program, form, board)
     monkeypatch.setattr(planner, "ESTIMATED_DATA", 0)
     size = -(-(board.stack_bytes + roomy.layout.arena_bytes + 64) // 64) * 64
     region = board.region("ssram23")
     small = custom_board(tmp_path, "mps2-an386", **{
         f'base = {region.base:#010x}\nsize = {region.size:#010x}': f"base = {region.base:#010x}\nsize = {size:#x}"})
-    first = make_plan(program, bits, load_board(small))
+    first = make_plan(program, form, load_board(small))
     build = quantized.build(str(small), tmp_path / "b", gate=GOOD)
     plan = build.details["boards"]["mine"]["plan"]
     assert plan["verdict"]["fits"] and plan["scratch_bytes"] < first.layout.scratch_bytes
@@ -142,7 +143,7 @@ def test_a_family_without_compiler_has_a_plan_and_a_clear_error(quantized, tmp_p
     path = custom_board(tmp_path, "stm32h7", **{'family = "arm"': 'family = "xtensa"', 'twin = "mps2-an500"': "",
                                                 'verified = "compiled"': 'verified = "described"'})
     board = load_board(str(path))
-    assert make_plan(quantized.model.program, 4, board).fits
+    assert make_plan(quantized.model.program, INT4, board).fits
     with pytest.raises(ToolchainError) as e:
         quantized.build(board, tmp_path / "b", gate=GOOD)
     assert e.value.exit_code == 6 and "plan" in e.value.why and not (tmp_path / "b").exists()

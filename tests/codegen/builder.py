@@ -33,7 +33,7 @@ def write_sources(folder: Path, model: QuantizedModel, kernels: KernelSet, scrat
     """Generated sources and image of a model in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     image = build_image(model, kernels)
-    layout = make_layout(model.program, model.bits, kernels, scratch)
+    layout = make_layout(model.program, model.forms, kernels, scratch)
     for name, text in emit_model(model, image, kernels, layout).items():
         (folder / name).write_text(text)
     (folder / "model.rcm").write_bytes(image.data)

@@ -8,7 +8,7 @@ import re
 import struct
 import subprocess
 import zlib
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -20,8 +20,12 @@ from recurc.errors import InputError
 from recurc.plan.kernels import KERNEL_SETS, kernel_set
 from recurc.plan.layout import make_layout
 from recurc.quant.model import quantize_model
-from recurc.quant.weights import FloatWeights, GroupWeights, precision_named
+from recurc.quant.weights import precision_named
 from recurc.resources import resource_dir
+from recurc.storage import INT3, INT4
+from recurc.storage.form import unpack_layer
+from recurc.storage.fp32 import FloatWeights
+from recurc.storage.grouped import GroupWeights
 from recurc.targets.host import _U8P, _aligned, _Context
 from recurc.targets.toolchain import find_compiler
 from tests.codegen.builder import compile_model
@@ -142,7 +146,11 @@ def test_packed_weights_read_back(kernels, precision):
         w = model.weights[ref.name]
         s = image.section(f"{ref.name}:weights")
         data = image.data[s.offset:s.offset + s.bytes]
-        assert _unpacked(data, ref, w, kernels).tolist() == (w.w if isinstance(w, FloatWeights) else w.q).tolist()
+        values = w.w if isinstance(w, FloatWeights) else w.q
+        assert _unpacked(data, ref, w, kernels).tolist() == values.tolist()
+        pieces = [image.data[x.offset:x.offset + x.bytes] for x in image.sections if x.name.startswith(ref.name + ":")]
+        again = unpack_layer(w.form, ref, kernels.weights, pieces)
+        assert type(again) is type(w) and all(np.array_equal(getattr(again, f.name), getattr(w, f.name)) for f in fields(w))
 
 
 def _of_pairs(piece, j, kp, bits):
@@ -207,7 +215,7 @@ def test_groups_scales_lie_by_lanes(kernels):
 
 def _unpacked(data, ref, w, kernels):
     """Weights [n, k] from packed bytes, element by element as rc_kernels.h describes the packing."""
-    if w.bits == 3 and kernels.name != "host":
+    if w.form == INT3 and kernels.name != "host":
         w, data = replace(w, bits=4), _widened(data, {3: 0x80008000, 5: 0x80808080}.get(kernels.packing, 0))
     parts, out = ref.parts, []
     for part in range(parts):
@@ -244,7 +252,7 @@ def test_equal_models_give_equal_bytes(model, image):
     again = quantized()
     other = build_image(again, PORTABLE)
     assert other.data == image.data
-    layouts = [make_layout(m.program, 4, PORTABLE, 20_000) for m in (model, again)]
+    layouts = [make_layout(m.program, INT4, PORTABLE, 20_000) for m in (model, again)]
     assert emit_model(model, image, PORTABLE, layouts[0]) == emit_model(again, other, PORTABLE, layouts[1])
     assert build_image(quantized(seed=1), PORTABLE).sha256 != image.sha256
 

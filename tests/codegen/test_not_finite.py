@@ -15,7 +15,8 @@ from recurc.device.session import DeviceRefusedError
 from recurc.errors import InputError
 from recurc.quant.model import QuantizedModel, quantize_model
 from recurc.quant.twin import Twin
-from recurc.quant.weights import FloatWeights, precision_named
+from recurc.quant.weights import precision_named
+from recurc.storage.fp32 import FloatWeights
 from recurc.targets.boards import load_board
 from recurc.targets.host import HostEngine
 from recurc.verify.run import connect
@@ -62,7 +63,7 @@ def outcome(model, inputs: np.ndarray, ids: np.ndarray) -> list:
         except InputError as e:
             assert "not a finite number" in str(e)
             return [*found, "refused"]
-        found.append(model.bits())
+        found.append(model.forms())
     return found
 
 

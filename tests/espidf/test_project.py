@@ -18,6 +18,7 @@ from recurc.codegen.manifest import TABLE_FILE, load_build
 from recurc.errors import DoesNotFitError, InputError, ToolchainError, UsageError
 from recurc.flash import flash
 from recurc.plan.planner import make_plan
+from recurc.storage import INT4, INT8
 from recurc.targets import platformio as pio
 from recurc.targets.boards import load_board, parse_board
 from tests.espidf.conftest import FLASH_BYTES, GOOD, TARGET, WARNINGS, compiler_call, extra_images, partition_rows
@@ -107,12 +108,13 @@ def test_partitions_hold_what_the_upload_writes(made, project):
     assert extra_images(project, "firmware") == []
 
 
-@pytest.mark.parametrize("prog, bits, arena", [
-    (program("attention", seq=81, hidden=128), 4, "sram"), (program("attention", seq=900), 4, "psram"), (program(), 8, None),
+@pytest.mark.parametrize("prog, form, arena", [
+    (program("attention", seq=81, hidden=128), INT4, "sram"), (program("attention", seq=900), INT4, "psram"),
+    (program(), INT8, None),
 ])  # fmt: skip
-def test_partitions_and_configuration_follow_the_plan(prog, bits, arena):
+def test_partitions_and_configuration_follow_the_plan(prog, form, arena):
     board = load_board(TARGET)
-    plan = make_plan(prog, bits, board)
+    plan = make_plan(prog, form, board)
     assert plan.fits and (arena is None or plan.placement["arena"] == arena)
     table = {p.name: p for p in partitions(board, plan)}
     assert 0 <= table["weights"].size - plan.image_bytes < 0x1000

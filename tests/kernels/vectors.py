@@ -8,10 +8,12 @@ from typing import Callable
 
 import numpy as np
 
-from recurc.plan.packing import APART, LANES, PAIRS, PANELS, SIXTEENS, Packing
 from recurc.quant import arith
 from recurc.quant.arith import F32
-from recurc.quant.weights import GroupWeights
+from recurc.storage import GROUPED, INT3, INT4
+from recurc.storage.channel import PerChannel
+from recurc.storage.grouped import GroupWeights
+from recurc.storage.packings import APART, LANES, PAIRS, PANELS, SIXTEENS, Packing
 
 WORDS, ARRAYS, ALIGN = 32, 11, 64
 GUARD = b"\xa5" * 64
@@ -161,8 +163,9 @@ def tile_cases(op: str, bits: int, packing: Packing, rng: np.random.Generator, a
         n, ldy, ld = len(w), len(w) + i % 3, packing.padded(q.shape[1])
         rows = np.zeros((len(q), ld), act)
         rows[:, :q.shape[1]] = q
-        packed = np.frombuffer(packing.pack_int(w, bits), np.uint8)
-        stored = packing.zeros(zero, bits)
+        codec = PerChannel(bits).codec(packing)
+        packed = np.frombuffer(codec.pack(w), np.uint8)
+        stored = codec.zeros(zero) if codec.zeros_stored else None
         arrays = ((arrange(rows), 0), (a, 4), (q.sum(axis=1).astype(np.int32), 8), (packed, i * step % 16),
                   (np.zeros(0, np.uint8) if stored is None else stored, i % 4), (scale, 4))
         made.append(Case(op, name, (len(q), ld, n, ldy, scratch * ld), arrays, (_product(q, w, zero, a, scale, ldy),)))
@@ -194,8 +197,8 @@ def group_cases(op: str, packing: Packing, rng: np.random.Generator, arrange: Ca
         stored = GroupWeights(w.astype(np.int16), scale, m.astype(np.uint8))
         y = _product(q, stored.integers, np.zeros(n, np.int64), a, scale, ldy)
         arrays = ((arrange(rows), 0), (a, 4), (q.sum(axis=1).astype(np.int32), 8),
-                  (np.frombuffer(packing.pack_grouped(w), np.uint8), i * step % 16),
-                  (np.frombuffer(packing.pack_groups(stored.m), np.uint8), i % 4), (scale, 4))
+                  (np.frombuffer(GROUPED.codec(packing).pack(w), np.uint8), i * step % 16),
+                  (np.frombuffer(GROUPED.codec(packing).pack_scales(stored.m), np.uint8), i % 4), (scale, 4))
         made.append(Case(op, f"{name}, packing {packing.id}", (len(q), ld, n, ldy, 0), arrays, (y,)))
     return made
 
@@ -207,7 +210,7 @@ def unpack_cases(rng: np.random.Generator) -> list[Case]:
         for k, n in ((1, 1), (40, packing.tile), (97, packing.tile - 1)):
             w = rng.integers(0, 8, (n, k))
             w[0] = 7
-            packed, full = (np.frombuffer(packing.pack_int(w, bits), np.uint8) for bits in (3, 4))
+            packed, full = (np.frombuffer(form.codec(packing).pack(w), np.uint8) for form in (INT3, INT4))
             assert 4 * len(packed) == 3 * len(full)
             name = f"packing {packing.id}, {n}x{k}"
             made.append(Case("unpack_s3", name, (len(packed), packing.flip), ((packed, 4),), (full,)))
@@ -324,7 +327,7 @@ def _swiglu(name: str, k: int, rows: int, n: int, rng: np.random.Generator) -> C
     a, sums = np.exp(rng.normal(size=rows)).astype(F32), q.sum(axis=1).astype(np.int32)
     x, ldh = np.zeros((rows, padded(k)), np.int8), n + 3
     x[:, :k] = q
-    packed = [np.frombuffer(PANELS.pack_int(w, 4), np.uint8) for w in (gate, up)]  # bytes as they are
+    packed = [np.frombuffer(INT4.codec(PANELS).pack(w), np.uint8) for w in (gate, up)]  # bytes as they are
     g, u = (_product(q, w, z, a, s, n) for w, z, s in zip((gate, up), zeros, scales))
     h = np.frombuffer(b"\xa5" * (4 * rows * ldh), F32).reshape(rows, ldh).copy()
     h[:, :n] = arith.silu(g) * u

@@ -19,8 +19,11 @@ from recurc.plan.budget import (
 )
 from recurc.plan.kernels import KERNEL_SETS, kernel_set
 from recurc.quant.model import QuantizedModel, quantize_model, scaled_tables
-from recurc.quant.weights import FloatWeights, IntWeights, precision_named
+from recurc.quant.weights import precision_named
 from recurc.resources import bundled_models
+from recurc.storage import INT3, INT4
+from recurc.storage.channel import IntWeights
+from recurc.storage.fp32 import FloatWeights
 from tests.plan.test_layout import program
 from tests.randmodels import random_reasoner
 
@@ -31,8 +34,8 @@ def shaped_model(reasoner, precision) -> QuantizedModel:
     """A model of the right shapes with all-zero weights: sizes do not depend on values, and this takes no time."""
     prog = lower(reasoner.config)
     zeros = {
-        ref.name: FloatWeights(np.zeros((ref.n, ref.k), np.float32)) if precision.bits == 32 else IntWeights(
-            precision.bits, np.zeros((ref.n, ref.k), np.int16), np.zeros(ref.n, np.float32), np.zeros(ref.n, np.uint8))
+        ref.name: FloatWeights(np.zeros((ref.n, ref.k), np.float32)) if not precision.form.integer else IntWeights(
+            int(precision.bits), np.zeros((ref.n, ref.k), np.int16), np.zeros(ref.n, np.float32), np.zeros(ref.n, np.uint8))
         for ref in prog.linears
     }
     vectors = {"H_init": reasoner.tensors["H_init"], "L_init": reasoner.tensors["L_init"],
@@ -47,7 +50,7 @@ def test_the_budget_is_the_size_of_the_image_to_the_byte(name):
         model = shaped_model(reasoner, precision_named(precision))
         for kernels in KERNEL_SETS:
             image = build_image(model, kernels)
-            budget = image_budget(model.program, model.precision.bits, kernels)
+            budget = image_budget(model.program, model.precision.form, kernels)
             assert budget.total == len(image.data), (name, precision, kernels.name)
             assert [(s.kind, s.name, s.offset, s.bytes) for s in budget.sections] == [
                 (s.kind, s.name, s.offset, s.bytes) for s in image.sections]
@@ -60,7 +63,7 @@ def test_two_blocks_are_in_the_budget():
     reasoner = random_reasoner(hidden=40, heads=2, pos="learned", ndim=56, layers=1, h_layers=3)
     for kernels in KERNEL_SETS:
         model = shaped_model(reasoner, precision_named("int4"))
-        assert image_budget(model.program, 4, kernels).total == len(build_image(model, kernels).data)
+        assert image_budget(model.program, INT4, kernels).total == len(build_image(model, kernels).data)
     assert parameter_count(model.program) == reasoner.parameters
 
 
@@ -71,7 +74,7 @@ def test_odd_shapes_too(mixer, pos, table):
     for precision in ("fp32", "int8", "int4", "int4-g32", "int3"):
         model = quantize_model(reasoner, precision_named(precision), method="min-max", puzzle_table=table)
         for kernels in KERNEL_SETS:
-            budget = image_budget(model.program, model.precision.bits, kernels)
+            budget = image_budget(model.program, model.precision.form, kernels)
             assert budget.total == len(build_image(model, kernels).data)
         assert streamed_table_bytes(model.program) == (model.puzzles.file_bytes if model.puzzles else 0)
     assert parameter_count(model.program) == reasoner.parameters
@@ -82,13 +85,13 @@ def test_layers_of_different_widths():
     model = quantize_model(reasoner, precision_named("int4"), method="min-max", layer_precisions={
         "*.qkv_proj.weight": "int3", "*.layers.0.mlp.*": "int8", "lm_head.weight": "fp32",
         "*.layers.1.mlp.*": "int4-g32"})
-    assert sorted(set(model.bits.values())) == [3, 4, 4.25, 8, 32]
+    assert {form.bits for form in model.forms.values()} == {3, 4, 4.25, 8, 32}
     for kernels in KERNEL_SETS:
-        assert image_budget(model.program, model.bits, kernels).total == len(build_image(model, kernels).data)
+        assert image_budget(model.program, model.forms, kernels).total == len(build_image(model, kernels).data)
 
 
 def test_the_papers_shape_at_int3_leaves_room_for_code_in_two_megabytes():
-    budgets = [image_budget(program(), bits, kernel_set("dsp")) for bits in (3, 4)]
+    budgets = [image_budget(program(), form, kernel_set("dsp")) for form in (INT3, INT4)]
     assert budgets[0].by_kind["weights"] * 4 == budgets[1].by_kind["weights"] * 3
     assert budgets[0].total + 64 * 1024 < 2 * 1024 * 1024 < budgets[1].total
 
@@ -99,7 +102,7 @@ def test_header_sizes_are_the_images():
 
 def test_the_papers_shape_at_int4_stays_below_its_limit():
     """2.513 MB of weights, and scales, zero points, tables and padding within 2.62 MB in all."""
-    budget = image_budget(program(), 4, KERNEL_SETS[-1])
+    budget = image_budget(program(), INT4, KERNEL_SETS[-1])
     assert 2_500_000 < budget.by_kind["weights"] < 2_560_000
     assert budget.total <= 2_620_000
 

@@ -21,6 +21,7 @@ from recurc.plan.work import CLASSES, _Step, step_work
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.resources import bundled_models
+from recurc.storage import FP32, GROUPED, INT3, INT4, INT8
 from recurc.targets.boards import load_board
 from tests.randmodels import random_reasoner
 from tests.tools import need
@@ -36,12 +37,12 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kernels", [k.name for k in KERNEL_SETS])
-@pytest.mark.parametrize("bits", [4, 4.25, 8, 32])
+@pytest.mark.parametrize("form", [INT4, GROUPED, INT8, FP32], ids=lambda form: form.suffix)
 @pytest.mark.parametrize("carry", ["fp32", "int8"])
 @pytest.mark.parametrize("scratch", [1, 20_000])
-def test_macs_add_up(shape, kernels, bits, carry, scratch):
+def test_macs_add_up(shape, kernels, form, carry, scratch):
     program, chosen = lower(SHAPES[shape], carry=carry), kernel_set(kernels)
-    work = step_work(program, make_layout(program, bits, chosen, scratch), bits, chosen)
+    work = step_work(program, make_layout(program, form, chosen, scratch), form, chosen)
     assert tuple(work) == CLASSES
     assert sum(w.macs for w in work.values()) == program.macs_per_step
     assert all(n >= 0 for w in work.values() for n in w.units.values())
@@ -49,11 +50,11 @@ def test_macs_add_up(shape, kernels, bits, carry, scratch):
 
 def test_work_of_the_paper_shape():
     program, kernels = lower(SUBJECTS[0].config), kernel_set("dsp")
-    layout = make_layout(program, 4, kernels, 48 << 10)
-    work = step_work(program, layout, 4, kernels)
+    layout = make_layout(program, INT4, kernels, 48 << 10)
+    work = step_work(program, layout, INT4, kernels)
     calls = 2 * program.calls_per_step  # two layers a call
     tiles = -(-97 // layout.shapes[1].tile)
-    per_layer = kernels.part_bytes(program.linears[2], 4) * 2 + kernels.part_bytes(program.linears[3], 4)
+    per_layer = kernels.part_bytes(program.linears[2], INT4) * 2 + kernels.part_bytes(program.linears[3], INT4)
     scales = (program.linears[2].n + program.linears[3].n) * 5
     assert work["channel mixing"].flash_bytes == calls * tiles * (per_layer + scales)
     assert work["SiLU"].units["rc_silu_mul:element"] == calls * (97 * 1536 + 512 * program.linears[1].k)
@@ -65,8 +66,8 @@ def test_work_of_the_paper_shape():
 def test_vector_kernels_compute_no_more_lanes_than_needed(n, computed):
     """Tiles have 32 channels, registers of 128 bits 16 lanes: the last pass of a layer may be the first of a tile."""
     program, kernels = lower(random_reasoner("attention", hidden=2 * n, heads=2, seq=8, layers=1).config), kernel_set("rvv")
-    for bits, name in ((4, "rc_tile_s4_rvv"), (4.25, "rc_tile_g32_rvv"), (8, "rc_tile_s8_rvv")):
-        step = _Step(program, make_layout(program, bits, kernels, 20_000), bits, kernels)
+    for form, name in ((INT4, "rc_tile_s4_rvv"), (GROUPED, "rc_tile_g32_rvv"), (INT8, "rc_tile_s8_rvv")):
+        step = _Step(program, make_layout(program, form, kernels, 20_000), form, kernels)
         ref = next(r for r in program.linears if r.name.endswith("qkv_proj.weight"))
         step.product("attention projections", ref, n, 8)
         units = step.found["attention projections"].units
@@ -76,7 +77,7 @@ def test_vector_kernels_compute_no_more_lanes_than_needed(n, computed):
 
 def test_larger_tiles_read_less_flash():
     program, kernels = lower(SUBJECTS[0].config), kernel_set("dsp")
-    small, large = (step_work(program, make_layout(program, 4, kernels, kib << 10), 4, kernels) for kib in (48, 120))
+    small, large = (step_work(program, make_layout(program, INT4, kernels, kib << 10), INT4, kernels) for kib in (48, 120))
     assert large["channel mixing"].flash_bytes < small["channel mixing"].flash_bytes
     assert large["channel mixing"].macs == small["channel mixing"].macs
 
@@ -88,10 +89,10 @@ def test_every_emulated_core_has_constants_for_all_units(board):
     entry = constants(kernels.name, board.core)
     assert entry is not None, "run benchmarks/cost_constants.py"
     for shape in SHAPES.values():
-        for bits in (3, 4, 4.25, 8, 32):
+        for form in (INT3, INT4, GROUPED, INT8, FP32):
             for carry in ("fp32", "fp16", "int8"):
                 program = lower(shape, carry=carry)
-                work = step_work(program, make_layout(program, bits, kernels, 20_000), bits, kernels)
+                work = step_work(program, make_layout(program, form, kernels, 20_000), form, kernels)
                 units = {u for u, n in merged_units(work.values()).items() if n}
                 assert units <= set(entry["instructions"]), "run benchmarks/cost_constants.py"
 
@@ -130,15 +131,15 @@ def test_estimates_are_what_qemu_counts(board, model, precision, carry, tmp_path
                           **({"method": "min-max"} if precision.startswith("int4") else {}))
     elf = build_steps(board, made, tmp_path)
     counted = run_counts(board, elf, 1)[0] / board.ticks.per_instruction
-    plan = make_plan(made.program, made.precision.bits, board)
-    found = estimate(work_summary(made.program, plan.layout, plan.bits, plan.kernels), board)
+    plan = make_plan(made.program, made.precision.form, board)
+    found = estimate(work_summary(made.program, plan.layout, plan.forms, plan.kernels), board)
     assert found["instructions"] == pytest.approx(counted, rel=TOLERANCE)
     assert found["macs"] == made.program.macs_per_step
 
 
 def work_of(board) -> dict:
     program, kernels = lower(SUBJECTS[0].config), choose_kernels(board.features)
-    return work_summary(program, make_layout(program, 4, kernels, 48 << 10), 4, kernels)
+    return work_summary(program, make_layout(program, INT4, kernels, 48 << 10), INT4, kernels)
 
 
 def test_an_estimate_names_its_model_and_adds_up():

@@ -13,6 +13,7 @@ from recurc.ir.program import CARRIES, Attention, Program, TokenMix
 from recurc.models.reasoner import ReasonerConfig
 from recurc.plan.kernels import KERNEL_SETS, IntKernel, choose_kernels, kernel_set, padded
 from recurc.plan.layout import _SIZES, Struct, arena_pieces, comfortable_scratch, make_layout
+from recurc.storage import FP32, INT4, INT8
 from tests.randmodels import random_reasoner
 
 
@@ -38,9 +39,9 @@ def sound(struct: Struct) -> None:
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
-@given(PROGRAMS, st.sampled_from([4, 8, 32]), st.sampled_from(KERNEL_SETS), st.sampled_from([0, 3000, 20_000, 65_536]))
-def test_every_layout_is_sound(program, bits, kernels, budget):
-    layout = make_layout(program, bits, kernels, budget)
+@given(PROGRAMS, st.sampled_from([INT4, INT8, FP32]), st.sampled_from(KERNEL_SETS), st.sampled_from([0, 3000, 20_000, 65_536]))
+def test_every_layout_is_sound(program, form, kernels, budget):
+    layout = make_layout(program, form, kernels, budget)
     for struct in (layout.carry, layout.heads, *(s.scratch for s in layout.shapes)):
         sound(struct)
     c = program.config
@@ -63,34 +64,34 @@ def test_every_layout_is_sound(program, bits, kernels, budget):
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
-@given(PROGRAMS, st.sampled_from([4, 8, 32]), st.sampled_from(KERNEL_SETS))
-def test_more_room_never_gives_smaller_tiles(program, bits, kernels):
-    small, large = (make_layout(program, bits, kernels, budget) for budget in (8_000, 64_000))
+@given(PROGRAMS, st.sampled_from([INT4, INT8, FP32]), st.sampled_from(KERNEL_SETS))
+def test_more_room_never_gives_smaller_tiles(program, form, kernels):
+    small, large = (make_layout(program, form, kernels, budget) for budget in (8_000, 64_000))
     for a, b in zip(small.shapes, large.shapes):
         assert -(-b.rows // b.tile) <= -(-a.rows // a.tile)
 
 
 def test_layers_of_one_shape_share_code_and_scratch():
-    layout = make_layout(program(layers=3), 4, kernel_set("dsp"), 20_000)
+    layout = make_layout(program(layers=3), INT4, kernel_set("dsp"), 20_000)
     assert len(layout.shapes) == 2 and layout.op_shape == ((0, 1, 0, 1, 0, 1),)
 
 
 def test_two_blocks_of_one_shape_share_code_and_scratch():
     small, both = (random_reasoner(layers=2, h_layers=h).config for h in (0, 4))
-    one, two = (make_layout(lower(config), 4, kernel_set("dsp"), 20_000) for config in (small, both))
+    one, two = (make_layout(lower(config), INT4, kernel_set("dsp"), 20_000) for config in (small, both))
     assert len(two.shapes) == len(one.shapes) == 2
     assert two.op_shape == ((0, 1) * 2, (0, 1) * 4) and two.arena_bytes == one.arena_bytes
 
 
 def test_x_is_never_stored():
     """RAM holds z_H, z_L, the outputs and one tile: nothing else of the carry's size."""
-    layout = make_layout(program(), 4, kernel_set("dsp"), 20_000)
+    layout = make_layout(program(), INT4, kernel_set("dsp"), 20_000)
     assert layout.arena_bytes < 2 * 198_656 + 20_000 + 8_000
 
 
 def test_scratch_counts_what_the_templates_use():
     r = random_reasoner(hidden=40, heads=2, ndim=40)
-    layout = make_layout(lower(r.config), 8, kernel_set("dsp"), 6_000)
+    layout = make_layout(lower(r.config), INT8, kernel_set("dsp"), 6_000)
     attention = next(s for s in layout.shapes if isinstance(s.op, Attention))
     counts = {b.name: b.count for b in attention.scratch.buffers}
     assert "w" not in counts and counts["r8"] == padded(20), "no kernel here unpacks weights"
@@ -101,16 +102,16 @@ def test_scratch_counts_what_the_templates_use():
 
 
 def test_unpacking_kernels_get_room_for_a_tile():
-    unpacking = replace(kernel_set("dsp"), ints={4: IntKernel("f", "g", "int8_t", scratch=8, scratch_depth=64)})
-    w = {b.name: b.bytes for s in make_layout(program(), 4, unpacking, 20_000).shapes for b in s.scratch.buffers}["w"]
+    unpacking = replace(kernel_set("dsp"), ints={INT4: IntKernel("f", "g", "int8_t", scratch=8, scratch_depth=64)})
+    w = {b.name: b.bytes for s in make_layout(program(), INT4, unpacking, 20_000).shapes for b in s.scratch.buffers}["w"]
     assert w == 8 * 64
 
 
 @pytest.mark.parametrize("rows", [2, 4])
 def test_tiles_are_whole_passes_of_the_kernel(rows):
-    kernels = replace(kernel_set("dsp"), ints={4: replace(kernel_set("dsp").ints[4], rows=rows)})
+    kernels = replace(kernel_set("dsp"), ints={INT4: replace(kernel_set("dsp").ints[INT4], rows=rows)})
     for budget in range(30_000, 60_000, 3_000):
-        for shape in make_layout(program(), 4, kernels, budget).shapes:
+        for shape in make_layout(program(), INT4, kernels, budget).shapes:
             assert shape.tile % rows == 0 or shape.tile == shape.rows or shape.tile < rows, (budget, shape.name, shape.tile)
 
 
@@ -118,7 +119,7 @@ def test_tiles_are_whole_passes_of_the_kernel(rows):
 def test_attention_stores_no_score_matrix(carry):
     """S = 916, the ARC and maze shape: the carry twice, mixed values once (int8), keys and values of one head."""
     p = program("attention", seq=900, carry=carry)
-    layout = make_layout(p, 8, kernel_set("dsp"), comfortable_scratch(p, 8, kernel_set("dsp")))
+    layout = make_layout(p, INT8, kernel_set("dsp"), comfortable_scratch(p, INT8, kernel_set("dsp")))
     s, d = 916, 512
     element = {"fp32": 4, "fp16": 2, "int8": 1}[carry]
     floor = 2 * element * s * d + s * d + 2 * s * 64
@@ -157,6 +158,6 @@ def test_kernel_sets_name_files_that_exist():
 def test_more_room_is_asked_for_with_scratch():
     """Larger tiles for those who have the RAM, smaller ones for those who need it: the budget is the program's own."""
     kernels = kernel_set("dsp")
-    sizes = [make_layout(p, 4, kernels, comfortable_scratch(p, 4, kernels)).scratch_bytes
+    sizes = [make_layout(p, INT4, kernels, comfortable_scratch(p, INT4, kernels)).scratch_bytes
              for p in (program(scratch=n) for n in (16 << 10, None, 120 << 10))]
     assert sizes[0] <= 16 << 10 < sizes[1] <= 48 << 10 < sizes[2] <= 120 << 10

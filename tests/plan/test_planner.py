@@ -29,6 +29,7 @@ from recurc.plan.planner import (
     with_stack,
 )
 from recurc.plan.summary import plan_summary
+from recurc.storage import FP32, INT4, INT8
 from recurc.targets.boards import list_boards, load_board
 from tests.plan.test_layout import program
 from tests.tools import EMULATED
@@ -56,9 +57,9 @@ def measured(code=12_000, data=DATA, **others):
 
 
 def test_the_papers_shape_fits_an_stm32h7_at_int4():
-    plan = plan_memory(program(), 4, load_board("stm32h7"))
+    plan = plan_memory(program(), INT4, load_board("stm32h7"))
     assert plan.placement == {"code": "flash", "data": "dtcm", "stack": "dtcm", "image": "qspi", "arena": "axisram"}
-    assert plan.image_bytes == image_budget(program(), 4, plan.kernels).total <= 2_620_000
+    assert plan.image_bytes == image_budget(program(), INT4, plan.kernels).total <= 2_620_000
     assert [b.bytes for b in plan.layout.carry.buffers[:2]] == [CARRY, CARRY]
     assert plan.kernels.name == "dsp" and plan.estimated
 
@@ -66,7 +67,7 @@ def test_the_papers_shape_fits_an_stm32h7_at_int4():
 @pytest.mark.parametrize("carry,limit", [("fp32", 460_000), ("fp16", 260_000), ("int8", 165_000)])
 def test_all_ram_of_the_papers_shape_stays_within_its_limit(carry, limit):
     """Arena, variables and stack together, on the Cortex-M7 with a stack of 4 KiB."""
-    plan = plan_memory(program(carry=carry), 4, load_board("stm32h7"), measured=measured())
+    plan = plan_memory(program(carry=carry), INT4, load_board("stm32h7"), measured=measured())
     assert plan.stack_bytes == 4096
     assert plan.ram_bytes == plan.layout.arena_bytes + DATA + 4096
     assert plan.ram_bytes <= limit
@@ -79,7 +80,7 @@ def test_planning_is_quick_for_long_sequences_too():
     for carry in ("fp32", "fp16", "int8"):
         arc = program("attention", seq=900, carry=carry)
         for board in PLANNED[:6]:
-            plan_summary(make_plan(arc, 4, load_board(board)))
+            plan_summary(make_plan(arc, INT4, load_board(board)))
             plans += 1
     assert (time.process_time() - started) / plans < 0.5
 
@@ -88,7 +89,7 @@ def test_planning_is_quick_for_long_sequences_too():
 @pytest.mark.parametrize("mixer,carry", [("mlp_t", "fp32"), ("attention", "int8")])
 def test_sections_are_apart_within_their_regions_and_add_up(name, mixer, carry):
     board = load_board(name)
-    plan = make_plan(program(mixer, hidden=128, carry=carry), 4, board)
+    plan = make_plan(program(mixer, hidden=128, carry=carry), INT4, board)
     assert plan.fits, plan.missing
     spans = sorted((s.address, s.address + s.bytes, s.region) for s in plan.sections)
     assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
@@ -104,7 +105,7 @@ def test_sections_are_apart_within_their_regions_and_add_up(name, mixer, carry):
 
 @pytest.mark.parametrize("mixer", ["mlp_t", "attention"])
 def test_pieces_lie_in_their_sections_and_sums_are_spelled_out(mixer):
-    plan = plan_memory(program(mixer, hidden=128), 4, load_board("mps2-an386"))
+    plan = plan_memory(program(mixer, hidden=128), INT4, load_board("mps2-an386"))
     for p in plan.pieces:
         assert p.kind in KINDS and p.bytes > 0 and p.lifetime
         assert any(s.region == p.region and s.address <= p.address and p.address + p.bytes <= s.address + s.bytes
@@ -146,9 +147,9 @@ def test_shared_memory_counts_once():
 def test_an_image_that_fits_nowhere():
     board = load_board("stm32h7")
     with pytest.raises(DoesNotFitError) as e:
-        plan_memory(program(), 32, board)
+        plan_memory(program(), FP32, board)
     assert e.value.exit_code == 4 and e.value.code == "does-not-fit"
-    image = image_budget(program(), 32, plan_memory(program(), 4, board).kernels).total
+    image = image_budget(program(), FP32, plan_memory(program(), INT4, board).kernels).total
     missing = image - (16 << 20)
     assert f"{missing:,} bytes more in qspi" in str(e.value)
     assert f"{image:,}" in str(e.value)
@@ -156,7 +157,7 @@ def test_an_image_that_fits_nowhere():
 
 @pytest.mark.parametrize("hidden", [1024, 1280])
 def test_a_carry_that_fits_nowhere(hidden):
-    plan = make_plan(program(hidden=hidden), 4, load_board("stm32h7"))
+    plan = make_plan(program(hidden=hidden), INT4, load_board("stm32h7"))
     assert not plan.fits and plan.missing[0].region == "axisram" and plan.missing[0].parts == ("arena",)
     text = str(does_not_fit(plan))
     assert "axisram" in text and "arena" in text and "estimated" in text
@@ -171,15 +172,15 @@ def test_a_carry_that_fits_nowhere(hidden):
 def test_exactly_what_is_missing_makes_it_fit():
     board = load_board("stm32h7")
     model = program(hidden=1024)
-    missing = make_plan(model, 4, board).missing[0]
+    missing = make_plan(model, INT4, board).missing[0]
     size = board.region("axisram").size + missing.bytes
-    assert make_plan(model, 4, with_sizes(board, axisram=size)).fits
-    assert make_plan(model, 4, with_sizes(board, axisram=size - 64)).missing[0].bytes <= 64
+    assert make_plan(model, INT4, with_sizes(board, axisram=size)).fits
+    assert make_plan(model, INT4, with_sizes(board, axisram=size - 64)).missing[0].bytes <= 64
 
 
 def test_the_largest_contiguous_region_counts_not_the_total():
     """The H743 has 288 KB in SRAM1-3 beside the 512 KB of AXI SRAM; an arena of 600 KB fits neither."""
-    plan = make_plan(program(hidden=720, ndim=720), 4, load_board("stm32h7"))
+    plan = make_plan(program(hidden=720, ndim=720), INT4, load_board("stm32h7"))
     total = sum(r.size for r in load_board("stm32h7").regions if r.kind == "ram")
     assert not plan.fits and plan.layout.arena_bytes < total
 
@@ -187,35 +188,35 @@ def test_the_largest_contiguous_region_counts_not_the_total():
 def test_a_budget_smaller_than_the_code():
     """Code that is larger than its flash is said in bytes, before and after it is measured."""
     board = with_sizes(load_board("stm32h7"), flash=16 << 10)
-    plan = make_plan(program(hidden=64, ndim=64), 4, board)
+    plan = make_plan(program(hidden=64, ndim=64), INT4, board)
     assert not plan.fits and plan.missing[0].region == "flash"
-    assert make_plan(program(hidden=64, ndim=64), 4, board, least=True).fits, "the least code would fit: the link decides"
-    assert make_plan(program(hidden=64, ndim=64), 4, board, measured=measured(code=12_000)).fits
-    exact = make_plan(program(hidden=64, ndim=64), 4, board, measured=measured(code=20_000))
+    assert make_plan(program(hidden=64, ndim=64), INT4, board, least=True).fits, "the least code would fit: the link decides"
+    assert make_plan(program(hidden=64, ndim=64), INT4, board, measured=measured(code=12_000)).fits
+    exact = make_plan(program(hidden=64, ndim=64), INT4, board, measured=measured(code=20_000))
     assert exact.missing[0].bytes == 20_000 + 1900 - (16 << 10) and not exact.estimated
     tiny = with_sizes(load_board("stm32h7"), flash=LEAST_CODE - 256)
-    assert not make_plan(program(hidden=64, ndim=64), 4, tiny, least=True).fits
+    assert not make_plan(program(hidden=64, ndim=64), INT4, tiny, least=True).fits
 
 
 def test_more_code_than_estimated_is_planned_and_moves_the_image():
     board = load_board("stm32h7")
     flash = board.region("flash").size
     small = program(hidden=256, ndim=256)
-    image = image_budget(small, 4, plan_memory(small, 4, board).kernels).total
+    image = image_budget(small, INT4, plan_memory(small, INT4, board).kernels).total
     room = flash - image
-    assert make_plan(small, 4, board, measured=measured(code=room - 4096)).placement["image"] == "flash"
-    assert make_plan(small, 4, board, measured=measured(code=room)).placement["image"] == "qspi"
+    assert make_plan(small, INT4, board, measured=measured(code=room - 4096)).placement["image"] == "flash"
+    assert make_plan(small, INT4, board, measured=measured(code=room)).placement["image"] == "qspi"
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(sizes=st.lists(st.integers(1024, 3 << 20).map(lambda n: n // 256 * 256), min_size=4, max_size=4),
        mixer=st.sampled_from(["mlp_t", "attention"]), hidden=st.sampled_from([64, 256, 512]),
-       bits=st.sampled_from([4, 8, 32]), carry=st.sampled_from(CARRIES), least=st.booleans())
-def test_on_any_memory_a_plan_fits_or_says_what_is_missing(sizes, mixer, hidden, bits, carry, least):
+       form=st.sampled_from([INT4, INT8, FP32]), carry=st.sampled_from(CARRIES), least=st.booleans())
+def test_on_any_memory_a_plan_fits_or_says_what_is_missing(sizes, mixer, hidden, form, carry, least):
     """Regions of any size: nothing overlaps, what fits lies inside, and giving what is missing makes it fit."""
     board = with_sizes(load_board("stm32h7"), **dict(zip(("flash", "dtcm", "axisram", "qspi"), sizes, strict=True)))
     model = program(mixer, hidden=hidden, ndim=hidden, carry=carry)
-    plan = make_plan(model, bits, board, least=least)
+    plan = make_plan(model, form, board, least=least)
     summary = plan_summary(plan)
     regions = {r.name: r for r in board.regions}
     over = {name: plan.end(name) - r.end for name, r in regions.items() if plan.end(name) > r.end}
@@ -228,7 +229,7 @@ def test_on_any_memory_a_plan_fits_or_says_what_is_missing(sizes, mixer, hidden,
         assert sum(region["parts"].values()) == region["used"]
     if not plan.fits:
         larger = {m.region: regions[m.region].size + m.bytes for m in plan.missing}
-        assert make_plan(model, bits, with_sizes(board, **larger), layout=plan.layout, least=least).fits
+        assert make_plan(model, form, with_sizes(board, **larger), layout=plan.layout, least=least).fits
 
 
 # -- choices ----------------------------------------------------------------------------------------------------------
@@ -236,10 +237,10 @@ def test_on_any_memory_a_plan_fits_or_says_what_is_missing(sizes, mixer, hidden,
 
 def test_tiles_shrink_to_what_the_region_has_left():
     model = program(hidden=624, ndim=624)  # the carry takes 92 % of the board's largest region
-    tight, roomy = (plan_memory(model, 4, load_board(name)) for name in ("stm32h7", "mps2-an500"))
+    tight, roomy = (plan_memory(model, INT4, load_board(name)) for name in ("stm32h7", "mps2-an500"))
     assert tight.layout.arena_bytes <= load_board("stm32h7").region("axisram").size < roomy.layout.arena_bytes
     assert tight.layout.carry == roomy.layout.carry
-    assert 25_000 < tight.layout.scratch_bytes < roomy.layout.scratch_bytes <= comfortable_scratch(model, 4, roomy.kernels)
+    assert 25_000 < tight.layout.scratch_bytes < roomy.layout.scratch_bytes <= comfortable_scratch(model, INT4, roomy.kernels)
 
 
 def test_a_larger_but_slower_region_is_not_preferred():
@@ -247,16 +248,16 @@ def test_a_larger_but_slower_region_is_not_preferred():
     model = program(hidden=624, ndim=624)
     board = load_board("mps2-an500")
     placement = {**board.placement, "data": ("psram",), "stack": ("psram",)}
-    tight = plan_memory(model, 4, replace(with_sizes(board, ssram23=520_000), placement=placement))
+    tight = plan_memory(model, INT4, replace(with_sizes(board, ssram23=520_000), placement=placement))
     assert tight.placement["arena"] == "ssram23" and tight.layout.arena_bytes <= 520_000
     tiny = replace(with_sizes(board, ssram23=100_000), placement=placement)
-    assert plan_memory(model, 4, tiny).placement["arena"] == "psram"
+    assert plan_memory(model, INT4, tiny).placement["arena"] == "psram"
 
 
 def test_a_twin_takes_the_layout_of_its_board():
-    plan = plan_memory(program(), 4, load_board("stm32h7"))
+    plan = plan_memory(program(), INT4, load_board("stm32h7"))
     twin = load_board(load_board("stm32h7").twin)
-    other = plan_memory(program(), 4, twin, plan.kernels, plan.layout)
+    other = plan_memory(program(), INT4, twin, plan.kernels, plan.layout)
     assert other.layout is plan.layout and other.kernels is plan.kernels
 
 
@@ -278,7 +279,7 @@ def test_addresses_follow_the_linkers_rules():
 
 
 def test_a_stack_path_deeper_than_the_reserve_does_not_fit():
-    plan = plan_memory(program(), 4, load_board("stm32h7"))
+    plan = plan_memory(program(), INT4, load_board("stm32h7"))
     use = StackUse(plan.stack_bytes, (("main", 100), ("f", 3000)), 112)
     assert with_stack(plan, use).fits
     deep = with_stack(plan, replace(use, worst_bytes=plan.stack_bytes + 8))
@@ -292,11 +293,11 @@ def test_a_streamed_table_lies_behind_the_image_or_comes_over_the_wire():
     model = streamed(program(hidden=128, ndim=128), "fp32", 1000)
     board = load_board("stm32h7")
     plain = replace(board, placement={k: v for k, v in board.placement.items() if k != "table"})
-    over_wire = plan_memory(model, 4, plain)
+    over_wire = plan_memory(model, INT4, plain)
     assert over_wire.table is None and over_wire.table_bytes == 128 + 1000 * (4 * 128 + 4)
     assert plan_summary(over_wire)["table"]["mode"] == "wire"
     with_flash = replace(board, placement={**board.placement, "table": ("flash", "qspi")})
-    placed = plan_memory(model, 4, with_flash)
+    placed = plan_memory(model, INT4, with_flash)
     flash = board.region("flash")
     end = max(s.address + s.bytes for s in placed.sections if s.region == "flash")
     assert placed.placement["image"] == "flash" and placed.table.region == "flash"
@@ -304,13 +305,13 @@ def test_a_streamed_table_lies_behind_the_image_or_comes_over_the_wire():
     assert placed.table.address + placed.table.bytes <= flash.end
     region = next(r for r in plan_summary(placed)["regions"] if r["name"] == "flash")
     assert sum(region["parts"].values()) == region["used"] == placed.table.address + placed.table.bytes - flash.base
-    large = plan_memory(streamed(model, "fp32", 20_000), 4, with_flash)
+    large = plan_memory(streamed(model, "fp32", 20_000), INT4, with_flash)
     assert large.table.region == "qspi" and large.table.address == board.region("qspi").base
-    assert plan_memory(streamed(model, "int8", 200_000), 4, with_flash).table is None
-    later = make_plan(model, 4, with_flash, table_not_below=placed.table.address + 8192)
+    assert plan_memory(streamed(model, "int8", 200_000), INT4, with_flash).table is None
+    later = make_plan(model, INT4, with_flash, table_not_below=placed.table.address + 8192)
     assert later.table.address == placed.table.address + 8192
 
 
 @pytest.mark.parametrize("name", EMULATED)
 def test_emulated_boards_hold_a_small_model(name):
-    assert plan_memory(program(hidden=64, ndim=64), 4, load_board(name)).fits
+    assert plan_memory(program(hidden=64, ndim=64), INT4, load_board(name)).fits

@@ -9,10 +9,11 @@ import pytest
 
 from recurc.errors import UsageError
 from recurc.ir.lower import lower
-from recurc.quant.layers import layer_bits, resolve_layers
+from recurc.quant.layers import layer_forms, resolve_layers
 from recurc.quant.model import quantize_model
 from recurc.quant.sensitivity import choose_layers, layer_gains
 from recurc.quant.weights import precision_named
+from recurc.storage import FP32, INT4, INT8
 from tests.randmodels import random_reasoner
 
 NAMES = ["a.up.weight", "a.down.weight", "b.down.weight", "head.weight"]
@@ -32,18 +33,18 @@ def test_mistakes_say_what_is_near():
         resolve_layers(NAMES, {"head.weight": "int9"})
 
 
-def test_bits_of_a_program():
+def test_forms_of_a_program():
     program, four = lower(random_reasoner().config), precision_named("int4")
-    assert layer_bits(program, four, None) == 4
-    bits = layer_bits(program, four, {"lm_head.weight": "int8"})
-    assert bits["lm_head.weight"] == 8 and sum(bits.values()) == 4 * len(program.linears) + 4
+    assert layer_forms(program, four, None) == INT4
+    forms = layer_forms(program, four, {"lm_head.weight": "int8"})
+    assert forms.pop("lm_head.weight") == INT8 and set(forms.values()) == {INT4}
 
 
 def test_each_layer_is_stored_in_its_own_precision():
     model = quantize_model(random_reasoner(), precision_named("int4"), layer_precisions={
         "lm_head.weight": "int8", "q_head.weight": "fp32", "*.o_proj.weight": "int4"})
     assert {n: p.name for n, p in model.layers.items()} == {"lm_head.weight": "int8", "q_head.weight": "fp32"}
-    assert [model.weights[n].bits for n in ("lm_head.weight", "q_head.weight")] == [8, 32]
+    assert [model.weights[n].form for n in ("lm_head.weight", "q_head.weight")] == [INT8, FP32]
     assert model.stored_as == "int4, 1 layer int8, 1 layer fp32" and model.lossy == ()
     lossy = quantize_model(random_reasoner(), precision_named("int8"), layer_precisions={"lm_head.weight": "int4-naive"})
     assert lossy.lossy == ("int4-naive",)

@@ -20,7 +20,8 @@ from recurc.quant.calibrate import MAC_BUDGET, calibrate, depth_for_budget
 from recurc.quant.fidelity import carry_fidelity, cosine_rows, layer_damage
 from recurc.quant.model import quantize_model, scaled_tables
 from recurc.quant.twin import Twin
-from recurc.quant.weights import IntWeights, precision_named, precisions
+from recurc.quant.weights import precision_named, precisions
+from recurc.storage.channel import IntWeights
 from tests.models.tolerances import Rounding
 from tests.randmodels import DATA, random_inputs, random_reasoner, sudoku4
 
@@ -98,7 +99,7 @@ def test_a_precision_is_one_file(tmp_path, monkeypatch):
     """A module scheme_*.py in the package's path is found; nothing else lists it."""
     (tmp_path / "scheme_int2.py").write_text(
         "from recurc.quant.scheme_int4 import quantize\nfrom recurc.quant.weights import Precision\n"
-        "PRECISION = Precision('int2', 4, quantize, summary='test')\n")
+        "from recurc.storage import INT4\nPRECISION = Precision('int2', INT4, quantize, summary='test')\n")
     (tmp_path / "other.py").write_text("raise RuntimeError('only scheme_*.py are precisions')\n")
     monkeypatch.setattr(recurc.quant, "__path__", [*recurc.quant.__path__, str(tmp_path)])
     precisions.cache_clear()

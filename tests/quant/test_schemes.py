@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from recurc.quant import asymmetric, scheme_fp32, scheme_int3, scheme_int4, scheme_int4_g32, scheme_int4_naive, scheme_int8
-from recurc.quant.weights import FloatWeights, bytes_of
+from recurc.storage import FP32, GROUPED, INT3, INT4, INT8
+from recurc.storage.fp32 import FloatWeights
 
 INTEGER = (("int8", scheme_int8, "none"), ("int4-naive", scheme_int4_naive, "none"),
            *((s.PRECISION.name, s, m) for s in (scheme_int4, scheme_int3) for m in s.PRECISION.methods))
@@ -110,10 +111,10 @@ def test_vanishing_weights_become_zeros(name, scheme, method):
         assert np.abs(stored.dequantized() - w).max() <= 2.0**-96
 
 
-GROUPED = [(method, given) for method in scheme_int4_g32.PRECISION.methods for given in (False, True)]
+GROUPED_CASES = [(method, given) for method in scheme_int4_g32.PRECISION.methods for given in (False, True)]
 
 
-@pytest.mark.parametrize(("method", "given_moment"), GROUPED)
+@pytest.mark.parametrize(("method", "given_moment"), GROUPED_CASES)
 @quick
 @given(w=WEIGHTS)
 def test_groups_stored_ranges(method, given_moment, w):
@@ -126,7 +127,7 @@ def test_groups_stored_ranges(method, given_moment, w):
     assert (stored.dequantized() == (stored.scale[:, None] * stored.integers).astype(np.float32)).all()
 
 
-@pytest.mark.parametrize(("method", "given_moment"), GROUPED)
+@pytest.mark.parametrize(("method", "given_moment"), GROUPED_CASES)
 def test_groups_of_zeros_are_stored_as_zeros(method, given_moment):
     w = np.random.default_rng(0).normal(size=(3, 80)).astype(np.float32)
     w[1], w[2, 32:64] = 0, 0
@@ -137,7 +138,7 @@ def test_groups_of_zeros_are_stored_as_zeros(method, given_moment):
 
 
 @pytest.mark.parametrize("shift", [100, -60])
-@pytest.mark.parametrize(("method", "given_moment"), GROUPED)
+@pytest.mark.parametrize(("method", "given_moment"), GROUPED_CASES)
 def test_groups_of_huge_and_tiny_weights_are_stored_as_others_are(method, given_moment, shift):
     w, x = np.random.default_rng(1).normal(size=(4, 70)).astype(np.float32), correlated(70)
     stored, scaled = (scheme_int4_g32.quantize(v, x.T @ x if given_moment else None, method) for v in (w, np.ldexp(w, shift)))
@@ -298,4 +299,4 @@ def test_stored_bytes_count_padding_scales_and_zeros():
     assert scheme_int3.quantize(w, None, "mse").stored_bytes == 3 * 4 + 3 * 4 + 3
     wide = np.random.default_rng(0).normal(size=(3, 33)).astype(np.float32)
     assert scheme_int4_g32.quantize(wide, None, "mse").stored_bytes == 3 * 20 + 3 * 4 + 3 * 2
-    assert [bytes_of(3, 33, bits, pad=1) for bits in (32, 8, 4.25, 4, 3)] == [396, 111, 69, 66, 54]
+    assert [form.bytes_of(3, 33, pad=1) for form in (FP32, INT8, GROUPED, INT4, INT3)] == [396, 111, 69, 66, 54]

@@ -10,6 +10,7 @@ import pytest
 from recurc.errors import PlanMismatchError
 from recurc.plan.pieces import SectionSize
 from recurc.plan.planner import Measured, make_plan
+from recurc.storage import INT4
 from recurc.targets import elf as elf_module
 from recurc.targets.boards import load_board
 from recurc.targets.elf import LinkedSection, check_link, differences, measure
@@ -18,7 +19,7 @@ from tests.plan.test_layout import program
 BOARD = load_board("stm32h7")
 SIZES = (SectionSize(".text", 12_001, 16), SectionSize(".recurc_image", 0, 64), SectionSize(".rodata", 1901, 8),
          SectionSize(".data", 100, 8), SectionSize(".bss", 33, 8), SectionSize(".recurc_arena", 0, 64))  # fmt: skip
-PLAN = make_plan(program(hidden=64, ndim=64), 4, BOARD, measured=Measured(SIZES))
+PLAN = make_plan(program(hidden=64, ndim=64), INT4, BOARD, measured=Measured(SIZES))
 ALIGN = {"stack": 64, "image": 64, "arena": 64}
 LINKED = tuple(LinkedSection(s.name, s.address, s.bytes, 16 if s.name == ".text" else ALIGN.get(s.part, 8), s.load_address)
                for s in PLAN.sections)  # fmt: skip

@@ -1,0 +1,166 @@
+"""What a stored form of weights is: the numbers that stand for a layer, and the sections of the image that hold them.
+
+A form is a value: two layers of equal forms share kernels and generated code. Packings say how its numbers lie in memory.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Callable, ClassVar, Mapping, Sequence, Union
+
+import numpy as np
+
+from recurc.ir.program import LinearRef, Program
+
+if TYPE_CHECKING:
+    from recurc.storage.packings.packing import Codec, Packing
+
+
+@dataclass(frozen=True)
+class Dequantization:
+    """Weights as integers and what makes floats of them, as exchange formats want it.
+
+    w[n, k] = scale[n, k // block] * (q[n, k] - zero[n]). q [N, K] integers that fit `dtype` ("int8", "int4" or "uint4"); scale
+    float32 [N], or [N, blocks] where `block` inputs share one; zero [N], None for 0.
+    """
+
+    q: np.ndarray
+    dtype: str
+    scale: np.ndarray
+    zero: np.ndarray | None = None
+    block: int = 0
+
+
+class Weights(ABC):
+    """The weights of one linear layer in a stored form, W [N, K]. Subclasses are frozen dataclasses of arrays.
+
+    Those of integer forms are multiplied as integers, y[n] = scale[n] * sum_k x[k] * (integers[n, k] - zero[n]):
+    integers [N, K], scale float32 [N], zero uint8 [N].
+    """
+
+    kinds: ClassVar[dict[str, type[Weights]]] = {}  # all of them by name, for what keeps weights in files
+    integers: np.ndarray
+    scale: np.ndarray
+    zero: np.ndarray
+
+    def __init_subclass__(cls) -> None:
+        Weights.kinds[cls.__name__] = cls
+
+    @property
+    @abstractmethod
+    def form(self) -> Form:
+        """Their form."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """(N, K): outputs, inputs."""
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes in flash."""
+        return self.form.bytes_of(*self.shape)
+
+    @abstractmethod
+    def dequantized(self) -> np.ndarray:
+        """float32 [N, K]: what they stand for."""
+
+    def dequantization(self) -> Dequantization:
+        """The same for exchange formats; of integer forms."""
+        raise NotImplementedError(type(self).__name__)
+
+
+@dataclass(frozen=True)
+class LayerSection:
+    """One section of the image that a layer takes.
+
+    kind: as in the file. field: of `Form.weights` that it holds. bytes: of the whole layer, all its parts. pack: weights ->
+    the bytes. unpack: the bytes -> the field.
+    """
+
+    kind: str
+    field: str
+    bytes: int
+    pack: Callable[[Weights], bytes]
+    unpack: Callable[[bytes], np.ndarray]
+
+
+class Form(ABC):
+    """One stored form. Frozen dataclasses: equal forms are the same to the compiler.
+
+    `suffix` names it in generated C. `integer`: whether inputs are quantized and products are integers.
+    `grouped`: whether inputs of a channel share a scale in groups.
+    """
+
+    suffix: str
+    integer: bool = True
+    grouped: bool = False
+
+    @property
+    @abstractmethod
+    def bits(self) -> float:
+        """Bits a weight, what belongs to a group of weights included; for order and for people."""
+
+    @property
+    def kernel_form(self) -> Form:
+        """The form whose kernels compute this one."""
+        return self
+
+    @abstractmethod
+    def bytes_of(self, n: int, k: int, pad: int = 4) -> int:
+        """Bytes of n channels of k weights in rows padded to `pad` bytes, with scales and what else belongs to them."""
+
+    @abstractmethod
+    def beside(self, k: int, packing: Packing) -> int:
+        """Bytes that a kernel reads beside the weights for each channel of k: scales, zero points."""
+
+    @abstractmethod
+    def codec(self, packing: Packing) -> Codec:
+        """How these weights lie in a packing."""
+
+    @abstractmethod
+    def sections(self, ref: LinearRef, packing: Packing) -> tuple[LayerSection, ...]:
+        """The sections of a layer in the order of the file; "weights" is the first."""
+
+    @abstractmethod
+    def weights(self, fields: Mapping[str, np.ndarray]) -> Weights:
+        """The weights from the fields of their sections."""
+
+
+Forms = Union[Form, Mapping[str, Form]]  # one for all layers, or that of each by its tensor's name
+
+
+def forms_of(program: Program, forms: Forms) -> dict[str, Form]:
+    """The form of every linear layer of a program, by tensor name."""
+    return {ref.name: forms if isinstance(forms, Form) else forms[ref.name] for ref in program.linears}
+
+
+def in_parts(parts: int, pack: Callable[[np.ndarray], bytes], values: np.ndarray) -> bytes:
+    """A layer's values [N, ...], part by part."""
+    return b"".join(pack(part) for part in np.split(values, parts))
+
+
+def of_parts(parts: int, unpack: Callable[[bytes], np.ndarray], data: bytes) -> np.ndarray:
+    """The inverse of `in_parts`."""
+    size = len(data) // parts
+    return np.concatenate([unpack(data[i * size : (i + 1) * size]) for i in range(parts)])
+
+
+def floats_section(kind: str, field: str, n: int, values: Callable[[Weights], np.ndarray]) -> LayerSection:
+    """A section of n binary32 numbers."""
+    return LayerSection(kind, field, 4 * n, lambda w: values(w).astype("<f4").tobytes(),
+                        lambda data: np.frombuffer(data, "<f4").astype(np.float32))  # fmt: skip
+
+
+def pack_layer(ref: LinearRef, weights: Weights, packing: Packing) -> dict[str, bytes]:
+    """Section kind -> bytes of one layer, in the order of the file."""
+    found = {s.kind: (s, s.pack(weights)) for s in weights.form.sections(ref, packing)}
+    assert all(len(data) == section.bytes for section, data in found.values()), ref.name
+    return {kind: data for kind, (_, data) in found.items()}
+
+
+def unpack_layer(form: Form, ref: LinearRef, packing: Packing, pieces: Sequence[bytes]) -> Weights:
+    """The weights of one layer from its sections' bytes, in the order of the file."""
+    sections = form.sections(ref, packing)
+    return form.weights({s.field: s.unpack(data) for s, data in zip(sections, pieces, strict=True)})

@@ -1,0 +1,97 @@
+"""Groups: 4-bit weights with an integer scale for each 32 inputs of a channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Mapping
+
+import numpy as np
+
+from recurc.ir.program import LinearRef
+from recurc.storage.form import Dequantization, Form, LayerSection, Weights, floats_section, in_parts, of_parts
+from recurc.storage.packings.packing import GROUP, Groups, Packing
+
+
+@dataclass(frozen=True)
+class Grouped(Form):
+    """w = scale * (m * q): four bits a weight, and a byte for each group of 32."""
+
+    suffix = "g32"
+    grouped = True
+
+    @property
+    def bits(self) -> float:
+        return 4.25
+
+    def bytes_of(self, n: int, k: int, pad: int = 4) -> int:
+        return n * (-(-k * 4 // (8 * pad)) * pad + 4 + -(-k // GROUP))
+
+    def beside(self, k: int, packing: Packing) -> int:
+        return 4 + -(-k // GROUP)
+
+    def codec(self, packing: Packing) -> Groups:
+        return packing.groups(packing)
+
+    def sections(self, ref: LinearRef, packing: Packing) -> tuple[LayerSection, ...]:
+        codec, parts, n, k = self.codec(packing), ref.parts, ref.part_n, ref.k
+        return (
+            LayerSection(
+                "weights", "q", codec.part_bytes(n, k) * parts,
+                lambda weights: in_parts(parts, codec.pack, weights.q),  # type: ignore[attr-defined]
+                lambda data: of_parts(parts, lambda part: codec.unpack(part, n, k), data),
+            ),
+            floats_section("scales", "scale", ref.n, lambda weights: weights.scale),  # type: ignore[attr-defined]
+            LayerSection(
+                "groups", "m", codec.scale_bytes(n, k) * parts,
+                lambda weights: in_parts(parts, codec.pack_scales, weights.m),  # type: ignore[attr-defined]
+                lambda data: of_parts(parts, lambda part: codec.unpack_scales(part, n, k), data),
+            ),
+        )  # fmt: skip
+
+    def weights(self, fields: Mapping[str, np.ndarray]) -> Weights:
+        return GroupWeights(fields["q"], fields["scale"], fields["m"])
+
+
+GROUPED = Grouped()
+
+
+def spread(groups: np.ndarray, k: int) -> np.ndarray:
+    """One value for each group [N, groups] -> one for each input [N, k]."""
+    return np.repeat(groups, GROUP, axis=1)[:, :k]
+
+
+@dataclass(frozen=True)
+class GroupWeights(Weights):
+    """w = scale * (m * q): an integer scale m for each 32 inputs of an output channel.
+
+    q [N, K] int16 -8..7, scale float32 [N] of either sign, m uint8 [N, ceil(K / 32)]. m * q is an integer, so a product with
+    it is exact.
+    """
+
+    q: np.ndarray
+    scale: np.ndarray
+    m: np.ndarray
+
+    @property
+    def form(self) -> Form:
+        return GROUPED
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.q.shape[0], self.q.shape[1]
+
+    @property
+    def integers(self) -> np.ndarray:  # type: ignore[override]
+        """m * q, int32 [N, K], magnitudes up to 2040."""
+        return self.q.astype(np.int32) * spread(self.m, self.q.shape[1]).astype(np.int32)
+
+    @property
+    def zero(self) -> np.ndarray:  # type: ignore[override]
+        return np.zeros(len(self.q), np.uint8)
+
+    def dequantized(self) -> np.ndarray:
+        """float32 [N, K]."""
+        return self.integers.astype(np.float32) * self.scale[:, None]
+
+    def dequantization(self) -> Dequantization:
+        return Dequantization(self.q, "int4", (self.m * self.scale[:, None]).astype(np.float32), block=GROUP)

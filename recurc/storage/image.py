@@ -1,0 +1,128 @@
+"""The sections of a weights image, in the order of the file: one list that sizes, writes and reads them.
+
+runtime_c/SPEC.md describes the file. What is around the sections (header, checksums) is `recurc.codegen.image`'s.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Callable, Mapping, Optional, Protocol
+
+import numpy as np
+
+from recurc.ir.program import Attention, Program
+from recurc.storage.form import Form, Weights
+from recurc.storage.packings.packing import Packing
+
+IMAGE_ALIGN = 64  # sections start at multiples of it
+IMAGE_HEADER_BYTES = 128
+IMAGE_ENTRY_BYTES = 32  # one entry of the section table
+KEY_BYTES = 16  # what ties a streamed table to its model
+KINDS = {"table": 1, "vector": 2, "weights": 3, "scales": 4, "zeros": 5, "groups": 6}
+
+
+class HasKey(Protocol):
+    """A streamed puzzle table."""
+
+    @property
+    def key(self) -> bytes:
+        """KEY_BYTES."""
+
+
+class StoredModel(Protocol):
+    """What of a quantized model goes into an image."""
+
+    @property
+    def tables(self) -> Mapping[str, np.ndarray]: ...
+    @property
+    def vectors(self) -> Mapping[str, np.ndarray]: ...
+    @property
+    def puzzles(self) -> Optional[HasKey]: ...
+    @property
+    def weights(self) -> Mapping[str, Weights]: ...
+    def rope_vectors(self) -> Mapping[str, np.ndarray]: ...
+
+
+@dataclass
+class Contents:
+    """What the sections of an image hold, as far as they have been read. constants: what follows from the configuration."""
+
+    tables: dict[str, np.ndarray] = field(default_factory=dict)
+    vectors: dict[str, np.ndarray] = field(default_factory=dict)
+    constants: dict[str, np.ndarray] = field(default_factory=dict)
+    fields: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    key: bytes = b""
+
+    def weights(self, forms: Mapping[str, Form]) -> dict[str, Weights]:
+        """Weights of each layer that has been read."""
+        return {name: forms[name].weights(fields) for name, fields in self.fields.items()}
+
+
+@dataclass(frozen=True)
+class SectionSpec:
+    """One section: `kind` as in the file, a name for people and generated code, its size without padding.
+
+    write: its bytes. read: puts what the bytes hold into the contents.
+    """
+
+    kind: str
+    name: str
+    bytes: int
+    write: Callable[[StoredModel], bytes]
+    read: Callable[[bytes, Contents], None]
+
+
+def _floats(kind: str, name: str, shape: tuple[int, ...], source: Callable[[StoredModel], np.ndarray],
+            target: Callable[[Contents], dict[str, np.ndarray]], key: str) -> SectionSpec:
+    """A section of binary32 numbers of this shape."""
+
+    def write(model: StoredModel) -> bytes:
+        return np.ascontiguousarray(source(model), dtype="<f4").tobytes()
+
+    def read(data: bytes, into: Contents) -> None:
+        target(into)[key] = np.frombuffer(data, "<f4").astype(np.float32).reshape(shape)
+
+    return SectionSpec(kind, name, 4 * math.prod(shape), write, read)
+
+
+def _set_key(data: bytes, into: Contents) -> None:
+    into.key = data
+
+
+def _key(model: StoredModel) -> bytes:
+    assert model.puzzles is not None
+    return model.puzzles.key
+
+
+def image_sections(program: Program, forms: Mapping[str, Form], packing: Packing) -> tuple[SectionSpec, ...]:
+    """All sections in the order of the file: tables, vectors, constants, then each layer's.
+
+    Args:
+        forms: of every linear layer, by tensor name.
+    """
+    c = program.config
+    found = [
+        _floats("table", f"table.{role}", (t.rows, t.dim), lambda model, role=role: model.tables[role],
+                lambda contents: contents.tables, role)
+        for role, t in program.tables.items() if not t.streamed
+    ]  # fmt: skip
+    for name, n in (("H_init", c.hidden_size), ("L_init", c.hidden_size), ("q_bias", 2)):
+        found.append(_floats("vector", name, (n,), lambda model, name=name: model.vectors[name],
+                             lambda contents: contents.vectors, name))  # fmt: skip
+    if program.puzzle_table:  # the model's identity covers the table that belongs to it
+        found.append(SectionSpec("vector", "puzzle_key", KEY_BYTES, _key, _set_key))
+    if any(isinstance(op, Attention) and op.rope for block in program.blocks for op in block.ops):
+        for name in ("rope.cos", "rope.sin"):
+            found.append(_floats("table", name, (c.rows, c.head_dim // 2), lambda model, name=name: model.rope_vectors()[name],
+                                 lambda contents: contents.constants, name))  # fmt: skip
+    for ref in program.linears:
+        for section in forms[ref.name].sections(ref, packing):
+            def read(data: bytes, into: Contents, section=section, layer: str = ref.name) -> None:
+                into.fields.setdefault(layer, {})[section.field] = section.unpack(data)
+
+            found.append(SectionSpec(
+                section.kind, f"{ref.name}:{section.kind}", section.bytes,
+                lambda model, section=section, layer=ref.name: section.pack(model.weights[layer]), read,
+            ))  # fmt: skip
+    return tuple(found)

@@ -1,0 +1,198 @@
+"""What all packings share: tiles, padding, and a codec for each kind of numbers.
+
+A packing holds a layer part by part (gate and up are parts of one tensor, as are q, k and v), a part tile by tile of
+`tile` output channels. `k` is padded to a multiple of `depth`; padding is zeros, which meet zero activations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+GROUP = 32  # inputs of a channel that share a scale in weights in groups
+_TOPS = np.uint32(0x88888888)  # the top bits of eight int4 operands
+_BITS = np.uint32(0x77777777)  # the other ones
+
+
+def up(n: int, to: int) -> int:
+    """n rounded up to a multiple."""
+    return -(-n // to) * to
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How one kind of numbers lies in a packing. A part is n channels of k weights.
+
+    Fields: packing. `widest`: largest magnitude that a kernel multiplies an activation with; k * widest * 127 must fit int32.
+    """
+
+    packing: Packing
+
+    @property
+    def widest(self) -> int:
+        raise NotImplementedError
+
+    def tile_bytes(self, k: int) -> int:
+        """Bytes from one tile of channels to the next."""
+        raise NotImplementedError
+
+    def channels(self, n: int) -> int:
+        """Channels that are stored for n: up to whole tiles."""
+        return up(n, self.packing.tile)
+
+    @property
+    def turn(self) -> int:
+        """Channels that are stored together, so that a kernel reads them together."""
+        return self.packing.tile
+
+    def part_bytes(self, n: int, k: int) -> int:
+        """Bytes of one part."""
+        return self.channels(n) * self.tile_bytes(k) // self.packing.tile
+
+    def pack(self, values: np.ndarray) -> bytes:
+        """Values [n, k] of one part to their bytes."""
+        raise NotImplementedError
+
+    def unpack(self, data: bytes, n: int, k: int) -> np.ndarray:
+        """The inverse of `pack`."""
+        raise NotImplementedError
+
+    def full(self, q: np.ndarray, tile: int = 0) -> np.ndarray:
+        """q with zero channels up to whole tiles and zeros up to the padded depth, [tiles, tile, padded k]."""
+        (n, k), tile = q.shape, tile or self.packing.tile
+        full = np.zeros((up(n, tile), self.packing.padded(k)), dtype=np.int64)
+        full[:n, :k] = q
+        return full.reshape(-1, tile, full.shape[1])
+
+
+class Floats(Codec):
+    """fp32: plain rows, no channel is padded."""
+
+    @property
+    def widest(self) -> int:
+        return 0  # no integers
+
+    def tile_bytes(self, k: int) -> int:
+        return self.packing.tile * 4 * k
+
+    def channels(self, n: int) -> int:
+        return n
+
+    def pack(self, values: np.ndarray) -> bytes:
+        return values.astype("<f4").tobytes()
+
+    def unpack(self, data: bytes, n: int, k: int) -> np.ndarray:
+        return np.frombuffer(data, "<f4").reshape(n, k).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Integers(Codec):
+    """q [n, k] of 8, 4 or 3 bits. Three bits are the operands of four with what those do not need left out."""
+
+    bits: int
+
+    @property
+    def widest(self) -> int:
+        return 2 * (255 if self.bits == 8 else 15)
+
+    def tile_bytes(self, k: int) -> int:
+        return self.packing.tile * (self.packing.padded(k) * self.bits // 8)
+
+    @property
+    def zeros_stored(self) -> bool:
+        """Whether the image has zero points."""
+        return self.bits < 8
+
+    def zeros(self, zero: np.ndarray) -> np.ndarray:
+        """Zero points as the kernels want them, uint8 [n]."""
+        return zero.astype(np.uint8)
+
+    def pack(self, values: np.ndarray) -> bytes:
+        operands = self.operands(values)
+        return self._squeezed(operands) if self.bits == 3 else operands
+
+    def unpack(self, data: bytes, n: int, k: int) -> np.ndarray:
+        """int16 [n, k]."""
+        return self.values(self._spread(data) if self.bits == 3 else data, n, k).astype(np.int16)
+
+    def operands(self, q: np.ndarray) -> bytes:
+        """What tile functions read: 8 bits a weight, or 4 (of 3 bits too)."""
+        raise NotImplementedError
+
+    def values(self, operands: bytes, n: int, k: int) -> np.ndarray:
+        """The inverse of `operands`."""
+        raise NotImplementedError
+
+    def _squeezed(self, operands: bytes) -> bytes:
+        """Three words for every four words of int4 operands whose weights are below 8: the fourth word's bits take the
+        place of the other three's top bits, which carry nothing."""
+        words = np.frombuffer(operands, "<u4").reshape(-1, 4) ^ np.uint32(self.packing.flip)
+        assert not (words & _TOPS).any(), "a weight above 7"
+        fourth = words[:, 3:]
+        return (words[:, :3] | (fourth << np.array([3, 2, 1], np.uint32) & _TOPS)).astype("<u4").tobytes()
+
+    def _spread(self, data: bytes) -> bytes:
+        """The inverse of `_squeezed`."""
+        words = np.frombuffer(data, "<u4").reshape(-1, 3)
+        fourth = np.bitwise_or.reduce((words & _TOPS) >> np.array([3, 2, 1], np.uint32), axis=1)
+        four = np.concatenate((words & _BITS, fourth[:, None]), axis=1) ^ np.uint32(self.packing.flip)
+        return four.astype("<u4").tobytes()
+
+
+class Groups(Codec):
+    """q [n, k] -8..7 in groups of 32 inputs, `lanes` channels at a time, with the groups' scales m [n, groups] beside them."""
+
+    @property
+    def widest(self) -> int:
+        return 8 * 255
+
+    def tile_bytes(self, k: int) -> int:
+        return self.packing.tile * (self.packing.padded(k) * 4 // 8)
+
+    @property
+    def turn(self) -> int:
+        return self.packing.lanes
+
+    def channels(self, n: int) -> int:
+        return up(n, self.packing.lanes)
+
+    def scale_bytes(self, n: int, k: int) -> int:
+        """Bytes of the groups' scales of one part."""
+        return up(n, self.packing.lanes) * -(-k // GROUP)
+
+    def pack_scales(self, m: np.ndarray) -> bytes:
+        """m [n, groups] of one part, as [n / lanes][groups][lanes]."""
+        lanes = self.packing.lanes
+        full = np.zeros((up(len(m), lanes), m.shape[1]), np.uint8)
+        full[: len(m)] = m
+        return np.ascontiguousarray(full.reshape(-1, lanes, m.shape[1]).swapaxes(1, 2)).tobytes()
+
+    def unpack_scales(self, data: bytes, n: int, k: int) -> np.ndarray:
+        """The inverse of `pack_scales`, uint8 [n, groups]."""
+        groups = -(-k // GROUP)
+        return np.frombuffer(data, np.uint8).reshape(-1, groups, self.packing.lanes).swapaxes(1, 2).reshape(-1, groups)[:n]
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Base: `id` in the image header; `tile` output channels a tile; `depth`: k is padded to a multiple of it.
+
+    Weights in groups are packed `lanes` channels at a time, so that channels are padded to those only. `flip`: bits of a word
+    of int4 operands that are stored inverted, set where the weight's fourth bit is clear.
+    """
+
+    floats: ClassVar[type[Codec]] = Floats
+    integers: ClassVar[type[Integers]] = Integers
+    groups: ClassVar[type[Groups]] = Groups
+
+    id: int
+    tile: int
+    depth: int = 8
+    lanes: int = 4
+    flip: int = 0
+
+    def padded(self, k: int) -> int:
+        """k rounded up to the packing's depth: elements of one row of quantized activations."""
+        return up(k, self.depth)
