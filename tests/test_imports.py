@@ -112,7 +112,8 @@ def test_the_rule_finds_violations(file, source):
     assert violations(PACKAGE / file, source)
 
 
-@pytest.mark.parametrize("module", ["recurc", "recurc.cli.main", "recurc.models", "recurc.dataset"])
+@pytest.mark.parametrize("module", ["recurc", "recurc.cli.main", "recurc.models", "recurc.dataset", "recurc.quant.model",
+                                    "recurc.codegen.readback", "recurc.report.planning"])
 def test_importing_does_not_load_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent).returncode == 0

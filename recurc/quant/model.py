@@ -12,13 +12,12 @@ from recurc.errors import DoesNotFitError
 from recurc.ir.lower import lower
 from recurc.ir.program import Attention, Program
 from recurc.models.reasoner import Reasoner, ReasonerConfig
-from recurc.models.reference import rope_tables
-from recurc.quant.calibrate import Calibration
 from recurc.quant.layers import resolve_layers
 from recurc.quant.weights import Precision
 from recurc.storage.form import Forms, Weights
 
 if TYPE_CHECKING:
+    from recurc.quant.calibrate import Calibration
     from recurc.quant.tables import PuzzleTable
 
 # One puzzle's row is all that a run needs; tables beyond this do not belong in an image.
@@ -96,6 +95,8 @@ class QuantizedModel:
         ops = [op for block in self.program.blocks for op in block.ops]
         if not any(isinstance(op, Attention) and op.rope for op in ops):
             return {}
+        from recurc.models.reference import rope_tables  # torch's cosines, as the original has them
+
         return dict(zip(("rope.cos", "rope.sin"), rope_tables(self.config)))
 
 
@@ -131,7 +132,7 @@ def scaled_tables(reasoner: Reasoner, program: Program) -> dict[str, np.ndarray]
 
 
 def quantize_model(
-    reasoner: Reasoner, precision: Precision, calibration: Optional[Calibration] = None, *,
+    reasoner: Reasoner, precision: Precision, calibration: Optional["Calibration"] = None, *,
     layer_precisions: Optional[Mapping[str, str]] = None, method: Optional[str] = None,
     steps: Optional[int] = None, h_cycles: Optional[int] = None, l_cycles: Optional[int] = None, carry: str = "fp32",
     puzzle_table: str = "image", scratch: Optional[int] = None, name: str = "model",

@@ -63,7 +63,7 @@ def outcome(model, inputs: np.ndarray, ids: np.ndarray) -> list:
         except InputError as e:
             assert "not a finite number" in str(e)
             return [*found, "refused"]
-        found.append(model.forms())
+        found.append(model.bits())
     return found
 
 

@@ -30,7 +30,7 @@ from tests.tools import need
 
 @dataclass(frozen=True)
 class Ternary(Form):
-    """w = scale * t, t in -1, 0, 1: levels 0..2 around 1, in the operands of three bits. It stores no zero points of its own."""
+    """w = scale * t, t in -1, 0, 1: levels 0..2 around 1, in the operands of three bits."""
 
     suffix = "s3"
 
