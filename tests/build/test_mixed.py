@@ -21,7 +21,7 @@ def test_layers_of_different_widths_run_on_emulated_boards(board, precision, mod
     build = quantized.build(board, tmp_path / "out", gate=GOOD)
     assert build.details["label"] == f"{precision}, 2 layers int8, 1 layer int4, 1 layer fp32 (gptq)"
     stored = read_model(build)
-    assert stored.widths == quantized.model.widths
+    assert stored.forms == quantized.model.forms
     for name, w in quantized.model.weights.items():
         assert (stored.weights[name].dequantized() == w.dequantized()).all(), name
     verified = recurc.verify(build, on="qemu", dataset=recurc.load_dataset(data, "test"), limit=1)
