@@ -9,6 +9,19 @@ from recurc.cli.output import Console
 from recurc.errors import MismatchError
 
 
+def agreement_text(result: Any) -> list[str]:
+    """What agrees with the host engine, and what does not have to: sentences."""
+    n, worst = result.n, max(p.distance for p in result.puzzles)
+    differing = sum(p.tokens_differing for p in result.puzzles)
+    compared = sum(p.tokens * p.steps for p in result.puzzles)
+    tokens = f"of {compared:,} tokens after all these steps {differing:,} differ"
+    return [
+        f"the carry agrees with the host engine's in {result.matched} of {n} puzzles: after every step, each begun from the "
+        f"engine's carry, 1 - cosine of z_H is at most {worst:.1e} (tolerance {result.tolerance:g})",
+        f"answers are equal, token by token after the last step, in {result.same_answers} of {n} puzzles; {tokens}",
+    ]
+
+
 def verify_on_onnxruntime(console: Console, build: Any, dataset: Any, steps: int | None, offset: int) -> None:
     """Run, print, and say whether they agree.
 
@@ -19,18 +32,20 @@ def verify_on_onnxruntime(console: Console, build: Any, dataset: Any, steps: int
     from recurc.exchange.onnx_verify import document, verify_onnx
 
     require("onnx", "onnxruntime")
-    with console.progress("verify on onnxruntime", len(dataset) * (steps or build.steps)) as advance:
+    with console.progress("on onnxruntime", len(dataset) * (steps or build.steps), "steps") as advance:
         result = verify_onnx(build, dataset, steps, offset=offset,
                              progress=lambda puzzle, step: advance(1, note=f"puzzle {puzzle}, step {step}"))
     console.emit_json(document(result, build, offset))
     worst = max(p.distance for p in result.puzzles)
     if not console.json:
         console.table(
-            ("puzzle", "steps", "cells", "exact", "1 - cosine of z_H", "largest difference", "tokens differing"),
+            ("puzzle", "steps", "cells", "exact", "1 - cosine of z_H", "largest difference", "tokens differing",
+             "in the answer"),
             [(p.index, p.steps, f"{p.right}/{p.cells}", exact_text(p.exact, p.cells), f"{p.distance:.1e}", f"{p.largest:.1e}",
-              p.tokens_differing) for p in result.puzzles])
-        console.print(f"{result.matched} of {result.n} puzzles agree with the host engine: after every step, each begun from "
-                      f"the engine's carry, 1 - cosine of z_H is at most {worst:.1e} (tolerance {result.tolerance:g})")
+              p.tokens_differing, p.answer_differing) for p in result.puzzles],
+            least=("exact", "cells", "largest difference"))
+        for text in agreement_text(result):
+            console.print(text)
         console.print(accuracy_text(result))
     if not result.agrees:
         raise MismatchError(

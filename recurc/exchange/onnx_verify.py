@@ -29,7 +29,8 @@ TOLERANCE = {"fp32": 1e-9, "quantized": 1e-2}
 @dataclass(frozen=True)
 class OnnxPuzzle:
     """One puzzle: largest distance 1 - cosine of z_H and largest difference of an element over its steps, how many predicted
-    tokens differed in them, and cells right of those that count, by onnxruntime's answer after the last step.
+    tokens differed in all of them and after the last one, of `tokens` at each, and cells right of those that count, by
+    onnxruntime's answer after the last step.
     """
 
     index: int
@@ -37,6 +38,8 @@ class OnnxPuzzle:
     distance: float
     largest: float
     tokens_differing: int
+    answer_differing: int
+    tokens: int
     right: int
     cells: int
 
@@ -47,7 +50,8 @@ class OnnxPuzzle:
 
 @dataclass(frozen=True)
 class OnnxResult:
-    """What `verify_onnx` found; a puzzle matches when its distance is within the tolerance."""
+    """What `verify_onnx` found. What has to agree is the carry: a puzzle matches when z_H stays within the tolerance after
+    every step. Tokens are compared too, and told: a small distance may change one where two logits are nearly equal."""
 
     tolerance: float
     precision: str
@@ -60,6 +64,11 @@ class OnnxResult:
     @property
     def matched(self) -> int:
         return sum(p.distance <= self.tolerance for p in self.puzzles)
+
+    @property
+    def same_answers(self) -> int:
+        """Puzzles whose tokens after the last step are all equal."""
+        return sum(not p.answer_differing for p in self.puzzles)
 
     @property
     def agrees(self) -> bool:
@@ -110,18 +119,19 @@ def verify_onnx(
             loop.begin(tokens, table.row(int(puzzle)) if table else int(puzzle))
             engine.begin(tokens, int(puzzle) if build.config.puzzle_emb_ndim else 0)
             distance = largest = 0.0
-            differing = 0
+            differing = last = 0
             for step in range(1, steps + 1):
                 loop.step()
                 engine.step()
                 carry = _carry(engine)
                 distance = max(distance, 1.0 - float(carry_fidelity(loop.state["z_H"][None], carry["z_H"][None]).mean()))
                 largest = max(largest, float(np.abs(loop.state["z_H"] - carry["z_H"]).max()))
-                differing += int((loop.tokens != engine.tensor("tokens")).sum())
+                last = int((loop.tokens != engine.tensor("tokens")).sum())
+                differing += last
                 loop.state |= carry
                 progress(i, step)
             right = int((loop.tokens == labels)[valid].sum())
-            results.append(OnnxPuzzle(i, steps, distance, largest, differing, right, int(valid.sum())))
+            results.append(OnnxPuzzle(i, steps, distance, largest, differing, last, len(tokens), right, int(valid.sum())))
     return OnnxResult(tolerance, model.label, tuple(results))
 
 
@@ -134,8 +144,16 @@ def document(result: OnnxResult, build: Build, offset: int) -> dict[str, Any]:
     """What `--json` says."""
     return {
         "on": "onnxruntime", "n": result.n, "offset": offset, "bit_exact": False, "matched": result.matched,
+        "agreement": {
+            "of": "z_H after every step, each begun from the engine's carry", "measure": "1 - cosine",
+            "tolerance": result.tolerance, "worst": max((p.distance for p in result.puzzles), default=0.0),
+            "puzzles": result.matched, "answers_equal": result.same_answers,
+            "tokens_differing": sum(p.tokens_differing for p in result.puzzles),
+            "tokens_compared": sum(p.tokens * p.steps for p in result.puzzles),
+        },
         "tolerance": result.tolerance, "precision": result.precision, "cell": result.cell, "exact": result.exact,
         "first_difference": None, "target": build.target,
         "puzzles": [{"puzzle": p.index, "steps": p.steps, "distance": p.distance, "largest": p.largest,
-                     "tokens_differing": p.tokens_differing, "right": p.right, "cells": p.cells} for p in result.puzzles],
+                     "tokens_differing": p.tokens_differing, "answer_differing": p.answer_differing, "right": p.right,
+                     "cells": p.cells} for p in result.puzzles],
     }
