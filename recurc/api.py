@@ -87,35 +87,42 @@ class Model:
 
     def _batches(self, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray], steps: Optional[int],
                  halt: Optional[Halt | float], trajectory: bool, h_cycles: Optional[int],
-                 l_cycles: Optional[int]) -> Iterator[Outputs]:
+                 l_cycles: Optional[int], progress: Optional[Callable[[float], None]] = None) -> Iterator[Outputs]:
         """What `run` joins: outputs of a few inputs at a time, in order, all from one reference."""
         inputs, ids = check_inputs(self.config, inputs, puzzle_ids)
         wanted = check_steps(steps, self.config.halt_max_steps, trained=True)
         reference = Reference(self.reasoner)
         for start in range(0, len(inputs), _BATCH):
-            states = (State(*(getattr(s, name).numpy() for name in ("logits", "q", "z_H", "z_L")))
-                      for s in reference.steps(inputs[start:start + _BATCH], ids[start:start + _BATCH], wanted,
-                                               h_cycles, l_cycles))
-            yield collect(states, self.config.halt_rule, _halt(halt), trajectory)
+            batch, told = slice(start, start + _BATCH), 0.0
+
+            def states(batch: slice = batch) -> Iterator[State]:
+                nonlocal told
+                for s in reference.steps(inputs[batch], ids[batch], wanted, h_cycles, l_cycles):
+                    yield State(*(getattr(s, name).numpy() for name in ("logits", "q", "z_H", "z_L")))
+                    if progress is not None:
+                        progress(len(inputs[batch]) / wanted)
+                        told += len(inputs[batch]) / wanted
+
+            yield collect(states(), self.config.halt_rule, _halt(halt), trajectory)
+            if progress is not None:
+                progress(len(inputs[batch]) - told)  # what halting saved, and the step whose end nobody waited for
 
     def evaluate(self, data: Dataset, *, steps: Optional[int] = None, halt: Optional[Halt | float] = None,
                  h_cycles: Optional[int] = None, l_cycles: Optional[int] = None,
-                 progress: Optional[Callable[[int], None]] = None) -> Scores:
+                 progress: Optional[Callable[[float], None]] = None) -> Scores:
         """Accuracy of the fp32 reference on a dataset, after the last step or where the halting head stops.
 
         Args:
             steps, h_cycles, l_cycles: override the trained depth.
-            progress: called with the number of puzzles done since the last call.
+            progress: called with the number of puzzles done since the last call, of a part of one for each step.
 
         Raises:
             InputError: the dataset is not of this model.
         """
         check_compatible(data, self.config)
         ids, found = data.puzzle_ids if self.config.puzzle_emb_ndim else None, []
-        for part in self._batches(data.inputs, ids, steps, halt, False, h_cycles, l_cycles):
+        for part in self._batches(data.inputs, ids, steps, halt, False, h_cycles, l_cycles, progress):
             found.append(part.tokens)
-            if progress is not None:
-                progress(len(found[-1]))
         return score(np.concatenate(found), data.labels, data.valid)
 
     def quantize(
@@ -123,7 +130,7 @@ class Model:
         layers: Optional[Mapping[str, str]] = None, puzzles: int = DEFAULT_PUZZLES, seed: int = 0,
         steps: Optional[int] = None, h_cycles: Optional[int] = None,
         l_cycles: Optional[int] = None, carry: str = "fp32", puzzle_table: str = "auto",
-        scratch: Optional[int] = None, progress: Optional[Callable[[int, int], None]] = None,
+        scratch: Optional[int] = None, progress: Optional[Callable[[float, int], None]] = None,
     ) -> "Quantized":
         """Quantize to a precision.
 
@@ -216,7 +223,7 @@ class Quantized:
         check_compatible(data, self.model.config)
         return evaluate(self.source.reasoner, self.model, self.engine, data, **options)
 
-    def accuracy(self, data: Dataset, progress: Optional[Callable[[int], None]] = None) -> Scores:
+    def accuracy(self, data: Dataset, progress: Optional[Callable[[float], None]] = None) -> Scores:
         """Accuracy after the last step on a dataset, without the fp32 model."""
         check_compatible(data, self.model.config)
         steps = self.model.program.steps

@@ -19,6 +19,7 @@ from recurc.errors import InputError
 from recurc.formats import parse_json
 from recurc.problems import Problems
 from recurc.reading import Unreadable, enough_memory, is_folder, is_there, not_read, read_text, shown, user_path
+from recurc.words import words_for
 
 IGNORED = -100  # a label that never counts, as in the reference code
 _NO_LABEL = -1  # stands for every label where the dataset has none, and names no value to be ignored
@@ -111,8 +112,8 @@ class Dataset:
 
     def __repr__(self) -> str:
         labels = "" if self.valid.any() else ", no labels"
-        return (f"Dataset({self.path}/{self.split}: {len(self):,} examples of {self.seq_len} cells, vocabulary "
-                f"{self.vocab_size}{labels})")
+        return (f"Dataset({self.path}/{self.split}: {len(self):,} examples of {self.seq_len} {words_for(self.seq_len).places}, "
+                f"vocabulary {self.vocab_size}{labels})")
 
     def labelled(self) -> Dataset:
         """The examples that accuracy counts: those with at least one such cell, as the reference code does.
@@ -271,7 +272,7 @@ def check_compatible(dataset: Dataset, config: ModelShape) -> None:
     """
     wrong = []
     if dataset.seq_len != config.seq_len:
-        wrong.append(f"sequences of {dataset.seq_len} cells where the model takes {config.seq_len}")
+        wrong.append(f"sequences of {dataset.seq_len} tokens where the model takes {config.seq_len}")
     if dataset.vocab_size != config.vocab_size:
         wrong.append(f"a vocabulary of {dataset.vocab_size} where the model's is {config.vocab_size}")
     if config.puzzle_emb_ndim > 0 and dataset.num_puzzle_identifiers != config.num_puzzle_identifiers:

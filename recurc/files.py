@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, Iterator
 
+from recurc.arguments import argument
 from recurc.errors import InputError
 
 PARTIAL = ".part"  # how the temporary names end
@@ -169,7 +170,7 @@ def _no_memory(error: BaseException) -> InputError | None:
     said = str(error)
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in said):
         return InputError("this computer has not enough memory for this", why=said[:300],
-                          next="Allow more (`ulimit -v`), ask for fewer puzzles with --limit, or use a larger one")
+                          next=f"Allow more (`ulimit -v`), ask for fewer puzzles with {argument('limit')}, or use a larger one")
     if isinstance(error, RuntimeError) and "can't start new thread" in said:
         return InputError("no thread can be started", why="the system allows this user no more processes",
                           next="Allow more (`ulimit -u`), or end others")

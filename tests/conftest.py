@@ -6,3 +6,5 @@ import tempfile
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Which builds were made here is noted for this run, not for the user.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="recurc-tests-")
+# The page is as wide as a pipe's, whatever terminal the tests are started from.
+os.environ.pop("COLUMNS", None)

@@ -209,7 +209,7 @@ def test_compatible_with_its_model_and_no_other(tmp_path):
     with pytest.raises(InputError) as caught:
         check_compatible(load_dataset(write_dataset(tmp_path), "test"), config)
     text = str(caught.value)
-    assert "9 cells where the model takes 16" in text and "vocabulary of 7" in text and "5 puzzle identifiers" in text
+    assert "9 tokens where the model takes 16" in text and "vocabulary of 7" in text and "5 puzzle identifiers" in text
 
 
 # -- limits -----------------------------------------------------------------------------------------------------------

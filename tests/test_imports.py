@@ -39,6 +39,7 @@ LAYERS = (
         "resources",
         "text",
         "types",
+        "words",
         "zipread",
     },
 )

@@ -86,13 +86,23 @@ def _page(console: Console, folder: Path, document: dict[str, Any], command: str
 
 
 def _show(console: Console, document: dict[str, Any], folder: Path) -> None:
-    from recurc.report.sweep_page import GATE_COLUMNS, GATE_NOTES, POINT_COLUMNS, gate_cells, gate_verdicts, point_cells
+    from recurc.report.sweep_page import (
+        GATE_COLUMNS,
+        GATE_LEAST,
+        GATE_NOTES,
+        POINT_COLUMNS,
+        POINT_LEAST,
+        gate_cells,
+        gate_verdicts,
+        point_cells,
+    )
 
     for m in document["models"]:
         points = [p for p in document["points"] if p["model"] == m["model"]]
-        console.table(POINT_COLUMNS, [point_cells(p) for p in points], text_columns=("by",), title=f"{m['model']}, {m['n']} "
+        console.table(POINT_COLUMNS, [point_cells(p) for p in points], text_columns=("by",), least=POINT_LEAST,
+                      title=f"{m['model']}, {m['n']} "
                       f"test puzzles, {m['steps']} steps, fp32 {100 * m['fp32_exact']:.1f} % exact")
-    console.table(GATE_COLUMNS, gate_cells(document))
+    console.table(GATE_COLUMNS, gate_cells(document), least=GATE_LEAST)
     for text in gate_verdicts(document):
         console.print(text)
     for note in GATE_NOTES:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from rich.text import Text
 
+from recurc.words import side_of
+
 DIGITS = "123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _BOXES = {4: (2, 2), 6: (2, 3), 8: (2, 4), 9: (3, 3), 12: (3, 4), 16: (4, 4)}  # side -> rows, columns of a box
-
-
-def side_of(seq_len: int) -> int | None:
-    """Side of a square puzzle, or None."""
-    side = math.isqrt(seq_len)
-    return side if side * side == seq_len else None
 
 
 def is_sudoku(seq_len: int, vocab: int) -> bool:

@@ -1,4 +1,4 @@
-"""What `verify` shows while it runs: a table that grows, on a terminal only."""
+"""What `verify` shows while it runs: a table that grows on a terminal, elsewhere a line every few seconds."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-import rich.box
 import rich.console
 import rich.live
-import rich.markup
 import rich.progress_bar
 import rich.table
 import rich.text
 
+from recurc.cli._tables import fitted
+from recurc.cli._ticks import Ticks
 from recurc.cli.output import Console
 from recurc.targets.boards import Board
 from recurc.verify.result import PuzzleResult
+from recurc.words import said
 
 _REFRESH = 4  # times a second
 _AROUND = 8  # lines of the terminal that the rows leave free
 
 COLUMNS = ("puzzle", "steps", "cells", "exact", "CRCs equal", "bits")
+LEAST = ("exact", "instructions", "ticks", "steps", "cells")  # columns that a narrow page leaves out first
 
 
 def row(p: PuzzleResult) -> tuple[str, ...]:
@@ -58,19 +60,24 @@ class LiveTable:
         self._resumed: set[int] = set()
         self._at, self._tracing, self._start = (0, 0), "", time.monotonic()
         people = console.people
-        self._height = people.height
+        self._height, self._width = people.height, None if console.wide else people.width
         self._live = rich.live.Live(
             console=people, get_renderable=self._draw, refresh_per_second=_REFRESH, transient=True
         ) if people.is_terminal else None  # fmt: skip
+        self._ticks = Ticks(self._said)
 
     def __enter__(self) -> "LiveTable":
         if self._live is not None:
             self._live.start()
+        else:
+            self._ticks.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._live is not None:
             self._live.stop()
+        else:
+            self._ticks.__exit__(kind, error, trace)
 
     def answered(self, board: Board, counts: bool) -> None:
         """The board that has answered, and whether it counts instructions."""
@@ -94,21 +101,29 @@ class LiveTable:
         self._results[:0] = results
 
     def _draw(self) -> rich.console.RenderableType:
-        table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False)
-        for i, name in enumerate((*COLUMNS, "instructions" if self._per_instruction else "ticks")):
-            table.add_column(name, justify="right" if i else "left", no_wrap=True)
-        for p in self._results[-max(3, self._height - _AROUND):]:
-            cells = (*row(p), f"{round(p.ticks / (self._per_instruction or 1)):,}")
-            table.add_row(*map(rich.markup.escape, cells), style=None if p.matched else "bold red")
-        done, (puzzle, step) = len(self._results), self._at
+        shown = self._results[-max(3, self._height - _AROUND):]
+        table = fitted([said(name) for name in (*COLUMNS, "instructions" if self._per_instruction else "ticks")],
+                       [(*row(p), f"{round(p.ticks / (self._per_instruction or 1)):,}") for p in shown], self._width,
+                       least=[said(name) for name in LEAST])
+        lines = [rich.text.Text(line, style="bold") for line in table.head] + [rich.text.Text(table.rule)]
+        for p, made in zip(shown, table.rows, strict=True):
+            lines += [rich.text.Text(line, style="" if p.matched else "bold red") for line in made]
+        done, (_, step) = len(self._results), self._at
         bar = rich.progress_bar.ProgressBar(total=max(1, self._puzzles * self._steps), width=30,
                                             completed=min(done * self._steps + (step if self._running else 0),
                                                           self._puzzles * self._steps))
         line = rich.table.Table.grid(padding=(0, 1))
+        line.add_row(self._what, bar, self._progress(), f"{time.monotonic() - self._start:.0f} s")
+        return rich.console.Group(*lines, rich.text.Text(), line)
+
+    def _progress(self) -> str:
+        puzzle, step = self._at
         differ = sum(not p.matched for p in self._results)
-        said = f"{done} of {self._puzzles} puzzles, {differ} differ" + (f"; puzzle {puzzle}, step {step}" if step else "")
-        line.add_row(self._what, bar, self._tracing or said, f"{time.monotonic() - self._start:.0f} s")
-        return rich.console.Group(table, line)
+        told = f"{len(self._results)} of {self._puzzles} puzzles, {differ} differ"
+        return said(self._tracing or told + (f"; puzzle {puzzle}, step {step}" if step else ""))
+
+    def _said(self) -> str:
+        return f"{self._what}: {self._progress()}"
 
     @property
     def _running(self) -> bool:

@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import rich.box
-import rich.markup
-import rich.table
-
 from recurc.cli.output import Console
 from recurc.report.document import sum_text
 from recurc.report.numbers import percent_text, size_text
 from recurc.report.wording import change_rows
 
-_ROOMY = 110  # columns from which pieces show their address beside the offset
 _WIDE = 140  # columns from which the sums stand in the table itself
 
 
@@ -23,14 +18,14 @@ def show_memory(console: Console, regions: Sequence[Mapping[str, Any]], title: s
     used = [r for r in regions if r["used"]]
     if not used:
         return
-    wide = console.people.width >= _WIDE
+    wide = console.wide or console.width >= _WIDE
     rows = [
         (r["name"], r["kind"], f"{r['used']:,}", f"{r['size']:,}", percent_text(r["used"], r["size"]), f"{r['free']:,}",
          *([f"= {sum_text(r)}"] if wide else []))
         for r in used
     ]
     columns = ("region", "kind", "used bytes", "of", "used", "free bytes", *(["sum"] if wide else []))
-    console.table(columns, rows, title=title, text_columns=("kind", "sum"))
+    console.table(columns, rows, title=title, text_columns=("kind", "sum"), least=("kind", "free bytes"))
     if not wide:
         _sums(console, used)
     unused = ", ".join(f"{r['name']} ({size_text(r['size'])}{', optional' if r['optional'] else ''})"
@@ -42,36 +37,25 @@ def show_memory(console: Console, regions: Sequence[Mapping[str, Any]], title: s
 
 def _sums(console: Console, regions: Sequence[Mapping[str, Any]]) -> None:
     """Sums below the table, wrapped between their terms."""
-    table = rich.table.Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    rows = []
     for region in regions:
         # A term must not be torn from its number: the space inside it does not break.
         text = sum_text(region).replace(" + ", "\n").replace(" = ", "\r")
         text = text.replace(" ", "\N{NO-BREAK SPACE}").replace("\n", " + ").replace("\r", " = ")
-        table.add_row(rich.markup.escape(region["name"]), "= " + rich.markup.escape(text))
-    console.people.print(table, highlight=False)
+        rows.append((region["name"], "= " + text))
+    console.pairs(rows, bold=False)
     console.print()
 
 
 def show_pieces(console: Console, regions: Sequence[Mapping[str, Any]]) -> None:
     """Every piece with offset in its region (and address, where there is room), size and lifetime."""
-    roomy = console.people.width >= _ROOMY
     for region in regions:
-        if not region["pieces"]:
-            continue
-        title = f"{region['name']}: {region['kind']} at 0x{region['base']:08x}"
-        table = rich.table.Table(title=rich.markup.escape(title), title_justify="left", box=rich.box.SIMPLE_HEAD,
-                                 pad_edge=False)
-        for column in ("address", "offset", "bytes")[not roomy:]:
-            table.add_column(column, justify="right", no_wrap=True)
-        table.add_column("kind", no_wrap=True)
-        table.add_column("piece", overflow="fold", ratio=2)  # names of layers are long: they wrap, numbers never do
-        table.add_column("lifetime", ratio=1)
-        for p in region["pieces"]:
-            numbers = (f"0x{p['address']:08x}", f"{p['offset']:,}", f"{p['bytes']:,}")[not roomy:]
-            table.add_row(*numbers, *(rich.markup.escape(p[key]) for key in ("kind", "name", "lifetime")))
-        console.people.print(table, highlight=False)
+        if region["pieces"]:
+            rows = [(p["name"], p["kind"], f"{p['bytes']:,}", f"{p['offset']:,}", f"0x{p['address']:08x}", p["lifetime"])
+                    for p in region["pieces"]]
+            console.table(("piece", "kind", "bytes", "offset", "address", "lifetime"), rows,
+                          text_columns=("kind", "lifetime"), least=("address", "lifetime", "kind"),
+                          title=f"{region['name']}: {region['kind']} at 0x{region['base']:08x}")
 
 
 def show_changes(console: Console, document: Mapping[str, Any]) -> None:

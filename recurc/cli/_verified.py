@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from recurc.cli._drawn import draw_steps
-from recurc.cli._live import COLUMNS, accuracy_text, row
+from recurc.cli._live import COLUMNS, LEAST, accuracy_text, row
 from recurc.cli.output import Console
 from recurc.report.numbers import fidelity_text
 
@@ -65,7 +65,7 @@ def print_result(console: Console, build: Any, result: Any, views: list) -> None
             cost = result.instructions(p.ticks) if counted else p.ticks
             rows.append((*row(p), f"{cost:,}"))
     if rows:
-        console.table((*COLUMNS, "instructions" if counted else "ticks"), rows)
+        console.table((*COLUMNS, "instructions" if counted else "ticks"), rows, least=LEAST)
     reach = "emulated" if result.board.verified == "emulated" else "a real board"
     where = "this computer" if result.on == "host" else f"{result.board.title} ({reach})"
     n = result.n

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from recurc.cli._tables import fitted, paragraph
 from recurc.cli.options import pass_console
 from recurc.cli.output import Console
 
@@ -21,14 +21,13 @@ GROUPS = {
     "host": "This computer",
 }  # fmt: skip
 COLUMNS = ("board", "core", "MHz", "flash", "RAM", "ext RAM", "all RAM", "tested", "twin")
-_NUMBERS = ("MHz", "flash", "RAM", "ext RAM", "all RAM")
+_WORDS = ("core", "tested", "twin", "board's name")
+LEAST = ("board's name", "ext RAM", "MHz", "twin", "core", "tested")  # columns that a narrow page leaves out first
 LEGEND = (
-    "MHz: as the port sets it. Memory in KiB: flash = all that keeps code and",
-    "weights, RAM = largest contiguous region on the chip, ext RAM = the same beside",
-    "the chip, all RAM = every region together; +: an optional chip would add to it.",
-    "twin: the emulated board that stands for it.",
+    "MHz: as the port sets it. Memory in KiB: flash = all that keeps code and weights, RAM = largest contiguous region on the "
+    "chip, ext RAM = the same beside the chip, all RAM = every region together; +: an optional chip would add to it. twin: "
+    "the emulated board that stands for it."
 )
-_TITLE_FROM = 120  # terminal columns from which the titles stand beside the figures
 _CORE_PREFIXES = ("cortex-", "xtensa-")
 
 
@@ -47,18 +46,19 @@ def list_command(console: Console) -> None:
     from recurc.targets.boards import list_boards
 
     boards = list_boards()
-    lines = _aligned([COLUMNS, *(_row(b) for b in boards)])
-    titled = console.people.width >= _TITLE_FROM
-    room = console.people.width - len(lines[0]) - 2
-    console.print(lines[0].rstrip(), style="bold")
+    made = fitted((*COLUMNS, "board's name"), [(*_row(b), b.title) for b in boards], None if console.wide else console.width,
+                  text=_WORDS, least=LEAST)
+    for line in made.head:
+        console.print(line, style="bold")
     for kind, heading in GROUPS.items():
-        members = [(b, line) for b, line in zip(boards, lines[1:], strict=True) if b.kind == kind]
-        if not members:
-            continue
-        console.print(f"\n{heading}")
-        for b, line in members:
-            console.print(f"{line}  {_shortened(b.title, room)}" if titled else line.rstrip())
-    console.print("\n" + "\n".join(LEGEND))
+        members = [lines for b, lines in zip(boards, made.rows, strict=True) if b.kind == kind]
+        if members:
+            console.print(f"\n{heading}")
+        for line in (line for lines in members for line in lines):
+            console.print(line)
+    console.print()
+    console.left_out(made)
+    console.print(paragraph(LEGEND, console.width))
     for word in ("emulated", "compiled", "written", "described"):
         if any(b.verified == word for b in boards):
             console.print(f"{word}: {REACH[word]}")
@@ -87,20 +87,16 @@ def show_command(console: Console, name: str) -> None:
         ("ticks", f"{b.ticks.source}, {b.ticks.hz:,} a second" if b.ticks.hz else f"{b.ticks.source}, not a time"),
         ("stack", _size(b.stack_bytes) if b.stack_bytes else ""),
     ]  # fmt: skip
-    console.pairs([(k, v) for k, v in pairs if v])
+    console.pairs([(k, v) for k, v in pairs if v], always=True)
     if b.regions:
-        rows = [("region", "kind", "base", "size", "may hold")]
+        rows = []
         for r in b.regions:
             parts = [part for part, names in b.placement.items() if r.name in names]
             rows.append((r.name, r.kind, f"0x{r.base:08x}", _size(r.size), ", ".join(parts) or "-"))
-        header, *lines = _aligned(rows, right=("size",))
-        console.print()
-        console.print(header.rstrip(), style="bold")
-        for line in lines:
-            console.print(line.rstrip())
-        console.print()
+        console.table(("region", "kind", "base", "size", "may hold"), rows, text_columns=("kind", "base", "may hold"))
         notes = [(r.name, "; ".join(_remarks(r))) for r in b.regions if _remarks(r)]
-        console.pairs([*notes, *((f"{part} goes to", ", then ".join(names)) for part, names in b.placement.items())])
+        console.pairs([*notes, *((f"{part} goes to", ", then ".join(names)) for part, names in b.placement.items())],
+                      always=True)
     console.emit_json({"board": _document(b)})
 
 
@@ -117,17 +113,6 @@ def _row(b: Any) -> tuple[str, ...]:
     inside, outside = (_kib(n) if n else "-" for n in (b.largest("ram"), b.largest("external-ram")))
     core = core if b.family != "riscv" else core[:4]
     return (b.name, core, clock, flash, inside, outside, ram, b.verified, b.twin or "")
-
-
-def _aligned(rows: Sequence[Sequence[str]], right: Sequence[str] = _NUMBERS) -> list[str]:
-    """Rows (the first one the column names) as lines of equal width, two spaces between columns; nothing is ever folded."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(cell.rjust(w) if name in right else cell.ljust(w)
-                      for cell, w, name in zip(row, widths, rows[0], strict=True)) for row in rows]  # fmt: skip
-
-
-def _shortened(text: str, room: int) -> str:
-    return text if len(text) <= room else text[: max(0, room - 1)] + "…"
 
 
 def _kib(n: int) -> str:

@@ -85,14 +85,16 @@ def command(console: Console, checkpoint: str | None, project_file: Path | None,
         quantized = quantize_with_progress(
             console, model, chosen, precision, layers, **learning, **lowering)
         quantized.check_target(board, allow_lossy=allow_lossy)
-        gate = quantized.gate()
+        with console.progress("fidelity", 1):
+            gate = quantized.gate()
         accuracy = _accuracy(console, chosen, quantized, accuracy_puzzles)
-        build = quantized.build(
-            board, folder, min_fidelity=min_fidelity, allow_lossy=allow_lossy, gate=gate,
-            details={"accuracy": accuracy, "data": None if chosen.data is None else str(chosen.data.resolve()),
-                     "halt": chosen.project.halt},
-            note=console.note,
-        )
+        with console.progress("compiling", 1):
+            build = quantized.build(
+                board, folder, min_fidelity=min_fidelity, allow_lossy=allow_lossy, gate=gate,
+                details={"accuracy": accuracy, "data": None if chosen.data is None else str(chosen.data.resolve()),
+                         "halt": chosen.project.halt},
+                note=console.note,
+            )
     except DoesNotFitError as error:
         _show_refused(console, error, board, name, precision)
         raise
@@ -165,7 +167,7 @@ def _accuracy(console: Console, chosen, quantized, count: int) -> dict | None:
         return None
     test = test.labelled().take(min(count, affordable))
     rule = chosen.project.halt or {"threshold": 0.0, "min_steps": 1}
-    with console.progress("checking accuracy", 2 * len(test)) as advance:
+    with console.progress("accuracy, beside fp32", 2 * len(test), "puzzles") as advance:
         runs = run_engine(quantized.engine, test.inputs, test.puzzle_ids, program.steps, threshold=rule["threshold"],
                           progress=advance)
         reference = quantized.source.evaluate(test, steps=program.steps, h_cycles=program.h_cycles, l_cycles=program.l_cycles,

@@ -44,9 +44,11 @@ def make(console: Console, out: Path, inputs: Path, labels: Path | None, ids: Pa
     """
     from recurc.datafiles import read_examples
     from recurc.datamake import shape_of, split_examples, write_dataset
+    from recurc.words import speak_of
 
     examples = read_examples(inputs, labels, ids, symbols)
     shape = shape_of(examples, vocab if vocab or not symbols else len(symbols) + 1, ignore_label)
+    speak_of(shape.seq_len)
     parts = split_examples(examples, split, seed)
     write_dataset(out, parts, shape, ignore_label)
     if examples.told:
@@ -56,7 +58,7 @@ def make(console: Console, out: Path, inputs: Path, labels: Path | None, ids: Pa
     console.emit_json({"out": out, "splits": {name: len(p.inputs) for name, p in parts.items()}, **vars(shape)})
     if not console.json:
         counts = ", ".join(f"{len(p.inputs):,} in {name}" for name, p in parts.items())
-        console.print(f"{out}: {counts}; {shape.seq_len} cells of {shape.vocab_size} tokens, {shape.identifiers} puzzle "
+        console.print(f"{out}: {counts}; {shape.seq_len} cells each, vocabulary {shape.vocab_size}, {shape.identifiers} puzzle "
                       f"identifier{'s' if shape.identifiers > 1 else ''}")
 
 
@@ -68,15 +70,17 @@ def describe(console: Console, directory: Path) -> None:
     from recurc.cli._drawn import draw_steps
     from recurc.datadescribe import describe_splits
     from recurc.dataset import load_splits
+    from recurc.words import speak_of
 
     splits = load_splits(directory)
+    speak_of(next(iter(splits.values())).seq_len)
     document = describe_splits(splits)
     console.emit_json({"directory": directory, **document})
     if console.json:
         return
     parts = document["splits"]
     rows = [(column, *(_text(row[column]) for row in parts.values())) for column in document["columns"]]
-    console.table((str(directory), *parts), rows)
+    console.table(("", *parts), rows, title=str(directory))
     for remark in document["remarks"]:
         console.print(remark)
     first: Any = next(iter(splits.values()))

@@ -63,7 +63,7 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
     quantized = quantize_with_progress(
         console, model, chosen, precision, layers, **learning, **lowering)
     total = len(test) + min(fidelity_puzzles, len(test))
-    with console.progress(f"{precision}: {len(test)} puzzles, then fidelity", total) as advance:
+    with console.progress(f"{precision}, then fidelity", total, "puzzles") as advance:
         result = quantized.evaluate(test, halt=halt, threshold=rule["halt_threshold"], min_steps=rule["min_steps"],
                                     fidelity_puzzles=fidelity_puzzles, progress=advance)
     final = result.halted if halt and result.halted else result.scores

@@ -41,8 +41,9 @@ def command(console: Console, build: Path, port: str, board: str | None, disk: s
         console.print("stopped" if ended else "no emulated board of ours runs there")
         console.emit_json({"stopped": ended})
         return
-    result = flash(made, board, port=port, disk=disk, stock=stock, firmware_only=firmware_only,
-                   echo=console.note if verbose else lambda line: None)  # fmt: skip
+    with console.progress("build and upload", 1):
+        result = flash(made, board, port=port, disk=disk, stock=stock, firmware_only=firmware_only,
+                       echo=console.note if verbose else lambda line: None)  # fmt: skip
     console.emit_json(_document(made, result))
     if not console.json:
         _show(console, made, result)

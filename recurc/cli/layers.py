@@ -65,9 +65,16 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
     chosen = resolve_model(console, checkpoint, data)
     reasoner, sample = chosen.load(), chosen.dataset("train").sample(puzzles, seed)
     layers = len(reasoner.linear_names())
-    with console.progress("calibrating, then layers", len(sample) + layers + 2) as advance:
+    with console.progress("calibration puzzles, then layers", len(sample) + layers + 2) as advance:
+        so_far = 0.0
+
+        def calibrated(done: float, total: int) -> None:
+            nonlocal so_far
+            advance((done - so_far) * len(sample) / total)
+            so_far = done
+
         found = calibrate(reasoner, sample.inputs, sample.puzzle_ids, seed=seed, steps=lowering["steps"],
-                          progress=lambda done, total: advance(min(16, len(sample))))
+                          progress=calibrated)
         study = LayerStudy(reasoner, precision_named(precision), precision_named(higher), found, sample.inputs[:count],
                            sample.puzzle_ids[:count], kernels, method=calibration, measured=advance, **lowering)
         result = study.sensitivity()
@@ -113,10 +120,11 @@ def _show(console: Console, document: dict[str, Any], toml: Path | None) -> None
     chosen = document.get("choice", {})
     rows = [(g["name"], f"{g['fidelity']:.5f}", f"{g['gain']:+.5f}", f"{g['bytes']:,}",
              *(["yes" if g["name"] in chosen["layers"] else ""] if chosen else [])) for g in document["layers"]]
-    for name, suffix in ((f"none: all in {low}", ""), (f"all in {high}", "_all")):
+    for name, suffix in ((f"none: all in {low}; bytes in all", ""), (f"all in {high}; bytes in all", "_all")):
         phi = fidelity_text(document["fidelity" + suffix], document[f"fidelity{suffix}_error"], 5)
-        rows.append((name, phi, "", f"{document['image_bytes' + suffix]:,} in all", *[""] * bool(chosen)))
-    console.table(("layer", "fidelity", "gain", "bytes more", *(["chosen"] if chosen else [])), rows)
+        rows.append((name, phi, "", f"{document['image_bytes' + suffix]:,}", *[""] * bool(chosen)))
+    console.table(("layer", "fidelity", "gain", "bytes more", *(["chosen"] if chosen else [])), rows,
+                  least=("fidelity", "gain"))
     if chosen:
         console.print(f"within {chosen['budget']:,} bytes: {len(chosen['layers'])} layers in {high}, image "
                       f"{chosen['image_bytes']:,} bytes, fidelity "

@@ -27,8 +27,10 @@ from recurc.cli._streams import abandon_stdout, leave_gone_folder, repair, unwri
 from recurc.cli.output import Console, plain_warnings
 from recurc.errors import RecurcError, UsageError
 from recurc.files import environment_error
+from recurc.words import own_words
 
 _NOT_COMMANDS = {"main", "output", "options", "quantizing"}
+_NO_TABLES = {"convert", "make"}
 _INTERRUPTED, _BROKEN_PIPE = 130, 141  # 128 + the signal's number, as shells have it
 
 
@@ -37,7 +39,8 @@ class _ReaderGone(Exception):
 
 
 class Commands(click.Group):
-    """Commands by file name, imported when they are asked for; each gets `--json` and `--debug`."""
+    """Commands by file name, imported when they are asked for; each gets `--json` and `--debug`, and `--wide` where it prints
+    tables."""
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
         try:
@@ -80,7 +83,10 @@ def _add_common_options(command: click.Command) -> None:
         for sub in command.commands.values():
             _add_common_options(sub)
     have = {name for parameter in command.params for name in parameter.opts}
-    for name, text in (("json", "Print one JSON document on stdout."), ("debug", "Show tracebacks.")):
+    common = [("json", "Print one JSON document on stdout."), ("debug", "Show tracebacks.")]
+    if command.name not in _NO_TABLES and getattr(command, "invoke_without_command", True):
+        common.append(("wide", "Show all columns of tables, whatever the width."))
+    for name, text in common:
         if f"--{name}" not in have:
             command.params.append(
                 click.Option(
@@ -121,7 +127,7 @@ def main(args: Sequence[str] | None = None) -> int:
     if leave_gone_folder():
         console.note("note: the current folder was removed: nothing can be read or written in it")
     try:
-        with ended_by_signals(), named_as_options():
+        with ended_by_signals(), named_as_options(), own_words():
             code = _run(console, arguments)
         sys.stdout.flush()
         return code

@@ -16,6 +16,7 @@ from recurc.cli.output import Console
 from recurc.errors import InputError, UsageError
 from recurc.ir.program import CARRIES, STORAGES
 from recurc.quant.weights import precisions
+from recurc.words import speak_of
 
 DEFAULT_PRECISION = "int4"
 _IN_PROJECT = {"puzzles": "calibration_puzzles"}  # options that the project file calls otherwise
@@ -65,6 +66,7 @@ class Model:
         from recurc.models.checkpoint import load
 
         reasoner = load(self.checkpoint, self.data if self.named else None)
+        speak_of(reasoner.config.seq_len)
         if self.console is not None:
             self.console.assumed(reasoner.notes)
         return reasoner
@@ -85,6 +87,7 @@ class Model:
                 next="Pass the dataset directory with --data DIR",
             )
         found = load_dataset(self.data, split)
+        speak_of(found.seq_len)
         return found.labelled() if labels else found
 
 
@@ -143,6 +146,7 @@ def open_build(console: Console, path: str | Path, *, to_run: bool = True, trust
     from recurc.codegen.manifest import load_build
 
     build = load_build(path, to_run, trust)
+    speak_of(build.config.seq_len)
     console.assumed(build.notes)
     return build
 

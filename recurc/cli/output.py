@@ -1,7 +1,8 @@
 """What commands print: text for people, one JSON document for programs.
 
-With `--json` the document is all that stands on stdout; people's text goes to stderr. Progress bars show on a
-terminal only. Names come from files and devices: control characters in them are shown as escapes and reach no terminal.
+With `--json` the document is all that stands on stdout; people's text goes to stderr. Progress is a bar on a terminal, and
+elsewhere a line on stderr every few seconds. Names come from files and devices: control characters in them are shown as
+escapes and reach no terminal.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import sys
 import traceback
 import warnings
@@ -17,32 +19,36 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import rich.box
 import rich.console
-import rich.markup
 import rich.progress
 import rich.segment
-import rich.table
+import rich.text
 
 from recurc.cli._streams import writing
+from recurc.cli._tables import Table, fitted, paragraph
+from recurc.cli._ticks import Count, Ticks
 from recurc.errors import InputError, RecurcError
 from recurc.report.numbers import bytes_text, count_text
 from recurc.text import one_line, visible
+from recurc.words import said
 
 __all__ = ["Console", "bytes_text", "count_text"]
 
-PIPE_WIDTH = 160  # columns when nobody's terminal gives a width, so that tables are not cut in files
+_LEAST_VALUE = 20  # columns for the values beside long names
+PIPE_WIDTH = 80  # columns of a table when neither a terminal nor COLUMNS says how wide the page is
 
 
 class Console:
     """A command's output.
 
-    `debug` and `json` follow the options of the same name; `command` is the command's name, for the schema.
+    `debug`, `json` and `wide` (tables show every column) follow the options of the same name; `command` is the command's name,
+    for the schema.
     """
 
     def __init__(self) -> None:
         self.json = False
         self.debug = False
+        self.wide = False
         self.command = "recurc"
         self._emitted = False
         self._notes: list[str] | None = None
@@ -54,17 +60,24 @@ class Console:
         """Where text for people goes: stdout, or stderr when stdout carries JSON."""
         return _console(sys.stderr if self.json else sys.stdout)
 
+    @property
+    def width(self) -> int:
+        """Columns of the page that people's text is printed on."""
+        return self.people.width
+
     def _people(self, *what: object, **how: Any) -> None:
         with writing(sys.stderr if self.json else sys.stdout):
             self.people.print(*what, **how)
 
     def print(self, text: str = "", style: str | None = None) -> None:
-        """A line of text, printed as it is (no markup)."""
-        self._people(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        """A paragraph of text (no markup), on a terminal in lines of its width."""
+        self._people(_page(sys.stderr if self.json else sys.stdout, said(text)), style=style, markup=False, highlight=False,
+                     soft_wrap=True)
 
     def note(self, text: str) -> None:
         """A remark beside the result: always on stderr."""
         with writing(sys.stderr):
+            text = _page(sys.stderr, said(text))
             _console(sys.stderr).print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
 
     def assumed(self, notes: Sequence[str]) -> None:
@@ -77,43 +90,75 @@ class Console:
 
     def table(
         self, columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None, numeric: bool = True,
-        text_columns: Sequence[str] = (),
+        text_columns: Sequence[str] = (), least: Sequence[str | int] = (),
     ) -> None:  # fmt: skip
-        """An aligned table: the first column and `text_columns` to the left, the others to the right when `numeric`."""
-        table = rich.table.Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
-        for i, column in enumerate(columns):
-            right = numeric and i and column not in text_columns
-            table.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=not i)
-        for row in rows:
-            table.add_row(*(rich.markup.escape(visible(cell)) for cell in row))
-        self._people(table, highlight=False)
+        """An aligned table: the first column and `text_columns` to the left, the others to the right when `numeric`.
 
-    def pairs(self, items: Sequence[tuple[str, object]]) -> None:
-        """Names and values in two aligned columns."""
-        table = rich.table.Table(box=None, show_header=False, pad_edge=False)
-        table.add_column(style="bold", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in items:
-            table.add_row(name, rich.markup.escape(visible(value)))
-        self._people(table, highlight=False)
+        Where the page is too narrow, columns of `least` are left out, the first ones first, and that is said.
+        """
+        named = {name: said(name) for name in columns}
+        made = fitted([named[name] for name in columns], [[said(visible(cell)) for cell in row] for row in rows],
+                      None if self.wide else self.width, text=[named.get(name, name) for name in text_columns],
+                      least=[named.get(name, name) for name in least], numeric=numeric)
+        if title:
+            self.print(title, style="italic")
+        self.print()
+        for line in made.head:
+            self.print(line, style="bold")
+        self.print(made.rule)
+        for line in (line for row in made.rows for line in row):
+            self.print(line)
+        self.left_out(made)
+        self.print()
+
+    def left_out(self, made: Table) -> None:
+        """Say which columns had no room."""
+        if made.dropped:
+            self.print(f"no room for: {', '.join(made.dropped)} (--wide shows all)", style="dim")
+
+    def pairs(self, items: Sequence[tuple[str, object]], bold: bool = True, always: bool = False) -> None:
+        """Names and values in two aligned columns; on a terminal, or `always`, values go on below themselves."""
+        stream = sys.stderr if self.json else sys.stdout
+        shown = [(said(name), said(visible(value))) for name, value in items]
+        margin = max((len(name) for name, _ in shown), default=0) + 2
+        for name, value in shown:
+            lines = paragraph(value, max(_LEAST_VALUE, self.width - margin)) if always or _is_terminal(stream) else value
+            first, *rest = lines.replace("\N{NO-BREAK SPACE}", " ").split("\n")
+            with writing(stream):
+                self.people.print(rich.text.Text.assemble((name.ljust(margin), "bold" if bold else ""), first),
+                                  highlight=False, soft_wrap=True)
+            for line in rest:
+                self._people(" " * margin + line, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
-    def progress(self, what: str, total: int) -> Iterator[Callable[..., None]]:
-        """A progress bar on stderr when that is a terminal. Yields `advance(n=1, note="")`."""
+    def progress(self, what: str, total: int, unit: str = "") -> Iterator[Callable[..., None]]:
+        """How far work is, on stderr: a bar on a terminal, elsewhere a line every few seconds.
+
+        Yields `advance(n=1, note="")`, which takes parts of a unit too; of one unit only the time is shown.
+        """
+        what, unit = said(what), said(unit)
+        count = Count(f"{self.command}: {what}", total, unit)
         if not sys.stderr.isatty():
-            yield lambda n=1, note="": None
+            with Ticks(lambda: str(count)):
+                yield count.advance
             return
         with rich.progress.Progress(
-            rich.progress.TextColumn("{task.description}"),
-            rich.progress.BarColumn(),
-            rich.progress.MofNCompleteColumn(),
-            rich.progress.TimeRemainingColumn(),
-            rich.progress.TextColumn("{task.fields[note]}"),
-            console=_console(sys.stderr),
-            transient=True,
+            rich.progress.TextColumn("{task.description}", markup=False),
+            rich.progress.BarColumn(bar_width=None if total > 1 else 1),
+            rich.progress.TextColumn("{task.fields[told]}", markup=False),
+            rich.progress.TimeElapsedColumn(),
+            rich.progress.TextColumn("{task.fields[note]}", markup=False),
+            console=_console(sys.stderr), transient=True, expand=False,
         ) as bar:
-            task = bar.add_task(what, total=total, note="")
-            yield lambda n=1, note="": bar.update(task, advance=n, note=rich.markup.escape(one_line(note)))
+            task = bar.add_task(what, total=total, told="", note="")
+
+            def advance(n: float = 1, note: str = "") -> None:
+                count.advance(n, note)
+                told = f"{count.whole:,} of {total:,} {unit}".rstrip() if total > 1 else ""
+                bar.update(task, completed=count.done, told=told, note=one_line(note))
+
+            advance(0)
+            yield advance
 
     # -- for programs -------------------------------------------------------------------------------------------
 
@@ -134,7 +179,8 @@ class Console:
     def error(self, error: RecurcError) -> None:
         """An error: one paragraph on stderr, and as JSON on stdout with `--json`."""
         with writing(sys.stderr):
-            _console(sys.stderr).print(f"error: {error.paragraph()}", markup=False, highlight=False, soft_wrap=True)
+            text = _page(sys.stderr, said(f"error: {error.paragraph()}"))
+            _console(sys.stderr).print(text, markup=False, highlight=False, soft_wrap=True)
         if self.json and not self._emitted:
             with suppress(InputError):  # stdout cannot be written: the code says that something failed
                 self.emit_json({"error": error.as_dict()})
@@ -158,7 +204,22 @@ class _TextConsole(rich.console.Console):
 
 
 def _console(stream) -> rich.console.Console:
-    return _TextConsole(file=stream, width=None if stream.isatty() else PIPE_WIDTH)
+    return _TextConsole(file=stream, width=None if stream.isatty() else _told_width() or PIPE_WIDTH)
+
+
+def _told_width() -> int | None:
+    """What COLUMNS says of the page, when it is a width."""
+    told = os.environ.get("COLUMNS", "")
+    return int(told) if told.isdecimal() and 0 < int(told) < 100_000 else None
+
+
+def _page(stream: Any, text: str) -> str:
+    """Sentences in lines on a terminal. Elsewhere a paragraph stays one line, for programs that look for it."""
+    return paragraph(text, _console(stream).width) if _is_terminal(stream) else text
+
+
+def _is_terminal(stream: Any) -> bool:
+    return bool(stream.isatty())
 
 
 def json_text(document: dict[str, object]) -> str:

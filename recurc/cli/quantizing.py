@@ -49,13 +49,14 @@ def quantize_with_progress(console: Console, model, chosen: Model, precision: st
             console.note(f"no calibration puzzles: {error.paragraph()}")
     elif learns:
         console.note("no dataset is known, so calibration uses the weights alone; pass --data DIR for better weights")
-    with console.progress("calibrating", 1) as advance:
-        done = 0
+    with console.progress("calibrating", puzzles, "puzzles") as advance:
+        done = 0.0
 
-        def progress(now: int, total: int) -> None:
+        def progress(now: float, total: int) -> None:
             nonlocal done
-            advance((now - done) / total)
-            done = now
+            share = puzzles * now / total  # calibration may afford fewer puzzles than were drawn
+            advance(share - done)
+            done = share
 
         return model.quantize(precision, train, layers=layers, method=calibration, puzzles=puzzles, seed=seed,
                               progress=progress, **lowering)

@@ -22,6 +22,7 @@ from recurc.cli.output import Console
 from recurc.errors import DoesNotFitError, InputError, UsageError
 from recurc.files import write_whole
 from recurc.reading import is_file
+from recurc.words import speak_of
 
 _SETTLED = ("carry", "puzzle_table", "steps", "h_cycles", "l_cycles")  # that recurc.toml may hold, too
 _BESIDE = ""  # --html without a value
@@ -95,6 +96,7 @@ def _of_build(folder: Path, target: str | None, not_for_builds: list[str]) -> tu
                          why="it was chosen when the build was made",
                          next="leave it out, or name a checkpoint to plan another build")
     build = load_build(folder, to_run=False)
+    speak_of(build.config.seq_len)
     if target is not None and target not in build.boards:
         from recurc.targets.boards import load_board
 
@@ -142,11 +144,12 @@ def _write_page(document: dict[str, Any], path: Path, follow: bool) -> Path:
 
 def _show_time(console: Console, document: dict[str, Any]) -> None:
     """Where the time of a step goes, with what the estimate rests on."""
-    from recurc.report.timing import time_columns, time_facts, time_rows
+    from recurc.report.timing import TIME_LEAST, time_columns, time_facts, time_rows
 
     estimated = (document["time"] or {}).get("estimate")
     if estimated:
-        console.table(time_columns(estimated), time_rows(estimated), title="Where the time goes (an estimate, not measured)")
+        console.table(time_columns(estimated), time_rows(estimated), least=TIME_LEAST,
+                      title="Where the time goes (an estimate, not measured)")
     facts = time_facts(document)
     if facts:
         console.pairs(facts)

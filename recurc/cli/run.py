@@ -75,7 +75,7 @@ def command(console: Console, model: str | None, on: str | None, tokens: str | N
         rows, ids = _checked(config, inputs, puzzle)
         stop = Halt(halt_threshold, min_steps) if halt else None
         found = []
-        with console.progress(f"{told}: {len(rows)} inputs", len(rows)) as advance:
+        with console.progress(told, len(rows), "inputs") as advance:
             for row, puzzle_id in zip(rows, ids, strict=True):
                 ask = getattr(answerer, "answer", None)  # a device is asked again when the line loses something
                 found.append(ask(row, int(puzzle_id), steps=steps, halt=stop) if ask else
@@ -210,6 +210,6 @@ def _show(console: Console, found: list[Any], inputs: Inputs, config: Any, told:
                      "yes" if a.halted else "no", *(cells if known else ())))
     console.print()
     columns = ("input", "steps", "settled at", "halting margin", "stopped early")
-    console.table((*columns, *(("cells", "exact") if known else ())), rows)
+    console.table((*columns, *(("cells", "exact") if known else ())), rows, least=("stopped early", "settled at"))
     for a in found[:MOST_DRAWN if len(found) <= MOST_DRAWN else 0]:
         console.print("answer: " + " ".join(map(str, a.tokens.tolist())))

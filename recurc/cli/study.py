@@ -72,7 +72,7 @@ def command(console: Console, checkpoint: str | None, data: str | None, methods:
         todo.append((f"{name}, outlier copy", outlier_copy(reasoner), [m for m in asked if not m.functional]))
     results, total = store(console, cache, no_cache), sum(work(ms, len(test), len(learning or ())) for _, _, ms in todo)
     tables = []
-    with executor(jobs, scheduler) as where, console.progress(f"study of {name}", total) as advance:
+    with executor(jobs, scheduler) as where, console.progress(name, total, "puzzles and updates") as advance:
         for title, subject, ms in todo:
             tables.append(study(subject, test, calibration, ms, steps=steps, learning=learning, executor=where, store=results,
                                 seed=seed, note=console.note, progress=lambda n, title=title: advance(n, note=title)))
@@ -122,6 +122,7 @@ def _show(console: Console, document: dict[str, Any], folder: Path) -> None:
 
     for subject in document["subjects"]:
         console.table(study_page.COLUMNS, [study_page.cells(line) for line in subject["rows"]], text_columns=("by",),
+                      least=study_page.LEAST,
                       title=f"{subject['name']}, {document['n']} test puzzles, {document['steps']} steps")
         for finding in subject["verdict"]:
             console.print(finding)

@@ -269,7 +269,7 @@ def _page(console: Console, folder: Path, name: str, document: dict[str, Any], l
 
 
 def _show(console: Console, lines: list[dict[str, Any]], name: str, document: dict[str, Any], folder: Path) -> None:
-    from recurc.report.sweep_page import COLUMNS, NOTES, cells, sweep_verdicts
+    from recurc.report.sweep_page import COLUMNS, LEAST, NOTES, cells, sweep_verdicts
 
     shown = lines
     if len(lines) > _MANY:
@@ -277,7 +277,7 @@ def _show(console: Console, lines: list[dict[str, Any]], name: str, document: di
         shown = [line for line in lines if line["steps"] == deepest or line["pareto"] or line["tied"]]
     console.print(f"{name}, {document['n']} test puzzles"
                   + (f"; {len(shown)} of {len(lines)} rows, the rest in sweep.csv" if len(shown) < len(lines) else ""))
-    console.table(COLUMNS, [cells(line) for line in shown], text_columns=("by",))
+    console.table(COLUMNS, [cells(line) for line in shown], text_columns=("by",), least=LEAST)
     for text in sweep_verdicts(lines):
         console.print(text)
     for note in NOTES:

@@ -16,6 +16,7 @@ from recurc.cli.quantizing import calibration_options
 from recurc.cli.sweep import Names, Numbers, compute_options, executor, store, write, write_results
 from recurc.errors import UsageError
 from recurc.files import write_whole
+from recurc.words import said
 
 DEFAULT_LIMIT, DEFAULT_TOLERANCE = 512, 2.0
 _PUZZLES = 128
@@ -219,7 +220,7 @@ def _recipe(document: dict[str, Any], chosen: Any, target: str, calibration: str
         str(Path(chosen.data).resolve()) if chosen.named else None, c["precision"], c["layers"], calibration,
         puzzles if puzzles != _PUZZLES else None, seed or None, c["h_cycles"], c["l_cycles"], c["max_steps"],
         c["halt_threshold"], c["min_steps"], target, c["carry"])
-    return project_text(project, "\n".join(["recurc tune", *verdicts(document), confirmation(document)]))
+    return project_text(project, said("\n".join(["recurc tune", *verdicts(document), confirmation(document)])))
 
 
 def _write(console: Console, folder: Path, document: dict[str, Any], recipe: str, toml: Path | None) -> None:
@@ -237,7 +238,7 @@ def _write(console: Console, folder: Path, document: dict[str, Any], recipe: str
     for text in (*tune_page.verdicts(document), tune_page.confirmation(document)):
         console.print(text)
     console.table(tune_page.COLUMNS, [tune_page.cells(line) for line in document["frontier"]], title="The front",
-                  text_columns=tune_page.TEXT_COLUMNS)
+                  text_columns=tune_page.TEXT_COLUMNS, least=tune_page.LEAST)
     for text in (*document["remarks"], tune_page.NOTES[0]):
         console.print(text, style="dim")
     console.print(f"recipe: {toml or folder / PROJECT_FILE}; all that was tried, and the plot: {folder / 'tune.html'}")

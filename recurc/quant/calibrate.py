@@ -63,14 +63,14 @@ def depth_for_budget(macs_per_step: int, puzzles: int, steps: int) -> tuple[int,
 
 def calibrate(
     reasoner: Reasoner, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None, *, seed: int = 0,
-    steps: Optional[int] = None, progress: Optional[Callable[[int, int], None]] = None,
+    steps: Optional[int] = None, progress: Optional[Callable[[float, int], None]] = None,
 ) -> Calibration:
     """Run the fp32 model on calibration puzzles and record what its layers see.
 
     Args:
         inputs: tokens [N, seq_len], from the training split.
         puzzle_ids: [N].
-        progress: called with (puzzles done, puzzles in all).
+        progress: called with (puzzles done, puzzles in all) after each step of some of them.
     """
     config = reasoner.config
     puzzles, used_steps = depth_for_budget(
@@ -80,9 +80,8 @@ def calibrate(
     for start in range(0, puzzles, BATCH):
         stop = min(start + BATCH, puzzles)
         ids = None if puzzle_ids is None else puzzle_ids[start:stop]
-        for _ in reference.steps(inputs[start:stop], ids, used_steps):
-            pass
-        if progress:
-            progress(stop, puzzles)
+        for step, _ in enumerate(reference.steps(inputs[start:stop], ids, used_steps), start=1):
+            if progress:
+                progress(start + (stop - start) * step / used_steps, puzzles)
     moments = {name: m.numpy() for name, m in observer.sums.items()}
     return Calibration(moments, puzzles, used_steps, seed)

@@ -13,6 +13,7 @@ from recurc.report.lifetimes import lifetime_chart
 from recurc.report.numbers import bytes_text, count_text, percent_text, size_text
 from recurc.report.timing import time_bars, time_columns, time_facts, time_rows
 from recurc.report.wording import change_rows, fact_rows, schedule_text, verdict_text
+from recurc.words import said
 
 
 def _environment() -> Environment:
@@ -41,8 +42,8 @@ def render_page(document: Mapping[str, Any]) -> str:
         bars={r["name"]: region_bar(r) for r in regions},
         charts=[chart for r in regions if (chart := lifetime_chart(r))],
         kinds=kinds, colours=sorted({_kind_class(k) for k in kinds}), meaning=KIND_MEANING,
-        verdict=verdict_text(document), facts=fact_rows(document),
-        time_bars=time_bars(document), time_facts=time_facts(document),
+        verdict=said(verdict_text(document)), facts=[(said(name), said(text)) for name, text in fact_rows(document)],
+        time_bars=time_bars(document), time_facts=[(name, said(text)) for name, text in time_facts(document)],
         time_table=(time_columns(estimated), time_rows(estimated)) if estimated else None,
         changes=change_rows(document), schedule=schedule_text(document), percent=percent_text, sum_text=sum_text,
     )

@@ -13,6 +13,7 @@ from recurc.arguments import argument
 from recurc.files import make_folder, write_whole
 from recurc.report.numbers import count_text
 from recurc.report.results import Plot
+from recurc.words import said
 
 Line = Mapping[str, Any]  # a row of a sweep, see recurc.study.sweep.Row.as_dict
 Drawing = Callable[[Any], None]  # draws on a figure
@@ -53,9 +54,13 @@ def render(name: str, draw: Drawing, folder: Optional[Path] = None, height: floa
     with _style(name):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.text import Text
 
         figure = Figure(figsize=(9, height), layout="constrained")
         draw(figure)
+        for label in figure.findobj(Text):
+            if (told := said(label.get_text())) != label.get_text():
+                label.set_text(told)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": "recurc"})
         if folder is not None:

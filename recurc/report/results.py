@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Sequence
 
 from recurc import __version__
 from recurc.quoting import environment, markdown_code, markdown_prose
+from recurc.words import said
 
 
 def near(path: Path | str) -> str:
@@ -51,11 +52,23 @@ class Results:
     definitions: Sequence[tuple[str, str]] = ()
 
     def html(self) -> str:
-        """One self-contained page."""
-        return environment("report").get_template("results.html.j2").render(**vars(self), version=__version__, colours=[])
+        """One self-contained page, in the words of the task."""
+        return environment("report").get_template("results.html.j2").render(
+            **vars(self._said()), version=__version__, colours=[])
+
+    def _said(self) -> "Results":
+        """The same in the words of the task."""
+        tables = [Table(said(t.heading), [*map(said, t.columns)], [[*map(said, row)] for row in t.rows]) for t in self.tables]
+        return replace(
+            self, title=said(self.title), subtitle=said(self.subtitle), tables=tables, notes=[*map(said, self.notes)],
+            plots=[p._replace(heading=said(p.heading), text=said(p.text)) for p in self.plots],
+            verdicts=[*map(said, self.verdicts)], definitions=[(said(name), said(text)) for name, text in self.definitions])
 
     def markdown(self) -> str:
         """The same as Markdown; plots are the PNGs beside it."""
+        return self._said()._markdown()
+
+    def _markdown(self) -> str:
         p = markdown_prose
         written = f"Written by {markdown_code(self.command)}." if self.command else ""
         parts = [f"# {p(self.title)}", f"{p(self.subtitle)} {written}".strip(), "\n".join(f"* {p(v)}" for v in self.verdicts)]

@@ -10,6 +10,7 @@ from recurc.report.results import Plot, Results, Table, near
 from recurc.report.sweep_page import percent, phi_text
 
 COLUMNS = ("method", "by", "cells", "exact", "lost to fp32", "phi 1 step", "phi last", "bytes", "4 MB", "8 MB")
+LEAST = ("by", "phi last", "8 MB", "4 MB", "phi 1 step", "cells", "bytes")  # to leave out first
 NOTES = (
     "exact: whole puzzles right; lost to fp32: points of it, with the standard error of the difference on the same puzzles. "
     "phi: cosine of z_H to the fp32 checkpoint's, mean over positions; none where the carries differ in shape. bytes: weights "

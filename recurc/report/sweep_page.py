@@ -14,6 +14,10 @@ from recurc.study.sweep import cost_of
 GATE_COLUMNS = ("model", "puzzles", "steps", "fp32 exact", "variants", "harmful", "rank correlation: phi 1 step", "phi last",
                 "same answer", "threshold", "missed", "false alarms", "nothing harmful above")
 POINT_COLUMNS = ("variant", "by", "phi 1 step", "phi last", "same answer", "exact", "lost to fp32", "harmful")
+# Columns that a narrow page leaves out, the least important first.
+GATE_LEAST = ("nothing harmful above", "phi last", "same answer", "rank correlation: phi 1 step", "steps", "variants",
+              "false alarms", "missed", "puzzles", "harmful")
+POINT_LEAST = ("by", "phi last", "same answer", "exact")
 GATE_NOTES = (
     "harmful: loses more than the tolerance, and more than two standard errors. Rank correlation: Spearman's, of the number "
     "with the loss of exact; -1 is perfect. same answer: share of puzzles answered exactly as fp32 answers them; needs no "
@@ -24,6 +28,7 @@ GATE_NOTES = (
 )
 COLUMNS = ("weights x activations", "by", "H", "L", "steps", "cells", "exact", "lost to fp32", "phi 1 step", "phi last",
            "halting: exact", "steps", "MACs", "bytes")
+LEAST = (11, "halting: exact", "by", "phi last", "MACs", "phi 1 step", "cells", 4, "L", "H", "bytes")
 NOTES = (
     "exact: whole puzzles right; lost to fp32: points of it against fp32 at the same depth, with the standard error of the "
     "difference on the same puzzles. phi: cosine of z_H to the fp32 model's at the same depth, mean over positions. MACs: of "

@@ -15,6 +15,7 @@ from recurc.report.timing import seconds_text
 COLUMNS = ("recipe", "H", "L", "steps", "on average", "exact", "lost to fp32", "phi", "MACs", "time (est.)", "image bytes",
            "puzzles")
 TEXT_COLUMNS = ("steps",)
+LEAST = ("puzzles", "MACs", "phi", "on average", "image bytes", "time (est.)", "exact", "L", "H")  # to leave out first
 TRIED = ("variant", "H", "L", "puzzles", "cheapest that may keep enough", "time (est.)", "MACs", "went")
 NOTES = (
     "*: chosen, the cheapest whose loss plus two standard errors is within the tolerance, on the search's puzzles and on "

@@ -94,8 +94,8 @@ class Cluster:
             raise UsageError(f"{len(other)} of {len(versions)} Dask workers have other code", where=other[0],
                              why="results would differ", next="Install this version of recurc where they run")
 
-    def submit(self, subject: Callable[[], Subject], chunk: Chunk) -> Future:
-        """A future of `run_part`. What the variant needs is made here, and sent once."""
+    def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: object = None) -> Future:
+        """A future of `run_part`. What the variant needs is made here, and sent once; what happens there is not heard here."""
         made = subject()
         if made.key not in self._sent:
             table = made.reasoner.tensors.get("puzzle_emb.weights")

@@ -21,7 +21,7 @@ from recurc.study.store import Store, content, digest, files_version
 
 PRUNED = 0.25
 _CODE = ("models", "quant", "study/fake.py", "study/learning.py", "study/compressions.py")
-Progress = Callable[[int], None]
+Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)

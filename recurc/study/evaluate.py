@@ -20,7 +20,7 @@ from recurc.study.settings import mean_and_error
 from recurc.targets.host import HostEngine
 
 REFERENCE_BATCH = 16
-Progress = Callable[[int], None]
+Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def run_engine(
     Args:
         threshold: the halting head's margin, for `halts`.
         keep_carries: of how many puzzles z_H is kept.
-        progress: called with 1 after each puzzle.
+        progress: called after each step of a puzzle with the part of the puzzle that it is.
     """
     n, info = len(inputs), engine.info
     keep = min(keep_carries, n)
@@ -63,10 +63,10 @@ def run_engine(
                 tokens[i, step], halts[i, step] = own.tensor("tokens"), own.halts(threshold)
                 if i < keep and step == 0:
                     carries[i, 0] = own.tensor("z_H")
+                if progress:
+                    progress(1 / steps)
             if i < keep:
                 carries[i, 1] = own.tensor("z_H")
-            if progress:
-                progress(1)
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, range(workers)))
@@ -95,10 +95,10 @@ def reference_runs(
         for state in reference.steps(inputs[batch], puzzle_ids[batch], steps, p.h_cycles, p.l_cycles):
             last = state.z_H.numpy()
             first = last if first is None else first
+            if progress:
+                progress(len(last) / steps)
         found.append(np.stack((first, last), axis=1))
         tokens.append(state.logits.argmax(-1).numpy())
-        if progress:
-            progress(len(inputs[batch]))
     return np.concatenate(found), np.concatenate(tokens)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Mapping, Optional, Protocol, Sequence
+from typing import Callable, Iterator, Mapping, Optional, Protocol, Sequence
 
 import numpy as np
 
@@ -14,6 +16,29 @@ from recurc.targets.host import HostEngine
 
 CHUNK = 64  # puzzles a unit of work, at most
 CHUNK_BYTES = 64 << 20  # and at most so much carry kept at once
+
+
+_LISTENER = threading.local()  # progress: who is told what this thread runs; counts: whether the run under way counts
+
+
+@contextmanager
+def heard_by(progress: Optional[Callable[[float], None]]) -> Iterator[None]:
+    """Within this, in this thread, runs that count tell after each step which part of their puzzles that was."""
+    _LISTENER.progress, _LISTENER.counts = progress, False
+    try:
+        yield
+    finally:
+        _LISTENER.progress = None
+
+
+def count_runs(counts: bool) -> None:
+    """Whether what this thread runs from now on counts as progress."""
+    _LISTENER.counts = counts
+
+
+def _tell(puzzles: float) -> None:
+    if getattr(_LISTENER, "progress", None) is not None and _LISTENER.counts:
+        _LISTENER.progress(puzzles)
 
 
 @dataclass(frozen=True)
@@ -64,6 +89,7 @@ class TorchRunner:
             found.tokens[at] = state.logits.argmax(dim=-1).numpy()
             found.margins[at] = margin(c, state.q.numpy())
             found.z_H[at] = state.z_H.numpy()
+            _tell(len(inputs) / steps)
         return found
 
 
@@ -82,6 +108,7 @@ class DeviceRunner:
                 own.step()
                 found.tokens[at, i], found.margins[at, i] = own.tensor("tokens"), margin(self.config, own.tensor("q"))
                 found.z_H[at, i] = own.tensor("z_H")
+                _tell(1 / steps)
         return found
 
 

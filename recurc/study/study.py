@@ -31,7 +31,7 @@ CODE_BYTES = 32 << 10  # flash set aside for code when it is asked whether a mod
 SEEN = 64  # puzzles of those trained on that trained models are scored on, at most
 COLUMNS = ("name", "group", "engine", "n", "steps", "cell", "exact", "loss", "loss_se", "phi_first", "phi_last", "kept",
            "bytes", "parameters", "fits_4mb", "fits_8mb", "updates", "loss_first", "loss_last", "exact_seen")
-Progress = Callable[[int], None]
+Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)

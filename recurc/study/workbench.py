@@ -26,14 +26,14 @@ from recurc.quant.model import QuantizedModel, quantize_model
 from recurc.storage.form import Weights
 from recurc.study.fake import FakeModel, FakeWeights, Peaks, weight_schemes
 from recurc.study.memo import Memo
-from recurc.study.runners import DeviceRunner, Part, Run, Runner, TorchRunner, chunk_size, measure
+from recurc.study.runners import DeviceRunner, Part, Run, Runner, TorchRunner, chunk_size, count_runs, heard_by, measure
 from recurc.study.store import Store, code_version, content, digest
 from recurc.study.variants import Outcome, Subjects, Variant, model_bytes
 from recurc.targets.host import HostEngine
 from recurc.targets.programs import program_folder
 from recurc.targets.toolchain import find_compiler
 
-Progress = Callable[[int], None]
+Progress = Callable[[float], None]
 
 
 # Of this process: the units of work of a sweep share them, in any order.
@@ -122,7 +122,9 @@ def full_end(subject: Subject, chunk: Chunk) -> Run:
 def run_part(subject: Subject, chunk: Chunk) -> Part:
     """The unit of work: one variant on one chunk. One thread, so that its floats never depend on how many there are."""
     torch.set_num_threads(1)
+    count_runs(subject.variant.engine == "reference")
     expected = full_end(subject, chunk) if subject.full else reference_run(subject, chunk)
+    count_runs(True)
     if subject.variant.engine == "reference":
         run = reference_run(subject, chunk)
     else:
@@ -137,8 +139,8 @@ class Executor(Protocol):
 
     workers: int
 
-    def submit(self, subject: Callable[[], Subject], chunk: Chunk) -> Future:
-        """A future of `run_part`; `subject` may be called here or there."""
+    def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: Optional[Progress] = None) -> Future:
+        """A future of `run_part`; `subject` may be called here or there. progress: called with parts of puzzles, if at all."""
 
 
 class Threads:
@@ -148,8 +150,12 @@ class Threads:
         self.workers = jobs or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self.workers)
 
-    def submit(self, subject: Callable[[], Subject], chunk: Chunk) -> Future:
-        return self._pool.submit(lambda: run_part(subject(), chunk))
+    def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: Optional[Progress] = None) -> Future:
+        def work() -> Part:
+            with heard_by(progress):
+                return run_part(subject(), chunk)
+
+        return self._pool.submit(work)
 
     def __enter__(self) -> "Threads":
         return self
@@ -311,7 +317,7 @@ class Workbench:
 
         Args:
             executor: where to compute; threads of this process when left out.
-            progress: called with 1 after each puzzle of each variant.
+            progress: called with the number of puzzles done since the last call, of parts of one too, from any thread.
             data: puzzles in place of the workbench's own, of the same model.
 
         Raises:
@@ -342,14 +348,14 @@ class Workbench:
         order = sorted(range(len(variants)), key=lambda i: (variants[i].schedule, variants[i].steps))
         todo = ((i, j) for depth in _runs_of([variants[i].schedule for i in order]) for j in range(len(chunks))
                 for i in (order[k] for k in depth))
-        waiting: dict[Future, tuple[int, int, str]] = {}
+        waiting: dict[Future, tuple[int, int, str, _Told]] = {}
         told = progress or (lambda puzzles: None)
 
         def keep(future: Future) -> None:
-            i, j, key = waiting.pop(future)
+            i, j, key, unit = waiting.pop(future)
             found[i][j] = part = future.result()
             self.store.put(key, {f.name: getattr(part, f.name) for f in fields(Part)})
-            told(len(part.cells))
+            unit.done()
 
         def collect(least: int) -> None:
             while len(waiting) > least:
@@ -364,7 +370,8 @@ class Workbench:
                     found[i][j] = kept
                     told(n)
                     continue
-                waiting[executor.submit(lambda v=variants[i]: self.subject(v), chunks[j])] = (i, j, key)
+                unit = _Told(n, told)
+                waiting[executor.submit(lambda v=variants[i]: self.subject(v), chunks[j], unit)] = (i, j, key, unit)
                 collect(2 * executor.workers)
             collect(0)
         except BaseException:
@@ -373,6 +380,21 @@ class Workbench:
                     keep(future)
             raise
         return [[part for part in row if part is not None] for row in found]
+
+
+class _Told:
+    """Progress of a unit of work: never more than its puzzles, and all of them at its end."""
+
+    def __init__(self, puzzles: int, progress: Progress) -> None:
+        self._left, self._progress = float(puzzles), progress
+
+    def __call__(self, puzzles: float) -> None:
+        part = min(puzzles, self._left)
+        self._left -= part
+        self._progress(part)
+
+    def done(self) -> None:
+        self(self._left)
 
 
 def _weights_to(weights: Mapping[str, Weights]) -> dict[str, np.ndarray]:

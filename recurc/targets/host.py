@@ -64,7 +64,8 @@ class HostEngine:
                  kernels: Optional[str] = None) -> None:
         self._records = records
         try:
-            self._lib = ctypes.CDLL(str(library))
+            # The loader knows a library by its name: a relative one may be another since the folder changed.
+            self._lib = ctypes.CDLL(os.path.abspath(library))
             data = Path(image).read_bytes()
         except OSError as e:
             raise InputError("the host engine cannot be loaded", where=str(library), why=str(e),

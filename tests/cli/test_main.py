@@ -150,7 +150,8 @@ def test_json_is_strict(extra, capsys):
     assert json.loads(capsys.readouterr().out) == {"schema": "recurc/odd/1", "a": 1, "b": [0, 1], "c": None, "d": "x"}
 
 
-def test_tables_align_and_are_not_cut(capsys):
+def test_tables_align_and_are_not_cut(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     console = Console()
     console.table(("layer", "bytes"), [("L_level.layers.0." + "x" * 70, 1), ("b [red]", 20000)])
     out = capsys.readouterr().out

@@ -126,6 +126,7 @@ class Made:
     name: str = "stand-in"
     precision: str = "int4"
     target: str = "host"
+    notes: tuple = ()
 
     def board(self, name: str):
         return load_board(name)

@@ -189,7 +189,7 @@ def test_dataset_of_another_vocabulary_is_refused(tmp_path):
 
 def test_dataset_of_another_length_is_refused(tmp_path):
     write_checkpoint(tmp_path, MLP, state_dict(MLP))
-    with pytest.raises(InputError, match="sequences of 12 cells where the model takes 9"):
+    with pytest.raises(InputError, match="sequences of 12 tokens where the model takes 9"):
         load(tmp_path, write_dataset(tmp_path / "d", seq_len=12))
 
 

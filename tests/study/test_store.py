@@ -81,7 +81,7 @@ def test_a_full_disk_is_told_once_and_stops_nothing(tmp_path, monkeypatch):
     real = os.fsync
     monkeypatch.setattr(os, "fsync", lambda file: (_ for _ in ()).throw(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
     found = workbench(4, store=Store(tmp_path, said.append)).evaluate(VARIANTS)
-    assert found[0].n == 4 and len(said) == 1 and "No space left" in said[0] and "--cache" in said[0]
+    assert found[0].n == 4 and len(said) == 1 and "No space left" in said[0] and "folder=" in said[0]
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
     monkeypatch.setattr(os, "fsync", real)
     with pytest.warns(UserWarning, match="not kept"):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 import recurc.cli.output as output
-from recurc.cli.boards import COLUMNS, GROUPS, LEGEND, REACH
+from recurc.cli.boards import COLUMNS, GROUPS, REACH
 from recurc.cli.main import main
 from recurc.targets.boards import list_boards, load_board
 from tests.targets.test_boards import BOOT, GOOD
@@ -23,10 +23,11 @@ def test_the_list_fits_the_terminal_and_groups_by_kind(width, capsys):
     assert main(["boards"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= width for line in lines)
-    assert lines[0].split() == " ".join(COLUMNS).split()
+    words = " ".join(COLUMNS).split()
+    assert lines[0].split()[:len(words)] == words
     at = [lines.index(heading) for heading in GROUPS.values()]
     assert at == sorted(at)
-    ends = [*at[1:], lines.index(LEGEND[0])]
+    ends = [*at[1:], next(i for i, line in enumerate(lines) if line.startswith(("no room for:", "MHz: as")))]
     for kind, start, end in zip(GROUPS, at, ends, strict=True):
         named = [line.split()[0] for line in lines[start + 1:end] if line]
         assert named == [b.name for b in list_boards() if b.kind == kind]
