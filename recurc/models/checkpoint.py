@@ -104,7 +104,7 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
     check_shapes(tensors, expected, str(file))
     check_finite(tensors, str(file))
     if data_dir is not None and data_len != config.seq_len:
-        raise other_dataset(data_dir, f"sequences of {data_len} cells where the model takes {config.seq_len}")
+        raise other_dataset(data_dir, f"sequences of {data_len} tokens where the model takes {config.seq_len}")
     ordered = {name: _own(name, tensors[name]) for name in expected}
     digests = _digests(files)
     if config_file is not None and Path(config_file).name == _CONFIG:
