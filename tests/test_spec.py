@@ -332,3 +332,51 @@ def test_files_that_are_named_are_there(where):
         text = re.sub("#include <.*", "", file.read_text(encoding="utf-8"))
         for path in re.findall(r"[a-z_]+/(?:[a-z_]+/)*\w+\.(?:py|c|h|md)\b", text):
             assert any((base / path).exists() for base in (root, RUNTIME, RUNTIME / "include")), f"{file.name}: {path}"
+
+
+# -- constants of the arithmetic ------------------------------------------------------------------------------------------
+
+ARITH = (RUNTIME / "include/recurc/rc_arith.h").read_text(encoding="utf-8")
+
+
+def bits(text: str) -> int:
+    """binary32 of a decimal number, as its bits."""
+    return struct.unpack("<I", struct.pack("<f", float(text)))[0]
+
+
+def exp_constants() -> dict[str, str]:
+    """The numbers of exp(x) as the text has them."""
+    text = re.sub(r"\s+", " ", after("**exp(x)**: ").split("\n\n")[0])
+    low, high = the(r"x clamped to \[(-\d+), (\d+)\]", text)
+    (magic,) = the(r"t = x \* fl\(log2 e\) \+ (\d+)", text)
+    parts = the(r"r = \(x - n \* (\S+)\) - n \* fl\((\S+)\)", text)
+    coefficients = the(r"Horner over r of ((?:[\d.e-]+,? )+)\(", text)[0].split(", ")
+    return {"low": low, "high": high, "magic": magic, "ln2": parts[0], "ln2_rest": parts[1],
+            **{f"c{i}": c.strip() for i, c in enumerate(coefficients)}}
+
+
+def test_constants_of_exp():
+    told, body = exp_constants(), after("static inline float rc_exp_inside", ARITH).split("\n}")[0]
+    here = re.findall(r"p = (?:p \* r \+ )?([\d.e-]+)f;", body)
+    assert [bits(told[f"c{i}"]) for i in range(6)] == [bits(c) for c in here]
+    assert [bits(n) for n in the(r"r = \(x - n \* ([\d.e-]+)f\) - n \* ([\d.e-]+)f;", body)] == \
+        [bits(told["ln2"]), bits(told["ln2_rest"])]
+    assert bits(told["magic"]) == bits(the(r"RC_ROUND_MAGIC (\S+)f\n", ARITH)[0])
+    assert bits(told["magic"]) == int(the(r"RC_ROUND_BITS +(0x\w+)", ARITH)[0], 16)
+    assert bits(told["magic"]) == bits(the(r"\|x\| < 2\^22: x \+ (\d+) rounded")[0])
+    clamp = the(r"x = x < (-[\d.]+)f \? .*\n.*x = x > ([\d.]+)f", ARITH)
+    assert [bits(c) for c in clamp] == [bits(told["low"]), bits(told["high"])]
+    assert the(r"If m < 2\^(-\d+)") == the(r"RC_ROW_TINY 0x1p(-\d+)f", ARITH)
+
+
+def test_vector_kernels_have_the_same_constants():
+    """Helium's tables are bits, RISC-V's operands decimal numbers."""
+    told = {name: bits(text) for name, text in {**exp_constants(), "one": "1", "log2e": "1.44269504088896341"}.items()}
+    coefficients = [told[f"c{i}"] for i in range(6)]
+    common = [told[name] for name in ("log2e", "magic", "one", "ln2", "ln2_rest")]
+    words = {name: [int(w, 0) for line in re.findall(r'"\.word ([^\\]*)\\n"', (RUNTIME / f"kernels/mve/{name}.c").read_text())
+                    for w in line.split(",")] for name in ("rc_silu_mul_mve", "rc_softmax_mve")}
+    assert words["rc_silu_mul_mve"] == [coefficients[0], told["low"], told["high"], *common, *coefficients[1:]]
+    assert words["rc_softmax_mve"] == [0, told["one"], told["low"], *common, *coefficients]
+    operands = dict(re.findall(r'\[(\w+)\] "f"\(([-\d.e]+)f\)', (RUNTIME / "kernels/rvv/rc_exp_rvv.h").read_text()))
+    assert {name: bits(value) for name, value in operands.items()} == {n: v for n, v in told.items() if n != "magic"}
