@@ -27,8 +27,8 @@ from recurc.plan.layout import make_layout
 from recurc.quant.model import QuantizedModel
 from recurc.quant.weights import precision_named
 from recurc.resources import resource_dir
-from recurc.targets.boards import Board, load_board
-from recurc.targets.linker import Placement, default_placement, render_linker_script
+from recurc.targets.boards import PARTS, Board, load_board
+from recurc.targets.linker import Placement, render_linker_script
 from recurc.targets.qemu import QemuTransport
 from recurc.targets.toolchain import compile_firmware, port_include_dirs
 
@@ -56,6 +56,11 @@ class LayerCount:
         return self.rows * self.depth * self.channels
 
 
+def _placement(board: Board) -> Placement:
+    """Every part in the board's first preference: what is counted here is small."""
+    return Placement({part: board.candidates(part)[0].name for part in PARTS}, {"stack": board.stack_bytes})
+
+
 def build_layers(board: Board, out: Path, shapes: Sequence[tuple[int, int, int]] = SHAPES) -> Path:
     """The ELF that measures layers of these shapes (rows, depth, channels) with the board's kernels.
 
@@ -76,7 +81,7 @@ def build_layers(board: Board, out: Path, shapes: Sequence[tuple[int, int, int]]
         "CASE_LIST": ",".join("{%du,%du,%du}" % shape for shape in shapes),
     }
     script = out / "firmware.ld"
-    script.write_text(render_linker_script(board, default_placement(board)))
+    script.write_text(render_linker_script(board, _placement(board)))
     ports = [f for port in board.ports for f in sorted((runtime / "ports" / port).glob("*.[cS]"))]
     sources = [FIRMWARE / "layers.c", FIRMWARE / "image.S", *(runtime / "kernels" / s for s in kernels.sources), *ports]
     return compile_firmware(board, sources, port_include_dirs(board, runtime), defines, script, out,
@@ -108,7 +113,7 @@ def count_sums(name: str, out: Path, size: int = 64 << 10) -> tuple[float, float
     image, script = out / "image.bin", out / "firmware.ld"
     data = np.random.default_rng(0).bytes(size)
     image.write_bytes(data)
-    script.write_text(render_linker_script(board, default_placement(board)))
+    script.write_text(render_linker_script(board, _placement(board)))
     ports = [f for port in board.ports for f in sorted((runtime / "ports" / port).glob("*.[cS]"))]
     own = [runtime / "image" / f"rc_{part}.c" for part in ("crc32", "sha256")]
     sources = [FIRMWARE / "sums.c", FIRMWARE / "image.S", *own, *ports]

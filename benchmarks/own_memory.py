@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from recurc.errors import DoesNotFitError
 from recurc.ir.lower import lower
 from recurc.ir.program import CARRIES
 from recurc.models.reasoner import ReasonerConfig
 from recurc.plan.budget import image_budget
 from recurc.plan.kernels import choose_kernels
 from recurc.plan.layout import Layout, arena_pieces, make_layout
-from recurc.plan.planner import plan_memory
+from recurc.plan.planner import does_not_fit, make_plan
 from recurc.quant.weights import precision_named
 from recurc.targets.boards import load_board
 
@@ -61,11 +60,10 @@ def own_figures(config: ReasonerConfig, board_name: str, precision: str, carry: 
     kernels, form = choose_kernels(board.features), precision_named(precision).form
     image = image_budget(program, form, kernels).total
     least = make_layout(program, form, kernels, 0)
-    try:
-        plan = plan_memory(program, form, board, kernels)
-    except DoesNotFitError as e:
+    plan = make_plan(program, form, board, kernels)
+    if not plan.fits:
         return Figures(board_name, precision, carry, image, least.arena_bytes, least.arena_bytes, arena_kinds(least),
-                       problem=e.what)
+                       problem=does_not_fit(plan).what)
     parts = {part: sum(s.bytes for s in plan.sections if s.part == part) for part in ("data", "stack")}
     return Figures(board_name, precision, carry, image, least.arena_bytes, plan.layout.arena_bytes,
                    arena_kinds(plan.layout), parts["data"], parts["stack"])

@@ -232,12 +232,6 @@ def halting_options(function: Callable) -> Callable:
     return function
 
 
-def precision_option(default: str = "int4") -> Callable:
-    """--precision P."""
-    text = f"One of {', '.join(precisions())}. Default: {default}."
-    return click.option("--precision", type=Precision(), default=default, metavar="P", help=text)
-
-
 def stored_options(function: Callable) -> Callable:
     """--precision P (None when not given) and --layer NAME=P, as a mapping; `Model.stored` says what they come to."""
     function = click.option(

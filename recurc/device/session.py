@@ -151,7 +151,7 @@ class DeviceSession(Reader):
         Raises:
             DeviceRefusedError: bad token, puzzle or step count; or the model is not open.
             LineError: an event was lost. The run is over then; it is not repeated, because going on from a carry is not
-                idempotent (see `run_all`, `persist`).
+                idempotent (see `persist`).
             MismatchError: it runs more steps than it was asked for, or says that it ran fewer for no reason.
             DeviceUnreachableError: silence for `step_timeout` seconds.
         """
@@ -244,22 +244,6 @@ class DeviceSession(Reader):
                     yield None
                     return
                 raise self._lost(gap or "the end of a run did not arrive", LineError)
-
-    def run_all(self, steps: int, **options: object) -> tuple[list[f.StepEvent], f.RunResult]:
-        """`run` with begin, collected; done again from the start when the line lost something or the device restarted."""
-        first, tokens, record = True, self._tokens, self._record
-
-        def job() -> tuple[list[f.StepEvent], f.RunResult]:
-            nonlocal first
-            if not first and tokens is not None:
-                self.load(tokens)
-                if record:
-                    self.send_row(*record)
-            first = False
-            *events, result = list(self.run(steps, begin=True, **options))  # type: ignore[arg-type]
-            return events, result  # type: ignore[return-value]
-
-        return self.persist(job)
 
     def trace(self, step: int, ops: int) -> f.TraceEvent:
         """Go on with supervision step `step` (the next one, from 1) until `ops` of its ops are done, and tell of the carry.

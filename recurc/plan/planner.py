@@ -1,7 +1,7 @@
 """Planner: from a program, its precision and a board to a placement with every size, or the reason why it does not fit.
 
 It plans twice. Before anything is compiled, with an estimate of code and variables, which fixes the arena; after compiling,
-with the sizes of a trial link, which decides. Both go through `plan_memory`.
+with the sizes of a trial link, which decides. Both go through `make_plan`.
 """
 
 from __future__ import annotations
@@ -263,16 +263,3 @@ def does_not_fit(plan: MemoryPlan, advice: str = "", summary: Optional[Mapping] 
     others = "".join(f", {m.bytes:,} bytes more in {m.region}" for m in plan.missing[1:])
     return DoesNotFitError(f"does not fit {plan.board}: {worst.bytes:,} bytes more in {worst.region}{others}",
                            where=", ".join(worst.parts), why=why, next=advice, summary=summary)
-
-
-def plan_memory(program: Program, forms: Forms, board: BoardLike, kernels: Optional[KernelSet] = None,
-                layout: Optional[Layout] = None, measured: Optional[Measured] = None) -> MemoryPlan:
-    """`make_plan` for those who need it to fit.
-
-    Raises:
-        DoesNotFitError: says how many bytes more which region would need.
-    """
-    plan = make_plan(program, forms, board, kernels, layout, measured)
-    if not plan.fits:
-        raise does_not_fit(plan)
-    return plan

@@ -20,11 +20,6 @@ class Placement:
     sizes: Mapping[str, int]
 
 
-def default_placement(board: Board) -> Placement:
-    """Every part in the board's first preference, whatever its size."""
-    return Placement({part: board.candidates(part)[0].name for part in PARTS}, {"stack": board.stack_bytes})
-
-
 def render_linker_script(board: Board, placement: Placement) -> str:
     """The linker script of one board.
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import recurc
+from tests.device.runs import run_all
 from recurc.device import frames as f
 from recurc.device.session import DeviceRefusedError, DeviceSession
 from recurc.errors import MismatchError
@@ -83,7 +84,7 @@ def test_oversized_frames_and_unknown_flags_are_refused(built, board):
             assert f.status_text(frame.body[0]) == "unknown command or flag"
         with pytest.raises(DeviceRefusedError, match="unknown command"):
             session._request(0x55)
-        assert len(session.run_all(1)[0]) == 1 and session.retries == 0
+        assert len(run_all(session, 1)[0]) == 1 and session.retries == 0
 
 
 class BadUart:
@@ -154,5 +155,5 @@ def test_a_run_that_is_longer_than_the_watchdog_is_no_hang(quantized, gate, data
     with connect(board, build.boards[board.name].elf, "qemu", step_timeout=60) as session:
         session.hello()
         session.load(recurc.load_dataset(data, "test").inputs[0])
-        events, result = session.run_all(session.info.steps)
+        events, result = run_all(session, session.info.steps)
     assert result.ticks / board.ticks.hz > 3 and session.retries == 0

@@ -179,14 +179,14 @@ def test_numbers_for_people():
 @options.depth_options
 @options.seed_option
 @options.limit_option(5)
-@options.precision_option()
+@options.stored_options
 def shared(**values):
     click.echo(json.dumps(values))
 
 
 def test_shared_options_default_and_range(capsys):
     shared.main([], standalone_mode=False)
-    expected = {"precision": "int4", "limit": 5, "seed": 0, "h_cycles": None, "l_cycles": None, "steps": None}
+    expected = {"precision": None, "layers": {}, "limit": 5, "seed": 0, "h_cycles": None, "l_cycles": None, "steps": None}
     assert json.loads(capsys.readouterr().out) == expected
     for bad in (["--steps", "0"], ["--h-cycles", "-1"], ["--l-cycles", "x"], ["--limit", "0"], ["--seed", "-1"]):
         with pytest.raises(click.UsageError):

@@ -15,8 +15,9 @@ from recurc.quant.model import QuantizedModel
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board
 from recurc.targets.host import HostEngine
-from recurc.targets.linker import default_placement, render_linker_script, render_main
+from recurc.targets.linker import render_linker_script, render_main
 from recurc.targets.toolchain import compile_firmware, compile_shared, port_include_dirs, runtime_sources
+from tests.placing import default_placement
 
 RUNTIME = resource_dir("runtime_c")
 COMMON = ENGINE_SOURCES

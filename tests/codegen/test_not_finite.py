@@ -21,6 +21,7 @@ from recurc.targets.boards import load_board
 from recurc.targets.host import HostEngine
 from recurc.verify.run import connect
 from tests.codegen.builder import compile_model, emulated_firmware
+from tests.device.runs import run_all
 from tests.randmodels import random_inputs, random_reasoner
 from tests.tools import need
 
@@ -166,7 +167,7 @@ def test_emulated_cores_agree(name, precision, carry, tmp_path):
     with connect(board, emulated_firmware(tmp_path, board, model), "qemu", step_timeout=60) as session:
         session.load(inputs[0])
         with pytest.raises(DeviceRefusedError, match="not a finite number") as e:
-            session.run_all(STEPS, puzzle=int(ids[0]))
+            run_all(session, STEPS, puzzle=int(ids[0]))
         assert e.value.status == STATUS_NUMBER
         with pytest.raises(DeviceRefusedError) as e:
             session.read_raw("z_H")

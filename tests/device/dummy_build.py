@@ -9,8 +9,9 @@ import numpy as np
 
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board, load_board
-from recurc.targets.linker import Placement, default_placement, render_linker_script, render_main
+from recurc.targets.linker import Placement, render_linker_script, render_main
 from recurc.targets.toolchain import compile_firmware, compile_shared, port_include_dirs, runtime_sources
+from tests.placing import default_placement
 
 DUMMY = Path(__file__).parent / "dummy"
 BUILD_ID = "00112233445566778899aabbccddeeff"

@@ -42,6 +42,7 @@ from recurc.verify.result import Halt, VerifyResult
 from recurc.verify.run import check_identity, verify_session
 from tests.device import dummy_build as dummy
 from tests.device.inprocess import Clock, Line, build_server
+from tests.device.runs import run_all
 
 STEPS, PUZZLES, STEP_TIMEOUT = 4, 2, 20.0
 MOST_SECONDS = 8 * (STEPS + 2) * 3 * STEP_TIMEOUT  # by the device's clock: attempts, steps, silences
@@ -177,7 +178,7 @@ class Scene:
         session.load(self.dataset.inputs[0])
         if self.records:
             session.send_row(0, self.records(0))
-        session.run_all(2)
+        run_all(session, 2)
         read = [session.read_raw(name) for name in ("logits", "q", "tokens", "input")] + [session.read_tensor("z_L").tobytes()]
         session.reset()
         session.hello()

@@ -10,6 +10,7 @@ import pytest
 from recurc.device.session import DeviceSession
 from recurc.errors import DeviceUnreachableError, MismatchError
 from tests.device.inprocess import Clock, Line, build_server
+from tests.device.runs import run_all
 from tests.tools import need
 
 TOKENS = np.arange(16) % 6
@@ -150,9 +151,9 @@ def test_run_all_loads_again_what_a_reset_took(line):
     with DeviceSession(line) as session:
         session.hello()
         session.load(TOKENS)
-        want = session.run_all(4)
+        want = run_all(session, 4)
         line.start()
-        events, result = session.run_all(4)
+        events, result = run_all(session, 4)
         assert [e.carry_crc for e in events] == [e.carry_crc for e in want[0]] and result.total_steps == 4
 
 
@@ -202,7 +203,7 @@ def test_another_firmware_after_a_reset_is_not_talked_to(line):
         session.load(TOKENS)
         line.start()
         with pytest.raises(MismatchError, match="changed in the middle") as e:
-            session.run_all(2)
+            run_all(session, 2)
         assert e.value.exit_code == 8
 
 
@@ -210,11 +211,11 @@ def test_a_lost_run_costs_a_question_and_not_the_step_timeout(line):
     with DeviceSession(line, timeout=2.0, step_timeout=3600.0) as session:
         session.hello()
         session.load(TOKENS)
-        want = session.run_all(3)[0]
+        want = run_all(session, 3)[0]
         for place in (0, 5):
             before = line.clock.now
             line.arm(("to", place, lambda data, at: b""))
-            assert [e.carry_crc for e in session.run_all(3)[0]] == [e.carry_crc for e in want]
+            assert [e.carry_crc for e in run_all(session, 3)[0]] == [e.carry_crc for e in want]
             assert line.clock.now - before < 10
 
 

@@ -12,6 +12,7 @@ import pytest
 from recurc.device.session import DeviceRestartedError, DeviceSession
 from recurc.targets.boards import load_board
 from recurc.targets.qemu import QemuTransport
+from tests.device.runs import run_all
 
 STEPS = 6
 
@@ -53,7 +54,7 @@ def test_a_reset_after_every_step(board, elfs, tmp_path):
         session.hello()
         tokens = np.arange(16) % 6
         session.load(tokens)
-        want = [e.carry_crc for e in session.run_all(STEPS)[0]]
+        want = [e.carry_crc for e in run_all(session, STEPS)[0]]
         for at in range(STEPS):
             start = time.monotonic()
             resets = 0
@@ -80,7 +81,7 @@ def test_a_reset_after_every_step(board, elfs, tmp_path):
         monitor.do("system_reset")
         with pytest.raises(DeviceRestartedError, match="started anew") as e:
             session.load(tokens)
-            session.run_all(1)
+            run_all(session, 1)
             session.load(tokens)
         assert e.value.exit_code == 7
         session.reset()

@@ -15,6 +15,7 @@ from recurc.errors import DeviceUnreachableError, InputError
 from recurc.targets.boards import load_board
 from recurc.verify.run import connect
 from tests.device import dummy_build as dummy
+from tests.device.runs import run_all
 from tests.tools import EMULATED
 
 ALL = ("host", *EMULATED)
@@ -41,7 +42,7 @@ def test_every_step_and_tensor_equals_the_host(session, engine):
     tokens = np.random.default_rng(3).integers(0, 6, 16).astype(np.uint8)
     session.load(tokens)
     engine.begin(tokens, 2)
-    events, result = session.run_all(12, puzzle=2)
+    events, result = run_all(session, 12, puzzle=2)
     assert [e.step for e in events] == list(range(1, 13))
     for event in events:
         engine.step()
@@ -62,14 +63,14 @@ def test_every_step_and_tensor_equals_the_host(session, engine):
 def test_ticks_count_instructions_the_same_every_time(session):
     session.load(np.zeros(16))
     per = load_board(session.info.board).ticks.per_instruction
-    counts = [[e.ticks / per for e in session.run_all(4)[0]] for _ in range(3)]
+    counts = [[e.ticks / per for e in run_all(session, 4)[0]] for _ in range(3)]
     assert np.ptp(counts, axis=0).max() <= 2  # the counter's own resolution
     assert 4000 < counts[0][0] < 8000
 
 
 def test_stepping_one_by_one_is_the_same_run(session):
     session.load(np.arange(16) % 6)
-    whole, _ = session.run_all(5)
+    whole, _ = run_all(session, 5)
     single = []
     for step in range(5):
         event, result = session.run(1, begin=step == 0)
@@ -81,7 +82,7 @@ def test_stepping_one_by_one_is_the_same_run(session):
 @pytest.mark.parametrize(("threshold", "min_steps", "steps"), [(0.0, 1, 6), (2.0, 1, 8), (0.0, 9, 9), (99.0, 1, 12)])
 def test_halting(session, threshold, min_steps, steps):
     session.load(np.zeros(16))
-    events, result = session.run_all(12, halt=True, threshold=threshold, min_steps=min_steps)
+    events, result = run_all(session, 12, halt=True, threshold=threshold, min_steps=min_steps)
     assert len(events) == result.steps == steps
     assert result.halted == (steps < 12)
 
@@ -131,7 +132,7 @@ def test_a_row_must_fit(session):
 def test_selftest_checks_the_image_and_forgets_the_carry(session):
     session.hello()
     session.load(np.zeros(16))
-    session.run_all(1)
+    run_all(session, 1)
     image = dummy.image_bytes()
     for nonce in (bytes(16), bytes(range(16)), b"\xff" * 16):
         told = session.selftest(nonce)

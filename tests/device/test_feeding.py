@@ -9,6 +9,7 @@ from recurc.quant.weights import precision_named
 from recurc.targets.boards import load_board
 from recurc.verify.run import connect
 from tests.codegen.builder import emulated_firmware
+from tests.device.runs import run_all
 from tests.randmodels import random_inputs, random_reasoner
 from tests.tools import need
 
@@ -73,5 +74,5 @@ def test_no_part_of_a_step_starves_it(mixer, carry, tmp_path):
     inputs, ids = random_inputs(reasoner, 1)
     with connect(board, elf, "qemu", step_timeout=60) as session:
         session.load(inputs[0])
-        _, result = session.run_all(1, puzzle=int(ids[0]))
+        _, result = run_all(session, 1, puzzle=int(ids[0]))
     assert 0 < result.stack_used < result.ticks / 12, (result.stack_used, result.ticks)

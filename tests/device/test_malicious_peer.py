@@ -11,6 +11,7 @@ from recurc.device import frames as f
 from recurc.device.session import DeviceSession
 from recurc.errors import DeviceUnreachableError, InputError, MismatchError, RecurcError
 from tests.device.inprocess import Clock, Line, build_server
+from tests.device.runs import run_all
 from tests.tools import need
 
 OURS = (DeviceUnreachableError, InputError, MismatchError)
@@ -79,7 +80,7 @@ def act(session: DeviceSession, name: str) -> object:
         case "run":
             return list(session.run(3))
         case "run_all":
-            return session.run_all(4, halt=True)
+            return run_all(session, 4, halt=True)
         case "read":
             return session.read_raw("logits")
         case "tensor":

@@ -15,6 +15,7 @@ from recurc.device.session import DeviceRefusedError, DeviceSession
 from recurc.errors import MismatchError
 from tests.device import lies
 from tests.device.inprocess import Clock, Line, build_server
+from tests.device.runs import run_all
 from tests.tools import need
 
 
@@ -28,7 +29,7 @@ def library(tmp_path_factory):
 def begun(library, monkeypatch):
     with DeviceSession(Line(library, Clock().use(monkeypatch))) as session:
         session.load(np.arange(16) % 6)
-        session.run_all(2)
+        run_all(session, 2)
         yield session
 
 
@@ -78,7 +79,7 @@ def test_a_tensor_of_4_gb_is_refused_at_once(library, monkeypatch):
     line = lies.LyingLine(library, Clock().use(monkeypatch), b"", claiming(f.READ | f.REPLY, size=0xFFFFFFFF))
     with DeviceSession(line) as session:
         session.load(np.arange(16) % 6)
-        session.run_all(2)
+        run_all(session, 2)
         line.told.clear()
         with pytest.raises(MismatchError, match="its logits has 4294967295 bytes, the model's has 384"):
             session.read_raw("logits")
@@ -89,7 +90,7 @@ def test_a_hello_of_4_gb_neither(library, monkeypatch):
     line = lies.LyingLine(library, Clock().use(monkeypatch), b"", claiming(f.HELLO | f.REPLY, rows=1 << 15, hidden=1 << 16))
     with DeviceSession(line) as session:
         session.load(np.arange(16) % 6)
-        session.run_all(2)
+        run_all(session, 2)
         with pytest.raises(MismatchError, match="2147483648 bytes"):
             session.read_raw("z_H")
         with pytest.raises(MismatchError, match="its rows is 32768, the build has 17"):

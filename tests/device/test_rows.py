@@ -16,6 +16,7 @@ from recurc.errors import InputError
 from recurc.quant.tables import PuzzleTable
 from recurc.targets.boards import load_board
 from recurc.verify.run import connect
+from tests.device.runs import run_all
 from tests.device.test_session import BadLine, drop, flip
 
 KEY = bytes([0x51, *range(1, 16)])  # as in dummy/model.c
@@ -51,7 +52,7 @@ def whole(t: PuzzleTable, tmp_path) -> bytes:
 
 
 def crcs(session: DeviceSession, puzzle: int) -> list[int]:
-    return [e.carry_crc for e in session.run_all(STEPS, puzzle=puzzle)[0]]
+    return [e.carry_crc for e in run_all(session, STEPS, puzzle=puzzle)[0]]
 
 
 def expected(row: np.ndarray, image: bytes) -> int:
@@ -283,12 +284,12 @@ def test_a_corrupt_record_in_a_mapped_table_stops_that_puzzle_only(elfs, tmp_pat
 @pytest.mark.parametrize("carry, kind", [("fp16", 1), ("int8", 2)])
 def test_a_carry_is_decoded_and_its_crc_covers_what_is_stored(elfs, session, carry, kind):
     session.load(TOKENS)
-    session.run_all(3)
+    run_all(session, 3)
     exact = {name: session.read_tensor(name) for name in ("z_H", "z_L")}
     with DeviceSession(ProcessTransport([str(elfs("host", defines={"DUMMY_CARRY": kind}))])) as stored:
         assert stored.hello().carry == carry
         stored.load(TOKENS)
-        events, _ = stored.run_all(3)
+        events, _ = run_all(stored, 3)
         order = ("z_H", "H_scale", "z_L", "L_scale") if carry == "int8" else ("z_H", "z_L")
         assert events[-1].carry_crc == zlib.crc32(b"".join(stored.read_raw(name) for name in order))
         for name, values in exact.items():

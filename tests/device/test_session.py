@@ -20,6 +20,7 @@ from recurc.device.transports import (
     open_transport,
 )
 from recurc.errors import DeviceUnreachableError, MismatchError
+from tests.device.runs import run_all
 from tests.tools import missing
 
 
@@ -80,7 +81,7 @@ def test_a_damaged_run_request_is_sent_again(elfs):
 def test_a_lost_event_is_noticed_and_a_whole_run_repeated(elfs):
     with open_session(elfs, read={2: flip}) as session:
         session.load(np.arange(16) % 6)
-        events, result = session.run_all(6)
+        events, result = run_all(session, 6)
         assert [e.step for e in events] == [1, 2, 3, 4, 5, 6] and result.total_steps == 6
         assert session.retries >= 1
 
@@ -201,7 +202,7 @@ def test_a_pseudo_terminal_is_a_port(elfs):
     try:
         assert session.hello().model == "dummy fp32"
         session.load(np.arange(16) % 6)
-        assert len(session.run_all(3)[0]) == 3
+        assert len(run_all(session, 3)[0]) == 3
         assert len(session.read_tensor("z_H")) == 17 * 8
     finally:
         stop.set()

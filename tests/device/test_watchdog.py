@@ -14,6 +14,7 @@ from recurc.resources import resource_dir
 from recurc.targets.boards import list_boards, load_board
 from recurc.verify.run import connect
 from tests.device import dummy_build as dummy
+from tests.device.runs import run_all
 from tests.tools import EMULATED
 
 HANG = {"DUMMY_HANG_STEP": 2, "RC_WATCHDOG_MS": 700}
@@ -66,7 +67,7 @@ def test_waiting_for_requests_is_no_hang(board, elfs):
         time.sleep(1.0)
         session.load(np.zeros(16))
         for _ in range(3):
-            assert len(session.run_all(12)[0]) == 12
+            assert len(run_all(session, 12)[0]) == 12
         assert session.retries <= 1
 
 

@@ -11,10 +11,11 @@ from typing import Sequence
 from recurc.device.transports import TransportClosed
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board
-from recurc.targets.linker import default_placement, render_linker_script
+from recurc.targets.linker import render_linker_script
 from recurc.targets.qemu import QemuTransport
 from recurc.targets.toolchain import compile_firmware, port_include_dirs
 from tests.kernels.vectors import Case
+from tests.placing import default_placement
 
 HERE = Path(__file__).parent
 ARENA_BYTES = 96 * 1024

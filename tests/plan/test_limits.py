@@ -23,10 +23,11 @@ from recurc.plan.layout import (
     make_layout,
 )
 from recurc.plan.pieces import Piece, SectionSize, StackUse, bytes_by_kind
-from recurc.plan.planner import TABLE_ALIGN, Measured, make_plan, plan_memory, with_stack
+from recurc.plan.planner import TABLE_ALIGN, Measured, make_plan, with_stack
 from recurc.storage import FP32, INT4, INT8
 from recurc.storage.form import forms_of
 from recurc.targets.boards import load_board
+from tests.plan.fitting import plan_memory
 from tests.plan.test_layout import program
 from tests.plan.test_planner import measured, streamed, with_sizes
 

@@ -25,12 +25,12 @@ from recurc.plan.planner import (
     Measured,
     does_not_fit,
     make_plan,
-    plan_memory,
     with_stack,
 )
 from recurc.plan.summary import plan_summary
 from recurc.storage import FP32, INT4, INT8
 from recurc.targets.boards import list_boards, load_board
+from tests.plan.fitting import plan_memory
 from tests.plan.test_layout import program
 from tests.tools import EMULATED
 

@@ -9,7 +9,7 @@ import pytest
 
 from recurc.errors import ToolchainError, UnboundedStackError
 from recurc.targets.boards import load_board
-from recurc.targets.linker import default_placement, render_linker_script
+from recurc.targets.linker import render_linker_script
 from recurc.targets.stack import (
     Function,
     add_falls,
@@ -21,6 +21,7 @@ from recurc.targets.stack import (
     worst_path,
 )
 from recurc.targets.toolchain import compile_objects, link_firmware
+from tests.placing import default_placement
 from tests.tools import need
 
 ARM = """

@@ -15,10 +15,11 @@ from recurc.device.session import DeviceSession
 from recurc.errors import InputError, ToolchainError
 from recurc.resources import resource_dir
 from recurc.targets.boards import load_board
-from recurc.targets.linker import Placement, default_placement, render_linker_script, render_main
+from recurc.targets.linker import Placement, render_linker_script, render_main
 from recurc.targets.qemu import QemuTransport
 from recurc.targets.toolchain import compile_shared, find_compiler
 from tests.device.dummy_build import IMAGE_BYTES, build_dummy
+from tests.placing import default_placement
 from tests.tools import EMULATED, need
 
 ROOT = Path(__file__).parents[2]

@@ -22,11 +22,12 @@ from recurc.plan.kernels import choose_kernels
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.targets.boards import load_board
-from recurc.targets.linker import default_placement, render_linker_script, render_main
+from recurc.targets.linker import render_linker_script, render_main
 from recurc.targets.toolchain import compile_firmware, port_include_dirs, runtime_sources
 from recurc.verify.places import step_places
 from tests.codegen.builder import COMMON, RUNTIME, compile_model, write_sources
 from tests.device.test_session import BadLine, drop, flip
+from tests.placing import default_placement
 from tests.randmodels import random_inputs, random_reasoner
 from tests.tools import need
 from tests.verify import planted

@@ -1,0 +1,11 @@
+"""Where the parts of a firmware of the tests' own go: no plan is made for it."""
+
+from __future__ import annotations
+
+from recurc.targets.boards import PARTS, Board
+from recurc.targets.linker import Placement
+
+
+def default_placement(board: Board) -> Placement:
+    """Every part in the board's first preference, whatever its size."""
+    return Placement({part: board.candidates(part)[0].name for part in PARTS}, {"stack": board.stack_bytes})
