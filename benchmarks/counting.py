@@ -27,9 +27,10 @@ from recurc.plan.layout import make_layout
 from recurc.quant.model import QuantizedModel
 from recurc.quant.weights import precision_named
 from recurc.resources import resource_dir
-from recurc.targets.boards import PARTS, Board, load_board
+from recurc.targets.boards import Board, load_board
 from recurc.targets.linker import Placement, render_linker_script
 from recurc.targets.qemu import QemuTransport
+from recurc.targets.regions import PARTS
 from recurc.targets.toolchain import compile_firmware, port_include_dirs
 
 FIRMWARE = Path(__file__).parent / "firmware"

@@ -1,4 +1,4 @@
-"""Where recurc's own files lie: C runtime, templates, boards, bundled examples.
+"""Where recurc's own files lie: C runtime, templates, chips, boards, bundled examples.
 
 In a checkout they are top-level folders beside the package; an installed wheel carries them inside it as `recurc/_data`.
 """
@@ -9,11 +9,11 @@ import errno
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
-_KINDS = ("templates", "runtime_c", "boards", "examples")
+_KINDS = ("templates", "runtime_c", "chips", "boards", "examples")
 
 
 def resource_dir(kind: str) -> Path:
-    """Folder of one kind of resource: "templates", "runtime_c", "boards" or "examples".
+    """Folder of one kind of resource: "templates", "runtime_c", "chips", "boards" or "examples".
 
     Raises:
         FileNotFoundError: the installation is incomplete (a packaging bug).

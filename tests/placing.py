@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from recurc.targets.boards import PARTS, Board
+from recurc.targets.boards import Board
 from recurc.targets.linker import Placement
+from recurc.targets.regions import PARTS
 
 
 def default_placement(board: Board) -> Placement:

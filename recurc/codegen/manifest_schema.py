@@ -7,7 +7,7 @@ from recurc.codegen.schema import boolean, integer, list_of, number, optional, r
 from recurc.ir.program import CARRIES, STORAGES
 from recurc.plan.work import CLASSES
 from recurc.targets.allowed import NAME
-from recurc.targets.boards import REGION_KINDS
+from recurc.targets.regions import REGION_KINDS
 
 LARGEST_MANIFEST = 64 << 20  # bytes
 MOST_FILES = 100_000

@@ -37,7 +37,7 @@ from recurc.plan.planner import MemoryPlan, make_plan
 from recurc.quant.model import QuantizedModel
 from recurc.resources import resource_dir
 from recurc.storage.form import Forms
-from recurc.targets.boards import Board, load_board
+from recurc.targets.boards import Board, load_board, whole_board_text
 from recurc.targets.host import HostEngine, cpu_signature
 from recurc.targets.linker import render_main
 from recurc.targets.toolchain import (
@@ -116,6 +116,11 @@ def compile_host_engine(folder: Path, model: QuantizedModel, parts: Sequence[Pat
     return HostEngine(library, sources.folder / "model.rcm", model.puzzles.record if model.puzzles else None)
 
 
+def _keep_board(path: Path, folder: Path) -> None:
+    """The board's file, whole: `verify` must know a board that is not bundled, or that another recurc has otherwise."""
+    (folder / BOARD_FILE).write_text(whole_board_text(path), encoding="utf-8")
+
+
 def _firmware(folder: Path, board: Board, sources: Sources, runtime: Path,
               plan: Optional[MemoryPlan]) -> tuple[Firmware, dict[str, Any]]:
     """Compile one board's firmware; returns it with its manifest entry (paths relative to the build folder)."""
@@ -125,7 +130,7 @@ def _firmware(folder: Path, board: Board, sources: Sources, runtime: Path,
     else:
         firmware = compile_firmware_for(board_folder, board, sources, runtime, plan)
     if board.path is not None:
-        shutil.copyfile(board.path, board_folder / BOARD_FILE)  # `verify` must know a board that is not bundled
+        _keep_board(board.path, board_folder)
     return firmware, {"elf": str(firmware.elf.relative_to(folder)), **_entry(folder, sources, firmware.build_id),
                       **plan_entry(firmware)}  # fmt: skip
 
@@ -151,7 +156,7 @@ def _written(folder: Path, model: QuantizedModel, board: Board, runtime: Path,
     firmware = write_espidf(folder, board, sources, runtime, plan, details)
     if board.path is not None:
         (folder / board.name).mkdir()
-        shutil.copyfile(board.path, folder / board.name / BOARD_FILE)
+        _keep_board(board.path, folder / board.name)
     return {board.name: {"elf": None, **_entry(folder, sources, firmware.build_id), **summary_entry(plan)}}, sources
 
 

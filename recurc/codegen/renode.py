@@ -13,7 +13,8 @@ from typing import Any
 from recurc import __version__
 from recurc.quoting import environment
 from recurc.resources import resource_dir
-from recurc.targets.boards import Board, Region
+from recurc.targets.boards import Board
+from recurc.targets.regions import Region
 
 PORT = 3456  # where the script puts the UART
 SUFFIXES = (".repl", ".resc", ".robot")

@@ -1,7 +1,8 @@
 """Boards: one TOML file each, read strictly.
 
-A board names its core, compiler flags, every memory region with its real size, where the parts of a firmware may go,
-its UART and clock, and how far recurc's own tests reach on it ("emulated", "compiled", "written" or "described").
+A board names its chip (`recurc.targets.chips`) and what it adds, or says all by itself: its core, compiler flags, every memory
+region with its real size, where the parts of a firmware may go, its UART and clock, and how far recurc's own tests reach on it
+("emulated", "compiled", "written" or "described").
 """
 
 from __future__ import annotations
@@ -9,58 +10,30 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Mapping
 
 from recurc.errors import InputError, UsageError
 from recurc.formats import parse_toml
 from recurc.reading import Unreadable, read_text, shown
 from recurc.resources import resource_dir
-from recurc.targets.allowed import NAME, REGION, WORD
+from recurc.targets.allowed import NAME, WORD
+from recurc.targets.chips import whole_text, with_chip
+from recurc.targets.regions import Region, read_placement, read_regions
 from recurc.targets.requests import Emulator, read_defines, read_emulator, read_flags, read_ports
-from recurc.targets.tomltable import ADDRESS_LIMIT, Table, nearest
+from recurc.targets.tomltable import Table, nearest
 from recurc.targets.uploads import Flash, Stock, read_flash, read_stock
 from recurc.targets.usb import read_usb
 from recurc.targets.watchdog import Watchdog, read_watchdog
 
 FAMILIES = ("arm", "riscv", "xtensa", "host")
 KINDS = ("budget", "board", "emulator", "host")
-REGION_KINDS = ("flash", "ram", "external-flash", "external-ram")
 VERIFIED = ("emulated", "compiled", "written", "described")
-PARTS = ("code", "image", "arena", "data", "stack")
-TABLE = "table"  # the optional part: a puzzle table outside the image
 MPUS = ("v7", "v8")
 GUARDED = {
     mpu: f"PMSA{mpu}: flash-like memory read-only, RAM never executed, what is not listed closed" for mpu in MPUS
 }
 BOOT_PLACES = ("first", "after-vectors")
 BOARD_LIMIT = 1 << 16  # bytes of a board file; the bundled ones have at most 3,000
-_WRITABLE = ("ram", "external-ram")
-
-
-@dataclass(frozen=True)
-class Region:
-    """One memory region: base address and size in bytes. `optional` ones are not on every board of that name.
-
-    `wait_states` of the core's clock; `bandwidth`: bytes/s of long reads. None: not known.
-    """
-
-    name: str
-    kind: str
-    base: int
-    size: int
-    wait_states: int | None = None
-    optional: bool = False
-    note: str = ""
-    bandwidth: int | None = None
-
-    @property
-    def end(self) -> int:
-        """First address after the region."""
-        return self.base + self.size
-
-    @property
-    def writable(self) -> bool:
-        return self.kind in _WRITABLE
 
 
 @dataclass(frozen=True)
@@ -106,6 +79,7 @@ class Board:
     part of the firmware to region names in order of preference. `reference` names the part that a budget class stands
     for, `evidence` says in a line what was checked, and how. `mpu` is the memory protection unit that the startup turns
     on from the table in the linker script ("v7": PMSAv7, "v8": PMSAv8, None: as the port sets it). `usb`: its serial adapters.
+    `chip`: the file of `chips/` that the rest comes from, "" where the board's own says all.
     """
 
     name: str
@@ -137,6 +111,7 @@ class Board:
     boot: Boot | None = None
     usb: tuple[str, ...] = ()
     watchdog: Watchdog | None = None
+    chip: str = ""
 
     @property
     def flash_bytes(self) -> int:
@@ -176,71 +151,6 @@ class Board:
         return tuple(self.region(name) for name in self.placement.get(part, ()))
 
 
-def _region(data: Any, index: int, path: Path) -> Region:
-    t = Table(data, f"regions[{index}]", path)
-    region = Region(
-        name=t.text("name"),
-        kind=t.text("kind", one_of=REGION_KINDS),
-        base=t.number("base", high=ADDRESS_LIMIT - 1),
-        size=t.number("size"),
-        wait_states=t.number("wait_states", None, high=1000),
-        optional=t.get("optional", bool, False),
-        note=t.text("note", ""),
-        bandwidth=t.number("bandwidth", None, low=1, high=10**11),
-    )
-    t.close()
-    if region.size == 0:
-        raise t.bad(f"region {shown(region.name)} has size 0")
-    if region.end > ADDRESS_LIMIT:
-        raise t.bad(f"region {shown(region.name)} ends beyond the 32-bit address space")
-    if not REGION.fullmatch(region.name):
-        raise t.bad(f"region name {shown(region.name)} is not a plain word")
-    return region
-
-
-def _regions(t: Table, family: str) -> tuple[Region, ...]:
-    regions = tuple(_region(d, i, t.path) for i, d in enumerate(t.get("regions", list, [])))
-    names = [r.name for r in regions]
-    for name in names:
-        if names.count(name) > 1:
-            raise t.bad(f"region {shown(name)} is given twice")
-    ordered = sorted(regions, key=lambda r: r.base)
-    for low, high in zip(ordered, ordered[1:], strict=False):
-        if low.end > high.base:
-            raise t.bad(f"regions {shown(low.name)} and {shown(high.name)} overlap at {high.base:#010x}")
-    if family != "host" and not any(r.writable for r in regions):
-        raise t.bad("no region is RAM", 'Add a [[regions]] entry with kind = "ram"')
-    if family != "host" and all(r.writable for r in regions):
-        raise t.bad("no region holds code", 'Add a [[regions]] entry with kind = "flash"')
-    return regions
-
-
-def _placement(t: Table, regions: tuple[Region, ...], family: str, emulated: bool) -> dict[str, tuple[str, ...]]:
-    if family == "host":
-        t.get("placement", dict, {})
-        return {}
-    p = Table(t.get("placement", dict), "placement", t.path)
-    by_name = {r.name: r for r in regions}
-    placement = {part: p.words(part) for part in PARTS}
-    table = p.words(TABLE, [])
-    p.close()
-    for part, names in placement.items():
-        if not names:
-            raise t.bad(f"placement.{part} names no region")
-    placement |= {TABLE: table} if table else {}
-    for part, names in placement.items():
-        for name in names:
-            if name not in by_name:
-                raise t.bad(f"placement.{part}: there is no region {shown(name)}", nearest(name, tuple(by_name)))
-            writable = by_name[name].writable
-            if part in ("arena", "data", "stack") and not writable:
-                raise t.bad(f"placement.{part}: region {shown(name)} is {by_name[name].kind}, which cannot be written")
-            # Only an emulator's loader can fill RAM before the start; elsewhere code must survive without power.
-            if part in ("code", "image", TABLE) and writable and not emulated:
-                raise t.bad(f"placement.{part}: region {shown(name)} is {by_name[name].kind}, which is empty after power-on")
-    return placement
-
-
 def _boot(t: Table, ports: tuple[str, ...]) -> Boot | None:
     data = t.get("boot", dict, None)
     if data is None:
@@ -266,19 +176,22 @@ def parse_board(text: str, path: Path) -> Board:
         data = parse_toml(text, BOARD_LIMIT)
     except Unreadable as e:
         raise InputError("the board file is not TOML", where=str(path), why=str(e), next="Correct the board file") from None
-    t = Table(data, "top level", path)
+    t = Table(with_chip(data, path), "top level", path)
     name, title = t.text("name", pattern=NAME), t.text("title")
     family = t.text("family", one_of=FAMILIES)
     emulator = read_emulator(t, family)
-    regions = _regions(t, family)
+    clock_hz = t.number("clock_hz", high=10**11)
+    regions = read_regions(t, family)
     u = Table(t.get("uart", dict), "uart", path)
     uart = Uart(u.text("kind", pattern=WORD), u.number("base"), u.number("baud", high=100_000_000), u.text("note", ""))
     u.close()
     k = Table(t.get("ticks", dict), "ticks", path)
-    ticks = Ticks(k.text("source", pattern=WORD), k.number("hz", high=10**11), k.get("per_instruction", float, None))
+    ticks = Ticks(k.text("source", pattern=WORD), k.number("hz", clock_hz, high=10**11), k.get("per_instruction", float, None))
     k.close()
     if ticks.per_instruction is not None and not 0 < ticks.per_instruction < 1e6:
         raise k.bad(f"ticks: per_instruction = {ticks.per_instruction} is not a positive number")
+    facts = {"clock_hz": clock_hz, "uart.base": uart.base, "uart.baud": uart.baud, "ticks.hz": ticks.hz,
+             **{f"regions.{r.name}.{what}": getattr(r, what) for r in regions for what in ("base", "size")}}
     cpu_flags = read_flags(t, "cpu_flags")
     ports = read_ports(t)
     mpu = t.text("mpu", None, one_of=MPUS)
@@ -292,7 +205,7 @@ def parse_board(text: str, path: Path) -> Board:
         link_flags=read_flags(t, "link_flags", list(cpu_flags)),
         features=frozenset(t.words("features", pattern=WORD)),
         ports=ports,
-        clock_hz=t.number("clock_hz", high=10**11),
+        clock_hz=clock_hz,
         stack_bytes=t.number("stack_bytes", high=1 << 24),
         verified=t.text("verified", one_of=VERIFIED),
         aliases=t.words("aliases", [], pattern=NAME),
@@ -301,8 +214,8 @@ def parse_board(text: str, path: Path) -> Board:
         ticks=ticks,
         emulator=emulator,
         regions=regions,
-        placement=_placement(t, regions, family, emulator is not None),
-        defines=read_defines(t) | (watchdog.defines if watchdog else {}),
+        placement=read_placement(t, regions, family, emulator is not None),
+        defines=read_defines(t, facts) | (watchdog.defines if watchdog else {}),
         platformio=read_stock(t),
         flash=read_flash(t),
         path=path,
@@ -313,6 +226,7 @@ def parse_board(text: str, path: Path) -> Board:
         boot=_boot(t, ports),
         usb=read_usb(t),
         watchdog=watchdog,
+        chip=t.text("chip", ""),
     )
     t.close()
     if mpu and family != "arm":
@@ -322,18 +236,30 @@ def parse_board(text: str, path: Path) -> Board:
     return board
 
 
+def _text(path: Path) -> str:
+    try:
+        return read_text(path, BOARD_LIMIT)
+    except Unreadable as e:
+        raise InputError("the board file cannot be read", where=str(path), why=str(e),
+                         next="Name a readable TOML file") from None  # fmt: skip
+
+
+def whole_board_text(path: Path) -> str:
+    """Text of a board's file that says all by itself, whatever becomes of its chip's: for what has to stay as it is.
+
+    Raises:
+        InputError: the file cannot be read, is no TOML, or names a chip that is not there.
+    """
+    return whole_text(_text(path), path)
+
+
 def read_board(path: Path) -> Board:
     """A board from a file.
 
     Raises:
         InputError: the file cannot be read or is not a valid board.
     """
-    try:
-        text = read_text(path, BOARD_LIMIT)
-    except Unreadable as e:
-        raise InputError("the board file cannot be read", where=str(path), why=str(e),
-                         next="Name a readable TOML file") from None  # fmt: skip
-    return parse_board(text, path)
+    return parse_board(_text(path), path)
 
 
 @lru_cache(maxsize=1)

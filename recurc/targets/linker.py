@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Mapping
 
 from recurc.quoting import environment
-from recurc.targets.boards import PARTS, Board
+from recurc.targets.boards import Board
 from recurc.targets.mpu import mpu_entries
+from recurc.targets.regions import PARTS
 
 _VECTOR_BYTES = 64  # rc_vectors in rc_startup.c: 16 words
 

@@ -11,7 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from recurc.errors import InputError
-from recurc.targets.boards import Board, Region
+from recurc.targets.boards import Board
+from recurc.targets.regions import Region
 
 SLOTS = 8  # what every Cortex-M with the unit has at least (QEMU's Cortex-M7: 8, Cortex-M33: 8 in the secure state)
 PERIPHERALS = (0x40000000, 0x60000000)  # of the default memory map; the core's own registers stay open by themselves

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Mapping
 
 from recurc.reading import shown
 from recurc.resources import resource_dir
@@ -59,10 +59,22 @@ def read_ports(t: Table) -> tuple[str, ...]:
     return ports
 
 
-def read_defines(t: Table) -> dict[str, int]:
-    """[defines] of a board file: C macros with numbers. Raises InputError."""
-    values = t.get("defines", dict, {})
+def read_defines(t: Table, facts: Mapping[str, int]) -> dict[str, int]:
+    """[defines] of a board file: C macros with numbers, or with the names of numbers that the file has elsewhere.
+
+    Args:
+        facts: those numbers by their names, "uart.baud".
+
+    Raises:
+        InputError: no macro of ours, no number, or a name that means none.
+    """
+    values = dict(t.get("defines", dict, {}))
     for key, value in values.items():
+        if isinstance(value, str):
+            if value not in facts:
+                raise t.bad(f"defines: {shown(key)} = {shown(value)} names no number of the board",
+                            nearest(value, tuple(facts)))  # fmt: skip
+            values[key] = value = facts[value]
         if not MACRO.fullmatch(key) or type(value) is not int or not -(1 << 31) <= value < ADDRESS_LIMIT:
             raise t.bad(f"defines: {shown(key)} = {shown(value)} is not a C macro name that begins with RC_, with 32 bits")
-    return dict(values)
+    return values

@@ -11,6 +11,7 @@ import pytest
 
 import recurc
 from tests.device.runs import run_all
+from tests.boardfiles import board_text
 from recurc.device import frames as f
 from recurc.device.session import DeviceRefusedError, DeviceSession
 from recurc.errors import MismatchError
@@ -144,7 +145,7 @@ def test_200_puzzles_over_a_bad_uart(built, data):
 
 def test_a_run_that_is_longer_than_the_watchdog_is_no_hang(quantized, gate, data, tmp_path):
     """The schedule feeds it between tiles, so a puzzle may take many times its time."""
-    text = (resource_dir("boards") / "mps2-an500.toml").read_text()
+    text = board_text("mps2-an500")
     assert "seconds = 80" in text
     short = tmp_path / "short-watch.toml"
     text = text.replace('name = "mps2-an500"', 'name = "short-watch"').replace("seconds = 80", "seconds = 1")

@@ -9,6 +9,7 @@ import pytest
 
 import recurc
 from recurc.storage import INT4
+from tests.boardfiles import board_text
 from recurc.codegen import firmware as firmware_module
 from recurc.codegen import project
 from recurc.codegen.firmware import Firmware, enlarged
@@ -26,7 +27,7 @@ LINKABLE = [b.name for b in list_boards() if b.family != "host" and b.linkable]
 
 def custom_board(folder: Path, base: str, **changes: str) -> Path:
     """A board file of the user's own: a bundled one with lines replaced ({old: new})."""
-    text = (resource_dir("boards") / f"{base}.toml").read_text()
+    text = board_text(base)
     lines = [line for line in text.splitlines() if not line.startswith("aliases")]
     text = "\n".join(lines).replace(f'name = "{base}"', 'name = "mine"', 1)
     for old, new in changes.items():

@@ -28,6 +28,7 @@ from recurc.doctor.holders import at_tcp, hidden, is_loopback, told
 from recurc.doctor.ports import SerialPort, boards_of, check_port, check_ports
 from recurc.errors import InputError
 from recurc.targets.boards import list_boards, load_board, parse_board
+from tests.boardfiles import board_text
 from tests.device import dummy_build as dummy
 
 BOARDS = list_boards()
@@ -151,7 +152,7 @@ def test_boards_are_known_by_the_identity_of_their_adapter():
 
 def test_an_identity_in_a_board_file_is_checked():
     board = load_board("stm32h7")
-    text = board.path.read_text()
+    text = board_text(board.name)
     with pytest.raises(InputError, match="usb: '0483:374B' is no USB identity"):
         parse_board(text.replace("0483:374b", "0483:374B"), board.path)
 

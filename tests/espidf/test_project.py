@@ -21,6 +21,7 @@ from recurc.plan.planner import make_plan
 from recurc.storage import INT4, INT8
 from recurc.targets import platformio as pio
 from recurc.targets.boards import load_board, parse_board
+from tests.boardfiles import board_text
 from tests.espidf.conftest import FLASH_BYTES, GOOD, TARGET, WARNINGS, compiler_call, extra_images, partition_rows
 from tests.pio.test_project import LOCAL_FOLDERS
 from tests.plan.test_layout import program
@@ -192,12 +193,12 @@ def test_commands_on_a_build_without_an_elf(made, capsys, tmp_path):
 
 @pytest.mark.parametrize("change, why", [
     ({'framework = "espidf"': 'framework = "arduino"'}, "is not one of"),
-    ({'    "CONFIG_SPIRAM=y",': '    "CONFIG_SPIRAM=yes",'}, "sdkconfig line 'CONFIG_SPIRAM=yes' is none"),
-    ({'    "CONFIG_SPIRAM=y",': '    "CONFIG_X=\\"a\\nb\\"",'}, "control character"),
+    ({'"CONFIG_SPIRAM=y",': '"CONFIG_SPIRAM=yes",'}, "sdkconfig line 'CONFIG_SPIRAM=yes' is none"),
+    ({'"CONFIG_SPIRAM=y",': '"CONFIG_X=\\"a\\nb\\"",'}, "control character"),
     ({'framework = "espidf"\n': ""}, "with framework"),
 ])  # fmt: skip
 def test_a_board_file_that_makes_no_sense_is_refused(change, why):
-    text = load_board(TARGET).path.read_text()
+    text = board_text(TARGET)
     for old, new in change.items():
         assert old in text
         text = text.replace(old, new)
@@ -207,7 +208,7 @@ def test_a_board_file_that_makes_no_sense_is_refused(change, why):
 
 
 def test_without_ports_it_is_described_only():
-    board = parse_board(load_board(TARGET).path.read_text().replace('ports = ["esp_idf"]', "ports = []"), Path("b.toml"))
+    board = parse_board(board_text(TARGET).replace('ports = ["esp_idf"]', "ports = []"), Path("b.toml"))
     assert not board.written and not board.buildable and not board.linkable
 
 

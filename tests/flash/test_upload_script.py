@@ -11,6 +11,7 @@ import pytest
 
 from recurc.resources import resource_dir
 from recurc.targets.boards import list_boards, load_board, parse_board
+from tests.boardfiles import board_text
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +106,7 @@ def test_tools_get_file_and_address_and_their_failure_counts(upload, tmp_path, c
 def test_board_files_say_one_way_to_flash():
     flashed = {b.name: b.flash for b in list_boards() if b.flash}
     assert {"stm32h7", "nucleo-h743", "stm32u5a5", "imxrt1064", "teensy41", "pico2", "nrf5340"} == set(flashed)
-    text = (resource_dir("boards") / "pico2.toml").read_text()
+    text = board_text("pico2")
     from recurc.errors import InputError
 
     for change, message in (

@@ -9,13 +9,13 @@ import pytest
 
 from recurc.cli.main import main
 from recurc.errors import InputError
-from recurc.resources import resource_dir
 from recurc.targets import allowed
 from recurc.targets.boards import list_boards, load_board, parse_board
+from tests.boardfiles import board_text
 
-H7 = (resource_dir("boards") / "stm32h7.toml").read_text()
-AN500 = (resource_dir("boards") / "mps2-an500.toml").read_text()
-ESP = (resource_dir("boards") / "esp32-s3-n8r8.toml").read_text()
+H7 = board_text("stm32h7")
+AN500 = board_text("mps2-an500")
+ESP = board_text("esp32-s3-n8r8")
 
 
 def refused(text: str, *said: str) -> None:
@@ -123,7 +123,7 @@ def test_packages_and_sdkconfig_are_listed_kinds():
     "__FAST_MATH__ = 1", "RC_X = 0x1_0000_0000",
 ])  # fmt: skip
 def test_defines_are_numbers_of_ours(define):
-    refused(H7.replace("RC_UART_BAUD = 921600", define), "defines")
+    refused(H7.replace('RC_UART_BAUD = "uart.baud"', define), "defines")
 
 
 def test_ports_are_recurcs():

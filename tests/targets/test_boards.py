@@ -8,7 +8,9 @@ import pytest
 
 from recurc.errors import InputError, UsageError
 from recurc.resources import resource_dir
-from recurc.targets.boards import PARTS, Boot, list_boards, load_board, parse_board
+from recurc.targets.boards import Boot, list_boards, load_board, parse_board
+from recurc.targets.regions import PARTS
+from tests.boardfiles import board_text
 
 GOOD = """
 name = "b"
@@ -204,6 +206,6 @@ def test_the_boards_readme_names_every_key():
 
 
 def test_a_misspelled_key_is_named_although_the_right_one_is_missing_then():
-    text = (resource_dir("boards") / "stm32h7.toml").read_text().replace("clock_hz", "clock_hx")
+    text = board_text("stm32h7").replace("clock_hz", "clock_hx")
     with pytest.raises(InputError, match="unknown key 'clock_hx'.*clock_hz"):
         parse_board(text, Path("x.toml"))

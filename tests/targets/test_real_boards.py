@@ -10,8 +10,9 @@ from elftools.elf.elffile import ELFFile
 
 from recurc.errors import ToolchainError
 from recurc.resources import resource_dir
-from recurc.targets.boards import PARTS, list_boards, load_board
+from recurc.targets.boards import list_boards, load_board
 from recurc.targets.elf import linked_sections
+from recurc.targets.regions import PARTS
 from recurc.targets.toolchain import find_compiler
 from tests.device.dummy_build import build_dummy
 from tests.tools import BUDGETS, need

@@ -14,6 +14,7 @@ import numpy as np
 
 from recurc.codegen.image import ENTRY, HEADER, build_image
 from recurc.quant.tableformat import HEADER as TABLE_HEADER
+from tests.boardfiles import board_text
 from tests.fuzz.loaders.archives import directory, members, pickle_ops
 from tests.fuzz.loaders.harness import Loader
 from tests.fuzz.loaders.mutate import BYTES, TEXT, Mutation, floats, framed, head, mixed, tail
@@ -119,9 +120,8 @@ def _load_asked(folder: Path) -> object:
 
 
 def _board(folder: Path) -> None:
-    from recurc.resources import resource_dir
 
-    (folder / "own.toml").write_bytes((resource_dir("boards") / "mps2-an386.toml").read_bytes())
+    (folder / "own.toml").write_text(board_text("mps2-an386"), encoding="utf-8")
 
 
 def _load_board(folder: Path) -> object:
