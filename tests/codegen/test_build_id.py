@@ -42,7 +42,7 @@ def test_a_change_of_the_runtime_is_another_build(made, name):
 
 def test_what_the_firmware_does_not_hold_is_none(made):
     before = made()
-    with open(made.runtime / "ports" / "stm32h743" / "rc_port_h743.c", "a") as f:
+    with open(made.runtime / "ports" / "stm32h743" / "rc_chip_h743.c", "a") as f:
         f.write("/* fixed */\n")
     assert made() == before
 

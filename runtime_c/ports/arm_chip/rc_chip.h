@@ -1,5 +1,4 @@
-/* What a chip's port gives rc_port_chip.c, which is the same for all real Cortex-M chips: clock, UART, nothing else.
- * The STM32H743's port is older and whole in itself. */
+/* What a chip's port gives rc_port_chip.c, which is the same for all real Cortex-M chips: clock, UART, nothing else. */
 #ifndef RECURC_CHIP_H
 #define RECURC_CHIP_H
 

@@ -2,7 +2,7 @@
 #ifndef RECURC_H743_H
 #define RECURC_H743_H
 
-#include "rc_arm.h"
+#include "rc_chip.h"
 
 /* RCC: reset and clock control */
 #define RCC_CR        0x58024400u
@@ -55,27 +55,8 @@
 #define IWDG1_PR  0x58004804u
 #define IWDG1_RLR 0x58004808u
 #define IWDG1_SR  0x5800480Cu
-/* Core: MPU, caches, cycle counter (Arm v7-M ARM, Cortex-M7 TRM) */
-#define MPU_CTRL    0xE000ED94u
-#define MPU_RNR     0xE000ED98u
-#define MPU_RBAR    0xE000ED9Cu
-#define MPU_RASR    0xE000EDA0u
-#define SCB_CCSIDR  0xE000ED80u
-#define SCB_CSSELR  0xE000ED84u
-#define SCB_ICIALLU 0xE000EF50u
-#define SCB_DCISW   0xE000EF60u
-#define DEMCR       0xE000EDFCu
-#define DWT_CTRL    0xE0001000u
-#define DWT_CYCCNT  0xE0001004u
-#define DWT_LAR     0xE0001FB0u
 
 #define QSPI_MEMORY_BASE 0x90000000u
-
-static inline void rc_h743_wait(uint32_t address, uint32_t mask, uint32_t value)
-{
-    while ((RC_REG32(address) & mask) != value) {
-    }
-}
 
 /* Alternate function `af` on one pin, at the highest slew rate. */
 static inline void rc_h743_pin(uint32_t port, uint32_t pin, uint32_t af)

@@ -4,7 +4,12 @@
  * Source: the internal 64 MHz oscillator (HSI) unless RC_HSE_HZ names an external clock of 8 or 16 MHz (bypass mode:
  * the ST-LINK of a Nucleo feeds 8 MHz in). HSI is within 1 %, good enough for a UART; it makes ticks as wrong as
  * itself. The supply is the internal linear regulator (LDO), as on the Nucleo-144 boards. */
+#include "rc_chip_caches.h"
 #include "rc_h743.h"
+#include "rc_mpu.h"
+
+#define CORE_HZ       480000000u
+#define REVISION_Y_HZ 400000000u
 
 #define HSI_HZ       64000000u
 #define PLL_INPUT_HZ 8000000u
@@ -33,25 +38,25 @@ uint32_t rc_h743_clocks(void)
 
     /* Supply. CR3's low byte can be written once after power-on; until then the core's voltage must not be changed. */
     RC_REG32(PWR_CR3) = (RC_REG32(PWR_CR3) & ~7u) | CR3_LDOEN;
-    rc_h743_wait(PWR_CSR1, VOSRDY, VOSRDY);
+    rc_chip_wait(PWR_CSR1, VOSRDY, VOSRDY);
     RC_REG32(PWR_D3CR) = VOS_SCALE1;
-    rc_h743_wait(PWR_D3CR, VOSRDY, VOSRDY);
+    rc_chip_wait(PWR_D3CR, VOSRDY, VOSRDY);
     if (fast != 0u) { /* scale 0 = scale 1 with overdrive; 480 MHz needs it */
         RC_REG32(RCC_APB4ENR) |= 1u << 1;
         (void)RC_REG32(RCC_APB4ENR);
         RC_REG32(SYSCFG_PWRCR) |= 1u;
-        rc_h743_wait(PWR_D3CR, VOSRDY, VOSRDY);
+        rc_chip_wait(PWR_D3CR, VOSRDY, VOSRDY);
     }
 
 #ifdef RC_HSE_HZ
     RC_REG32(RCC_CR) |= CR_HSEBYP;
     RC_REG32(RCC_CR) |= CR_HSEON;
-    rc_h743_wait(RCC_CR, CR_HSERDY, CR_HSERDY);
+    rc_chip_wait(RCC_CR, CR_HSERDY, CR_HSERDY);
     source = 2;
     divider = RC_HSE_HZ / PLL_INPUT_HZ;
 #else
     RC_REG32(RCC_CR) |= CR_HSION;
-    rc_h743_wait(RCC_CR, CR_HSIRDY, CR_HSIRDY);
+    rc_chip_wait(RCC_CR, CR_HSIRDY, CR_HSIRDY);
     source = 0;
     divider = HSI_HZ / PLL_INPUT_HZ;
 #endif
@@ -60,24 +65,24 @@ uint32_t rc_h743_clocks(void)
     RC_REG32(RCC_PLLCFGR) = (3u << 2) | (1u << 16);
     RC_REG32(RCC_PLL1DIVR) = ((fast != 0u ? 120u : 100u) - 1u) | ((2u - 1u) << 9);
     RC_REG32(RCC_CR) |= CR_PLL1ON;
-    rc_h743_wait(RCC_CR, CR_PLL1RDY, CR_PLL1RDY);
+    rc_chip_wait(RCC_CR, CR_PLL1RDY, CR_PLL1RDY);
 
     /* AXI at half the core clock, all APBs at half of that; 4 wait states cover AXI up to 240 MHz. */
     RC_REG32(FLASH_ACR) = 4u | (2u << 4);
-    rc_h743_wait(FLASH_ACR, 15u, 4u);
+    rc_chip_wait(FLASH_ACR, 15u, 4u);
     RC_REG32(RCC_D1CFGR) = 8u | (4u << 4);
     RC_REG32(RCC_D2CFGR) = (4u << 4) | (4u << 8);
     RC_REG32(RCC_D3CFGR) = 4u << 4;
     RC_REG32(RCC_CFGR) = (RC_REG32(RCC_CFGR) & ~7u) | 3u;
-    rc_h743_wait(RCC_CFGR, 7u << 3, 3u << 3);
-    return fast != 0u ? 480000000u : 400000000u;
+    rc_chip_wait(RCC_CFGR, 7u << 3, 3u << 3);
+    return fast != 0u ? CORE_HZ : REVISION_Y_HZ;
 }
 
 static void mpu_region(uint32_t number, uint32_t base, uint32_t attributes)
 {
-    RC_REG32(MPU_RNR) = number;
-    RC_REG32(MPU_RBAR) = base;
-    RC_REG32(MPU_RASR) = attributes;
+    RC_REG32(RC_MPU_RNR) = number;
+    RC_REG32(RC_MPU_RBAR) = base;
+    RC_REG32(RC_MPU_RASR) = attributes;
 }
 
 void rc_h743_caches(uint32_t qspi)
@@ -85,28 +90,13 @@ void rc_h743_caches(uint32_t qspi)
     /* Region 0: no access to the external memories, which the core would otherwise read ahead into and hang on
      * (4 GB with the eighths 0x00000000-0x5FFFFFFF and 0xE0000000 up left to the default map).
      * Region 1: the mapped QSPI flash, read only, normal memory, write-through: cached and never executed. */
-    RC_REG32(MPU_CTRL) = 0;
+    RC_REG32(RC_MPU_CTRL) = 0;
     mpu_region(0, 0, (1u << 28) | (4u << 16) | (0x87u << 8) | (31u << 1) | 1u);
     if (qspi != 0u) {
         mpu_region(1, QSPI_MEMORY_BASE, (1u << 28) | (6u << 24) | (1u << 17) | (23u << 1) | 1u);
     }
-    RC_REG32(MPU_CTRL) = 5; /* on, default map elsewhere */
+    RC_REG32(RC_MPU_CTRL) = 5; /* on, default map elsewhere */
     __asm__ volatile("dsb\n\tisb" ::: "memory");
 
-    RC_REG32(SCB_ICIALLU) = 0;
-    __asm__ volatile("dsb\n\tisb" ::: "memory");
-    RC_REG32(RC_SCB_CCR) |= 1u << 17;
-
-    RC_REG32(SCB_CSSELR) = 0; /* level 1 data cache */
-    __asm__ volatile("dsb" ::: "memory");
-    uint32_t geometry = RC_REG32(SCB_CCSIDR);
-    uint32_t sets = (geometry >> 13) & 0x7FFFu, ways = (geometry >> 3) & 0x3FFu;
-    for (uint32_t set = 0; set <= sets; set++) {
-        for (uint32_t way = 0; way <= ways; way++) {
-            RC_REG32(SCB_DCISW) = (set << 5) | (way << 30); /* 32-byte lines, 4 ways */
-        }
-    }
-    __asm__ volatile("dsb" ::: "memory");
-    RC_REG32(RC_SCB_CCR) |= 1u << 16;
-    __asm__ volatile("dsb\n\tisb" ::: "memory");
+    rc_chip_caches_on();
 }

@@ -20,7 +20,7 @@
 
 static void command(uint32_t instruction, uint32_t has_data, uint8_t data)
 {
-    rc_h743_wait(QUADSPI_SR, SR_BUSY, 0);
+    rc_chip_wait(QUADSPI_SR, SR_BUSY, 0);
     RC_REG32(QUADSPI_FCR) = SR_TCF;
     RC_REG32(QUADSPI_DLR) = 0; /* one byte, where there is data */
     RC_REG32(QUADSPI_CCR) =
@@ -28,7 +28,7 @@ static void command(uint32_t instruction, uint32_t has_data, uint8_t data)
     if (has_data != 0u) {
         *(volatile uint8_t *)(uintptr_t)QUADSPI_DR = data;
     }
-    rc_h743_wait(QUADSPI_SR, SR_TCF, SR_TCF);
+    rc_chip_wait(QUADSPI_SR, SR_TCF, SR_TCF);
     RC_REG32(QUADSPI_FCR) = SR_TCF;
 }
 
@@ -49,7 +49,7 @@ void rc_h743_qspi(void)
     command(CMD_VOLATILE_WRITE_ENABLE, 0, 0);
     command(CMD_WRITE_STATUS_2, 1, STATUS_2_QUAD_ENABLE);
 
-    rc_h743_wait(QUADSPI_SR, SR_BUSY, 0);
+    rc_chip_wait(QUADSPI_SR, SR_BUSY, 0);
     RC_REG32(QUADSPI_ABR) = 0xFF; /* mode bits: no continuous read */
     RC_REG32(QUADSPI_CCR) = (FMODE_MAPPED << 26) | (MODE_4_LINES << 24) | (4u << 18) | (MODE_4_LINES << 14) |
                             (2u << 12) | (MODE_4_LINES << 10) | (MODE_1_LINE << 8) | CMD_FAST_READ_QUAD_IO;

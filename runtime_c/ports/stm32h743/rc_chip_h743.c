@@ -1,4 +1,4 @@
-/* Port of the STM32H743, without any vendor code: USART3 as the wire, cycle counter as ticks.
+/* STM32H743, without any vendor code: clocks, memories and caches, USART3 as the wire, the independent watchdog.
  * COMPILED ONLY: it links within the real memory map and has not yet run on a chip. */
 #include "rc_h743.h"
 #include "recurc/rc_port.h"
@@ -14,12 +14,10 @@
 
 extern const uint8_t rc_image_start[];
 
-static uint32_t core_hz;
-
-void rc_port_init(void)
+uint32_t rc_chip_init(void)
 {
     uint32_t qspi = (uintptr_t)rc_image_start >= QSPI_MEMORY_BASE || RC_TABLE_ADDRESS >= QSPI_MEMORY_BASE ? 1u : 0u;
-    core_hz = rc_h743_clocks();
+    uint32_t core_hz = rc_h743_clocks();
     RC_REG32(RCC_AHB2ENR) |= 7u << 29; /* SRAM1, SRAM2, SRAM3 */
     if (qspi != 0u) {
         rc_h743_qspi();
@@ -34,46 +32,31 @@ void rc_port_init(void)
     uint32_t kernel_hz = core_hz / 4u; /* APB1 */
     RC_REG32(USART3_BRR) = (kernel_hz + RC_UART_BAUD / 2u) / RC_UART_BAUD;
     RC_REG32(USART3_CR1) = (1u << 29) | (1u << 3) | (1u << 2) | 1u; /* FIFO, transmitter, receiver, on */
-
-    RC_REG32(DEMCR) |= 1u << 24;
-    RC_REG32(DWT_LAR) = 0xC5ACCE55u; /* the Cortex-M7's counter is locked until this is written */
-    RC_REG32(DWT_CYCCNT) = 0;
-    RC_REG32(DWT_CTRL) |= 1u;
-    rc_arm_start_sampling();
+    return core_hz;
 }
 
-int32_t rc_port_read(uint8_t *byte, uint32_t timeout_ms)
+uint32_t rc_chip_receive(uint8_t *byte)
 {
-    uint64_t start = rc_port_ticks();
-    uint64_t limit = (uint64_t)timeout_ms * (core_hz / 1000u);
-    while ((RC_REG32(USART3_ISR) & ISR_RX_READY) == 0u) {
-        if ((RC_REG32(USART3_ISR) & ISR_OVERRUN) != 0u) {
-            RC_REG32(USART3_ICR) = ISR_OVERRUN; /* a byte is lost: the frame's CRC will tell */
-        }
-        if (timeout_ms != RC_PORT_FOREVER && rc_port_ticks() - start > limit) {
-            return 0;
-        }
+    uint32_t status = RC_REG32(USART3_ISR);
+    if ((status & ISR_OVERRUN) != 0u) {
+        RC_REG32(USART3_ICR) = ISR_OVERRUN;
+    }
+    if ((status & ISR_RX_READY) == 0u) {
+        return 0;
     }
     *byte = (uint8_t)RC_REG32(USART3_RDR);
     return 1;
 }
 
-void rc_port_write(const uint8_t *data, uint32_t n)
+void rc_chip_send(uint8_t byte)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        rc_h743_wait(USART3_ISR, ISR_TX_SPACE, ISR_TX_SPACE);
-        RC_REG32(USART3_TDR) = data[i];
-    }
+    rc_chip_wait(USART3_ISR, ISR_TX_SPACE, ISR_TX_SPACE);
+    RC_REG32(USART3_TDR) = byte;
 }
 
-uint64_t rc_port_ticks(void)
+void rc_chip_drain(void)
 {
-    return rc_arm_extend(DWT_CYCCNT);
-}
-
-uint32_t rc_port_tick_hz(void)
-{
-    return core_hz;
+    rc_chip_wait(USART3_ISR, ISR_TX_DONE, ISR_TX_DONE);
 }
 
 #define LSI_PER_MS   32u /* about 32 kHz */
@@ -87,7 +70,7 @@ void rc_arm_hardware_watchdog_start(uint32_t timeout_ms)
     RC_REG32(IWDG1_KR) = 0x5555u; /* open */
     RC_REG32(IWDG1_PR) = 6u;      /* / 256 */
     RC_REG32(IWDG1_RLR) = count > IWDG_MOST ? IWDG_MOST : count;
-    rc_h743_wait(IWDG1_SR, 7u, 0);
+    rc_chip_wait(IWDG1_SR, 7u, 0);
     RC_REG32(IWDG1_KR) = 0xAAAAu;
 }
 
@@ -108,21 +91,4 @@ uint32_t rc_port_reset_cause(void)
            : (flags & (5u << 21)) != 0u ? RC_RESET_POWER /* brown-out, power-on */
            : (flags & (1u << 22)) != 0u ? RC_RESET_PIN
                                         : RC_RESET_UNKNOWN;
-}
-
-uint32_t rc_port_can_exit(void)
-{
-    return 0;
-}
-
-void rc_port_exit(uint32_t code)
-{
-    (void)code;
-    rc_port_reset();
-}
-
-void rc_port_reset(void)
-{
-    rc_h743_wait(USART3_ISR, ISR_TX_DONE, ISR_TX_DONE); /* let the last reply out */
-    rc_arm_reset();
 }
