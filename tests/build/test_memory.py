@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 import recurc
-from recurc.storage import INT4
-from tests.boardfiles import board_text
 from recurc.codegen import firmware as firmware_module
 from recurc.codegen import project
 from recurc.codegen.firmware import Firmware, enlarged
@@ -17,8 +15,10 @@ from recurc.errors import DoesNotFitError, InputError, PlanMismatchError, Toolch
 from recurc.plan import planner
 from recurc.plan.planner import make_plan
 from recurc.resources import resource_dir
+from recurc.storage import INT4
 from recurc.targets.boards import list_boards, load_board
 from recurc.targets.elf import check_link, differences, linked_sections
+from tests.boardfiles import board_text
 from tests.build.conftest import GOOD
 from tests.tools import EMULATED, need
 
