@@ -49,6 +49,7 @@ def test_take_and_sample(folder):
     one, again, other = data.sample(4, 1), data.sample(4, 1), data.sample(4, 2)
     assert (one.inputs == again.inputs).all() and not (one.inputs == other.inputs).all()
     assert len(data.sample(99, 0)) == 6
+    assert all(sorted(data.order(seed)) == [*range(6)] for seed in range(5)), "without replacement"
     assert len(np.unique(np.concatenate([data.sample(6, 0).inputs, data.inputs]), axis=0)) == len(
         np.unique(data.inputs, axis=0)
     )
