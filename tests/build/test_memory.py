@@ -150,6 +150,16 @@ def test_a_family_without_compiler_has_a_plan_and_a_clear_error(quantized, tmp_p
     assert e.value.exit_code == 6 and "plan" in e.value.why and not (tmp_path / "b").exists()
 
 
+def test_a_board_of_a_known_chip_is_one_file_and_its_build_keeps_all_of_it(quantized, gate, no_host, tmp_path):
+    need("mps2-an386")
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\ntitle = "mine"\nchip = "an386"\nstack_bytes = 4096\nverified = "emulated"\n[uart]\nbaud = 9600\n')
+    build = quantized.build(str(path), tmp_path / "out", gate=gate)
+    kept = (build.path / "mine" / "board.toml").read_text()
+    assert "chip" not in kept.split("\n", 1)[1] and "size = 0x00400000" in kept
+    assert replace(build.board("mine"), path=path, chip="an386") == load_board(path)
+
+
 @pytest.mark.parametrize("name", ["src", "host", "../up", "a b", ".x"])
 def test_board_names_that_would_be_in_the_way(name, quantized, tmp_path):
     path = custom_board(tmp_path, "mps2-an386", **{'name = "mine"': f'name = "{name}"'})

@@ -42,6 +42,16 @@ def test_a_board_has_what_its_chip_has():
     assert board.uart == replace(bundled.uart, note="") and board.chip == "stm32h7"
 
 
+def test_the_readme_s_example_is_a_board():
+    page = (resource_dir("boards") / "README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```toml\n(.*?)```", page, re.S)
+    board = parse(text)
+    assert board.buildable and board.defines["RC_UART_BAUD"] == board.uart.baud == 115200
+    section = page.split("A chip is one more file")[1].split("## Keys")[0]
+    told = re.findall(r"`\[*(\w+)\]*`", section.split("those of the keys below")[1].split(". Its port")[0])
+    assert told == list(chips.CHIP_KEYS)
+
+
 def test_what_the_board_says_comes_on_top():
     board = parse(NUCLEO + """
 clock_hz = 400_000_000
