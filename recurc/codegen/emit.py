@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import lru_cache
 from typing import Any, Iterable
 
@@ -11,19 +12,29 @@ import numpy as np
 
 from recurc import __version__
 from recurc.codegen.image import Image
-from recurc.ir.program import Attention, LinearRef, TokenMix
+from recurc.errors import InputError
+from recurc.ir.program import LinearRef, Loop, Op, Program, Update
+from recurc.ops.registry import template as op_template
+from recurc.ops.registry import template_file
 from recurc.plan.kernels import IntKernel, KernelSet, padded
-from recurc.plan.layout import ARENA_ALIGN, Layout, has_columns, has_op
+from recurc.plan.layout import ARENA_ALIGN, Layout, has_columns
 from recurc.quant.model import QuantizedModel
 from recurc.quoting import environment
+from recurc.recursion import INPUT
 from recurc.storage.form import Form, forms_of
 from recurc.storage.image import KINDS
 
-# Sections that model.c addresses by name -> suffix of their OFF_ macro.
-_FIXED = {
-    "table.tokens": "TABLE_TOKENS", "table.puzzles": "TABLE_PUZZLES", "table.positions": "TABLE_POSITIONS",
-    "H_init": "H_INIT", "L_init": "L_INIT", "q_bias": "Q_BIAS", "rope.cos": "ROPE_COS", "rope.sin": "ROPE_SIN",
-}
+
+def _macro(name: str) -> str:
+    """Suffix of the OFF_ macro of a section: TABLE_TOKENS for "table.tokens"."""
+    return re.sub(r"[^A-Z0-9]", "_", name.upper())
+
+
+def _named_sections(program: Program) -> dict[str, str]:
+    """Sections that model.c addresses by name -> suffix of their OFF_ macro."""
+    names = [*(f"table.{role}" for role in program.tables), *(vector.name for vector in program.vectors),
+             *(constant.name for constant in program.constants)]
+    return {name: _macro(name) for name in names}
 
 
 def _f32(value: float) -> str:
@@ -31,10 +42,18 @@ def _f32(value: float) -> str:
     return float(np.float32(value)).hex() + "f"
 
 
+def _op_source(name: str) -> str | None:
+    """Text of a template in an op's folder."""
+    file = template_file(name)
+    return file.read_text(encoding="utf-8") if file else None
+
+
 @lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:
     env = environment()
-    env.filters["f32"] = _f32
+    assert env.loader is not None
+    env.loader = jinja2.ChoiceLoader([jinja2.FunctionLoader(_op_source), env.loader])
+    env.filters |= {"f32": _f32, "macro": _macro}
     return env
 
 
@@ -71,6 +90,27 @@ def _used(forms: Iterable[Form]) -> list[Form]:
     return sorted({form.kernel_form for form in forms}, key=lambda form: form.bits)
 
 
+def _check_sources(body: tuple[Loop | Update, ...]) -> None:
+    """That the runtime can add what updates add: one state, and X or not.
+
+    Raises:
+        InputError: another update.
+    """
+    for item in body:
+        if isinstance(item, Loop):
+            _check_sources(item.body)
+        elif len([name for name in item.sources if name != INPUT]) != 1:
+            raise InputError(
+                f"the runtime cannot update {item.state} with {' + '.join(item.sources) or 'nothing'}", where="schedule",
+                why=f"it adds one state to another, and {INPUT} or not", next="Give the family's schedule other updates",
+            )  # fmt: skip
+
+
+def _source(update: Update) -> str:
+    """The state that an update adds."""
+    return next(name for name in update.sources if name != INPUT)
+
+
 def firmware_name(model: QuantizedModel) -> str:
     """What a firmware says that its model is called, as far as it fits there; for people."""
     return f"{model.name}, {model.stored_as}"
@@ -80,6 +120,8 @@ def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: 
     """Generated files of one model for one kernel set: file name -> text."""
     carry, table = model.program.carry, model.program.puzzle_table
     forms = forms_of(model.program, model.forms)
+    _check_sources(model.program.schedule.body)
+    fields = {state.name: state.field for state in model.program.states}
 
     def kernel(ref: LinearRef) -> IntKernel | None:
         """A layer's kernel; None for fp32."""
@@ -89,16 +131,21 @@ def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: 
         """Where storing rows may put their sums."""
         return "m->xs" if any(map(kernel, refs)) else "m->sums" if carry == "int8" else "0"
 
+    def eps_of(op: Op) -> str:
+        """The C constant that an op's norm adds before the root."""
+        eps = op.norm.eps
+        return "RC_EPS" if eps == model.config.rms_norm_eps else _f32(eps)
+
     context = {
-        "carry": carry, "has_columns": has_columns(model.program), "sums_of": sums_of,
-        "has_token_mix": has_op(model.program, TokenMix), "has_attention": has_op(model.program, Attention),
+        "carry": carry, "has_columns": has_columns(model.program), "sums_of": sums_of, "eps_of": eps_of,
+        "op_template": op_template, "field": fields, "source_of": _source, "INPUT": INPUT,
         "table": table,
         "table_key": [f"0x{b:02x}" for b in model.puzzles.key] if model.puzzles else [],
         "record_bytes": model.puzzles.record_bytes if model.puzzles else 0,
         "model": model, "program": model.program, "config": model.config, "image": image, "layout": layout,
         "k": kernels, "kernel": kernel, "form": forms, "used_forms": _used(forms.values()),
         "padded": padded, "kinds": KINDS,
-        "fixed_sections": _FIXED, "arena_align": ARENA_ALIGN,
+        "fixed_sections": _named_sections(model.program), "arena_align": ARENA_ALIGN,
         "sha_bytes": [f"0x{b:02x}" for b in bytes.fromhex(image.sha256)],
         "layers": _layers(model, image, kernels),
         "layer_index": {ref.name: i for i, ref in enumerate(model.program.linears)},

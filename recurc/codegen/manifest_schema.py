@@ -5,7 +5,7 @@ from __future__ import annotations
 from recurc.codegen.inside import check_relative
 from recurc.codegen.schema import boolean, integer, list_of, number, optional, record, table_of, text, word
 from recurc.ir.program import CARRIES, STORAGES
-from recurc.plan.work import CLASSES
+from recurc.plan.work import work_classes
 from recurc.targets.allowed import NAME
 from recurc.targets.regions import REGION_KINDS
 
@@ -54,10 +54,17 @@ _MODEL = record({
 })
 _STACK = record({"reserved": _BYTES, "worst": optional(_BYTES), "path": list_of(_CALL), "interrupt_bytes": optional(_BYTES),
                  "assumed": list_of(_CALL)})
+
+
+def _work_class(value: object, at: str) -> None:
+    """A class of work of an op that is known here, or of what ops share."""
+    word(*(c.name for c in work_classes()))(value, at)
+
+
 _WORK = record({"kernels": _WORD, "classes": list_of(record({
-    "name": word(*CLASSES), "macs": integer(), "flash_bytes": integer(), "flash_again": integer(), "ram_bytes": integer(),
+    "name": _work_class, "macs": integer(), "flash_bytes": integer(), "flash_again": integer(), "ram_bytes": integer(),
     "units": table_of(number(0), 1000),
-}), len(CLASSES))})
+}), 100)})
 _PLACED = record({"bytes": _BYTES, "region": optional(_WORD), "address": optional(_ADDRESS),
                   "mode": word("memory-mapped", "wire")})
 _PLAN = record({

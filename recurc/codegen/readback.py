@@ -64,7 +64,7 @@ def read_model(build: Build) -> QuantizedModel:
     model = QuantizedModel(build.name, program, precision, d["method"], {}, {}, {}, layers=layers)
     forms, where = forms_of(program, model.forms), str(build.host_image)
     contents = _read(data, where, image_sections(program, forms, kernel_set("host").weights))
-    for name, constant in model.rope_vectors().items():
+    for name, constant in model.constants().items():
         if not np.array_equal(contents.constants[name], constant):
             raise _foreign(where, f"its {name} is not the model's")
     return replace(model, tables=contents.tables, vectors=contents.vectors, weights=contents.weights(forms))

@@ -17,6 +17,7 @@ from recurc.formats import parse_json
 from recurc.ir.program import Loop, Update
 from recurc.quant.model import QuantizedModel
 from recurc.reading import read_text
+from recurc.recursion import INPUT
 
 LOOP_FILE = "loop.json"
 SCHEMA = "recurc/onnx-loop/1"
@@ -61,13 +62,13 @@ def loop_document(model: QuantizedModel) -> dict[str, Any]:
         "schema": SCHEMA, "name": model.name, "precision": model.label, "carry": p.carry, "seq_len": c.seq_len,
         "vocab": c.vocab_size, "rows": c.rows, "hidden": c.hidden_size, "steps": p.steps, "halt_rule": c.halt_rule,
         "start": {"file": "start.onnx", "inputs": ["tokens"] + (["puzzle"] if puzzle else []), "puzzle": puzzle,
-                  "outputs": ["X", "z_H", "z_L"]},
+                  "outputs": [INPUT, *(state.name for state in p.states)]},
         "blocks": {b.name: {"file": f"block_{b.name}.onnx", "inputs": ["z", "added"], "outputs": ["next"]} for b in p.blocks},
-        "heads": {"file": "heads.onnx", "inputs": ["z"], "from": "z_H", "outputs": ["logits", "q"]},
+        "heads": {"file": "heads.onnx", "inputs": ["z"], "from": p.heads.state, "outputs": ["logits", "q"]},
         "step": _schedule(p.schedule.body),
         "reads": "A step runs `step` in order. An update sums `add` from left to right, runs its block with z = the state and "
-                 "added = that sum, and puts `next` in the state's place. After a step the heads read z_H; the answer is "
-                 "the argmax of the logits.",
+                 "added = that sum, and puts `next` in the state's place. After a step the heads read "
+                 f"{p.heads.state}; the answer is the argmax of the logits.",
     }
 
 

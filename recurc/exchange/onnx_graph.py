@@ -5,8 +5,9 @@ Activations are quantized with a scale a row, computed in the graph. All tensors
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -14,14 +15,24 @@ from onnx import TensorProto, helper, numpy_helper
 
 from recurc.arguments import argument
 from recurc.files import write_whole
-from recurc.ir.program import Attention, Block, ChannelMix, LinearRef, Op, TokenMix
+from recurc.ir.program import Block, LinearRef, Op
+from recurc.ops import part
 from recurc.quant.arith import ROW_TINY
 from recurc.quant.model import QuantizedModel
+from recurc.recursion import INPUT
 
 OPSET = 21  # the first with 4-bit weights
 IR_VERSION = 10
 FLOAT16_MAX = 65504.0
 Shape = Sequence[int]
+
+
+@dataclass(frozen=True)
+class OpOnnx:
+    """An op's part `onnx`: apply(graph, op, z) -> name of the carry tensor [S, D] after the op, residual and norm included, as
+    the carry stores it (`Graph.stored`)."""
+
+    apply: Callable[["Graph", Any, str], str]
 
 
 class Graph:
@@ -94,10 +105,10 @@ class Graph:
         quantized = self.model.weights[ref.name].form.integer
         return self.add("MatMul", self.rounded(x) if quantized else x, self.weight(ref))
 
-    def norm(self, x: str) -> str:
+    def rms_norm(self, x: str, eps: float) -> str:
         """RMS norm along the last axis."""
         mean = self.add("ReduceMean", self.add("Mul", x, x), self.ints(-1), keepdims=1)
-        root = self.add("Sqrt", self.add("Add", mean, self.number(self.model.config.rms_norm_eps)))
+        root = self.add("Sqrt", self.add("Add", mean, self.number(eps)))
         return self.add("Mul", x, self.add("Reciprocal", root))
 
     def stored(self, x: str) -> str:
@@ -110,50 +121,9 @@ class Graph:
             return self.add("Cast", self.add("Cast", clipped, to=TensorProto.FLOAT16), to=TensorProto.FLOAT)
         return x
 
-    # -- ops -----------------------------------------------------------------------------------------------------
-
-    def swiglu(self, x: str, op: TokenMix | ChannelMix) -> str:
-        gate, up = self.split(self.linear(x, op.gate_up), 1, op.gate_up.part_n, op.gate_up.part_n)
-        silu = self.add("Mul", gate, self.add("Sigmoid", gate))
-        return self.linear(self.add("Mul", silu, up), op.down)
-
-    def rope(self, x: str, half: int) -> str:
-        """Rotary embedding of x [heads, S, 2 * half]."""
-        cos, sin = (self.constant(t) for t in self.model.rope_vectors().values())
-        low, high = self.split(x, 2, half, half)
-        turned = (self.add("Sub", self.add("Mul", low, cos), self.add("Mul", high, sin)),
-                  self.add("Add", self.add("Mul", high, cos), self.add("Mul", low, sin)))
-        return self.add("Concat", *turned, axis=2)
-
-    def attention(self, z: str, op: Attention) -> str:
-        heads, s, width = op.heads, self.model.config.rows, op.head_dim
-        quantized = self.model.weights[op.qkv.name].form.integer
-        split = self.add("Transpose", self.reshape(self.linear(z, op.qkv), s, 3, heads, width), perm=[1, 2, 0, 3])
-        q, k, v = (self.reshape(part, heads, s, width) for part in self.split(split, 0, 1, 1, 1))
-        if op.rope:
-            q, k = self.rope(q, width // 2), self.rope(k, width // 2)
-
-        def rounded(x: str, n: int) -> str:
-            return self.reshape(self.rounded(self.reshape(x, heads * s, n)), heads, s, n) if quantized else x
-
-        k = self.add("Transpose", rounded(k, width), perm=[0, 2, 1])
-        scores = self.add("Mul", self.add("MatMul", rounded(q, width), k), self.number(1.0 / np.sqrt(np.float32(width))))
-        p = self.add("Softmax", scores, axis=-1)
-        if quantized:  # a value's scale goes into its probability, which is then rounded as a row
-            v, scale = self.rows(self.reshape(v, heads * s, width))
-            v = self.reshape(self.add("Cast", v, to=TensorProto.FLOAT), heads, s, width)
-            p = rounded(self.add("Mul", p, self.reshape(scale, heads, 1, s)), s)
-        out = rounded(self.add("MatMul", p, v), width)
-        return self.linear(self.reshape(self.add("Transpose", out, perm=[1, 0, 2]), s, heads * width), op.o)
-
     def op(self, op: Op, z: str) -> str:
-        """An op applied to the carry tensor z [S, D]."""
-        if isinstance(op, TokenMix):
-            t = self.add("Transpose", z, perm=[1, 0])
-            t = self.stored(self.norm(self.add("Add", t, self.swiglu(t, op))))
-            return self.add("Transpose", t, perm=[1, 0])
-        added = self.swiglu(z, op) if isinstance(op, ChannelMix) else self.attention(z, op)
-        return self.stored(self.norm(self.add("Add", z, added)))
+        """An op applied to the carry tensor z [S, D]. Raises OpError where the op has no part `onnx`."""
+        return part(op, "onnx", OpOnnx).apply(self, op, z)
 
     # -- file ----------------------------------------------------------------------------------------------------
 
@@ -186,14 +156,15 @@ def write_heads(model: QuantizedModel, path: Path) -> None:
     first, rows = g.add("Slice", "z", g.ints(0), g.ints(1), g.ints(0)), "z"
     if c.puzzle_rows:
         rows = g.add("Slice", "z", g.ints(c.puzzle_rows), g.ints(c.rows), g.ints(0))
-    q = g.add("Add", g.reshape(g.linear(first, model.program.q_head), 2), g.constant(model.vectors["q_bias"]))
+    q = g.reshape(g.linear(first, model.program.q_head), 2)
+    q = g.add("Add", q, g.constant(model.vectors[model.program.heads.q_bias.name]))
     logits = g.linear(rows, model.program.lm_head)
     g.save(path, {"z": (TensorProto.FLOAT, (c.rows, c.hidden_size))},
            {"logits": (logits, (c.seq_len, c.vocab_size)), "q": (q, (2,))})
 
 
 def write_start(model: QuantizedModel, path: Path) -> None:
-    """X, z_H, z_L [S, D] of tokens [seq_len] and, where the model has puzzle embeddings, of `puzzle`: its number [1], or
+    """X and the states [S, D] of tokens [seq_len] and, where the model has puzzle embeddings, of `puzzle`: its number [1], or
     its row [ndim] where the table is streamed.
     """
     c, g = model.config, Graph(model)
@@ -213,8 +184,8 @@ def write_start(model: QuantizedModel, path: Path) -> None:
         x = g.add("Concat", head, x, axis=0)
     if "positions" in model.tables:
         x = g.add("Add", x, g.constant(model.tables["positions"]))
-    outputs = {"X": (x, shape)}
-    for name, vector in (("z_H", "H_init"), ("z_L", "L_init")):
-        filled = g.constant(np.broadcast_to(model.vectors[vector], shape).astype(np.float32))
-        outputs[name] = (g.stored(filled), shape)
+    outputs = {INPUT: (x, shape)}
+    for state in model.program.states:
+        filled = g.constant(np.broadcast_to(model.vectors[state.start.name], shape).astype(np.float32))
+        outputs[state.name] = (g.stored(filled), shape)
     g.save(path, inputs, outputs)

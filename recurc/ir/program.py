@@ -1,148 +1,77 @@
-"""Program: what recurc compiles. Tables, blocks of typed ops, and a schedule of nested loops over an in-place carry.
-
-Recursion is the unit: a block is emitted once and called from the schedule, and the carry's two tensors are updated in
-their own memory. Adding an op is one class here plus one template `templates/ops/<kind>.c.j2` (and its twin in
-`quant/twin.py`).
-"""
+"""Program: what recurc compiles. A family's recursion (`recurc.recursion`) with how carry and tables are stored."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Optional, Union
+from typing import Mapping, Optional, Union
 
 from recurc.models.reasoner import ReasonerConfig
+from recurc.ops.base import Constant, LinearRef, Op
+from recurc.recursion import Block, Heads, Loop, State, Table, Update, Vector
+
+__all__ = ["CARRIES", "STORAGES", "Block", "LinearRef", "Loop", "Op", "Program", "State", "Table", "Update"]
 
 CARRIES = ("fp32", "fp16", "int8")  # int8 rows have a scale each
 STORAGES = ("image", "fp32", "int8")  # of the puzzle table
 
 
 @dataclass(frozen=True)
-class LinearRef:
-    """A linear layer without bias: weights [n, k] by tensor name; y[n] = W x[k].
-
-    `parts` layers of equal height may lie in one tensor: gate and up (2); q, k and v of each head (3 a head).
-    """
-
-    name: str
-    k: int
-    n: int
-    parts: int = 1
-
-    @property
-    def part_n(self) -> int:
-        """Output channels of one part."""
-        return self.n // self.parts
-
-
-@dataclass(frozen=True)
-class TokenMix:
-    """SwiGLU over the sequence axis, one row a channel: t = norm(t + down(silu(gate t) * up t)), t = z^T [D, S]."""
-
-    kind: ClassVar[str] = "token_mix"
-    gate_up: LinearRef
-    down: LinearRef
-
-    @property
-    def linears(self) -> tuple[LinearRef, ...]:
-        return (self.gate_up, self.down)
-
-
-@dataclass(frozen=True)
-class ChannelMix:
-    """SwiGLU over the features of each token: z = norm(z + down(silu(gate z) * up z)), z [S, D]."""
-
-    kind: ClassVar[str] = "channel_mix"
-    gate_up: LinearRef
-    down: LinearRef
-
-    @property
-    def linears(self) -> tuple[LinearRef, ...]:
-        return (self.gate_up, self.down)
-
-
-@dataclass(frozen=True)
-class Attention:
-    """Full self-attention: z = norm(z + o(softmax(q k^T / sqrt(head_dim)) v)); rotary embedding when `rope`."""
-
-    kind: ClassVar[str] = "attention"
-    qkv: LinearRef
-    o: LinearRef
-    heads: int
-    head_dim: int
-    rope: bool
-
-    @property
-    def linears(self) -> tuple[LinearRef, ...]:
-        return (self.qkv, self.o)
-
-
-Op = Union[TokenMix, ChannelMix, Attention]
-
-
-@dataclass(frozen=True)
-class Block:
-    """Ops in order, applied in place to one carry tensor [S, D]."""
-
-    name: str
-    ops: tuple[Op, ...]
-
-
-@dataclass(frozen=True)
-class Update:
-    """`state += sum of sources` then `block` on it, in place. Sources: "z_H", "z_L" or "X" (looked up, never stored)."""
-
-    state: str
-    sources: tuple[str, ...]
-    block: str
-
-
-@dataclass(frozen=True)
-class Loop:
-    """A counted loop; the count is a constant of the image."""
-
-    name: str
-    count: int
-    body: tuple[Union["Loop", Update], ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows looked up one at a time: `rows` x `dim`, already multiplied by the embedding scale.
-
-    `storage`: "image" (fp32 rows in the weights image), or "fp32" / "int8": a file of its own, one row of which is
-    fetched for each puzzle.
-    """
-
-    name: str
-    rows: int
-    dim: int
-    storage: str = "image"
-
-    @property
-    def streamed(self) -> bool:
-        return self.storage != "image"
-
-
-@dataclass(frozen=True)
 class Program:
     """Everything that is compiled, without the weights' values.
 
-    `tables` maps role ("tokens", "puzzles", "positions") to Table; `heads` are lm_head and q_head. `carry` is how z_H and
-    z_L are stored between ops: one of CARRIES. `scratch`: most bytes of working memory that tiles may take; None leaves it to
-    the planner.
+    `states` are the carry, in the order of its memory; `tables` maps role ("tokens", "puzzles", "positions") to Table; `carry`
+    is how the states are stored between ops: one of CARRIES. `scratch`: most bytes of working memory that tiles may take; None
+    leaves it to the planner.
     """
 
     config: ReasonerConfig
-    tables: dict[str, Table]
+    states: tuple[State, ...]
+    tables: Mapping[str, Table]
     blocks: tuple[Block, ...]
     schedule: Loop
-    lm_head: LinearRef
-    q_head: LinearRef
+    heads: Heads
     steps: int
     h_cycles: int
     l_cycles: int
     carry: str = "fp32"
     scratch: Optional[int] = None
+
+    @property
+    def lm_head(self) -> LinearRef:
+        return self.heads.lm_head
+
+    @property
+    def q_head(self) -> LinearRef:
+        return self.heads.q_head
+
+    @property
+    def answer(self) -> State:
+        """The state that the heads read."""
+        return next(state for state in self.states if state.name == self.heads.state)
+
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        """The ops of all blocks."""
+        return tuple(op for block in self.blocks for op in block.ops)
+
+    @property
+    def vectors(self) -> tuple[Vector, ...]:
+        """Vectors of the image, in its order: where states start, and the halting head's bias."""
+        return (*(state.start for state in self.states), self.heads.q_bias)
+
+    @property
+    def constants(self) -> tuple[Constant, ...]:
+        """Constants of the image that ops read, each once.
+
+        Raises:
+            ValueError: two ops mean different constants by one name.
+        """
+        found: dict[str, Constant] = {}
+        for op in self.ops:
+            for constant in op.constants(self.config):
+                if found.setdefault(constant.name, constant) != constant:
+                    raise ValueError(f"two ops of the program mean different constants by {constant.name}")
+        return tuple(found.values())
 
     @property
     def puzzle_table(self) -> Optional[Table]:
@@ -153,13 +82,13 @@ class Program:
     @property
     def linears(self) -> tuple[LinearRef, ...]:
         """All linear layers, blocks first, in the order in which the image holds them."""
-        found = [ref for block in self.blocks for op in block.ops for ref in op.linears]
+        found = [ref for op in self.ops for ref in op.linears]
         return (*found, self.lm_head, self.q_head)
 
     @property
     def macs_per_call(self) -> dict[str, int]:
         """Multiply-adds of one call of each block (attention products included)."""
-        return {block.name: sum(op_macs(op, self.config) for op in block.ops) for block in self.blocks}
+        return {block.name: sum(op.macs(self.config) for op in block.ops) for block in self.blocks}
 
     @property
     def calls_per_step(self) -> int:
@@ -185,12 +114,3 @@ def _calls(body: tuple[Union[Loop, Update], ...], macs: dict[str, int]) -> int:
     for item in body:
         total += item.count * _calls(item.body, macs) if isinstance(item, Loop) else macs[item.block]
     return total
-
-
-def op_macs(op: Op, config: ReasonerConfig) -> int:
-    """Multiply-adds of one op on the whole carry."""
-    rows = config.hidden_size if isinstance(op, TokenMix) else config.rows
-    macs = rows * sum(ref.k * ref.n for ref in op.linears)
-    if isinstance(op, Attention):
-        macs += 2 * op.heads * op.head_dim * config.rows * config.rows
-    return macs

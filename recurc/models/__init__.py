@@ -7,7 +7,8 @@ A family is one module in this folder that defines
 * ``recognises(names) -> bool``: whether a checkpoint with these tensor names (prefix stripped) can be of this family;
 * ``config_from_fields(fields, shapes, where) -> (ReasonerConfig, notes)``: configuration from the original's fields,
   what is missing inferred from tensor shapes, each assumption said in ``notes``;
-* ``expected_tensors(config) -> {name: shape}``: every tensor of the checkpoint, by the original's name without prefix.
+* ``expected_tensors(config) -> {name: shape}``: every tensor of the checkpoint, by the original's name without prefix;
+* ``recursion(config, depth) -> Recursion``: its states, tables, blocks of ops, schedule and heads.
 
 Nothing else has to be told about a new family: `families()` finds the module.
 """
@@ -22,8 +23,9 @@ from typing import Iterable, Mapping, Protocol
 from recurc.errors import InputError
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.reading import read_text
+from recurc.recursion import Depth, Recursion
 
-__all__ = ["Family", "Reasoner", "ReasonerConfig", "families", "find_family"]
+__all__ = ["Family", "Reasoner", "ReasonerConfig", "families", "find_family", "recursion_of"]
 
 Shape = tuple[int, ...]
 
@@ -49,8 +51,10 @@ class Family(Protocol):
 
     def expected_tensors(self, config: ReasonerConfig) -> dict[str, Shape]: ...
 
+    def recursion(self, config: ReasonerConfig, depth: Depth) -> Recursion: ...
 
-_PROTOCOL = ("NAME", "ARCH_NAMES", "recognises", "config_from_fields", "expected_tensors")
+
+_PROTOCOL = ("NAME", "ARCH_NAMES", "recognises", "config_from_fields", "expected_tensors", "recursion")
 
 
 def families() -> dict[str, Family]:
@@ -65,6 +69,24 @@ def families() -> dict[str, Family]:
         if all(hasattr(module, attribute) for attribute in _PROTOCOL):
             found[module.NAME] = module  # type: ignore[assignment]
     return found
+
+
+_known: dict[str, Family] = {}  # families that configurations have named
+
+
+def recursion_of(config: ReasonerConfig, depth: Depth | None = None) -> Recursion:
+    """What a configuration's family says of its models, at the trained depth unless another is given.
+
+    Raises:
+        InputError: no such family, or it cannot make such a model.
+    """
+    if config.family not in _known:
+        _known.update(families())
+    if config.family not in _known:
+        raise InputError(f"the model family {config.family!r} is unknown", where="family",
+                         why="known are " + ", ".join(sorted(_known)), next="Use the recurc that made this model")  # fmt: skip
+    trained = Depth(config.halt_max_steps, config.H_cycles, config.L_cycles)
+    return _known[config.family].recursion(config, depth or trained)
 
 
 def _module_and_class(arch_name: str) -> tuple[str, str]:

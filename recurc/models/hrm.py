@@ -23,6 +23,8 @@ from recurc.models.common_fields import (
 from recurc.models.fields import Fields
 from recurc.models.layers import first_axis, model_tensors
 from recurc.models.reasoner import ReasonerConfig
+from recurc.models.two_states import two_states
+from recurc.recursion import Depth, Recursion
 
 Shape = tuple[int, ...]
 
@@ -44,6 +46,11 @@ def recognises(names: Iterable[str]) -> bool:
 def expected_tensors(config: ReasonerConfig) -> dict[str, Shape]:
     """Name -> shape of every tensor of an HRM checkpoint (39 of them at four layers a block with a puzzle embedding)."""
     return model_tensors(config)
+
+
+def recursion(config: ReasonerConfig, depth: Depth) -> Recursion:
+    """A block for each state."""
+    return two_states(config, depth, "H_level")
 
 
 def config_from_fields(

@@ -1,10 +1,11 @@
-"""What all families share: the tensors of a block by level, the heads, and configuration from shapes."""
+"""What all families share: tensors by name and shape, and configuration from shapes."""
 
 from __future__ import annotations
 
 import re
 from typing import Iterable, Mapping, Optional
 
+from recurc.models import recursion_of
 from recurc.models.reasoner import ReasonerConfig, swiglu_width
 
 Shape = tuple[int, ...]
@@ -13,40 +14,20 @@ PUBLISHED_EXPANSION = 4.0
 PUBLISHED_HEAD_DIM = 64
 
 
-def level_tensors(level: str, layers: int, config: ReasonerConfig) -> dict[str, Shape]:
-    """Tensors of one block: `level` is its module name, `layers` its depth. Weights are [out, in]."""
-    d, s = config.hidden_size, config.rows
-    shapes: dict[str, Shape] = {}
-    for i in range(layers):
-        prefix = f"{level}.layers.{i}"
-        if config.mixer == "mlp_t":
-            shapes[f"{prefix}.mlp_t.gate_up_proj.weight"] = (2 * config.inter_t, s)
-            shapes[f"{prefix}.mlp_t.down_proj.weight"] = (s, config.inter_t)
-        else:
-            shapes[f"{prefix}.self_attn.qkv_proj.weight"] = (3 * d, d)
-            shapes[f"{prefix}.self_attn.o_proj.weight"] = (d, d)
-        shapes[f"{prefix}.mlp.gate_up_proj.weight"] = (2 * config.inter, d)
-        shapes[f"{prefix}.mlp.down_proj.weight"] = (d, config.inter)
-    return shapes
-
-
 def model_tensors(config: ReasonerConfig) -> dict[str, Shape]:
-    """Every tensor of a model with `config.levels`, in the original's order: states, tables, heads, blocks."""
-    d, vocab = config.hidden_size, config.vocab_size
-    shapes: dict[str, Shape] = {
-        "H_init": (d,),
-        "L_init": (d,),
-        "embed_tokens.embedding_weight": (vocab, d),
-        "lm_head.weight": (vocab, d),
-        "q_head.weight": (2, d),
-        "q_head.bias": (2,),
-    }
-    if config.puzzle_emb_ndim > 0:
-        shapes["puzzle_emb.weights"] = (config.num_puzzle_identifiers, config.puzzle_emb_ndim)
-    if config.pos_encodings == "learned":
-        shapes["embed_pos.embedding_weight"] = (config.rows, d)
-    for level, layers in config.levels:
-        shapes.update(level_tensors(level, layers, config))
+    """Every tensor of a model, in the original's order: states, tables, heads, blocks. Weights are [out, in]."""
+    made = recursion_of(config)
+    heads = made.heads
+    shapes: dict[str, Shape] = {state.start.tensor: (state.start.n,) for state in made.states}
+    tables = {role: (t.tensor, (t.rows, t.dim)) for role, t in made.tables.items()}
+    first = tables.pop("tokens")
+    shapes[first[0]] = first[1]
+    for ref in (heads.lm_head, heads.q_head):
+        shapes[ref.name] = (ref.n, ref.k)
+    shapes[heads.q_bias.tensor] = (heads.q_bias.n,)
+    shapes.update(tables.values())
+    for block in made.blocks:
+        shapes.update((ref.name, (ref.n, ref.k)) for op in block.ops for ref in op.linears)
     return shapes
 
 

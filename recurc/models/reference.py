@@ -9,13 +9,16 @@ operations are the same (Tiny Recursive Model, `models/recursive_reasoning/trm.p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Iterator, Optional
+from typing import Any, Callable, Iterator, Optional
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from recurc.models.reasoner import Reasoner, ReasonerConfig
+from recurc.models import recursion_of
+from recurc.models.reasoner import Reasoner
+from recurc.ops import part
+from recurc.recursion import INPUT, Depth, Loop, Update
 
 Observer = Callable[[str, torch.Tensor], None]
 
@@ -36,12 +39,12 @@ def rms_norm(x: torch.Tensor, eps: float) -> torch.Tensor:
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
 
 
-def rope_tables(config: ReasonerConfig, dtype: torch.dtype = torch.float32) -> tuple[np.ndarray, np.ndarray]:
-    """cos and sin tables [S, head_dim / 2], computed in `dtype` (the original repeats each for both halves of a head)."""
-    half = torch.arange(0, config.head_dim, 2, dtype=dtype)
-    inv_freq = 1.0 / (config.rope_theta ** (half / config.head_dim))
-    freqs = torch.outer(torch.arange(config.rows, dtype=dtype), inv_freq)
-    return freqs.cos().numpy(), freqs.sin().numpy()
+@dataclass(frozen=True)
+class OpReference:
+    """An op's part `reference`: apply(reference, op, h [N, S, D]) -> h after the op, residual and norm included, as the carry
+    stores it (`Reference.stored`)."""
+
+    apply: Callable[["Reference", Any, torch.Tensor], torch.Tensor]
 
 
 class Reference:
@@ -65,56 +68,39 @@ class Reference:
             if name != "puzzle_emb.weights"
         }
         self.puzzle_table = reasoner.tensors.get("puzzle_emb.weights")
-        if self.config.pos_encodings == "rope" and self.config.mixer == "attention":
-            cos, sin = (torch.from_numpy(t) for t in rope_tables(self.config, dtype))
-            self.cos, self.sin = (torch.cat((t, t), dim=-1)[:, None, :] for t in (cos, sin))
+        self.blocks = {block.name: block for block in recursion_of(self.config).blocks}
+        self.kept: dict[object, tuple[torch.Tensor, ...]] = {}  # what ops compute once, under keys of theirs
 
-    # -- layers -------------------------------------------------------------------------------------------------
+    # -- what ops are made of: a subclass may compute it otherwise -------------------------------------------------
 
-    def _linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
+    def linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        """A linear layer by its tensor's name."""
         if self.observer is not None:
             self.observer(name, x)
         return F.linear(x, self.w[name])
 
-    def _swiglu(self, prefix: str, x: torch.Tensor) -> torch.Tensor:
-        gate, up = self._linear(f"{prefix}.gate_up_proj.weight", x).chunk(2, dim=-1)
-        return self._linear(f"{prefix}.down_proj.weight", F.silu(gate) * up)
+    def silu_mul(self, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+        """The middle of a SwiGLU."""
+        return F.silu(gate) * up
 
-    def _rotate(self, x: torch.Tensor) -> torch.Tensor:
+    def rotate(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+        """Rotary embedding of x [N, S, heads, head_dim]."""
         half = x.shape[-1] // 2
         rotated = torch.cat((-x[..., half:], x[..., :half]), dim=-1)
-        return x * self.cos + rotated * self.sin
+        return x * cos + rotated * sin
 
-    def _attention(self, prefix: str, h: torch.Tensor) -> torch.Tensor:
-        c = self.config
-        n, s, _ = h.shape
-        qkv = self._linear(f"{prefix}.qkv_proj.weight", h).view(n, s, 3 * c.num_heads, c.head_dim)
-        q, k, v = qkv.split(c.num_heads, dim=2)
-        if c.pos_encodings == "rope":
-            q, k = self._rotate(q), self._rotate(k)
-        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-        out = self._mix(q, k, v)
-        return self._linear(f"{prefix}.o_proj.weight", out.transpose(1, 2).reshape(n, s, -1))
-
-    def _mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """What attention gives for q, k, v [N, heads, S, head_dim]."""
         return F.scaled_dot_product_attention(q, k, v)
 
-    def _stored(self, rows: torch.Tensor) -> torch.Tensor:
+    def stored(self, rows: torch.Tensor) -> torch.Tensor:
         """Rows as they read back from the carry's memory."""
         return rows
 
-    def net(self, level: str, h: torch.Tensor) -> torch.Tensor:
+    def net(self, block: str, h: torch.Tensor) -> torch.Tensor:
         """One block call: [N, S, D] -> [N, S, D]."""
-        eps = self.config.rms_norm_eps
-        for i in range(dict(self.config.levels)[level]):
-            prefix = f"{level}.layers.{i}"
-            if self.config.mixer == "mlp_t":
-                t = h.transpose(1, 2)
-                h = self._stored(rms_norm(t + self._swiglu(f"{prefix}.mlp_t", t), eps)).transpose(1, 2)
-            else:
-                h = self._stored(rms_norm(h + self._attention(f"{prefix}.self_attn", h), eps))
-            h = self._stored(rms_norm(h + self._swiglu(f"{prefix}.mlp", h), eps))
+        for op in self.blocks[block].ops:
+            h = part(op, "reference", OpReference).apply(self, op, h)
         return h
 
     # -- model --------------------------------------------------------------------------------------------------
@@ -147,13 +133,23 @@ class Reference:
         tokens = torch.from_numpy(np.asarray(inputs, dtype=np.int64))
         ids = np.zeros(len(tokens), dtype=np.int64) if puzzle_ids is None else np.asarray(puzzle_ids, dtype=np.int64)
         x = self.embed(tokens, torch.from_numpy(ids))
-        z_H = self.w["H_init"].expand_as(x)
-        z_L = self.w["L_init"].expand_as(x)
-        for step in range(1, (steps or c.halt_max_steps) + 1):
-            for _ in range(h_cycles or c.H_cycles):
-                for _ in range(l_cycles or c.L_cycles):
-                    z_L = self.net("L_level", z_L + (z_H + x))
-                z_H = self.net(c.h_level, z_H + z_L)
-            logits = self._linear("lm_head.weight", z_H)[:, c.puzzle_rows:]
-            q = self._linear("q_head.weight", z_H[:, 0]) + self.w["q_head.bias"]
-            yield StepResult(step, z_H, z_L, logits, q)
+        depth = Depth(steps or c.halt_max_steps, h_cycles or c.H_cycles, l_cycles or c.L_cycles)
+        made = recursion_of(c, depth)
+        states = {INPUT: x, **{state.name: self.w[state.start.tensor].expand_as(x) for state in made.states}}
+        for step in range(1, depth.steps + 1):
+            self._run(made.schedule.body, states)
+            z, heads = states[made.heads.state], made.heads
+            logits = self.linear(heads.lm_head.name, z)[:, c.puzzle_rows:]
+            q = self.linear(heads.q_head.name, z[:, 0]) + self.w[heads.q_bias.tensor]
+            yield StepResult(step, states["z_H"], states["z_L"], logits, q)
+
+    def _run(self, body: tuple[Loop | Update, ...], states: dict[str, torch.Tensor]) -> None:
+        for item in body:
+            if isinstance(item, Loop):
+                for _ in range(item.count):
+                    self._run(item.body, states)
+                continue
+            added, *more = (states[name] for name in item.sources)
+            for source in more:
+                added = added + source
+            states[item.state] = self.net(item.block, states[item.state] + added)

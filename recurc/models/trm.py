@@ -19,6 +19,8 @@ from recurc.models.common_fields import (
 from recurc.models.fields import Fields
 from recurc.models.layers import first_axis, model_tensors
 from recurc.models.reasoner import ReasonerConfig
+from recurc.models.two_states import two_states
+from recurc.recursion import Depth, Recursion
 
 Shape = tuple[int, ...]
 
@@ -37,6 +39,11 @@ def recognises(names: Iterable[str]) -> bool:
 def expected_tensors(config: ReasonerConfig) -> dict[str, Shape]:
     """Name -> shape of every tensor of a TRM checkpoint (15 of them at two layers with a puzzle embedding)."""
     return model_tensors(config)
+
+
+def recursion(config: ReasonerConfig, depth: Depth) -> Recursion:
+    """One block for both states."""
+    return two_states(config, depth, "L_level")
 
 
 def config_from_fields(

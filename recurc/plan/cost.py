@@ -16,7 +16,7 @@ from typing import Any, Iterable, Mapping, Optional, Protocol, Sequence
 from recurc.ir.program import Program
 from recurc.plan.kernels import KernelSet
 from recurc.plan.layout import Layout
-from recurc.plan.work import CLASSES, ClassWork, step_work
+from recurc.plan.work import ClassWork, step_work, work_classes
 from recurc.storage.form import Forms
 
 TABLE = Path(__file__).with_name("costs.json")
@@ -98,6 +98,7 @@ def estimate(work: Mapping[str, Any], board: ClockedBoard, image_region: Optiona
     per_unit = entry["instructions"]
     cpi, cycles_by = _cycles_per_instruction(work["kernels"], board.core, entry)
     classes = []
+    unknown = sorted({unit for c in work["classes"] for unit in c["units"] if unit not in per_unit})
     for c in work["classes"]:
         by_group: Counter[str] = Counter()
         for unit, n in c["units"].items():
@@ -107,8 +108,11 @@ def estimate(work: Mapping[str, Any], board: ClockedBoard, image_region: Optiona
             "ram_bytes": c["ram_bytes"], "instructions": round(sum(by_group.values())),
             "cycles": sum(n * cpi.get(group, cpi[""]) for group, n in by_group.items()),
         })
-    classes.sort(key=lambda c: CLASSES.index(c["name"]))
+    order = [c.name for c in work_classes()]
+    classes.sort(key=lambda c: order.index(c["name"]))
     waits = _flash_waits(board, image_region, sum(c["flash_bytes"] for c in classes))
+    if unknown:
+        cycles_by += f", nothing for {', '.join(unknown)}, which nobody has measured"
     return _result(classes, waits, board, entry, cycles_by)
 
 

@@ -8,10 +8,11 @@ one place.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Mapping, Sequence
+from typing import Any, Callable, Hashable, Mapping, Sequence
 
-from recurc.ir.program import Attention, LinearRef, Op, Program, TokenMix
-from recurc.plan.kernels import IntKernel, KernelSet, padded
+from recurc.ir.program import LinearRef, Op, Program
+from recurc.ops import part
+from recurc.plan.kernels import IntKernel, KernelSet
 from recurc.storage.form import Form, Forms, forms_of
 
 BUFFER_ALIGN = 16
@@ -19,6 +20,7 @@ ARENA_ALIGN = 64
 MAX_SCRATCH = 48 * 1024
 MIN_TILE = 8
 MAX_TILE = 256
+BufferSpec = tuple[str, str, int]  # name, C type, count
 _SIZES = {"float": 4, "int32_t": 4, "int16_t": 2, "uint16_t": 2, "int8_t": 1, "uint8_t": 1}
 
 
@@ -49,7 +51,7 @@ class Struct:
     bytes: int
 
 
-def pack_struct(name: str, buffers: Sequence[tuple[str, str, int]]) -> Struct:
+def pack_struct(name: str, buffers: Sequence[BufferSpec]) -> Struct:
     """Lay (name, C type, count) out in order; empty buffers are dropped."""
     offset, placed = 0, []
     for buffer_name, ctype, count in buffers:
@@ -72,10 +74,9 @@ class OpShape:
     tile: int
     scratch: Struct
 
-    @property
-    def rows_in_h(self) -> bool:
-        """Whether a SwiGLU's tile of fp32 rows lies at the end of h instead of in a buffer of its own."""
-        return all(b.name != "t" for b in self.scratch.buffers)
+    def has(self, buffer: str) -> bool:
+        """Whether its scratch has a buffer of that name."""
+        return any(b.name == buffer for b in self.scratch.buffers)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Layout:
 class ArenaPiece:
     """One buffer of the arena for people and plans: byte offset in the arena, size, and when it is in use.
 
-    kind: "carry" (z_H, z_L and their scales), "io", "kv" (keys, values and mixed values of attention) or "scratch".
+    kind: "carry" (the states and their scales), "io", "kv" (keys, values and mixed values of attention) or "scratch".
     """
 
     name: str
@@ -106,8 +107,8 @@ class ArenaPiece:
 
 
 @dataclass(frozen=True)
-class _Sizing:
-    """What the buffers of every op depend on beside the op itself."""
+class Sizing:
+    """What the buffers of every op depend on beside the op itself; methods for what they have in common."""
 
     program: Program
     forms: Mapping[str, Form]
@@ -123,21 +124,21 @@ class _Sizing:
         """1 when storing an int8 carry needs a place for row sums that quantized activations do not have already."""
         return int(self.program.carry == "int8" and not any(map(self.quantized, refs)))
 
-    def activations(self, tile: int, k: int, rows: bool, *refs: LinearRef) -> list[tuple[str, str, int]]:
+    def activations(self, tile: int, k: int, rows: bool, *refs: LinearRef) -> list[BufferSpec]:
         """Quantized rows of k (if any lie in a buffer of their own), with scales and sums for those of all layers."""
         if not any(map(self.quantized, refs)):
             return []
         x = ("x", self.kernels.rows_kernel.act, tile * self.kernels.padded(k) * rows)
         return [x, ("xa", "float", tile), ("xs", "int32_t", tile)]
 
-    def weight_tile(self, *refs: LinearRef) -> tuple[str, str, int]:
+    def weight_tile(self, *refs: LinearRef) -> BufferSpec:
         """What weights of one tile of channels are unpacked to."""
         needs = [(self.kernel(ref), self.kernels.padded(ref.k)) for ref in refs]
-        return ("w", "uint8_t", max(kernel.scratch_bytes(depth) if kernel else 0 for kernel, depth in needs))
+        return ("w", "uint8_t", max((kernel.scratch_bytes(depth) if kernel else 0 for kernel, depth in needs), default=0))
 
     def rows(self, *refs: LinearRef) -> int:
         """Rows that a kernel takes at a time."""
-        return max(k.rows if (k := self.kernel(ref)) else 1 for ref in refs)
+        return max((k.rows if (k := self.kernel(ref)) else 1 for ref in refs), default=1)
 
     def row_bytes(self, ref: LinearRef) -> int:
         """Bytes of a row that a layer's inputs are multiplied from."""
@@ -145,51 +146,31 @@ class _Sizing:
         return _SIZES[kernel.act] * self.kernels.padded(ref.k) if kernel else 4 * ref.k
 
 
-def _mix_buffers(z: _Sizing, op: Op, rows: int, tile: int) -> list[tuple[str, str, int]]:
-    """Scratch of a SwiGLU over rows of length k.
+@dataclass(frozen=True)
+class OpLayout:
+    """An op's part `layout`: its scratch.
 
-    An fp32 carry is channel-mixed in its own memory. Else the tile's rows are copied, to the end of h where there is
-    room beside the quantized inner rows (they are not needed in between, and read again), or to a buffer.
+    buffers: (sizing, op, rows, tile) -> (name, C type, count) of each buffer in order, for `tile` of all `rows` at a time;
+    empty ones are left out. keys_values: names of those that grow with the sequence instead of the tile. least_tile: rows that
+    a tile should have whatever the budget of scratch is; 0: the budget decides.
     """
-    k, inner, c = op.gate_up.k, op.gate_up.part_n, z.kernels.tile
-    copied = isinstance(op, TokenMix) or z.program.carry != "fp32"
-    fits = 4 * inner - z.row_bytes(op.down) >= 4 * k
-    in_h = fits and z.quantized(op.gate_up) and not z.kernels.has("rc_transpose")  # fp32 rows are read while h is written
-    return [
-        ("t", "float", tile * k * (copied and not in_h)), *z.activations(tile, k, z.quantized(op.gate_up), *op.linears),
-        ("sums", "int32_t", tile * z.sums(*op.linears)),
-        ("h", "float", tile * inner), ("g", "float", tile * c), ("u", "float", tile * c), z.weight_tile(*op.linears),
-    ]
+
+    buffers: Callable[[Sizing, Any, int, int], list[BufferSpec]]
+    keys_values: frozenset[str] = frozenset()
+    least_tile: int = 0
 
 
-def _attention_buffers(z: _Sizing, op: Attention, rows: int, tile: int) -> list[tuple[str, str, int]]:
-    """Keys, values (transposed) of one head, mixed values of all heads, then a tile's rows."""
-    heads, hd = op.heads, op.head_dim
-    d, hp, sp, q = heads * hd, padded(hd), padded(rows), z.quantized(op.qkv)
-    kind = "int8_t" if q else "float"
-    return [
-        ("k", kind, rows * (hp if q else hd)), ("v", kind, hd * sp), ("mixed", kind, rows * d),
-        ("ka", "float", rows * q), ("va", "float", rows * q), ("ma", "float", rows * heads * q),
-        ("t", "float", tile * d), *z.activations(tile, d, True, *op.linears),
-        ("sums", "int32_t", tile * z.sums(*op.linears)),
-        ("row", "float", tile * hd), ("out", "float", tile * d * q), ("p", "float", sp), ("p8", "int8_t", sp * q),
-        ("r8", "int8_t", hp * q), ("sum", "int32_t", int(q)), ("y", "float", tile * z.kernels.tile), z.weight_tile(*op.linears),
-    ]
+def op_layout(op: Op) -> OpLayout:
+    """An op's part `layout`. Raises OpError where it has none."""
+    return part(op, "layout", OpLayout)
 
 
-KV_BUFFERS = ("k", "v", "mixed", "ka", "va", "ma")  # of attention: they grow with the sequence, not with the tile
+def op_struct(z: Sizing, op: Op, rows: int, tile: int, name: str = "") -> Struct:
+    """An op's scratch for tiles of so many of all its rows."""
+    return pack_struct(name, op_layout(op).buffers(z, op, rows, tile))
 
 
-def _op_struct(z: _Sizing, op: Op, rows: int, tile: int, name: str = "") -> Struct:
-    make = _attention_buffers if isinstance(op, Attention) else _mix_buffers
-    return pack_struct(name, make(z, op, rows, tile))
-
-
-def _op_rows(op: Op, program: Program) -> int:
-    return program.config.hidden_size if isinstance(op, TokenMix) else program.config.rows
-
-
-def _heads_struct(z: _Sizing, tile: int) -> Struct:
+def _heads_struct(z: Sizing, tile: int) -> Struct:
     """Scratch of the heads. The logits come first and stay until the next step."""
     c, refs = z.program.config, (z.program.lm_head, z.program.q_head)
     return pack_struct("heads", [
@@ -204,21 +185,16 @@ def _carry_struct(program: Program) -> Struct:
     kind = {"fp32": "float", "fp16": "uint16_t", "int8": "int8_t"}[program.carry]
     scaled = program.carry == "int8"
     return pack_struct("carry", [
-        ("z_h", kind, s * d), ("z_l", kind, s * d),
-        ("z_h_scale", "float", s * scaled), ("z_l_scale", "float", s * scaled),
+        *((state.field, kind, s * d) for state in program.states),
+        *((f"{state.field}_scale", "float", s * scaled) for state in program.states),
         ("columns", "float", d * has_columns(program)), ("puzzle_row", "float", table.dim if table else 0),
         ("q", "float", 4), ("input", "uint8_t", c.seq_len), ("tokens", "uint8_t", c.seq_len),
     ])
 
 
 def has_columns(program: Program) -> bool:
-    """Whether token mixing leaves its tensor with a scale a channel, as an int8 carry then has."""
-    return program.carry == "int8" and has_op(program, TokenMix)
-
-
-def has_op(program: Program, kind: type) -> bool:
-    """Whether any block has an op of that class."""
-    return any(isinstance(op, kind) for block in program.blocks for op in block.ops)
+    """Whether an op leaves its tensor with a scale a channel, as an int8 carry then has."""
+    return program.carry == "int8" and any(op.by_channel for op in program.ops)
 
 
 def _largest_tile(rows: int, budget: int, size_of: Callable[[int], int], step: int) -> int:
@@ -237,35 +213,35 @@ def _largest_tile(rows: int, budget: int, size_of: Callable[[int], int], step: i
 def comfortable_scratch(program: Program, forms: Forms, kernels: KernelSet) -> int:
     """Scratch in bytes beyond which more costs RAM and gains little time.
 
-    All rows of a tile share one pass over the weights. MAX_SCRATCH (or what the program asks for) serves all but attention,
-    whose keys and values need their room whatever the tile: MIN_TILE rows come on top of them.
+    All rows of a tile share one pass over the weights. MAX_SCRATCH (or what the program asks for) serves all ops but those with
+    buffers that need their room whatever the tile, such as attention's keys and values: their least tile comes on top of them.
     """
-    z = _Sizing(program, forms_of(program, forms), kernels)
-    attention = [op for block in program.blocks for op in block.ops if isinstance(op, Attention)]
-    least = [_op_struct(z, op, _op_rows(op, program), MIN_TILE).bytes for op in attention]
+    z = Sizing(program, forms_of(program, forms), kernels)
+    wanting = [(op, tile) for op in program.ops if (tile := op_layout(op).least_tile)]
+    least = [op_struct(z, op, op.rows(program.config), tile).bytes for op, tile in wanting]
     return max(program.scratch or MAX_SCRATCH, _heads_struct(z, 1).bytes, *least)
 
 
 def make_layout(program: Program, forms: Forms, kernels: KernelSet, scratch_budget: int) -> Layout:
     """Lay out the arena; tiles are the largest whose scratch stays within `scratch_budget` bytes (at least one row)."""
-    z = _Sizing(program, forms_of(program, forms), kernels)
+    z = Sizing(program, forms_of(program, forms), kernels)
     shapes: list[OpShape] = []
-    keys: list[tuple] = []
+    keys: list[Hashable] = []
     op_shape = []
     for block in program.blocks:
         indices = []
         for op in block.ops:
-            key = (op.kind, *((ref.k, ref.n, z.forms[ref.name]) for ref in op.linears))
+            key = op.signature(z.forms)
             if key not in keys:
-                rows = _op_rows(op, program)
+                rows = op.rows(program.config)
 
                 def size_of(tile: int, op: Op = op, rows: int = rows) -> int:
-                    return _op_struct(z, op, rows, tile).bytes
+                    return op_struct(z, op, rows, tile).bytes
 
                 tile = _largest_tile(rows, scratch_budget, size_of, z.rows(*op.linears))
                 name = f"{op.kind}_{len(keys)}"
                 keys.append(key)
-                shapes.append(OpShape(name, op, rows, tile, _op_struct(z, op, rows, tile, name)))
+                shapes.append(OpShape(name, op, rows, tile, op_struct(z, op, rows, tile, name)))
             indices.append(keys.index(key))
         op_shape.append(tuple(indices))
     heads_tile = _largest_tile(program.config.seq_len, scratch_budget, lambda tile: _heads_struct(z, tile).bytes,
@@ -292,9 +268,10 @@ def arena_pieces(layout: Layout) -> tuple[ArenaPiece, ...]:
     ]
     base = layout.carry.bytes
     for shape in layout.shapes:
+        lasting = op_layout(shape.op).keys_values
         pieces += [
-            ArenaPiece(f"{shape.name}.{b.name}", "kv" if shape.op.kind == "attention" and b.name in KV_BUFFERS else "scratch",
-                       base + b.offset, b.bytes, f"op {shape.name}")
+            ArenaPiece(f"{shape.name}.{b.name}", "kv" if b.name in lasting else "scratch", base + b.offset, b.bytes,
+                       f"op {shape.name}")
             for b in shape.scratch.buffers
         ]
     pieces += [

@@ -7,24 +7,34 @@ kernel is in, or a part of the generated code ("load", "store", "glue"); `recurc
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Iterator
+from typing import Any, Callable, Iterable, Iterator
 
-from recurc.ir.program import Attention, LinearRef, Loop, Op, Program, TokenMix, Update
-from recurc.plan.kernels import IntKernel, KernelSet, padded
+from recurc.ir.program import LinearRef, Loop, Op, Program, Update
+from recurc.ops import OpError, part
+from recurc.ops.registry import part_of_kind, registered
+from recurc.plan.kernels import IntKernel, KernelSet
 from recurc.plan.layout import Layout, OpShape
+from recurc.recursion import INPUT
 from recurc.storage.form import Forms, forms_of
 
-TOKEN_MIX, CHANNEL_MIX = "token mixing", "channel mixing"
-PROJECTIONS, SCORES = "attention projections", "attention scores and values"
+
+@dataclass(frozen=True)
+class WorkClass:
+    """A class of work: what tables call it, what it means, and its place among the others."""
+
+    name: str
+    meaning: str
+    place: int = 50
+
+
 HEADS, QUANTIZE, SILU, NORM, CARRY = "heads", "quantize", "SiLU", "norm", "carry"
-CLASSES = (TOKEN_MIX, CHANNEL_MIX, PROJECTIONS, SCORES, HEADS, QUANTIZE, SILU, NORM, CARRY)
-CLASS_MEANING = {
-    TOKEN_MIX: "matrix products over the sequence", CHANNEL_MIX: "matrix products over the features",
-    PROJECTIONS: "products for q, k, v and the output", SCORES: "scores, softmax, rotation, values",
-    HEADS: "logits, halting, best tokens", QUANTIZE: "activations to int8, a scale a row",
-    SILU: "SiLU(gate) * up", NORM: "RMS norm", CARRY: "z and X loaded, residuals added, z stored",
-}
+_SHARED = (
+    WorkClass(HEADS, "logits, halting, best tokens", 101), WorkClass(QUANTIZE, "activations to int8, a scale a row", 102),
+    WorkClass(SILU, "SiLU(gate) * up", 103), WorkClass(NORM, "RMS norm", 104),
+    WorkClass(CARRY, "z and X loaded, residuals added, z stored", 105),
+)
 _CARRY_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 _ACT_BYTES = {"int16_t": 2, "int8_t": 1}
 
@@ -46,7 +56,7 @@ class ClassWork:
 
 
 @dataclass(frozen=True)
-class _Call:
+class OpCall:
     """One op call, `times` a step: what is added to z before it ("plain": nothing, "source", "input": source and X)."""
 
     shape: OpShape
@@ -54,12 +64,40 @@ class _Call:
     added: str
 
 
-class _Step:
+@dataclass(frozen=True)
+class OpWork:
+    """An op's part `work`: count(step, op, call) adds the work of a call to the step; classes: those of its own."""
+
+    count: Callable[["Step", Any, OpCall], None]
+    classes: tuple[WorkClass, ...] = ()
+
+
+def op_work(op: Op) -> OpWork:
+    """An op's part `work`. Raises OpError where it has none."""
+    return part(op, "work", OpWork)
+
+
+def _in_order(parts: Iterable[OpWork]) -> tuple[WorkClass, ...]:
+    found = {c.name: c for part in parts for c in part.classes}
+    return tuple(sorted((*found.values(), *_SHARED), key=lambda c: (c.place, c.name)))
+
+
+def work_classes() -> tuple[WorkClass, ...]:
+    """All classes of work that a plan can have, in the order of tables: those of the known ops that say what they cost, then
+    those that ops share."""
+    found = []
+    for kind in registered():
+        with suppress(OpError):
+            found.append(part_of_kind(kind, "work", OpWork))
+    return _in_order(found)
+
+
+class Step:
     """Adds up the work of a step. Every method counts `times` repetitions of one piece of generated code."""
 
     def __init__(self, program: Program, layout: Layout, forms: Forms, kernels: KernelSet) -> None:
         self.program, self.layout, self.forms, self.kernels = program, layout, forms_of(program, forms), kernels
-        self.found = {name: ClassWork() for name in CLASSES}
+        self.found = {c.name: ClassWork() for c in _in_order(op_work(op) for op in program.ops)}
 
     def kernel(self, ref: LinearRef) -> IntKernel | None:
         return self.kernels.of(self.forms[ref.name])
@@ -149,74 +187,9 @@ class _Step:
         if carry == "int8":
             self.quantize(rows, n, times, self.fn("rc_quantize_rows8"))
 
-    def mix(self, call: _Call) -> None:
-        op, times = call.shape.op, call.times
-        by_token = not isinstance(op, TokenMix)
-        name = CHANNEL_MIX if by_token else TOKEN_MIX
-        in_place = by_token and self.program.carry == "fp32"
-        loads = 0 if in_place else 1 + call.shape.rows_in_h
-        k, inner = op.gate_up.k, op.gate_up.part_n
-        for rows, tiles in _tiles(call.shape.rows, call.shape.tile):
-            n = tiles * times
-            if by_token:
-                self.load(call.added, rows, k, n * loads)
-            else:
-                self.load(call.added, k, rows, n * loads)
-            self.inputs(op.gate_up, rows, n)
-            for _ in range(2):
-                self.product(name, op.gate_up, inner, rows, n)
-            self.silu(rows, inner, n)
-            self.inputs(op.down, rows, n)
-            self.product(name, op.down, op.down.n, rows, n)
-            self.residual(op.down, rows, n)
-            self.norm(rows, k, n)
-            if not in_place:
-                self.store(rows, k, n, "token" if by_token else "channel")
-
-    def attention(self, call: _Call) -> None:
-        op, times = call.shape.op, call.times
-        assert isinstance(op, Attention)
-        heads, hd, s = op.heads, op.head_dim, self.program.config.rows
-        d = heads * hd
-        for rows, tiles in _tiles(s, call.shape.tile):
-            n = tiles * times
-            for parts in (2, 1):  # keys and values, then queries
-                self.load(call.added, rows, d, n * heads)
-                self.inputs(op.qkv, rows, n * heads)
-                for _ in range(parts):
-                    self.product(PROJECTIONS, op.qkv, hd, rows, n * heads)
-            self.units(PROJECTIONS, self.glue(op.qkv), dequant=rows * d * n)
-            self.inputs(op.o, rows, n)
-            self.load(call.added, rows, d, n)
-            self.product(PROJECTIONS, op.o, d, rows, n)
-            self.residual(op.o, rows, n)
-            self.norm(rows, d, n)
-            self.store(rows, d, n, "token")
-        self._scores(op, s, times)
-
-    def _scores(self, op: Attention, s: int, times: int) -> None:
-        """Scores and values of all heads: one row of scores at a time."""
-        heads, hd = op.heads, op.head_dim
-        work, rows = self.found[SCORES], heads * s * times
-        work.macs += 2 * rows * s * hd
-        self.units(SCORES, self.glue(op.qkv), score=rows * s, value=rows * hd)
-        self.units(SCORES, self.fn("rc_softmax"), row=rows, element=rows * s)
-        if op.rope:
-            self.units(SCORES, self.fn("rc_rope"), row=2 * rows, element=rows * hd)
-            work.flash_bytes += 8 * rows * hd
-        if self.kernel(op.qkv) is None:
-            self.units(SCORES, "rc_dot_f32", call=rows * (s + hd), mac=2 * rows * s * hd)
-            work.ram_bytes += 16 * rows * s * hd
-            return
-        small = self.fn("rc_quantize_rows8")
-        for length, each in ((hd, 4), (s, 1)):  # q, k, v and the result; probabilities
-            self.quantize(1, length, rows * each, small)
-        self.units(SCORES, self.fn("rc_dot_s8"), call=rows * (s + hd), mac=rows * (s * hd + padded(s) * hd))
-        work.ram_bytes += 4 * rows * s * hd
-
     def heads(self) -> None:
         c = self.program.config
-        for rows, n in (*_tiles(c.seq_len, self.layout.heads_tile), (1, 1)):
+        for rows, n in (*tiles(c.seq_len, self.layout.heads_tile), (1, 1)):
             self.load("plain", rows, c.hidden_size, n)
             ref = self.program.q_head if (rows, n) == (1, 1) else self.program.lm_head
             self.inputs(ref, rows, n)
@@ -225,7 +198,7 @@ class _Step:
         self.found[HEADS].ram_bytes += 4 * c.seq_len * c.vocab_size
 
 
-def _tiles(rows: int, tile: int) -> tuple[tuple[int, int], ...]:
+def tiles(rows: int, tile: int) -> tuple[tuple[int, int], ...]:
     """(rows a tile, how many such tiles): the full ones, then the rest."""
     full = ((tile, rows // tile),) if rows >= tile else ()
     return (*full, (rows % tile, 1)) if rows % tile else full
@@ -240,22 +213,18 @@ def _updates(loop: Loop, times: int = 1) -> Iterator[tuple[Update, int]]:
             yield item, times
 
 
-def _op_calls(program: Program, layout: Layout) -> Iterator[_Call]:
+def _op_calls(program: Program, layout: Layout) -> Iterator[OpCall]:
     index = {block.name: i for i, block in enumerate(program.blocks)}
     for update, times in _updates(program.schedule):
         for position, shape in enumerate(layout.op_shape[index[update.block]]):
-            added = "plain" if position else "input" if "X" in update.sources else "source"
-            yield _Call(layout.shapes[shape], times, added)
+            added = "plain" if position else "input" if INPUT in update.sources else "source"
+            yield OpCall(layout.shapes[shape], times, added)
 
 
 def step_work(program: Program, layout: Layout, forms: Forms, kernels: KernelSet) -> dict[str, ClassWork]:
-    """Work of one supervision step by class, in the order of CLASSES; MACs add up to `program.macs_per_step`."""
-    step = _Step(program, layout, forms, kernels)
+    """Work of one supervision step by class, in the order of tables; MACs add up to `program.macs_per_step`."""
+    step = Step(program, layout, forms, kernels)
     for call in _op_calls(program, layout):
-        op: Op = call.shape.op
-        if isinstance(op, Attention):
-            step.attention(call)
-        else:
-            step.mix(call)
+        op_work(call.shape.op).count(step, call.shape.op, call)
     step.heads()
     return step.found

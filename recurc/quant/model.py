@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Mapping, Optional
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional
 
 import numpy as np
 
 from recurc.arguments import argument
 from recurc.errors import DoesNotFitError
 from recurc.ir.lower import lower
-from recurc.ir.program import Attention, Program
+from recurc.ir.program import Program
 from recurc.models.reasoner import Reasoner, ReasonerConfig
+from recurc.ops import part
 from recurc.quant.layers import resolve_layers
 from recurc.quant.weights import Precision
 from recurc.storage.form import Forms, Weights
@@ -20,8 +21,17 @@ if TYPE_CHECKING:
     from recurc.quant.calibrate import Calibration
     from recurc.quant.tables import PuzzleTable
 
+
 # One puzzle's row is all that a run needs; tables beyond this do not belong in an image.
 MAX_TABLE_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class OpConstants:
+    """An op's part `constants`: values(op, configuration) -> name -> float32 [rows, n], for what `Op.constants` names."""
+
+    values: Callable[[Any, ReasonerConfig], Mapping[str, np.ndarray]]
+
 
 
 @dataclass(frozen=True)
@@ -90,45 +100,43 @@ class QuantizedModel:
         """Precision and calibration for people."""
         return self.stored_as + (f" ({self.method})" if self.method != "none" else "")
 
-    def rope_vectors(self) -> dict[str, np.ndarray]:
-        """Rotary tables "rope.cos", "rope.sin" [S, head_dim / 2] fp32; empty when no op uses them."""
-        ops = [op for block in self.program.blocks for op in block.ops]
-        if not any(isinstance(op, Attention) and op.rope for op in ops):
-            return {}
-        from recurc.models.reference import rope_tables  # torch's cosines, as the original has them
+    def constants(self) -> dict[str, np.ndarray]:
+        """Constants of ops, name -> float32 [rows, n] in the image's order.
 
-        return dict(zip(("rope.cos", "rope.sin"), rope_tables(self.config)))
-
-
-def table_factor(config: ReasonerConfig) -> float:
-    """What embeddings are multiplied by before they are stored, so that X is a sum of rows."""
-    return config.embed_scale * (0.707106781 if config.pos_encodings == "learned" else 1.0)
+        Raises:
+            OpError: an op names constants and has no part with their values.
+        """
+        found: dict[str, np.ndarray] = {}
+        for op in self.program.ops:
+            wanted = {constant.name: (constant.rows, constant.n) for constant in op.constants(self.config)}
+            if wanted.keys() <= found.keys():
+                continue
+            values = part(op, "constants", OpConstants).values(op, self.config)
+            if {name: value.shape for name, value in values.items()} != wanted:
+                raise ValueError(f"the op {op.kind!r} names the constants {wanted} and has others")
+            found |= values
+        return {constant.name: found[constant.name] for constant in self.program.constants}
 
 
 def scaled_tables(reasoner: Reasoner, program: Program) -> dict[str, np.ndarray]:
-    """Lookup tables of the image times the embedding scale (and 1/sqrt(2) with learned positions).
+    """Lookup tables of the image, each times its factor.
 
     Raises:
         DoesNotFitError: the puzzle table is far larger than any image.
     """
-    c = reasoner.config
-    factor = table_factor(c)
-    names = {"tokens": "embed_tokens.embedding_weight"}
-    if c.puzzle_emb_ndim and program.puzzle_table is None:
-        names["puzzles"] = "puzzle_emb.weights"
-        size = c.num_puzzle_identifiers * c.puzzle_emb_ndim * 4
-        if size > MAX_TABLE_BYTES:
+    found = {}
+    for role, table in program.tables.items():
+        if table.streamed:
+            continue
+        size = table.rows * table.dim * 4
+        if role == "puzzles" and size > MAX_TABLE_BYTES:
             raise DoesNotFitError(
-                f"the puzzle embedding table takes {size:,} bytes", where="puzzle_emb.weights",
+                f"the puzzle embedding table takes {size:,} bytes", where=table.tensor,
                 why=f"tables are part of the image, and one above {MAX_TABLE_BYTES:,} bytes fits no target",
                 next=f"stream it: {argument('puzzle_table', 'fp32')} or int8",
             )
-    if c.pos_encodings == "learned":
-        names["positions"] = "embed_pos.embedding_weight"
-    return {
-        role: (np.asarray(reasoner.tensors[name], dtype=np.float64) * factor).astype(np.float32)
-        for role, name in names.items()
-    }
+        found[role] = (np.asarray(reasoner.tensors[table.tensor], dtype=np.float64) * table.factor).astype(np.float32)
+    return found
 
 
 def quantize_model(
@@ -137,7 +145,7 @@ def quantize_model(
     steps: Optional[int] = None, h_cycles: Optional[int] = None, l_cycles: Optional[int] = None, carry: str = "fp32",
     puzzle_table: str = "image", scratch: Optional[int] = None, name: str = "model",
 ) -> QuantizedModel:
-    """Quantize every linear layer of a model (heads too; embeddings, H_init, L_init and biases stay fp32).
+    """Quantize every linear layer of a model (heads too; embeddings, the states' starts and biases stay fp32).
 
     Args:
         calibration: second moments of the layers' inputs; None means no data.
@@ -160,11 +168,7 @@ def quantize_model(
         return scheme.quantize(reasoner.tensors[name], moments.get(name), scheme.method(method))
 
     weights = {name: stored(name) for name in names}
-    vectors = {
-        "H_init": np.asarray(reasoner.tensors["H_init"], dtype=np.float32),
-        "L_init": np.asarray(reasoner.tensors["L_init"], dtype=np.float32),
-        "q_bias": np.asarray(reasoner.tensors["q_head.bias"], dtype=np.float32),
-    }
+    vectors = {vector.name: np.asarray(reasoner.tensors[vector.tensor], dtype=np.float32) for vector in program.vectors}
     return QuantizedModel(
         name=name, program=program, precision=precision, method=precision.method(method), weights=weights,
         tables=scaled_tables(reasoner, program), vectors=vectors, puzzles=_streamed(reasoner, program),
@@ -178,6 +182,5 @@ def _streamed(reasoner: Reasoner, program: Program) -> Optional["PuzzleTable"]:
         return None
     from recurc.quant.tables import PuzzleTable, table_key
 
-    factor = table_factor(reasoner.config)
-    key = table_key(reasoner.sha256, table.storage, factor)
-    return PuzzleTable(reasoner.tensors["puzzle_emb.weights"], factor, table.storage, key)
+    key = table_key(reasoner.sha256, table.storage, table.factor)
+    return PuzzleTable(reasoner.tensors[table.tensor], table.factor, table.storage, key)

@@ -11,7 +11,7 @@ from typing import Callable, Mapping, Optional, Protocol
 
 import numpy as np
 
-from recurc.ir.program import Attention, Program
+from recurc.ir.program import Program
 from recurc.storage.form import Form, Weights
 from recurc.storage.packings.packing import Packing
 
@@ -41,7 +41,7 @@ class StoredModel(Protocol):
     def puzzles(self) -> Optional[HasKey]: ...
     @property
     def weights(self) -> Mapping[str, Weights]: ...
-    def rope_vectors(self) -> Mapping[str, np.ndarray]: ...
+    def constants(self) -> Mapping[str, np.ndarray]: ...
 
 
 @dataclass
@@ -101,21 +101,20 @@ def image_sections(program: Program, forms: Mapping[str, Form], packing: Packing
     Args:
         forms: of every linear layer, by tensor name.
     """
-    c = program.config
     found = [
         _floats("table", f"table.{role}", (t.rows, t.dim), lambda model, role=role: model.tables[role],
                 lambda contents: contents.tables, role)
         for role, t in program.tables.items() if not t.streamed
     ]  # fmt: skip
-    for name, n in (("H_init", c.hidden_size), ("L_init", c.hidden_size), ("q_bias", 2)):
-        found.append(_floats("vector", name, (n,), lambda model, name=name: model.vectors[name],
-                             lambda contents: contents.vectors, name))  # fmt: skip
+    for vector in program.vectors:
+        found.append(_floats("vector", vector.name, (vector.n,), lambda model, name=vector.name: model.vectors[name],
+                             lambda contents: contents.vectors, vector.name))  # fmt: skip
     if program.puzzle_table:  # the model's identity covers the table that belongs to it
         found.append(SectionSpec("vector", "puzzle_key", KEY_BYTES, _key, _set_key))
-    if any(isinstance(op, Attention) and op.rope for block in program.blocks for op in block.ops):
-        for name in ("rope.cos", "rope.sin"):
-            found.append(_floats("table", name, (c.rows, c.head_dim // 2), lambda model, name=name: model.rope_vectors()[name],
-                                 lambda contents: contents.constants, name))  # fmt: skip
+    for constant in program.constants:
+        found.append(_floats("table", constant.name, (constant.rows, constant.n),
+                             lambda model, name=constant.name: model.constants()[name],
+                             lambda contents: contents.constants, constant.name))  # fmt: skip
     for ref in program.linears:
         for section in forms[ref.name].sections(ref, packing):
             def read(data: bytes, into: Contents, section=section, layer: str = ref.name) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from recurc.models import recursion_of
 from recurc.models.reasoner import Reasoner
 from recurc.models.reference import Reference
 from recurc.quant.weights import Precision, precisions
@@ -169,8 +170,8 @@ class FakeModel(Reference):
         self.activations, self.peaks, self.carry = ACTIVATIONS[activations], dict(peaks or {}), carry
         for name, w in weights.items():
             self.w[name] = torch.from_numpy(np.ascontiguousarray(w, dtype=np.float32))
-        for name in ("H_init", "L_init"):
-            self.w[name] = self._stored(self.w[name])
+        for state in recursion_of(self.config).states:
+            self.w[state.start.tensor] = self.stored(self.w[state.start.tensor])
 
     def _round(self, name: str, x: torch.Tensor) -> torch.Tensor:
         """The input of a linear layer as the layer sees it."""
@@ -179,13 +180,13 @@ class FakeModel(Reference):
     def _weights(self, name: str) -> torch.Tensor:
         return self.w[name]
 
-    def _linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
+    def linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
         return F.linear(self._round(name, x), self._weights(name))
 
-    def _mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         if self.attention == "linear":
             return self._linear_mix(q, k, v)
-        return self._rounded_mix(q, k, v) if self.activations.levels else super()._mix(q, k, v)
+        return self._rounded_mix(q, k, v) if self.activations.levels else super().mix(q, k, v)
 
     @staticmethod
     def _linear_mix(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -200,7 +201,7 @@ class FakeModel(Reference):
         inverse = torch.where(scale > 0, 1.0 / scale, torch.zeros_like(scale)).transpose(-1, -2)
         return round_rows(round_rows(p * scale) @ (v * inverse).round_())
 
-    def _stored(self, rows: torch.Tensor) -> torch.Tensor:
+    def stored(self, rows: torch.Tensor) -> torch.Tensor:
         if self.carry == "int8":
             return round_rows(rows)
         return rows.clamp(-65504.0, 65504.0).half().float() if self.carry == "fp16" else rows

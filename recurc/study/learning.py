@@ -94,7 +94,7 @@ class Learner(FakeModel):
             for _ in range(c.H_cycles - 1):
                 z_h, z_l = cycle(z_h, z_l)
         z_h, z_l = cycle(z_h, z_l)
-        logits = self._linear("lm_head.weight", z_h)[:, c.puzzle_rows:]
+        logits = self.linear("lm_head.weight", z_h)[:, c.puzzle_rows:]
         return (z_h.detach(), z_l.detach()), logits
 
     def trained(self, what: str) -> Reasoner:

@@ -17,11 +17,12 @@ from recurc.arguments import argument
 from recurc.errors import InputError
 from recurc.files import make_folder, write_whole
 from recurc.models.reasoner import Reasoner
+from recurc.ops import folders as op_folders
 from recurc.resources import resource_dir
 
 Made = TypeVar("Made")
 _DIGEST = hashlib.sha256().digest_size
-_CODE = ("models", "ir", "quant", "plan", "codegen", "study/fake.py", "study/runners.py")
+_CODE = ("recursion.py", "models", "ir", "quant", "plan", "codegen", "study/fake.py", "study/runners.py")
 
 
 def _other_cache() -> str:
@@ -57,6 +58,7 @@ def code_version() -> str:
     files = _python(_CODE, Path(__file__).resolve().parents[1])
     roots = (resource_dir("templates") / "ops", resource_dir("runtime_c"))
     files += [*resource_dir("templates").glob("*.[ch].j2"), *(f for root in roots for f in root.rglob("*.[chj]*"))]
+    files += [f for folder in op_folders() for f in folder.rglob("*.[pj]*") if f.suffix in (".py", ".j2")]
     return digest(*(part for f in sorted(files) for part in (f.name, f.read_bytes())))
 
 

@@ -126,7 +126,7 @@ class Variant:
 
 def model_bytes(model: QuantizedModel) -> int:
     """Bytes of everything that is read: weights with scales and zero points, tables and vectors of the image, fp32."""
-    rest = [*model.tables.values(), *model.vectors.values(), *model.rope_vectors().values()]
+    rest = [*model.tables.values(), *model.vectors.values(), *model.constants().values()]
     return sum(w.stored_bytes for w in model.weights.values()) + sum(4 * int(t.size) for t in rest)
 
 

@@ -53,14 +53,14 @@ def step_places(program: Program) -> tuple[Place, ...]:
     blocks = {block.name: block for block in program.blocks}
     calls = list(_calls(program.schedule.body, ()))
     count = program.ops_per_step
-    found = [Place(0, count, "begin", "z_H")]
+    found = [Place(0, count, "begin", program.heads.state)]
     for number, (update, loops) in enumerate(calls, start=1):
         block = blocks[update.block]
         for i, op in enumerate(block.ops, start=1):
-            layer = op.linears[0].name.rsplit(".", 2)[0]
+            layer = next((ref.name.rsplit(".", 2)[0] for ref in op.linears), "")
             found.append(Place(len(found), count, op.kind, update.state, loops, number, len(calls), block.name, i,
                                len(block.ops), layer))
-    found.append(Place(len(found), count, "heads", "z_H"))
+    found.append(Place(len(found), count, "heads", program.heads.state))
     return tuple(found)
 
 

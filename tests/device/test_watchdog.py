@@ -10,6 +10,7 @@ import pytest
 
 from recurc.device import frames as f
 from recurc.device.session import DeviceFaultError, DeviceRestartedError
+from recurc.ops.registry import template_file
 from recurc.resources import resource_dir
 from recurc.targets.boards import list_boards, load_board
 from recurc.verify.run import connect
@@ -89,9 +90,8 @@ def test_every_board_that_can_be_built_has_one():
 
 def test_it_is_fed_by_the_schedule_and_by_no_interrupt():
     """In the generated code every loop over tiles feeds it; in the ports nothing but the start does."""
-    templates = resource_dir("templates")
     for name in ("channel_mix", "token_mix", "attention"):
-        text = (templates / "ops" / f"{name}.c.j2").read_text()
+        text = template_file(f"ops/{name}/op.c.j2").read_text()
         assert len(re.findall(r"for \(uint32_t [td]0 = 0;", text)) == text.count("ALIVE();"), name
     for file in (resource_dir("runtime_c") / "ports").rglob("*.c"):
         text = file.read_text()

@@ -8,7 +8,9 @@ import pytest
 
 from recurc.errors import InputError
 from recurc.ir.lower import IMAGE_TABLE_BYTES, lower
-from recurc.ir.program import Attention, Loop, TokenMix, Update
+from recurc.ir.program import Loop, Update
+from recurc.ops.attention.op import Attention
+from recurc.ops.token_mix.op import TokenMix
 from tests.randmodels import random_reasoner
 
 

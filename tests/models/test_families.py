@@ -24,6 +24,7 @@ def test_a_new_family_is_one_new_file(tmp_path, monkeypatch):
         def recognises(names): return "toy.weight" in set(names)
         def config_from_fields(fields, shapes, where=""): raise NotImplementedError
         def expected_tensors(config): return {}
+        def recursion(config, depth): raise NotImplementedError
         ''')
     )
     (tmp_path / "no_family.py").write_text("raise AssertionError('helpers are not imported')\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -53,7 +55,7 @@ class Reordered(Reference):
         super().__init__(reasoner)
         self.order = order
 
-    def _linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
+    def linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
         w = self.w[name]
         k = w.shape[1]
         if self.order == "reversed":
@@ -77,7 +79,7 @@ class Coarse(Reference):
 
     bits = 10
 
-    def _linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
+    def linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
         return F.linear(self._rounded(x), self._rounded(self.w[name]))
 
     def _rounded(self, x: torch.Tensor) -> torch.Tensor:
@@ -106,8 +108,7 @@ def test_in_fp64_a_slight_mistake_is_not(name, roundings, monkeypatch):
     assert not outside(rounding, model, torch.float64)
     model.w["L_level.layers.0.mlp.down_proj.weight"][0, 0] *= 1 + 2.0 ** -23
     assert outside(rounding, model, torch.float64)
-    slight = Reference(reasoner, dtype=torch.float64)
-    slight.config = slight.config.__class__(**{**vars(slight.config), "rms_norm_eps": 1.000001e-5})
+    slight = Reference(replace(reasoner, config=replace(reasoner.config, rms_norm_eps=1.000001e-5)), dtype=torch.float64)
     assert outside(rounding, slight, torch.float64)
 
 
@@ -116,7 +117,7 @@ def test_fp64_is_nowhere_fp32(roundings):
     reasoner, rounding = roundings("rope")
 
     class Once(Reference):
-        def _stored(self, rows: torch.Tensor) -> torch.Tensor:
+        def stored(self, rows: torch.Tensor) -> torch.Tensor:
             return rows.float().double()
 
     assert outside(rounding, Once(reasoner, dtype=torch.float64), torch.float64)

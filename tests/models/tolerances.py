@@ -60,24 +60,23 @@ class Noisy(Reference):
         sizes = x.norm(dim=-1, keepdim=True) * w.norm(dim=-1)[..., None, :]
         return exact + self._noise(exact) * x.shape[-1] ** 0.5 * sizes
 
-    def _linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
+    def linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
         return self._summed(F.linear(x, self.w[name]), x, self.w[name])
 
-    def _swiglu(self, prefix: str, x: torch.Tensor) -> torch.Tensor:
-        gate, up = self._linear(f"{prefix}.gate_up_proj.weight", x).chunk(2, dim=-1)
-        return self._linear(f"{prefix}.down_proj.weight", self._off(F.silu(gate) * up, 8))
+    def silu_mul(self, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+        return self._off(super().silu_mul(gate, up), 8)
 
-    def _rotate(self, x: torch.Tensor) -> torch.Tensor:
+    def rotate(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         angles = torch.arange(x.shape[-3])[:, None, None]  # an fp32 angle is off by units of itself, cos and sin by as much
-        rotated = super()._rotate(x)
+        rotated = super().rotate(x, cos, sin)
         return rotated + self._noise(x) * (4 + 4 * angles) * x.abs().amax(dim=-1, keepdim=True)
 
-    def _mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         scores = self._summed(q @ k.transpose(-1, -2), q, k) * self.config.head_dim ** -0.5
         shares = self._off(torch.softmax(scores, dim=-1), 8 + k.shape[-2] ** 0.5)
         return self._summed(shares @ v, shares, v.transpose(-1, -2))
 
-    def _stored(self, rows: torch.Tensor) -> torch.Tensor:
+    def stored(self, rows: torch.Tensor) -> torch.Tensor:
         return self._off(rows, 4 + rows.shape[-1] ** 0.5)  # what leaves a norm
 
     def embed(self, tokens: torch.Tensor, puzzle_ids: torch.Tensor) -> torch.Tensor:

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recurc.ir.lower import lower
-from recurc.ir.program import CARRIES, Attention, Program, TokenMix
+from recurc.ir.program import CARRIES, Program
 from recurc.models.reasoner import ReasonerConfig
+from recurc.ops.attention.op import Attention
+from recurc.ops.token_mix.op import TokenMix
 from recurc.plan.kernels import KERNEL_SETS, IntKernel, choose_kernels, kernel_set, padded
 from recurc.plan.layout import _SIZES, Struct, arena_pieces, comfortable_scratch, make_layout
 from recurc.storage import FP32, INT4, INT8

@@ -8,19 +8,18 @@ import pytest
 
 from recurc.errors import DoesNotFitError
 from recurc.ir.lower import lower
-from recurc.ir.program import Attention
+from recurc.ops.attention.op import Attention
 from recurc.plan.kernels import kernel_set
 from recurc.plan.layout import (
     MAX_SCRATCH,
     MAX_TILE,
     MIN_TILE,
+    Sizing,
     _heads_struct,
-    _op_rows,
-    _op_struct,
-    _Sizing,
     arena_pieces,
     comfortable_scratch,
     make_layout,
+    op_struct,
 )
 from recurc.plan.pieces import Piece, SectionSize, StackUse, bytes_by_kind
 from recurc.plan.planner import TABLE_ALIGN, Measured, make_plan, with_stack
@@ -139,7 +138,7 @@ def test_initial_values_of_variables_take_flash_too():
 
 
 def sizing(p, form, kernels):
-    return _Sizing(p, forms_of(p, form), kernels)
+    return Sizing(p, forms_of(p, form), kernels)
 
 
 @pytest.mark.parametrize("mixer", ["mlp_t", "attention"])
@@ -150,7 +149,7 @@ def test_tiles_are_as_few_as_the_budget_allows(mixer, name, budget):
     z = sizing(p, INT4, kernels)
     for shape in make_layout(p, INT4, kernels, budget).shapes:
         def size_of(tile, op=shape.op, rows=shape.rows):
-            return _op_struct(z, op, rows, tile).bytes
+            return op_struct(z, op, rows, tile).bytes
 
         most = max((t for t in range(1, min(shape.rows, MAX_TILE) + 1) if size_of(t) <= budget), default=1)
         assert shape.tile <= most
@@ -165,8 +164,8 @@ def test_a_budget_is_used_to_its_last_byte():
     p, kernels = program(hidden=128, ndim=128), kernel_set("dsp")
     z = sizing(p, INT4, kernels)
     op = p.blocks[0].ops[1]
-    rows = _op_rows(op, p)
-    exact = _op_struct(z, op, rows, rows).bytes
+    rows = op.rows(p.config)
+    exact = op_struct(z, op, rows, rows).bytes
     assert make_layout(p, INT4, kernels, exact).shapes[1].tile == rows
     assert make_layout(p, INT4, kernels, exact - 1).shapes[1].tile < rows
 
@@ -178,7 +177,7 @@ def test_rows_lie_at_the_end_of_h_where_there_is_room_beside_the_inner_rows(hidd
     p, kernels = lower(config, carry="fp16"), kernel_set("dsp")
     shape = next(s for s in make_layout(p, INT4, kernels, 20_000).shapes if s.op.kind == "channel_mix")
     assert shape.op.gate_up.part_n == 256 and sizing(p, INT4, kernels).row_bytes(shape.op.down) == 512
-    assert shape.rows_in_h == (not own)
+    assert shape.has("t") == own
 
 
 @pytest.mark.parametrize(("carry", "form", "there"), [("int8", FP32, True), ("int8", INT4, False), ("fp32", FP32, False)])
@@ -193,7 +192,7 @@ def test_comfortable_scratch_holds_the_heads_and_attentions_own_buffers():
     assert comfortable_scratch(program(hidden=64, ndim=64), INT4, kernels) == MAX_SCRATCH
     long = program("attention", seq=900, hidden=512)
     op = next(op for op in long.blocks[0].ops if isinstance(op, Attention))
-    least = _op_struct(sizing(long, INT4, kernels), op, 916, MIN_TILE).bytes
+    least = op_struct(sizing(long, INT4, kernels), op, 916, MIN_TILE).bytes
     assert comfortable_scratch(long, INT4, kernels) == least > MAX_SCRATCH
     wide = lower(replace(program("mlp_t", seq=400).config, vocab_size=256))
     heads = _heads_struct(sizing(wide, INT4, kernels), 1).bytes

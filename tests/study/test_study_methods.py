@@ -7,6 +7,7 @@ import torch
 from recurc.errors import UsageError
 from recurc.models.layers import model_tensors
 from recurc.models.reference import Reference
+from recurc.ops.attention import reference as attention
 from recurc.study.compressions import linear_attention, pruned, student
 from recurc.study.fake import FakeModel, weight_schemes
 from recurc.study.methods import FP32, METHODS, chosen, definition
@@ -38,7 +39,8 @@ def test_linear_attention_is_its_formula():
     h, (s, heads) = torch.randn(2, 10, 32, generator=torch.Generator().manual_seed(0)), (10, 4)
     prefix = "L_level.layers.0.self_attn"
     q, k, v = (h @ reference.w[f"{prefix}.qkv_proj.weight"].T).view(2, s, 3, heads, 8).unbind(2)
-    q, k = reference._rotate(q), reference._rotate(k)
+    op = reference.blocks["L_level"].ops[0]
+    q, k = (reference.rotate(x, *attention.tables(reference, op)) for x in (q, k))
     out = torch.zeros(2, s, heads, 8)
 
     def phi(x):
@@ -50,8 +52,8 @@ def test_linear_attention_is_its_formula():
                 weight = [float(phi(q[n, i, head]) @ phi(k[n, j, head])) for j in range(s)]
                 out[n, i, head] = sum(w * v[n, j, head] for j, w in enumerate(weight)) / sum(weight)
     expected = out.reshape(2, s, 32) @ reference.w[f"{prefix}.o_proj.weight"].T
-    assert torch.allclose(fake._attention(prefix, h), expected, atol=1e-4)
-    assert not torch.allclose(reference._attention(prefix, h), expected, atol=1e-2)
+    assert torch.allclose(attention.attended(fake, op, h), expected, atol=1e-4)
+    assert not torch.allclose(attention.attended(reference, op, h), expected, atol=1e-2)
 
 
 @pytest.mark.parametrize("model", [random_reasoner("mlp_t", ndim=48, plen=3), random_reasoner("attention", ndim=0, plen=0),

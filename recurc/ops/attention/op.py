@@ -1,0 +1,38 @@
+"""Full self-attention: z = norm(z + o(softmax(q k^T / sqrt(head_dim)) v)), z [S, D]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from recurc.ops.base import Constant, LinearRef, Op, RmsNorm, Shape
+
+
+@dataclass(frozen=True)
+class Attention(Op):
+    """qkv [3 * D, D], o [D, D]; `rope`: q and k are turned by a rotary embedding with base `theta`."""
+
+    kind: ClassVar[str] = "attention"
+    qkv: LinearRef
+    o: LinearRef
+    heads: int
+    head_dim: int
+    norm: RmsNorm
+    rope: bool = False
+    theta: float = 10000.0
+
+    @property
+    def linears(self) -> tuple[LinearRef, ...]:
+        return (self.qkv, self.o)
+
+    def macs(self, shape: Shape) -> int:
+        return super().macs(shape) + 2 * self.heads * self.head_dim * shape.rows * shape.rows
+
+    def constants(self, shape: Shape) -> tuple[Constant, ...]:
+        """The rotation's cos and sin for each position and half a head."""
+        if not self.rope:
+            return ()
+        return tuple(Constant(name, shape.rows, self.head_dim // 2) for name in ("rope.cos", "rope.sin"))
+
+
+OP = Attention

@@ -1,0 +1,1 @@
+"""SwiGLU over the features of each token."""

@@ -1,0 +1,8 @@
+"""Channel mixing in torch as the original computes it."""
+
+from __future__ import annotations
+
+from recurc.models.reference import OpReference
+from recurc.ops.swiglu.reference import mixed
+
+PART = OpReference(mixed)

@@ -1,0 +1,1 @@
+"""What the two SwiGLUs share: token mixing and channel mixing."""

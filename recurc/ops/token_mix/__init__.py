@@ -1,0 +1,1 @@
+"""SwiGLU over the sequence axis."""
