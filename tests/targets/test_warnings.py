@@ -19,7 +19,8 @@ RUNTIME = resource_dir("runtime_c")
 
 def distinct() -> list[Board]:
     """One board for each set of ports and kernels."""
-    found = {(b.ports, choose_kernels(b.features).name, b.cpu_flags): b for b in list_boards() if b.linkable and b.family != "host"}
+    bare = (b for b in list_boards() if b.linkable and b.family != "host")
+    found = {(b.ports, choose_kernels(b.features).name, b.cpu_flags): b for b in bare}
     return sorted(found.values(), key=lambda b: b.name)
 
 
