@@ -104,7 +104,7 @@ def executor(jobs: int | None, scheduler: str | None) -> Iterator[Any]:
         with Cluster(scheduler) as cluster:
             yield cluster
     else:
-        from recurc.study.workbench import Threads
+        from recurc.study.units import Threads
 
         with Threads(jobs) as threads:
             yield threads

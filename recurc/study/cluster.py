@@ -11,7 +11,7 @@ from typing import Any, Callable
 from recurc.arguments import argument
 from recurc.errors import ToolchainError, UsageError
 from recurc.study.store import code_version
-from recurc.study.workbench import Chunk, Subject, run_part
+from recurc.study.units import Chunk, Subject, run_part
 
 MAX_TABLE_BYTES = 256 << 20
 

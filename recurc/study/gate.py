@@ -20,8 +20,9 @@ from recurc.models.reasoner import Reasoner
 from recurc.study.outliers import outlier_copy
 from recurc.study.own_gate import OwnGate
 from recurc.study.store import Store
+from recurc.study.units import Executor
 from recurc.study.variants import Outcome, Variant
-from recurc.study.workbench import Executor, Workbench
+from recurc.study.workbench import Workbench
 
 TOLERANCE = 0.02
 _ROUNDED = 0.0005  # a suggestion has three digits

@@ -8,8 +8,9 @@ from typing import Callable, Sequence
 from recurc.quant.sensitivity import Sensitivity, choose_layers, layer_gains
 from recurc.quant.weights import precision_named
 from recurc.study.pricing import Prices
+from recurc.study.units import Executor
 from recurc.study.variants import Variant
-from recurc.study.workbench import Executor, Workbench
+from recurc.study.workbench import Workbench
 
 PUZZLES = 32  # calibration puzzles that layers are tried on
 SHARES = (0.125, 0.25, 0.5, 0.75)  # of the bytes between the two precisions

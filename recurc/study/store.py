@@ -22,7 +22,9 @@ from recurc.resources import resource_dir
 
 Made = TypeVar("Made")
 _DIGEST = hashlib.sha256().digest_size
-_CODE = ("recursion.py", "models", "ir", "quant", "plan", "codegen", "study/fake.py", "study/runners.py")
+# No result depends on these rooms; every other one counts, a new one too.
+_BESIDE = ("cli", "device", "doctor", "exchange", "flash", "report", "study", "verify")
+_CODE = ("recursion.py", "study/fake.py", "study/runners.py", "study/units.py")
 
 
 def _other_cache() -> str:
@@ -55,11 +57,13 @@ def files_version(names: tuple[str, ...], package: Path) -> str:
 @lru_cache(maxsize=1)
 def code_version() -> str:
     """Digest of everything that decides a result: the package's numeric parts, templates and C."""
-    files = _python(_CODE, Path(__file__).resolve().parents[1])
+    package = Path(__file__).resolve().parents[1]
+    rooms = [f.name for f in package.iterdir() if f.is_dir() and f.name not in _BESIDE]
+    files = _python([*rooms, *_CODE], package) + [f for room in rooms for f in (package / room).rglob("*.j2")]
     roots = (resource_dir("templates") / "ops", resource_dir("runtime_c"))
     files += [*resource_dir("templates").glob("*.[ch].j2"), *(f for root in roots for f in root.rglob("*.[chj]*"))]
-    files += [f for folder in op_folders() for f in folder.rglob("*.[pj]*") if f.suffix in (".py", ".j2")]
-    return digest(*(part for f in sorted(files) for part in (f.name, f.read_bytes())))
+    files += [f for folder in op_folders() for f in folder.rglob("*.[pj]*") if f.suffix in (".py", ".j2")]  # others', too
+    return digest(*(part for f in sorted(set(files)) for part in (f.name, f.read_bytes())))
 
 
 def content(reasoner: Reasoner) -> str:

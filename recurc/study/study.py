@@ -24,8 +24,9 @@ from recurc.study.methods import FP32, Method, definition
 from recurc.study.peers import peer_version, quantized_by_onnxruntime, stored_bytes
 from recurc.study.runners import Part, measure
 from recurc.study.store import Store, code_version, digest
+from recurc.study.units import Chunk, Executor, Threads, reference_run
 from recurc.study.variants import Outcome, Variant
-from recurc.study.workbench import Chunk, Executor, Threads, Workbench, reference_run
+from recurc.study.workbench import Workbench
 
 CODE_BYTES = 32 << 10  # flash set aside for code when it is asked whether a model fits
 SEEN = 64  # puzzles of those trained on that trained models are scored on, at most

@@ -31,8 +31,9 @@ from recurc.quant.weights import precision_named, precisions
 from recurc.study.mixtures import PUZZLES, mixtures, pairs
 from recurc.study.pricing import Price, Prices
 from recurc.study.settings import Aim, Measured, Scored, Setting, measure_setting
+from recurc.study.units import Executor, Progress
 from recurc.study.variants import Outcome, Variant
-from recurc.study.workbench import Executor, Progress, Workbench
+from recurc.study.workbench import Workbench
 
 FIRST, LEAST_ARMS = 64, 4  # puzzles of the first round; variants that are never halved away
 OUT, SURE, HELD, BACK = -2.0, 2.0, -1.0, -1.0  # standard errors

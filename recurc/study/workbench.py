@@ -2,166 +2,27 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import shutil
-import tempfile
-import weakref
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Optional, Protocol, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import fields, replace
+from typing import Any, Iterator, Mapping, Optional, Sequence
 
-import numpy as np
 import torch
 
 from recurc.arguments import argument
-from recurc.codegen.project import compile_engine_parts, compile_host_engine
 from recurc.dataset import Dataset, check_compatible
 from recurc.errors import ToolchainError, UsageError
 from recurc.models.reasoner import Reasoner
 from recurc.models.reference import Reference
 from recurc.quant.calibrate import BATCH, DEFAULT_PUZZLES, Calibration, calibrate, depth_for_budget
 from recurc.quant.model import QuantizedModel, quantize_model
-from recurc.storage.form import Weights
-from recurc.study.fake import FakeModel, FakeWeights, Peaks, weight_schemes
+from recurc.study import weight_arrays
+from recurc.study.fake import Peaks, weight_schemes
 from recurc.study.memo import Memo
-from recurc.study.runners import DeviceRunner, Part, Run, Runner, TorchRunner, chunk_size, count_runs, heard_by, measure
+from recurc.study.runners import Part, chunk_size
 from recurc.study.store import Store, code_version, content, digest
+from recurc.study.units import Chunk, Executor, Progress, Subject, Threads, Told
 from recurc.study.variants import Outcome, Subjects, Variant, model_bytes
-from recurc.targets.host import HostEngine
-from recurc.targets.programs import program_folder
 from recurc.targets.toolchain import find_compiler
-
-Progress = Callable[[float], None]
-
-
-# Of this process: the units of work of a sweep share them, in any order.
-_REFERENCES, _ENDS, _RUNNERS, _PARTS = Memo(4), Memo(64), Memo(8), Memo(1)
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Some puzzles: tokens and labels [n, seq], identifiers [n], mask [n, seq] of the cells that count; `key` their digest."""
-
-    inputs: np.ndarray
-    puzzle_ids: np.ndarray
-    labels: np.ndarray
-    valid: np.ndarray
-    key: str
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What a variant needs besides puzzles: the checkpoint, the model in its place, its stored form (None: plain fp32), the
-    static scales' peaks; `reference_key` and `key` tell them from others. full: compare with the checkpoint's last step as
-    deep as it was trained, at every step."""
-
-    variant: Variant
-    reasoner: Reasoner
-    stand_in: Reasoner
-    model: Optional[QuantizedModel]
-    peaks: Mapping[str, float]
-    reference_key: str
-    key: str
-    full: bool = False
-
-
-def _temporary() -> Path:
-    """A folder that goes with this process."""
-    folder = tempfile.mkdtemp(prefix="recurc-parts-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
-
-
-def _engine(subject: Subject) -> HostEngine:
-    """The device's code, compiled; the kernels are the same for all and compiled once."""
-    assert subject.model is not None
-    parts = _PARTS.get("host", lambda: compile_engine_parts(_temporary()))
-    folder = program_folder("recurc-engine-")
-    try:
-        engine = compile_host_engine(folder, subject.model, parts)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    weakref.finalize(engine, shutil.rmtree, folder, ignore_errors=True)
-    return engine
-
-
-def _runner(subject: Subject) -> Runner:
-    v = subject.variant
-    if v.engine == "device":
-        return DeviceRunner(_engine(subject), subject.stand_in.config)
-    assert subject.model is not None
-    weights = {name: w.dequantized() for name, w in subject.model.weights.items()}
-    attention = getattr(subject.stand_in, "attention", "softmax")
-    return TorchRunner(FakeModel(subject.stand_in, weights, v.activations, subject.peaks, v.carry, attention), *v.schedule)
-
-
-def reference_run(subject: Subject, chunk: Chunk) -> Run:
-    """The fp32 checkpoint's run of a chunk at the variant's depth; kept while other variants want the same."""
-    v = subject.variant
-    assert v.steps is not None
-
-    def make() -> Run:
-        model = _RUNNERS.get(subject.reference_key, lambda: Reference(subject.reasoner))
-        return TorchRunner(model, *v.schedule).run(chunk.inputs, chunk.puzzle_ids, v.steps)
-
-    return _REFERENCES.get((subject.reference_key, v.schedule, v.steps, chunk.key), make)
-
-
-def full_end(subject: Subject, chunk: Chunk) -> Run:
-    """The last step of the fp32 checkpoint's run of a chunk, as deep as it was trained; kept for all variants."""
-    def make() -> Run:
-        trained = Variant("fp32", "fp32").resolved(subject.reasoner.config)
-        return reference_run(replace(subject, variant=trained), chunk).last
-
-    return _ENDS.get((subject.reference_key, chunk.key), make)
-
-
-def run_part(subject: Subject, chunk: Chunk) -> Part:
-    """The unit of work: one variant on one chunk. One thread, so that its floats never depend on how many there are."""
-    torch.set_num_threads(1)
-    count_runs(subject.variant.engine == "reference")
-    expected = full_end(subject, chunk) if subject.full else reference_run(subject, chunk)
-    count_runs(True)
-    if subject.variant.engine == "reference":
-        run = reference_run(subject, chunk)
-    else:
-        assert subject.variant.steps is not None
-        runner = _RUNNERS.get(subject.key, lambda: _runner(subject))
-        run = runner.run(chunk.inputs, chunk.puzzle_ids, subject.variant.steps)
-    return measure(run, expected, chunk.labels, chunk.valid)
-
-
-class Executor(Protocol):
-    """Runs units of work somewhere."""
-
-    workers: int
-
-    def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: Optional[Progress] = None) -> Future:
-        """A future of `run_part`; `subject` may be called here or there. progress: called with parts of puzzles, if at all."""
-
-
-class Threads:
-    """Units of work in threads of this process: torch and the engine leave Python's lock alone while they compute."""
-
-    def __init__(self, jobs: Optional[int] = None) -> None:
-        self.workers = jobs or os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(self.workers)
-
-    def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: Optional[Progress] = None) -> Future:
-        def work() -> Part:
-            with heard_by(progress):
-                return run_part(subject(), chunk)
-
-        return self._pool.submit(work)
-
-    def __enter__(self) -> "Threads":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
 
 
 def can_compile() -> bool:
@@ -266,7 +127,7 @@ class Workbench:
         learns = self.sample is not None and scheme.methods != ("none",) and variant.method != "min-max"
         key = digest("weights", code_version(), self._content(variant.transform), scheme.name, variant.method,
                      self._calibration_key)
-        kept = self.store.read(key, lambda arrays: _weights_of(subject, arrays)) if learns else None
+        kept = self.store.read(key, lambda arrays: weight_arrays.of_model(subject, arrays)) if learns else None
         if kept is not None:
             known = {id(subject.tensors[name]): w for name, w in kept.items()}
             model = quantize_model(subject, replace(scheme, quantize=lambda w, moment, method: known[id(w)]),
@@ -275,7 +136,7 @@ class Workbench:
         model = quantize_model(subject, scheme, self.calibration(variant.transform) if learns else None,
                                method=variant.method, puzzle_table="auto", name=variant.precision)
         if learns:
-            self.store.put(key, _weights_to(model.weights))
+            self.store.put(key, weight_arrays.to_arrays(model.weights))
         return model
 
     def peaks(self, transform: str) -> Mapping[str, float]:
@@ -348,7 +209,7 @@ class Workbench:
         order = sorted(range(len(variants)), key=lambda i: (variants[i].schedule, variants[i].steps))
         todo = ((i, j) for depth in _runs_of([variants[i].schedule for i in order]) for j in range(len(chunks))
                 for i in (order[k] for k in depth))
-        waiting: dict[Future, tuple[int, int, str, _Told]] = {}
+        waiting: dict[Future, tuple[int, int, str, Told]] = {}
         told = progress or (lambda puzzles: None)
 
         def keep(future: Future) -> None:
@@ -370,7 +231,7 @@ class Workbench:
                     found[i][j] = kept
                     told(n)
                     continue
-                unit = _Told(n, told)
+                unit = Told(n, told)
                 waiting[executor.submit(lambda v=variants[i]: self.subject(v), chunks[j], unit)] = (i, j, key, unit)
                 collect(2 * executor.workers)
             collect(0)
@@ -380,47 +241,6 @@ class Workbench:
                     keep(future)
             raise
         return [[part for part in row if part is not None] for row in found]
-
-
-class _Told:
-    """Progress of a unit of work: never more than its puzzles, and all of them at its end."""
-
-    def __init__(self, puzzles: int, progress: Progress) -> None:
-        self._left, self._progress = float(puzzles), progress
-
-    def __call__(self, puzzles: float) -> None:
-        part = min(puzzles, self._left)
-        self._left -= part
-        self._progress(part)
-
-    def done(self) -> None:
-        self(self._left)
-
-
-def _weights_to(weights: Mapping[str, Weights]) -> dict[str, np.ndarray]:
-    return {f"{name}|{type(w).__name__}|{f.name}": np.asarray(getattr(w, f.name))
-            for name, w in weights.items() for f in fields(w) if getattr(w, f.name) is not None}
-
-
-def _weights_from(arrays: Mapping[str, np.ndarray]) -> dict[str, Weights]:
-    found: dict[tuple[str, str], dict[str, Any]] = {}
-    kinds = {**Weights.kinds, FakeWeights.__name__: FakeWeights}
-    for key, value in arrays.items():
-        name, form, field = key.split("|")
-        found.setdefault((name, form), {})[field] = value if value.ndim else value.item()
-    return {name: kinds[form](**values) for (name, form), values in found.items()}
-
-
-def _weights_of(subject: Reasoner, arrays: Mapping[str, np.ndarray]) -> dict[str, Weights]:
-    """Stored weights of a model's linear layers. Raises KeyError, TypeError, ValueError: they are another's."""
-    found = _weights_from(arrays)
-    for name in subject.linear_names():
-        w = found[name]
-        if subject.tensors[name].shape not in {np.shape(getattr(w, f.name)) for f in fields(w)}:
-            raise ValueError(f"{name} is of another shape")
-    if len(found) != len(subject.linear_names()):
-        raise ValueError("weights of other layers")
-    return found
 
 
 def _runs_of(values: Sequence[Any]) -> list[range]:

@@ -19,8 +19,9 @@ from recurc.cli.main import main
 from recurc.cli.output import Console
 from recurc.quant.calibrate import calibrate
 from recurc.study.evaluate import run_engine
+from recurc.study.units import Threads
 from recurc.study.variants import Variant
-from recurc.study.workbench import Threads, Workbench
+from recurc.study.workbench import Workbench
 from tests.tools import need
 
 NAME = "sudoku4-tiny"

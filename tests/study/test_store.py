@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from recurc.study import workbench as workbench_module
+from recurc.study import units
 from recurc.study.store import Store
 from recurc.study.variants import Variant
 from tests.study.test_variants import workbench
@@ -60,9 +60,9 @@ WRONG = (
 
 def test_readable_but_wrong_entries_are_computed_again(tmp_path, monkeypatch):
     """As a file of another version, or one that was written on purpose: the sums agree, the arrays are not those."""
-    put, kept, run, run_part = Store.put, {}, [], workbench_module.run_part
+    put, kept, run, run_part = Store.put, {}, [], units.run_part
     monkeypatch.setattr(Store, "put", lambda self, key, arrays: (kept.update({key: dict(arrays)}), put(self, key, arrays))[1])
-    monkeypatch.setattr(workbench_module, "run_part", lambda *a: (run.append(1), run_part(*a))[1])
+    monkeypatch.setattr(units, "run_part", lambda *a: (run.append(1), run_part(*a))[1])
     first = workbench(4, store=Store(tmp_path)).evaluate(VARIANTS)
     assert len(kept) == 2 and len(run) == 1, "weights, and a part"
     good = dict(kept)

@@ -11,8 +11,8 @@ from recurc.study.pricing import Price, Prices
 from recurc.study.runners import Part
 from recurc.study.settings import Aim, Measured, Scored, Setting, mean_and_error, measure_setting
 from recurc.study.tune import FP32, Arm, Search, Tried, undominated, variants_of
+from recurc.study.units import Threads
 from recurc.study.variants import Outcome, Variant
-from recurc.study.workbench import Threads
 from recurc.targets.boards import load_board
 from tests.randmodels import sudoku4
 from tests.study.bench import split, workbench

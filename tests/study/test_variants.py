@@ -10,12 +10,15 @@ import torch
 import recurc.study.workbench as workbench_module
 from recurc.errors import UsageError
 from recurc.models.reference import Reference
+from recurc.study import units
 from recurc.study.fake import ACTIVATIONS, round_activations, weight_schemes
 from recurc.study.layers import layers_alone
+from recurc.study.memo import Memo
 from recurc.study.runners import Part, TorchRunner, chunk_size
 from recurc.study.store import Store, content
+from recurc.study.units import Threads
 from recurc.study.variants import Variant
-from recurc.study.workbench import Memo, Threads, Workbench, evaluate_variant
+from recurc.study.workbench import Workbench, evaluate_variant
 from tests.randmodels import random_inputs, random_reasoner, sudoku4
 from tests.study.bench import split, workbench
 
@@ -176,7 +179,7 @@ def test_nothing_is_computed_twice(tmp_path, monkeypatch):
     def never(*_, **__):  # calibrate is called with keywords, and may come first
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(workbench_module, "run_part", never)
+    monkeypatch.setattr(units, "run_part", never)
     monkeypatch.setattr(workbench_module, "calibrate", never)
     again = workbench(70, store=Store(tmp_path)).evaluate(VARIANTS)
     assert [o.as_dict() for o in again] == [o.as_dict() for o in first]
@@ -187,7 +190,7 @@ def test_nothing_is_computed_twice(tmp_path, monkeypatch):
 
 
 def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
-    real, done = workbench_module.run_part, []
+    real, done = units.run_part, []
 
     def breaks(subject, chunk):
         if len(done) == 2:
@@ -195,16 +198,16 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
         done.append(chunk.key)
         return real(subject, chunk)
 
-    monkeypatch.setattr(workbench_module, "run_part", breaks)
+    monkeypatch.setattr(units, "run_part", breaks)
     with pytest.raises(KeyboardInterrupt), Threads(1) as one:
         workbench(140, store=Store(tmp_path)).evaluate(VARIANTS, one)
-    monkeypatch.setattr(workbench_module, "run_part", lambda s, c: (done.append(c.key), real(s, c))[1])
+    monkeypatch.setattr(units, "run_part", lambda s, c: (done.append(c.key), real(s, c))[1])
     found = workbench(140, store=Store(tmp_path)).evaluate(VARIANTS)
     assert len(done) <= 6 + 1 and found[0].n == 140, "three chunks of two variants, and at most one twice"
 
 
 def test_what_runs_when_interrupted_is_kept(tmp_path, monkeypatch):
-    real, begun, interrupted = workbench_module.run_part, [], threading.Event()
+    real, begun, interrupted = units.run_part, [], threading.Event()
 
     def waits(subject, chunk):
         begun.append(chunk.key)
@@ -219,7 +222,7 @@ def test_what_runs_when_interrupted_is_kept(tmp_path, monkeypatch):
             interrupted.set()
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(workbench_module, "run_part", waits)
+    monkeypatch.setattr(units, "run_part", waits)
     with pytest.raises(KeyboardInterrupt), Threads(2) as two:
         workbench(140, store=Store(tmp_path)).evaluate(VARIANTS, two, interrupt)
     assert 2 <= len(begun) < 6

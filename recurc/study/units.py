@@ -1,0 +1,172 @@
+"""Units of work of an evaluation: one subject on some puzzles, in a thread, a process or on another computer."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+import weakref
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Callable, Mapping, Optional, Protocol
+
+import numpy as np
+import torch
+
+from recurc.codegen.project import compile_engine_parts, compile_host_engine
+from recurc.models.reasoner import Reasoner
+from recurc.models.reference import Reference
+from recurc.quant.model import QuantizedModel
+from recurc.study.fake import FakeModel
+from recurc.study.memo import Memo
+from recurc.study.runners import DeviceRunner, Part, Run, Runner, TorchRunner, count_runs, heard_by, measure
+from recurc.study.variants import Variant
+from recurc.targets.host import HostEngine
+from recurc.targets.programs import program_folder
+
+Progress = Callable[[float], None]
+
+
+# Of this process: the units of work of a sweep share them, in any order.
+_REFERENCES, _ENDS, _RUNNERS, _PARTS = Memo(4), Memo(64), Memo(8), Memo(1)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some puzzles: tokens and labels [n, seq], identifiers [n], mask [n, seq] of the cells that count; `key` their digest."""
+
+    inputs: np.ndarray
+    puzzle_ids: np.ndarray
+    labels: np.ndarray
+    valid: np.ndarray
+    key: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a variant needs besides puzzles: the checkpoint, the model in its place, its stored form (None: plain fp32), the
+    static scales' peaks; `reference_key` and `key` tell them from others. full: compare with the checkpoint's last step as
+    deep as it was trained, at every step."""
+
+    variant: Variant
+    reasoner: Reasoner
+    stand_in: Reasoner
+    model: Optional[QuantizedModel]
+    peaks: Mapping[str, float]
+    reference_key: str
+    key: str
+    full: bool = False
+
+
+def _temporary() -> Path:
+    """A folder that goes with this process."""
+    folder = tempfile.mkdtemp(prefix="recurc-parts-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def _engine(subject: Subject) -> HostEngine:
+    """The device's code, compiled; the kernels are the same for all and compiled once."""
+    assert subject.model is not None
+    parts = _PARTS.get("host", lambda: compile_engine_parts(_temporary()))
+    folder = program_folder("recurc-engine-")
+    try:
+        engine = compile_host_engine(folder, subject.model, parts)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(engine, shutil.rmtree, folder, ignore_errors=True)
+    return engine
+
+
+def _runner(subject: Subject) -> Runner:
+    v = subject.variant
+    if v.engine == "device":
+        return DeviceRunner(_engine(subject), subject.stand_in.config)
+    assert subject.model is not None
+    weights = {name: w.dequantized() for name, w in subject.model.weights.items()}
+    attention = getattr(subject.stand_in, "attention", "softmax")
+    return TorchRunner(FakeModel(subject.stand_in, weights, v.activations, subject.peaks, v.carry, attention), *v.schedule)
+
+
+def reference_run(subject: Subject, chunk: Chunk) -> Run:
+    """The fp32 checkpoint's run of a chunk at the variant's depth; kept while other variants want the same."""
+    v = subject.variant
+    assert v.steps is not None
+
+    def make() -> Run:
+        model = _RUNNERS.get(subject.reference_key, lambda: Reference(subject.reasoner))
+        return TorchRunner(model, *v.schedule).run(chunk.inputs, chunk.puzzle_ids, v.steps)
+
+    return _REFERENCES.get((subject.reference_key, v.schedule, v.steps, chunk.key), make)
+
+
+def full_end(subject: Subject, chunk: Chunk) -> Run:
+    """The last step of the fp32 checkpoint's run of a chunk, as deep as it was trained; kept for all variants."""
+    def make() -> Run:
+        trained = Variant("fp32", "fp32").resolved(subject.reasoner.config)
+        return reference_run(replace(subject, variant=trained), chunk).last
+
+    return _ENDS.get((subject.reference_key, chunk.key), make)
+
+
+def run_part(subject: Subject, chunk: Chunk) -> Part:
+    """The unit of work: one variant on one chunk. One thread, so that its floats never depend on how many there are."""
+    torch.set_num_threads(1)
+    count_runs(subject.variant.engine == "reference")
+    expected = full_end(subject, chunk) if subject.full else reference_run(subject, chunk)
+    count_runs(True)
+    if subject.variant.engine == "reference":
+        run = reference_run(subject, chunk)
+    else:
+        assert subject.variant.steps is not None
+        runner = _RUNNERS.get(subject.key, lambda: _runner(subject))
+        run = runner.run(chunk.inputs, chunk.puzzle_ids, subject.variant.steps)
+    return measure(run, expected, chunk.labels, chunk.valid)
+
+
+class Executor(Protocol):
+    """Runs units of work somewhere."""
+
+    workers: int
+
+    def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: Optional[Progress] = None) -> Future:
+        """A future of `run_part`; `subject` may be called here or there. progress: called with parts of puzzles, if at all."""
+
+
+class Threads:
+    """Units of work in threads of this process: torch and the engine leave Python's lock alone while they compute."""
+
+    def __init__(self, jobs: Optional[int] = None) -> None:
+        self.workers = jobs or os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self.workers)
+
+    def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: Optional[Progress] = None) -> Future:
+        def work() -> Part:
+            with heard_by(progress):
+                return run_part(subject(), chunk)
+
+        return self._pool.submit(work)
+
+    def __enter__(self) -> "Threads":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+class Told:
+    """Progress of a unit of work: never more than its puzzles, and all of them at its end."""
+
+    def __init__(self, puzzles: int, progress: Progress) -> None:
+        self._left, self._progress = float(puzzles), progress
+
+    def __call__(self, puzzles: float) -> None:
+        part = min(puzzles, self._left)
+        self._left -= part
+        self._progress(part)
+
+    def done(self) -> None:
+        self(self._left)
