@@ -16,6 +16,7 @@ from recurc.quant import arith
 from recurc.quant.arith import F32
 from recurc.quant.tableformat import unpack_header
 from recurc.resources import resource_dir
+from recurc.targets.boards import load_board
 from recurc.targets.toolchain import find_compiler
 from tests.tools import missing, need
 
@@ -32,9 +33,9 @@ def cmake() -> tuple[str, str]:
     return "cmake", "ctest"
 
 
-def configured(folder: Path, source: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def configured(folder: Path, source: Path, *options: str, family: str = "host") -> subprocess.CompletedProcess[str]:
     """Options: what cmake takes; code is not optimized, so that it compiles in seconds."""
-    command = [cmake()[0], "-S", str(source), "-B", str(folder), f"-DCMAKE_C_COMPILER={find_compiler('host')}",
+    command = [cmake()[0], "-S", str(source), "-B", str(folder), f"-DCMAKE_C_COMPILER={find_compiler(family)}",
                "-DCMAKE_C_FLAGS_RELEASE=-O0", *options]  # fmt: skip
     return subprocess.run(command, capture_output=True, text=True)
 
@@ -63,6 +64,24 @@ def test_a_project_links_it_without_its_tests(tmp_path):
     assert done.returncode == 0, done.stderr
     subprocess.run([cmake()[0], "--build", str(tmp_path / "build"), "--target", "app"], check=True, capture_output=True)
     assert subprocess.run([tmp_path / "build" / "app"]).returncode == 0
+
+
+@pytest.mark.parametrize("board_name, kernels, targets", [
+    ("mps2-an386", "dsp", ("recurc_image", "recurc_kernels", "recurc_wire")), ("mps3-an547", "mve", ("recurc_kernels",)),
+    ("riscv32-v-virt", "rvv", ("recurc_kernels",)),
+])  # fmt: skip
+def test_it_builds_for_another_core_without_a_c_library(board_name, kernels, targets, tmp_path):
+    need(board_name)
+    board = load_board(board_name)
+    done = configured(
+        tmp_path, RUNTIME, "-DCMAKE_SYSTEM_NAME=Generic", "-DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY",
+        f"-DCMAKE_C_FLAGS={' '.join(board.cpu_flags)}", f"-DRECURC_KERNELS={kernels}", "-DRECURC_FREESTANDING=ON",
+        "-DRECURC_WARNINGS_AS_ERRORS=ON", "-DRECURC_WATCHDOG_MS=30000", family=board.family)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    command = [cmake()[0], "--build", str(tmp_path), "--parallel", "2", "--target", *targets]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    assert {f.stem for f in tmp_path.glob("*.a")} == {f"lib{t}" for t in targets}
 
 
 def test_a_kernel_set_that_is_none_is_refused(tmp_path):
