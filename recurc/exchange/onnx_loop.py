@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -15,7 +15,6 @@ from recurc.formats import parse_json
 from recurc.reading import Unreadable, not_read, read_text, shown
 
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_STATES = ("X", "z_H", "z_L")
 _TURNS = 100_000
 
 
@@ -39,33 +38,36 @@ def read_loop(folder: Path) -> dict[str, Any]:
                 raise Unreadable(f"{shown(file)} is no graph's file in this folder")
         if not isinstance(loop["start"].get("puzzle") or "", str):
             raise Unreadable("what it says of puzzles is no text")
-        if loop["heads"].get("from") not in _STATES:
+        states = loop["start"].get("outputs")
+        if not isinstance(states, list) or not all(isinstance(name, str) for name in states):
+            raise Unreadable("its start gives no states")
+        if loop["heads"].get("from") not in states:
             raise Unreadable("its heads read no state")
-        _check_steps(loop.get("step"), blocks)
+        _check_steps(loop.get("step"), blocks, states)
     except Unreadable as e:
         raise not_read(e, folder / LOOP_FILE, "the exported model", "this is not an exported model",
                        "Write one with `recurc export`") from None
     return loop
 
 
-def _check_steps(body: Any, blocks: Mapping[str, Any]) -> None:
+def _check_steps(body: Any, blocks: Mapping[str, Any], states: Sequence[str]) -> None:
     if not isinstance(body, list):
         raise Unreadable("a part of its step is no list")
     for item in body:
         if isinstance(item, dict) and "loop" in item:
             if type(item.get("count")) is not int or not 0 <= item["count"] <= _TURNS:
                 raise Unreadable(f"a loop turns {shown(item.get('count'))} times")
-            _check_steps(item.get("body"), blocks)
+            _check_steps(item.get("body"), blocks, states)
             continue
         added = item.get("add") if isinstance(item, dict) else None
-        if not isinstance(added, list) or not added or any(n not in _STATES for n in added):
+        if not isinstance(added, list) or not added or any(n not in states for n in added):
             raise Unreadable("a part of its step adds no states")
-        if item.get("state") not in _STATES or not isinstance(item.get("block"), str) or item["block"] not in blocks:
+        if item.get("state") not in states or not isinstance(item.get("block"), str) or item["block"] not in blocks:
             raise Unreadable("a part of its step names no state, or no block")
 
 
 class OnnxLoop:
-    """An exported model and its state: z_H, z_L, X [S, D], logits [seq, vocab], q [2], float32.
+    """An exported model and its state: what its start gives (X, z_H, z_L) [S, D], logits [seq, vocab], q [2], float32.
 
     Args:
         folder: what `export_onnx` wrote.
@@ -98,6 +100,10 @@ class OnnxLoop:
                                  next="write it again with `recurc export`") from e
 
         self._start, self._heads = session(self.loop["start"]), session(self.loop["heads"])
+        absent = set(self.loop["start"]["outputs"]) - {output.name for output in self._start.get_outputs()}
+        if absent:
+            raise InputError("this is not an exported model", where=str(folder / self.loop["start"]["file"]),
+                             why=f"it gives no {', '.join(sorted(absent))}", next="write it again with `recurc export`")
         self._blocks = {name: session(entry) for name, entry in self.loop["blocks"].items()}
         self.observe: Optional[Callable[[str, dict[str, np.ndarray]], None]] = None  # told file and inputs of every call
         self.state: dict[str, np.ndarray] = {}
@@ -108,7 +114,8 @@ class OnnxLoop:
         feed = {"tokens": np.asarray(tokens, dtype=np.int64)}
         if kind := self.loop["start"]["puzzle"]:
             feed["puzzle"] = np.asarray(puzzle, np.float32) if kind == "row" else np.array([puzzle], np.int64)
-        self.state = dict(zip(("X", "z_H", "z_L"), self._start.run(["X", "z_H", "z_L"], feed)))
+        names = self.loop["start"]["outputs"]
+        self.state = dict(zip(names, self._start.run(names, feed)))
 
     def step(self) -> None:
         """One supervision step, then the heads."""

@@ -71,7 +71,8 @@ def test_the_small_elf_is_one(tmp_path):
 @pytest.mark.parametrize("change, words", [
     (lambda d: d["start"].update(file="/etc/passwd"), "no graph's file"), (lambda d: d.pop("heads"), "no graph's"),
     (lambda d: d["start"].update(file="../x"), "no graph's"), (lambda d: d.update(step=3), "no list"),
-    (lambda d: d.update(blocks=[]), "no blocks"),
+    (lambda d: d.update(blocks=[]), "no blocks"), (lambda d: d["start"].update(outputs="X"), "gives no states"),
+    (lambda d: d["heads"].update({"from": "y"}), "read no state"), (lambda d: d["start"].pop("outputs"), "gives no states"),
     (lambda d: d["step"][0].update(count=10**12, loop=1), "turns"), (lambda d: d.update(schema="x"), "schema"),
     (lambda d: d.update(step=[{"add": ["y"], "state": "z_H", "block": "L"}]), "adds no states"),
     (lambda d: d.update(step=[{"add": ["X"], "state": "z_H", "block": ["L"]}]), "no block"),

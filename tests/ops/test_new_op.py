@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
 from dataclasses import dataclass, replace
@@ -41,6 +42,7 @@ from tests.codegen.builder import HERE_SETS, compile_model
 from tests.codegen.test_model_bits import differences
 from tests.models.builders import arch, state_dict, write_checkpoint, write_dataset
 from tests.randmodels import random_inputs, random_reasoner
+from tests.test_imports import FILES, PACKAGE, imports
 from tests.tools import need
 
 HERE = Path(__file__).parent
@@ -225,7 +227,7 @@ def test_work_reference_and_template_too(toy, tmp_path, monkeypatch):
 
 def test_a_part_of_another_kind_is_named(toy, tmp_path, monkeypatch):
     name = package(tmp_path, monkeypatch, "layout.py", "work.py")
-    (tmp_path / name / "layout.py").write_text("PART = None\n")
+    (tmp_path / name / "layout.py").write_text("PART = object()\n")
     op = recurc.ops.register(name)
     with pytest.raises(OpError, match="PART in layout.py is no OpLayout"):
         ASKED["layout"](only(op(LINEAR, RmsNorm(1e-5))), tmp_path)
@@ -269,3 +271,34 @@ def test_updates_that_the_runtime_cannot_make_are_refused():
     model = replace(model, program=replace(program, schedule=replace(program.schedule, body=(more,))))
     with pytest.raises(InputError, match=r"cannot update z_H with z_L \+ z_H"):
         emit_model(model, build_image(model, kernels), kernels, make_layout(model.program, model.forms, kernels, 20_000))
+
+
+def test_constants_of_one_name_are_one():
+    program = lower(random_reasoner(layers=1).config)
+    attention = program.ops[0]
+    other = replace(attention, heads=2, head_dim=16)
+    twice = replace(program, blocks=(Block("L_level", (attention, replace(attention, o=attention.qkv))),))
+    assert [constant.name for constant in twice.constants] == ["rope.cos", "rope.sin"]
+    with pytest.raises(ValueError, match="different constants by rope.cos"):
+        _ = replace(program, blocks=(Block("L_level", (attention, other)),)).constants
+
+
+def test_ops_share_a_function_only_when_all_but_the_layers_names_is_equal():
+    program, kernels = lower(random_reasoner(layers=1).config), kernel_set("portable")
+    attention, form = program.ops[0], precision_named("fp32").form
+    for other, shapes in ((attention, 1), (replace(attention, norm=RmsNorm(1e-3)), 2), (replace(attention, rope=False), 2),
+                          (replace(attention, heads=2, head_dim=16), 2)):  # fmt: skip
+        layout = make_layout(replace(program, blocks=(Block("L_level", (attention, other)),)), form, kernels, 20_000)
+        assert len(layout.shapes) == shapes
+
+
+def test_only_families_name_ops():
+    """No room asks which op it has before it: what it needs to know, the op's parts say."""
+    told = {f"recurc.ops.{kind}" for kind in recurc.ops.registered()}
+    names = {
+        str(path.relative_to(PACKAGE))
+        for path in FILES if path.parts[len(PACKAGE.parts)] != "ops"
+        for name in imports(ast.parse(path.read_text()), ".".join(("recurc", *path.relative_to(PACKAGE).parts[:-1])))
+        if name.rpartition(".op.")[0] in told or name in told
+    }  # fmt: skip
+    assert names == {"models/two_states.py"}
