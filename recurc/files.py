@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Callable, Iterator
 
 from recurc.arguments import argument
 from recurc.errors import InputError
+from recurc.reading import Refused
 
 PARTIAL = ".part"  # how the temporary names end
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -123,9 +124,23 @@ def _opened(folder: Path | str) -> int | None:
         return None
 
 
+def put(path: Path, data: bytes | str) -> None:
+    """Write a file that nobody else sees yet, one of a temporary folder or of a build that has no name yet; text as UTF-8.
+
+    Raises:
+        OSError: with the file's name, which the system leaves out where the writing itself fails.
+    """
+    try:
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def not_written(what: str, path: Path | str, error: OSError, next: str) -> InputError:
     """The error that says that a file cannot be written, and what the system says of it."""
-    why = "it is a symbolic link, and here none is followed" if error.errno == errno.ELOOP else error.strerror or str(error)
+    there = error.errno == errno.EEXIST and not os.path.isdir(path)  # of a folder that was to be made
+    why = "something that is no folder has that name" if there else error.strerror or str(error)
     return InputError(f"{what} cannot be written", where=str(path), why=why, next=next)
 
 
@@ -139,6 +154,9 @@ def environment_error(error: BaseException) -> InputError | None:
         return InputError("a file cannot be copied", where=str(target), why=str(why), next="Make room, or choose another place")
     if short := _no_memory(error):
         return short
+    if isinstance(error, Refused):
+        return InputError("a file cannot be read", where=error.path, why=str(error),
+                          next="Check that it is there and that you may read it")
     if not isinstance(error, OSError):
         return None
     where = next((os.fsdecode(name) for name in (error.filename2, error.filename) if isinstance(name, (str, bytes))), "")
@@ -153,16 +171,21 @@ def environment_error(error: BaseException) -> InputError | None:
     if error.errno in _VANISHED:
         following = ("Something else may have changed what lies there meanwhile, as cleaners of temporary folders do: run the "
                      "command again, and report it if it stays")
-    elif error.errno in NO_ROOM:
-        following = "Make room; temporary files go where TMPDIR says"
-    elif error.errno in (errno.EMFILE, errno.ENFILE):
-        following = "Allow more open files (`ulimit -n`)"
-    elif error.errno in (errno.ENOMEM, errno.EAGAIN):
-        following = "Allow more memory and processes (`ulimit -v`, `ulimit -u`), or end others"
     else:
-        following = "Check that you may read and write there"
+        following = remedy(error, "Check that you may read and write there")
     return InputError("a file or the output cannot be read or written", where=where, why=error.strerror or str(error),
                       next=following)
+
+
+def remedy(error: OSError, otherwise: str) -> str:
+    """What a user can do about an error of the system: raise the limit that was met, or else `otherwise`."""
+    if error.errno in NO_ROOM:
+        return "Make room; temporary files go where TMPDIR says"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "Allow more open files (`ulimit -n`)"
+    if error.errno in (errno.ENOMEM, errno.EAGAIN):
+        return "Allow more memory and processes (`ulimit -v`, `ulimit -u`), or end others"
+    return otherwise
 
 
 def _no_memory(error: BaseException) -> InputError | None:
@@ -219,8 +242,8 @@ def _target(path: Path, follow: bool) -> tuple[Path, bool]:
     """The file behind `path`, and whether a new one takes its place (else it is written as it is)."""
     if path.is_symlink():
         if not follow:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-        path = Path(os.path.realpath(path))
+            raise OSError(errno.ELOOP, "it is a symbolic link, and here none is followed", str(path))
+        path = Path(os.path.realpath(path))  # of a loop one of its links
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:

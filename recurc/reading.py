@@ -35,7 +35,15 @@ class Unreadable(ValueError):
 
 
 class Refused(Unreadable):
-    """The system does not let a file be read, whatever it holds; why, as the system says it."""
+    """The system does not let a file be read, whatever it holds; why, as the system says it.
+
+    Args:
+        path: the file, for those who read one of their own and do not expect this.
+    """
+
+    def __init__(self, why: str, path: object = "") -> None:
+        super().__init__(why)
+        self.path = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
 
 
 def not_read(error: Unreadable, path: Path | str, kind: str, what: str, next: str) -> InputError:
@@ -134,14 +142,14 @@ def open_regular(path: Path | str, *, follow: bool = True) -> BinaryIO:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW))
         try:
             _check(os.fstat(handle).st_mode)
-            return os.fdopen(handle, "rb")
+            return open(path, "rb", opener=lambda *_: handle)  # so that it knows its name
         except BaseException:
             os.close(handle)
             raise
     except Unreadable:
         raise
     except OSError as error:
-        raise Refused(error.strerror or str(error)) from None
+        raise Refused(error.strerror or str(error), path) from None
     except ValueError:
         raise Unreadable("its name holds a character that no file's name can have") from None
 
@@ -160,7 +168,7 @@ def map_array(file: BinaryIO, dtype: np.dtype | str, offset: int, shape: tuple[i
     try:
         return np.memmap(file, dtype, "r", offset, shape)
     except OSError as error:
-        raise Refused(f"it cannot be mapped into memory: {clause(error)}") from None
+        raise Refused(f"it cannot be mapped into memory: {clause(error)}", getattr(file, "name", "")) from None
     except ValueError as error:
         raise Unreadable(clause(error)) from None
 
@@ -187,7 +195,7 @@ def read_part(file: BinaryIO, offset: int, count: int) -> bytes:
     except OverflowError as error:
         raise Unreadable(clause(error)) from None
     except OSError as error:
-        raise Refused(clause(error)) from None
+        raise Refused(clause(error), getattr(file, "name", "")) from None
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -207,7 +215,7 @@ def read_into(file: BinaryIO, offset: int, out: memoryview) -> None:
     except OverflowError as error:
         raise Unreadable(clause(error)) from None
     except OSError as error:
-        raise Refused(clause(error)) from None
+        raise Refused(clause(error), getattr(file, "name", "")) from None
 
 
 def read_regular(path: Path | str, limit: int) -> bytes:
@@ -222,7 +230,7 @@ def read_regular(path: Path | str, limit: int) -> bytes:
             while len(data) <= limit and (more := file.read(1 << 16)):
                 data += more
         except OSError as error:
-            raise Refused(error.strerror or str(error)) from None
+            raise Refused(error.strerror or str(error), path) from None
         if len(data) > limit:
             raise Unreadable(f"it has more than {limit:,} bytes")
         return data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def command(console: Console, checkpoint: str | None, project_file: Path | None,
         with console.progress("compiling", 1):
             build = quantized.build(
                 board, folder, min_fidelity=min_fidelity, allow_lossy=allow_lossy, gate=gate,
-                details={"accuracy": accuracy, "data": None if chosen.data is None else str(chosen.data.resolve()),
+                details={"accuracy": accuracy, "data": None if chosen.data is None else os.path.realpath(chosen.data),
                          "halt": chosen.project.halt},
                 note=console.note,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -216,8 +217,8 @@ def _recipe(document: dict[str, Any], chosen: Any, target: str, calibration: str
     c = document["choice"]
     bundled = chosen.checkpoint in bundled_models()
     project = Project(
-        chosen.checkpoint if bundled else str(Path(chosen.checkpoint).expanduser().resolve()),
-        str(Path(chosen.data).resolve()) if chosen.named else None, c["precision"], c["layers"], calibration,
+        chosen.checkpoint if bundled else os.path.realpath(Path(chosen.checkpoint).expanduser()),
+        os.path.realpath(chosen.data) if chosen.named else None, c["precision"], c["layers"], calibration,
         puzzles if puzzles != _PUZZLES else None, seed or None, c["h_cycles"], c["l_cycles"], c["max_steps"],
         c["halt_threshold"], c["min_steps"], target, c["carry"])
     return project_text(project, said("\n".join(["recurc tune", *verdicts(document), confirmation(document)])))

@@ -83,9 +83,13 @@ def ci_files(build: Build, root: Path, dataset: Dataset, install: str) -> CiFile
 def install_source() -> Source:
     """Where a runner can get this recurc: the repository or address it was installed from, else its version by name."""
     try:
-        text = metadata.distribution("recurc").read_text("direct_url.json")  # PEP 610
+        installed = metadata.distribution("recurc")
     except metadata.PackageNotFoundError:
         return Source(f"recurc=={__version__}", False)
+    text = installed.read_text("direct_url.json")  # PEP 610; None too where it may not be read
+    if text is None and any(file.name == "direct_url.json" for file in installed.files or ()):
+        raise InputError("how recurc was installed cannot be read", where="direct_url.json of its installation",
+                         next="Check that you may read it, or install recurc again")
     told = json.loads(text) if text else {}
     url = str(told.get("url", ""))
     if "vcs_info" in told:
@@ -100,7 +104,7 @@ def ignored_by_git(root: Path, path: Path) -> bool:
     try:
         # A repository's own configuration may name programs for git to run.
         safe = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null")
-        done = subprocess.run(["git", *safe, "check-ignore", "-q", str(path.resolve())], cwd=root, timeout=_GIT_SECONDS,
+        done = subprocess.run(["git", *safe, "check-ignore", "-q", os.path.realpath(path)], cwd=root, timeout=_GIT_SECONDS,
                               stdin=subprocess.DEVNULL, capture_output=True)  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return False
@@ -162,7 +166,7 @@ def _inside(build: Path, root: Path) -> str:
         UsageError: it lies elsewhere. InputError: its name has characters that mean something to the shell or GitHub.
     """
     try:
-        where = build.resolve().relative_to(root.resolve()).as_posix()
+        where = Path(os.path.realpath(build)).relative_to(os.path.realpath(root)).as_posix()
     except ValueError:
         raise UsageError("the build lies outside the repository", where=str(build), why=f"the repository is {root}",
                          next="Build into the repository with `recurc build ... --out DIR`, or name its top folder with "

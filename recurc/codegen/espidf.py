@@ -13,6 +13,7 @@ from recurc import __version__
 from recurc.codegen.firmware import Sources, engine_files, firmware_id
 from recurc.codegen.manifest import TABLE_FILE
 from recurc.codegen.platformio import PROJECT, TABLE_COPY, BoardFirmware, environment_name
+from recurc.files import put
 from recurc.plan.layout import align_up
 from recurc.plan.planner import MemoryPlan
 from recurc.quoting import environment
@@ -144,5 +145,5 @@ def write_espidf(build: Path, board: Board, sources: Sources, runtime: Path, pla
     texts[".gitignore"] = ".pio/\nbuild/\nsdkconfig\nsdkconfig.*\n!sdkconfig.defaults\n"
     for name, content in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(content, encoding="utf-8")
+        put(folder / name, content)
     return firmware

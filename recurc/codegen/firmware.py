@@ -12,6 +12,7 @@ from typing import Any, Mapping, Optional
 from recurc import __version__
 from recurc.codegen.fit import refusal
 from recurc.codegen.image import Image
+from recurc.files import put
 from recurc.plan.kernels import KernelSet
 from recurc.plan.planner import Measured, MemoryPlan, make_plan, with_stack
 from recurc.plan.summary import plan_summary
@@ -128,20 +129,20 @@ class _Compilation:
             self.compiled.update(zip(self.ports, objects))
         if (text, defines) != (self.text, self.defines):
             self.id = firmware_id(self.board, self.sources, self.runtime, text, str(defines))
-            self.main.write_text(render_main(self.id), encoding="utf-8")
+            put(self.main, render_main(self.id))
             self.main_objects = compile_objects(self.board, [self.main], self.includes, defines, self.folder)
         self.text, self.defines = text, defines
         return [*(self.compiled[f] for f in self.library), *self.main_objects, *(self.compiled[f] for f in self.own)]
 
     def trial(self, plan: MemoryPlan) -> Path:
         """Link as `plan` has it, into regions without end."""
-        self.script.write_text(enlarged(linker_script(self.board, plan)), encoding="utf-8")
+        put(self.script, enlarged(linker_script(self.board, plan)))
         # Regions that now reach into each other are no mistake here.
         return link_firmware(self.board, self.objects(plan), self.script, self.folder, ("-Wl,--no-check-sections",), "trial")
 
     def link(self, plan: MemoryPlan) -> Path:
         """The firmware itself."""
-        self.script.write_text(linker_script(self.board, plan), encoding="utf-8")
+        put(self.script, linker_script(self.board, plan))
         return link_firmware(self.board, self.objects(plan), self.script, self.folder)
 
     def clean(self) -> None:

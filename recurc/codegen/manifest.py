@@ -16,6 +16,7 @@ from recurc.codegen.manifest_schema import MANIFEST as MANIFEST_SHAPE
 from recurc.codegen.tablefile import TableFile
 from recurc.codegen.trust import known, untrusted
 from recurc.errors import InputError
+from recurc.files import put
 from recurc.models.reasoner import ReasonerConfig
 from recurc.quant.tableformat import TableHeader
 from recurc.targets.boards import Board, bundled_board, read_board
@@ -158,7 +159,7 @@ def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerCon
         "files": {str(p.relative_to(folder)): file_sha256(p) for p in files},
     }
     document["digest"] = _digest(document)
-    (folder / MANIFEST).write_text(json.dumps(document, indent=2) + "\n")
+    put(folder / MANIFEST, json.dumps(document, indent=2) + "\n")
     return document["digest"]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Mapping, Optional, Sequence
 from recurc import __version__
 from recurc.codegen.firmware import Sources, firmware_sources, linker_script, table_defines
 from recurc.codegen.manifest import PROJECT, TABLE_FILE
+from recurc.files import put
 from recurc.plan.planner import MemoryPlan
 from recurc.quoting import environment, markdown_code
 from recurc.resources import resource_dir
@@ -208,5 +209,5 @@ def write_platformio(build: Path, sources: Sources, runtime: Path, firmwares: Se
     texts[".gitignore"] = ".pio/\n"
     for name, text in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
+        put(folder / name, text)
     return folder

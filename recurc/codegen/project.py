@@ -30,6 +30,7 @@ from recurc.codegen.manifest import BOARD_FILE, TABLE_FILE, Build, load_build, t
 from recurc.codegen.platformio import BoardFirmware, write_platformio
 from recurc.codegen.trust import remember
 from recurc.errors import InputError
+from recurc.files import put
 from recurc.ir.program import Program
 from recurc.plan.kernels import KernelSet, choose_kernels, kernel_set
 from recurc.plan.layout import Layout, make_layout
@@ -59,9 +60,9 @@ def _write_sources(folder: Path, model: QuantizedModel, image: Image, kernels: K
     files = emit_model(model, image, kernels, layout)
     digest = hashlib.sha256(image.data)
     for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        put(folder / name, text)
         digest.update(text.encode())
-    (folder / "model.rcm").write_bytes(image.data)
+    put(folder / "model.rcm", image.data)
     return Sources(folder, kernels, image, layout.arena_bytes, digest.hexdigest())
 
 
@@ -112,7 +113,7 @@ def compile_host_engine(folder: Path, model: QuantizedModel, parts: Sequence[Pat
     runtime = resource_dir("runtime_c")
     files = [sources.folder / "model.c"] if parts else sources.model_files(runtime)
     library = compile_shared(files, [sources.folder, runtime / "include"], folder / LIBRARY, objects=parts)
-    (folder / _LIBRARY_DIGEST).write_text(sources.digest, encoding="utf-8")
+    put(folder / _LIBRARY_DIGEST, sources.digest)
     return HostEngine(library, sources.folder / "model.rcm", model.puzzles.record if model.puzzles else None)
 
 
@@ -165,7 +166,7 @@ def _host_program(folder: Path, board: Board, sources: Sources, runtime: Path) -
     folder.mkdir(parents=True, exist_ok=True)
     identity = firmware_id(board, sources, runtime)
     main = folder / "main.c"
-    main.write_text(render_main(identity), encoding="utf-8")
+    put(main, render_main(identity))
     files = [main, *sources.model_files(runtime), sources.folder / "weights.S", *runtime_sources(board, runtime)]
     includes = [sources.folder, *port_include_dirs(board, runtime)]
     elf = compile_firmware(board, list(dict.fromkeys(files)), includes, {}, None, folder)

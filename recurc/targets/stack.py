@@ -16,6 +16,7 @@ from typing import Iterable, Sequence
 from elftools.elf.elffile import ELFFile
 
 from recurc.errors import ToolchainError, UnboundedStackError
+from recurc.files import remedy
 from recurc.plan.pieces import StackUse
 from recurc.targets.boards import Board
 from recurc.targets.toolchain import find_compiler
@@ -254,7 +255,7 @@ def stack_use(elf: Path, objects: Sequence[Path], board: Board) -> StackUse:
             raise OSError(done.stderr.strip())
     except OSError as e:
         raise ToolchainError("the stack cannot be checked", where=f"objdump of {compiler}", why=str(e),
-                             next="Install the compiler's binutils") from e
+                             next=remedy(e, "Install the compiler's binutils")) from e
     functions = _merge(elf, read_call_graphs(graphs), parse_disassembly(done.stdout))
     with open(elf, "rb") as f:
         file = ELFFile(f)

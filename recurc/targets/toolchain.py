@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Mapping, Sequence
 
 from recurc.errors import ToolchainError
+from recurc.files import remedy
 from recurc.targets.boards import Board
 from recurc.targets.objectcache import compile_once
 
@@ -99,13 +100,13 @@ def _call(command: Sequence[str], what: str, where: str, cwd: Path | None = None
     # Messages in English and no path of this machine in the output: builds are the same bytes everywhere.
     # PWD, because the compiler takes the working folder's name from there, and may find a link to it, which no map names.
     env = {name: value for name, value in os.environ.items() if name not in REACHES_COMPILERS}
-    env |= {"LC_ALL": "C", "SOURCE_DATE_EPOCH": "0", "PWD": str(cwd.resolve() if cwd else Path.cwd())}
+    env |= {"LC_ALL": "C", "SOURCE_DATE_EPOCH": "0", "PWD": os.path.realpath(cwd) if cwd else os.getcwd()}
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", env=env, cwd=cwd, stdin=subprocess.DEVNULL
         )
     except OSError as e:
-        raise ToolchainError(what, where=command[0], why=str(e), next="Check the compiler's installation") from e
+        raise ToolchainError(what, where=command[0], why=str(e), next=remedy(e, "Check the compiler's installation")) from e
     if done.returncode:
         output = _shortened(done.stderr or done.stdout) or f"it ended with status {done.returncode} and said nothing"
         raise ToolchainError(

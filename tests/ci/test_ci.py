@@ -140,7 +140,8 @@ def test_a_path_that_would_be_read_as_a_command_is_refused(built, data, tmp_path
     ],
 )
 def test_where_the_runner_gets_recurc(monkeypatch, origin, requirement, certain):
-    monkeypatch.setattr(ci.metadata, "distribution", lambda _: type("D", (), {"read_text": lambda self, name: origin})())
+    installed = type("D", (), {"read_text": lambda self, name: origin, "files": None})()
+    monkeypatch.setattr(ci.metadata, "distribution", lambda _: installed)
     assert ci.install_source() == ci.Source(requirement, certain)
 
 

@@ -9,8 +9,10 @@ import tempfile
 
 import pytest
 
+from recurc import reading
 from recurc.cli.main import main
-from recurc.files import environment_error
+from recurc.errors import InputError, ToolchainError
+from recurc.files import environment_error, put, write_whole
 
 RUN = f"{sys.executable} -m recurc"
 
@@ -55,6 +57,75 @@ def test_what_is_a_mistake_of_ours_stays_one():
     assert environment_error(OSError(errno.EBADF, "Bad file descriptor")) is None
     assert environment_error(OSError("no number")) is None and environment_error(ValueError()) is None
     assert environment_error(RuntimeError("dictionary changed size")) is None
+
+
+def test_a_file_of_ours_that_cannot_be_read_is_no_bug(tmp_path, monkeypatch):
+    """Readers that do not expect it let it pass."""
+    (tmp_path / "ours.py").write_text("text")
+
+    def fails(self, size=-1):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    class Bad:
+        def __init__(self, file):
+            self.file, self.name = file, file.name
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *stopped):
+            self.file.close()
+
+        fileno = property(lambda self: self.file.fileno)
+        read = fails
+
+    real = reading.open_regular
+    monkeypatch.setattr(reading, "open_regular", lambda path: Bad(real(path)))
+    with pytest.raises(reading.Refused) as caught:
+        reading.read_text(tmp_path / "ours.py")
+    told = environment_error(caught.value)
+    assert told.where == str(tmp_path / "ours.py") and "Input/output error" in told.why
+    monkeypatch.setattr(reading.os, "pread", lambda *a: fails(None))
+    with real(tmp_path / "ours.py") as file, pytest.raises(reading.Refused) as caught:
+        reading.read_part(file, 0, 1)
+    assert environment_error(caught.value).where == str(tmp_path / "ours.py")
+
+
+def test_a_write_that_fails_names_its_file(tmp_path):
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            put(tmp_path / "model.rcm", b"x" * 20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert environment_error(caught.value).where == str(tmp_path / "model.rcm")
+    put(tmp_path / "model.rcm", "ü")
+    assert (tmp_path / "model.rcm").read_bytes() == "ü".encode()
+
+
+def test_limits_are_told_where_a_program_does_not_start(monkeypatch):
+    from recurc.targets import toolchain
+
+    for number, said in ((errno.EMFILE, "ulimit -n"), (errno.EAGAIN, "ulimit -u"), (errno.ENOENT, "installation")):
+        refused = OSError(number, os.strerror(number))
+        monkeypatch.setattr(toolchain.subprocess, "run", lambda *a, refused=refused, **o: (_ for _ in ()).throw(refused))
+        with pytest.raises(ToolchainError) as caught:
+            toolchain._call(["cc"], "a.c does not compile", "a.c")
+        assert said in caught.value.next
+
+
+@pytest.mark.parametrize("kind", ["pipe", "loop", "file"])
+def test_what_is_no_folder_is_called_that(kind, tmp_path, capsys):
+    out = tmp_path / "out"
+    {"pipe": os.mkfifo, "loop": lambda path: path.symlink_to("out"), "file": lambda path: path.write_text("x")}[kind](out)
+    assert main(["convert", "sudoku4-tiny", str(out)]) == 3
+    assert "no folder has that name" in capsys.readouterr().err
+    if kind == "loop":
+        with pytest.raises(InputError, match="Too many levels of symbolic links"):
+            write_whole(out, "x", "the page", "Name another")
+        assert main(["ci", str(out)]) == 3 and "bug" not in capsys.readouterr().err
 
 
 def test_what_vanishes_is_told_and_asked_to_be_reported():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import gc
+import importlib
 import os
+import pkgutil
 import random
 import sys
 import tempfile
@@ -39,10 +42,18 @@ def main() -> int:
 
 
 def warm(prepared: Path, names: list[str]) -> None:
-    """Make what is needed, with a cache of objects, and load what commands load."""
+    """Make what is needed, with a cache of objects, and load what commands load: each run then costs a fork."""
     if set(names) & {"export", "export-build", "verify-onnx"}:
         import onnx  # noqa: F401
     import torch  # noqa: F401
+
+    import recurc
+
+    for module in pkgutil.walk_packages(recurc.__path__, "recurc."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    gc.collect()
+    gc.freeze()  # what is shared with the children stays shared
 
     prepared.mkdir(parents=True, exist_ok=True)
     if (prepared / "made").exists():

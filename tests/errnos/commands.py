@@ -94,7 +94,8 @@ def prepare(folder: Path, parts: set[str]) -> None:
     (folder / "page.html").write_text("a page of before")
     (folder / "recurc.toml").write_text('[model]\ncheckpoint = "ck"\n[quantize]\nprecision = "int8"\n')
     (folder / "cache").mkdir()
-    lines = {"cache": f"eval ck {SMALL}", "b": f"build ck --target mps2-an500 {CHEAP} --accuracy-puzzles 0 --out b",
+    lines = {"cache": f"eval ck {SMALL} --precision int8",
+             "b": f"build ck --target mps2-an500 {CHEAP} --accuracy-puzzles 0 --out b",
              "converted": "convert raw converted", "onnx": "export ck --precision fp32 --onnx onnx"}  # fmt: skip
     for part, line in lines.items():
         if part in parts and main(line.split()):
