@@ -9,8 +9,8 @@
     with recurc.connect(build, on="qemu") as device:       the firmware's own answers, step by step
         device.run(data.inputs[:1])
 
-Errors are subclasses of `recurc.RecurcError`: what, where, why, next. Importing this package is cheap: torch and the compiler's
-parts are loaded when they are first used.
+Errors are subclasses of `recurc.RecurcError`: what, where, why, next. What was assumed is warned of as
+`recurc.RecurcWarning`. Importing this package is cheap: torch and the compiler's parts are loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ if TYPE_CHECKING:
     from recurc.api import load
     from recurc.codegen.opened import load_build
     from recurc.dataset import Dataset, load_dataset
-    from recurc.errors import RecurcError
+    from recurc.errors import RecurcError, RecurcWarning
     from recurc.verify.answers import connect
 
 __version__ = "0.1.0"
-__all__ = ["Dataset", "RecurcError", "__version__", "connect", "load", "load_build", "load_dataset", "verify"]
+__all__ = ["Dataset", "RecurcError", "RecurcWarning", "__version__", "connect", "load", "load_build", "load_dataset", "verify"]
 
 # Public name -> module that defines it; looked up on first use (PEP 562).
 _LAZY = {
-    "Dataset": "recurc.dataset", "RecurcError": "recurc.errors", "connect": "recurc.verify.answers", "load": "recurc.api",
-    "load_build": "recurc.codegen.opened", "load_dataset": "recurc.dataset",
+    "Dataset": "recurc.dataset", "RecurcError": "recurc.errors", "RecurcWarning": "recurc.errors",
+    "connect": "recurc.verify.answers", "load": "recurc.api", "load_build": "recurc.codegen.opened",
+    "load_dataset": "recurc.dataset",
 }  # fmt: skip
 
 
@@ -46,4 +47,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return sorted({*globals(), *_LAZY, "verify"})

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import weakref
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from recurc.quant.fidelity import carry_fidelity, layer_damage, mean_and_error
 from recurc.quant.layers import resolve_layers
 from recurc.quant.model import QuantizedModel, quantize_model
 from recurc.quant.weights import precision_named
+from recurc.reading import shown
 from recurc.study.build_gate import Gate, GateInputs, choose, puzzles_for, random_inputs
 from recurc.study.evaluate import EvalResult, Scores, evaluate, reference_carries, run_engine, score
 from recurc.study.layers import layers_alone
@@ -119,6 +121,9 @@ class Model:
         Raises:
             InputError: the dataset is not of this model.
         """
+        if not isinstance(data, Dataset):
+            raise UsageError(f"data is no dataset: {shown(data)}", where=argument("data"),
+                             next="Pass recurc.load_dataset(DIR, 'test') or recurc.Dataset.from_arrays(inputs, labels)")
         check_compatible(data, self.config)
         ids, found = data.puzzle_ids if self.config.puzzle_emb_ndim else None, []
         for part in self._batches(data.inputs, ids, steps, halt, False, h_cycles, l_cycles, progress):
@@ -319,7 +324,12 @@ def _halt(rule: Optional[Halt | float]) -> Optional[Halt]:
     """The halting rule for what a caller passes: a margin stands for itself, False for never, True for the default margin."""
     if rule is None or rule is False or isinstance(rule, Halt):
         return rule or None
-    return Halt() if rule is True else Halt(float(rule))
+    if rule is True:
+        return Halt()
+    if not isinstance(rule, (int, float, np.number)) or not math.isfinite(rule):
+        raise UsageError(f"halt is no halting rule: {shown(rule)}", where=argument("halt"),
+                         next="Give True, False, a margin as a number, or a Halt")
+    return Halt(float(rule))
 
 
 def load(path: Path | str, data: Path | str | None = None) -> Model:

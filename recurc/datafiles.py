@@ -59,6 +59,9 @@ def read_examples(inputs: Path, labels: Optional[Path] = None, ids: Optional[Pat
         InputError: a file cannot be read or holds something else (all problems of the first rows are named).
         UsageError: a column is in two files, or of an unknown kind.
     """
+    if twice := sorted({c for c in symbols if symbols.count(c) > 1}):
+        raise UsageError(f"the character {twice[0]!r} is there twice", where=argument("symbols"),
+                         why="each stands for one token, numbered in their order from 1 on", next="Name each character once")
     found = _table(inputs, symbols)
     if "inputs" not in found:
         raise InputError("no column of inputs", where=str(inputs), why="it has " + ", ".join(found["names"]),
@@ -70,7 +73,7 @@ def read_examples(inputs: Path, labels: Optional[Path] = None, ids: Optional[Pat
         if name in found:
             raise UsageError(f"{name} are in two files", where=f"{inputs} and {file}", why="the table has that column too",
                              next=f"Leave out {argument(name)}, or take the column out of the table")
-        other = _table(file, symbols)
+        other = _table(file, "" if name == "ids" else symbols)
         found[name] = other.get(name, other.get("inputs"))
         own[name] = file
     arrays = {name: _numbers(found[name], own.get(name, inputs), 1 if name == "ids" else 2)
@@ -154,8 +157,13 @@ def _csv(text: str, symbols: str) -> dict[str, list]:
     if short:
         raise ValueError(f"line {short[0]} has {len(rows[short[0] - 1])} columns, the header {len(header)}")
     wanted = {name for names in COLUMNS.values() for name in names}
-    return {name: [_cells(row[i], symbols, n) for n, row in enumerate(rows[1:], start=2)] if name.lower() in wanted else []
-            for i, name in enumerate(header)}
+    return {name: [_cells(row[i], _symbols_of(name, symbols), n) for n, row in enumerate(rows[1:], start=2)]
+            if name.lower() in wanted else [] for i, name in enumerate(header)}
+
+
+def _symbols_of(column: str, symbols: str) -> str:
+    """Identifiers are numbers, whatever characters stand for tokens."""
+    return "" if column.lower() in COLUMNS["ids"] else symbols
 
 
 def _is_number(cell: str) -> bool:
@@ -177,7 +185,8 @@ def _json_lines(text: str, symbols: str) -> dict[str, list]:
             one, first = (printable(", ".join(list(names)[:20]), 120) for names in (row, columns))
             raise ValueError(f"line {n} has the fields {one}, the first line {first}")
         for name, value in row.items():
-            columns.setdefault(name, []).append(_cells(value, symbols, n) if isinstance(value, str) else value)
+            told = _cells(value, _symbols_of(name, symbols), n) if isinstance(value, str) else value
+            columns.setdefault(name, []).append(told)
     if not columns:
         raise ValueError("it has no lines")
     return columns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Mapping, Optional
@@ -101,14 +102,20 @@ def write_dataset(out: Path, splits: Mapping[str, Examples], shape: Shape, ignor
     for other in SPLITS:
         if (out / other / "dataset.json").exists():
             _same_shape(out / other, shape)
-    written = []
-    for split, examples in splits.items():
-        try:
-            (out / split).mkdir(parents=True)
-        except OSError as error:
-            raise InputError("the dataset cannot be written", where=str(out / split), why=error.strerror or str(error),
-                             next="Choose another folder") from None
-        written += _write_split(out / split, examples, shape, ignore)
+    written, made = [], [] if out.exists() else [out]
+    try:
+        for split, examples in splits.items():
+            try:
+                (out / split).mkdir(parents=True)
+            except OSError as error:
+                raise InputError("the dataset cannot be written", where=str(out / split), why=error.strerror or str(error),
+                                 next="Choose another folder") from None
+            made.append(out / split)
+            written += _write_split(out / split, examples, shape, ignore)
+    except BaseException:  # half a dataset is none: what was made here goes again
+        for folder in made:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     return written
 
 

@@ -28,7 +28,7 @@ _SETS = 64
 _SET = re.compile(r"\w[\w.-]{0,99}")
 _LAYOUT = (
     "A dataset directory holds train/ and test/, each with dataset.json and all__inputs.npy, "
-    "as the reference code's build scripts write them"
+    "as `recurc dataset make` and the reference code's build scripts write them"
 )
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import recurc
+from recurc import datamake
 from recurc.cli.main import main
+from recurc.datafiles import Examples
 from recurc.dataset import Dataset, load_dataset, load_splits
 from recurc.errors import InputError, RecurcError
 
@@ -161,6 +163,42 @@ def test_the_files_of_puzzles_may_be_missing(tmp_path):
     meta.write_text(json.dumps({**json.loads(meta.read_text()), "num_puzzle_identifiers": 2}))
     with pytest.raises(InputError, match="missing"):
         load_dataset(tmp_path / "a", "test")
+
+
+@pytest.mark.parametrize("name", ["id", "puzzle_id"])
+def test_identifiers_are_numbers_whatever_symbols_stand_for_tokens(name, tmp_path):
+    examples = [(text(q), text(a), i) for q, a, i in zip(ROWS, LABELS, (1, 2, 3, 12, 12))]
+    rows = "".join(f"{q},{a},{i}\n" for q, a, i in examples)
+    (tmp_path / "x.csv").write_text(f"question,answer,{name}\n{rows}")
+    lines = [json.dumps({"question": q, "answer": a, name: str(i)}) for q, a, i in examples]
+    (tmp_path / "x.jsonl").write_text("\n".join(lines))
+    for file in ("x.csv", "x.jsonl"):
+        assert make(tmp_path / file[2:], "--inputs", tmp_path / file, "--symbols", WORDS, "--split", "test") == 0
+        made = load_dataset(tmp_path / file[2:], "test")
+        assert made.puzzle_ids.tolist() == [1, 2, 3, 12, 12] and (made.inputs == ROWS).all()
+
+
+def test_a_symbol_stands_for_one_token(tmp_path, capsys):
+    (tmp_path / "x.csv").write_text("question\n..AB\n")
+    assert make(tmp_path / "o", "--inputs", tmp_path / "x.csv", "--symbols", "..AB") == 2
+    assert "the character '.' is there twice" in capsys.readouterr().err
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    real = datamake.write_whole
+
+    def full(path, *args, **kwargs):
+        if path.name == "dataset.json":
+            raise InputError("the dataset cannot be written", why="No space left on device")
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(datamake, "write_whole", full)
+    (tmp_path / "mine").mkdir()
+    for out in (tmp_path / "new", tmp_path / "mine"):
+        examples = Examples(np.ones((3, 4), int), np.ones((3, 4), int), None, "")
+        with pytest.raises(InputError):
+            datamake.write_dataset(out, {"train": examples}, datamake.shape_of(examples, None, None))
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["mine"]
 
 
 def test_from_arrays():

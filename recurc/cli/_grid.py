@@ -26,6 +26,13 @@ def _symbols(vocab: int, sudoku: bool) -> list[str]:
     return [f"{token:{len(str(vocab - 1))}}" for token in range(vocab)]
 
 
+def one_word(tokens: np.ndarray, vocab: int) -> str | None:
+    """A sudoku's cells as one word, as `recurc run --tokens` takes them; None for any other puzzle."""
+    if not is_sudoku(len(tokens), vocab):
+        return None
+    return "".join("." if t < 2 else DIGITS[t - 2] for t in tokens.tolist())
+
+
 def grid_lines(
     tokens: np.ndarray, given: np.ndarray, previous: np.ndarray | None, vocab: int, color: bool
 ) -> list[Text]:

@@ -45,10 +45,15 @@ def from_text(text: str, seq_len: int, vocab: int) -> Inputs:
         return Inputs(np.array([[_cell(c, vocab) for c in words[0]]]))
     try:
         tokens = [int(word) for word in words if word]
-    except ValueError as error:
-        raise UsageError("not a list of tokens", where="--tokens", why=str(error), next=_text_form(seq_len, vocab)) from None
+    except ValueError:
+        why = f"the model takes {seq_len}, and {len(words[0])} characters are given" if len(words) == 1 else (
+            f"{next(w for w in words if not w.lstrip('-').isdigit())[:40]!r} is no number")
+        raise UsageError("not a list of tokens", where="--tokens", why=why, next=_text_form(seq_len, vocab)) from None
     if len(tokens) != seq_len:
         raise UsageError(f"{len(tokens)} tokens are given", where="--tokens", why=f"the model takes {seq_len}",
+                         next=_text_form(seq_len, vocab))
+    if odd := [t for t in tokens if not 0 <= t < vocab]:
+        raise UsageError(f"{odd[0]} is no token of this model", where="--tokens", why=f"its vocabulary is {vocab}",
                          next=_text_form(seq_len, vocab))
     return Inputs(np.array([tokens]))
 

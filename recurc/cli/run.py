@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator
@@ -11,6 +12,7 @@ import click
 import numpy as np
 
 from recurc.cli._drawn import draw_steps
+from recurc.cli._grid import one_word
 from recurc.cli._inputs import Inputs, from_dataset, from_file, from_text
 from recurc.cli.options import (
     Model,
@@ -68,6 +70,9 @@ def command(console: Console, model: str | None, on: str | None, tokens: str | N
     if out is not None and out.suffix != ".npy":
         raise UsageError("--out names no .npy file", where=str(out), why="the answers are written as a NumPy array",
                          next=f"name it {out}.npy, or use --json for text")
+    if out is not None and file is not None and os.path.realpath(out) == os.path.realpath(file):
+        raise UsageError("--out would overwrite the inputs", where=str(out), why="--input names the same file",
+                         next="Name another file for the answers")
     asked = (_build(console, model, on, precision, trust) if _is_build(model)
              else _checkpoint(console, model, on, precision, data))
     with asked as (answerer, config, told, own_data):
@@ -84,7 +89,7 @@ def command(console: Console, model: str | None, on: str | None, tokens: str | N
     if out is not None:
         _write(out, np.stack([a.tokens for a in found]).astype(np.int32))
     console.emit_json({"model": model, "runs_in": told, "n": len(found), "halt": None if stop is None else vars(stop),
-                       "answers": [_document(a, inputs, i) for i, a in enumerate(found)], "out": out})
+                       "answers": [_document(a, inputs, i, config.vocab_size) for i, a in enumerate(found)], "out": out})
     if not console.json:
         _show(console, found, inputs, config, told)
         if out is not None:
@@ -171,8 +176,11 @@ def _checked(config: Any, inputs: Inputs, puzzle: int | None) -> tuple[np.ndarra
 # -- what is said ---------------------------------------------------------------------------------------------------------
 
 
-def _document(found: Any, inputs: Inputs, i: int) -> dict[str, Any]:
+def _document(found: Any, inputs: Inputs, i: int, vocab: int) -> dict[str, Any]:
+    """An answer for JSON: its tokens, of a sudoku its cells as one word ("text") too, and how much of it is right."""
     document = {"number": inputs.first + i, **found.as_dict()}
+    if (word := one_word(found.tokens, vocab)) is not None:
+        document["text"] = word
     if inputs.labels is not None and inputs.valid is not None and inputs.valid[i].any():
         right, cells = _right(found, inputs, i)
         document |= {"right": right, "cells": cells, "exact": right == cells}
@@ -212,4 +220,5 @@ def _show(console: Console, found: list[Any], inputs: Inputs, config: Any, told:
     columns = ("input", "steps", "settled at", "halting margin", "stopped early")
     console.table((*columns, *(("cells", "exact") if known else ())), rows, least=("stopped early", "settled at"))
     for a in found[:MOST_DRAWN if len(found) <= MOST_DRAWN else 0]:
-        console.print("answer: " + " ".join(map(str, a.tokens.tolist())))
+        word = one_word(a.tokens, config.vocab_size)
+        console.print(f"answer: {word}" if word else "answer, tokens: " + " ".join(map(str, a.tokens.tolist())))

@@ -165,12 +165,12 @@ def quantize_model(
 
     def stored(name: str) -> Weights:
         scheme = layers.get(name, precision)
-        return scheme.quantize(reasoner.tensors[name], moments.get(name), scheme.method(method))
+        return scheme.quantize(reasoner.tensors[name], moments.get(name), scheme.method(method, bool(moments)))
 
     weights = {name: stored(name) for name in names}
     vectors = {vector.name: np.asarray(reasoner.tensors[vector.tensor], dtype=np.float32) for vector in program.vectors}
     return QuantizedModel(
-        name=name, program=program, precision=precision, method=precision.method(method), weights=weights,
+        name=name, program=program, precision=precision, method=precision.method(method, bool(moments)), weights=weights,
         tables=scaled_tables(reasoner, program), vectors=vectors, puzzles=_streamed(reasoner, program),
         layers=layers,
     )

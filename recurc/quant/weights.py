@@ -20,6 +20,7 @@ from recurc.errors import UsageError
 from recurc.storage.form import Form, Weights
 
 ENTRY_POINTS = "recurc.precisions"
+NEED_DATA = ("gptq",)  # calibration methods that are nothing without puzzles
 # (weights [N, K] float32, second moment of the layer's inputs [K, K] or None, method) -> stored weights
 Quantizer = Callable[[np.ndarray, Optional[np.ndarray], str], Weights]
 
@@ -45,9 +46,14 @@ class Precision:
         """Bits a weight, for order and for people."""
         return self.form.bits
 
-    def method(self, wanted: Optional[str]) -> str:
-        """The calibration method that is used where `wanted` is asked for: that one if it is known here, else the best."""
-        return wanted if wanted in self.methods else self.methods[0]
+    def method(self, wanted: Optional[str], data: bool = True) -> str:
+        """The calibration method that is used where `wanted` is asked for: that one if it is known here, else the best.
+
+        Args:
+            data: whether there are calibration puzzles; those of NEED_DATA become the next best without.
+        """
+        usable = [m for m in self.methods if data or m not in NEED_DATA]
+        return wanted if wanted in usable else usable[0]
 
 
 _registered: dict[str, Precision] = {}

@@ -25,6 +25,12 @@ def fidelity_text(phi: float, error: Optional[float], digits: int = 4) -> str:
     return f"{phi:.{digits}f}" + (f" ± {error:.{digits}f}" if error is not None else "")
 
 
+def loss_text(loss: float, error: float, n: int) -> str:
+    """Points of puzzles exact that are lost, with the standard error: that none of n differs is no certainty, so at least as
+    though one did."""
+    return f"{100 * loss:.1f} ± {100 * max(error, 1 / max(n, 1)):.1f}"
+
+
 def size_text(n: int) -> str:
     """A memory's size: whole MiB or KiB where it is that, else exact."""
     for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):

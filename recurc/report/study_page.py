@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Mapping, Optional, Sequence
 
 from recurc.report import plots
+from recurc.report.numbers import loss_text
 from recurc.report.results import Plot, Results, Table, near
 from recurc.report.sweep_page import percent, phi_text
 
@@ -25,7 +26,7 @@ def cells(line: Line) -> tuple[str, ...]:
     """A row of a study as text, in COLUMNS."""
     return (
         line["name"], line["engine"], percent(line["cell"]), percent(line["exact"]),
-        "" if line["group"] == "reference" else f"{100 * line['loss']:.1f} ± {100 * line['loss_se']:.1f}",
+        "" if line["group"] == "reference" else loss_text(line["loss"], line["loss_se"], line["n"]),
         _phi(line["phi_first"]), _phi(line["phi_last"]), f"{line['bytes']:,}", _yes(line["fits_4mb"]), _yes(line["fits_8mb"]),
     )
 

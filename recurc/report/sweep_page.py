@@ -7,7 +7,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 from recurc.arguments import argument
 from recurc.report import plots
-from recurc.report.numbers import count_text
+from recurc.report.numbers import count_text, loss_text
 from recurc.report.results import Plot, Results, Table
 from recurc.study.sweep import cost_of
 
@@ -67,7 +67,7 @@ def cells(line: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         _mark(line) + line["label"], line["engine"], str(line["h_cycles"]), str(line["l_cycles"]),
         str(line["steps"]), percent(line["cell"]), percent(line["exact"]),
-        "" if plain else f"{100 * line['loss']:.1f} ± {100 * line['loss_se']:.1f}",
+        "" if plain else loss_text(line["loss"], line["loss_se"], line["n"]),
         phi_text(line["phi_first"]), phi_text(line["phi_last"]), percent(line["halted_exact"]), f"{line['mean_steps']:.1f}",
         count_text(line["macs"]), f"{line['bytes']:,}",
     )

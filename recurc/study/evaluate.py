@@ -186,6 +186,11 @@ class EvalResult:
     fidelity_last_error: Optional[float] = None
     halting: Optional[Halting] = None
 
+    def __repr__(self) -> str:
+        s = self.scores
+        return (f"EvalResult(exact {100 * s.exact:.2f} ± {100 * s.error(self.n):.2f} %, cells {100 * s.cell:.2f} %, "
+                f"{self.n} puzzles, {self.steps} steps, fidelity {self.fidelity_last:.4f})")
+
 
 def evaluate(
     reasoner: Reasoner, model: QuantizedModel, engine: HostEngine, data: Dataset, *, halt: bool = False,

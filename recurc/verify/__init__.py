@@ -20,8 +20,9 @@ class _Callable(types.ModuleType):
         from recurc.codegen.opened import as_build
         from recurc.dataset import load_dataset
         from recurc.errors import UsageError
-        from recurc.verify.run import verify
+        from recurc.verify.run import check_place, verify
 
+        check_place(on)
         build = as_build(build, trust, 1)
         if dataset is None:
             if build.data is None:

@@ -18,6 +18,7 @@ from recurc.arguments import argument
 from recurc.device.frames import TABLE_WIRE
 from recurc.errors import InputError, UsageError
 from recurc.models.inputs import check_inputs
+from recurc.reading import shown
 from recurc.verify.result import Halt
 from recurc.verify.run import open_device
 
@@ -139,6 +140,8 @@ def check_steps(steps: Optional[int], most: int, trained: bool = False) -> int:
         UsageError: none, or too many.
     """
     wanted = most if steps is None else steps
+    if isinstance(wanted, bool) or not isinstance(wanted, (int, np.integer)):
+        raise UsageError(f"steps is no whole number: {shown(steps)}", where=argument("steps"), next="Give a number from 1 on")
     if wanted < 1 or (wanted > most and not trained):
         why = "at least one step runs" if wanted < 1 else f"the model is compiled for {most}"
         raise UsageError(f"{wanted} steps cannot be run", where=argument("steps"), why=why,
@@ -198,6 +201,10 @@ class Connection:
         self._session: Any = None
         self._records: Optional[Callable[[int], bytes]] = None
         self._ran = 0  # steps, all puzzles together
+
+    def __repr__(self) -> str:
+        state = "closed" if self._session is None else f"open, {self.board.name}"
+        return f"Connection({self.build.name} on {self.on}, {state})"
 
     def __enter__(self) -> "Connection":
         with ExitStack() as stack:

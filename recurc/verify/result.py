@@ -224,6 +224,10 @@ class VerifyResult(Counted):
     resumed: int = 0
     proof: Optional[Proof] = None
 
+    def __repr__(self) -> str:
+        found = "bit-exact" if self.bit_exact else f"{self.matched} of {self.n} equal"
+        return f"VerifyResult({found}, {self.n} puzzles, {self.steps} steps on {self.board.name})"
+
     def instructions(self, ticks: int) -> int | None:
         """Instructions that `ticks` stand for; None where ticks are time (real boards, processes), or may be: an emulator
         behind a port need not count instructions."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -16,6 +18,7 @@ from recurc.device.expected import Expected, model_fields
 from recurc.device.session import DeviceSession
 from recurc.device.transports import ProcessTransport, Transport, open_transport
 from recurc.errors import DeviceUnreachableError, InputError, MismatchError, UsageError
+from recurc.reading import is_there
 from recurc.targets.boards import Board
 from recurc.targets.qemu import QemuTransport
 from recurc.targets.sourcemap import SourceMap
@@ -32,6 +35,14 @@ EMULATOR_STEP_SECONDS = 3600.0  # an emulated step of a large model takes minute
 DEVICE_STEP_SECONDS = 120.0
 
 
+def check_place(on: str) -> None:
+    """Raises UsageError: `on` is no port, but nearly the name of a place."""
+    near = difflib.get_close_matches(on.lower(), ("qemu", "host"), n=1, cutoff=0.7)
+    if near and on not in ("qemu", "host") and not is_there(Path(on)):
+        raise UsageError(f"there is no place called {on!r}", where=argument("on"), why="it is qemu, host, or a serial port",
+                         next=f"Did you mean {near[0]}?")
+
+
 def resolve(build: Any, on: str) -> tuple[Board, Any]:
     """The board that `on` means for a build ("qemu", "host", or a port) and the build's artifact for it.
 
@@ -39,6 +50,7 @@ def resolve(build: Any, on: str) -> tuple[Board, Any]:
         UsageError: the build has no firmware for it.
     """
     name = build.target
+    check_place(on)
     if on == "host":
         name = "host"
     elif on == "qemu" and build.board(build.target).emulator is None:
@@ -381,6 +393,9 @@ def verify(
     if dataset is None:
         raise UsageError("no puzzles to run", where=argument("dataset", option="data"), why="none was given",
                          next="Pass a dataset")
+    if limit is not None and limit < 1:
+        raise UsageError(f"{limit} puzzles cannot be run", where=argument("limit"), why="at least one is",
+                         next="Leave it out for all of them")
     data = dataset if limit is None else dataset.take(limit)
     check_trusted(build, "its host engine would be loaded into this process")
     with _of_one_build(build, on), open_device(build, on) as device:

@@ -72,9 +72,10 @@ def test_every_way_to_ask_is_the_same(capsys, monkeypatch, split, expected, tmp_
     "args, code, words",
     [
         (("--tokens", "1 2 3"), 2, "3 tokens are given"),
-        (("--tokens", "1 2 x"), 2, "not a list of tokens"),
+        (("--tokens", "1 2 x"), 2, "not a list of tokens (--tokens): 'x' is no number"),
+        (("--tokens", "3.....1.2......"), 2, "the model takes 16, and 15 characters are given"),
         (("--tokens", "9" + "." * 15), 2, "no cell of this puzzle"),
-        (("--tokens", " ".join(["9"] * 16)), 3, "outside the vocabulary"),
+        (("--tokens", " ".join(["9"] * 16)), 2, "9 is no token of this model (--tokens): its vocabulary is 6"),
         (("--input", "/not/there"), 3, "cannot be read"),
         (("--input", "/dev/null"), 3, "it is a device, not a file"),
         (("--tokens", "1", "--input", "-"), 2, "exclude each other"),
@@ -99,10 +100,27 @@ def test_files_of_something_else(text, tmp_path, capsys):
 
 def test_what_it_draws(capsys, split, tmp_path):
     code, out, _ = run(capsys, NAME, "--halt", "--out", str(tmp_path / "a.npy"))
-    assert code == 0 and "fp32 reference" in out and "input" in out and "step 1: " in out and "answer: 5 4 2 3" in out
+    assert code == 0 and "fp32 reference" in out and "input" in out and "step 1: " in out and "answer: 4312" in out
     assert np.load(tmp_path / "a.npy").shape == (1, 16)
     code, out, _ = run(capsys, NAME, "--limit", "6", "--steps", "1")
     assert code == 0 and "step 1: " not in out and out.count("16/16") == 6
+
+
+def test_the_inputs_are_not_overwritten(capsys, split, tmp_path):
+    file = tmp_path / "x.npy"
+    np.save(file, split.inputs[:1])
+    before = file.read_bytes()
+    (tmp_path / "link.npy").symlink_to(file)
+    for out in (file, tmp_path / "link.npy"):
+        code, _, err = run(capsys, NAME, "--input", str(file), "--out", str(out))
+        assert code == 2 and "would overwrite the inputs" in err and file.read_bytes() == before
+
+
+def test_a_sudokus_answer_is_also_its_cells(capsys, split):
+    code, out, _ = run(capsys, NAME, "--json")
+    (answer,) = json.loads(out)["answers"]
+    assert code == 0 and answer["text"] == "".join(str(t - 1) for t in answer["answer"])
+    assert run(capsys, NAME, "--tokens", answer["text"], "--steps", "1")[0] == 0, "it can be asked as it is written"
 
 
 def test_a_dot_is_an_empty_cell_of_sudokus_only():
