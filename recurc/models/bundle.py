@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterator, Mapping, Optional
+from typing import Iterable, Iterator, Mapping, Optional
 
 from recurc.errors import InputError, printable
 from recurc.models.picklefile import Opaque, Stored
@@ -20,6 +20,13 @@ _LEVEL = re.compile(r"(?:^|\.)[HL]_level\.layers\.")
 # Wrappers of a module, wherever in a name: torch.compile, FSDP, DistributedDataParallel and AveragedModel.
 _WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _USUAL = re.compile(r"^(?:(?:module|model|inner)\.)+")
+_KNOWN = ("model", "state_dict", "model_state_dict", "module", "inner", "_orig_mod", "_fsdp_wrapped_module",
+          "_checkpoint_wrapped_module", "net", "weights")  # where weights lie that needs no word
+# What is kept of each weight beside it: states of optimizers, gradients, differences, importances. Never a model.
+_KEPT_BESIDE = re.compile(
+    r"(?:^|[_ ])(?:exp_avg|exp_inf|optim|optimi[sz]ers?|momentum|moments?|grads?|gradients?|deltas?|fisher|hessian|square_avg|"
+    r"acc_delta|adam|velocity|variances?|importances?|masks?|diffs?|task_vectors?|updates?|slow_buffer|param_groups)(?:$|[_ ])",
+    re.IGNORECASE)
 _COUNTERS = re.compile(r"^(?:n_averaged|num_updates|decay|(?:\w+\.)*num_batches_tracked)$")
 _EMA = re.compile(r"ema|shadow|averaged|swa", re.IGNORECASE)
 _CONFIGS = ("config", "hyper_parameters", "hparams", "cfg", "args")
@@ -55,6 +62,11 @@ class _Candidate:
     def averaged(self) -> bool:
         return any(_EMA.search(part) for part in self.path)
 
+    @property
+    def beside_weights(self) -> str:
+        """The part of its place that says that these are no weights; empty where none does."""
+        return next((part for part in self.path if _KEPT_BESIDE.search(part)), "")
+
 
 def is_harmless(name: str) -> bool:
     """Whether an object that a pickle names may be passed over (it is never built, whatever it is)."""
@@ -64,10 +76,43 @@ def is_harmless(name: str) -> bool:
 def short_names(names: Mapping[str, object] | list[str]) -> dict[str, str]:
     """Name in a file -> name of the inner model: without wrappers, and without what stands before all of its tensors."""
     plain = {name: _WRAPPERS.sub("", name) for name in names}
-    prefix = next((short[: -len(anchor)] for anchor in _ANCHORS for short in plain.values()
-                   if short == anchor or short.endswith("." + anchor)), "")  # fmt: skip
+    prefix = next((before for anchor in _ANCHORS for before in _before(anchor, plain.values())), "")
     return {name: _USUAL.sub("", short.removeprefix(prefix)) if prefix else _USUAL.sub("", short)
             for name, short in plain.items()}
+
+
+def _before(anchor: str, names: Iterable[str]) -> list[str]:
+    """What stands before a tensor's own name in those names that end in it."""
+    return [name[: -len(anchor)] for name in names if name == anchor or name.endswith("." + anchor)]
+
+
+def check_prefix(names: Iterable[str], path: Path) -> tuple[str, ...]:
+    """A note on what stands before all names of a state dict, where it is none of the usual wrappers.
+
+    Raises:
+        InputError: it says that the tensors are no weights, or the weights are there twice, each under its own.
+    """
+    plain = [_WRAPPERS.sub("", name) for name in names]
+    found = [list(dict.fromkeys(_USUAL.sub("", before) for before in _before(anchor, plain))) for anchor in _ANCHORS]
+    several = next((prefixes for prefixes in found if len(prefixes) > 1), [])
+    if several:
+        raise InputError(
+            f"the weights are there {'twice' if len(several) == 2 else f'{len(several)} times'}", where=str(path),
+            why=f"one state dict has them under {_listed([repr(printable(p, 40)) if p else 'no prefix' for p in several])}",
+            next="Save the state dict of the model that you evaluate: torch.save(model.state_dict(), ...)",
+        )  # fmt: skip
+    prefix = next((prefixes[0] for prefixes in found if prefixes), "")
+    if word := next((part for part in prefix.split(".") if _KEPT_BESIDE.search(part)), ""):
+        raise _kept_beside(path, f"its tensors are named under {printable(prefix, 60)!r}", word)
+    if all(part in _KNOWN for part in prefix.split(".") if part):
+        return ()
+    return (f"all tensors are named under {printable(prefix, 60)!r}, which is none of the usual wrappers: it is left out, "
+            "check that these are the weights that you mean",)
+
+
+def _kept_beside(path: Path, place: str, word: str) -> InputError:
+    return _not(path, f"{place}, so they are an optimizer's state or what else is kept of each weight "
+                      f"({printable(word, 40)}), not weights")
 
 
 def find_weights(loaded: object, path: Path) -> Weights:
@@ -76,7 +121,10 @@ def find_weights(loaded: object, path: Path) -> Weights:
     Raises:
         InputError: none, or several of which none is averaged.
     """
-    found = list(_candidates(loaded, (), set()))
+    every = list(_candidates(loaded, (), set()))
+    found = [c for c in every if not c.beside_weights]
+    if every and not found:
+        raise _kept_beside(path, f"its tensors lie under {every[0].key!r}", every[0].beside_weights)
     if not found:
         raise _no_weights(loaded, path)
     live = [c for c in found if not c.averaged]
@@ -89,9 +137,10 @@ def find_weights(loaded: object, path: Path) -> Weights:
                 next="Save the state dict of the model that you evaluate: torch.save(model.state_dict(), ...)",
             )  # fmt: skip
     config, key = _config(loaded, (averaged or live)[0].path)
-    if not averaged:
-        return Weights(*_chosen(live[0], loaded), config, key)
-    return Weights(*_averaged(averaged[0], live[0] if live else None, loaded), config, key)
+    used = [*averaged, *live]
+    told = [note for c in used for note in check_prefix(c.names, path)]
+    state, notes = _averaged(averaged[0], live[0] if live else None, loaded) if averaged else _chosen(live[0], loaded)
+    return Weights(state, (*notes, *dict.fromkeys(told)), config, key)
 
 
 def _candidates(value: object, path: tuple[str, ...], seen: set[int]) -> Iterator[_Candidate]:
@@ -109,7 +158,8 @@ def _candidates(value: object, path: tuple[str, ...], seen: set[int]) -> Iterato
         return
     for key, inner in value.items():
         if isinstance(key, str) and isinstance(inner, Mapping):
-            yield from _candidates(inner, (*path, printable(key, 40)), seen)
+            named = "optimizer state" if key == "state" and "param_groups" in value else printable(key, 40)
+            yield from _candidates(inner, (*path, named), seen)
 
 
 def _state(candidate: _Candidate) -> dict[str, object]:
@@ -122,7 +172,7 @@ def _chosen(live: _Candidate, loaded: object) -> tuple[Mapping, tuple[str, ...]]
         return _state(live), ()
     others = _others(loaded, live.path[0])
     told = f"weights are read from {live.key!r}" + (f"; not used: {_listed(others)}" if others else "")
-    return _state(live), (told,) if others or len(live.path) > 1 else ()
+    return _state(live), (told,) if others or len(live.path) > 1 or live.path[0] not in _KNOWN else ()
 
 
 def _averaged(averaged: _Candidate, live: Optional[_Candidate], loaded: object) -> tuple[Mapping, tuple[str, ...]]:

@@ -17,6 +17,7 @@ from recurc.errors import InputError, UsageError, printable
 from recurc.files import locked, not_written, whole_file, write_whole
 from recurc.formats import parse_json
 from recurc.models import find_family, rawfile, tensorfile
+from recurc.models.bundle import check_prefix
 from recurc.models.checks import check_finite, check_names, check_shapes
 from recurc.models.config_files import (
     CONFIG_FORMAT,
@@ -73,6 +74,7 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
             tensors.update(more_tensors)
             files.append(table)
         names = rawfile.strip_names(tensors, file)
+        notes += check_prefix(tensors, file)
         tensors = {names[name]: tensor for name, tensor in tensors.items()}
     else:
         tensors, weights = rawfile.read(file)

@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import yaml
 
@@ -214,6 +215,8 @@ def test_a_newer_pickle(tmp_path):
     [
         ({"a": TENSORS, "b": OTHER}, "weights 2 times"),
         ({"ema": TENSORS, "swa": OTHER}, "averaged weights 2 times"),
+        ({"model": TENSORS, "ema_0.999": OTHER, "ema_0.9999": MIXED}, "under ema_0.999, ema_0.9999"),
+        ({"model": TENSORS, "ema": {"0.9": OTHER, "0.99": MIXED}}, "under ema.0.9, ema.0.99"),
         ({"inputs": torch.zeros(4, 9), "logits": torch.zeros(4, 9, 7), "q_halt_logits": torch.zeros(4)}, "predictions"),
         ({"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": []}, "optimizer's state"),
         ({"epoch": 3}, "no tensors"),
@@ -224,6 +227,36 @@ def test_what_is_no_model_is_said_for_what_it_is(saved, words, tmp_path):
     path = checkpoint(tmp_path)
     torch.save(saved, path)
     refused(path, words)
+
+
+@pytest.mark.parametrize("kept", ["exp_avg", "exp_avg_sq", "optimizer", "momentum_buffer", "grad", "delta", "fisher"])
+def test_what_an_optimizer_keeps_of_each_weight_is_no_model(kept, tmp_path):
+    path = checkpoint(tmp_path, **{kept: TENSORS})
+    refused(path, "not a checkpoint", "optimizer's state", kept, "not weights")
+    torch.save({"state": {kept: TENSORS}}, path)
+    refused(path, "optimizer's state", kept)
+    torch.save({f"{kept}.{n}": t for n, t in TENSORS.items()}, path)
+    refused(path, "optimizer's state", kept)
+    safetensors.torch.save_file({f"module.{kept}.{n}": t for n, t in TENSORS.items()}, str(tmp_path / "a.safetensors"))
+    refused(tmp_path / "a.safetensors", "optimizer's state", kept)
+    torch.save({"model": TENSORS, "optimizer": {"state": {kept: OTHER}}}, path)
+    same(path)
+
+
+def test_a_place_of_the_weights_that_is_not_a_usual_one_is_named(tmp_path):
+    path = checkpoint(tmp_path, student=TENSORS)
+    assert "weights are read from 'student'" in notes(path)
+    torch.save({f"module.student.{n}": t for n, t in TENSORS.items()}, path)
+    same(path)
+    assert "named under 'student.'" in notes(path)
+    safetensors.torch.save_file({f"student.{n}": t for n, t in TENSORS.items()}, str(tmp_path / "a.safetensors"))
+    assert "named under 'student.'" in notes(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("first, second", [("ema.", "online."), ("", "target."), ("model.", "ema_model."), ("a.b.", "module.")])
+def test_two_sets_of_weights_in_one_state_dict_are_refused(first, second, tmp_path):
+    both = {**{first + n: t for n, t in TENSORS.items()}, **{second + n: t for n, t in OTHER.items()}}
+    refused(checkpoint(tmp_path, **both), "the weights are there twice", second.strip(".") if second != "module." else first)
 
 
 def test_predictions_and_optimizers_beside_a_checkpoint_are_passed_over(tmp_path):
