@@ -177,6 +177,9 @@ def environment_error(error: BaseException) -> InputError | None:
                       next=following)
 
 
+_NOT_MAPPED = ("failed to map segment", "cannot allocate memory")  # of a library, the loader
+
+
 def remedy(error: OSError, otherwise: str) -> str:
     """What a user can do about an error of the system: raise the limit that was met, or else `otherwise`."""
     if error.errno in NO_ROOM:
@@ -191,7 +194,8 @@ def remedy(error: OSError, otherwise: str) -> str:
 def _no_memory(error: BaseException) -> InputError | None:
     """The error to tell where memory or threads run out, which NumPy, torch and Python each say in their own way."""
     said = str(error)
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in said):
+    if (isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in said)
+            or (isinstance(error, (ImportError, OSError)) and any(words in said for words in _NOT_MAPPED))):
         return InputError("this computer has not enough memory for this", why=said[:300],
                           next=f"Allow more (`ulimit -v`), ask for fewer puzzles with {argument('limit')}, or use a larger one")
     if isinstance(error, RuntimeError) and "can't start new thread" in said:

@@ -180,7 +180,10 @@ class Console:
         """An error: one paragraph on stderr, and as JSON on stdout with `--json`."""
         with writing(sys.stderr):
             text = _page(sys.stderr, said(f"error: {error.paragraph()}"))
-            _console(sys.stderr).print(text, markup=False, highlight=False, soft_wrap=True)
+            try:
+                _console(sys.stderr).print(text, markup=False, highlight=False, soft_wrap=True)
+            except MemoryError:  # it was that error, and there is no room either for what prints it nicely
+                sys.stderr.write(text + "\n")
         if self.json and not self._emitted:
             with suppress(InputError):  # stdout cannot be written: the code says that something failed
                 self.emit_json({"error": error.as_dict()})

@@ -79,13 +79,17 @@ class PortLock:
             return  # no place for locks: the port's own exclusive mode is what is left
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as e:
+        except BlockingIOError as e:
             told = os.read(file, 32).decode("ascii", "replace").strip()
             os.close(file)
             holder = str(Holder(int(told), command_of(int(told)))) if told.isdigit() else "another process"
             raise in_use(port, holder) from e
-        os.ftruncate(file, 0)
-        os.write(file, str(os.getpid()).encode())
+        except OSError:  # the filesystem has no locks
+            os.close(file)
+            return
+        with contextlib.suppress(OSError):  # who holds it is told as far as there is room for that
+            os.ftruncate(file, 0)
+            os.write(file, str(os.getpid()).encode())
         self._file = file
 
     def release(self) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
+import os
 import re
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 from pathlib import Path
 from threading import RLock
 from typing import TypeVar
 
 from recurc.errors import InputError
 from recurc.ops.base import Op
+from recurc.reading import is_file
 
 ENTRY_POINTS = "recurc.ops"  # each names a package: an op's folder
 TEMPLATE = "op.c.j2"
@@ -61,9 +61,10 @@ def registered() -> dict[str, type[Op]]:
     with _lock:
         if not _searched:
             package = importlib.import_module(__package__)
-            for info in pkgutil.iter_modules(package.__path__):
-                if info.ispkg and find_spec(f"{__package__}.{info.name}.op"):
-                    register(f"{__package__}.{info.name}")
+            # Not by pkgutil, which takes a folder that the system refuses for one that is not there.
+            for folder in sorted(Path(at) / name for at in package.__path__ for name in os.listdir(at)):
+                if is_file(folder / "op.py"):
+                    register(f"{__package__}.{folder.name}")
             for point in entry_points(group=ENTRY_POINTS):
                 register(point.value)
             _searched.append(__package__)

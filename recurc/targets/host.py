@@ -16,6 +16,7 @@ import numpy as np
 
 from recurc.device.frames import CARRIES, CARRY_PARTS, CARRY_SCALES, TENSORS, decode_carry
 from recurc.errors import InputError
+from recurc.files import remedy
 
 _U8P = ctypes.POINTER(ctypes.c_uint8)
 
@@ -69,7 +70,7 @@ class HostEngine:
             data = Path(image).read_bytes()
         except OSError as e:
             raise InputError("the host engine cannot be loaded", where=str(library), why=str(e),
-                             next="Build again") from e
+                             next=remedy(e, "Build again")) from e
         self._declare()
         self._image = _aligned(len(data))
         self._image[:] = np.frombuffer(data, dtype=np.uint8)

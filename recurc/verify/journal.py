@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import stat
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -143,11 +144,12 @@ class Journal:
         self._write(result.as_dict())
 
     def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as e:
-            raise UsageError("the journal is in use", where=str(self.path), why="another process writes to it",
-                             next=f"Wait until that ends. {_other_file()}") from e
+        with suppress(OSError):  # where the filesystem has no locks, all go on
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as e:
+                raise UsageError("the journal is in use", where=str(self.path), why="another process writes to it",
+                                 next=f"Wait until that ends. {_other_file()}") from e
 
     def _read(self) -> bytes:
         parts = []

@@ -91,6 +91,24 @@ def test_a_file_of_ours_that_cannot_be_read_is_no_bug(tmp_path, monkeypatch):
     assert environment_error(caught.value).where == str(tmp_path / "ours.py")
 
 
+@pytest.mark.parametrize("error", [
+    MemoryError(), ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+    OSError("libx.so: cannot allocate memory in static TLS block"), RuntimeError("can't start new thread")])
+def test_memory_that_runs_out_is_told_with_what_is_left(error, capsys, monkeypatch):
+    def fail(*args, **options):
+        raise error
+
+    def printing(*args, **options):
+        raise MemoryError
+
+    monkeypatch.setattr("recurc.cli.boards.command.callback", fail)
+    assert main(["boards"]) == 3
+    told = capsys.readouterr().err
+    monkeypatch.setattr("recurc.cli.output._TextConsole.print", printing)
+    assert main(["boards"]) == 3
+    assert "ulimit" in told and "bug" not in told and capsys.readouterr().err.split() == told.split()
+
+
 def test_a_write_that_fails_names_its_file(tmp_path):
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

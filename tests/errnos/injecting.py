@@ -87,6 +87,8 @@ class Injector:
             place = _place()
             if place is None:
                 return
+            if sys._getframe(2).f_code.co_name.startswith(("_rmtree", "rmtree")):
+                kind = "remove"  # what it looks at is what it removes
             text = os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else ""
             with self._lock:
                 turn = self._turns[kind, place] = self._turns.get((kind, place), -1) + 1

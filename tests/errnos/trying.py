@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import hashlib
 import json
@@ -21,7 +22,7 @@ from tests.errnos.injecting import LASTING, Call, Injector
 
 FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 1 << 28 else None
 SECONDS = 300  # a command that takes longer hangs
-_TIMES = re.compile(r"\b\d[\d.,:]* ?(s|ms|min|us)\b|process \d+|0x[0-9a-f]+")
+_TIMES = re.compile(r"\b\d[\d.,:]* ?(s|ms|min|us)\b|(?<=all equal )[\d,]+|process \d+|0x[0-9a-f]+")
 _SPACE = re.compile(r"[ ─]+")
 _LEFT = re.compile(r"\.part$|\.partial-|\.swap-|^tmp")
 
@@ -103,6 +104,7 @@ def _run(command: Command, work: Path, folder: Path, injector: Injector) -> None
         code = main(command.arguments)
         sys.stdout.flush()
         injector._busy.on = True
+        atexit._run_exitfuncs()  # folders that go with the process
         with real_open(folder / "told", "w") as file:
             calls = [] if injector.call else [(c.kind, c.place, c.turn, c.name) for c in injector.calls]
             json.dump({"calls": calls, "hit": injector.hit, "name": injector.name}, file)
@@ -117,7 +119,7 @@ def _run(command: Command, work: Path, folder: Path, injector: Injector) -> None
 
 def plain(text: str) -> str:
     """Output without what differs from run to run."""
-    return _SPACE.sub(" ", _TIMES.sub("T", text))
+    return _TIMES.sub("T", _SPACE.sub(" ", text))
 
 
 def judge(ending: Ending, good: Ending, injector: Injector) -> list[str]:

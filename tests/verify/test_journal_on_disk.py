@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from recurc.errors import InputError
+from recurc.errors import DeviceUnreachableError, InputError
 from recurc.verify.journal import Journal
 from tests.verify.test_journal import RESULTS, RUN
 
@@ -69,3 +69,35 @@ def test_what_cannot_be_synced_is_not_told(tmp_path, monkeypatch):
         disk.broken = True
         with pytest.raises(InputError, match="cannot be written"):
             journal.append(RESULTS[0])
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINTR])
+def test_a_filesystem_without_locks_has_journals_too(number, tmp_path, monkeypatch):
+    """Nobody is said to write to it."""
+    def refuse(*args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("recurc.verify.journal.fcntl.flock", refuse)
+    with Journal(tmp_path / "j.jsonl", RUN, resume=False) as journal:
+        journal.append(RESULTS[0])
+    with Journal(tmp_path / "j.jsonl", RUN, resume=True) as journal:
+        assert list(journal.results) == [RESULTS[0].puzzle]
+
+
+def test_ports_are_opened_where_locks_have_no_room(tmp_path, monkeypatch):
+    from recurc.device import ports
+
+    monkeypatch.setattr(ports, "lock_folder", lambda: tmp_path)
+    write = os.write
+
+    def refuse(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(ports.os, "write", refuse)
+    lock = ports.PortLock("socket://nowhere:1")
+    monkeypatch.setattr(ports.os, "write", write)
+    with pytest.raises(DeviceUnreachableError, match="another process"):
+        ports.PortLock("socket://nowhere:1")
+    lock.release()
+    monkeypatch.setattr(ports.fcntl, "flock", refuse)
+    ports.PortLock("socket://nowhere:1").release()
