@@ -26,10 +26,12 @@ from recurc.models.config_files import (
     find_dataset,
     flat_fields,
     flat_source,
+    metadata_sources,
     other_dataset,
     read_fields,
 )
 from recurc.models.reasoner import Reasoner
+from recurc.models.rotary import ROTARY, check_rotary
 from recurc.reading import Unreadable, clause, enough_memory, is_file, open_regular, read_text, shown, user_path
 from recurc.resources import bundled_models
 
@@ -62,7 +64,7 @@ def load(path: str | Path, data_dir: str | Path | None = None) -> Reasoner:
 
 
 def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner:
-    files, inside = [file], None
+    files, inside = [file], []
     if file.suffix == ".safetensors":
         tensors = tensorfile.read(file, PUZZLE_TABLE)
         if is_file(table := file.parent / _TABLE) and PUZZLE_TABLE not in tensors:
@@ -75,12 +77,15 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
             files.append(table)
         names = rawfile.strip_names(tensors, file)
         notes += check_prefix(tensors, file)
+        inside, more = metadata_sources(tensorfile.metadata(file), file)
+        notes += more
         tensors = {names[name]: tensor for name, tensor in tensors.items()}
     else:
         tensors, weights = rawfile.read(file)
         notes += weights.notes
         if weights.config is not None:
-            inside = flat_source(weights.config, f"{file}[{weights.config_key}]")
+            inside = [flat_source(weights.config, f"{file}[{weights.config_key}]")]
+    rotary = {name: tensors.pop(name) for name in list(tensors) if ROTARY.match(name)}
     fields, config_file, told = read_fields(file, inside)
     notes += told
     stated = fields.pop(WEIGHTS_SHA256, None)
@@ -105,6 +110,7 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
     check_names(tensors, expected, str(file))
     check_shapes(tensors, expected, str(file))
     check_finite(tensors, str(file))
+    notes += check_rotary(rotary, config, str(file), config_file or "what is assumed without a configuration")
     if data_dir is not None and data_len != config.seq_len:
         raise other_dataset(data_dir, f"sequences of {data_len} tokens where the model takes {config.seq_len}")
     ordered = {name: _own(name, tensors[name]) for name in expected}

@@ -9,13 +9,13 @@ import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping, Optional
+from typing import Mapping, Optional, Sequence
 
 from recurc.arguments import argument
 from recurc.dataset import Metadata, read_metadata
 from recurc.errors import InputError
 from recurc.formats import parse_json, parse_yaml
-from recurc.models.arch_fields import MODEL_FIELDS, differences, unknown_notes
+from recurc.models.arch_fields import MODEL_FIELDS, differences, nearest_field, unknown_notes
 from recurc.models.reasoner import ReasonerConfig
 from recurc.reading import Unreadable, is_file, not_read, read_text, shown, user_path
 
@@ -26,6 +26,7 @@ NEARBY = "data_seq_len"  # length of a dataset that lies near the checkpoint but
 _CONFIG_STEMS = ("all_config", "config", "hparams", "hyperparameters", "model_config", "params", "args", "arch")
 _CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
 _HYDRA = ".hydra/config.yaml"
+_GENERAL = (*(stem + suffix for stem in _CONFIG_STEMS for suffix in _CONFIG_SUFFIXES), _HYDRA)
 _NO_SECTION = ("arch", "loss", "evaluators")  # of a configuration: the architecture itself, and what has names like a model's
 _CONTRADICTIONS = 8  # that an error names
 _NOTES = 50  # of a converted checkpoint that are kept
@@ -50,11 +51,12 @@ class Source:
         return any(name in MODEL_FIELDS for name in self.fields)
 
 
-def read_fields(checkpoint: Path, inside: Optional[Source] = None) -> tuple[dict[str, object], Optional[str], list[str]]:
+def read_fields(checkpoint: Path, inside: Sequence[Source] = ()) -> tuple[dict[str, object], Optional[str], list[str]]:
     """The original's configuration fields of a checkpoint, from whatever lies beside it and in it.
 
     Args:
-        inside: the configuration that the checkpoint itself holds.
+        inside: configurations that the checkpoint itself holds. Where it has none and none lies beside it, that of the folder
+            above is read.
 
     Returns:
         (fields, where they come from or None, notes: what was stored, is unknown, or was passed over).
@@ -62,9 +64,12 @@ def read_fields(checkpoint: Path, inside: Optional[Source] = None) -> tuple[dict
     Raises:
         InputError: a configuration that cannot be read, a `config.json` of another format, or two that contradict each other.
     """
-    found = [_read(path) for path in _beside(checkpoint)] + ([inside] if inside else [])
+    found = [*(_read(path) for path in _beside(checkpoint)), *inside]
     notes = [f"{s.where} says nothing of the model and is not used" for s in found if not s.says_something]
     telling = [s for s in found if s.says_something]
+    if not telling:
+        telling = _above(checkpoint)
+        notes += [f"the configuration is {s.where}, of the folder above: none lies beside the checkpoint" for s in telling[:1]]
     if not telling:
         return {}, None, notes
     first = telling[0]
@@ -90,10 +95,51 @@ def _beside(checkpoint: Path) -> list[Path]:
     """The configuration files beside a checkpoint, those of its own name first, then those that are named like one."""
     stems = [checkpoint.stem, checkpoint.name] if checkpoint.stem not in ("model", "checkpoint") else [checkpoint.name]
     own = [stem + suffix for stem in dict.fromkeys(stems) for suffix in _CONFIG_SUFFIXES]
-    general = [stem + suffix for stem in _CONFIG_STEMS for suffix in _CONFIG_SUFFIXES] + [_HYDRA]
     ours = [_OURS] if checkpoint.suffix == ".safetensors" else []
-    names = dict.fromkeys([*(n for n in own if n not in general), *ours, *general])
+    names = dict.fromkeys([*(n for n in own if n not in _GENERAL), *ours, *_GENERAL])
     return [path for name in names if is_file(path := checkpoint.parent / name)]
+
+
+def _above(checkpoint: Path) -> list[Source]:
+    """The configurations in the folder above, as for the dataset. What is of something else there is passed over.
+
+    Raises:
+        InputError: one contradicts itself, or is a model's that cannot be read.
+    """
+    folder = _folder(checkpoint).parent
+    found = []
+    for name in _GENERAL:
+        if not is_file(folder / name, private=True):
+            continue
+        try:
+            source = _read(folder / name)
+        except InputError:
+            if name.startswith("all_config."):
+                raise
+            continue
+        if source.says_something and "weights_sha256" not in source.fields:  # else it is of the weights beside it
+            found.append(source)
+    return found
+
+
+def metadata_sources(metadata: Mapping[str, object], file: Path) -> tuple[list[Source], list[str]]:
+    """(the configurations in the metadata of a safetensors file, notes on them): flat, or each the JSON text of a key."""
+    flat, sources, notes = {}, [], []
+    for key, value in metadata.items():
+        if isinstance(value, str) and value.lstrip().startswith("{"):
+            try:
+                value = parse_json(value)
+            except Unreadable as error:
+                notes.append(f"{file}: {shown(key)} of its metadata is not used, as it is no JSON ({error})")
+                continue
+        if not isinstance(value, Mapping):
+            flat[key] = value
+        elif (source := flat_source(value, f"{file}[{key}]")).says_something:
+            sources.append(source)
+    if any(name in MODEL_FIELDS or nearest_field(name, 0.82) for name in flat):
+        sources.insert(0, flat_source({k: v for k, v in flat.items() if k != "format"}, f"{file}[metadata]"))
+    notes += [f"the configuration in the file's metadata is read: {s.where}" for s in sources if s.says_something]
+    return sources, notes
 
 
 def _read(path: Path) -> Source:

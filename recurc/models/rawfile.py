@@ -11,10 +11,11 @@ import numpy as np
 from recurc.errors import InputError, printable
 from recurc.models.bundle import Weights, find_weights, is_harmless, short_names
 from recurc.models.picklefile import Opaque, Stored
+from recurc.models.rotary import ROTARY
 from recurc.models.torchfile import TorchFile, is_float
 from recurc.reading import Unreadable, not_read, open_regular, read_part, size_of
 
-_NON_PERSISTENT = re.compile(r"^(?:puzzle_emb\.local_\w+|(?:\w+\.)*rotary_emb\.\w+)$")
+_NON_PERSISTENT = re.compile(r"^puzzle_emb\.local_\w+$")
 _TENSORS, _NAME = 20_000, 256  # more tensors, or longer names, than any model here has
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _MAGIC = (
@@ -94,7 +95,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], Weights]:
 
 def _tensors(file: TorchFile, state: Mapping[str, object], path: Path) -> dict[str, np.ndarray]:
     names = strip_names(state, path)
-    wanted = {name: value for name, value in state.items() if not _NON_PERSISTENT.match(names[name])}
+    wanted = {name: value for name, value in state.items() if not _passed_over(names[name], value)}
     wrong = [f"{printable(str(name), 100)} is {_kind(value)}" for name, value in wanted.items()
              if not isinstance(value, Stored) or not is_float(value.dtype)]  # fmt: skip
     if wrong:
@@ -107,6 +108,13 @@ def _tensors(file: TorchFile, state: Mapping[str, object], path: Path) -> dict[s
     stored = {names[name]: value for name, value in wanted.items() if isinstance(value, Stored)}
     file.check(stored)
     return {name: file.array(value, keep=name == "puzzle_emb.weights") for name, value in stored.items()}
+
+
+def _passed_over(name: str, value: object) -> bool:
+    """Whether a buffer says nothing of the model. Rotary tables of plain numbers are read, to be compared."""
+    if ROTARY.match(name):
+        return not isinstance(value, Stored) or not is_float(value.dtype)
+    return bool(_NON_PERSISTENT.match(name))
 
 
 def _kind(value: object) -> str:

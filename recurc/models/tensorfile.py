@@ -62,6 +62,20 @@ def read(path: Path, keep: str = "") -> dict[str, np.ndarray]:
         raise not_read(error, path, "the checkpoint", "not a whole safetensors file", "Copy or export the file again") from None
 
 
+def metadata(path: Path) -> dict[str, object]:
+    """What the header of a safetensors file, which `read` has read, says beside its tensors.
+
+    Raises:
+        InputError: as `read`.
+    """
+    try:
+        with open_regular(path) as file:
+            said = _header(file)[0].get("__metadata__")
+    except Unreadable as error:
+        raise not_read(error, path, "the checkpoint", "not a whole safetensors file", "Copy or export the file again") from None
+    return {name: value for name, value in said.items() if value is not None} if isinstance(said, dict) else {}
+
+
 @dataclass(frozen=True)
 class _Entry:
     """What the header says of a tensor: dtype by the format's name, shape, first byte and the one after the last."""
@@ -72,8 +86,8 @@ class _Entry:
     end: int
 
 
-def _entries(file: BinaryIO) -> tuple[dict[str, _Entry], int]:
-    """(entries by name, where the data begins). The data lies end to end, as the format wants it: every byte has one owner."""
+def _header(file: BinaryIO) -> tuple[dict[str, object], int]:
+    """(the header, where the data begins)."""
     size = size_of(file)
     length = int.from_bytes(read_part(file, 0, min(size, 8)), "little")
     if size < 10 or length > size - 8:
@@ -88,6 +102,13 @@ def _entries(file: BinaryIO) -> tuple[dict[str, _Entry], int]:
         raise Unreadable(f"its header is not JSON as the format has it: {error}") from None
     if not isinstance(header, dict):
         raise Unreadable("its header is not a JSON object")
+    return header, 8 + length
+
+
+def _entries(file: BinaryIO) -> tuple[dict[str, _Entry], int]:
+    """(entries by name, where the data begins). The data lies end to end, as the format wants it: every byte has one owner."""
+    header, start = _header(file)
+    size = size_of(file)
     entries = {name: _entry(name, entry) for name, entry in header.items() if name != "__metadata__"}
     if len(entries) > _TENSORS:
         raise Unreadable(f"it has more than {_TENSORS:,} tensors")
@@ -97,11 +118,11 @@ def _entries(file: BinaryIO) -> tuple[dict[str, _Entry], int]:
             word = "overlaps another tensor" if entry.begin < at else "leaves bytes before it that are no tensor's"
             raise Unreadable(f"{shown(name)}, which begins at byte {entry.begin}, {word}")
         at = entry.end
-        if 8 + length + at > size:
-            raise Unreadable(f"the file is truncated: {shown(name)} ends at byte {8 + length + at} of {size}")
-    if 8 + length + at != size:
-        raise Unreadable(f"it has {size - 8 - length - at} bytes after the last tensor")
-    return entries, 8 + length
+        if start + at > size:
+            raise Unreadable(f"the file is truncated: {shown(name)} ends at byte {start + at} of {size}")
+    if start + at != size:
+        raise Unreadable(f"it has {size - start - at} bytes after the last tensor")
+    return entries, start
 
 
 def _entry(name: str, raw: object) -> _Entry:
