@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import threading
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
@@ -88,6 +89,10 @@ def _wait(child: int) -> int:
 def _run(command: Command, work: Path, folder: Path, injector: Injector) -> None:
     """In the child: the command, then what it called; never returns."""
     code = 99
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined] - folders of the parent
+        finalizer.detach()
+    atexit._clear()
+    atexit.register(weakref.finalize._exitfunc)  # type: ignore[attr-defined]
     try:
         for number, name in ((1, "out"), (2, "err")):
             handle = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
