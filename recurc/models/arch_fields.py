@@ -18,7 +18,7 @@ MODEL_FIELDS = (
     "rope_theta",
 )  # fmt: skip
 # What the original has too, and what does not change what a trained model computes.
-_OTHER_FIELDS = ("arch_name", "format", "notes", "weights_sha256", "loss", "batch_size", "forward_dtype",
+_OTHER_FIELDS = ("arch_name", "format", "notes", "weights_sha256", "fields_sha256", "loss", "batch_size", "forward_dtype",
                  "halt_exploration_prob", "no_ACT_continue", "puzzle_emb_lr", "puzzle_emb_batch", "puzzle_emb_weight_decay")
 # What stands beside the architecture in the files of the original's training, and in those of model hubs.
 _TRAINING_FIELDS = (

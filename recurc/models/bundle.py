@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Iterable, Iterator, Mapping, Optional
 
 from recurc.errors import InputError, printable
-from recurc.models.picklefile import Opaque, Stored
+from recurc.models.picklefile import NUMPY_ARRAY, Opaque, Stored
 
 _DEPTH = 5
 _ANCHORS = ("embed_tokens.embedding_weight", "lm_head.weight", "L_init", "H_init")
@@ -46,6 +46,10 @@ class Weights:
     notes: tuple[str, ...] = ()
     config: Optional[Mapping[str, object]] = None
     config_key: str = ""
+
+
+class NotWeights(InputError):
+    """What a file holds is told, and is no weights of a model."""
 
 
 @dataclass
@@ -221,10 +225,15 @@ def _no_weights(loaded: object, path: Path) -> InputError:
         return _not(path, "its state dict is empty")
     if set(keys) >= _OPTIMIZER:
         return _not(path, "it holds an optimizer's state, not weights")
-    if len(_PREDICTIONS & {k.split(".")[-1] for k in keys}) >= 2:
+    last = {k.split(".")[-1] for k in keys}
+    if len(_PREDICTIONS & last) >= 2 or last <= _PREDICTIONS:
         return _not(path, f"it holds predictions of an evaluation ({_listed(keys)}), not weights")
     if not any(isinstance(v, (Stored, Opaque)) for v in _leaves(loaded, 0, set())):
         return _not(path, f"it holds no tensors (keys: {_listed(keys)})")
+    arrays = [v for v in _leaves(loaded, 0, set()) if isinstance(v, Opaque) and v.kind == NUMPY_ARRAY]
+    if arrays and not any(isinstance(v, Stored) for v in _leaves(loaded, 0, set())):
+        return InputError("the weights are NumPy arrays", where=str(path), why=f"it holds {len(arrays)} of them and no tensor "
+                          f"of torch (keys: {_listed(keys)})", next="Save tensors: {name: torch.from_numpy(array) ...}")
     return InputError("the tensors are of no model family that recurc knows", where=str(path), why="found " + _listed(keys),
                       next="Give a checkpoint of TRM or HRM, as the original code writes them")
 
@@ -239,8 +248,8 @@ def _leaves(value: object, depth: int, seen: set[int]) -> Iterator[object]:
             yield inner
 
 
-def _not(path: Path, why: str) -> InputError:
-    return InputError("not a checkpoint", where=str(path), why=why,
+def _not(path: Path, why: str) -> NotWeights:
+    return NotWeights("not a checkpoint", where=str(path), why=why,
                       next="Give a checkpoint that the original code wrote (torch.save of the state dict), or a folder with "
                            "config.json and model.safetensors")
 

@@ -22,7 +22,10 @@ from recurc.models.checks import check_finite, check_names, check_shapes
 from recurc.models.config_files import (
     CONFIG_FORMAT,
     DATA_FIELDS,
+    FIELDS_SHA256,
     NEARBY,
+    WEIGHTS_SHA256,
+    fields_digest,
     find_dataset,
     flat_fields,
     flat_source,
@@ -37,10 +40,10 @@ from recurc.resources import bundled_models
 
 _STEP = re.compile(r"step_(\d{1,18})(?!\d)")
 _NO_WEIGHTS = re.compile(r"optim|train_?state|preds?(?:iction)?s?\b|_preds|scheduler|rng_state|scaler", re.IGNORECASE)
+_SHARD = re.compile(r"[-_](\d{1,5})-of-(\d{1,5})(?!\d)")
 _NOTE = 400  # characters
 _WEIGHTS, _CONFIG, _TABLE = "model.safetensors", "config.json", "puzzle_emb.safetensors"
 PUZZLE_TABLE = "puzzle_emb.weights"
-WEIGHTS_SHA256 = "weights_sha256"  # in config.json
 _CONVERTED = ("the output folder", "Choose another folder")
 
 
@@ -123,7 +126,8 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
 def save(reasoner: Reasoner, folder: str | Path, dtype: str = "f32") -> None:
     """Write `config.json` + `model.safetensors` (dtype "f32" or "bf16"); each file appears whole or not at all.
 
-    The configuration carries the weights' sha256, so that `load` tells a pair of which only one was replaced.
+    The configuration carries the weights' sha256, so that `load` tells a pair of which only one was replaced, and one of its
+    fields, so that `load` tells that somebody changed them.
 
     Raises:
         InputError: the folder cannot be written, or is the one that the model was read from.
@@ -147,8 +151,9 @@ def save(reasoner: Reasoner, folder: str | Path, dtype: str = "f32") -> None:
         with whole_file(out / _WEIGHTS, *_CONVERTED) as file:
             digest = tensorfile.write(file, reasoner.tensors, dtype)
             file.sync()  # on disk before the configuration names them: what can fail has failed by then
-            config = {"format": CONFIG_FORMAT, **flat_fields(reasoner.config), "notes": list(reasoner.notes),
-                      WEIGHTS_SHA256: digest}
+            fields = flat_fields(reasoner.config)
+            config = {"format": CONFIG_FORMAT, **fields, "notes": list(reasoner.notes),
+                      WEIGHTS_SHA256: digest, FIELDS_SHA256: fields_digest(fields)}
             write_whole(out / _CONFIG, json.dumps(config, indent=2) + "\n", *_CONVERTED)
 
 
@@ -196,6 +201,7 @@ def find_checkpoint(path: str | Path) -> tuple[Path, list[str]]:
         why = getattr(error, "strerror", "") or clause(error)
         raise InputError("no checkpoint", where=str(path), why=why, next=rawfile.EXPECTED) from None
     if stat.S_ISREG(mode):
+        _check_shard(given)
         return given, []
     if stat.S_ISDIR(mode):
         return _in_folder(given)
@@ -226,13 +232,19 @@ def _in_folder(folder: Path) -> tuple[Path, list[str]]:
         if passed:
             why = f"{passed[0].name} holds predictions or the state of an optimizer, to judge by its name"
         raise InputError("no checkpoint in this folder", where=str(folder), why=why, next=rawfile.EXPECTED)
+    for shard in found:
+        _check_shard(shard)
+    skipped = []
     steps = {p: int(m.group(1)) for p in found if (m := _STEP.search(p.name))}
     if steps and not any(p.name == _WEIGHTS for p in found):  # which of the two is newer in training, nothing tells
+        while len(steps) > 1 and (said := rawfile.something_else(last := max(steps, key=lambda p: steps[p]))):
+            skipped.append(f"{last.name} is passed over: {said}")
+            del steps[last]
         highest = max(steps.values())
         best = [p for p, step in steps.items() if step == highest]
         if len(best) == 1:
-            others = len(found) - 1
-            return best[0], [f"{best[0].name} is read, the highest step of {others + 1} checkpoints"] if others else []
+            more = [f"{best[0].name} is read, the highest step of {len(found)} checkpoints"] if len(found) > 1 else []
+            return best[0], [*skipped, *more]
         found = best
     if len(found) > 1:
         names = ", ".join(p.name for p in found[:8])
@@ -243,6 +255,14 @@ def _in_folder(folder: Path) -> tuple[Path, list[str]]:
             next="Name the file",
         )
     return found[0], []
+
+
+def _check_shard(path: Path) -> None:
+    """Raises InputError where a file says by its name that it holds a part of the weights only."""
+    if (shard := _SHARD.search(path.name)) and int(shard[2]) > 1:
+        raise InputError("the checkpoint is in several files", where=str(path),
+                         why=f"to judge by its name it is shard {int(shard[1])} of {int(shard[2])}, and recurc reads one file",
+                         next="Join them: load them all where it was trained, and save one state dict")
 
 
 def _named_like_checkpoint(path: Path) -> bool:

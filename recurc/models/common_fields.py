@@ -40,6 +40,14 @@ def layers_field(f: Fields, shapes: Mapping[str, Shape], field: str, level: str)
         InputError: they do not, or the block has no layers.
     """
     told, shown = f.integer(field, 1, MAX_LAYERS), level_depth(shapes, level)
+    if not shown:
+        named = [name for name in shapes if level in name] or list(shapes)
+        raise InputError(
+            f"no layers of {level} are in the checkpoint", where=f.where,
+            why=f"their tensors are named {level}.layers.0. and so on, and there are " + ", ".join(sorted(named)[:6])
+                + (", ..." if len(named) > 6 else ""),
+            next="Save the original model's own state dict, and check that the checkpoint is whole",
+        )  # fmt: skip
     if told is not None and told != shown:
         raise InputError(
             "configuration and tensors disagree on the number of layers",
@@ -51,7 +59,7 @@ def layers_field(f: Fields, shapes: Mapping[str, Shape], field: str, level: str)
         raise InputError("the block has too many layers", where=f.where,
                          why=f"tensors are named up to layer {shown} of {level}",
                          next="Check that the checkpoint is whole: a model has tens of layers")  # fmt: skip
-    return _needed(field, shown or None, f.where)
+    return shown
 
 
 def complete(

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Mapping, Optional, Sequence
 
@@ -20,6 +22,8 @@ from recurc.models.reasoner import ReasonerConfig
 from recurc.reading import Unreadable, is_file, not_read, read_text, shown, user_path
 
 CONFIG_FORMAT = "recurc/checkpoint/1"
+WEIGHTS_SHA256, FIELDS_SHA256 = "weights_sha256", "fields_sha256"  # in a config.json of ours
+_NOT_DIGESTED = ("format", "notes", WEIGHTS_SHA256, FIELDS_SHA256)
 DATA_FIELDS = ("seq_len", "vocab_size", "num_puzzle_identifiers")
 _OURS = "config.json"
 NEARBY = "data_seq_len"  # length of a dataset that lies near the checkpoint but that nothing names
@@ -27,7 +31,8 @@ _CONFIG_STEMS = ("all_config", "config", "hparams", "hyperparameters", "model_co
 _CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
 _HYDRA = ".hydra/config.yaml"
 _GENERAL = (*(stem + suffix for stem in _CONFIG_STEMS for suffix in _CONFIG_SUFFIXES), _HYDRA)
-_NO_SECTION = ("arch", "loss", "evaluators")  # of a configuration: the architecture itself, and what has names like a model's
+_NO_SECTION = ("loss", "evaluators")  # of a configuration: what has names like a model's
+_NESTED = 3  # sections in sections that are looked into
 _CONTRADICTIONS = 8  # that an error names
 _NOTES = 50  # of a converted checkpoint that are kept
 _PATHS = 100  # of data_paths that are looked at
@@ -117,7 +122,7 @@ def _above(checkpoint: Path) -> list[Source]:
             if name.startswith("all_config."):
                 raise
             continue
-        if source.says_something and "weights_sha256" not in source.fields:  # else it is of the weights beside it
+        if source.says_something and WEIGHTS_SHA256 not in source.fields:  # else it is of the weights beside it
             found.append(source)
     return found
 
@@ -156,7 +161,16 @@ def _read(path: Path) -> Source:
             "config.json is of a format that this recurc does not read", where=str(path),
             why=f"format is {shown(stated)}, not {CONFIG_FORMAT!r}", next="Convert the checkpoint again with this version",
         )  # fmt: skip
-    return flat_source(raw, str(path))
+    source = flat_source(raw, str(path))
+    if stated is not None and raw.get(FIELDS_SHA256) not in (None, fields_digest(raw)):
+        source = replace(source, notes=(*source.notes, f"{path} was changed by hand since the conversion"))
+    return source
+
+
+def fields_digest(document: Mapping[str, object]) -> str:
+    """sha256 of the fields of a converted checkpoint's configuration, without what is said of them and of the weights."""
+    fields = {k: v for k, v in document.items() if k not in _NOT_DIGESTED}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def flat_source(raw: Mapping[str, object], where: str) -> Source:
@@ -168,10 +182,15 @@ def flat_source(raw: Mapping[str, object], where: str) -> Source:
     top = {str(k): v for k, v in raw.items() if v is not None and k not in ("arch", "notes", "name")}
     section = raw.get("arch")
     arch = {str(k): v for k, v in section.items() if v is not None} if isinstance(section, Mapping) else {}
-    places = {"in arch": arch, "at the top": top, **_sections(top, "in "), **_sections(arch, "in arch.")}
+    sections = {**_sections(top, "in "), **_sections(arch, "in arch.")}
+    places = {"in arch": arch, "at the top": top, **sections}
     _check_agreement(places, where)
-    unused = []
-    for place, other in list(places.items())[2:]:
+    found = []
+    if not arch and not any(name in MODEL_FIELDS for name in top):  # the architecture lies deeper
+        arch = {name: value for section in reversed(sections.values()) for name, value in section.items()}
+        found = [f"{where}: the architecture is read {place.replace('in', 'from', 1)}" for place in sections]
+    unused = found[:_CONTRADICTIONS]
+    for place, other in sections.items():
         alone = {n: v for n, v in other.items() if n in MODEL_FIELDS and n != "name" and n not in arch and n not in top}
         if alone:
             listed = ", ".join(f"{n} ({shown(v)})" for n, v in alone.items())
@@ -184,19 +203,23 @@ def flat_source(raw: Mapping[str, object], where: str) -> Source:
     stored = raw.get("notes")
     notes = [n for n in stored if isinstance(n, str)][:_NOTES] if isinstance(stored, list) else []
     notes += unused
-    read = {place.removeprefix("in ").removeprefix("arch.") for place in list(places)[2:]}
+    read = {place.removeprefix("in ").removeprefix("arch.").partition(".")[0] for place in sections}
     notes += unknown_notes({k: v for k, v in arch.items() if k not in read}, where, True, fields)
     notes += unknown_notes({k: v for k, v in top.items() if k not in arch and k not in read}, where, False, fields)
     return Source(where, fields, tuple(notes[:_NOTES]))
 
 
-def _sections(fields: Mapping[str, object], prefix: str) -> dict[str, dict[str, object]]:
-    """The sections among some fields that hold fields of a model, by where they stand."""
-    return {
-        prefix + name: {str(k): v for k, v in value.items() if v is not None}
-        for name, value in fields.items()
-        if isinstance(value, Mapping) and name not in _NO_SECTION and any(n in MODEL_FIELDS and n != "name" for n in value)
-    }
+def _sections(fields: Mapping[str, object], prefix: str, depth: int = _NESTED) -> dict[str, dict[str, object]]:
+    """The sections among some fields, and in sections, that hold fields of a model, by where they stand."""
+    found: dict[str, dict[str, object]] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping) and name not in _NO_SECTION:
+            inner = {str(k): v for k, v in value.items() if v is not None}
+            if any(n in MODEL_FIELDS and n != "name" for n in inner):
+                found[prefix + name] = inner
+            if depth:
+                found |= _sections(inner, f"{prefix}{name}.", depth - 1)
+    return found
 
 
 def _check_agreement(places: Mapping[str, Mapping[str, object]], where: str) -> None:

@@ -18,6 +18,9 @@ _LONGEST = 64 << 20  # bytes of a pickle
 _AXES = 16
 _BITS = 128  # of a whole number; the longest in a file of torch.save, its mark, has 77
 _REBUILD = "torch._utils._rebuild_"
+NUMPY_ARRAY = "a NumPy array"
+_NUMPY_ARRAYS = tuple(f"numpy.{core}.{made}" for core in ("core", "_core")
+                      for made in ("multiarray._reconstruct", "numeric._frombuffer"))
 _PLAIN = (
     "collections.OrderedDict", "collections.Counter", "_codecs.encode", "builtins.bytearray", "builtins.set",
     "builtins.complex", "__builtin__.bytearray", "__builtin__.set", "__builtin__.complex", "torch.serialization._get_layout",
@@ -262,6 +265,8 @@ def _called(function: Any, args: Any) -> Any:
         return Opaque("without values (it was on the device meta)")
     if text.startswith(_REBUILD):
         return Opaque(f"no plain tensor ({text.removeprefix(_REBUILD).replace('_', ' ')})")
+    if text in _NUMPY_ARRAYS:
+        return Opaque(NUMPY_ARRAY)
     return Opaque(f"a {text.rpartition('.')[2]}")
 
 

@@ -9,7 +9,7 @@ from typing import Mapping
 import numpy as np
 
 from recurc.errors import InputError, printable
-from recurc.models.bundle import Weights, find_weights, is_harmless, short_names
+from recurc.models.bundle import NotWeights, Weights, find_weights, is_harmless, short_names
 from recurc.models.picklefile import Opaque, Stored
 from recurc.models.rotary import ROTARY
 from recurc.models.torchfile import TorchFile, is_float
@@ -91,6 +91,18 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], Weights]:
             return _tensors(file, weights.state, path), weights
     except Unreadable as error:
         raise not_read(error, path, "the checkpoint", "the checkpoint cannot be read", "Copy or download it again") from None
+
+
+def something_else(path: Path) -> str:
+    """What a file of torch.save holds that is no weights (predictions, an optimizer's state); empty for any other file."""
+    try:
+        with TorchFile(path) as file:
+            find_weights(file.value, path)
+    except NotWeights as error:
+        return error.why
+    except (Unreadable, InputError):
+        pass
+    return ""
 
 
 def _tensors(file: TorchFile, state: Mapping[str, object], path: Path) -> dict[str, np.ndarray]:

@@ -58,6 +58,9 @@ def read(path: Path, keep: str = "") -> dict[str, np.ndarray]:
         with open_regular(path) as file:
             entries, start = _entries(file)
             return {name: _tensor(file, start, entry, keep == name) for name, entry in entries.items()}
+    except _OtherType as error:
+        raise InputError("the safetensors file holds tensors of a type that recurc does not read", where=str(path),
+                         why=str(error), next=f"Copy or export the float checkpoint, as one of {', '.join(_FLOATS)}") from None
     except Unreadable as error:
         raise not_read(error, path, "the checkpoint", "not a whole safetensors file", "Copy or export the file again") from None
 
@@ -74,6 +77,10 @@ def metadata(path: Path) -> dict[str, object]:
     except Unreadable as error:
         raise not_read(error, path, "the checkpoint", "not a whole safetensors file", "Copy or export the file again") from None
     return {name: value for name, value in said.items() if value is not None} if isinstance(said, dict) else {}
+
+
+class _OtherType(Unreadable):
+    """The file is whole, and a tensor's type is none that is read."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +137,7 @@ def _entry(name: str, raw: object) -> _Entry:
         raise Unreadable(f"the header's entry for {shown(name)} is not valid, or of an unsupported dtype")
     dtype = _DTYPES.get(raw["dtype"])
     if dtype is None:
-        raise Unreadable(f"{shown(name)} is stored as {shown(raw['dtype'])}, which is not read here: export the checkpoint as "
-                         f"one of {', '.join(_FLOATS)}")  # fmt: skip
+        raise _OtherType(f"{shown(name)} is stored as {shown(raw['dtype'])}")
     shape, offsets = raw.get("shape"), raw.get("data_offsets")  # type: ignore[union-attr]
     if not _counts(shape) or not _counts(offsets) or len(offsets) != 2 or len(shape) > _AXES:
         raise Unreadable(f"the header's entry for {shown(name)} is not valid: shape and data_offsets are whole numbers from 0")
@@ -142,9 +148,7 @@ def _entry(name: str, raw: object) -> _Entry:
         raise Unreadable(f"the header gives {shown(name)} {end - begin} bytes, which does not match its shape {tuple(shape)}")
     code = raw["dtype"]  # type: ignore[index]
     if code not in _FLOATS:
-        raise Unreadable(
-            f"{shown(name)} is not of floating point, it is stored as {code}: export the float checkpoint, recurc does its own "
-            "quantization")
+        raise _OtherType(f"{shown(name)} is not of floating point, it is stored as {code}: recurc does its own quantization")
     return _Entry(code, tuple(shape), begin, end)
 
 

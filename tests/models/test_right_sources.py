@@ -8,7 +8,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from recurc.models.checkpoint import load
+from recurc.errors import InputError
+from recurc.models.checkpoint import load, save
 from tests.models.builders import PREFIX, arch
 from tests.models.silent import write_config
 from tests.models.test_right_model import TENSORS, checkpoint, notes, refused, same
@@ -72,3 +73,82 @@ def test_a_saved_rotary_table_that_contradicts_the_configuration_is_refused(name
     write_config(tmp_path / "all_config.yaml", {"arch": arch(pos_encodings="none"), "data_paths": ["data"]})
     for file in write(rotary(10000.0)):
         refused(file, "contradict", "pos_encodings is none")
+
+
+def test_a_configuration_changed_by_hand_since_the_conversion_is_told(tmp_path):
+    save(load(checkpoint(tmp_path)), tmp_path / "out")
+    assert load(tmp_path / "out").notes == ()
+    file = tmp_path / "out/config.json"
+    document = json.loads(file.read_text())
+    write_config(file, {**document, "H_cycles": 3})
+    assert "config.json was changed by hand since the conversion" in notes(tmp_path / "out")
+    write_config(file, {n: v for n, v in document.items() if n != "rope_theta"})
+    assert "changed by hand" in notes(tmp_path / "out")
+    write_config(file, dict(reversed(document.items())))
+    assert load(tmp_path / "out").notes == ()
+    write_config(file, {n: v for n, v in document.items() if n != "fields_sha256"})
+    assert load(tmp_path / "out").notes == ()  # of before the digest
+
+
+@pytest.mark.parametrize("place", [("trainer", "arch"), ("model",), ("cfg", "experiment", "net")])
+def test_an_architecture_that_stands_deeper_is_found(place, tmp_path):
+    path = checkpoint(tmp_path)
+    inner = arch(H_cycles=3)
+    for name in reversed(place):
+        inner = {name: inner}
+    write_config(tmp_path / "all_config.yaml", {**inner, "lr": 1e-4, "data_paths": ["data"]})
+    assert load(path).config.H_cycles == 3
+    assert f"the architecture is read from {'.'.join(place)}" in notes(path) and "says nothing" not in notes(path)
+    write_config(tmp_path / "all_config.yaml", {**inner, "arch": arch(), "data_paths": ["data"]})
+    refused(path, "contradicts itself", f"H_cycles is 2 in arch and 3 in {'.'.join(place)}")
+
+
+# -- files that are no weights, or not all of them --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("held, words", [({"preds": torch.zeros(3)}, "predictions"), ({"exp_avg": TENSORS}, "optimizer"),
+                                         ({"state": {}, "param_groups": []}, "optimizer")])
+def test_a_newer_step_without_weights_is_passed_over(held, words, tmp_path):
+    path = checkpoint(tmp_path, name="step_10")
+    torch.save(held, tmp_path / "step_20")
+    assert load(tmp_path).source == str(path) and "step_20 is passed over" in notes(tmp_path) and words in notes(tmp_path)
+    refused(tmp_path / "step_20", "not a checkpoint", words)
+    path.unlink()
+    refused(tmp_path, "not a checkpoint", words)
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_weights_that_are_numpy_arrays_are_called_so(protocol, tmp_path):
+    arrays = {name: tensor.float().numpy() for name, tensor in TENSORS.items()}
+    for saved in (arrays, {"model": arrays, "step": 3}):
+        path = checkpoint(tmp_path)
+        torch.save(saved, path, pickle_protocol=protocol)
+        refused(path, "the weights are NumPy arrays", "torch.from_numpy")
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int8])
+def test_a_type_that_is_not_read_is_named_first(dtype, tmp_path):
+    checkpoint(tmp_path).unlink()
+    safetensors.torch.save_file({n: t.to(dtype) for n, t in TENSORS.items()}, str(tmp_path / "model.safetensors"))
+    with pytest.raises(InputError) as caught:
+        load(tmp_path)
+    assert "of a type that recurc does not read" in caught.value.what
+    assert {torch.int8: "I8", torch.float8_e4m3fn: "F8_E4M3"}[dtype] in caught.value.why
+
+
+@pytest.mark.parametrize("name", ["model-0000{}-of-00002.safetensors", "pytorch_model-0000{}-of-00002.bin"])
+def test_a_shard_is_called_one(name, tmp_path):
+    checkpoint(tmp_path).unlink()
+    for i in (1, 2):
+        part = dict(list(TENSORS.items())[i::2])
+        if name.endswith("bin"):
+            torch.save(part, tmp_path / name.format(i))
+        else:
+            safetensors.torch.save_file(part, str(tmp_path / name.format(i)))
+    refused(tmp_path, "shard 1 of 2", "Join them")
+    refused(tmp_path / name.format(2), "shard 2 of 2")
+
+
+def test_layers_by_another_name_are_named(tmp_path):
+    path = checkpoint(tmp_path, **{n.replace(".layers.", ".blocks."): t for n, t in TENSORS.items()})
+    refused(path, "no layers of L_level", "L_level.layers.0.", "L_level.blocks.0.mlp.down_proj.weight")
