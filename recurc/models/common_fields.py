@@ -43,7 +43,7 @@ def layers_field(f: Fields, shapes: Mapping[str, Shape], field: str, level: str)
     if not shown:
         named = [name for name in shapes if level in name] or list(shapes)
         raise InputError(
-            f"no layers of {level} are in the checkpoint", where=f.where,
+            f"the checkpoint has tensors of 0 layers of {level}", where=f.where,
             why=f"their tensors are named {level}.layers.0. and so on, and there are " + ", ".join(sorted(named)[:6])
                 + (", ..." if len(named) > 6 else ""),
             next="Save the original model's own state dict, and check that the checkpoint is whole",

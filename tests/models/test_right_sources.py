@@ -151,4 +151,4 @@ def test_a_shard_is_called_one(name, tmp_path):
 
 def test_layers_by_another_name_are_named(tmp_path):
     path = checkpoint(tmp_path, **{n.replace(".layers.", ".blocks."): t for n, t in TENSORS.items()})
-    refused(path, "no layers of L_level", "L_level.layers.0.", "L_level.blocks.0.mlp.down_proj.weight")
+    refused(path, "0 layers of L_level", "L_level.layers.0.", "L_level.blocks.0.mlp.down_proj.weight")
