@@ -71,7 +71,7 @@ def choose(train: Dataset, drawn: int, used: int, seed: int, count: int) -> Gate
     order = train.order(seed)
     taken = order[:used]
     spare = train.unlike(taken, [*order[drawn:], *order[used:drawn]])[:count]
-    if len(spare) >= min(count, LEAST_PUZZLES):
+    if not used or len(spare) >= min(count, LEAST_PUZZLES):
         return _chosen(train, spare, SPARE if used else TRAINING)
     left = f"only {len(spare)} of" if len(spare) else "none of"
     left += f" the {len(train):,} training puzzles {'is' if len(spare) == 1 else 'are'} left"

@@ -163,7 +163,7 @@ def test_a_board_of_a_known_chip_is_one_file_and_its_build_keeps_all_of_it(quant
 @pytest.mark.parametrize("name", ["src", "host", "../up", "a b", ".x"])
 def test_board_names_that_would_be_in_the_way(name, quantized, tmp_path):
     path = custom_board(tmp_path, "mps2-an386", **{'name = "mine"': f'name = "{name}"'})
-    with pytest.raises(InputError, match="cannot be used") as e:
+    with pytest.raises(InputError, match="cannot be used|is not a plain word") as e:
         quantized.build(str(path), tmp_path / "b", gate=GOOD)
     assert e.value.exit_code == 3 and [p.name for p in tmp_path.iterdir()] == ["mine.toml"]
 

@@ -182,9 +182,9 @@ def test_commands_on_a_build_without_an_elf(made, capsys, tmp_path):
     assert main(["report", str(made.path), "--html", str(tmp_path / "r.html")]) == 0
     capsys.readouterr()
     assert "Written, not compiled here" in (tmp_path / "r.html").read_text()
-    assert main(["doctor", str(made.path)]) in (0, 6)
-    said = capsys.readouterr().out
-    assert "whole and unchanged" in said and "PlatformIO compiles when online" in said
+    assert main(["doctor", str(made.path), "--wide"]) in (0, 6)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "whole and" in said and "unchanged" in said and "PlatformIO compiles when online" in said
     assert main(["verify", str(made.path), "--on", "qemu", "--data", "nowhere"]) in (2, 3)
     capsys.readouterr()
     (made.path / "project" / "sdkconfig.esp32-s3-n8r8").write_text("# PlatformIO leaves this\n")

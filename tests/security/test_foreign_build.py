@@ -19,6 +19,7 @@ from recurc.codegen.manifest import MANIFEST, _digest, file_sha256, load_build
 from recurc.errors import InputError
 from recurc.flash.run import only_listed
 from recurc.targets.boards import load_board
+from recurc.targets.chips import whole_text
 from tests.report.samples import build_folder
 
 
@@ -29,7 +30,8 @@ def folder(tmp_path) -> Path:
     (made / "project" / "src").mkdir(parents=True)
     (made / "project" / "src" / "model.c").write_text("int x;\n")
     (made / "stm32h7").mkdir()
-    shutil.copyfile(load_board("stm32h7").path, made / "stm32h7" / "board.toml")
+    path = load_board("stm32h7").path
+    (made / "stm32h7" / "board.toml").write_text(whole_text(path.read_text(), path))
     return build_folder(made)
 
 

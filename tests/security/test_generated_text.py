@@ -85,7 +85,7 @@ def test_a_models_c_compiles_whatever_its_name(model, tmp_path):
     texts = {}
     for m in (model, hostile):
         image = build_image(m, kernels)
-        texts[m.name] = emit_model(m, image, kernels, make_layout(m.program, m.bits, kernels, 20_000))
+        texts[m.name] = emit_model(m, image, kernels, make_layout(m.program, m.forms, kernels, 20_000))
     for name, text in texts[ALL].items():
         (tmp_path / name).write_text(text, encoding="utf-8")
         assert text.count("\n") == texts[model.name][name].count("\n")

@@ -72,3 +72,8 @@ def test_a_quantized_model_takes_them():
     for options, kind in ((("int8", split(60)), TRAINING), (("int4",), RANDOM)):
         assert model.quantize(*options, puzzles=20)._gate_inputs().kind == kind
     assert model.quantize("int4", split(60), puzzles=20, method="min-max")._gate_inputs().kind == TRAINING
+
+
+def test_few_training_puzzles_that_no_weight_was_made_for_are_judged_on():
+    found = choose(split(6), 128, 0, 0, 32)
+    assert found.kind == TRAINING and len(found.rows) == 6 and not found.note

@@ -86,7 +86,7 @@ def test_methods_by_name_group_and_model():
     assert [m.slug for m in chosen(["structure"], mlp)] == ["fp32", "pruned-25"]
     assert not any(m.needs_data for m in chosen([], mlp, data=False)) and len(chosen([], mlp, data=False)) > 5
     for names, data, words in ((["int4-naif"], True, "Did you mean int4-naive?"), (["linear-attention"], True, "MLP"),
-                               (["int4-calibrated"], False, "--train")):
+                               (["int4-calibrated"], False, "learning= with a train folder")):
         with pytest.raises(UsageError) as error:
             chosen(names, mlp, data=data)
         assert words in error.value.paragraph()

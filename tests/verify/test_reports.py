@@ -50,7 +50,7 @@ def test_junit_file_is_whole_or_absent(tmp_path):
 
 def test_the_live_table_shows_what_has_arrived(monkeypatch):
     screen = rich.console.Console(file=io.StringIO(), force_terminal=True, width=100, height=12)
-    monkeypatch.setattr(recurc.cli.output, "_console", lambda _: screen)
+    monkeypatch.setattr(recurc.cli.output, "_console", lambda *_: screen)
     many = [replace(RESULTS[0], puzzle=i) for i in range(20)]
     with LiveTable(Console(), "verify on x", 25, 16) as live:
         live.resumed(many)

@@ -48,6 +48,7 @@ class Build:
     host_library: Path = Path("lib")
     host_image: Path = Path("image")
     path: Path = Path("build")
+    notes: tuple[str, ...] = ()
     target: str = "stm32h7"
     twin: str | None = "mps2-an500"
     steps: int = 12
@@ -232,7 +233,7 @@ def command(monkeypatch, engine, elfs, tmp_path):
     def call(defines: dict, *arguments: str) -> int:
         elf = elfs("host", defines=defines)
         build = Build({"host": Artifact(elf)}, path=tmp_path)
-        monkeypatch.setattr(recurc.codegen.manifest, "load_build", lambda folder, **options: build)
+        monkeypatch.setattr(recurc.codegen.manifest, "load_build", lambda folder, *_, **options: build)
         return main(["verify", "B", "--on", "host", "--data", "D", *arguments])
 
     return call
@@ -273,7 +274,7 @@ def test_command_on_a_port_that_is_not_there(command, capsys, monkeypatch):
     build = Build({"stm32h7": Artifact(Path("x"))})
     import recurc.codegen.manifest
 
-    monkeypatch.setattr(recurc.codegen.manifest, "load_build", lambda folder, **options: build)
+    monkeypatch.setattr(recurc.codegen.manifest, "load_build", lambda folder, *_, **options: build)
     assert main(["verify", "B", "--on", "/dev/nonexistent", "--data", "D"]) == 7
     assert "cannot be opened" in capsys.readouterr().err
 
