@@ -24,9 +24,9 @@ _KNOWN = ("model", "state_dict", "model_state_dict", "module", "inner", "_orig_m
           "_checkpoint_wrapped_module", "net", "weights")  # where weights lie that needs no word
 # What is kept of each weight beside it: states of optimizers, gradients, differences, importances. Never a model.
 _KEPT_BESIDE = re.compile(
-    r"(?:^|[_ ])(?:exp_avg|exp_inf|optim|optimi[sz]ers?|momentum|moments?|grads?|gradients?|deltas?|fisher|hessian|square_avg|"
-    r"acc_delta|adam|velocity|variances?|importances?|masks?|diffs?|task_vectors?|updates?|slow_buffer|param_groups)(?:$|[_ ])",
-    re.IGNORECASE)
+    r"^(?:m|v|mu|nu)$|(?:^|[_ ])(?:exp_avgs?|exp_inf|opt|optim|sum_sq|optimi[sz]ers?|momentum|moments?|grads?|gradients?|"
+    r"deltas?|fisher|hessian|square_avg|acc_delta|adam|velocity|variances?|importances?|masks?|diffs?|task_vectors?|updates?|"
+    r"slow_buffer)(?:$|[_ ])", re.IGNORECASE)
 _COUNTERS = re.compile(r"^(?:n_averaged|num_updates|decay|(?:\w+\.)*num_batches_tracked)$")
 _EMA = re.compile(r"ema|shadow|averaged|swa", re.IGNORECASE)
 _CONFIGS = ("config", "hyper_parameters", "hparams", "cfg", "args")

@@ -229,7 +229,8 @@ def test_what_is_no_model_is_said_for_what_it_is(saved, words, tmp_path):
     refused(path, words)
 
 
-@pytest.mark.parametrize("kept", ["exp_avg", "exp_avg_sq", "optimizer", "momentum_buffer", "grad", "delta", "fisher"])
+@pytest.mark.parametrize("kept", ["exp_avg", "exp_avg_sq", "optimizer", "momentum_buffer", "grad", "delta", "fisher", "nu",
+                                  "opt_state"])
 def test_what_an_optimizer_keeps_of_each_weight_is_no_model(kept, tmp_path):
     path = checkpoint(tmp_path, **{kept: TENSORS})
     refused(path, "not a checkpoint", "optimizer's state", kept, "not weights")
