@@ -214,12 +214,11 @@ def _cells(cell: str, symbols: str, line: int) -> list[int] | int:
 def _numbers(values: Any, path: Path, ndim: int) -> np.ndarray:
     """An array of whole numbers. Raises InputError: rows of different lengths, or no numbers."""
     if isinstance(values, list):
-        lengths = {len(v) if isinstance(v, list) else 1 for v in values}
-        if len(lengths) > 1:
-            first = len(values[0]) if isinstance(values[0], list) else 1
-            bad = [i for i, v in enumerate(values) if (len(v) if isinstance(v, list) else 1) != first]
+        lengths = [len(v) if isinstance(v, list) else 1 for v in values]
+        if len(set(lengths)) > 1:
+            bad = [i for i, length in enumerate(lengths) if length != lengths[0]]
             raise InputError("rows have different lengths", where=str(path),
-                             why=f"row {bad[0]} has {len(values[bad[0]])} tokens, row 0 has {first} ({len(bad)} rows differ)",
+                             why=f"row {bad[0]} has {lengths[bad[0]]} tokens, row 0 has {lengths[0]} ({len(bad)} rows differ)",
                              next="Pad them to one length, with a padding token and labels of -100")
     array = whole_numbers(values, "tokens", str(path))
     if ndim == 1 and array.ndim == 2 and array.shape[1] == 1:

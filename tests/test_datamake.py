@@ -178,6 +178,12 @@ def test_identifiers_are_numbers_whatever_symbols_stand_for_tokens(name, tmp_pat
         assert made.puzzle_ids.tolist() == [1, 2, 3, 12, 12] and (made.inputs == ROWS).all()
 
 
+def test_an_identifier_that_is_empty(tmp_path, capsys):
+    (tmp_path / "x.jsonl").write_text('{"inputs": [1, 2], "id": ""}\n{"inputs": [2, 1], "id": 3}\n')
+    assert make(tmp_path / "o", "--inputs", tmp_path / "x.jsonl") == 3
+    assert "row 1 has 1 tokens, row 0 has 0" in capsys.readouterr().err
+
+
 def test_a_symbol_stands_for_one_token(tmp_path, capsys):
     (tmp_path / "x.csv").write_text("question\n..AB\n")
     assert make(tmp_path / "o", "--inputs", tmp_path / "x.csv", "--symbols", "..AB") == 2
