@@ -41,12 +41,15 @@ def fitted(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | N
     Args:
         columns: headings; the first column and those in `text` stand to the left, the others to the right when `numeric`.
         width: of the page in characters; None has room for everything.
-        least: columns that may be left out, by heading or number, the least important first.
+        least: columns that may be left out, by heading or number, the least important first. Before them go columns that
+            hold the same in all of three or more rows: they tell nothing apart.
     """
     words = [i for i, name in enumerate(columns) if not numeric or not i or name in text]
     cells = [[*row] for row in rows]
     order = [columns.index(name) if isinstance(name, str) else name for name in least
              if isinstance(name, int) or name in columns]
+    same = [i for i in range(1, len(columns)) if len(cells) > 2 and len({row[i] for row in cells}) == 1]
+    order = [*(i for i in order if i in same), *(i for i in same if i not in order), *(i for i in order if i not in same)]
     kept, dropped = list(range(len(columns))), []
     while True:
         widths = _widths([columns[i] for i in kept], [[row[i] for i in kept] for row in cells], width,

@@ -183,3 +183,10 @@ def test_the_page_s_width(monkeypatch, capsys):
     monkeypatch.setattr(output, "_is_terminal", lambda stream: True)
     console.print("word " * 40)
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 72
+
+
+def test_what_is_the_same_in_every_row_goes_first():
+    rows = [(f"model {i}", "16", f"0.9{i}", "3") for i in range(3)]
+    made = fitted(("name", "steps", "phi", "cycles"), rows, 14, least=("phi",))
+    assert made.dropped == ("steps", "cycles") and "0.92" in made.rows[2][0]
+    assert "phi" in fitted(("name", "steps", "phi", "cycles"), rows[:2], 20, least=("phi",)).dropped, "of two rows it may be chance"
