@@ -139,7 +139,7 @@ def test_headings_wrap_before_columns_go():
     made = fitted(("name", "a long heading", "phi"), ROWS, 38, least=("phi",))
     assert made.dropped == () and len(made.head) == 2
     made = fitted(("name", "a long heading", "phi"), ROWS, 30, least=("phi",))
-    assert made.dropped == ("phi",) and made.rows[0] == ("alpha beta gamma       1,234,567",)[:1] or made.rows
+    assert made.dropped == ("phi",) and " ".join(made.rows[0][0].split()) == "alpha beta gamma 1,234,567"
 
 
 def test_text_wraps_at_spaces_and_numbers_never():
@@ -189,4 +189,5 @@ def test_what_is_the_same_in_every_row_goes_first():
     rows = [(f"model {i}", "16", f"0.9{i}", "3") for i in range(3)]
     made = fitted(("name", "steps", "phi", "cycles"), rows, 14, least=("phi",))
     assert made.dropped == ("steps", "cycles") and "0.92" in made.rows[2][0]
-    assert "phi" in fitted(("name", "steps", "phi", "cycles"), rows[:2], 20, least=("phi",)).dropped, "of two rows it may be chance"
+    two = fitted(("name", "steps", "phi", "cycles"), rows[:2], 20, least=("phi",))
+    assert "phi" in two.dropped, "of two rows it may be chance"
