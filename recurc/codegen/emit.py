@@ -20,6 +20,7 @@ from recurc.plan.kernels import IntKernel, KernelSet, padded
 from recurc.plan.layout import ARENA_ALIGN, Layout, has_columns
 from recurc.quant.model import QuantizedModel
 from recurc.quoting import environment
+from recurc.reading import read_text
 from recurc.recursion import INPUT
 from recurc.storage.form import Form, forms_of
 from recurc.storage.image import KINDS
@@ -45,7 +46,7 @@ def _f32(value: float) -> str:
 def _op_source(name: str) -> str | None:
     """Text of a template in an op's folder."""
     file = template_file(name)
-    return file.read_text(encoding="utf-8") if file else None
+    return read_text(file) if file else None
 
 
 @lru_cache(maxsize=1)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from recurc.cli.main import main
 from recurc.models.checkpoint import load
-from recurc.quant.weights import Precision, precisions
+from recurc.quant.weights import Precision, precisions, register, unregister
+from recurc.storage.channel import PerChannel
 from tests.models.builders import arch, write_dataset, write_model
 
 HRM = Path(__file__).parents[1] / "data" / "hrm_original" / "checkpoint"
@@ -51,12 +52,15 @@ def test_inspect_text(capsys):
     assert [p.name for p in precisions().values() if not p.lossy] == [n for n in names if n in precisions()]
 
 
-def test_a_new_precision_is_shown(capsys, monkeypatch):
-    two = Precision("int2", 2, precisions()["int3"].quantize)
-    monkeypatch.setattr("recurc.quant.weights.precisions", lambda: {"int2": two})
-    quarter = sum(n * -(-k // 4) for n, k in linear_shapes())
-    document = inspect(capsys, str(CHECKPOINT))
-    assert document["weight_bytes"] == {"int2": quarter + 5 * document["output_channels"]}
+def test_a_new_precision_is_shown(capsys):
+    two = Precision("int2", PerChannel(2), precisions()["int3"].quantize)
+    register(two)
+    packed = sum(n * -(-k * 3 // 8) for n, k in linear_shapes())  # two bits lie in the operands of three
+    try:
+        document = inspect(capsys, str(CHECKPOINT))
+    finally:
+        unregister("int2")
+    assert document["weight_bytes"]["int2"] == packed + 5 * document["output_channels"]
 
 
 def test_inspect_hrm(capsys):
