@@ -147,7 +147,11 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path):
     (tmp_path / "tmp").mkdir()
     command = [sys.executable, "-m", "tests.mutation", "--list", str(tmp_path / "list.toml")]
     env = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
-    with subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.DEVNULL) as run:
+
+    def heard() -> None:  # who runs the tests in the background has SIGINT ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.DEVNULL, preexec_fn=heard) as run:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and not _running(str(tmp_path / "tmp")):
             time.sleep(0.1)
