@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Sequence
 
 from recurc.errors import InputError
+from recurc.plan.budget import image_up
 from recurc.plan.kernels import KernelSet
 from recurc.quant.model import QuantizedModel
 from recurc.storage.form import forms_of
@@ -48,14 +49,10 @@ class Image:
         return next(s for s in self.sections if s.name == name)
 
 
-def _up(n: int) -> int:
-    return -(-n // ALIGN) * ALIGN
-
-
 def build_image(model: QuantizedModel, kernels: KernelSet) -> Image:
     """Pack a quantized model for a kernel set. Deterministic: equal models give equal bytes."""
     contents = image_sections(model.program, forms_of(model.program, model.forms), kernels.weights)
-    offset = _up(HEADER.size + ENTRY.size * len(contents))
+    offset = image_up(HEADER.size + ENTRY.size * len(contents))
     body_start = offset
     sections, table, parts = [], b"", []
     for index, section in enumerate(contents):
@@ -63,8 +60,8 @@ def build_image(model: QuantizedModel, kernels: KernelSet) -> Image:
         assert len(data) == section.bytes, section.name
         sections.append(Section(section.kind, section.name, offset, len(data)))
         table += ENTRY.pack(KINDS[section.kind], index, offset, len(data), zlib.crc32(data))
-        parts.append(data + bytes(_up(len(data)) - len(data)))
-        offset += _up(len(data))
+        parts.append(data + bytes(image_up(len(data)) - len(data)))
+        offset += image_up(len(data))
     body = table + bytes(body_start - HEADER.size - len(table)) + b"".join(parts)
     digest = hashlib.sha256(body)
     fields = (MAGIC, ENDIAN_MARK, *VERSION, 0, ARITHMETIC_ID, kernels.packing, len(contents), offset, HEADER.size,

@@ -153,13 +153,6 @@ def floats_section(kind: str, field: str, n: int, values: Callable[[Weights], np
                         lambda data: np.frombuffer(data, "<f4").astype(np.float32))  # fmt: skip
 
 
-def pack_layer(ref: LinearRef, weights: Weights, packing: Packing) -> dict[str, bytes]:
-    """Section kind -> bytes of one layer, in the order of the file."""
-    found = {s.kind: (s, s.pack(weights)) for s in weights.form.sections(ref, packing)}
-    assert all(len(data) == section.bytes for section, data in found.values()), ref.name
-    return {kind: data for kind, (_, data) in found.items()}
-
-
 def unpack_layer(form: Form, ref: LinearRef, packing: Packing, pieces: Sequence[bytes]) -> Weights:
     """The weights of one layer from its sections' bytes, in the order of the file."""
     sections = form.sections(ref, packing)

@@ -7,6 +7,4 @@ from recurc.storage.packings.pairs import PAIRS
 from recurc.storage.packings.panels import PANELS
 from recurc.storage.packings.sixteens import SIXTEENS
 
-PACKINGS: dict[int, Packing] = {p.id: p for p in (PANELS, PAIRS, APART, LANES, SIXTEENS)}
-
-__all__ = ["APART", "LANES", "PACKINGS", "PAIRS", "PANELS", "SIXTEENS", "Packing"]
+__all__ = ["APART", "LANES", "PAIRS", "PANELS", "SIXTEENS", "Packing"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recurc.storage.packings.packing import Codec, Groups, Integers, Packing, up
+from recurc.storage.packings.packing import Floats, Groups, Integers, Packing, up
 
 PANEL = 16
 MIDDLE = 128  # int8 is stored as q + 128
@@ -23,15 +23,8 @@ def _of_quads(data: bytes, depth: int) -> np.ndarray:
     return np.frombuffer(data, np.uint8).reshape(-1, depth // 4, PANEL, 4).swapaxes(1, 2).reshape(-1, depth).astype(np.int16)
 
 
-class PanelFloats(Codec):
+class PanelFloats(Floats):
     """fp32: [k][16]."""
-
-    @property
-    def widest(self) -> int:
-        return 0
-
-    def tile_bytes(self, k: int) -> int:
-        return self.packing.tile * 4 * k
 
     def channels(self, n: int) -> int:
         return up(n, PANEL)
