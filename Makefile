@@ -38,6 +38,7 @@ bench-instructions: setup
 	@.venv/bin/python benchmarks/instructions.py
 
 lint: setup
+	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 
 clean:

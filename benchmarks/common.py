@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "benchmarks"
@@ -23,9 +23,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]], text_columns:
     widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(header))]
 
     def line(row: Sequence[str]) -> str:
-        return "| " + " | ".join(
-            text.ljust(width) if i < text_columns else text.rjust(width)
-            for i, (text, width) in enumerate(zip(row, widths))) + " |"
+        return (
+            "| "
+            + " | ".join(
+                text.ljust(width) if i < text_columns else text.rjust(width) for i, (text, width) in enumerate(zip(row, widths))
+            )
+            + " |"
+        )
 
     rule = ["-" * width if i < text_columns else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     return "\n".join([line(cells[0]), line(rule), *map(line, cells[1:])])
@@ -54,13 +58,24 @@ def peer_python(name: str) -> Path:
     folder = ENVIRONMENTS / name
     print(f"benchmarks: installing requirements-{name}.txt into {folder.relative_to(ROOT)}", file=sys.stderr)
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-    subprocess.run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-                    "-r", str(_requirements(name))], check=True)
+    subprocess.run(
+        [
+            str(folder / "bin" / "python"),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "-r",
+            str(_requirements(name)),
+        ],
+        check=True,
+    )
     _stamp(name).write_text(_wanted(name), encoding="utf-8")
     return folder / "bin" / "python"
 
 
-def ready_peer_python(name: str) -> Optional[Path]:
+def ready_peer_python(name: str) -> Path | None:
     """Python of the peer's environment, or None when it has to be set up first."""
     stamp = _stamp(name)
     if stamp.exists() and stamp.read_text(encoding="utf-8") == _wanted(name):

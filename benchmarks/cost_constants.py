@@ -18,9 +18,10 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -53,15 +54,25 @@ class Sample:
     cycles: Mapping[str, float]
 
 
-def shape(mixer: str, seq: int, hidden: int, heads: int = 2, expansion: float = 4.0, pos: str = "none", ndim: int = 0,
-          cycles: tuple[int, int] = (1, 1)) -> ReasonerConfig:
+def shape(
+    mixer: str,
+    seq: int,
+    hidden: int,
+    heads: int = 2,
+    expansion: float = 4.0,
+    pos: str = "none",
+    ndim: int = 0,
+    cycles: tuple[int, int] = (1, 1),
+) -> ReasonerConfig:
     """A small model of one layer."""
     return ReasonerConfig("trm", mixer, seq, 11, 1, hidden, expansion, heads, 1, *cycles, 1, pos, ndim, 1 if ndim else 0)
 
 
 SHAPES = {  # name: configuration, bytes of scratch; they differ in depth, channels, rows, rows a tile and odd rests
-    "mlp a": (shape("mlp_t", 16, 64), 16 << 10), "mlp b": (shape("mlp_t", 96, 40, ndim=40), 9 << 10),
-    "mlp c": (shape("mlp_t", 33, 128, expansion=8.0), 40 << 10), "mlp d": (shape("mlp_t", 64, 192, cycles=(1, 2)), 48 << 10),
+    "mlp a": (shape("mlp_t", 16, 64), 16 << 10),
+    "mlp b": (shape("mlp_t", 96, 40, ndim=40), 9 << 10),
+    "mlp c": (shape("mlp_t", 33, 128, expansion=8.0), 40 << 10),
+    "mlp d": (shape("mlp_t", 64, 192, cycles=(1, 2)), 48 << 10),
     "attention a": (shape("attention", 36, 64, pos="rope"), 24 << 10),
     "attention b": (shape("attention", 80, 48, heads=4, pos="rope", ndim=48), 30 << 10),
     "attention c": (shape("attention", 25, 128, pos="learned", cycles=(1, 2)), 48 << 10),
@@ -72,8 +83,13 @@ OTHERS = {  # samples of precisions that differ from int4 in one group only
     "int4-g32": ("mlp a", "mlp b", "mlp c", "mlp d", "attention b", "attention c"),
 }
 CYCLES_OF = ("mlp d", "attention d")  # shapes whose cycles are modelled, with an fp32 carry
-CARRIES = {"mlp a": ("fp16", "int8"), "mlp d": ("fp16", "int8"), "mlp c": ("fp16", "int8"),
-           "attention a": ("fp16", "int8"), "attention d": ("fp16", "int8")}
+CARRIES = {
+    "mlp a": ("fp16", "int8"),
+    "mlp d": ("fp16", "int8"),
+    "mlp c": ("fp16", "int8"),
+    "attention a": ("fp16", "int8"),
+    "attention d": ("fp16", "int8"),
+}
 
 
 def jobs() -> Iterator[tuple[str, str, str]]:
@@ -98,8 +114,13 @@ def object_ranges(map_file: Path) -> list[tuple[int, int, str]]:
 def chains(elf: Path, addresses: Sequence[int], family: str) -> dict[int, list[str]]:
     """Functions at each address, innermost first: inlined ones, then the one that the code belongs to."""
     tool = re.sub(r"gcc$", "addr2line", find_compiler(family))
-    said = subprocess.run([tool, "-f", "-i", "-a", "-e", str(elf)], input="\n".join(f"{a:#x}" for a in addresses),
-                          capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [tool, "-f", "-i", "-a", "-e", str(elf)],
+        input="\n".join(f"{a:#x}" for a in addresses),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     found: dict[int, list[str]] = {}
     names: list[str] = []
     for line in said.splitlines():
@@ -135,9 +156,21 @@ def split(elf: Path, counts: Mapping[int, int], family: str, carry: str, precisi
     groups, total = {}, Counter()
     for address, stem in stems.items():
         group = generated_group(generated.get(address, ()), carry, precision) if stem == "model" else stem
-        kernel = group.startswith("rc_") and not group.startswith(("rc_port", "rc_image", "rc_crc", "rc_status", "rc_table",
-                                                                   "rc_mem", "rc_start", "rc_stack", "rc_mpu", "rc_chip",
-                                                                   "rc_watchdog"))
+        kernel = group.startswith("rc_") and not group.startswith(
+            (
+                "rc_port",
+                "rc_image",
+                "rc_crc",
+                "rc_status",
+                "rc_table",
+                "rc_mem",
+                "rc_start",
+                "rc_stack",
+                "rc_mpu",
+                "rc_chip",
+                "rc_watchdog",
+            )
+        )
         if group and (stem == "model" or kernel):
             groups[address] = group
             total[group] += counts[address]
@@ -243,8 +276,11 @@ def measure_board(board: Board, plugin: Path, folder: Path) -> dict[str, object]
     print(f"{board.name}: {len(samples)} samples, worst {100 * off[worst]:+.1f} % ({samples[worst].name})", file=sys.stderr)
     compiler = subprocess.run([find_compiler(board.family), "-dumpfullversion"], capture_output=True, text=True).stdout.strip()
     return {
-        "measured": f"QEMU, {board.name}, GCC {compiler}, {len(samples)} small models", "core": board.core,
-        "kernels": choose_kernels(board.features).name, "worst_error": round(abs(off[worst]), 4), "instructions": units,
+        "measured": f"QEMU, {board.name}, GCC {compiler}, {len(samples)} small models",
+        "core": board.core,
+        "kernels": choose_kernels(board.features).name,
+        "worst_error": round(abs(off[worst]), 4),
+        "instructions": units,
         "cycles_per_instruction": cycles_each(samples),
     }
 
@@ -253,15 +289,21 @@ def add_group(board: Board, plugin: Path, folder: Path, precision: str, entry: M
     """A table's entry with the constants of the group that a precision alone has, from its samples."""
     kernel = choose_kernels(board.features).of(precision_named(precision).form)
     group = kernel.unpack or kernel.tile
-    samples = [measure(board, folder / f"{board.name}-{i}", plugin, job, cycles_wanted(board, job))
-               for i, job in enumerate((name, precision, "fp32") for name in OTHERS[precision])]
+    samples = [
+        measure(board, folder / f"{board.name}-{i}", plugin, job, cycles_wanted(board, job))
+        for i, job in enumerate((name, precision, "fp32") for name in OTHERS[precision])
+    ]
     found = {unit: n for unit, n in fit(samples).items() if unit.startswith(f"{group}:")}
     units = {**entry["instructions"], **found}
     cycles = {**entry["cycles_per_instruction"], **{g: n for g, n in cycles_each(samples).items() if g == group}}
     off = max(errors(samples, units), key=abs)
     print(f"{board.name}: {found}, {len(samples)} samples, worst {100 * off:+.1f} %", file=sys.stderr)
-    return {**entry, "instructions": dict(sorted(units.items())), "worst_error": max(entry["worst_error"], round(abs(off), 4)),
-            "cycles_per_instruction": dict(sorted(cycles.items()))}
+    return {
+        **entry,
+        "instructions": dict(sorted(units.items())),
+        "worst_error": max(entry["worst_error"], round(abs(off), 4)),
+        "cycles_per_instruction": dict(sorted(cycles.items())),
+    }
 
 
 def main() -> None:
@@ -274,8 +316,9 @@ def main() -> None:
         for name in names or BOARDS:
             board = load_board(name)
             key = entry_key(choose_kernels(board.features).name, board.core)
-            table[key] = add_group(board, plugin, Path(folder), only, table[key]) if only else measure_board(
-                board, plugin, Path(folder))
+            table[key] = (
+                add_group(board, plugin, Path(folder), only, table[key]) if only else measure_board(board, plugin, Path(folder))
+            )
             TABLE.write_text(json.dumps(dict(sorted(table.items())), indent=1) + "\n")
 
 

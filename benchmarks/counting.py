@@ -10,9 +10,9 @@ import hashlib
 import struct
 import time
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Sequence
 
 import numpy as np
 
@@ -76,25 +76,38 @@ def build_layers(board: Board, out: Path, shapes: Sequence[tuple[int, int, int]]
     defines: dict[str, int | str | None] = {"IMAGE_PATH": str(image), "TILE": kernels.tile, "DEPTH_MULTIPLE": kernels.padded(1)}
     beside = ["groups" if f.grouped else "zeros" if f.codec(kernels.weights).zeros_stored else "none" for f in forms]
     text = {
-        "ACT": rows.act, "ROWS_TYPE": rows.rows_type, "QUANTIZE": rows.quantize,
-        "WIDTHS(X)": "".join(f"X({i}u,{kernels.ints[form].tile},{form.codec(kernels.weights).tile_bytes(512)}u,{beside[i]})"
-                             for i, form in enumerate(forms)),
+        "ACT": rows.act,
+        "ROWS_TYPE": rows.rows_type,
+        "QUANTIZE": rows.quantize,
+        "WIDTHS(X)": "".join(
+            f"X({i}u,{kernels.ints[form].tile},{form.codec(kernels.weights).tile_bytes(512)}u,{beside[i]})"
+            for i, form in enumerate(forms)
+        ),
         "CASE_LIST": ",".join("{%du,%du,%du}" % shape for shape in shapes),
     }
     script = out / "firmware.ld"
     script.write_text(render_linker_script(board, _placement(board)))
     ports = [f for port in board.ports for f in sorted((runtime / "ports" / port).glob("*.[cS]"))]
     sources = [FIRMWARE / "layers.c", FIRMWARE / "image.S", *(runtime / "kernels" / s for s in kernels.sources), *ports]
-    return compile_firmware(board, sources, port_include_dirs(board, runtime), defines, script, out,
-                            [f"-D{name}={value}" for name, value in text.items()])
+    return compile_firmware(
+        board,
+        sources,
+        port_include_dirs(board, runtime),
+        defines,
+        script,
+        out,
+        [f"-D{name}={value}" for name, value in text.items()],
+    )
 
 
 def run_layers(board: Board, elf: Path, extra: tuple[str, ...] = (), shapes: int = len(SHAPES)) -> list[LayerCount]:
     """Run the ELF of `build_layers` and read the counts of its shapes. `extra`: arguments for QEMU."""
     words = run_counts(board, elf, 5 * len(PRECISIONS) * shapes, extra)
-    records = (words[i:i + 5] for i in range(0, len(words), 5))
-    return [LayerCount(board.name, PRECISIONS[index], rows, depth, channels, round(ticks / board.ticks.per_instruction))
-            for rows, depth, channels, index, ticks in records]
+    records = (words[i : i + 5] for i in range(0, len(words), 5))
+    return [
+        LayerCount(board.name, PRECISIONS[index], rows, depth, channels, round(ticks / board.ticks.per_instruction))
+        for rows, depth, channels, index, ticks in records
+    ]
 
 
 def count_layers(name: str, out: Path, shapes: Sequence[tuple[int, int, int]] = SHAPES) -> list[LayerCount]:
@@ -138,7 +151,7 @@ def random_model(config: ReasonerConfig) -> Reasoner:
     return Reasoner(config, tensors, "random", "0" * 64)
 
 
-def build_steps(board: Board, model: QuantizedModel, out: Path, scratch: Optional[int] = None, steps: int = 1) -> Path:
+def build_steps(board: Board, model: QuantizedModel, out: Path, scratch: int | None = None, steps: int = 1) -> Path:
     """The ELF that measures `steps` supervision steps of a model, planned for the board as a build plans it.
 
     Args:
@@ -157,9 +170,14 @@ def build_steps(board: Board, model: QuantizedModel, out: Path, scratch: Optiona
         (out / name).write_text(text)
     script = out / "firmware.ld"
     script.write_text(render_linker_script(board, Placement(plan.placement, {"stack": plan.stack_bytes})))
-    sources = [FIRMWARE / "steps.c", out / "model.c", out / "weights.S", *(runtime / "kernels" / s for s in kernels.sources),
-               *(runtime / "image" / f"rc_{part}.c" for part in ("image", "crc32", "sha256", "status", "table")),
-               *(f for port in board.ports for f in sorted((runtime / "ports" / port).glob("*.[cS]")))]
+    sources = [
+        FIRMWARE / "steps.c",
+        out / "model.c",
+        out / "weights.S",
+        *(runtime / "kernels" / s for s in kernels.sources),
+        *(runtime / "image" / f"rc_{part}.c" for part in ("image", "crc32", "sha256", "status", "table")),
+        *(f for port in board.ports for f in sorted((runtime / "ports" / port).glob("*.[cS]"))),
+    ]
     return compile_firmware(board, sources, [out, *port_include_dirs(board, runtime)], {"MEASURED_STEPS": steps}, script, out)
 
 
@@ -179,4 +197,4 @@ def run_counts(board: Board, elf: Path, n: int, extra: tuple[str, ...] = ()) -> 
     finally:
         transport.close()
     assert len(heard) >= 8 * n, f"{board.name} sent {len(heard)} of {8 * n} bytes"
-    return list(struct.unpack(f"<{n}Q", bytes(heard[:8 * n])))
+    return list(struct.unpack(f"<{n}Q", bytes(heard[: 8 * n])))

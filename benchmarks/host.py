@@ -19,8 +19,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -55,9 +56,16 @@ def key(threads: int, puzzles: int) -> str:
 def export(model: recurc.Model, inputs: np.ndarray, ids: np.ndarray, folder: Path) -> None:
     """model.npz for the peer: weights in fp32 and the input rows of some puzzles."""
     w, c = model.reasoner.tensors, model.config
-    arrays = {"h_init": w["H_init"], "l_init": w["L_init"], "lm_head": w["lm_head.weight"], "q_head": w["q_head.weight"],
-              "q_bias": w["q_head.bias"], "eps": c.rms_norm_eps, "cycles": tuple(CYCLES.values()),
-              "layers": dict(c.levels)["L_level"]}
+    arrays = {
+        "h_init": w["H_init"],
+        "l_init": w["L_init"],
+        "lm_head": w["lm_head.weight"],
+        "q_head": w["q_head.weight"],
+        "q_bias": w["q_head.bias"],
+        "eps": c.rms_norm_eps,
+        "cycles": tuple(CYCLES.values()),
+        "layers": dict(c.levels)["L_level"],
+    }
     for i in range(arrays["layers"]):
         for part, name in (("mlp_t", "token_"), ("mlp", "")):
             prefix = f"L_level.layers.{i}.{part}"
@@ -65,8 +73,11 @@ def export(model: recurc.Model, inputs: np.ndarray, ids: np.ndarray, folder: Pat
             arrays[f"{i}.{name}down"] = w[f"{prefix}.down_proj.weight"]
     x = Reference(model.reasoner).embed(torch.from_numpy(inputs.astype(np.int64)), torch.from_numpy(ids.astype(np.int64)))
     whole = ("cycles", "layers")
-    np.savez(folder / "model.npz", x=x.numpy(),
-             **{n: np.asarray(a, dtype=np.int64 if n in whole else np.float32) for n, a in arrays.items()})
+    np.savez(
+        folder / "model.npz",
+        x=x.numpy(),
+        **{n: np.asarray(a, dtype=np.int64 if n in whole else np.float32) for n, a in arrays.items()},
+    )
 
 
 class Peer:
@@ -74,8 +85,12 @@ class Peer:
 
     def __init__(self, folder: Path) -> None:
         self._process = subprocess.Popen(
-            [str(peer_python("onnxruntime")), "-W", "ignore", "-m", "benchmarks.onnx_worker", str(folder)], cwd=ROOT,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            [str(peer_python("onnxruntime")), "-W", "ignore", "-m", "benchmarks.onnx_worker", str(folder)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         self.about = self._answer()
 
     def _answer(self) -> dict[str, Any]:
@@ -97,7 +112,7 @@ class Peer:
         self._process.wait()
 
 
-def multiplication_peak() -> Optional[float]:
+def multiplication_peak() -> float | None:
     """GMAC a second that one core does when it does nothing but multiply bytes (VPDPBUSD); None where it has no such thing."""
     if "avx512_vnni" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
         return None
@@ -160,7 +175,7 @@ def measure_steps(rounds: int) -> dict[str, Any]:
         for variant in peer.about["variants"]:
             subjects[f"onnxruntime {variant}"] = lambda case, v=variant: peer.run(v, case)
         for precision, engine in engines.items():
-            subjects[f"recurc {precision}"] = lambda case, e=engine: timed([e, seconds[e]][:case["puzzles"]])
+            subjects[f"recurc {precision}"] = lambda case, e=engine: timed([e, seconds[e]][: case["puzzles"]])
         runs: dict[str, dict[str, list]] = {s: {} for s in subjects}
         load = [os.getloadavg()[0]]
         for turn in range(rounds + 1):  # the first turn warms up
@@ -175,8 +190,11 @@ def measure_steps(rounds: int) -> dict[str, Any]:
             print(f"host: round {turn} of {rounds}, load {load[-1]:.1f}", file=sys.stderr)
         peer.close()
     return {
-        "onnxruntime": peer.about["version"], "kernels": engines["int8"].kernels, "rounds": rounds,
-        "macs_per_step": quantized.model.program.macs_per_step, "load": [round(min(load), 1), round(max(load), 1)],
+        "onnxruntime": peer.about["version"],
+        "kernels": engines["int8"].kernels,
+        "rounds": rounds,
+        "macs_per_step": quantized.model.program.macs_per_step,
+        "load": [round(min(load), 1), round(max(load), 1)],
         "fp32_difference": float(f"{difference:.2g}"),
         "fidelity": {n: round(float(carry_fidelity(z[None], exact[None]).mean()), 5) for n, z in carries.items()},
         "steps": {n: {c: summary(r, 2 if c.endswith("2 puzzles") else 1) for c, r in by.items()} for n, by in runs.items()},
@@ -192,8 +210,10 @@ def measure_eval() -> dict[str, Any]:
     def rate(run: Callable[[], Any]) -> dict[str, float]:
         wall, cpu = time.perf_counter(), time.process_time()
         run()
-        return {"wall": round(EVAL_PUZZLES / (time.perf_counter() - wall), 2),
-                "cpu": round(EVAL_PUZZLES / (time.process_time() - cpu), 2)}
+        return {
+            "wall": round(EVAL_PUZZLES / (time.perf_counter() - wall), 2),
+            "cpu": round(EVAL_PUZZLES / (time.process_time() - cpu), 2),
+        }
 
     for precision in PRECISIONS:
         with tempfile.TemporaryDirectory() as folder:
@@ -233,29 +253,48 @@ recurc's int8 takes {ours:.1f} ms, {100 * floor / ours:.0f} % of that peak with 
 """
 
 
-
 def page(measured: dict[str, Any]) -> str:
     """The page, from the figures alone."""
     m, steps, e = measured["steps"], measured["steps"]["steps"], measured["eval"]
     one, split, two = (key(**case) for case in CASES)
     rows = [
-        [n, by[one]["cpu"], by[one]["wall"], by[one]["wall_best"],
-         f"{by[one]['cpu'] / best_int8(steps, one, 'cpu'):.2f} x", f"{by[one]['wall'] / best_int8(steps, one, 'wall'):.2f} x",
-         f"{m['fidelity'][n]:.4f}"]
-        for n, by in steps.items()]
+        [
+            n,
+            by[one]["cpu"],
+            by[one]["wall"],
+            by[one]["wall_best"],
+            f"{by[one]['cpu'] / best_int8(steps, one, 'cpu'):.2f} x",
+            f"{by[one]['wall'] / best_int8(steps, one, 'wall'):.2f} x",
+            f"{m['fidelity'][n]:.4f}",
+        ]
+        for n, by in steps.items()
+    ]
     pairs = [
-        [n, by[split if split in by else one]["wall"], by[two]["wall"], by[two]["wall_best"],
-         f"{by[two]['wall'] / best_int8(steps, two, 'wall'):.2f} x"]
-        for n, by in steps.items()]
+        [
+            n,
+            by[split if split in by else one]["wall"],
+            by[two]["wall"],
+            by[two]["wall_best"],
+            f"{by[two]['wall'] / best_int8(steps, two, 'wall'):.2f} x",
+        ]
+        for n, by in steps.items()
+    ]
     rates = [[n, r["wall"], r["cpu"]] for n, r in e["rates"].items()]
-    header = ["runtime", "CPU, median", "wall, median", "wall, best", "CPU / onnxruntime's best int8",
-              "wall / onnxruntime's best int8", "fidelity after one step"]
+    header = [
+        "runtime",
+        "CPU, median",
+        "wall, median",
+        "wall, best",
+        "CPU / onnxruntime's best int8",
+        "wall / onnxruntime's best int8",
+        "fidelity after one step",
+    ]
     return f"""# A supervision step on this computer
 
-Written by `python benchmarks/host.py`; the figures are in `host.json`. {measured['cpu']}, {measured['cores']} cores;
-recurc with kernels "{m['kernels']}", onnxruntime {m['onnxruntime']}, torch {e['torch']}. Model: sudoku9-paper (S = 97,
-D = 512) at the published depth of 21 block calls, {m['macs_per_step'] / 1e9:.1f} GMAC a step. The runtimes took turns, one
-step each, {m['rounds']} rounds. The load average of the machine was {m['load'][0]} to {m['load'][1]} meanwhile: it is
+Written by `python benchmarks/host.py`; the figures are in `host.json`. {measured["cpu"]}, {measured["cores"]} cores;
+recurc with kernels "{m["kernels"]}", onnxruntime {m["onnxruntime"]}, torch {e["torch"]}. Model: sudoku9-paper (S = 97,
+D = 512) at the published depth of 21 block calls, {m["macs_per_step"] / 1e9:.1f} GMAC a step. The runtimes took turns, one
+step each, {m["rounds"]} rounds. The load average of the machine was {m["load"][0]} to {m["load"][1]} meanwhile: it is
 shared, so CPU time (of the whole process) tells more than wall time.
 
 Included on both sides is a whole step. onnxruntime runs one graph a block call, with residual additions, norms and SiLU
@@ -263,7 +302,7 @@ in it (fused where it can), and one graph for the heads; the loop is in Python. 
 has a scale an output channel for weights and a scale a tensor for activations, computed anew (dynamic) or calibrated on three
 puzzles (static, only MatMul quantized); MatMulNBits has blocks of 32 with zero points, and computes in int8 (accuracy level 4)
 or fp32. recurc has a scale a channel for weights and a scale a row for activations, computed anew. The exported fp32 graph
-gives our fp32 reference's z_H within {m['fp32_difference']}; fidelity is the cosine with it.
+gives our fp32 reference's z_H within {m["fp32_difference"]}; fidelity is the cosine with it.
 
 ## One thread, one puzzle: milliseconds a step
 
@@ -280,7 +319,7 @@ by side. onnxruntime's int8 graphs lose time when a second thread joins at this 
 
 ## Puzzles a second of `recurc eval`
 
-{e['puzzles']} puzzles of {e['steps']} steps at the model's own depth, as many threads as cores. A CPU second is one core's.
+{e["puzzles"]} puzzles of {e["steps"]} steps at the model's own depth, as many threads as cores. A CPU second is one core's.
 
 {table(["", "puzzles a second", "puzzles a CPU second"], rates)}
 """
@@ -292,8 +331,13 @@ def main() -> None:
     parser.add_argument("--no-measure", action="store_true", help="write the page from host.json")
     args = parser.parse_args()
     if not args.no_measure:
-        measured = {"cpu": cpu_name(), "cores": os.cpu_count(), "peak": multiplication_peak(),
-                    "steps": measure_steps(args.rounds), "eval": measure_eval()}
+        measured = {
+            "cpu": cpu_name(),
+            "cores": os.cpu_count(),
+            "peak": multiplication_peak(),
+            "steps": measure_steps(args.rounds),
+            "eval": measure_eval(),
+        }
         MEASURED.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     measured = json.loads(MEASURED.read_text(encoding="utf-8"))
     from benchmarks.host_plot import draw

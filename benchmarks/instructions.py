@@ -12,8 +12,9 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -29,8 +30,14 @@ from recurc.targets.boards import load_board  # noqa: E402
 from recurc.targets.toolchain import find_compiler  # noqa: E402
 
 DATA, PAGE, PLOT = (FOLDER / f"instructions.{ending}" for ending in ("json", "md", "png"))
-CORES = {"mps2-an500": "Cortex-M7", "mps2-an386": "Cortex-M4", "mps2-an505": "Cortex-M33", "mps3-an547": "Cortex-M55",
-         "riscv32-virt": "RV32IMAFC", "riscv32-v-virt": "RV32 + V, vlen 128"}
+CORES = {
+    "mps2-an500": "Cortex-M7",
+    "mps2-an386": "Cortex-M4",
+    "mps2-an505": "Cortex-M33",
+    "mps3-an547": "Cortex-M55",
+    "riscv32-virt": "RV32IMAFC",
+    "riscv32-v-virt": "RV32 + V, vlen 128",
+}
 CONFIG = SUBJECTS[0].config
 FULL = ("int4", "int8")  # precisions whose steps are measured at full depth too, not only at the least
 MODELLED = {"mps2-an500": "cortex-m7", "mps3-an547": "cortex-m55"}  # board -> core whose cycles are modelled
@@ -42,7 +49,7 @@ STARTUP = ("rc_crc32", "rc_image_check", "rc_memory_init", "Reset_Handler", "mai
 # (core, function, precision, instructions a MAC of the two large shapes, modelled cycles a MAC of the first), measured in the
 # same emulator with the same compiler; modelled by the same means. Requantization to int8 is included; input is int8 already.
 PEER = "CMSIS-NN 99f736a (2026-07-15), arm-none-eabi-gcc 12.2.1 -O3"
-PEERS: tuple[tuple[str, str, str, float, float, Optional[float]], ...] = (
+PEERS: tuple[tuple[str, str, str, float, float, float | None], ...] = (
     ("Cortex-M7", "arm_nn_mat_mult_nt_t_s4 (through conv 1x1)", "int4", 3.173, 3.116, 2.55),
     ("Cortex-M7", "arm_fully_connected_s4 (a scale a tensor)", "int4", 4.969, 4.907, 3.88),
     ("Cortex-M7", "arm_nn_mat_mult_nt_t_s8", "int8", 1.505, 1.452, 1.07),
@@ -63,11 +70,12 @@ def call_macs() -> int:
 
 def model(precision: str, h_cycles: int, l_cycles: int) -> QuantizedModel:
     """The measured shape with random weights at another depth."""
-    return quantize_model(counting.random_model(CONFIG), precision_named(precision), method="min-max", h_cycles=h_cycles,
-                          l_cycles=l_cycles)
+    return quantize_model(
+        counting.random_model(CONFIG), precision_named(precision), method="min-max", h_cycles=h_cycles, l_cycles=l_cycles
+    )
 
 
-def step_instructions(name: str, precision: str, cycles: tuple[int, int], out: Path, scratch: Optional[int] = None) -> int:
+def step_instructions(name: str, precision: str, cycles: tuple[int, int], out: Path, scratch: int | None = None) -> int:
     """Instructions of one supervision step of `cycles` (H, L)."""
     board = load_board(name)
     ticks = counting.run_counts(board, counting.build_steps(board, model(precision, *cycles), out, scratch), 1)[0]
@@ -78,14 +86,19 @@ def calls_per_step(cycles: tuple[int, int]) -> int:
     return cycles[0] * (cycles[1] + 1)
 
 
-def measure(name: str, out: Path, known: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+def measure(name: str, out: Path, known: dict[str, Any] | None = None) -> dict[str, Any]:
     """Everything of one board; steps at full depth are as `known`, if that is given."""
     board = load_board(name)
     compiler = subprocess.run([find_compiler(board.family), "-dumpfullversion"], capture_output=True, text=True, check=True)
     full, least = (CONFIG.H_cycles, CONFIG.L_cycles), (1, 1)
-    found: dict[str, Any] = {"kernels": choose_kernels(board.features).name, "gcc": compiler.stdout.strip(), "layers": [
-        {"weights": c.precision, "shape": [c.rows, c.depth, c.channels], "instructions": c.instructions}
-        for c in counting.count_layers(name, out / "layers")]}
+    found: dict[str, Any] = {
+        "kernels": choose_kernels(board.features).name,
+        "gcc": compiler.stdout.strip(),
+        "layers": [
+            {"weights": c.precision, "shape": [c.rows, c.depth, c.channels], "instructions": c.instructions}
+            for c in counting.count_layers(name, out / "layers")
+        ],
+    }
     for kind in counting.PRECISIONS:
         short = step_instructions(name, kind, least, out / f"short-{kind}")
         found[kind] = {"short_step": short}
@@ -130,16 +143,21 @@ def page(data: dict[str, Any]) -> str:
     layers, steps, grouped = [], [], []
     for name, found in data.items():
         for kind in counting.PRECISIONS:
-            per = {tuple(x["shape"]): x["instructions"] / (x["shape"][0] * x["shape"][1] * x["shape"][2])
-                   for x in found["layers"] if x["weights"] == kind}
+            per = {
+                tuple(x["shape"]): x["instructions"] / (x["shape"][0] * x["shape"][1] * x["shape"][2])
+                for x in found["layers"]
+                if x["weights"] == kind
+            }
             layers.append([CORES[name], kind, found["kernels"], *(f"{per[s]:.3f}" for s in shapes)])
         for kind in FULL:
             of = found[kind]
             steps.append([CORES[name], kind, f"{of['call'] / call_macs():.3f}", of["call"], of["step"]])
         grouped.append([CORES[name], *(f"{found['int4-g32']['short_step'] / found[kind]['short_step']:.2f}" for kind in FULL)])
     m7 = data[SCRATCH_BOARD]
-    peers = [[core, function, kind, f"{a:.3f}", f"{b:.3f}", "" if cycles is None else f"{cycles:.2f}"]
-             for core, function, kind, a, b, cycles in PEERS]
+    peers = [
+        [core, function, kind, f"{a:.3f}", f"{b:.3f}", "" if cycles is None else f"{cycles:.2f}"]
+        for core, function, kind, a, b, cycles in PEERS
+    ]
     c = CONFIG
     text = f"""# Instructions in the emulator
 
@@ -194,8 +212,11 @@ def _modelled(data: dict[str, Any]) -> str:
         return "\nCycles were not modelled: llvm-mca was not installed where this was measured.\n"
     rows = []
     for name, found in known.items():
-        rows += [[CORES[name], f"[{r}x{k}]x[{k}x{n}]", x["weights"], f"{x['cycles'] / (r * k * n):.3f}"]
-                 for x in found["layers"] for r, k, n in [x["shape"]]]
+        rows += [
+            [CORES[name], f"[{r}x{k}]x[{k}x{n}]", x["weights"], f"{x['cycles'] / (r * k * n):.3f}"]
+            for x in found["layers"]
+            for r, k, n in [x["shape"]]
+        ]
         for kind in counting.PRECISIONS:
             cycles = found[kind]["short_step"] / calls_per_step((1, 1))
             rows.append([CORES[name], "block call (with its share of the heads)", kind, f"{cycles / call_macs():.3f}"])
@@ -213,13 +234,21 @@ def write(data: dict[str, Any]) -> None:
     """The committed files, from the data."""
     DATA.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(page(data), encoding="utf-8")
-    bars = [(CORES[name], x["weights"], f"recurc {found['kernels']}",
-             x["instructions"] / (x["shape"][0] * x["shape"][1] * x["shape"][2]))
-            for name, found in data.items() for x in found["layers"] if tuple(x["shape"]) == counting.SHAPES[0]]
+    bars = [
+        (
+            CORES[name],
+            x["weights"],
+            f"recurc {found['kernels']}",
+            x["instructions"] / (x["shape"][0] * x["shape"][1] * x["shape"][2]),
+        )
+        for name, found in data.items()
+        for x in found["layers"]
+        if tuple(x["shape"]) == counting.SHAPES[0]
+    ]
     draw(PLOT, bars, [(core, kind, function.split(" ")[0], a) for core, function, kind, a, _, _ in PEERS])
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--boards", default=",".join(counting.BOARDS), help="boards to measure, or none")
     parser.add_argument("--short", action="store_true", help="keep what is known of steps at full depth")

@@ -28,7 +28,9 @@ MEASURED = FOLDER / "tflm_memory.json"
 PAGE = FOLDER / "memory.md"
 PLOT = FOLDER / "memory.png"
 WEIGHTS = {
-    "float32": "float32", "int8": "int8, a scale a tensor", "int8-channel": "int8, a scale a channel",
+    "float32": "float32",
+    "int8": "int8, a scale a tensor",
+    "int8-channel": "int8, a scale a channel",
     "int4": "int4, a scale a tensor",
 }
 GRAPHS = {"call": "one block call", "step": "one step, unrolled", "while": "one step, WHILE loops"}
@@ -41,8 +43,12 @@ def peer_cases(subject: Subject) -> list[dict[str, Any]]:
     if subject.config.mixer == "attention":
         variants += [("int8", graph, "together") for graph in GRAPHS]
     return [
-        {"subject": subject.key, "shape": subject.block(), "variant": {"weights": weights, "graph": graph, "heads": heads},
-         "invoke": graph == "call" or subject.config.rows < 256}
+        {
+            "subject": subject.key,
+            "shape": subject.block(),
+            "variant": {"weights": weights, "graph": graph, "heads": heads},
+            "invoke": graph == "call" or subject.config.rows < 256,
+        }
         for weights, graph, heads in variants
     ]
 
@@ -82,8 +88,17 @@ def peer_table(subject: Subject, results: list[dict[str, Any]]) -> str:
     for r in results:
         v = r["variant"]
         width = 4 if v["weights"] == "float32" else 1
-        rows.append((peer_label(r, subject.config.mixer == "attention"), GRAPHS[v["graph"]], r["file_bytes"], r["head"],
-                     r["tail"], r["total"], width * kept(subject, v["graph"])))
+        rows.append(
+            (
+                peer_label(r, subject.config.mixer == "attention"),
+                GRAPHS[v["graph"]],
+                r["file_bytes"],
+                r["head"],
+                r["tail"],
+                r["total"],
+                width * kept(subject, v["graph"]),
+            )
+        )
     return table(("weights", "graph", "model file", "activations", "metadata", "arena", "kept beside"), rows, 2)
 
 
@@ -92,31 +107,82 @@ def own_table(figures: list[Figures]) -> str:
     for f in figures:
         name = (f.board, f.precision, f.carry)
         if f.problem:
-            rows.append((*name, f.image, None, None, None, None, f.least, None, None, None, None,
-                         f.problem.removeprefix(f"does not fit {f.board}: ")))
+            rows.append(
+                (
+                    *name,
+                    f.image,
+                    None,
+                    None,
+                    None,
+                    None,
+                    f.least,
+                    None,
+                    None,
+                    None,
+                    None,
+                    f.problem.removeprefix(f"does not fit {f.board}: "),
+                )
+            )
         else:
-            rows.append((*name, f.image, f.kinds["carry"], f.kinds["kv"], f.kinds["scratch"], f.kinds["io"], f.least, f.arena,
-                         f.data, f.stack, f.ram, "fits"))
-    header = ("board", "weights", "carry", "image", "z_H + z_L", "K, V, mixed", "scratch", "in, out", "least arena", "arena",
-              "data", "stack", "RAM in all", "verdict")
+            rows.append(
+                (
+                    *name,
+                    f.image,
+                    f.kinds["carry"],
+                    f.kinds["kv"],
+                    f.kinds["scratch"],
+                    f.kinds["io"],
+                    f.least,
+                    f.arena,
+                    f.data,
+                    f.stack,
+                    f.ram,
+                    "fits",
+                )
+            )
+    header = (
+        "board",
+        "weights",
+        "carry",
+        "image",
+        "z_H + z_L",
+        "K, V, mixed",
+        "scratch",
+        "in, out",
+        "least arena",
+        "arena",
+        "data",
+        "stack",
+        "RAM in all",
+        "verdict",
+    )
     return table(header, rows, 3)
 
 
 def ratio_table(subject: Subject, results: list[dict[str, Any]], figures: list[Figures]) -> str:
     """Theirs over ours; theirs is the smallest of each form of graph, with what the application keeps beside it."""
+
     def least(precision: str, graph: str) -> int:
         return kept(subject, graph) + min(
-            r["total"] for r in results
-            if r["variant"]["graph"] == graph and r["variant"]["weights"].startswith(precision))
+            r["total"] for r in results if r["variant"]["graph"] == graph and r["variant"]["weights"].startswith(precision)
+        )
 
     rows = []
     for f in figures:
         if f.problem is None:
             theirs = [least(f.precision, graph) for graph in GRAPHS]
-            rows.append((f.board, f.precision, f.carry, f.arena, *(times(t, f.arena) for t in theirs), f.ram,
-                         times(min(theirs), f.ram)))
-    header = ("board", "weights", "carry", "our arena", *(f"theirs: {text}" for text in GRAPHS.values()), "our RAM in all",
-              "their least / that")
+            rows.append(
+                (f.board, f.precision, f.carry, f.arena, *(times(t, f.arena) for t in theirs), f.ram, times(min(theirs), f.ram))
+            )
+    header = (
+        "board",
+        "weights",
+        "carry",
+        "our arena",
+        *(f"theirs: {text}" for text in GRAPHS.values()),
+        "our RAM in all",
+        "their least / that",
+    )
     return table(header, rows, 3)
 
 
@@ -126,8 +192,8 @@ def subject_section(subject: Subject, results: list[dict[str, Any]], figures: li
     calls = b["h_cycles"] * (b["l_cycles"] + 1)
     return f"""## {subject.title}
 
-S = {b['rows']} rows, D = {b['hidden']}, {mixing}, channel mixing {b['inner']} wide, {b['layers']} layers. One supervision step
-is {calls} block calls. z_H and z_L alone are {2 * b['rows'] * b['hidden']:,} bytes in int8.
+S = {b["rows"]} rows, D = {b["hidden"]}, {mixing}, channel mixing {b["inner"]} wide, {b["layers"]} layers. One supervision step
+is {calls} block calls. z_H and z_L alone are {2 * b["rows"] * b["hidden"]:,} bytes in int8.
 
 TensorFlow Lite Micro, bytes:
 
@@ -160,11 +226,12 @@ Planned only: the peer's graphs have one block. S = {c.rows} rows, D = {c.hidden
 def page(measured: dict[str, Any]) -> str:
     """The whole of memory.md."""
     sections = "\n".join(
-        [*(subject_section(s, results_of(measured, s), figures_of(s)) for s in SUBJECTS), *map(planned_section, PLANNED)])
+        [*(subject_section(s, results_of(measured, s), figures_of(s)) for s in SUBJECTS), *map(planned_section, PLANNED)]
+    )
     return f"""<!-- Written by `python benchmarks/memory.py`; do not edit. -->
 # RAM beside TensorFlow Lite Micro
 
-recurc {recurc.__version__}, tflite-micro {measured['versions']['tflite-micro']}.
+recurc {recurc.__version__}, tflite-micro {measured["versions"]["tflite-micro"]}.
 `python benchmarks/memory.py` (or `make bench-memory`) makes this page: it installs the peer into an environment of its
 own, writes the same step as .tflite files and asks the peer's recording interpreter what it allocates.
 
@@ -197,8 +264,12 @@ What the figures are:
 
 
 def figures_of(subject: Subject) -> list[Figures]:
-    return [own_figures(subject.config, board, precision, carry)
-            for board in subject.boards for precision in PRECISIONS for carry in CARRIES]
+    return [
+        own_figures(subject.config, board, precision, carry)
+        for board in subject.boards
+        for precision in PRECISIONS
+        for carry in CARRIES
+    ]
 
 
 def dump(measured: dict[str, Any]) -> str:
@@ -216,13 +287,17 @@ def main() -> int:
         measured = json.loads(MEASURED.read_text(encoding="utf-8"))
         PAGE.write_text(page(measured), encoding="utf-8")
     except subprocess.CalledProcessError as e:
-        print(f"benchmarks: {Path(e.cmd[0]).name} {' '.join(e.cmd[1:3])} failed, see above. The peer has a wheel for CPython "
-              "3.11 on x86-64 Linux only; --no-peer does without.", file=sys.stderr)
+        print(
+            f"benchmarks: {Path(e.cmd[0]).name} {' '.join(e.cmd[1:3])} failed, see above. The peer has a wheel for CPython "
+            "3.11 on x86-64 Linux only; --no-peer does without.",
+            file=sys.stderr,
+        )
         return 6
     except ValueError as e:
         print(f"benchmarks: {e}", file=sys.stderr)
         return 3
     from benchmarks.memory_plot import draw  # matplotlib is an extra
+
     draw(PLOT, [(s.title, results_of(measured, s), figures_of(s)) for s in SUBJECTS])
     print(f"wrote {PAGE.relative_to(ROOT)}, {PLOT.relative_to(ROOT)}", file=sys.stderr)
     return 0

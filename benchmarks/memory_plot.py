@@ -14,9 +14,12 @@ import matplotlib.pyplot as plt  # noqa: E402  the backend is chosen first
 
 THEIRS = (("head", "TFLM: activations and scratch", "#c26a3d"), ("tail", "TFLM: metadata", "#e3b295"))
 OURS = (
-    ("carry", "recurc: z_H and z_L", "#1f4e79"), ("kv", "recurc: K, V, mixed values", "#3f86c2"),
-    ("scratch", "recurc: scratch", "#8bb9dd"), ("io", "recurc: in, out", "#c3d9ec"),
-    ("data", "recurc: data", "#8a8a8a"), ("stack", "recurc: stack", "#bdbdbd"),
+    ("carry", "recurc: z_H and z_L", "#1f4e79"),
+    ("kv", "recurc: K, V, mixed values", "#3f86c2"),
+    ("scratch", "recurc: scratch", "#8bb9dd"),
+    ("io", "recurc: in, out", "#c3d9ec"),
+    ("data", "recurc: data", "#8a8a8a"),
+    ("stack", "recurc: stack", "#bdbdbd"),
 )
 MB = 1e6
 
@@ -24,8 +27,13 @@ MB = 1e6
 def draw(path: Path, subjects: list[tuple[str, list[dict[str, Any]], list[Figures]]]) -> None:
     """One panel a shape, one bar a firmware or graph; megabytes (10^6)."""
     bars = [_bars(results, figures) for _, results, figures in subjects]
-    fig, axes = plt.subplots(len(subjects), 1, figsize=(9, 1.6 + 0.3 * sum(map(len, bars))), layout="constrained",
-                             height_ratios=[len(b) for b in bars])
+    fig, axes = plt.subplots(
+        len(subjects),
+        1,
+        figsize=(9, 1.6 + 0.3 * sum(map(len, bars))),
+        layout="constrained",
+        height_ratios=[len(b) for b in bars],
+    )
     known: dict[str, Any] = {}
     for axis, (title, _, _), panel in zip(axes, subjects, bars):
         for y, (_, pieces) in enumerate(panel):

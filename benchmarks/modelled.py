@@ -10,19 +10,24 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Iterator, Mapping, Optional, Sequence
 
 PLUGIN_SOURCE = Path(__file__).parent / "firmware" / "counts.c"
-CORES = {"cortex-m7": "thumbv7em-none-eabihf", "cortex-m4": "thumbv7em-none-eabihf",
-         "cortex-m55": "thumbv8.1m.main-none-eabihf"}
+CORES = {
+    "cortex-m7": "thumbv7em-none-eabihf",
+    "cortex-m4": "thumbv7em-none-eabihf",
+    "cortex-m55": "thumbv8.1m.main-none-eabihf",
+}
 OLDEST = {"cortex-m55": 16}  # LLVM's version from which on it knows all of a core's instructions
 BRANCH_CYCLES = 0.5
 _ITERATIONS = 50
-_BRANCH = re.compile(r"^(b|bl|bx|blx|cbz|cbnz|tbb|tbh|le|letp|wls|wlstp|"
-                     r"b(eq|ne|lt|gt|le|ge|cs|cc|hs|lo|hi|ls|mi|pl|vs|vc))(\.[nw])?\s")
+_BRANCH = re.compile(
+    r"^(b|bl|bx|blx|cbz|cbnz|tbb|tbh|le|letp|wls|wlstp|"
+    r"b(eq|ne|lt|gt|le|ge|cs|cc|hs|lo|hi|ls|mi|pl|vs|vc))(\.[nw])?\s"
+)
 _CONDITIONAL = ("mov", "add", "sub", "ldr", "str", "mvn", "rsb", "vmov", "lsl", "orr")
 _CONDITION = re.compile(r"^(\w+?)(eq|ne|lt|gt|le|ge|hs|lo|hi|ls|mi|pl|vs|vc)(\.\w+)*\s")
 
@@ -37,7 +42,7 @@ class FunctionCost:
 
 
 @lru_cache
-def tool(name: str, core: str) -> Optional[str]:
+def tool(name: str, core: str) -> str | None:
     """Path of an LLVM tool that knows a core: the plain name if it is new enough, else the newest of those with a version."""
     least = OLDEST.get(core, 0)
     if plain := shutil.which(name):
@@ -49,7 +54,7 @@ def tool(name: str, core: str) -> Optional[str]:
     return next((path for path in versioned if path), None)
 
 
-def available(core: str = "cortex-m7") -> Optional[str]:
+def available(core: str = "cortex-m7") -> str | None:
     """What is missing on this computer for modelling a core; None when all is there."""
     absent = [name for name in ("llvm-mca", "llvm-objdump") if tool(name, core) is None]
     absent += [] if shutil.which("gcc") else ["gcc"]
@@ -126,7 +131,7 @@ def block_cycles(body: Sequence[str], core: str) -> float:
     return int(cycles[1]) / _ITERATIONS + branches * BRANCH_CYCLES
 
 
-def costs(elf: Path, counts: Mapping[int, int], core: str, names: Optional[Sequence[str]] = None) -> list[FunctionCost]:
+def costs(elf: Path, counts: Mapping[int, int], core: str, names: Sequence[str] | None = None) -> list[FunctionCost]:
     """Cost of each function that ran (or of those named), the dearest first."""
     found = []
     for name, code in disassemble(elf, core).items():

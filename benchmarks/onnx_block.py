@@ -5,9 +5,9 @@ Runs in the peer's environment. Matrices are stored [K, N], as MatMul takes them
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Mapping
 
 import numpy as np
 import onnx
@@ -56,12 +56,15 @@ class _Graph:
         silu = self.add("Mul", gate, self.add("Sigmoid", gate))
         return self.linear(self.add("Mul", silu, up), down)
 
-    def save(self, path: Path, inputs: Mapping[str, tuple[int, int]],
-             outputs: Mapping[str, tuple[str, tuple[int, int]]]) -> Path:
+    def save(
+        self, path: Path, inputs: Mapping[str, tuple[int, int]], outputs: Mapping[str, tuple[str, tuple[int, int]]]
+    ) -> Path:
         for name, (source, _) in outputs.items():
             self.nodes.append(helper.make_node("Identity", [source], [name], name=f"to_{name}"))
-        values = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in group.items()]
-                  for group in (inputs, {n: shape for n, (_, shape) in outputs.items()})]
+        values = [
+            [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in group.items()]
+            for group in (inputs, {n: shape for n, (_, shape) in outputs.items()})
+        ]
         graph = helper.make_graph(self.nodes, "recurc_benchmark", *values, self.initializers)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
         onnx.checker.check_model(model)
@@ -128,8 +131,16 @@ def quantized(source: Path, folder: Path, feeds: list[Feed]) -> dict[str, Path]:
     made["int8 dynamic"] = folder / f"{source.stem}_dynamic.onnx"
     quantize_dynamic(source, made["int8 dynamic"], per_channel=True, weight_type=QuantType.QInt8)
     made["int8 static"] = folder / f"{source.stem}_static.onnx"
-    quantize_static(source, made["int8 static"], _Feeds(feeds), quant_format=QuantFormat.QDQ, per_channel=True,
-                    activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"])
+    quantize_static(
+        source,
+        made["int8 static"],
+        _Feeds(feeds),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=["MatMul"],
+    )
     for level, name in ((4, "int4 MatMulNBits"), (0, "int4 MatMulNBits, fp32 compute")):
         four = MatMulNBitsQuantizer(onnx.load(source), bits=4, block_size=32, is_symmetric=False, accuracy_level=level)
         four.process()

@@ -11,8 +11,9 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -28,8 +29,9 @@ class Runner:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = 3
-        self.block, self.heads = (ort.InferenceSession(str(p), options, providers=["CPUExecutionProvider"])
-                                  for p in (block, heads))
+        self.block, self.heads = (
+            ort.InferenceSession(str(p), options, providers=["CPUExecutionProvider"]) for p in (block, heads)
+        )
         self.model = model
 
     def step(self, x: np.ndarray, observe: Callable[[Feed], None] = lambda feed: None) -> np.ndarray:
@@ -87,7 +89,7 @@ def main(folder: Path) -> None:
         order = json.loads(line)
         first = runners[order["run"], order["threads"] if order["puzzles"] == 1 else 1]
         second = runners[order["run"], 0]
-        steps = [lambda r=r: r.step(model.x[0]) for r in (first, second)[:order["puzzles"]]]
+        steps = [lambda r=r: r.step(model.x[0]) for r in (first, second)[: order["puzzles"]]]
         print(json.dumps(timed(steps)), flush=True)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 from recurc.ir.lower import lower
 from recurc.ir.program import CARRIES
@@ -35,7 +34,7 @@ class Figures:
     kinds: dict[str, int]
     data: int = 0
     stack: int = 0
-    problem: Optional[str] = None
+    problem: str | None = None
 
     @property
     def ram(self) -> int:
@@ -48,8 +47,10 @@ def arena_kinds(layout: Layout) -> dict[str, int]:
     """
     pieces = arena_pieces(layout)
     carry = sum(piece.bytes for piece in pieces if piece.kind == "carry")
-    kv = max((sum(p.bytes for p in pieces if p.kind == "kv" and p.name.startswith(f"{shape.name}."))
-              for shape in layout.shapes), default=0)
+    kv = max(
+        (sum(p.bytes for p in pieces if p.kind == "kv" and p.name.startswith(f"{shape.name}.")) for shape in layout.shapes),
+        default=0,
+    )
     scratch = layout.scratch_bytes - kv
     return {"carry": carry, "kv": kv, "scratch": scratch, "io": layout.arena_bytes - carry - kv - scratch}
 
@@ -62,8 +63,25 @@ def own_figures(config: ReasonerConfig, board_name: str, precision: str, carry: 
     least = make_layout(program, form, kernels, 0)
     plan = make_plan(program, form, board, kernels)
     if not plan.fits:
-        return Figures(board_name, precision, carry, image, least.arena_bytes, least.arena_bytes, arena_kinds(least),
-                       problem=does_not_fit(plan).what)
+        return Figures(
+            board_name,
+            precision,
+            carry,
+            image,
+            least.arena_bytes,
+            least.arena_bytes,
+            arena_kinds(least),
+            problem=does_not_fit(plan).what,
+        )
     parts = {part: sum(s.bytes for s in plan.sections if s.part == part) for part in ("data", "stack")}
-    return Figures(board_name, precision, carry, image, least.arena_bytes, plan.layout.arena_bytes,
-                   arena_kinds(plan.layout), parts["data"], parts["stack"])
+    return Figures(
+        board_name,
+        precision,
+        carry,
+        image,
+        least.arena_bytes,
+        plan.layout.arena_bytes,
+        arena_kinds(plan.layout),
+        parts["data"],
+        parts["stack"],
+    )

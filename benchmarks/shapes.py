@@ -21,34 +21,86 @@ class Subject:
         """The block's dimensions, as the peers' generators take them."""
         c = self.config
         return {
-            "rows": c.rows, "hidden": c.hidden_size, "inner": c.inter, "inner_t": c.inter_t if c.mixer == "mlp_t" else 0,
-            "heads": c.num_heads, "layers": c.L_layers, "h_cycles": c.H_cycles, "l_cycles": c.L_cycles,
+            "rows": c.rows,
+            "hidden": c.hidden_size,
+            "inner": c.inter,
+            "inner_t": c.inter_t if c.mixer == "mlp_t" else 0,
+            "heads": c.num_heads,
+            "layers": c.L_layers,
+            "h_cycles": c.H_cycles,
+            "l_cycles": c.L_cycles,
         }
 
 
 # Measured beside the peers.
 SUBJECTS = (
     Subject(
-        "sudoku", "TRM-MLP, 9x9 sudoku",
-        ReasonerConfig("trm", "mlp_t", seq_len=81, vocab_size=11, num_puzzle_identifiers=1, hidden_size=512, expansion=4,
-                       num_heads=8, L_layers=2, H_cycles=3, L_cycles=6, halt_max_steps=16, pos_encodings="none",
-                       puzzle_emb_ndim=512, puzzle_emb_len=16),
+        "sudoku",
+        "TRM-MLP, 9x9 sudoku",
+        ReasonerConfig(
+            "trm",
+            "mlp_t",
+            seq_len=81,
+            vocab_size=11,
+            num_puzzle_identifiers=1,
+            hidden_size=512,
+            expansion=4,
+            num_heads=8,
+            L_layers=2,
+            H_cycles=3,
+            L_cycles=6,
+            halt_max_steps=16,
+            pos_encodings="none",
+            puzzle_emb_ndim=512,
+            puzzle_emb_len=16,
+        ),
         ("mcu-4mb-m7", "stm32h7"),
     ),
     Subject(
-        "maze", "TRM-attention, 30x30 maze (ARC has the same shape)",
-        ReasonerConfig("trm", "attention", seq_len=900, vocab_size=6, num_puzzle_identifiers=1, hidden_size=512,
-                       expansion=4, num_heads=8, L_layers=2, H_cycles=3, L_cycles=4, halt_max_steps=16,
-                       pos_encodings="rope", puzzle_emb_ndim=512, puzzle_emb_len=16),
+        "maze",
+        "TRM-attention, 30x30 maze (ARC has the same shape)",
+        ReasonerConfig(
+            "trm",
+            "attention",
+            seq_len=900,
+            vocab_size=6,
+            num_puzzle_identifiers=1,
+            hidden_size=512,
+            expansion=4,
+            num_heads=8,
+            L_layers=2,
+            H_cycles=3,
+            L_cycles=4,
+            halt_max_steps=16,
+            pos_encodings="rope",
+            puzzle_emb_ndim=512,
+            puzzle_emb_len=16,
+        ),
         ("mcu-4mb", "soc-8mb"),
     ),
 )
 
 
 def _hrm(seq_len: int, vocab_size: int) -> ReasonerConfig:
-    return ReasonerConfig("hrm", "attention", seq_len=seq_len, vocab_size=vocab_size, num_puzzle_identifiers=1, hidden_size=512,
-                          expansion=4, num_heads=8, L_layers=4, H_layers=4, H_cycles=2, L_cycles=2, halt_max_steps=16,
-                          pos_encodings="rope", puzzle_emb_ndim=512, puzzle_emb_len=0, halt_rule=HALT_RULE)
+    return ReasonerConfig(
+        "hrm",
+        "attention",
+        seq_len=seq_len,
+        vocab_size=vocab_size,
+        num_puzzle_identifiers=1,
+        hidden_size=512,
+        expansion=4,
+        num_heads=8,
+        L_layers=4,
+        H_layers=4,
+        H_cycles=2,
+        L_cycles=2,
+        halt_max_steps=16,
+        pos_encodings="rope",
+        puzzle_emb_ndim=512,
+        puzzle_emb_len=0,
+        halt_rule=HALT_RULE,
+    )
 
 
 # Planned only: no peer has been given two blocks.

@@ -5,8 +5,9 @@ No converter and no TensorFlow is needed. Only the operators that a recursive bl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Optional, Sequence
+from typing import Any
 
 import flatbuffers
 import numpy as np
@@ -17,11 +18,21 @@ SCHEMA_VERSION = 3
 ABSENT = -1  # tensor index of an input that is left out (a bias)
 
 # Operator -> class of its options; None: it has none.
-OPTIONS: dict[str, Optional[str]] = {
-    "ADD": "AddOptions", "MUL": "MulOptions", "FULLY_CONNECTED": "FullyConnectedOptions", "LOGISTIC": None,
-    "TRANSPOSE": "TransposeOptions", "MEAN": "ReducerOptions", "RSQRT": None, "BATCH_MATMUL": "BatchMatMulOptions",
-    "SOFTMAX": "SoftmaxOptions", "SPLIT": "SplitOptions", "CONCATENATION": "ConcatenationOptions",
-    "RESHAPE": "ReshapeOptions", "WHILE": "WhileOptions", "LESS": "LessOptions",
+OPTIONS: dict[str, str | None] = {
+    "ADD": "AddOptions",
+    "MUL": "MulOptions",
+    "FULLY_CONNECTED": "FullyConnectedOptions",
+    "LOGISTIC": None,
+    "TRANSPOSE": "TransposeOptions",
+    "MEAN": "ReducerOptions",
+    "RSQRT": None,
+    "BATCH_MATMUL": "BatchMatMulOptions",
+    "SOFTMAX": "SoftmaxOptions",
+    "SPLIT": "SplitOptions",
+    "CONCATENATION": "ConcatenationOptions",
+    "RESHAPE": "ReshapeOptions",
+    "WHILE": "WhileOptions",
+    "LESS": "LessOptions",
 }
 _TYPES = {"float32": "FLOAT32", "int8": "INT8", "int4": "INT4", "int32": "INT32", "bool": "BOOL"}
 
@@ -34,7 +45,7 @@ class Quant:
     zero: int = 0
 
     @staticmethod
-    def of_range(low: float, high: float) -> "Quant":
+    def of_range(low: float, high: float) -> Quant:
         """int8 covering [low, high]; low <= 0 <= high."""
         scale = (high - low) / 255
         return Quant((scale,), round(-128 - low / scale))
@@ -47,14 +58,14 @@ class Tensor:
     index: int
     shape: tuple[int, ...]
     dtype: str
-    quant: Optional[Quant] = None
+    quant: Quant | None = None
 
 
 @dataclass
 class Subgraph:
     """Tensors and operators in the order of execution."""
 
-    model: "Model"
+    model: Model
     name: str
     tensors: list[Any] = field(default_factory=list)
     operators: list[Any] = field(default_factory=list)
@@ -62,7 +73,7 @@ class Subgraph:
     outputs: list[int] = field(default_factory=list)
     _constants: dict[str, Tensor] = field(default_factory=dict)
 
-    def tensor(self, shape: Sequence[int], dtype: str, quant: Optional[Quant] = None, buffer: int = 0) -> Tensor:
+    def tensor(self, shape: Sequence[int], dtype: str, quant: Quant | None = None, buffer: int = 0) -> Tensor:
         """A new tensor; `buffer` 0 means that it has no constant data."""
         made = schema.TensorT()
         made.shape, made.type, made.buffer = list(shape), getattr(schema.TensorType, _TYPES[dtype]), buffer
@@ -74,20 +85,22 @@ class Subgraph:
         self.tensors.append(made)
         return Tensor(len(self.tensors) - 1, tuple(shape), dtype, quant)
 
-    def input(self, shape: Sequence[int], dtype: str, quant: Optional[Quant] = None) -> Tensor:
+    def input(self, shape: Sequence[int], dtype: str, quant: Quant | None = None) -> Tensor:
         made = self.tensor(shape, dtype, quant)
         self.inputs.append(made.index)
         return made
 
-    def constant(self, key: str, data: np.ndarray, dtype: str, shape: Optional[Sequence[int]] = None,
-                 quant: Optional[Quant] = None) -> Tensor:
+    def constant(
+        self, key: str, data: np.ndarray, dtype: str, shape: Sequence[int] | None = None, quant: Quant | None = None
+    ) -> Tensor:
         """Constant data, stored once in the file for each `key`; `shape` where the bytes are packed (int4)."""
         if key not in self._constants:
-            self._constants[key] = self.tensor(data.shape if shape is None else shape, dtype, quant,
-                                               self.model.buffer(key, data))
+            self._constants[key] = self.tensor(
+                data.shape if shape is None else shape, dtype, quant, self.model.buffer(key, data)
+            )
         return self._constants[key]
 
-    def op(self, name: str, inputs: Sequence[Optional[Tensor]], *outputs: Tensor, **options: Any) -> Tensor:
+    def op(self, name: str, inputs: Sequence[Tensor | None], *outputs: Tensor, **options: Any) -> Tensor:
         """Append an operator; returns its first output."""
         made = schema.OperatorT()
         made.opcodeIndex = self.model.opcode(name)

@@ -7,7 +7,6 @@ an RMSNorm after it, as in the Tiny Recursive Model. Weights are random: memory 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 import numpy as np
 
@@ -17,8 +16,16 @@ EPS = 1e-5
 # Ranges of int8 activations. Rows have a mean square of 1 after each norm and the weights keep that scale, so these hold
 # for random weights; a converter would find similar ones by calibration. Sigmoid and softmax are fixed by the format.
 RANGES = {
-    "carry": (-6.0, 6.0), "sum": (-8.0, 8.0), "square": (0.0, 64.0), "mean": (0.0, 8.0), "rsqrt": (0.0, 8.0),
-    "linear": (-8.0, 8.0), "silu": (-1.0, 8.0), "product": (-16.0, 16.0), "scores": (-32.0, 32.0), "table": (-1.0, 1.0),
+    "carry": (-6.0, 6.0),
+    "sum": (-8.0, 8.0),
+    "square": (0.0, 64.0),
+    "mean": (0.0, 8.0),
+    "rsqrt": (0.0, 8.0),
+    "linear": (-8.0, 8.0),
+    "silu": (-1.0, 8.0),
+    "product": (-16.0, 16.0),
+    "scores": (-32.0, 32.0),
+    "table": (-1.0, 1.0),
 }
 UNIT = Quant((1 / 256,), -128)
 
@@ -83,7 +90,7 @@ class Builder:
 
     # -- tensors -------------------------------------------------------------------------------------------------
 
-    def quant(self, kind: str) -> Optional[Quant]:
+    def quant(self, kind: str) -> Quant | None:
         if self.dtype == "float32":
             return None
         return UNIT if kind == "unit" else Quant.of_range(*RANGES[kind])
@@ -122,7 +129,7 @@ class Builder:
 
     # -- pieces --------------------------------------------------------------------------------------------------
 
-    def linear(self, g: Subgraph, x: Tensor, name: str, rows: Optional[slice] = None) -> Tensor:
+    def linear(self, g: Subgraph, x: Tensor, name: str, rows: slice | None = None) -> Tensor:
         w = self.weights[name]
         if rows is not None:
             w, name = w[rows], f"{name}[{rows.start}:{rows.stop}]"
@@ -161,8 +168,7 @@ class Builder:
         halves = [g.tensor((*x.shape[:-1], dim // 2), x.dtype, x.quant) for _ in range(2)]
         g.op("SPLIT", (self.index(g, f"axis{last}", [last]), x), *halves, numSplits=2)
         swapped = g.op("CONCATENATION", halves[::-1], g.tensor(x.shape, x.dtype, x.quant), axis=last)
-        cos, sin = (self.fixed(g, key, table, "table")
-                    for key, table in zip(("cos", "sin"), rope_tables(self.shape.rows, dim)))
+        cos, sin = (self.fixed(g, key, table, "table") for key, table in zip(("cos", "sin"), rope_tables(self.shape.rows, dim)))
         return self.add(g, self.mul(g, x, cos, "linear"), self.mul(g, swapped, sin, "linear"), "linear")
 
     def mixed(self, g: Subgraph, q: Tensor, k: Tensor, v: Tensor, v_order: tuple[int, ...]) -> Tensor:
@@ -170,7 +176,7 @@ class Builder:
         head_dim = q.shape[-1]
         square = (*q.shape[:-1], q.shape[-2])
         scores = g.op("BATCH_MATMUL", (self.rotate(g, q), self.rotate(g, k)), self.new(g, square, "scores"), adjY=True)
-        p = g.op("SOFTMAX", (scores,), self.new(g, square, "unit"), beta=head_dim ** -0.5)
+        p = g.op("SOFTMAX", (scores,), self.new(g, square, "unit"), beta=head_dim**-0.5)
         return g.op("BATCH_MATMUL", (p, self.transpose(g, v, v_order)), self.new(g, q.shape, "linear"), adjY=True)
 
     def attention(self, g: Subgraph, x: Tensor, layer: int) -> Tensor:
@@ -184,16 +190,22 @@ class Builder:
                 parts.append(self.mixed(g, q, k, v, (1, 0)))
             joined = g.op("CONCATENATION", parts, self.new(g, (s, d), "linear"), axis=1)
         else:
+
             def split(y: Tensor) -> Tensor:  # [S, D] -> [heads, S, head_dim]
                 shape = (s, heads, dim)
-                y = g.op("RESHAPE", (y, self.index(g, f"shape{shape}", list(shape))), g.tensor(shape, y.dtype, y.quant),
-                         newShape=list(shape))
+                y = g.op(
+                    "RESHAPE",
+                    (y, self.index(g, f"shape{shape}", list(shape))),
+                    g.tensor(shape, y.dtype, y.quant),
+                    newShape=list(shape),
+                )
                 return self.transpose(g, y, (1, 0, 2))
 
             q, k, v = (split(self.linear(g, x, f"{layer}.{name}")) for name in ("q", "k", "v"))
             y = self.transpose(g, self.mixed(g, q, k, v, (0, 2, 1)), (1, 0, 2))
-            joined = g.op("RESHAPE", (y, self.index(g, f"shape{(s, d)}", [s, d])), g.tensor((s, d), y.dtype, y.quant),
-                          newShape=[s, d])
+            joined = g.op(
+                "RESHAPE", (y, self.index(g, f"shape{(s, d)}", [s, d])), g.tensor((s, d), y.dtype, y.quant), newShape=[s, d]
+            )
         return self.linear(g, joined, f"{layer}.o")
 
     def block(self, g: Subgraph, z: Tensor) -> Tensor:
@@ -266,7 +278,7 @@ class Builder:
         return len(self.model.subgraphs) - 1
 
 
-def build(shape: Shape, variant: Variant, weights: Optional[dict[str, np.ndarray]] = None) -> bytes:
+def build(shape: Shape, variant: Variant, weights: dict[str, np.ndarray] | None = None) -> bytes:
     """A .tflite file of a block in one of its forms."""
     builder = Builder(shape, variant, random_weights(shape) if weights is None else weights)
     {"call": builder.call, "step": builder.step, "while": builder.while_step}[variant.graph]()

@@ -14,7 +14,7 @@ import re
 import sys
 import tempfile
 from importlib.metadata import version
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 from tflite_micro import runtime
@@ -44,8 +44,9 @@ def recorded(interpreter: runtime.Interpreter) -> dict[str, int]:
     return {key: int(value) for key, value in found.items()}
 
 
-def run(model: bytes, inputs: Optional[list[np.ndarray]] = None, outputs: int = 1,
-        arena: int = ROOMY) -> tuple[list[np.ndarray], dict[str, int]]:
+def run(
+    model: bytes, inputs: list[np.ndarray] | None = None, outputs: int = 1, arena: int = ROOMY
+) -> tuple[list[np.ndarray], dict[str, int]]:
     """Run a model once; returns its outputs and the arena's use. Inputs left out are random, of unit variance."""
     interpreter = runtime.Interpreter.from_bytes(model, arena_size=arena)
     rng = np.random.default_rng(1)

@@ -1,11 +1,11 @@
 """The same verbs from Python: load, run, quantize, build.
 
-    m = recurc.load("sudoku9-mlp")
-    out = m.run(inputs)                                   # fp32 reference
-    q = m.quantize("int4", recurc.load_dataset(folder, "train"))   # the device's arithmetic from here on
-    q.run(inputs)
-    build = q.build("stm32h7", "build/sudoku9")
-    recurc.verify(build, on="qemu", dataset=recurc.load_dataset(folder, "test"), limit=3)
+m = recurc.load("sudoku9-mlp")
+out = m.run(inputs)                                   # fp32 reference
+q = m.quantize("int4", recurc.load_dataset(folder, "train"))   # the device's arithmetic from here on
+q.run(inputs)
+build = q.build("stm32h7", "build/sudoku9")
+recurc.verify(build, on="qemu", dataset=recurc.load_dataset(folder, "test"), limit=3)
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from __future__ import annotations
 import math
 import shutil
 import weakref
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Optional
+from typing import Any
 
 import numpy as np
 
@@ -70,9 +71,17 @@ class Model:
     def config(self) -> ReasonerConfig:
         return self.reasoner.config
 
-    def run(self, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None, steps: Optional[int] = None, *,
-            trajectory: bool = False, halt: Optional[Halt | float] = None, h_cycles: Optional[int] = None,
-            l_cycles: Optional[int] = None) -> Outputs:
+    def run(
+        self,
+        inputs: np.ndarray,
+        puzzle_ids: np.ndarray | None = None,
+        steps: int | None = None,
+        *,
+        trajectory: bool = False,
+        halt: Halt | float | None = None,
+        h_cycles: int | None = None,
+        l_cycles: int | None = None,
+    ) -> Outputs:
         """Run the fp32 reference on tokens [N, seq_len].
 
         Args:
@@ -87,9 +96,17 @@ class Model:
         """
         return joined(list(self._batches(inputs, puzzle_ids, steps, halt, trajectory, h_cycles, l_cycles)))
 
-    def _batches(self, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray], steps: Optional[int],
-                 halt: Optional[Halt | float], trajectory: bool, h_cycles: Optional[int],
-                 l_cycles: Optional[int], progress: Optional[Callable[[float], None]] = None) -> Iterator[Outputs]:
+    def _batches(
+        self,
+        inputs: np.ndarray,
+        puzzle_ids: np.ndarray | None,
+        steps: int | None,
+        halt: Halt | float | None,
+        trajectory: bool,
+        h_cycles: int | None,
+        l_cycles: int | None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Iterator[Outputs]:
         """What `run` joins: outputs of a few inputs at a time, in order, all from one reference."""
         inputs, ids = check_inputs(self.config, inputs, puzzle_ids)
         wanted = check_steps(steps, self.config.halt_max_steps, trained=True)
@@ -109,9 +126,16 @@ class Model:
             if progress is not None:
                 progress(len(inputs[batch]) - told)  # what halting saved, and the step whose end nobody waited for
 
-    def evaluate(self, data: Dataset, *, steps: Optional[int] = None, halt: Optional[Halt | float] = None,
-                 h_cycles: Optional[int] = None, l_cycles: Optional[int] = None,
-                 progress: Optional[Callable[[float], None]] = None) -> Scores:
+    def evaluate(
+        self,
+        data: Dataset,
+        *,
+        steps: int | None = None,
+        halt: Halt | float | None = None,
+        h_cycles: int | None = None,
+        l_cycles: int | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Scores:
         """Accuracy of the fp32 reference on a dataset, after the last step or where the halting head stops.
 
         Args:
@@ -122,8 +146,11 @@ class Model:
             InputError: the dataset is not of this model.
         """
         if not isinstance(data, Dataset):
-            raise UsageError(f"data is no dataset: {shown(data)}", where=argument("data"),
-                             next="Pass recurc.load_dataset(DIR, 'test') or recurc.Dataset.from_arrays(inputs, labels)")
+            raise UsageError(
+                f"data is no dataset: {shown(data)}",
+                where=argument("data"),
+                next="Pass recurc.load_dataset(DIR, 'test') or recurc.Dataset.from_arrays(inputs, labels)",
+            )
         check_compatible(data, self.config)
         ids, found = data.puzzle_ids if self.config.puzzle_emb_ndim else None, []
         for part in self._batches(data.inputs, ids, steps, halt, False, h_cycles, l_cycles, progress):
@@ -131,12 +158,22 @@ class Model:
         return score(np.concatenate(found), data.labels, data.valid)
 
     def quantize(
-        self, precision: str = "int4", calibration: Dataset | Path | str | None = None, *, method: Optional[str] = None,
-        layers: Optional[Mapping[str, str]] = None, puzzles: int = DEFAULT_PUZZLES, seed: int = 0,
-        steps: Optional[int] = None, h_cycles: Optional[int] = None,
-        l_cycles: Optional[int] = None, carry: str = "fp32", puzzle_table: str = "auto",
-        scratch: Optional[int] = None, progress: Optional[Callable[[float, int], None]] = None,
-    ) -> "Quantized":
+        self,
+        precision: str = "int4",
+        calibration: Dataset | Path | str | None = None,
+        *,
+        method: str | None = None,
+        layers: Mapping[str, str] | None = None,
+        puzzles: int = DEFAULT_PUZZLES,
+        seed: int = 0,
+        steps: int | None = None,
+        h_cycles: int | None = None,
+        l_cycles: int | None = None,
+        carry: str = "fp32",
+        puzzle_table: str = "auto",
+        scratch: int | None = None,
+        progress: Callable[[float, int], None] | None = None,
+    ) -> Quantized:
         """Quantize to a precision.
 
         Args:
@@ -157,14 +194,21 @@ class Model:
         scheme = precision_named(precision)
         used = (scheme, *resolve_layers([r.name for r in lower(self.config).linears], layers).values())
         if method is not None and not any(method in p.methods for p in used):
-            raise UsageError(f"{precision} has no calibration method {method!r}",
-                             where=argument("method", option="calibration"), why="its methods are " + ", ".join(scheme.methods),
-                             next="choose one of them")
+            raise UsageError(
+                f"{precision} has no calibration method {method!r}",
+                where=argument("method", option="calibration"),
+                why="its methods are " + ", ".join(scheme.methods),
+                next="choose one of them",
+            )
         for what, value, known in (("carry", carry, CARRIES), ("puzzle_table", puzzle_table, ("auto", *STORAGES))):
             if value not in known:
-                raise UsageError(f"unknown {what} {value!r}", where=argument(what), why="it is one of " + ", ".join(known),
-                                 next="choose one of them")
-        found: Optional[Calibration] = None
+                raise UsageError(
+                    f"unknown {what} {value!r}",
+                    where=argument(what),
+                    why="it is one of " + ", ".join(known),
+                    next="choose one of them",
+                )
+        found: Calibration | None = None
         sample = None
         if isinstance(calibration, (str, Path)):
             calibration = load_dataset(calibration, "train")
@@ -173,13 +217,26 @@ class Model:
             sample = calibration.sample(puzzles, seed)
             if any(p.form.integer for p in used):
                 found = calibrate(self.reasoner, sample.inputs, sample.puzzle_ids, seed=seed, progress=progress)
-        model = quantize_model(self.reasoner, scheme, found, layer_precisions=layers, method=method, steps=steps,
-                               h_cycles=h_cycles,
-                               l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table, scratch=scratch,
-                               name=self.name)
+        model = quantize_model(
+            self.reasoner,
+            scheme,
+            found,
+            layer_precisions=layers,
+            method=method,
+            steps=steps,
+            h_cycles=h_cycles,
+            l_cycles=l_cycles,
+            carry=carry,
+            puzzle_table=puzzle_table,
+            scratch=scratch,
+            name=self.name,
+        )
         learns = found is not None and method != "min-max" and any(p.methods != ("none",) for p in used)
-        judged = None if calibration is None else choose(
-            calibration, puzzles, found.puzzles if learns else 0, seed, puzzles_for(model.program.macs_per_step))
+        judged = (
+            None
+            if calibration is None
+            else choose(calibration, puzzles, found.puzzles if learns else 0, seed, puzzles_for(model.program.macs_per_step))
+        )
         return Quantized(self, model, found, sample, judged)
 
 
@@ -189,9 +246,9 @@ class Quantized:
 
     source: Model
     model: QuantizedModel
-    calibration: Optional[Calibration]
-    sample: Optional[Dataset]
-    judged: Optional[GateInputs] = None  # what `gate` takes; None where there are no training puzzles
+    calibration: Calibration | None
+    sample: Dataset | None
+    judged: GateInputs | None = None  # what `gate` takes; None where there are no training puzzles
 
     def __repr__(self) -> str:
         return f"Quantized({self.model.name}, {self.model.label}, {self.model.program.carry} carry)"
@@ -208,8 +265,15 @@ class Quantized:
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return folder
 
-    def run(self, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None, steps: Optional[int] = None, *,
-            trajectory: bool = False, halt: Optional[Halt | float] = None) -> Outputs:
+    def run(
+        self,
+        inputs: np.ndarray,
+        puzzle_ids: np.ndarray | None = None,
+        steps: int | None = None,
+        *,
+        trajectory: bool = False,
+        halt: Halt | float | None = None,
+    ) -> Outputs:
         """As `Model.run`, with the device's arithmetic, bit for bit. UsageError also for more steps than it was lowered for."""
         inputs, ids = check_inputs(self.model.config, inputs, puzzle_ids)
         wanted, engine = check_steps(steps, self.model.program.steps), self.engine.clone()
@@ -220,15 +284,19 @@ class Quantized:
                 engine.step()
                 yield State(*(engine.tensor(name)[None] for name in ("logits", "q", "z_H", "z_L")))
 
-        return joined([collect(states(row, int(puzzle)), self.model.config.halt_rule, _halt(halt), trajectory)
-                       for row, puzzle in zip(inputs, ids, strict=True)])
+        return joined(
+            [
+                collect(states(row, int(puzzle)), self.model.config.halt_rule, _halt(halt), trajectory)
+                for row, puzzle in zip(inputs, ids, strict=True)
+            ]
+        )
 
     def evaluate(self, data: Dataset, **options: Any) -> EvalResult:
         """Accuracy and fidelity on a dataset; options as in `recurc.study.evaluate.evaluate`."""
         check_compatible(data, self.model.config)
         return evaluate(self.source.reasoner, self.model, self.engine, data, **options)
 
-    def accuracy(self, data: Dataset, progress: Optional[Callable[[float], None]] = None) -> Scores:
+    def accuracy(self, data: Dataset, progress: Callable[[float], None] | None = None) -> Scores:
         """Accuracy after the last step on a dataset, without the fp32 model."""
         check_compatible(data, self.model.config)
         steps = self.model.program.steps
@@ -260,8 +328,9 @@ class Quantized:
         inputs, ids = judged.inputs, judged.puzzle_ids
         expected = reference_carries(self.source.reasoner, inputs[:few], ids[:few], self.model, 1)[:, 0]
         weights = {name: w.dequantized() for name, w in self.model.weights.items()}
-        return layers_alone(self.source.reasoner, weights, inputs[:few], ids[:few], expected, program.h_cycles,
-                            program.l_cycles)
+        return layers_alone(
+            self.source.reasoner, weights, inputs[:few], ids[:few], expected, program.h_cycles, program.l_cycles
+        )
 
     def check_target(self, board: Board, *, allow_lossy: bool = False) -> None:
         """What can be refused before anything runs: a lossy precision, and a model that does not fit the board.
@@ -271,14 +340,23 @@ class Quantized:
         """
         if self.model.lossy and not allow_lossy:
             raise FidelityError(
-                f"{self.model.lossy[0]} is for comparison only", where=argument("precision"),
-                why="it keeps cells right and loses whole puzzles", next=f"Use int4, or pass {argument('allow_lossy', True)}")
+                f"{self.model.lossy[0]} is for comparison only",
+                where=argument("precision"),
+                why="it keeps cells right and loses whole puzzles",
+                next=f"Use int4, or pass {argument('allow_lossy', True)}",
+            )
         if board.family != "host":
             early_plan(self.model.program, self.model.forms, board)
 
     def build(
-        self, target: str | Board, out: Path | str, *, min_fidelity: Optional[float] = None,
-        allow_lossy: bool = False, gate: Optional[Gate] = None, details: Optional[Mapping[str, Any]] = None,
+        self,
+        target: str | Board,
+        out: Path | str,
+        *,
+        min_fidelity: float | None = None,
+        allow_lossy: bool = False,
+        gate: Gate | None = None,
+        details: Mapping[str, Any] | None = None,
         note: Callable[[str], None] = lambda text: None,
     ) -> Build:
         """Build firmware into the folder `out`.
@@ -305,30 +383,47 @@ class Quantized:
                 f"fidelity is {gate.fidelity:.3f}{error} after one supervision step, below {least:g} ({whence})",
                 where=f"{self.model.stored_as}, {gate.puzzles} {gate.inputs}",
                 why=f"the layers behind it, with the fidelity when each alone is rounded, are {worst}; errors add up over "
-                    f"{self.model.program.calls_per_step} calls",
+                f"{self.model.program.calls_per_step} calls",
                 next="Use a higher precision (int8), calibrate with data, see with `recurc sweep CHECKPOINT --gate` which "
-                     f"fidelity this model needs, lower {argument('min_fidelity')}, or pass {argument('allow_lossy', True)}")
+                f"fidelity this model needs, lower {argument('min_fidelity')}, or pass {argument('allow_lossy', True)}",
+            )
         calibration = self.calibration
         compiled = self._engine_folder if "engine" in vars(self) else None
-        return build_project(self.model, board, Path(out), note=note, engine=compiled, details={
-            "checkpoint": {"source": self.source.reasoner.source, "sha256": self.source.reasoner.sha256,
-                           "notes": list(self.source.reasoner.notes)},
-            **gate.as_dict(), "min_fidelity": least, "min_fidelity_from": whence,
-            "calibration": None if calibration is None else {
-                "puzzles": calibration.puzzles, "steps": calibration.steps, "seed": calibration.seed},
-            **(details or {}),
-        })
+        return build_project(
+            self.model,
+            board,
+            Path(out),
+            note=note,
+            engine=compiled,
+            details={
+                "checkpoint": {
+                    "source": self.source.reasoner.source,
+                    "sha256": self.source.reasoner.sha256,
+                    "notes": list(self.source.reasoner.notes),
+                },
+                **gate.as_dict(),
+                "min_fidelity": least,
+                "min_fidelity_from": whence,
+                "calibration": None
+                if calibration is None
+                else {"puzzles": calibration.puzzles, "steps": calibration.steps, "seed": calibration.seed},
+                **(details or {}),
+            },
+        )
 
 
-def _halt(rule: Optional[Halt | float]) -> Optional[Halt]:
+def _halt(rule: Halt | float | None) -> Halt | None:
     """The halting rule for what a caller passes: a margin stands for itself, False for never, True for the default margin."""
     if rule is None or rule is False or isinstance(rule, Halt):
         return rule or None
     if rule is True:
         return Halt()
     if not isinstance(rule, (int, float, np.number)) or not math.isfinite(rule):
-        raise UsageError(f"halt is no halting rule: {shown(rule)}", where=argument("halt"),
-                         next="Give True, False, a margin as a number, or a Halt")
+        raise UsageError(
+            f"halt is no halting rule: {shown(rule)}",
+            where=argument("halt"),
+            next="Give True, False, a margin as a number, or a Halt",
+        )
     return Halt(float(rule))
 
 

@@ -6,8 +6,8 @@ function, and `--min-fidelity PHI` to somebody at a terminal.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator
 
 _as_options = False
 

@@ -6,7 +6,6 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
@@ -37,7 +36,7 @@ class _Layout:
         return data.reshape(self.shape[::-1]).T if self.columns else data.reshape(self.shape)
 
 
-def read_npy(path: Path, kinds: str, ndim: Optional[int] = None) -> np.ndarray:
+def read_npy(path: Path, kinds: str, ndim: int | None = None) -> np.ndarray:
     """The array of a `.npy` file, in memory.
 
     Args:
@@ -56,14 +55,14 @@ def read_npy(path: Path, kinds: str, ndim: Optional[int] = None) -> np.ndarray:
     return layout.arranged(data)
 
 
-def npy_of(data: bytes, kinds: str, ndim: Optional[int] = None) -> np.ndarray:
+def npy_of(data: bytes, kinds: str, ndim: int | None = None) -> np.ndarray:
     """The array in a `.npy` file's bytes, read only; arguments and errors as of `read_npy`."""
     layout = _layout(data[: _LONGEST_HEADER + 12], len(data), kinds, ndim)
     count = math.prod(layout.shape)
     return layout.arranged(np.frombuffer(data, layout.dtype, count, layout.start) if count else np.empty(0, layout.dtype))
 
 
-def _layout(head: bytes, size: int, kinds: str, ndim: Optional[int]) -> _Layout:
+def _layout(head: bytes, size: int, kinds: str, ndim: int | None) -> _Layout:
     """The header at the start of a file of `size` bytes."""
     if not size:
         raise Unreadable("the file is empty")

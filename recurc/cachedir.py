@@ -11,10 +11,10 @@ import os
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator, Optional
 
 SWITCH = "RECURC_CACHE"
 _OFF = ("off", "no", "0", "false")
@@ -30,7 +30,7 @@ def switched_off() -> bool:
     return os.environ.get(SWITCH, "").strip().lower() in _OFF
 
 
-def cache_folder(kind: str) -> Optional[Path]:
+def cache_folder(kind: str) -> Path | None:
     """recurc/`kind` in the user's cache directory ("sweep", "objects"); None when there is none, or RECURC_CACHE=off.
 
     It need not exist.
@@ -68,10 +68,10 @@ class ByteCache:
         limit: bytes.
     """
 
-    folder: Optional[Path]
+    folder: Path | None
     limit: int
 
-    def get(self, key: str) -> Optional[bytes]:
+    def get(self, key: str) -> bytes | None:
         """The bytes kept under a key, None when there are none that can be trusted."""
         if self.folder is None:
             return None
@@ -86,7 +86,7 @@ class ByteCache:
                     os.utime(handle)  # used now: others go first
         except OSError:
             return None
-        head, data = text[: len(_MAGIC) + 32], text[len(_MAGIC) + 32:]
+        head, data = text[: len(_MAGIC) + 32], text[len(_MAGIC) + 32 :]
         if head != _head(key, data):
             with suppress(OSError):
                 path.unlink()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -40,8 +41,11 @@ def _remarks(splits: Mapping[str, Dataset]) -> list[str]:
         train, test = splits["train"], splits["test"]
         known = {row.tobytes() for row in train.inputs}
         both = sum(row.tobytes() in known for row in test.inputs)
-        remarks.append(f"{both:,} of {len(test):,} test examples have inputs that stand in train too"
-                       if both else "no test example's inputs stand in train")
+        remarks.append(
+            f"{both:,} of {len(test):,} test examples have inputs that stand in train too"
+            if both
+            else "no test example's inputs stand in train"
+        )
     else:
         remarks.append(f"there is only a {next(iter(splits))} split")
     return remarks

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable, Optional
+from typing import Any
 
 import numpy as np
 
@@ -42,12 +43,12 @@ class Examples:
     """Tokens [N, seq] int64, labels [N, seq] or None, puzzle identifiers [N] or None; `told`: which columns they were."""
 
     inputs: np.ndarray
-    labels: Optional[np.ndarray] = None
-    ids: Optional[np.ndarray] = None
+    labels: np.ndarray | None = None
+    ids: np.ndarray | None = None
     told: str = ""
 
 
-def read_examples(inputs: Path, labels: Optional[Path] = None, ids: Optional[Path] = None, symbols: str = "") -> Examples:
+def read_examples(inputs: Path, labels: Path | None = None, ids: Path | None = None, symbols: str = "") -> Examples:
     """Examples of a table (CSV, JSON lines, .npz with several arrays), or of one file for each column.
 
     Args:
@@ -60,32 +61,54 @@ def read_examples(inputs: Path, labels: Optional[Path] = None, ids: Optional[Pat
         UsageError: a column is in two files, or of an unknown kind.
     """
     if twice := sorted({c for c in symbols if symbols.count(c) > 1}):
-        raise UsageError(f"the character {twice[0]!r} is there twice", where=argument("symbols"),
-                         why="each stands for one token, numbered in their order from 1 on", next="Name each character once")
+        raise UsageError(
+            f"the character {twice[0]!r} is there twice",
+            where=argument("symbols"),
+            why="each stands for one token, numbered in their order from 1 on",
+            next="Name each character once",
+        )
     found = _table(inputs, symbols)
     if "inputs" not in found:
-        raise InputError("no column of inputs", where=str(inputs), why="it has " + ", ".join(found["names"]),
-                         next="Name the column inputs; it also goes by " + ", ".join(COLUMNS["inputs"][1:]))
+        raise InputError(
+            "no column of inputs",
+            where=str(inputs),
+            why="it has " + ", ".join(found["names"]),
+            next="Name the column inputs; it also goes by " + ", ".join(COLUMNS["inputs"][1:]),
+        )
     own = {"inputs": inputs}
     for name, file in (("labels", labels), ("ids", ids)):
         if file is None:
             continue
         if name in found:
-            raise UsageError(f"{name} are in two files", where=f"{inputs} and {file}", why="the table has that column too",
-                             next=f"Leave out {argument(name)}, or take the column out of the table")
+            raise UsageError(
+                f"{name} are in two files",
+                where=f"{inputs} and {file}",
+                why="the table has that column too",
+                next=f"Leave out {argument(name)}, or take the column out of the table",
+            )
         other = _table(file, "" if name == "ids" else symbols)
         found[name] = other.get(name, other.get("inputs"))
         own[name] = file
-    arrays = {name: _numbers(found[name], own.get(name, inputs), 1 if name == "ids" else 2)
-              for name in COLUMNS if found.get(name) is not None}
+    arrays = {
+        name: _numbers(found[name], own.get(name, inputs), 1 if name == "ids" else 2)
+        for name in COLUMNS
+        if found.get(name) is not None
+    }
     rows = {name: len(a) for name, a in arrays.items()}
     if len(set(rows.values())) > 1:
-        raise InputError("the columns have different lengths", where=str(inputs),
-                         why=", ".join(f"{n} {name}" for name, n in rows.items()), next="Give one row for each example")
+        raise InputError(
+            "the columns have different lengths",
+            where=str(inputs),
+            why=", ".join(f"{n} {name}" for name, n in rows.items()),
+            next="Give one row for each example",
+        )
     if "labels" in arrays and arrays["labels"].shape != arrays["inputs"].shape:
-        raise InputError("inputs and labels have different shapes", where=str(own.get("labels", inputs)),
-                         why=f"{arrays['inputs'].shape} and {arrays['labels'].shape}",
-                         next="Give a label for every cell; -100 where a cell does not count")
+        raise InputError(
+            "inputs and labels have different shapes",
+            where=str(own.get("labels", inputs)),
+            why=f"{arrays['inputs'].shape} and {arrays['labels'].shape}",
+            next="Give a label for every cell; -100 where a cell does not count",
+        )
     return Examples(arrays["inputs"], arrays.get("labels"), arrays.get("ids"), found.get("told", ""))
 
 
@@ -93,8 +116,12 @@ def _table(path: Path, symbols: str) -> dict[str, Any]:
     """Columns by their standard names; "names": all that the file has, "told": which were taken."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise UsageError(f"files of the kind {suffix or 'without suffix'} are not read", where=str(path),
-                         why="they are told apart by their suffix", next="Give one of " + ", ".join(SUFFIXES))
+        raise UsageError(
+            f"files of the kind {suffix or 'without suffix'} are not read",
+            where=str(path),
+            why="they are told apart by their suffix",
+            next="Give one of " + ", ".join(SUFFIXES),
+        )
     try:
         open_regular(path).close()
     except Unreadable as error:
@@ -108,8 +135,12 @@ def _table(path: Path, symbols: str) -> dict[str, Any]:
             else:
                 columns = (_csv if suffix == ".csv" else _json_lines)(read_text(path, _LIMIT), symbols)
     except (ValueError, csv.Error) as error:
-        raise InputError("the file is not what it should be", where=str(path), why=clause(error, 300),
-                         next="See `recurc dataset make --help` for the forms") from None
+        raise InputError(
+            "the file is not what it should be",
+            where=str(path),
+            why=clause(error, 300),
+            next="See `recurc dataset make --help` for the forms",
+        ) from None
     return {**_named(columns), "names": [printable(name, 40) for name in list(columns)[:20]]}
 
 
@@ -157,8 +188,12 @@ def _csv(text: str, symbols: str) -> dict[str, list]:
     if short:
         raise ValueError(f"line {short[0]} has {len(rows[short[0] - 1])} columns, the header {len(header)}")
     wanted = {name for names in COLUMNS.values() for name in names}
-    return {name: [_cells(row[i], _symbols_of(name, symbols), n) for n, row in enumerate(rows[1:], start=2)]
-            if name.lower() in wanted else [] for i, name in enumerate(header)}
+    return {
+        name: [_cells(row[i], _symbols_of(name, symbols), n) for n, row in enumerate(rows[1:], start=2)]
+        if name.lower() in wanted
+        else []
+        for i, name in enumerate(header)
+    }
 
 
 def _symbols_of(column: str, symbols: str) -> str:
@@ -206,8 +241,10 @@ def _cells(cell: str, symbols: str, line: int) -> list[int] | int:
         hint = "" if symbols else f"; where characters are tokens, name them with {argument('symbols')}"
         raise ValueError(f"line {line}: {bad[:40]!r} is not a whole number{hint}")
     if not symbols and len(words) == 1 and len(words[0]) > 18:
-        raise ValueError(f"line {line}: one word of {len(words[0])} digits; where characters are tokens, name them with "
-                         f"{argument('symbols')}")
+        raise ValueError(
+            f"line {line}: one word of {len(words[0])} digits; where characters are tokens, name them with "
+            f"{argument('symbols')}"
+        )
     return [int(w) for w in words]
 
 
@@ -217,17 +254,24 @@ def _numbers(values: Any, path: Path, ndim: int) -> np.ndarray:
         lengths = [len(v) if isinstance(v, list) else 1 for v in values]
         if len(set(lengths)) > 1:
             bad = [i for i, length in enumerate(lengths) if length != lengths[0]]
-            raise InputError("rows have different lengths", where=str(path),
-                             why=f"row {bad[0]} has {lengths[bad[0]]} tokens, row 0 has {lengths[0]} ({len(bad)} rows differ)",
-                             next="Pad them to one length, with a padding token and labels of -100")
+            raise InputError(
+                "rows have different lengths",
+                where=str(path),
+                why=f"row {bad[0]} has {lengths[bad[0]]} tokens, row 0 has {lengths[0]} ({len(bad)} rows differ)",
+                next="Pad them to one length, with a padding token and labels of -100",
+            )
     array = whole_numbers(values, "tokens", str(path))
     if ndim == 1 and array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if ndim == 2 and array.ndim > 2:
         array = array.reshape(len(array), -1)  # grids, row by row
     if array.ndim != ndim or not array.size:
-        raise InputError("an array has the wrong shape", where=str(path), why=f"it is {array.shape}",
-                         next="Inputs and labels are [examples, cells], identifiers [examples]")
+        raise InputError(
+            "an array has the wrong shape",
+            where=str(path),
+            why=f"it is {array.shape}",
+            next="Inputs and labels are [examples, cells], identifiers [examples]",
+        )
     return array
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping, Optional
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class Shape:
     identifiers: int
 
 
-def shape_of(examples: Examples, vocab: Optional[int] = None, ignore: Optional[int] = None) -> Shape:
+def shape_of(examples: Examples, vocab: int | None = None, ignore: int | None = None) -> Shape:
     """The smallest shape that examples fit in; `vocab` tokens when given.
 
     Raises:
@@ -48,13 +48,16 @@ def shape_of(examples: Examples, vocab: Optional[int] = None, ignore: Optional[i
     if examples.ids is not None and int(examples.ids.min()) < 0:
         problems.append(f"a puzzle identifier is {int(examples.ids.min())}; they are numbered from 0")
     if problems:
-        raise InputError("the examples are not tokens of one vocabulary", why=first_problems(problems),
-                         next=f"Number the tokens from 0 on, or name their characters with {argument('symbols')}")
+        raise InputError(
+            "the examples are not tokens of one vocabulary",
+            why=first_problems(problems),
+            next=f"Number the tokens from 0 on, or name their characters with {argument('symbols')}",
+        )
     ids = 1 if examples.ids is None else int(examples.ids.max()) + 1
     return Shape(examples.inputs.shape[1], highest + 1 if vocab is None else vocab, ids)
 
 
-def _counted(labels: np.ndarray, ignore: Optional[int]) -> np.ndarray:
+def _counted(labels: np.ndarray, ignore: int | None) -> np.ndarray:
     """The labels that name tokens."""
     return labels[(labels != IGNORED) & (labels != (IGNORED if ignore is None else ignore))]
 
@@ -75,9 +78,12 @@ def split_examples(examples: Examples, split: str, seed: int = 0) -> dict[str, E
     count = round(share * n) if 0 < share < 1 else 0
     if not 0 < count < n:
         what = "leaves a split without examples" if 0 < share < 1 else "is no split"
-        raise UsageError(f"{argument('split', split)} {what}",
-                         where=f"{n} examples", why="it is train, test, or the share that becomes the test split, such as 0.2",
-                         next="Choose another")
+        raise UsageError(
+            f"{argument('split', split)} {what}",
+            where=f"{n} examples",
+            why="it is train, test, or the share that becomes the test split, such as 0.2",
+            next="Choose another",
+        )
     order = np.random.default_rng(seed).permutation(n)
     return {"train": _select(examples, np.sort(order[count:])), "test": _select(examples, np.sort(order[:count]))}
 
@@ -86,7 +92,7 @@ def _select(examples: Examples, index: np.ndarray) -> Examples:
     return Examples(*(None if a is None else a[index] for a in (examples.inputs, examples.labels, examples.ids)), examples.told)
 
 
-def write_dataset(out: Path, splits: Mapping[str, Examples], shape: Shape, ignore: Optional[int] = None) -> list[Path]:
+def write_dataset(out: Path, splits: Mapping[str, Examples], shape: Shape, ignore: int | None = None) -> list[Path]:
     """Write splits into the directory `out`; one that is there already stays, and must have the same shape.
 
     Args:
@@ -97,8 +103,12 @@ def write_dataset(out: Path, splits: Mapping[str, Examples], shape: Shape, ignor
     """
     taken = [s for s in splits if (out / s).exists()]
     if taken:
-        raise UsageError(f"the dataset has a {taken[0]} split already", where=str(out / taken[0]),
-                         why="nothing that exists is overwritten", next="Choose another folder, or remove it yourself")
+        raise UsageError(
+            f"the dataset has a {taken[0]} split already",
+            where=str(out / taken[0]),
+            why="nothing that exists is overwritten",
+            next="Choose another folder, or remove it yourself",
+        )
     for other in SPLITS:
         if (out / other / "dataset.json").exists():
             _same_shape(out / other, shape)
@@ -108,8 +118,12 @@ def write_dataset(out: Path, splits: Mapping[str, Examples], shape: Shape, ignor
             try:
                 (out / split).mkdir(parents=True)
             except OSError as error:
-                raise InputError("the dataset cannot be written", where=str(out / split), why=error.strerror or str(error),
-                                 next="Choose another folder") from None
+                raise InputError(
+                    "the dataset cannot be written",
+                    where=str(out / split),
+                    why=error.strerror or str(error),
+                    next="Choose another folder",
+                ) from None
             made.append(out / split)
             written += _write_split(out / split, examples, shape, ignore)
     except BaseException:  # half a dataset is none: what was made here goes again
@@ -123,16 +137,25 @@ def _same_shape(folder: Path, shape: Shape) -> None:
     from recurc.dataset import read_metadata
 
     there = read_metadata(folder)
-    differences = [f"{name} {b} where {folder.name} has {a}" for name, a, b in (
-        ("sequences of", there.seq_len, shape.seq_len), ("a vocabulary of", there.vocab_size, shape.vocab_size),
-        ("puzzle identifiers:", there.num_puzzle_identifiers, shape.identifiers)) if a != b]
+    differences = [
+        f"{name} {b} where {folder.name} has {a}"
+        for name, a, b in (
+            ("sequences of", there.seq_len, shape.seq_len),
+            ("a vocabulary of", there.vocab_size, shape.vocab_size),
+            ("puzzle identifiers:", there.num_puzzle_identifiers, shape.identifiers),
+        )
+        if a != b
+    ]
     if differences:
-        raise InputError("the new split does not belong to this dataset", where=str(folder),
-                         why="it has " + " and ".join(differences),
-                         next=f"Make both splits at once, or name the sizes with {argument('vocab')}")
+        raise InputError(
+            "the new split does not belong to this dataset",
+            where=str(folder),
+            why="it has " + " and ".join(differences),
+            next=f"Make both splits at once, or name the sizes with {argument('vocab')}",
+        )
 
 
-def _write_split(folder: Path, examples: Examples, shape: Shape, ignore: Optional[int]) -> list[Path]:
+def _write_split(folder: Path, examples: Examples, shape: Shape, ignore: int | None) -> list[Path]:
     """One split; examples of one puzzle lie together, as the reference code wants them."""
     ids = np.zeros(len(examples.inputs), np.int64) if examples.ids is None else examples.ids
     order = np.argsort(ids, kind="stable")
@@ -143,16 +166,25 @@ def _write_split(folder: Path, examples: Examples, shape: Shape, ignore: Optiona
         ends = np.concatenate(([0], np.cumsum(counts)))
     kind = np.uint8 if shape.vocab_size <= 256 else np.int32
     arrays = {
-        "inputs": examples.inputs[order].astype(kind), "puzzle_identifiers": puzzles.astype(np.int32),
-        "puzzle_indices": ends.astype(np.int32), "group_indices": np.arange(len(puzzles) + 1, dtype=np.int32),
+        "inputs": examples.inputs[order].astype(kind),
+        "puzzle_identifiers": puzzles.astype(np.int32),
+        "puzzle_indices": ends.astype(np.int32),
+        "group_indices": np.arange(len(puzzles) + 1, dtype=np.int32),
     }
     if examples.labels is not None:
         labels = examples.labels[order]
         arrays["labels"] = labels.astype(kind if labels.min() >= 0 else np.int32)
     metadata = {
-        "pad_id": 0, "ignore_label_id": ignore, "blank_identifier_id": 0, "vocab_size": shape.vocab_size,
-        "seq_len": shape.seq_len, "num_puzzle_identifiers": shape.identifiers, "total_groups": len(puzzles),
-        "mean_puzzle_examples": len(ids) / len(puzzles), "total_puzzles": len(puzzles), "sets": ["all"],
+        "pad_id": 0,
+        "ignore_label_id": ignore,
+        "blank_identifier_id": 0,
+        "vocab_size": shape.vocab_size,
+        "seq_len": shape.seq_len,
+        "num_puzzle_identifiers": shape.identifiers,
+        "total_groups": len(puzzles),
+        "mean_puzzle_examples": len(ids) / len(puzzles),
+        "total_puzzles": len(puzzles),
+        "sets": ["all"],
     }
     next = "Make room, or choose another folder"
     written = []

@@ -7,9 +7,10 @@ identifiers are missing, every example is a puzzle of its own with identifier 0.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Optional, Protocol, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Metadata:
     vocab_size: int
     num_puzzle_identifiers: int
     pad_id: int
-    ignore_label_id: Optional[int]
+    ignore_label_id: int | None
     blank_identifier_id: int
     sets: tuple[str, ...]
 
@@ -59,7 +60,7 @@ class Dataset:
     seq_len: int
     vocab_size: int
     num_puzzle_identifiers: int
-    ignore_label_id: Optional[int]
+    ignore_label_id: int | None
     path: Path
     split: str
 
@@ -74,9 +75,15 @@ class Dataset:
 
     @classmethod
     def from_arrays(
-        cls, inputs: np.ndarray, labels: Optional[np.ndarray] = None, puzzle_ids: Optional[np.ndarray] = None, *,
-        vocab_size: Optional[int] = None, num_puzzle_identifiers: Optional[int] = None,
-        ignore_label_id: Optional[int] = None, split: str = "test",
+        cls,
+        inputs: np.ndarray,
+        labels: np.ndarray | None = None,
+        puzzle_ids: np.ndarray | None = None,
+        *,
+        vocab_size: int | None = None,
+        num_puzzle_identifiers: int | None = None,
+        ignore_label_id: int | None = None,
+        split: str = "test",
     ) -> Dataset:
         """A dataset from arrays at hand.
 
@@ -95,25 +102,42 @@ class Dataset:
         arrays.append(np.zeros(len(arrays[0]), int) if puzzle_ids is None else _flat(puzzle_ids, "puzzle_ids", 1))
         tokens, known, ids = arrays
         if known.shape != tokens.shape or len(ids) != len(tokens) or not tokens.size:
-            raise InputError("the arrays do not belong together", where="Dataset.from_arrays",
-                             why=f"inputs {tokens.shape}, labels {known.shape}, puzzle_ids {ids.shape}",
-                             next="Give inputs and labels [N, seq_len], and puzzle_ids [N]")
+            raise InputError(
+                "the arrays do not belong together",
+                where="Dataset.from_arrays",
+                why=f"inputs {tokens.shape}, labels {known.shape}, puzzle_ids {ids.shape}",
+                next="Give inputs and labels [N, seq_len], and puzzle_ids [N]",
+            )
         ignore = _NO_LABEL if labels is None and ignore_label_id is None else ignore_label_id
         named = known[(known != IGNORED) & (known != (IGNORED if ignore is None else ignore))]
         vocab = int(max(tokens.max(), named.max(initial=0))) + 1 if vocab_size is None else vocab_size
         puzzles = int(ids.max()) + 1 if num_puzzle_identifiers is None else num_puzzle_identifiers
         for name, values, limit in (("inputs", tokens, vocab), ("labels", named, vocab), ("puzzle_ids", ids, puzzles)):
             if values.size and (values.min() < 0 or values.max() >= limit):
-                raise InputError(f"{name} are out of range", where="Dataset.from_arrays",
-                                 why=f"they go from {values.min()} to {values.max()}, where 0 to {limit - 1} are allowed",
-                                 next="Number tokens and puzzles from 0 on, or give larger sizes")
-        return cls(tokens.astype(np.uint8 if vocab <= 256 else np.int32), known.astype(np.int32), ids.astype(np.int32),
-                   tokens.shape[1], vocab, puzzles, ignore, Path("arrays"), split)
+                raise InputError(
+                    f"{name} are out of range",
+                    where="Dataset.from_arrays",
+                    why=f"they go from {values.min()} to {values.max()}, where 0 to {limit - 1} are allowed",
+                    next="Number tokens and puzzles from 0 on, or give larger sizes",
+                )
+        return cls(
+            tokens.astype(np.uint8 if vocab <= 256 else np.int32),
+            known.astype(np.int32),
+            ids.astype(np.int32),
+            tokens.shape[1],
+            vocab,
+            puzzles,
+            ignore,
+            Path("arrays"),
+            split,
+        )
 
     def __repr__(self) -> str:
         labels = "" if self.valid.any() else ", no labels"
-        return (f"Dataset({self.path}/{self.split}: {len(self):,} examples of {self.seq_len} {words_for(self.seq_len).places}, "
-                f"vocabulary {self.vocab_size}{labels})")
+        return (
+            f"Dataset({self.path}/{self.split}: {len(self):,} examples of {self.seq_len} {words_for(self.seq_len).places}, "
+            f"vocabulary {self.vocab_size}{labels})"
+        )
 
     def labelled(self) -> Dataset:
         """The examples that accuracy counts: those with at least one such cell, as the reference code does.
@@ -130,7 +154,7 @@ class Dataset:
             )  # fmt: skip
         return self if counts.all() else self._select(np.flatnonzero(counts))
 
-    def take(self, n: Optional[int], offset: int = 0) -> Dataset:
+    def take(self, n: int | None, offset: int = 0) -> Dataset:
         """`n` examples from `offset` on (all that follow when n is None; fewer when the split ends)."""
         return self._select(np.arange(offset, len(self) if n is None else min(offset + n, len(self))))
 
@@ -191,7 +215,7 @@ def read_metadata(folder: Path) -> Metadata:
         raise InputError("dataset.json is not valid", where=str(path), why=str(error), next=_LAYOUT) from None
 
 
-def _count(raw: dict[str, Any], name: str, least: int, absent: Optional[int] = None) -> int:
+def _count(raw: dict[str, Any], name: str, least: int, absent: int | None = None) -> int:
     """A whole number of dataset.json; `absent` stands for one that is missing or null."""
     value = raw.get(name)
     if value is None:
@@ -246,9 +270,7 @@ def _load(root: Path, split: str, folder: Path, meta: Metadata) -> Dataset:
         with problems:
             parts.append(_load_set(folder, name, meta))
     problems.raise_all(folder, _LAYOUT)
-    inputs, labels, ids = (
-        np.concatenate(arrays) if len(parts) > 1 else arrays[0] for arrays in zip(*parts, strict=True)
-    )
+    inputs, labels, ids = (np.concatenate(arrays) if len(parts) > 1 else arrays[0] for arrays in zip(*parts, strict=True))
     if len(inputs) == 0:
         raise InputError("the dataset is empty", where=str(folder), why="it has no examples", next=_LAYOUT)
     return Dataset(
@@ -277,8 +299,10 @@ def check_compatible(dataset: Dataset, config: ModelShape) -> None:
         wrong.append(f"a vocabulary of {dataset.vocab_size} where the model's is {config.vocab_size}")
     if config.puzzle_emb_ndim > 0 and dataset.num_puzzle_identifiers != config.num_puzzle_identifiers:
         # A dataset rebuilt with more or fewer puzzles numbers them otherwise: each would get another one's embedding.
-        wrong.append(f"{dataset.num_puzzle_identifiers:,} puzzle identifiers where the model has "
-                     f"{config.num_puzzle_identifiers:,} embeddings")
+        wrong.append(
+            f"{dataset.num_puzzle_identifiers:,} puzzle identifiers where the model has "
+            f"{config.num_puzzle_identifiers:,} embeddings"
+        )
     if wrong:
         raise InputError(
             "the dataset is not of this model",
@@ -329,7 +353,7 @@ def _load_set(folder: Path, name: str, meta: Metadata) -> tuple[np.ndarray, np.n
     return tokens, labels.astype(np.int32, copy=False), puzzles
 
 
-def _puzzles(folder: Path, name: str, meta: Metadata, n: Optional[int]) -> np.ndarray:
+def _puzzles(folder: Path, name: str, meta: Metadata, n: int | None) -> np.ndarray:
     """Each example's puzzle identifier, int32 [n]; n is None where the inputs cannot be read."""
     files = [folder / f"{name}__puzzle_{kind}.npy" for kind in ("identifiers", "indices")]
     if not any(is_there(f, follow=False) for f in files) and meta.num_puzzle_identifiers == 1:
@@ -340,8 +364,12 @@ def _puzzles(folder: Path, name: str, meta: Metadata, n: Optional[int]) -> np.nd
         return identifiers
     ends_right = int(indices[0]) == 0 and int(indices[-1]) == n
     if not ends_right or bool(np.any(np.diff(indices.astype(np.int64)) < 0)):
-        raise InputError("dataset arrays disagree", where=str(files[1]), next=_LAYOUT,
-                         why=f"puzzle indices must rise from 0 to the {n} examples")
+        raise InputError(
+            "dataset arrays disagree",
+            where=str(files[1]),
+            next=_LAYOUT,
+            why=f"puzzle indices must rise from 0 to the {n} examples",
+        )
     count = meta.num_puzzle_identifiers
     _in_range(files[0], identifiers, count, "puzzle identifier", f"there are {count}")
     return identifiers[np.searchsorted(indices, np.arange(n), side="right") - 1].astype(np.int32, copy=False)
@@ -351,8 +379,12 @@ def _flat(values: np.ndarray, name: str, ndim: int) -> np.ndarray:
     """An argument of `Dataset.from_arrays` as int64. Raises InputError: other dimensions, or no whole numbers."""
     array = whole_numbers(values, name, "Dataset.from_arrays")
     if array.ndim != ndim:
-        raise InputError(f"{name} have the wrong shape", where=f"shape {array.shape}", why=f"it takes {ndim} dimension(s)",
-                         next="Give inputs and labels [N, seq_len], and puzzle_ids [N]")
+        raise InputError(
+            f"{name} have the wrong shape",
+            where=f"shape {array.shape}",
+            why=f"it takes {ndim} dimension(s)",
+            next="Give inputs and labels [N, seq_len], and puzzle_ids [N]",
+        )
     return array
 
 
@@ -360,8 +392,9 @@ def whole_numbers(values: object, what: str, where: str) -> np.ndarray:
     """Anything that is whole numbers, as an int64 array of its own shape. Raises InputError."""
     try:
         array = np.asarray(numbers_only(values))
-        if array.dtype.kind in "iub" or (array.dtype.kind == "f" and bool(np.all(np.abs(array) < 2**53))
-                                         and bool(np.all(array == np.floor(array)))):
+        if array.dtype.kind in "iub" or (
+            array.dtype.kind == "f" and bool(np.all(np.abs(array) < 2**53)) and bool(np.all(array == np.floor(array)))
+        ):
             return array.astype(np.int64)
         why = f"they are {array.dtype}"
     except (ValueError, TypeError, OverflowError) as error:
@@ -396,12 +429,10 @@ def _array(folder: Path, name: str, ndim: int) -> np.ndarray:
 
 def _same(folder: Path, name_a: str, a: object, name_b: str, b: object) -> None:
     if a != b:
-        raise InputError(
-            "dataset arrays disagree", where=str(folder), why=f"{name_a}: {a}; {name_b}: {b}", next=_LAYOUT
-        )
+        raise InputError("dataset arrays disagree", where=str(folder), why=f"{name_a}: {a}; {name_b}: {b}", next=_LAYOUT)
 
 
-def _in_range(path: Path, array: np.ndarray, end: int, what: str, limit: str, extra: tuple[Optional[int], ...] = ()) -> None:
+def _in_range(path: Path, array: np.ndarray, end: int, what: str, limit: str, extra: tuple[int | None, ...] = ()) -> None:
     """That values are 0 .. end - 1, or one of `extra`. Raises InputError: names the first one that is not."""
     if array.size == 0 or (array.min() >= 0 and array.max() < end):
         return

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import unicodedata
 import warnings
-from typing import Any, Mapping, Optional, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 _LONGEST = {"what": 300, "where": 400, "next": 700}  # characters of these parts in the paragraph; `why` gets what is left
 
 
-def printable(text: str, most: Optional[int] = None, lines: bool = False) -> str:
+def printable(text: str, most: int | None = None, lines: bool = False) -> str:
     """Text that is safe on a terminal and stays on its line: control, format and half characters are escaped (\\n, \\x1b).
 
     Args:
@@ -103,8 +104,9 @@ class DoesNotFitError(RecurcError):
 
     exit_code, code = 4, "does-not-fit"
 
-    def __init__(self, what: str, *, where: str = "", why: str = "", next: str = "",
-                 summary: Optional[Mapping[str, Any]] = None) -> None:
+    def __init__(
+        self, what: str, *, where: str = "", why: str = "", next: str = "", summary: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(what, where=where, why=why, next=next)
         self.summary = summary
 

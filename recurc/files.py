@@ -13,9 +13,10 @@ import re
 import shutil
 import stat
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, Iterator
+from typing import Any, BinaryIO
 
 from recurc.arguments import argument
 from recurc.errors import InputError
@@ -24,8 +25,21 @@ from recurc.reading import Refused
 PARTIAL = ".part"  # how the temporary names end
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _VANISHED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EXDEV})
-_OURS = frozenset({errno.EBADF, errno.EINVAL, errno.EFAULT, errno.ENOTTY, errno.ESPIPE, errno.EDOM, errno.ERANGE, errno.ENOSYS,
-                   errno.ENOTSOCK, errno.EDESTADDRREQ, errno.EPROTOTYPE})  # wrong calls: what is left is the system's to refuse
+_OURS = frozenset(
+    {
+        errno.EBADF,
+        errno.EINVAL,
+        errno.EFAULT,
+        errno.ENOTTY,
+        errno.ESPIPE,
+        errno.EDOM,
+        errno.ERANGE,
+        errno.ENOSYS,
+        errno.ENOTSOCK,
+        errno.EDESTADDRREQ,
+        errno.EPROTOTYPE,
+    }
+)  # wrong calls: what is left is the system's to refuse
 
 
 @contextmanager
@@ -155,26 +169,34 @@ def environment_error(error: BaseException) -> InputError | None:
     if short := _no_memory(error):
         return short
     if isinstance(error, Refused):
-        return InputError("a file cannot be read", where=error.path, why=str(error),
-                          next="Check that it is there and that you may read it")
+        return InputError(
+            "a file cannot be read", where=error.path, why=str(error), next="Check that it is there and that you may read it"
+        )
     if not isinstance(error, OSError):
         return None
     where = next((os.fsdecode(name) for name in (error.filename2, error.filename) if isinstance(name, (str, bytes))), "")
     if isinstance(error, FileNotFoundError) and "temporary directory" in str(error.strerror):
-        return InputError("there is no place for temporary files", why=str(error.strerror),
-                          next="Make room, or name a folder that can be written in TMPDIR")
+        return InputError(
+            "there is no place for temporary files",
+            why=str(error.strerror),
+            next="Make room, or name a folder that can be written in TMPDIR",
+        )
     if error.errno in (errno.ENOENT, errno.ESTALE) and _gone():
-        return InputError("the current folder is gone", why="it was removed, or its disk was taken away",
-                          next="Change to another folder")
+        return InputError(
+            "the current folder is gone", why="it was removed, or its disk was taken away", next="Change to another folder"
+        )
     if not error.errno or error.errno in _OURS:
         return None
     if error.errno in _VANISHED:
-        following = ("Something else may have changed what lies there meanwhile, as cleaners of temporary folders do: run the "
-                     "command again, and report it if it stays")
+        following = (
+            "Something else may have changed what lies there meanwhile, as cleaners of temporary folders do: run the "
+            "command again, and report it if it stays"
+        )
     else:
         following = remedy(error, "Check that you may read and write there")
-    return InputError("a file or the output cannot be read or written", where=where, why=error.strerror or str(error),
-                      next=following)
+    return InputError(
+        "a file or the output cannot be read or written", where=where, why=error.strerror or str(error), next=following
+    )
 
 
 _NOT_MAPPED = ("failed to map segment", "cannot allocate memory")  # of a library, the loader
@@ -194,13 +216,22 @@ def remedy(error: OSError, otherwise: str) -> str:
 def _no_memory(error: BaseException) -> InputError | None:
     """The error to tell where memory or threads run out, which NumPy, torch and Python each say in their own way."""
     said = str(error)
-    if (isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in said)
-            or (isinstance(error, (ImportError, OSError)) and any(words in said for words in _NOT_MAPPED))):
-        return InputError("this computer has not enough memory for this", why=said[:300],
-                          next=f"Allow more (`ulimit -v`), ask for fewer puzzles with {argument('limit')}, or use a larger one")
+    if (
+        isinstance(error, MemoryError)
+        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in said)
+        or (isinstance(error, (ImportError, OSError)) and any(words in said for words in _NOT_MAPPED))
+    ):
+        return InputError(
+            "this computer has not enough memory for this",
+            why=said[:300],
+            next=f"Allow more (`ulimit -v`), ask for fewer puzzles with {argument('limit')}, or use a larger one",
+        )
     if isinstance(error, RuntimeError) and "can't start new thread" in said:
-        return InputError("no thread can be started", why="the system allows this user no more processes",
-                          next="Allow more (`ulimit -u`), or end others")
+        return InputError(
+            "no thread can be started",
+            why="the system allows this user no more processes",
+            next="Allow more (`ulimit -u`), or end others",
+        )
     return None
 
 

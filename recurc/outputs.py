@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Iterable, Iterator, Optional
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class Outputs:
     q: np.ndarray
     z_H: np.ndarray
     stopped_at: np.ndarray
-    trajectory: Optional[Trajectory] = None
+    trajectory: Trajectory | None = None
 
     def __repr__(self) -> str:
         n, seq, vocab = self.logits.shape
@@ -57,7 +57,7 @@ class State:
     z_L: np.ndarray
 
 
-def collect(states: Iterable[State], rule: str, halt: Optional[Halt], trajectory: bool) -> Outputs:
+def collect(states: Iterable[State], rule: str, halt: Halt | None, trajectory: bool) -> Outputs:
     """The outputs of a batch from its states, in order; no more are asked for when all inputs have stopped.
 
     Args:
@@ -67,7 +67,7 @@ def collect(states: Iterable[State], rule: str, halt: Optional[Halt], trajectory
     """
     kept: list[State] = []
     q: list[np.ndarray] = []
-    stopped: Optional[np.ndarray] = None
+    stopped: np.ndarray | None = None
     for step, state in enumerate(states, start=1):
         n = len(state.q)
         stopped = np.zeros(n, dtype=np.int64) if stopped is None else stopped
@@ -90,14 +90,19 @@ def _frozen(new: State, old: State, stays: np.ndarray) -> State:
     """The new state, with the old one where an input has stopped."""
     if not stays.any():
         return new
-    return State(*(np.where(stays.reshape(-1, *(1,) * (a.ndim - 1)), b, a) for a, b in
-                   ((getattr(new, name), getattr(old, name)) for name in ("logits", "q", "z_H", "z_L"))))
+    return State(
+        *(
+            np.where(stays.reshape(-1, *(1,) * (a.ndim - 1)), b, a)
+            for a, b in ((getattr(new, name), getattr(old, name)) for name in ("logits", "q", "z_H", "z_L"))
+        )
+    )
 
 
 def _trajectory(states: list[State]) -> Trajectory:
     logits = np.stack([s.logits for s in states])
-    return Trajectory(logits.argmax(axis=-1).astype(np.int32), logits, np.stack([s.z_H for s in states]),
-                      np.stack([s.z_L for s in states]))
+    return Trajectory(
+        logits.argmax(axis=-1).astype(np.int32), logits, np.stack([s.z_H for s in states]), np.stack([s.z_L for s in states])
+    )
 
 
 def joined(parts: Iterator[Outputs] | list[Outputs]) -> Outputs:
@@ -112,8 +117,12 @@ def joined(parts: Iterator[Outputs] | list[Outputs]) -> Outputs:
 
     trajectory = None
     if all(p.trajectory is not None for p in parts):
-        trajectory = Trajectory(*(np.concatenate([longer(getattr(p.trajectory, name)) for p in parts], axis=1)
-                                  for name in ("tokens", "logits", "z_H", "z_L")))
+        trajectory = Trajectory(
+            *(
+                np.concatenate([longer(getattr(p.trajectory, name)) for p in parts], axis=1)
+                for name in ("tokens", "logits", "z_H", "z_L")
+            )
+        )
     return Outputs(
         np.concatenate([p.logits for p in parts]), np.concatenate([longer(p.q) for p in parts], axis=1),
         np.concatenate([p.z_H for p in parts]), np.concatenate([p.stopped_at for p in parts]), trajectory,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
 
 from recurc.errors import InputError
 
@@ -17,7 +16,7 @@ class Problems:
     def __enter__(self) -> None:
         """Nothing to prepare."""
 
-    def __exit__(self, kind: object, error: Optional[BaseException], trace: object) -> bool:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
         if isinstance(error, InputError):
             self.errors += error.parts if isinstance(error, ManyProblems) else [error]
             return True

@@ -113,8 +113,20 @@ def markdown_prose(text: object) -> str:
     return re.sub(r"^( *)#", r"\1\\#", re.sub(r"([\[\]\\])", r"\\\1", found))
 
 
-FILTERS = (c_string, c_comment, line_comment, ini_value, cmake_string, yaml_string, shell_word, python_string, robot_text,
-           renode_string, markdown, markdown_code)
+FILTERS = (
+    c_string,
+    c_comment,
+    line_comment,
+    ini_value,
+    cmake_string,
+    yaml_string,
+    shell_word,
+    python_string,
+    robot_text,
+    renode_string,
+    markdown,
+    markdown_code,
+)
 
 # -- the environment --------------------------------------------------------------------------------------------------
 
@@ -122,10 +134,20 @@ FILTERS = (c_string, c_comment, line_comment, ini_value, cmake_string, yaml_stri
 _PLAIN = re.compile(r"[A-Za-z0-9 ,._/@^~()+:%-]*")
 _C = re.compile(r"(?:(?!/\*|\*/|//|\?\?)[ !#-&(-\[\]-~])*")  # printable ASCII without quotes and backslash, no comment
 _LANGUAGES = {
-    "c": _C, "h": _C, "S": re.compile(r"[A-Za-z0-9 ._-]*"), "ld": re.compile(r"[A-Za-z0-9 ._-]*"),
-    "yml": re.compile(r"[A-Za-z0-9._-]*( [A-Za-z0-9._-]+)*"), "ini": re.compile(r"[A-Za-z0-9 ,._/@^~:+=-]*"),
-    "txt": re.compile(r"[A-Za-z0-9 ._/+=-]*"), "defaults": re.compile(r"[A-Za-z0-9_=. -]*"), "csv": _PLAIN, "json": _PLAIN,
-    "py": _PLAIN, "md": re.compile(r"[A-Za-z0-9 ,./@^():+%-]*"), "repl": _PLAIN, "resc": _PLAIN,
+    "c": _C,
+    "h": _C,
+    "S": re.compile(r"[A-Za-z0-9 ._-]*"),
+    "ld": re.compile(r"[A-Za-z0-9 ._-]*"),
+    "yml": re.compile(r"[A-Za-z0-9._-]*( [A-Za-z0-9._-]+)*"),
+    "ini": re.compile(r"[A-Za-z0-9 ,._/@^~:+=-]*"),
+    "txt": re.compile(r"[A-Za-z0-9 ._/+=-]*"),
+    "defaults": re.compile(r"[A-Za-z0-9_=. -]*"),
+    "csv": _PLAIN,
+    "json": _PLAIN,
+    "py": _PLAIN,
+    "md": re.compile(r"[A-Za-z0-9 ,./@^():+%-]*"),
+    "repl": _PLAIN,
+    "resc": _PLAIN,
     "robot": re.compile(r"[A-Za-z0-9._/ +-]*"),
 }
 _PAGES = ("html", "css")
@@ -162,8 +184,9 @@ class _Templates(jinja2.FileSystemLoader):
         try:
             return super().get_source(environment, template)
         except jinja2.TemplateNotFound:
-            raise FileNotFoundError(errno.ENOENT, "a part of this installation of recurc is not there",
-                                    str(Path(self.searchpath[0]) / template)) from None
+            raise FileNotFoundError(
+                errno.ENOENT, "a part of this installation of recurc is not there", str(Path(self.searchpath[0]) / template)
+            ) from None
 
 
 def environment(folder: str = "") -> jinja2.Environment:

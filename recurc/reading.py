@@ -8,11 +8,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import BinaryIO, Iterator
+from typing import BinaryIO
 
 import numpy as np
 
@@ -90,8 +90,12 @@ def _mode(path: Path | str, private: bool, follow: bool = True) -> int:
     except OSError as error:
         if error.errno in _ABSENT or (private and error.errno in _PRIVATE):
             return 0
-        raise InputError("a file cannot be looked at", where=str(path), why=error.strerror or str(error),
-                         next="Check that you may read it, and that its disk is there") from None
+        raise InputError(
+            "a file cannot be looked at",
+            where=str(path),
+            why=error.strerror or str(error),
+            next="Check that you may read it, and that its disk is there",
+        ) from None
 
 
 def shown(value: object, most: int = SHOWN) -> str:
@@ -257,5 +261,9 @@ def enough_memory(what: str, where: str) -> Iterator[None]:
     try:
         yield
     except MemoryError:
-        raise InputError(f"{what} cannot be read", where=where, why="this computer has not enough memory for it",
-                         next="Read it on a larger one") from None
+        raise InputError(
+            f"{what} cannot be read",
+            where=where,
+            why="this computer has not enough memory for it",
+            next="Read it on a larger one",
+        ) from None

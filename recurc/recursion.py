@@ -6,8 +6,8 @@ memory. `recurc.ir.lower` makes a Program of it by adding how things are stored;
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping, Union
 
 from recurc.ops.base import LinearRef, Op
 
@@ -84,7 +84,7 @@ class Loop:
 
     name: str
     count: int
-    body: tuple[Union["Loop", Update], ...]
+    body: tuple[Loop | Update, ...]
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,14 @@ def plain(text: str, what: str, where: object, longest: int = LONGEST_NAME) -> s
     """
     if found := hidden(text):
         kind = "a letter that is not UTF-8" if found.startswith("\\udc") else "a control character"
-        raise InputError(f"{what} has {kind}", where=one_line(where), why=f"{found} in {one_line(text)[:100]!r}",
-                         next="Rename it")
+        raise InputError(
+            f"{what} has {kind}", where=one_line(where), why=f"{found} in {one_line(text)[:100]!r}", next="Rename it"
+        )
     if len(text) > longest:
-        raise InputError(f"{what} is too long", where=one_line(where), why=f"{len(text)} characters; {longest} at most",
-                         next="Use a shorter one")
+        raise InputError(
+            f"{what} is too long",
+            where=one_line(where),
+            why=f"{len(text)} characters; {longest} at most",
+            next="Use a shorter one",
+        )
     return text

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 
 class Words(NamedTuple):
@@ -28,10 +28,11 @@ SEQUENCE = Words("example", "examples", "token", "tokens")
 _current = PUZZLE
 _PATTERN = re.compile(
     r"(?<![\w./\\-])(?P<article>[Aa] )?(?P<word>[Pp]uzzles?|[Cc]ells?)(?![\w/\\-]|\.\w)"
-    r"(?! (?:tables?|identifiers?|rows?|embeddings?)\b)")
+    r"(?! (?:tables?|identifiers?|rows?|embeddings?)\b)"
+)
 
 
-def side_of(seq_len: int) -> Optional[int]:
+def side_of(seq_len: int) -> int | None:
     """Side of a square puzzle of so many cells; None where a sequence of that length is no square."""
     side = math.isqrt(seq_len)
     return side if side * side == seq_len else None

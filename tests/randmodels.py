@@ -21,9 +21,22 @@ def sudoku4() -> Reasoner:
 
 
 def random_reasoner(
-    mixer: str = "attention", *, seq: int = 9, vocab: int = 7, hidden: int = 32, heads: int = 4, pos: str = "rope",
-    ndim: int = 32, plen: int = 1, layers: int = 2, cycles: tuple[int, int] = (2, 2), steps: int = 4, puzzles: int = 3,
-    expansion: float = 4, seed: int = 0, h_layers: int = 0,
+    mixer: str = "attention",
+    *,
+    seq: int = 9,
+    vocab: int = 7,
+    hidden: int = 32,
+    heads: int = 4,
+    pos: str = "rope",
+    ndim: int = 32,
+    plen: int = 1,
+    layers: int = 2,
+    cycles: tuple[int, int] = (2, 2),
+    steps: int = 4,
+    puzzles: int = 3,
+    expansion: float = 4,
+    seed: int = 0,
+    h_layers: int = 0,
 ) -> Reasoner:
     """A TRM of any shape with random weights; q_head row 1 is zero, as in every trained TRM. With `h_layers`: an HRM."""
     rng = np.random.default_rng(seed)
@@ -38,9 +51,12 @@ def random_reasoner(
         return rng.normal(size=(n, k)) / np.sqrt(k)
 
     t = {
-        "H_init": rng.normal(size=hidden), "L_init": rng.normal(size=hidden),
-        "embed_tokens.embedding_weight": linear(vocab, hidden), "lm_head.weight": linear(vocab, hidden),
-        "q_head.weight": linear(2, hidden), "q_head.bias": np.array([-0.05, -5.0]),
+        "H_init": rng.normal(size=hidden),
+        "L_init": rng.normal(size=hidden),
+        "embed_tokens.embedding_weight": linear(vocab, hidden),
+        "lm_head.weight": linear(vocab, hidden),
+        "q_head.weight": linear(2, hidden),
+        "q_head.bias": np.array([-0.05, -5.0]),
     }
     t["q_head.weight"][1] *= bool(h_layers)
     if ndim:

@@ -76,8 +76,12 @@ def test_what_counts(source, count):
 
 def test_below_the_command_line_no_message_names_an_option():
     assert {"--steps", "--min-fidelity", "--data", "--out"} <= OPTIONS
-    found = [f"{file.relative_to(PACKAGE)}, {where}" for file in sorted(PACKAGE.rglob("*.py"))
-             if file.relative_to(PACKAGE).parts[0] != "cli" for where in raw_options(file.read_text())]
+    found = [
+        f"{file.relative_to(PACKAGE)}, {where}"
+        for file in sorted(PACKAGE.rglob("*.py"))
+        if file.relative_to(PACKAGE).parts[0] != "cli"
+        for where in raw_options(file.read_text())
+    ]
     assert found == []
 
 

@@ -38,8 +38,9 @@ def forms(folder):
     np.save(folder / "grid.npy", ROWS.reshape(-1, 2, 2))
     np.savez(folder / "both.npz", inputs=ROWS, labels=LABELS)
     pairs = list(zip(ROWS, LABELS))
-    (folder / "words.csv").write_text("source,question,answer,rating\n"
-                                      + "".join(f"web,{text(a)},{text(b)},1.5\n" for a, b in pairs))
+    (folder / "words.csv").write_text(
+        "source,question,answer,rating\n" + "".join(f"web,{text(a)},{text(b)},1.5\n" for a, b in pairs)
+    )
     (folder / "numbers.csv").write_text("inputs,labels\n" + "".join(f"{spaced(a)},{spaced(b)}\n" for a, b in pairs))
     (folder / "bare.csv").write_text("".join(",".join(map(str, a)) + "\n" for a in ROWS))
     lines = [json.dumps({"input": a.tolist(), "label": b.tolist()}) for a, b in pairs]

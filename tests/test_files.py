@@ -34,8 +34,9 @@ def test_what_was_there_stays_when_it_fails(call, number, tmp_path, monkeypatch)
     if call == "write":
         monkeypatch.setattr(files._Watched, "write", lambda self, data: _raise_through(self, fail))
     else:
-        monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (os, "replace"), "mkstemp": (files.tempfile, "mkstemp")}[call],
-                            fail)
+        monkeypatch.setattr(
+            *{"fsync": (os, "fsync"), "replace": (os, "replace"), "mkstemp": (files.tempfile, "mkstemp")}[call], fail
+        )
     with pytest.raises(InputError, match=os.strerror(number)) as caught:
         write_whole(path, "new", **WORDS)
     assert caught.value.where == str(path) and caught.value.next == "Name another file"

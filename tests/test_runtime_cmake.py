@@ -56,10 +56,12 @@ def test_a_project_links_it_without_its_tests(tmp_path):
     need("host")
     shutil.copytree(RUNTIME, tmp_path / "runtime_c", ignore=shutil.ignore_patterns("tests", "ports"))
     (tmp_path / "main.c").write_text(
-        '#include "recurc/rc_crc32.h"\nint main(void) { return rc_crc32(0, "123456789", 9) == 0xCBF43926u ? 0 : 1; }\n')
+        '#include "recurc/rc_crc32.h"\nint main(void) { return rc_crc32(0, "123456789", 9) == 0xCBF43926u ? 0 : 1; }\n'
+    )
     (tmp_path / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.16)\nproject(app C)\nadd_subdirectory(runtime_c)\n"
-        "add_executable(app main.c)\ntarget_link_libraries(app PRIVATE recurc::image)\n")
+        "add_executable(app main.c)\ntarget_link_libraries(app PRIVATE recurc::image)\n"
+    )
     done = configured(tmp_path / "build", tmp_path, "-DRECURC_KERNELS=portable")
     assert done.returncode == 0, done.stderr
     subprocess.run([cmake()[0], "--build", str(tmp_path / "build"), "--target", "app"], check=True, capture_output=True)

@@ -26,10 +26,37 @@ from tests.tools import need
 RUNTIME = resource_dir("runtime_c")
 SPEC = (RUNTIME / "SPEC.md").read_text(encoding="utf-8")
 SIZES = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "f32": "f"}
-IMAGE_FIELDS = ("magic", "endian", "version_major", "version_minor", "flags", "arithmetic", "packing", "section_count",
-                "total_bytes", "table_offset", "table_crc", "body_sha256", "reserved", "header_crc")
-TABLE_FIELDS = ("magic", "endian", "version_major", "version_minor", "flags", "dtype", "rows", "dim", "record_bytes",
-                "total_low", "key", "reserved", "header_crc")
+IMAGE_FIELDS = (
+    "magic",
+    "endian",
+    "version_major",
+    "version_minor",
+    "flags",
+    "arithmetic",
+    "packing",
+    "section_count",
+    "total_bytes",
+    "table_offset",
+    "table_crc",
+    "body_sha256",
+    "reserved",
+    "header_crc",
+)
+TABLE_FIELDS = (
+    "magic",
+    "endian",
+    "version_major",
+    "version_minor",
+    "flags",
+    "dtype",
+    "rows",
+    "dim",
+    "record_bytes",
+    "total_low",
+    "key",
+    "reserved",
+    "header_crc",
+)
 
 
 def the(pattern: str, text: str = SPEC) -> tuple[str, ...]:
@@ -53,12 +80,12 @@ def section(title: str) -> str:
 def after(words: str, text: str = SPEC) -> str:
     """The text from some words on that stand there once."""
     assert text.count(words) == 1, words
-    return text[text.index(words):]
+    return text[text.index(words) :]
 
 
 def rows(text: str) -> list[list[str]]:
     """Cells of the first table in a text, without its head."""
-    lines = text[text.index("\n|") + 1:].split("\n")
+    lines = text[text.index("\n|") + 1 :].split("\n")
     table = takewhile(lambda line: line.startswith("|"), lines)
     return [[cell.strip() for cell in line.removeprefix("|").removesuffix("|").split("|")] for line in list(table)[2:]]
 
@@ -96,8 +123,11 @@ def fields_of(layout: struct.Struct) -> list[tuple[int, int]]:
 def defined(name: str) -> int:
     """A constant of the C headers or the wire's sources, from `#define NAME 12u` or an enumeration."""
     files = sorted(RUNTIME.glob("include/recurc/*.h")) + sorted(RUNTIME.glob("wire/*.c"))
-    found = {int(value, 0) for f in files for value in re.findall(
-        rf"(?:#define\s+{name}\s+|\b{name} = )(0x[0-9A-Fa-f]+|\d+)u?\b", f.read_text(encoding="utf-8"))}
+    found = {
+        int(value, 0)
+        for f in files
+        for value in re.findall(rf"(?:#define\s+{name}\s+|\b{name} = )(0x[0-9A-Fa-f]+|\d+)u?\b", f.read_text(encoding="utf-8"))
+    }
     assert len(found) == 1, (name, found)
     return found.pop()
 
@@ -108,11 +138,13 @@ def headers(tmp_path_factory):
     need("host")
     wanted = [("rc_image_header_t", f) for f in IMAGE_FIELDS] + [("rc_table_header_t", f) for f in TABLE_FIELDS]
     prints = "\n".join(
-        f'printf("%u %u\\n", (unsigned)offsetof({s}, {f}), (unsigned)sizeof((({s} *)0)->{f}));' for s, f in wanted)
+        f'printf("%u %u\\n", (unsigned)offsetof({s}, {f}), (unsigned)sizeof((({s} *)0)->{f}));' for s, f in wanted
+    )
     folder = tmp_path_factory.mktemp("layout")
     (folder / "layout.c").write_text(
-        "#include <stddef.h>\n#include <stdio.h>\n#include \"recurc/rc_image.h\"\n#include \"recurc/rc_table.h\"\n"
-        f"int main(void) {{\n{prints}\nreturn 0;\n}}\n")
+        '#include <stddef.h>\n#include <stdio.h>\n#include "recurc/rc_image.h"\n#include "recurc/rc_table.h"\n'
+        f"int main(void) {{\n{prints}\nreturn 0;\n}}\n"
+    )
     subprocess.run([find_compiler("host"), f"-I{RUNTIME / 'include'}", "layout.c", "-o", "layout"], cwd=folder, check=True)
     lines = subprocess.run([folder / "layout"], capture_output=True, text=True, check=True).stdout.splitlines()
     return dict(zip(wanted, (tuple(map(int, line.split())) for line in lines), strict=True))
@@ -122,8 +154,9 @@ def headers(tmp_path_factory):
 
 
 def test_versions():
-    arithmetic, major, minor, table_major, table_minor, wire = map(int, the(
-        r"arithmetic (\d+), image format (\d+)\.(\d+), puzzle table file (\d+)\.(\d+), wire (\d+)\."))
+    arithmetic, major, minor, table_major, table_minor, wire = map(
+        int, the(r"arithmetic (\d+), image format (\d+)\.(\d+), puzzle table file (\d+)\.(\d+), wire (\d+)\.")
+    )
     assert arithmetic == image.ARITHMETIC_ID == number(r"\nVersion (\d+) \(1 did not store") == number(r"arithmetic id: (\d+)")
     assert (major, minor) == image.VERSION == tuple(map(int, the(r"little-endian, version (\d+)\.(\d+)\. One image")))
     assert (table_major, table_minor) == tableformat.VERSION
@@ -246,14 +279,17 @@ def test_frames_and_limits():
     assert (1 << begin, 1 << halt) == (frames.RUN_BEGIN, frames.RUN_HALT)
 
 
-@pytest.mark.parametrize("name, start, of_python, of_c", [
-    ("HELLO", "**HELLO** request", frames.LAYOUTS[frames.HELLO | frames.REPLY].struct, "HELLO_FIXED"),
-    ("STEP", "a **STEP**, ", frames.LAYOUTS[frames.STEP].struct, "STEP_BODY"),
-    ("RESULT", "**RESULT**, ", frames.LAYOUTS[frames.RUN | frames.REPLY].struct, "RESULT_BODY"),
-    ("TRACE", "**TRACE** request", frames.LAYOUTS[frames.TRACE | frames.REPLY].struct, "RC_TRACE_REPLY"),
-    ("SELFTEST", "**SELFTEST** request", frames.LAYOUTS[frames.SELFTEST | frames.REPLY].struct, "RC_SELFTEST_REPLY"),
-    ("RUN", "**RUN** request", struct.Struct("<BBHHHIIf"), "RUN_BODY"),
-])
+@pytest.mark.parametrize(
+    "name, start, of_python, of_c",
+    [
+        ("HELLO", "**HELLO** request", frames.LAYOUTS[frames.HELLO | frames.REPLY].struct, "HELLO_FIXED"),
+        ("STEP", "a **STEP**, ", frames.LAYOUTS[frames.STEP].struct, "STEP_BODY"),
+        ("RESULT", "**RESULT**, ", frames.LAYOUTS[frames.RUN | frames.REPLY].struct, "RESULT_BODY"),
+        ("TRACE", "**TRACE** request", frames.LAYOUTS[frames.TRACE | frames.REPLY].struct, "RC_TRACE_REPLY"),
+        ("SELFTEST", "**SELFTEST** request", frames.LAYOUTS[frames.SELFTEST | frames.REPLY].struct, "RC_SELFTEST_REPLY"),
+        ("RUN", "**RUN** request", struct.Struct("<BBHHHIIf"), "RUN_BODY"),
+    ],
+)
 def test_bodies(name, start, of_python, of_c):
     text = after(start)
     made = body(text)
@@ -293,8 +329,10 @@ def test_enumerations():
     """Tensors, carries, tables, causes of resets and faults: the same numbers in the text, in C and in Python."""
     for name, value in frames.TENSORS.items():
         assert defined(f"RC_TENSOR_{name.upper()}") == value
-    assert number(r"tensors 6 and 7, the scales of an int8 carry, are RC_ERR_ARGUMENT for others, and tensor (\d+)") == \
-        frames.TENSORS["columns"]
+    assert (
+        number(r"tensors 6 and 7, the scales of an int8 carry, are RC_ERR_ARGUMENT for others, and tensor (\d+)")
+        == frames.TENSORS["columns"]
+    )
     carries = the(r"stored type of the carry: (\d) binary32, (\d) binary16, (\d) int8")
     assert [int(c) for c in carries] == [frames.CARRIES.index(c) for c in ("fp32", "fp16", "int8")]
     modes = the(r"table come from: (\d) nowhere [^|]*, (\d) a memory-mapped table, (\d) the wire")
@@ -351,16 +389,24 @@ def exp_constants() -> dict[str, str]:
     (magic,) = the(r"t = x \* fl\(log2 e\) \+ (\d+)", text)
     parts = the(r"r = \(x - n \* (\S+)\) - n \* fl\((\S+)\)", text)
     coefficients = the(r"Horner over r of ((?:[\d.e-]+,? )+)\(", text)[0].split(", ")
-    return {"low": low, "high": high, "magic": magic, "ln2": parts[0], "ln2_rest": parts[1],
-            **{f"c{i}": c.strip() for i, c in enumerate(coefficients)}}
+    return {
+        "low": low,
+        "high": high,
+        "magic": magic,
+        "ln2": parts[0],
+        "ln2_rest": parts[1],
+        **{f"c{i}": c.strip() for i, c in enumerate(coefficients)},
+    }
 
 
 def test_constants_of_exp():
     told, body = exp_constants(), after("static inline float rc_exp_inside", ARITH).split("\n}")[0]
     here = re.findall(r"p = (?:p \* r \+ )?([\d.e-]+)f;", body)
     assert [bits(told[f"c{i}"]) for i in range(6)] == [bits(c) for c in here]
-    assert [bits(n) for n in the(r"r = \(x - n \* ([\d.e-]+)f\) - n \* ([\d.e-]+)f;", body)] == \
-        [bits(told["ln2"]), bits(told["ln2_rest"])]
+    assert [bits(n) for n in the(r"r = \(x - n \* ([\d.e-]+)f\) - n \* ([\d.e-]+)f;", body)] == [
+        bits(told["ln2"]),
+        bits(told["ln2_rest"]),
+    ]
     assert bits(told["magic"]) == bits(the(r"RC_ROUND_MAGIC (\S+)f\n", ARITH)[0])
     assert bits(told["magic"]) == int(the(r"RC_ROUND_BITS +(0x\w+)", ARITH)[0], 16)
     assert bits(told["magic"]) == bits(the(r"\|x\| < 2\^22: x \+ (\d+) rounded")[0])
@@ -374,8 +420,14 @@ def test_vector_kernels_have_the_same_constants():
     told = {name: bits(text) for name, text in {**exp_constants(), "one": "1", "log2e": "1.44269504088896341"}.items()}
     coefficients = [told[f"c{i}"] for i in range(6)]
     common = [told[name] for name in ("log2e", "magic", "one", "ln2", "ln2_rest")]
-    words = {name: [int(w, 0) for line in re.findall(r'"\.word ([^\\]*)\\n"', (RUNTIME / f"kernels/mve/{name}.c").read_text())
-                    for w in line.split(",")] for name in ("rc_silu_mul_mve", "rc_softmax_mve")}
+    words = {
+        name: [
+            int(w, 0)
+            for line in re.findall(r'"\.word ([^\\]*)\\n"', (RUNTIME / f"kernels/mve/{name}.c").read_text())
+            for w in line.split(",")
+        ]
+        for name in ("rc_silu_mul_mve", "rc_softmax_mve")
+    }
     assert words["rc_silu_mul_mve"] == [coefficients[0], told["low"], told["high"], *common, *coefficients[1:]]
     assert words["rc_softmax_mve"] == [0, told["one"], told["low"], *common, *coefficients]
     operands = dict(re.findall(r'\[(\w+)\] "f"\(([-\d.e]+)f\)', (RUNTIME / "kernels/rvv/rc_exp_rvv.h").read_text()))

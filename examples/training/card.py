@@ -6,7 +6,7 @@ for all.
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 from . import card_arc, card_maze, card_sudoku
 from .card_text import CardTexts, count, paragraph, pct
@@ -44,10 +44,7 @@ def facts_table(metrics: dict, recipe: Recipe, texts: CardTexts) -> str:
     layers = count(cfg.L_layers, "layer")
     if cfg.H_layers:
         layers = f"{count(cfg.H_layers, 'layer')} in H_level and {cfg.L_layers} in L_level"
-    shape = (
-        f"hidden {cfg.hidden_size}, {layers}, {mixer}, expansion {cfg.expansion:g}, "
-        f"{count(cfg.puzzle_rows, 'puzzle row')}"
-    )
+    shape = f"hidden {cfg.hidden_size}, {layers}, {mixer}, expansion {cfg.expansion:g}, {count(cfg.puzzle_rows, 'puzzle row')}"
     facts = {
         "task": texts.task,
         "model": shape,

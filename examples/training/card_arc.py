@@ -57,10 +57,7 @@ def texts(metrics: dict, recipe: Recipe) -> CardTexts:
         bucket=lambda b: f"{b['task']}, {b['rule']}",
         cells_note="Padded cells do not count",
         error_note=", as if the pairs were independent; the augmentations of a task are not",
-        sections=(
-            ("What the puzzle rows do", about_rows),
-            ("By rule", f"{rule_table(metrics)}\n\n{about_votes}"),
-        ),
+        sections=(("What the puzzle rows do", about_rows), ("By rule", f"{rule_table(metrics)}\n\n{about_votes}")),
         drawn=f"""Every sequence is a demonstration: a random task, one of its {task.augmentations + 1} puzzles, one pair,
             moved on the canvas at random. {metrics["demonstrations"]:,} demonstrations in all.""",
         rows=f"""The puzzle rows start at zero and are trained by sign-SGD (lr {recipe.train.puzzle_emb_lr:g} on the same

@@ -27,7 +27,7 @@ import hashlib
 import itertools
 import random
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -36,7 +36,7 @@ HELD_OUT_PART = 8  # one class in eight is held out
 
 
 # ------------------------------------------------------------------------------------- solver
-@lru_cache(maxsize=None)
+@cache
 def _units(n: int) -> tuple[tuple[int, int, int], ...]:
     """(row, column, box) of every cell."""
     h, w = BOXES[n]
@@ -145,7 +145,7 @@ def dig(solution, n: int, stop: int, rng: random.Random) -> list[int]:
 
 
 # --------------------------------------------------------------------------------- symmetries
-@lru_cache(maxsize=None)
+@cache
 def cell_symmetries(n: int) -> np.ndarray:
     """All cell permutations that map valid grids to valid grids; (symmetries, n*n). n <= 6."""
     h, w = BOXES[n]

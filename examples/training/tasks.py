@@ -6,11 +6,11 @@ A kind is one dataclass with the methods below; `KINDS` lists them. Everything e
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 
@@ -81,9 +81,7 @@ class SudokuTask:
     def groups(self, puzzles: Puzzles, edges: tuple[int, ...]) -> list[Group]:
         """The puzzles by their number of givens; `edges` cut them into buckets [a, b)."""
         givens = (puzzles.inputs > 1).sum(1)
-        return [
-            Group({"givens": [int(a), int(b) - 1]}, (givens >= a) & (givens < b)) for a, b in pairwise(edges)
-        ]
+        return [Group({"givens": [int(a), int(b) - 1]}, (givens >= a) & (givens < b)) for a, b in pairwise(edges)]
 
     def about_test(self, puzzles: Puzzles) -> str:
         givens = (puzzles.inputs > 1).sum(1)
@@ -115,11 +113,7 @@ class ArcTask:
         return self._data
 
     def sizes(self) -> dict[str, int]:
-        return {
-            "seq_len": self.canvas**2,
-            "vocab_size": arc.VOCAB,
-            "num_puzzle_identifiers": len(self.data().names),
-        }
+        return {"seq_len": self.canvas**2, "vocab_size": arc.VOCAB, "num_puzzle_identifiers": len(self.data().names)}
 
     def sources(self, folder: Path, say: Say) -> tuple[arc.ArcData, arc.ArcData]:
         return self.data(), self.data()

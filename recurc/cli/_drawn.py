@@ -12,8 +12,14 @@ from recurc.cli.output import Console
 from recurc.words import side_of
 
 
-def draw_steps(console: Console, given: np.ndarray, steps: Sequence[np.ndarray], vocab: int,
-               labels: tuple[np.ndarray, np.ndarray] | None = None, said: bool = True) -> None:
+def draw_steps(
+    console: Console,
+    given: np.ndarray,
+    steps: Sequence[np.ndarray],
+    vocab: int,
+    labels: tuple[np.ndarray, np.ndarray] | None = None,
+    said: bool = True,
+) -> None:
     """Draw an input [seq_len] and the tokens after each step, until nothing changes any more; then say when that was.
 
     Args:
@@ -25,7 +31,7 @@ def draw_steps(console: Console, given: np.ndarray, steps: Sequence[np.ndarray],
     shown = [np.asarray(given), *map(np.asarray, steps)]
     last = max((i for i in range(1, len(shown)) if (shown[i] != shown[i - 1]).any()), default=0)
     blocks = []
-    for number, tokens in enumerate(shown[:last + 1]):
+    for number, tokens in enumerate(shown[: last + 1]):
         previous = shown[number - 1] if number else None
         lines = _lines(tokens, shown[0], previous, vocab, color, out.width)
         title = [Text(_title(number, tokens, previous, labels), style="bold")] if said else []
@@ -39,8 +45,9 @@ def draw_steps(console: Console, given: np.ndarray, steps: Sequence[np.ndarray],
     console.print(f"{settled} of {len(steps)}")
 
 
-def _lines(tokens: np.ndarray, first: np.ndarray, previous: np.ndarray | None, vocab: int, color: bool,
-           width: int) -> list[Text]:
+def _lines(
+    tokens: np.ndarray, first: np.ndarray, previous: np.ndarray | None, vocab: int, color: bool, width: int
+) -> list[Text]:
     if side_of(len(tokens)) is None:
         return sequence_lines(tokens, previous, vocab, color, width)
     # What a sudoku gives is what is not blank; other puzzles give everything and predict something else.
@@ -48,8 +55,7 @@ def _lines(tokens: np.ndarray, first: np.ndarray, previous: np.ndarray | None, v
     return grid_lines(tokens, given, previous, vocab, color)
 
 
-def _title(number: int, tokens: np.ndarray, previous: np.ndarray | None,
-           labels: tuple[np.ndarray, np.ndarray] | None) -> str:
+def _title(number: int, tokens: np.ndarray, previous: np.ndarray | None, labels: tuple[np.ndarray, np.ndarray] | None) -> str:
     if previous is None:
         return "input"
     title = f"step {number}: {int((tokens != previous).sum())} changed"

@@ -18,8 +18,20 @@ def bundled(console: Console) -> list[Model]:
     return [resolve_model(console, name, None) for name, folder in bundled_models().items() if (folder / "data").is_dir()]
 
 
-def run_gate(console: Console, models: list[Model], *, limit: int, seed: int, steps: int | None, tolerance: float,
-             where: Any, results: Any, keep: bool, folder: Path, command: str) -> None:
+def run_gate(
+    console: Console,
+    models: list[Model],
+    *,
+    limit: int,
+    seed: int,
+    steps: int | None,
+    tolerance: float,
+    where: Any,
+    results: Any,
+    keep: bool,
+    folder: Path,
+    command: str,
+) -> None:
     """Evaluate the ladder of each model, write gate.json, .csv, .html and .md into `folder`, and show the tables.
 
     keep: also write each model's threshold beside its checkpoint; refused for fewer puzzles than can tell.
@@ -42,8 +54,9 @@ def run_gate(console: Console, models: list[Model], *, limit: int, seed: int, st
         train = train_split(console, chosen, "no calibration puzzles, so no static activation scales")
         reasoner = chosen.load()
         with console.progress(f"{name}: the ladder x {len(test)} puzzles", len(ladder()) * len(test)) as advance:
-            gates.append(gate_of(name, reasoner, test, train, steps=steps, store=results, executor=where, seed=seed,
-                                 progress=advance))
+            gates.append(
+                gate_of(name, reasoner, test, train, steps=steps, store=results, executor=where, seed=seed, progress=advance)
+            )
         own = gates[-1].own(reasoner.sha256, tolerance) if keep else None
         if own is not None:
             kept[own_gate.keep(own, reasoner)] = own.min_fidelity
@@ -66,11 +79,14 @@ def _check_number(n: int, tolerance: float, checkpoint: str) -> None:
     least = least_puzzles(tolerance)
     if n < least:
         raise UsageError(
-            f"{n} puzzles are too few to keep a threshold", where=f"{checkpoint}, --keep",
+            f"{n} puzzles are too few to keep a threshold",
+            where=f"{checkpoint}, --keep",
             why=f"one puzzle more or less is {100 / n:.3g} points of puzzles exact, and {100 * tolerance:g} are tolerated, so "
-                "harm would pass for chance and the threshold come out too low",
-            next=f"Take at least {least} puzzles (--limit), allow more (--tolerance), or leave out --keep" if tolerance > 0
-            else "Allow more than nothing (--tolerance), or leave out --keep")
+            "harm would pass for chance and the threshold come out too low",
+            next=f"Take at least {least} puzzles (--limit), allow more (--tolerance), or leave out --keep"
+            if tolerance > 0
+            else "Allow more than nothing (--tolerance), or leave out --keep",
+        )
 
 
 def _page(console: Console, folder: Path, document: dict[str, Any], command: str) -> list[Path]:
@@ -80,8 +96,16 @@ def _page(console: Console, folder: Path, document: dict[str, Any], command: str
     if can_plot(console):
         thresholds = {m["model"]: m["threshold"]["phi"] for m in document["models"]}
         drawing = plots.loss_against_phi(document["points"], thresholds, document["all"]["threshold"]["phi"])
-        drawn.append(plots.plot("gate", "Loss against fidelity", "A point a variant, filled where it is harmful; bars are a "
-                                "standard error. Lines: each model's threshold; dotted: one for all.", drawing, folder))
+        drawn.append(
+            plots.plot(
+                "gate",
+                "Loss against fidelity",
+                "A point a variant, filled where it is harmful; bars are a "
+                "standard error. Lines: each model's threshold; dotted: one for all.",
+                drawing,
+                folder,
+            )
+        )
     return write_results(folder, "gate", sweep_page.gate_results(document, drawn, command))
 
 
@@ -99,9 +123,13 @@ def _show(console: Console, document: dict[str, Any], folder: Path) -> None:
 
     for m in document["models"]:
         points = [p for p in document["points"] if p["model"] == m["model"]]
-        console.table(POINT_COLUMNS, [point_cells(p) for p in points], text_columns=("by",), least=POINT_LEAST,
-                      title=f"{m['model']}, {m['n']} "
-                      f"test puzzles, {m['steps']} steps, fp32 {100 * m['fp32_exact']:.1f} % exact")
+        console.table(
+            POINT_COLUMNS,
+            [point_cells(p) for p in points],
+            text_columns=("by",),
+            least=POINT_LEAST,
+            title=f"{m['model']}, {m['n']} test puzzles, {m['steps']} steps, fp32 {100 * m['fp32_exact']:.1f} % exact",
+        )
     console.table(GATE_COLUMNS, gate_cells(document), least=GATE_LEAST)
     for text in gate_verdicts(document):
         console.print(text)

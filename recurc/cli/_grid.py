@@ -20,9 +20,9 @@ def is_sudoku(seq_len: int, vocab: int) -> bool:
 def _symbols(vocab: int, sudoku: bool) -> list[str]:
     """What each token is drawn as, all equally wide: one character, or the number where there are too many."""
     if sudoku:
-        return [" ", "·", *DIGITS[:vocab - 2]]
+        return [" ", "·", *DIGITS[: vocab - 2]]
     if vocab <= 1 + len(DIGITS):
-        return ["0", *DIGITS[:vocab - 1]]
+        return ["0", *DIGITS[: vocab - 1]]
     return [f"{token:{len(str(vocab - 1))}}" for token in range(vocab)]
 
 
@@ -33,9 +33,7 @@ def one_word(tokens: np.ndarray, vocab: int) -> str | None:
     return "".join("." if t < 2 else DIGITS[t - 2] for t in tokens.tolist())
 
 
-def grid_lines(
-    tokens: np.ndarray, given: np.ndarray, previous: np.ndarray | None, vocab: int, color: bool
-) -> list[Text]:
+def grid_lines(tokens: np.ndarray, given: np.ndarray, previous: np.ndarray | None, vocab: int, color: bool) -> list[Text]:
     """A grid as lines of text.
 
     Args:

@@ -6,7 +6,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +18,10 @@ from recurc.formats import parse_json
 from recurc.reading import Unreadable, clause, enough_memory, read_regular
 
 _LIMIT = 1 << 28  # bytes
-_FORMS = ("a .npy array [N, seq_len] or [seq_len], or JSON: a list of tokens, a list of such lists, or an object with "
-          "inputs and, where the model has puzzle embeddings, puzzle_ids")
+_FORMS = (
+    "a .npy array [N, seq_len] or [seq_len], or JSON: a list of tokens, a list of such lists, or an object with "
+    "inputs and, where the model has puzzle embeddings, puzzle_ids"
+)
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,9 @@ class Inputs:
     they are known, and how they are numbered from (`first`)."""
 
     tokens: np.ndarray
-    puzzle_ids: Optional[np.ndarray] = None
-    labels: Optional[np.ndarray] = None
-    valid: Optional[np.ndarray] = None
+    puzzle_ids: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    valid: np.ndarray | None = None
     first: int = 0
 
 
@@ -46,15 +48,26 @@ def from_text(text: str, seq_len: int, vocab: int) -> Inputs:
     try:
         tokens = [int(word) for word in words if word]
     except ValueError:
-        why = f"the model takes {seq_len}, and {len(words[0])} characters are given" if len(words) == 1 else (
-            f"{next(w for w in words if not w.lstrip('-').isdigit())[:40]!r} is no number")
+        why = (
+            f"the model takes {seq_len}, and {len(words[0])} characters are given"
+            if len(words) == 1
+            else (f"{next(w for w in words if not w.lstrip('-').isdigit())[:40]!r} is no number")
+        )
         raise UsageError("not a list of tokens", where="--tokens", why=why, next=_text_form(seq_len, vocab)) from None
     if len(tokens) != seq_len:
-        raise UsageError(f"{len(tokens)} tokens are given", where="--tokens", why=f"the model takes {seq_len}",
-                         next=_text_form(seq_len, vocab))
+        raise UsageError(
+            f"{len(tokens)} tokens are given",
+            where="--tokens",
+            why=f"the model takes {seq_len}",
+            next=_text_form(seq_len, vocab),
+        )
     if odd := [t for t in tokens if not 0 <= t < vocab]:
-        raise UsageError(f"{odd[0]} is no token of this model", where="--tokens", why=f"its vocabulary is {vocab}",
-                         next=_text_form(seq_len, vocab))
+        raise UsageError(
+            f"{odd[0]} is no token of this model",
+            where="--tokens",
+            why=f"its vocabulary is {vocab}",
+            next=_text_form(seq_len, vocab),
+        )
     return Inputs(np.array([tokens]))
 
 
@@ -62,10 +75,14 @@ def _cell(character: str, vocab: int) -> int:
     """The token of a sudoku's cell: 1 is an empty one, then the digits."""
     if character in ".·0_":
         return 1
-    digit = DIGITS[:vocab - 2].find(character.upper())
+    digit = DIGITS[: vocab - 2].find(character.upper())
     if digit < 0:
-        raise UsageError(f"{character!r} is no cell of this puzzle", where="--tokens",
-                         why=f"its digits are {DIGITS[0]} to {DIGITS[vocab - 3]}", next="Write empty cells as dots")
+        raise UsageError(
+            f"{character!r} is no cell of this puzzle",
+            where="--tokens",
+            why=f"its digits are {DIGITS[0]} to {DIGITS[vocab - 3]}",
+            next="Write empty cells as dots",
+        )
     return digit + 2
 
 
@@ -86,8 +103,9 @@ def from_file(name: str) -> Inputs:
             raise Unreadable(f"it has more than {_LIMIT:,} bytes")
     except (OSError, Unreadable) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError("the input file cannot be read", where=name, why=why,
-                         next="Name a file with --input, or - for stdin") from None
+        raise InputError(
+            "the input file cannot be read", where=name, why=why, next="Name a file with --input, or - for stdin"
+        ) from None
     where = "stdin" if name == "-" else name
     try:
         with enough_memory("the input file", where):
@@ -95,8 +113,9 @@ def from_file(name: str) -> Inputs:
                 return Inputs(_rows(npy_of(data, "iuf")))
             return _from_document(parse_json(data.decode("utf-8-sig"), _LIMIT))
     except ValueError as error:
-        raise InputError("the input file is not what it should be", where=where, why=clause(error),
-                         next=f"Give {_FORMS}") from None
+        raise InputError(
+            "the input file is not what it should be", where=where, why=clause(error), next=f"Give {_FORMS}"
+        ) from None
 
 
 def _from_document(document: Any) -> Inputs:
@@ -116,7 +135,7 @@ def _rows(values: Any) -> np.ndarray:
     return np.atleast_2d(array)
 
 
-def from_dataset(data: Any, offset: int, limit: Optional[int]) -> Inputs:
+def from_dataset(data: Any, offset: int, limit: int | None) -> Inputs:
     """Examples of a split, from `offset` on: one when `limit` is None.
 
     Raises:
@@ -124,6 +143,10 @@ def from_dataset(data: Any, offset: int, limit: Optional[int]) -> Inputs:
     """
     part = data.take(1 if limit is None else limit, offset)
     if not len(part):
-        raise UsageError("no example is there", where=f"--offset {offset}", why=f"the split has {len(data)} examples",
-                         next="Use a smaller offset")
+        raise UsageError(
+            "no example is there",
+            where=f"--offset {offset}",
+            why=f"the split has {len(data)} examples",
+            next="Use a smaller offset",
+        )
     return Inputs(part.inputs, part.puzzle_ids, part.labels, part.valid, offset)

@@ -29,8 +29,14 @@ LEAST = ("exact", "instructions", "ticks", "steps", "cells")  # columns that a n
 
 def row(p: PuzzleResult) -> tuple[str, ...]:
     """A puzzle's cells under COLUMNS; "CRCs equal" are steps with equal checksums of carry, logits and tokens."""
-    return (str(p.puzzle), str(p.steps), f"{p.right}/{p.cells}", exact_text(p.exact, p.cells), f"{p.equal_steps}/{p.steps}",
-            "all equal" if p.matched else "DIFFER")
+    return (
+        str(p.puzzle),
+        str(p.steps),
+        f"{p.right}/{p.cells}",
+        exact_text(p.exact, p.cells),
+        f"{p.equal_steps}/{p.steps}",
+        "all equal" if p.matched else "DIFFER",
+    )
 
 
 def exact_text(exact: bool, cells: int) -> str:
@@ -66,7 +72,7 @@ class LiveTable:
         ) if people.is_terminal else None  # fmt: skip
         self._ticks = Ticks(self._said)
 
-    def __enter__(self) -> "LiveTable":
+    def __enter__(self) -> LiveTable:
         if self._live is not None:
             self._live.start()
         else:
@@ -101,17 +107,22 @@ class LiveTable:
         self._results[:0] = results
 
     def _draw(self) -> rich.console.RenderableType:
-        shown = self._results[-max(3, self._height - _AROUND):]
-        table = fitted([said(name) for name in (*COLUMNS, "instructions" if self._per_instruction else "ticks")],
-                       [(*row(p), f"{round(p.ticks / (self._per_instruction or 1)):,}") for p in shown], self._width,
-                       least=[said(name) for name in LEAST])
+        shown = self._results[-max(3, self._height - _AROUND) :]
+        table = fitted(
+            [said(name) for name in (*COLUMNS, "instructions" if self._per_instruction else "ticks")],
+            [(*row(p), f"{round(p.ticks / (self._per_instruction or 1)):,}") for p in shown],
+            self._width,
+            least=[said(name) for name in LEAST],
+        )
         lines = [rich.text.Text(line, style="bold") for line in table.head] + [rich.text.Text(table.rule)]
         for p, made in zip(shown, table.rows, strict=True):
             lines += [rich.text.Text(line, style="" if p.matched else "bold red") for line in made]
         done, (_, step) = len(self._results), self._at
-        bar = rich.progress_bar.ProgressBar(total=max(1, self._puzzles * self._steps), width=30,
-                                            completed=min(done * self._steps + (step if self._running else 0),
-                                                          self._puzzles * self._steps))
+        bar = rich.progress_bar.ProgressBar(
+            total=max(1, self._puzzles * self._steps),
+            width=30,
+            completed=min(done * self._steps + (step if self._running else 0), self._puzzles * self._steps),
+        )
         line = rich.table.Table.grid(padding=(0, 1))
         line.add_row(self._what, bar, self._progress(), f"{time.monotonic() - self._start:.0f} s")
         return rich.console.Group(*lines, rich.text.Text(), line)

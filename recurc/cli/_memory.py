@@ -20,16 +20,24 @@ def show_memory(console: Console, regions: Sequence[Mapping[str, Any]], title: s
         return
     wide = console.wide or console.width >= _WIDE
     rows = [
-        (r["name"], r["kind"], f"{r['used']:,}", f"{r['size']:,}", percent_text(r["used"], r["size"]), f"{r['free']:,}",
-         *([f"= {sum_text(r)}"] if wide else []))
+        (
+            r["name"],
+            r["kind"],
+            f"{r['used']:,}",
+            f"{r['size']:,}",
+            percent_text(r["used"], r["size"]),
+            f"{r['free']:,}",
+            *([f"= {sum_text(r)}"] if wide else []),
+        )
         for r in used
     ]
     columns = ("region", "kind", "used bytes", "of", "used", "free bytes", *(["sum"] if wide else []))
     console.table(columns, rows, title=title, text_columns=("kind", "sum"), least=("kind", "free bytes"))
     if not wide:
         _sums(console, used)
-    unused = ", ".join(f"{r['name']} ({size_text(r['size'])}{', optional' if r['optional'] else ''})"
-                       for r in regions if not r["used"])
+    unused = ", ".join(
+        f"{r['name']} ({size_text(r['size'])}{', optional' if r['optional'] else ''})" for r in regions if not r["used"]
+    )
     if unused:
         console.print(f"unused: {unused}", style="dim")
         console.print()
@@ -51,11 +59,17 @@ def show_pieces(console: Console, regions: Sequence[Mapping[str, Any]]) -> None:
     """Every piece with offset in its region (and address, where there is room), size and lifetime."""
     for region in regions:
         if region["pieces"]:
-            rows = [(p["name"], p["kind"], f"{p['bytes']:,}", f"{p['offset']:,}", f"0x{p['address']:08x}", p["lifetime"])
-                    for p in region["pieces"]]
-            console.table(("piece", "kind", "bytes", "offset", "address", "lifetime"), rows,
-                          text_columns=("kind", "lifetime"), least=("address", "lifetime", "kind"),
-                          title=f"{region['name']}: {region['kind']} at 0x{region['base']:08x}")
+            rows = [
+                (p["name"], p["kind"], f"{p['bytes']:,}", f"{p['offset']:,}", f"0x{p['address']:08x}", p["lifetime"])
+                for p in region["pieces"]
+            ]
+            console.table(
+                ("piece", "kind", "bytes", "offset", "address", "lifetime"),
+                rows,
+                text_columns=("kind", "lifetime"),
+                least=("address", "lifetime", "kind"),
+                title=f"{region['name']}: {region['kind']} at 0x{region['base']:08x}",
+            )
 
 
 def show_changes(console: Console, document: Mapping[str, Any]) -> None:

@@ -33,22 +33,45 @@ def verify_on_onnxruntime(console: Console, build: Any, dataset: Any, steps: int
 
     require("onnx", "onnxruntime")
     with console.progress("on onnxruntime", len(dataset) * (steps or build.steps), "steps") as advance:
-        result = verify_onnx(build, dataset, steps, offset=offset,
-                             progress=lambda puzzle, step: advance(1, note=f"puzzle {puzzle}, step {step}"))
+        result = verify_onnx(
+            build, dataset, steps, offset=offset, progress=lambda puzzle, step: advance(1, note=f"puzzle {puzzle}, step {step}")
+        )
     console.emit_json(document(result, build, offset))
     worst = max(p.distance for p in result.puzzles)
     if not console.json:
         console.table(
-            ("puzzle", "steps", "cells", "exact", "1 - cosine of z_H", "largest difference", "tokens differing",
-             "in the answer"),
-            [(p.index, p.steps, f"{p.right}/{p.cells}", exact_text(p.exact, p.cells), f"{p.distance:.1e}", f"{p.largest:.1e}",
-              p.tokens_differing, p.answer_differing) for p in result.puzzles],
-            least=("exact", "cells", "largest difference"))
+            (
+                "puzzle",
+                "steps",
+                "cells",
+                "exact",
+                "1 - cosine of z_H",
+                "largest difference",
+                "tokens differing",
+                "in the answer",
+            ),
+            [
+                (
+                    p.index,
+                    p.steps,
+                    f"{p.right}/{p.cells}",
+                    exact_text(p.exact, p.cells),
+                    f"{p.distance:.1e}",
+                    f"{p.largest:.1e}",
+                    p.tokens_differing,
+                    p.answer_differing,
+                )
+                for p in result.puzzles
+            ],
+            least=("exact", "cells", "largest difference"),
+        )
         for text in agreement_text(result):
             console.print(text)
         console.print(accuracy_text(result))
     if not result.agrees:
         raise MismatchError(
-            "onnxruntime's results differ from the host engine's", where=str(build.path),
+            "onnxruntime's results differ from the host engine's",
+            where=str(build.path),
             why=f"1 - cosine of z_H reaches {worst:.2g} after a step, the tolerance is {result.tolerance:g}",
-            next="One of the two is wrong: please report it with this line")
+            next="One of the two is wrong: please report it with this line",
+        )

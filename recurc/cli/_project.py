@@ -21,16 +21,23 @@ _TEXT, _COUNT, _NUMBER, _SEED = "text", "a whole number from 1", "a number", "a 
 # Table -> key -> what it holds: a kind, or the words that it may be. One reader, one writer, one list.
 _KEYS: dict[str, dict[str, object]] = {
     "model": {"checkpoint": _TEXT, "data": _TEXT},
-    "quantize": {"precision": _TEXT, "layers": "layers", "calibration": CALIBRATIONS, "calibration_puzzles": _COUNT,
-                 "seed": _SEED},
+    "quantize": {
+        "precision": _TEXT,
+        "layers": "layers",
+        "calibration": CALIBRATIONS,
+        "calibration_puzzles": _COUNT,
+        "seed": _SEED,
+    },
     "schedule": {"h_cycles": _COUNT, "l_cycles": _COUNT, "steps": _COUNT, "halt_threshold": _NUMBER, "min_steps": _COUNT},
     "build": {"target": _TEXT, "carry": CARRIES, "puzzle_table": ("auto", *STORAGES), "min_fidelity": _NUMBER},
 }
 _LIMIT = 1 << 17  # bytes: a line for each layer of the largest model
 _MOST = {"h_cycles": 255, "l_cycles": 255, "steps": 255, "min_steps": 255, "seed": 2**32 - 1}
-_HOLDS = ('It holds [model] with checkpoint = "..." and data = "...", [quantize] with precision = "int4", '
-          '[quantize.layers] with "name of a layer" = "int8", [schedule] with steps = 8 or halt_threshold = 0.5, and [build] '
-          'with target = "stm32h7"')
+_HOLDS = (
+    'It holds [model] with checkpoint = "..." and data = "...", [quantize] with precision = "int4", '
+    '[quantize.layers] with "name of a layer" = "int8", [schedule] with steps = 8 or halt_threshold = 0.5, and [build] '
+    'with target = "stm32h7"'
+)
 
 
 @dataclass(frozen=True)

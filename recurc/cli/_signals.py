@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Iterator, Optional
 
 
 class Ended(KeyboardInterrupt):
@@ -17,7 +17,7 @@ class Ended(KeyboardInterrupt):
         self.signal = signal.Signals(number)
 
 
-def _end(number: int, frame: Optional[FrameType]) -> None:
+def _end(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # one is enough: the clean-up is not to be cut short
     raise Ended(number)
 

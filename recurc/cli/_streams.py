@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Iterator, TextIO
+from typing import TextIO
 
 from recurc.errors import InputError
 from recurc.files import not_written

@@ -34,8 +34,15 @@ class Table:
         return "─" * max((cell_len(line) for part in (self.head, *self.rows) for line in part), default=0)
 
 
-def fitted(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None, *, text: Sequence[str] = (),
-           least: Sequence[str | int] = (), numeric: bool = True) -> Table:
+def fitted(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    width: int | None,
+    *,
+    text: Sequence[str] = (),
+    least: Sequence[str | int] = (),
+    numeric: bool = True,
+) -> Table:
     """Lay out a table.
 
     Args:
@@ -46,14 +53,20 @@ def fitted(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | N
     """
     words = [i for i, name in enumerate(columns) if not numeric or not i or name in text]
     cells = [[*row] for row in rows]
-    order = [columns.index(name) if isinstance(name, str) else name for name in least
-             if isinstance(name, int) or name in columns]
+    order = [
+        columns.index(name) if isinstance(name, str) else name for name in least if isinstance(name, int) or name in columns
+    ]
     same = [i for i in range(1, len(columns)) if len(cells) > 2 and len({row[i] for row in cells}) == 1]
     order = [*(i for i in order if i in same), *(i for i in same if i not in order), *(i for i in order if i not in same)]
     kept, dropped = list(range(len(columns))), []
     while True:
-        widths = _widths([columns[i] for i in kept], [[row[i] for i in kept] for row in cells], width,
-                         [i in words for i in kept], last=not order)
+        widths = _widths(
+            [columns[i] for i in kept],
+            [[row[i] for i in kept] for row in cells],
+            width,
+            [i in words for i in kept],
+            last=not order,
+        )
         if widths is not None:
             break
         gone = order.pop(0)
@@ -70,8 +83,9 @@ def _longest_word(text: str) -> int:
     return max(map(cell_len, text.split()), default=0)
 
 
-def _widths(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | None, words: Sequence[bool],
-            last: bool) -> list[int] | None:
+def _widths(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | None, words: Sequence[bool], last: bool
+) -> list[int] | None:
     """A width for each column; None where they do not fit and it is not the `last` try."""
     longest = [max((cell_len(row[i]) for row in rows), default=0) for i in range(len(heads))]
     wanted = [max(n, cell_len(head)) for n, head in zip(longest, heads, strict=True)]
@@ -88,14 +102,22 @@ def _widths(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int | No
     return found
 
 
-def _narrowed(found: Sequence[int], heads: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[bool],
-              room: int) -> list[int]:
+def _narrowed(
+    found: Sequence[int], heads: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[bool], room: int
+) -> list[int]:
     """Narrower columns of text: down to their longest words, and where that is still too much, to what there is."""
     found = list(found)
     for whole in (True, False):
-        least = [max(_longest_word(heads[i]) if whole else 1, min(n, _TEXT if whole else 1),
-                     *((_longest_word(row[i]) for row in rows) if whole else ())) if words[i] else n
-                 for i, n in enumerate(found)]
+        least = [
+            max(
+                _longest_word(heads[i]) if whole else 1,
+                min(n, _TEXT if whole else 1),
+                *((_longest_word(row[i]) for row in rows) if whole else ()),
+            )
+            if words[i]
+            else n
+            for i, n in enumerate(found)
+        ]
         while sum(found) > room:
             widest = max((i for i in range(len(found)) if found[i] > least[i]), key=lambda i: found[i], default=None)
             if widest is None:
@@ -119,8 +141,14 @@ def paragraph(text: str, width: int) -> str:
             lines.append(line)
             continue
         margin = " " * (len(line) - len(line.lstrip(" ")))
-        lines += textwrap.wrap(line.strip(" "), width, initial_indent=margin, subsequent_indent=margin, break_long_words=False,
-                               break_on_hyphens=False)
+        lines += textwrap.wrap(
+            line.strip(" "),
+            width,
+            initial_indent=margin,
+            subsequent_indent=margin,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     return "\n".join(lines)
 
 

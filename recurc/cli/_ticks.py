@@ -22,7 +22,7 @@ class Ticks:
         self._stream = sys.stderr
         self._thread = threading.Thread(target=self._work, name="progress", daemon=True)
 
-    def __enter__(self) -> "Ticks":
+    def __enter__(self) -> Ticks:
         self._thread.start()
         return self
 

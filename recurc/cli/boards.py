@@ -46,8 +46,13 @@ def list_command(console: Console) -> None:
     from recurc.targets.boards import list_boards
 
     boards = list_boards()
-    made = fitted((*COLUMNS, "board's name"), [(*_row(b), b.title) for b in boards], None if console.wide else console.width,
-                  text=_WORDS, least=LEAST)
+    made = fitted(
+        (*COLUMNS, "board's name"),
+        [(*_row(b), b.title) for b in boards],
+        None if console.wide else console.width,
+        text=_WORDS,
+        least=LEAST,
+    )
     for line in made.head:
         console.print(line, style="bold")
     for kind, heading in GROUPS.items():
@@ -95,8 +100,9 @@ def show_command(console: Console, name: str) -> None:
             rows.append((r.name, r.kind, f"0x{r.base:08x}", _size(r.size), ", ".join(parts) or "-"))
         console.table(("region", "kind", "base", "size", "may hold"), rows, text_columns=("kind", "base", "may hold"))
         notes = [(r.name, "; ".join(_remarks(r))) for r in b.regions if _remarks(r)]
-        console.pairs([*notes, *((f"{part} goes to", ", then ".join(names)) for part, names in b.placement.items())],
-                      always=True)
+        console.pairs(
+            [*notes, *((f"{part} goes to", ", then ".join(names)) for part, names in b.placement.items())], always=True
+        )
     console.emit_json({"board": _document(b)})
 
 

@@ -33,25 +33,58 @@ from recurc.study.own_gate import DEFAULT_MIN_FIDELITY, least_fidelity
 @click.option("--target", default="stm32h7", metavar="BOARD", help="Board (see `recurc boards`). Default: stm32h7.")
 @stored_options
 @data_option
-@click.option("--out", "-o", type=click.Path(path_type=Path), default=None, metavar="DIR",
-              help="Build folder. Default: build/MODEL-BOARD-PRECISION (and -mixed where layers differ).")
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Build folder. Default: build/MODEL-BOARD-PRECISION (and -mixed where layers differ).",
+)
 @seed_option
 @depth_options
 @storage_options
 @scratch_option
 @calibration_options
-@click.option("--min-fidelity", type=click.FloatRange(-1, 1), default=None, metavar="PHI",
-              help="Refuse below this fidelity after one step. Default: what `recurc sweep CHECKPOINT --gate --keep` kept "
-              f"beside the checkpoint, else {DEFAULT_MIN_FIDELITY}.")
+@click.option(
+    "--min-fidelity",
+    type=click.FloatRange(-1, 1),
+    default=None,
+    metavar="PHI",
+    help="Refuse below this fidelity after one step. Default: what `recurc sweep CHECKPOINT --gate --keep` kept "
+    f"beside the checkpoint, else {DEFAULT_MIN_FIDELITY}.",
+)
 @click.option("--allow-lossy", is_flag=True, help="Build in spite of low fidelity or a precision for comparison.")
-@click.option("--accuracy-puzzles", type=click.IntRange(min=0), default=32, metavar="N",
-              help="Test puzzles that accuracy is shown for, when there is data. Default: 32; 0 for none.")
+@click.option(
+    "--accuracy-puzzles",
+    type=click.IntRange(min=0),
+    default=32,
+    metavar="N",
+    help="Test puzzles that accuracy is shown for, when there is data. Default: 32; 0 for none.",
+)
 @pass_console
-def command(console: Console, checkpoint: str | None, project_file: Path | None, target: str, precision: str | None,
-            layers: dict[str, str], data: str | None, out: Path | None, seed: int, steps: int | None,
-            h_cycles: int | None, l_cycles: int | None, carry: str, puzzle_table: str,
-            scratch: int | None, calibration: str | None, puzzles: int, min_fidelity: float | None, allow_lossy: bool,
-            accuracy_puzzles: int) -> None:
+def command(
+    console: Console,
+    checkpoint: str | None,
+    project_file: Path | None,
+    target: str,
+    precision: str | None,
+    layers: dict[str, str],
+    data: str | None,
+    out: Path | None,
+    seed: int,
+    steps: int | None,
+    h_cycles: int | None,
+    l_cycles: int | None,
+    carry: str,
+    puzzle_table: str,
+    scratch: int | None,
+    calibration: str | None,
+    puzzles: int,
+    min_fidelity: float | None,
+    allow_lossy: bool,
+    accuracy_puzzles: int,
+) -> None:
     """Quantize CHECKPOINT, check that it still reasons, fit it into a board's memory and compile its firmware.
 
     For a chip that only its own SDK compiles (`recurc boards`: written), the build has a PlatformIO project and no ELF.
@@ -83,17 +116,23 @@ def command(console: Console, checkpoint: str | None, project_file: Path | None,
     try:
         # Planned from shapes alone first: who is refused is not kept waiting for the calibration.
         _plan_first(board, reasoner, precision, {**lowering, "layers": layers})
-        quantized = quantize_with_progress(
-            console, model, chosen, precision, layers, **learning, **lowering)
+        quantized = quantize_with_progress(console, model, chosen, precision, layers, **learning, **lowering)
         quantized.check_target(board, allow_lossy=allow_lossy)
         with console.progress("fidelity", 1):
             gate = quantized.gate()
         accuracy = _accuracy(console, chosen, quantized, accuracy_puzzles)
         with console.progress("compiling", 1):
             build = quantized.build(
-                board, folder, min_fidelity=min_fidelity, allow_lossy=allow_lossy, gate=gate,
-                details={"accuracy": accuracy, "data": None if chosen.data is None else os.path.realpath(chosen.data),
-                         "halt": chosen.project.halt},
+                board,
+                folder,
+                min_fidelity=min_fidelity,
+                allow_lossy=allow_lossy,
+                gate=gate,
+                details={
+                    "accuracy": accuracy,
+                    "data": None if chosen.data is None else os.path.realpath(chosen.data),
+                    "halt": chosen.project.halt,
+                },
                 note=console.note,
             )
     except DoesNotFitError as error:
@@ -101,22 +140,39 @@ def command(console: Console, checkpoint: str | None, project_file: Path | None,
         raise
     document = report_build(build)
     main = build.boards[build.target]
-    console.emit_json({
-        "target": build.target, "twin": build.twin, "precision": precision, "layers": layer_names(quantized.model),
-        "calibration": quantized.model.method,
-        "carry": lowering["carry"], "halt": chosen.project.halt, "puzzle_table": quantized.model.puzzle_storage,
-        "image_bytes": build.details["image_bytes"], "elf": main.elf, "compiled": main.elf is not None,
-        "out": build.path, "fits": True,
-        **gate.as_dict(), "min_fidelity": least,
-        "calibration_puzzles": quantized.calibration.puzzles if quantized.calibration else 0,
-        "min_fidelity_from": least_from, "accuracy": accuracy,
-        "regions": [r for r in document["regions"] if r["used"]], "model": document["model"], "stack": document["stack"],
-        "time_a_step": _time_a_step(document),
-        "linked": document["linked"], "model_sha256": main.model_sha256, "build_id": main.build_id,
-        "verified": board.verified, "seconds": time.monotonic() - started,
-        "kept": list(build.kept),
-        "elves": {n: artifact.elf for n, artifact in build.boards.items()},
-    })
+    console.emit_json(
+        {
+            "target": build.target,
+            "twin": build.twin,
+            "precision": precision,
+            "layers": layer_names(quantized.model),
+            "calibration": quantized.model.method,
+            "carry": lowering["carry"],
+            "halt": chosen.project.halt,
+            "puzzle_table": quantized.model.puzzle_storage,
+            "image_bytes": build.details["image_bytes"],
+            "elf": main.elf,
+            "compiled": main.elf is not None,
+            "out": build.path,
+            "fits": True,
+            **gate.as_dict(),
+            "min_fidelity": least,
+            "calibration_puzzles": quantized.calibration.puzzles if quantized.calibration else 0,
+            "min_fidelity_from": least_from,
+            "accuracy": accuracy,
+            "regions": [r for r in document["regions"] if r["used"]],
+            "model": document["model"],
+            "stack": document["stack"],
+            "time_a_step": _time_a_step(document),
+            "linked": document["linked"],
+            "model_sha256": main.model_sha256,
+            "build_id": main.build_id,
+            "verified": board.verified,
+            "seconds": time.monotonic() - started,
+            "kept": list(build.kept),
+            "elves": {n: artifact.elf for n, artifact in build.boards.items()},
+        }
+    )
     if not console.json:
         _show(console, build, document, time.monotonic() - started)
 
@@ -139,13 +195,24 @@ def _show_refused(console: Console, error: DoesNotFitError, board, name: str, pr
     from recurc.report.document import report_plan
 
     model = error.summary["model"]
-    document = report_plan(error.summary, board, {"name": name}, precision=precision, carry=model.get("carry"),
-                           depth=(model["steps"], model["h_cycles"], model["l_cycles"]))
-    console.emit_json({
-        "target": board.name, "precision": precision, "fits": False,
-        "error": {key: value for key, value in error.as_dict().items() if key != "plan"}, "plan": error.summary,
-        "regions": [r for r in document["regions"] if r["used"]],
-    })
+    document = report_plan(
+        error.summary,
+        board,
+        {"name": name},
+        precision=precision,
+        carry=model.get("carry"),
+        depth=(model["steps"], model["h_cycles"], model["l_cycles"]),
+    )
+    console.emit_json(
+        {
+            "target": board.name,
+            "precision": precision,
+            "fits": False,
+            "error": {key: value for key, value in error.as_dict().items() if key != "plan"},
+            "plan": error.summary,
+            "regions": [r for r in document["regions"] if r["used"]],
+        }
+    )
     if not console.json:
         show_memory(console, document["regions"], f"Memory of {board.name}")
         show_changes(console, document)
@@ -169,17 +236,30 @@ def _accuracy(console: Console, chosen, quantized, count: int) -> dict | None:
     test = test.labelled().take(min(count, affordable))
     rule = chosen.project.halt or {"threshold": 0.0, "min_steps": 1}
     with console.progress("accuracy, beside fp32", 2 * len(test), "puzzles") as advance:
-        runs = run_engine(quantized.engine, test.inputs, test.puzzle_ids, program.steps, threshold=rule["threshold"],
-                          progress=advance)
-        reference = quantized.source.evaluate(test, steps=program.steps, h_cycles=program.h_cycles, l_cycles=program.l_cycles,
-                                              progress=advance)
+        runs = run_engine(
+            quantized.engine, test.inputs, test.puzzle_ids, program.steps, threshold=rule["threshold"], progress=advance
+        )
+        reference = quantized.source.evaluate(
+            test, steps=program.steps, h_cycles=program.h_cycles, l_cycles=program.l_cycles, progress=advance
+        )
     scores, stopped = score(runs.tokens[:, -1], test.labels, test.valid), halting(runs, test, rule["min_steps"])
     if hopeless(reference, len(test)):
         console.assumed([hopeless_text(reference, len(test))])
-    return {"n": len(test), "cell": scores.cell, "exact": scores.exact, "exact_error": scores.error(len(test)),
-            "fp32_cell": reference.cell, "fp32_exact": reference.exact,
-            "halting": {**rule, **vars(stopped.scores), "mean_steps": stopped.mean_steps, "lost": stopped.lost,
-                        "lost_error": stopped.error}}
+    return {
+        "n": len(test),
+        "cell": scores.cell,
+        "exact": scores.exact,
+        "exact_error": scores.error(len(test)),
+        "fp32_cell": reference.cell,
+        "fp32_exact": reference.exact,
+        "halting": {
+            **rule,
+            **vars(stopped.scores),
+            "mean_steps": stopped.mean_steps,
+            "lost": stopped.lost,
+            "lost_error": stopped.error,
+        },
+    }
 
 
 def _time_a_step(document: dict) -> dict | None:
@@ -208,11 +288,17 @@ def _show(console: Console, build, document: dict, seconds: float) -> None:
     from recurc.report.wording import fact_rows
 
     show_memory(console, document["regions"], f"Memory of {build.target}")
-    console.pairs([
-        ("fits", document["board"]["title"]),
-        *_with_time(fact_rows(document), document),
-        ("firmware", ", ".join(str(a.elf) for n, a in build.boards.items() if n != "host" or n == build.target)
-         if build.elf else f"written, not compiled here: {build.path / PROJECT}; `pio run` there compiles it (README.md)"),
-        *([("kept in it", ", ".join(build.kept))] if build.kept else []),
-        ("build", f"{build.path} in {seconds:.1f} s; `recurc report {build.path} --html` draws its memory"),
-    ])
+    console.pairs(
+        [
+            ("fits", document["board"]["title"]),
+            *_with_time(fact_rows(document), document),
+            (
+                "firmware",
+                ", ".join(str(a.elf) for n, a in build.boards.items() if n != "host" or n == build.target)
+                if build.elf
+                else f"written, not compiled here: {build.path / PROJECT}; `pio run` there compiles it (README.md)",
+            ),
+            *([("kept in it", ", ".join(build.kept))] if build.kept else []),
+            ("build", f"{build.path} in {seconds:.1f} s; `recurc report {build.path} --html` draws its memory"),
+        ]
+    )

@@ -13,9 +13,7 @@ from recurc.cli.output import Console, bytes_text
 @click.command()
 @checkpoint_argument(required=True)
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option(
-    "--dtype", type=click.Choice(["f32", "bf16"]), default="f32", help="Stored precision. Default: f32 (lossless)."
-)
+@click.option("--dtype", type=click.Choice(["f32", "bf16"]), default="f32", help="Stored precision. Default: f32 (lossless).")
 @data_option
 @pass_console
 def command(console: Console, checkpoint: str, out: Path, dtype: str, data: str | None) -> None:
@@ -25,13 +23,5 @@ def command(console: Console, checkpoint: str, out: Path, dtype: str, data: str 
     reasoner = resolve_model(console, checkpoint, data).load()
     save(reasoner, out, dtype)
     size = (out / "model.safetensors").stat().st_size
-    console.emit_json(
-        {
-            "source": reasoner.source,
-            "out": out,
-            "dtype": dtype,
-            "bytes": size,
-            "tensors": len(reasoner.tensors),
-        }
-    )
+    console.emit_json({"source": reasoner.source, "out": out, "dtype": dtype, "bytes": size, "tensors": len(reasoner.tensors)})
     console.print(f"wrote {out}/config.json and {out}/model.safetensors ({dtype}, {bytes_text(size)})")

@@ -21,18 +21,32 @@ def command() -> None:
 
 @command.command()
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--inputs", type=_FILE, required=True, metavar="FILE",
-              help="Tokens [N, cells]: .npy; or a table with labels and ids beside them: .npz, .csv, .jsonl.")
+@click.option(
+    "--inputs",
+    type=_FILE,
+    required=True,
+    metavar="FILE",
+    help="Tokens [N, cells]: .npy; or a table with labels and ids beside them: .npz, .csv, .jsonl.",
+)
 @click.option("--labels", type=_FILE, metavar="FILE", help="What is right for each cell; -100 where a cell does not count.")
 @click.option("--ids", type=_FILE, metavar="FILE", help="Puzzle identifier of each example, for models with puzzle embeddings.")
-@click.option("--symbols", metavar="TEXT", default="",
-              help="In cells of text: the characters, in the order of their tokens from 1 on (0 is padding). A sudoku's are "
-              "'.123456789'.")
-@click.option("--vocab", type=click.IntRange(2, 2**20), metavar="N",
-              help="Tokens of the vocabulary. Default: as many as are used.")
+@click.option(
+    "--symbols",
+    metavar="TEXT",
+    default="",
+    help="In cells of text: the characters, in the order of their tokens from 1 on (0 is padding). A sudoku's are "
+    "'.123456789'.",
+)
+@click.option(
+    "--vocab", type=click.IntRange(2, 2**20), metavar="N", help="Tokens of the vocabulary. Default: as many as are used."
+)
 @click.option("--ignore-label", type=int, metavar="N", help="A label that does not count, beside -100. Default: none.")
-@click.option("--split", default="0.2", metavar="WHICH", help="train, test, or the share of the examples that becomes the test "
-              "split. Default: 0.2.")
+@click.option(
+    "--split",
+    default="0.2",
+    metavar="WHICH",
+    help="train, test, or the share of the examples that becomes the test split. Default: 0.2.",
+)
 @seed_option
 @pass_console
 def make(console: Console, out: Path, inputs: Path, labels: Path | None, ids: Path | None, symbols: str, vocab: int | None,
@@ -58,8 +72,10 @@ def make(console: Console, out: Path, inputs: Path, labels: Path | None, ids: Pa
     console.emit_json({"out": out, "splits": {name: len(p.inputs) for name, p in parts.items()}, **vars(shape)})
     if not console.json:
         counts = ", ".join(f"{len(p.inputs):,} in {name}" for name, p in parts.items())
-        console.print(f"{out}: {counts}; {shape.seq_len} cells each, vocabulary {shape.vocab_size}, {shape.identifiers} puzzle "
-                      f"identifier{'s' if shape.identifiers > 1 else ''}")
+        console.print(
+            f"{out}: {counts}; {shape.seq_len} cells each, vocabulary {shape.vocab_size}, {shape.identifiers} puzzle "
+            f"identifier{'s' if shape.identifiers > 1 else ''}"
+        )
 
 
 @command.command()
@@ -86,8 +102,11 @@ def describe(console: Console, directory: Path) -> None:
     first: Any = next(iter(splits.values()))
     labels = np.where(first.valid[0], first.labels[0], 0) if first.valid[0].any() else None
     console.print()
-    console.print(f"the first example of {first.split}, and what is right:" if labels is not None else
-                  f"the first example of {first.split}:")
+    console.print(
+        f"the first example of {first.split}, and what is right:"
+        if labels is not None
+        else f"the first example of {first.split}:"
+    )
     draw_steps(console, first.inputs[0], [] if labels is None else [labels], first.vocab_size, said=False)
 
 

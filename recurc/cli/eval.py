@@ -37,14 +37,35 @@ from recurc.report.wording import halting_text, tune_command
 @calibration_options
 @halting_options
 @project_option
-@click.option("--fidelity-puzzles", type=click.IntRange(min=1), default=64, metavar="N",
-              help="Puzzles that fidelity is measured on. Default: 64.")
+@click.option(
+    "--fidelity-puzzles",
+    type=click.IntRange(min=1),
+    default=64,
+    metavar="N",
+    help="Puzzles that fidelity is measured on. Default: 64.",
+)
 @pass_console
-def command(console: Console, checkpoint: str | None, data: str | None, precision: str | None, layers: dict[str, str],
-            limit: int | None, seed: int,
-            steps: int | None, h_cycles: int | None, l_cycles: int | None, carry: str, puzzle_table: str,
-            calibration: str | None, puzzles: int, halt: bool | None, halt_threshold: float, min_steps: int,
-            project_file: Path | None, fidelity_puzzles: int) -> None:
+def command(
+    console: Console,
+    checkpoint: str | None,
+    data: str | None,
+    precision: str | None,
+    layers: dict[str, str],
+    limit: int | None,
+    seed: int,
+    steps: int | None,
+    h_cycles: int | None,
+    l_cycles: int | None,
+    carry: str,
+    puzzle_table: str,
+    calibration: str | None,
+    puzzles: int,
+    halt: bool | None,
+    halt_threshold: float,
+    min_steps: int,
+    project_file: Path | None,
+    fidelity_puzzles: int,
+) -> None:
     """Cell and puzzle-exact accuracy of CHECKPOINT in a precision, and its fidelity to fp32.
 
     The arithmetic is the firmware's, bit for bit: the generated C runs on this computer.
@@ -60,28 +81,48 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
     precision, layers = chosen.stored(precision, layers)
     test = chosen.dataset("test", labels=True).take(limit)
     model = LoadedModel(chosen.load(), chosen.checkpoint)
-    quantized = quantize_with_progress(
-        console, model, chosen, precision, layers, **learning, **lowering)
+    quantized = quantize_with_progress(console, model, chosen, precision, layers, **learning, **lowering)
     total = len(test) + min(fidelity_puzzles, len(test))
     with console.progress(f"{precision}, then fidelity", total, "puzzles") as advance:
-        result = quantized.evaluate(test, halt=halt, threshold=rule["halt_threshold"], min_steps=rule["min_steps"],
-                                    fidelity_puzzles=fidelity_puzzles, progress=advance)
+        result = quantized.evaluate(
+            test,
+            halt=halt,
+            threshold=rule["halt_threshold"],
+            min_steps=rule["min_steps"],
+            fidelity_puzzles=fidelity_puzzles,
+            progress=advance,
+        )
     final = result.halted if halt and result.halted else result.scores
     document = {
-        "checkpoint": model.reasoner.source, "precision": precision, "layers": layer_names(quantized.model),
+        "checkpoint": model.reasoner.source,
+        "precision": precision,
+        "layers": layer_names(quantized.model),
         "calibration": quantized.model.method,
-        "carry": lowering["carry"], "puzzle_table": quantized.model.puzzle_storage,
-        "n": result.n, "steps": result.steps, "cell": final.cell, "exact": final.exact,
-        "fidelity": result.fidelity_first, "fidelity_error": result.fidelity_first_error,
-        "fidelity_last": result.fidelity_last, "fidelity_last_error": result.fidelity_last_error,
+        "carry": lowering["carry"],
+        "puzzle_table": quantized.model.puzzle_storage,
+        "n": result.n,
+        "steps": result.steps,
+        "cell": final.cell,
+        "exact": final.exact,
+        "fidelity": result.fidelity_first,
+        "fidelity_error": result.fidelity_first_error,
+        "fidelity_last": result.fidelity_last,
+        "fidelity_last_error": result.fidelity_last_error,
         "fidelity_n": result.fidelity_n,
-        "mean_steps": result.mean_steps, "exact_error": final.error(result.n),
+        "mean_steps": result.mean_steps,
+        "exact_error": final.error(result.n),
         "fp32": {"n": result.fidelity_n, **vars(result.reference), "exact_beside": result.beside_reference.exact},
         "by_step": {str(s): {"cell": v.cell, "exact": v.exact} for s, v in result.by_step.items()},
     }
     stopped = result.halting
-    document["halting"] = {"threshold": rule["halt_threshold"], "min_steps": rule["min_steps"], **vars(stopped.scores),
-                           "mean_steps": stopped.mean_steps, "lost": stopped.lost, "lost_error": stopped.error}
+    document["halting"] = {
+        "threshold": rule["halt_threshold"],
+        "min_steps": rule["min_steps"],
+        **vars(stopped.scores),
+        "mean_steps": stopped.mean_steps,
+        "lost": stopped.lost,
+        "lost_error": stopped.error,
+    }
     if halt:
         document["full"] = {"cell": result.scores.cell, "exact": result.scores.exact, "steps": result.steps}
     if hopeless(result.reference, result.fidelity_n):
@@ -98,9 +139,11 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
     if few < result.n:
         rows.append((f"{precision}, first {few}", *_cells(result.beside_reference, few)))
     console.table(("", "cells", "puzzles exact"), rows)
-    console.print(f"fidelity to fp32: {fidelity_text(result.fidelity_first, result.fidelity_first_error)} after 1 step, "
-                  f"{fidelity_text(result.fidelity_last, result.fidelity_last_error)} after {result.steps} (cosine of z_H, "
-                  f"first {result.fidelity_n} puzzles)")
+    console.print(
+        f"fidelity to fp32: {fidelity_text(result.fidelity_first, result.fidelity_first_error)} after 1 step, "
+        f"{fidelity_text(result.fidelity_last, result.fidelity_last_error)} after {result.steps} (cosine of z_H, "
+        f"first {result.fidelity_n} puzzles)"
+    )
     usual = (rule["halt_threshold"], rule["min_steps"]) == (0, 1)
     if halt or (usual and stopped.costs):
         advice = tune_command(chosen.checkpoint, chosen.data if chosen.named else None) if usual else None
@@ -114,5 +157,7 @@ def _cells(scores: Any, n: int) -> tuple[str, str]:
 
 def hopeless_text(reference: Any, n: int) -> str:
     """What to say where fp32 itself solves next to nothing; fidelity cannot see that."""
-    return (f"fp32 itself solves {round(reference.exact * n)} of {n} puzzles, so most likely the configuration or the dataset "
-            "is not the one that this checkpoint was trained with: `recurc inspect` shows what is taken for granted")
+    return (
+        f"fp32 itself solves {round(reference.exact * n)} of {n} puzzles, so most likely the configuration or the dataset "
+        "is not the one that this checkpoint was trained with: `recurc inspect` shows what is taken for granted"
+    )

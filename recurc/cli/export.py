@@ -35,9 +35,23 @@ from recurc.reading import is_file
 @calibration_options
 @project_option
 @pass_console
-def command(console: Console, checkpoint: str | None, out: Path, data: str | None, precision: str | None,
-            layers: dict[str, str], seed: int, steps: int | None, h_cycles: int | None, l_cycles: int | None, carry: str,
-            puzzle_table: str, calibration: str | None, puzzles: int, project_file: Path | None) -> None:
+def command(
+    console: Console,
+    checkpoint: str | None,
+    out: Path,
+    data: str | None,
+    precision: str | None,
+    layers: dict[str, str],
+    seed: int,
+    steps: int | None,
+    h_cycles: int | None,
+    l_cycles: int | None,
+    carry: str,
+    puzzle_table: str,
+    calibration: str | None,
+    puzzles: int,
+    project_file: Path | None,
+) -> None:
     """Write CHECKPOINT as ONNX graphs: start, each block once, heads; loop.json says how they are called.
 
     CHECKPOINT may be a build folder too: what is written is then what its weights image stores, and options of
@@ -57,18 +71,29 @@ def command(console: Console, checkpoint: str | None, out: Path, data: str | Non
         lowering = chosen.settled(steps=steps, h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)
         learning = chosen.settled(calibration=calibration, puzzles=puzzles, seed=seed)
         name = Path(chosen.checkpoint).name or "model"
-        model = quantize_with_progress(console, Model(chosen.load(), name), chosen, *chosen.stored(precision, layers),
-                                       **learning, **lowering).model
+        model = quantize_with_progress(
+            console, Model(chosen.load(), name), chosen, *chosen.stored(precision, layers), **learning, **lowering
+        ).model
     document = export_onnx(model, out)
     entries = [document["start"], *document["blocks"].values(), document["heads"]]
     sizes = {e["file"]: (out / e["file"]).stat().st_size for e in entries}
-    console.emit_json({"source": checkpoint, "out": out, "precision": model.precision.name, "calibration": model.method,
-                       "carry": model.program.carry, "files": sizes, "loop": document})
+    console.emit_json(
+        {
+            "source": checkpoint,
+            "out": out,
+            "precision": model.precision.name,
+            "calibration": model.method,
+            "carry": model.program.carry,
+            "files": sizes,
+            "loop": document,
+        }
+    )
     if console.json:
         return
     console.print(f"{model.name}, {model.label}, {model.program.carry} carry, as ONNX in {out}")
     rows: list[tuple[Any, ...]] = [
-        (e["file"], ", ".join(e["inputs"]), ", ".join(e["outputs"]), bytes_text(sizes[e["file"]])) for e in entries]
+        (e["file"], ", ".join(e["inputs"]), ", ".join(e["outputs"]), bytes_text(sizes[e["file"]])) for e in entries
+    ]
     console.table(("file", "takes", "gives", "size"), rows)
     console.print("loop.json has the loop around them; `recurc verify BUILD --on onnxruntime` runs one")
 

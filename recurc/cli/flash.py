@@ -16,8 +16,13 @@ _SAME = {True: "byte for byte the build's", False: "NOT the build's bytes: anoth
 
 @click.command()
 @click.argument("build", metavar="BUILD", type=click.Path(path_type=Path))
-@click.option("--port", default="", metavar="P", help="Where the firmware answers: /dev/ttyACM0, any pyserial URL; for an "
-              "emulated board socket://127.0.0.1:NUMBER or pty. Default: found by its USB ids, or the project's.")
+@click.option(
+    "--port",
+    default="",
+    metavar="P",
+    help="Where the firmware answers: /dev/ttyACM0, any pyserial URL; for an "
+    "emulated board socket://127.0.0.1:NUMBER or pty. Default: found by its USB ids, or the project's.",
+)
 @click.option("--board", default=None, metavar="NAME", help="Board of the build, as its emulated twin. Default: its target.")
 @click.option("--disk", default="", metavar="DIR", help="Disk of the boot loader or debug probe. Default: looked for.")
 @click.option("--stock", is_flag=True, help="Use PlatformIO's own platform and uploader for the board (needs its registry).")

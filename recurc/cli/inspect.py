@@ -82,10 +82,7 @@ def _show(console: Console, reasoner, work, sizes: dict[str, int]) -> None:
         [
             ("model", f"{c.family.upper()}  {reasoner.source}"),
             ("mixer", f"{mixer}, positions: {c.pos_encodings}"),
-            (
-                "shape",
-                f"{c.seq_len} cells + {c.puzzle_rows} puzzle rows, hidden {c.hidden_size}, vocabulary {c.vocab_size}",
-            ),
+            ("shape", f"{c.seq_len} cells + {c.puzzle_rows} puzzle rows, hidden {c.hidden_size}, vocabulary {c.vocab_size}"),
             ("blocks" if c.H_layers else "block", f"layers: {layers}; SwiGLU width {c.inter} (expansion {c.expansion:g})"),
             (
                 "recursion",
@@ -100,6 +97,5 @@ def _show(console: Console, reasoner, work, sizes: dict[str, int]) -> None:
         ]
     )
     console.table(
-        ("linear weights", "bytes with scales", ""),
-        [(name, f"{size:,}", bytes_text(size)) for name, size in sizes.items()],
+        ("linear weights", "bytes with scales", ""), [(name, f"{size:,}", bytes_text(size)) for name, size in sizes.items()]
     )

@@ -31,24 +31,58 @@ _PUZZLES = 32
 @click.command()
 @checkpoint_argument()
 @data_option
-@click.option("--precision", type=Precision(), default=DEFAULT_PRECISION, metavar="P",
-              help=f"Precision of the layers that are not raised. Default: {DEFAULT_PRECISION}.")
+@click.option(
+    "--precision",
+    type=Precision(),
+    default=DEFAULT_PRECISION,
+    metavar="P",
+    help=f"Precision of the layers that are not raised. Default: {DEFAULT_PRECISION}.",
+)
 @click.option("--to", "higher", type=Precision(), default="int8", metavar="P", help="Precision to raise to. Default: int8.")
 @click.option("--target", default="stm32h7", metavar="BOARD", help="Board whose kernels decide sizes. Default: stm32h7.")
-@click.option("--budget", type=click.IntRange(min=1), default=None, metavar="BYTES",
-              help="Choose layers so that the weights image has at most so many bytes, and measure the choice.")
-@click.option("--write", "toml", type=click.Path(path_type=Path, dir_okay=False), default=None, metavar="FILE",
-              help=f"Write the choice as a project file; {PROJECT_FILE} in the current folder is what build and eval read.")
-@click.option("--fidelity-puzzles", "count", type=click.IntRange(min=1), default=_PUZZLES, metavar="N",
-              help=f"Calibration puzzles that fidelity is measured on. Default: {_PUZZLES}.")
+@click.option(
+    "--budget",
+    type=click.IntRange(min=1),
+    default=None,
+    metavar="BYTES",
+    help="Choose layers so that the weights image has at most so many bytes, and measure the choice.",
+)
+@click.option(
+    "--write",
+    "toml",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    metavar="FILE",
+    help=f"Write the choice as a project file; {PROJECT_FILE} in the current folder is what build and eval read.",
+)
+@click.option(
+    "--fidelity-puzzles",
+    "count",
+    type=click.IntRange(min=1),
+    default=_PUZZLES,
+    metavar="N",
+    help=f"Calibration puzzles that fidelity is measured on. Default: {_PUZZLES}.",
+)
 @seed_option
 @depth_options
 @storage_options
 @calibration_options
 @pass_console
-def command(console: Console, checkpoint: str | None, data: str | None, precision: str, higher: str, target: str,
-            budget: int | None, toml: Path | None, count: int, seed: int, calibration: str | None, puzzles: int,
-            **lowering: Any) -> None:
+def command(
+    console: Console,
+    checkpoint: str | None,
+    data: str | None,
+    precision: str,
+    higher: str,
+    target: str,
+    budget: int | None,
+    toml: Path | None,
+    count: int,
+    seed: int,
+    calibration: str | None,
+    puzzles: int,
+    **lowering: Any,
+) -> None:
     """Raise each layer of CHECKPOINT alone to a higher precision and show what that buys in fidelity, and costs in bytes.
 
     Fidelity is that after one supervision step on calibration puzzles, in the device's arithmetic.
@@ -73,29 +107,53 @@ def command(console: Console, checkpoint: str | None, data: str | None, precisio
             advance((done - so_far) * len(sample) / total)
             so_far = done
 
-        found = calibrate(reasoner, sample.inputs, sample.puzzle_ids, seed=seed, steps=lowering["steps"],
-                          progress=calibrated)
-        study = LayerStudy(reasoner, precision_named(precision), precision_named(higher), found, sample.inputs[:count],
-                           sample.puzzle_ids[:count], kernels, method=calibration, measured=advance, **lowering)
+        found = calibrate(reasoner, sample.inputs, sample.puzzle_ids, seed=seed, steps=lowering["steps"], progress=calibrated)
+        study = LayerStudy(
+            reasoner,
+            precision_named(precision),
+            precision_named(higher),
+            found,
+            sample.inputs[:count],
+            sample.puzzle_ids[:count],
+            kernels,
+            method=calibration,
+            measured=advance,
+            **lowering,
+        )
         result = study.sensitivity()
     raised = () if budget is None else choose_layers(result, budget)
     document: dict[str, Any] = {
-        "checkpoint": reasoner.source, "precision": precision, "to": higher, "n": min(count, len(sample)),
-        "fidelity": result.low, "fidelity_all": result.high, "image_bytes": result.low_bytes,
+        "checkpoint": reasoner.source,
+        "precision": precision,
+        "to": higher,
+        "n": min(count, len(sample)),
+        "fidelity": result.low,
+        "fidelity_all": result.high,
+        "image_bytes": result.low_bytes,
         "image_bytes_all": result.high_bytes,
-        "fidelity_error": study.errors[()], "fidelity_all_error": study.errors[study.names],
+        "fidelity_error": study.errors[()],
+        "fidelity_all_error": study.errors[study.names],
         "layers": [{"name": g.name, "fidelity": g.fidelity, "gain": result.gain(g), "bytes": g.bytes} for g in result.layers],
     }
     if budget is not None:
         if result.low_bytes > budget:
             raise DoesNotFitError(
-                f"{precision} takes {result.low_bytes:,} bytes already", where=f"--budget {budget:,}",
-                why="more bits for some layers only add to that", next="Begin with a lower --precision, or raise the budget")
-        document["choice"] = {"layers": study.layers(raised), "budget": budget, "image_bytes": study.image_bytes(raised),
-                              "fidelity": study.fidelity(raised), "fidelity_error": study.errors[tuple(raised)]}
+                f"{precision} takes {result.low_bytes:,} bytes already",
+                where=f"--budget {budget:,}",
+                why="more bits for some layers only add to that",
+                next="Begin with a lower --precision, or raise the budget",
+            )
+        document["choice"] = {
+            "layers": study.layers(raised),
+            "budget": budget,
+            "image_bytes": study.image_bytes(raised),
+            "fidelity": study.fidelity(raised),
+            "fidelity_error": study.errors[tuple(raised)],
+        }
     if toml is not None:
-        text = project_text(Project(
-            chosen.checkpoint, str(chosen.data) if chosen.named else None, precision, study.layers(raised)))
+        text = project_text(
+            Project(chosen.checkpoint, str(chosen.data) if chosen.named else None, precision, study.layers(raised))
+        )
         write_whole(toml, text, "the project file", "name a file that you may write with --write FILE")
     console.emit_json({**document, "written": toml})
     if not console.json:
@@ -107,27 +165,45 @@ def _check(precision: str, higher: str, budget: int | None, toml: Path | None) -
 
     low, high = precision_named(precision), precision_named(higher)
     if high.bits <= low.bits:
-        raise UsageError(f"{higher} is not a higher precision than {precision}", where="--to",
-                         why=f"they take {high.bits} and {low.bits} bits a weight", next="Choose one with more bits")
+        raise UsageError(
+            f"{higher} is not a higher precision than {precision}",
+            where="--to",
+            why=f"they take {high.bits} and {low.bits} bits a weight",
+            next="Choose one with more bits",
+        )
     if toml is not None and budget is None:
-        raise UsageError("there is no choice to write", where="--write", why="without --budget nothing is chosen",
-                         next="Say how many bytes the image may have with --budget BYTES")
+        raise UsageError(
+            "there is no choice to write",
+            where="--write",
+            why="without --budget nothing is chosen",
+            next="Say how many bytes the image may have with --budget BYTES",
+        )
 
 
 def _show(console: Console, document: dict[str, Any], toml: Path | None) -> None:
     low, high = document["precision"], document["to"]
     console.print(f"one layer in {high}, the others in {low}; fidelity after one step, {document['n']} calibration puzzles")
     chosen = document.get("choice", {})
-    rows = [(g["name"], f"{g['fidelity']:.5f}", f"{g['gain']:+.5f}", f"{g['bytes']:,}",
-             *(["yes" if g["name"] in chosen["layers"] else ""] if chosen else [])) for g in document["layers"]]
+    rows = [
+        (
+            g["name"],
+            f"{g['fidelity']:.5f}",
+            f"{g['gain']:+.5f}",
+            f"{g['bytes']:,}",
+            *(["yes" if g["name"] in chosen["layers"] else ""] if chosen else []),
+        )
+        for g in document["layers"]
+    ]
     for name, suffix in ((f"none: all in {low}; bytes in all", ""), (f"all in {high}; bytes in all", "_all")):
         phi = fidelity_text(document["fidelity" + suffix], document[f"fidelity{suffix}_error"], 5)
         rows.append((name, phi, "", f"{document['image_bytes' + suffix]:,}", *[""] * bool(chosen)))
-    console.table(("layer", "fidelity", "gain", "bytes more", *(["chosen"] if chosen else [])), rows,
-                  least=("fidelity", "gain"))
+    console.table(
+        ("layer", "fidelity", "gain", "bytes more", *(["chosen"] if chosen else [])), rows, least=("fidelity", "gain")
+    )
     if chosen:
-        console.print(f"within {chosen['budget']:,} bytes: {len(chosen['layers'])} layers in {high}, image "
-                      f"{chosen['image_bytes']:,} bytes, fidelity "
-                      + fidelity_text(chosen["fidelity"], chosen["fidelity_error"], 5))
+        console.print(
+            f"within {chosen['budget']:,} bytes: {len(chosen['layers'])} layers in {high}, image "
+            f"{chosen['image_bytes']:,} bytes, fidelity " + fidelity_text(chosen["fidelity"], chosen["fidelity_error"], 5)
+        )
     if toml is not None:
         console.print(f"written to {toml}")

@@ -89,9 +89,7 @@ def _add_common_options(command: click.Command) -> None:
     for name, text in common:
         if f"--{name}" not in have:
             command.params.append(
-                click.Option(
-                    [f"--{name}"], is_flag=True, expose_value=False, callback=_remember, is_eager=True, help=text
-                )
+                click.Option([f"--{name}"], is_flag=True, expose_value=False, callback=_remember, is_eager=True, help=text)
             )
 
 

@@ -100,8 +100,9 @@ def train_split(console: Console, chosen: Model, without: str = "no calibration 
         return None
 
 
-def resolve_model(console: Console, checkpoint: str | None, data: str | Path | None = None,
-                  project_file: Path | None = None) -> Model:
+def resolve_model(
+    console: Console, checkpoint: str | None, data: str | Path | None = None, project_file: Path | None = None
+) -> Model:
     """The model and dataset of a command line: what is named, else `recurc.toml` here, else the bundled default.
 
     A `project_file` that is named counts in any case, for what the command line leaves open. A model that was not named is
@@ -180,8 +181,12 @@ class LayerPrecision(click.ParamType):
     def convert(self, value, param, ctx):
         pattern, equals, precision = str(value).rpartition("=")
         if not equals or not pattern:
-            raise UsageError(f"not a layer and its precision: {value!r}", where="--layer", why="they are joined by =",
-                             next="For example --layer '*.mlp.down_proj.weight=int8'; `recurc layers` lists the layers")
+            raise UsageError(
+                f"not a layer and its precision: {value!r}",
+                where="--layer",
+                why="they are joined by =",
+                next="For example --layer '*.mlp.down_proj.weight=int8'; `recurc layers` lists the layers",
+            )
         return pattern, Precision().convert(precision, param, ctx)
 
 
@@ -199,9 +204,7 @@ class Threshold(click.ParamType):
 
 def checkpoint_argument(required: bool = False) -> Callable:
     """The argument CHECKPOINT, passed as text or None (see `resolve_model`)."""
-    return click.argument(
-        "checkpoint", required=required, type=str, metavar="CHECKPOINT" if required else "[CHECKPOINT]"
-    )
+    return click.argument("checkpoint", required=required, type=str, metavar="CHECKPOINT" if required else "[CHECKPOINT]")
 
 
 def data_option(function: Callable) -> Callable:
@@ -213,20 +216,37 @@ def data_option(function: Callable) -> Callable:
 def project_option(function: Callable) -> Callable:
     """--project FILE, passed as `project_file`."""
     return click.option(
-        "--project", "project_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=None,
-        metavar="FILE", help=f"Take what is not on the command line from FILE, as `recurc tune` writes it, in place of "
-        f"{PROJECT_FILE} here.")(function)
+        "--project",
+        "project_file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        default=None,
+        metavar="FILE",
+        help=f"Take what is not on the command line from FILE, as `recurc tune` writes it, in place of {PROJECT_FILE} here.",
+    )(function)
 
 
 def halting_options(function: Callable) -> Callable:
     """--halt/--no-halt (None: not given), --halt-threshold, --min-steps; `Model.halting` says what they come to."""
     for option in (
-        click.option("--min-steps", type=click.IntRange(1, 255), default=1, metavar="K",
-                     help="Steps before halting is asked. Default: 1."),
-        click.option("--halt-threshold", type=Threshold(), default=0.0, metavar="Q",
-                     help="Margin of the halting head to exceed. Default: 0."),
-        click.option("--halt/--no-halt", default=None,
-                     help="Stop early on the halting head (TRM: q_halt > 0; HRM: q_halt > q_continue), or never."),
+        click.option(
+            "--min-steps",
+            type=click.IntRange(1, 255),
+            default=1,
+            metavar="K",
+            help="Steps before halting is asked. Default: 1.",
+        ),
+        click.option(
+            "--halt-threshold",
+            type=Threshold(),
+            default=0.0,
+            metavar="Q",
+            help="Margin of the halting head to exceed. Default: 0.",
+        ),
+        click.option(
+            "--halt/--no-halt",
+            default=None,
+            help="Stop early on the halting head (TRM: q_halt > 0; HRM: q_halt > q_continue), or never.",
+        ),
     ):
         function = option(function)
     return function
@@ -235,8 +255,14 @@ def halting_options(function: Callable) -> Callable:
 def stored_options(function: Callable) -> Callable:
     """--precision P (None when not given) and --layer NAME=P, as a mapping; `Model.stored` says what they come to."""
     function = click.option(
-        "--layer", "layers", type=LayerPrecision(), multiple=True, metavar="NAME=P", callback=lambda c, p, v: dict(v),
-        help="Precision of one layer, or of all that match a pattern: '*.mlp.down_proj.weight=int8'. Repeatable.")(function)
+        "--layer",
+        "layers",
+        type=LayerPrecision(),
+        multiple=True,
+        metavar="NAME=P",
+        callback=lambda c, p, v: dict(v),
+        help="Precision of one layer, or of all that match a pattern: '*.mlp.down_proj.weight=int8'. Repeatable.",
+    )(function)
     text = f"One of {', '.join(precisions())}. Default: {DEFAULT_PRECISION}."
     return click.option("--precision", type=Precision(), default=None, metavar="P", help=text)(function)
 
@@ -250,9 +276,7 @@ def limit_option(default: int | None = None) -> Callable:
 def seed_option(function: Callable) -> Callable:
     """--seed N, from 0 to 2^32-1."""
     kind = click.IntRange(0, 2**32 - 1)
-    return click.option("--seed", type=kind, default=0, metavar="N", help="Seed of random choices. Default: 0.")(
-        function
-    )
+    return click.option("--seed", type=kind, default=0, metavar="N", help="Seed of random choices. Default: 0.")(function)
 
 
 def depth_options(function: Callable) -> Callable:
@@ -270,12 +294,20 @@ def depth_options(function: Callable) -> Callable:
 def storage_options(function: Callable, carry: str | None = "fp32", puzzle_table: str | None = "auto") -> Callable:
     """--carry KIND and --puzzle-table WHERE: how the carry and the puzzle embeddings are stored; with their defaults."""
     function = click.option(
-        "--puzzle-table", type=click.Choice(("auto", *STORAGES)), default=puzzle_table, metavar="WHERE",
+        "--puzzle-table",
+        type=click.Choice(("auto", *STORAGES)),
+        default=puzzle_table,
+        metavar="WHERE",
         help="Puzzle embeddings: in the image, or streamed a row a puzzle from a table file of fp32 or int8 rows. "
-             "Default: auto (in the image up to 64 KB, else fp32).")(function)
+        "Default: auto (in the image up to 64 KB, else fp32).",
+    )(function)
     return click.option(
-        "--carry", type=click.Choice(CARRIES), default=carry, metavar="KIND",
-        help="How z_H and z_L are stored between ops: fp32, fp16, or int8 with a scale a row. Default: fp32.")(function)
+        "--carry",
+        type=click.Choice(CARRIES),
+        default=carry,
+        metavar="KIND",
+        help="How z_H and z_L are stored between ops: fp32, fp16, or int8 with a scale a row. Default: fp32.",
+    )(function)
 
 
 def storage_given(function: Callable) -> Callable:
@@ -286,12 +318,20 @@ def storage_given(function: Callable) -> Callable:
 def scratch_option(function: Callable) -> Callable:
     """--scratch KB, passed on in bytes; None when not given."""
     return click.option(
-        "--scratch", type=click.IntRange(4, 4096), default=None, metavar="KB", callback=lambda c, p, kb: kb and 1024 * kb,
-        help="RAM for tiles, at most (default: 48). More means fewer passes over the weights, never other bits.")(function)
+        "--scratch",
+        type=click.IntRange(4, 4096),
+        default=None,
+        metavar="KB",
+        callback=lambda c, p, kb: kb and 1024 * kb,
+        help="RAM for tiles, at most (default: 48). More means fewer passes over the weights, never other bits.",
+    )(function)
 
 
 def trust_option(function: Callable) -> Callable:
     """--trust-build, passed as `trust`."""
     return click.option(
-        "--trust-build", "trust", is_flag=True,
-        help="Run native code that lies in BUILD although you did not build it on this computer.")(function)
+        "--trust-build",
+        "trust",
+        is_flag=True,
+        help="Run native code that lies in BUILD although you did not build it on this computer.",
+    )(function)

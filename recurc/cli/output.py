@@ -71,8 +71,13 @@ class Console:
 
     def print(self, text: str = "", style: str | None = None) -> None:
         """A paragraph of text (no markup), on a terminal in lines of its width."""
-        self._people(_page(sys.stderr if self.json else sys.stdout, said(text)), style=style, markup=False, highlight=False,
-                     soft_wrap=True)
+        self._people(
+            _page(sys.stderr if self.json else sys.stdout, said(text)),
+            style=style,
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
     def note(self, text: str) -> None:
         """A remark beside the result: always on stderr."""
@@ -97,9 +102,14 @@ class Console:
         Where the page is too narrow, columns of `least` are left out, the first ones first, and that is said.
         """
         named = {name: said(name) for name in columns}
-        made = fitted([named[name] for name in columns], [[said(visible(cell)) for cell in row] for row in rows],
-                      None if self.wide else self.width, text=[named.get(name, name) for name in text_columns],
-                      least=[named.get(name, name) for name in least], numeric=numeric)
+        made = fitted(
+            [named[name] for name in columns],
+            [[said(visible(cell)) for cell in row] for row in rows],
+            None if self.wide else self.width,
+            text=[named.get(name, name) for name in text_columns],
+            least=[named.get(name, name) for name in least],
+            numeric=numeric,
+        )
         if title:
             self.print(title, style="italic")
         self.print()
@@ -125,8 +135,11 @@ class Console:
             lines = paragraph(value, max(_LEAST_VALUE, self.width - margin)) if always or _is_terminal(stream) else value
             first, *rest = lines.replace("\N{NO-BREAK SPACE}", " ").split("\n")
             with writing(stream):
-                self.people.print(rich.text.Text.assemble((name.ljust(margin), "bold" if bold else ""), first),
-                                  highlight=False, soft_wrap=True)
+                self.people.print(
+                    rich.text.Text.assemble((name.ljust(margin), "bold" if bold else ""), first),
+                    highlight=False,
+                    soft_wrap=True,
+                )
             for line in rest:
                 self._people(" " * margin + line, markup=False, highlight=False, soft_wrap=True)
 
@@ -148,7 +161,9 @@ class Console:
             rich.progress.TextColumn("{task.fields[told]}", markup=False),
             rich.progress.TimeElapsedColumn(),
             rich.progress.TextColumn("{task.fields[note]}", markup=False),
-            console=_console(sys.stderr), transient=True, expand=False,
+            console=_console(sys.stderr),
+            transient=True,
+            expand=False,
         ) as bar:
             task = bar.add_task(what, total=total, told="", note="")
 
@@ -200,8 +215,9 @@ class _TextConsole(rich.console.Console):
     def on_broken_pipe(self) -> None:
         raise  # what the caller makes of it, not an exit with code 1 from here
 
-    def render(self, renderable: rich.console.RenderableType, options: rich.console.ConsoleOptions | None = None
-               ) -> Iterator[rich.segment.Segment]:
+    def render(
+        self, renderable: rich.console.RenderableType, options: rich.console.ConsoleOptions | None = None
+    ) -> Iterator[rich.segment.Segment]:
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=visible(segment.text))
 

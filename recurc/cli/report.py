@@ -31,21 +31,44 @@ _DEFAULT_TARGET = "stm32h7"
 
 @click.command()
 @click.argument("source", required=False, metavar="[BUILD | CHECKPOINT]")
-@click.option("--target", default=None, metavar="BOARD",
-              help="Of a build: one of its boards. Else the board to plan for. Default: stm32h7.")
+@click.option(
+    "--target",
+    default=None,
+    metavar="BOARD",
+    help="Of a build: one of its boards. Else the board to plan for. Default: stm32h7.",
+)
 @stored_options
 @storage_given
 @depth_options
 @click.option("--pieces", is_flag=True, help="List every piece with address, offset, size and lifetime.")
-@click.option("--html", is_flag=False, flag_value=_BESIDE, default=None, metavar="[FILE]",
-              help="Write one self-contained HTML page with the drawn memory map. Default FILE: report.html in the build "
-                   "folder; of a plan MODEL-BOARD-PRECISION.html here.")
+@click.option(
+    "--html",
+    is_flag=False,
+    flag_value=_BESIDE,
+    default=None,
+    metavar="[FILE]",
+    help="Write one self-contained HTML page with the drawn memory map. Default FILE: report.html in the build "
+    "folder; of a plan MODEL-BOARD-PRECISION.html here.",
+)
 @scratch_option
 @data_option
 @pass_console
-def command(console: Console, source: str | None, target: str | None, precision: str | None, layers: dict[str, str],
-            carry: str | None, puzzle_table: str | None, scratch: int | None, steps: int | None, h_cycles: int | None,
-            l_cycles: int | None, pieces: bool, html: str | None, data: str | None) -> None:
+def command(
+    console: Console,
+    source: str | None,
+    target: str | None,
+    precision: str | None,
+    layers: dict[str, str],
+    carry: str | None,
+    puzzle_table: str | None,
+    scratch: int | None,
+    steps: int | None,
+    h_cycles: int | None,
+    l_cycles: int | None,
+    pieces: bool,
+    html: str | None,
+    data: str | None,
+) -> None:
     """Show a build's memory map, or whether a model would fit.
 
     BUILD is a folder that `recurc build` made. Anything else is a CHECKPOINT as in `recurc build`: it is planned for
@@ -55,8 +78,14 @@ def command(console: Console, source: str | None, target: str | None, precision:
     """
     if source is None and html and _is_build(Path(html)):  # `recurc report --html BUILD`
         source, html = html, _BESIDE
-    lowering = {"carry": carry, "puzzle_table": puzzle_table, "scratch": scratch, "steps": steps, "h_cycles": h_cycles,
-                "l_cycles": l_cycles}
+    lowering = {
+        "carry": carry,
+        "puzzle_table": puzzle_table,
+        "scratch": scratch,
+        "steps": steps,
+        "h_cycles": h_cycles,
+        "l_cycles": l_cycles,
+    }
     lowering = {name: value for name, value in lowering.items() if value is not None}
     asked = [name for name, value in (("precision", precision), ("layer", layers)) if value]
     given = [f"--{name.replace('_', '-')}" for name in (*asked, *lowering, *(["data"] if data else []))]
@@ -92,9 +121,12 @@ def _of_build(folder: Path, target: str | None, not_for_builds: list[str]) -> tu
     from recurc.report.document import report_build
 
     if not_for_builds:
-        raise UsageError(f"{not_for_builds[0]} does not apply to a build", where=str(folder),
-                         why="it was chosen when the build was made",
-                         next="leave it out, or name a checkpoint to plan another build")
+        raise UsageError(
+            f"{not_for_builds[0]} does not apply to a build",
+            where=str(folder),
+            why="it was chosen when the build was made",
+            next="leave it out, or name a checkpoint to plan another build",
+        )
     build = load_build(folder, to_run=False)
     speak_of(build.config.seq_len)
     if target is not None and target not in build.boards:
@@ -104,9 +136,15 @@ def _of_build(folder: Path, target: str | None, not_for_builds: list[str]) -> tu
     return report_build(build, target), folder / "report.html"
 
 
-def _of_plan(console: Console, source: str | None, target: str | None, precision: str | None,
-             layers: dict[str, str], lowering: dict[str, Any],
-             data: str | None) -> tuple[dict[str, Any], Path, DoesNotFitError | None]:
+def _of_plan(
+    console: Console,
+    source: str | None,
+    target: str | None,
+    precision: str | None,
+    layers: dict[str, str],
+    lowering: dict[str, Any],
+    data: str | None,
+) -> tuple[dict[str, Any], Path, DoesNotFitError | None]:
     from recurc.report.document import report_plan
     from recurc.report.planning import plan_checkpoint
     from recurc.targets.boards import load_board
@@ -117,8 +155,12 @@ def _of_plan(console: Console, source: str | None, target: str | None, precision
         reasoner = chosen.load()
     except InputError as e:
         if source is not None and os.path.isdir(source) and e.what.startswith("no checkpoint"):
-            raise InputError("neither a build nor a checkpoint", where=source, why=f"{e.what}: {e.why}",
-                             next="pass a folder that `recurc build` made, or a checkpoint") from e
+            raise InputError(
+                "neither a build nor a checkpoint",
+                where=source,
+                why=f"{e.what}: {e.why}",
+                next="pass a folder that `recurc build` made, or a checkpoint",
+            ) from e
         raise
     name = Path(chosen.checkpoint).name or "model"
     precision, layers = chosen.stored(precision, layers)
@@ -126,8 +168,13 @@ def _of_plan(console: Console, source: str | None, target: str | None, precision
     lowering = {**lowering, **{name: value for name, value in depth.items() if value is not None}}
     planned = plan_checkpoint(reasoner.config, board, precision, layers, **lowering)
     document = report_plan(
-        planned.summary, board, {"name": name, "checkpoint": reasoner.source, "sha256": reasoner.sha256},
-        precision=precision, carry=lowering.get("carry", "fp32"), depth=planned.depth)
+        planned.summary,
+        board,
+        {"name": name, "checkpoint": reasoner.source, "sha256": reasoner.sha256},
+        precision=precision,
+        carry=lowering.get("carry", "fp32"),
+        depth=planned.depth,
+    )
     document["notes"] = list(reasoner.notes)
     return document, Path(f"{name}-{board.name}-{precision}.html"), planned.error
 
@@ -136,10 +183,15 @@ def _write_page(document: dict[str, Any], path: Path, follow: bool) -> Path:
     from recurc.report.page import render_page
 
     if os.path.isdir(path):
-        raise UsageError("--html names a folder", where=str(path), why="the page is one file",
-                         next=f"name the file, for example {path / 'report.html'}")
-    return write_whole(path, render_page(document), "the page", "name a file that you may write with --html FILE",
-                       follow=follow)
+        raise UsageError(
+            "--html names a folder",
+            where=str(path),
+            why="the page is one file",
+            next=f"name the file, for example {path / 'report.html'}",
+        )
+    return write_whole(
+        path, render_page(document), "the page", "name a file that you may write with --html FILE", follow=follow
+    )
 
 
 def _show_time(console: Console, document: dict[str, Any]) -> None:
@@ -148,8 +200,12 @@ def _show_time(console: Console, document: dict[str, Any]) -> None:
 
     estimated = (document["time"] or {}).get("estimate")
     if estimated:
-        console.table(time_columns(estimated), time_rows(estimated), least=TIME_LEAST,
-                      title="Where the time goes (an estimate, not measured)")
+        console.table(
+            time_columns(estimated),
+            time_rows(estimated),
+            least=TIME_LEAST,
+            title="Where the time goes (an estimate, not measured)",
+        )
     facts = time_facts(document)
     if facts:
         console.pairs(facts)
@@ -177,5 +233,3 @@ def _show(console: Console, document: dict[str, Any], pieces: bool, written: Pat
         console.print("estimates: code, constants and data; exact: weights, tables and buffers", style="dim")
     if written is not None:
         console.print(f"page: {written}")
-
-

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import click
 import numpy as np
@@ -34,29 +35,70 @@ MOST_DRAWN = 4  # answers; of more only the table is printed
 
 @click.command()
 @click.argument("model", metavar="[CHECKPOINT|BUILD]", required=False, type=str)
-@click.option("--on", default=None, metavar="WHERE",
-              help="Where a BUILD runs: host (default: its firmware as a process here), qemu, or a port.")
-@click.option("--tokens", metavar="TEXT", default=None,
-              help="The input: numbers with spaces or commas between them; a sudoku also as its cells, '53..7....6...'.")
-@click.option("--input", "file", metavar="FILE", default=None,
-              help="Inputs from a .npy or JSON file, or from stdin with -.")
+@click.option(
+    "--on",
+    default=None,
+    metavar="WHERE",
+    help="Where a BUILD runs: host (default: its firmware as a process here), qemu, or a port.",
+)
+@click.option(
+    "--tokens",
+    metavar="TEXT",
+    default=None,
+    help="The input: numbers with spaces or commas between them; a sudoku also as its cells, '53..7....6...'.",
+)
+@click.option("--input", "file", metavar="FILE", default=None, help="Inputs from a .npy or JSON file, or from stdin with -.")
 @data_option
 @click.option("--offset", type=click.IntRange(min=0), default=0, metavar="N", help="Skip N test examples. Default: 0.")
 @limit_option()
-@click.option("--puzzle", type=click.IntRange(min=0), default=None, metavar="ID",
-              help="Puzzle identifier of the inputs, where the model has puzzle embeddings. Default: 0.")
-@click.option("--precision", type=Precision(), default=None, metavar="P",
-              help="What a CHECKPOINT runs in. Default: the fp32 reference; any other in the device's arithmetic.")
-@click.option("--steps", type=click.IntRange(1, 65535), default=None, metavar="N",
-              help="Supervision steps (default: as trained or compiled).")
+@click.option(
+    "--puzzle",
+    type=click.IntRange(min=0),
+    default=None,
+    metavar="ID",
+    help="Puzzle identifier of the inputs, where the model has puzzle embeddings. Default: 0.",
+)
+@click.option(
+    "--precision",
+    type=Precision(),
+    default=None,
+    metavar="P",
+    help="What a CHECKPOINT runs in. Default: the fp32 reference; any other in the device's arithmetic.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(1, 65535),
+    default=None,
+    metavar="N",
+    help="Supervision steps (default: as trained or compiled).",
+)
 @halting_options
 @trust_option
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.npy",
-              help="Write the answers as an array [N, seq_len] of tokens.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.npy",
+    help="Write the answers as an array [N, seq_len] of tokens.",
+)
 @pass_console
-def command(console: Console, model: str | None, on: str | None, tokens: str | None, file: str | None, data: str | None,
-            offset: int, limit: int | None, puzzle: int | None, precision: str | None, steps: int | None,
-            halt: bool | None, halt_threshold: float, min_steps: int, trust: bool, out: Path | None) -> None:
+def command(
+    console: Console,
+    model: str | None,
+    on: str | None,
+    tokens: str | None,
+    file: str | None,
+    data: str | None,
+    offset: int,
+    limit: int | None,
+    puzzle: int | None,
+    precision: str | None,
+    steps: int | None,
+    halt: bool | None,
+    halt_threshold: float,
+    min_steps: int,
+    trust: bool,
+    out: Path | None,
+) -> None:
     """Ask CHECKPOINT or BUILD, and print what it answers after each step.
 
     Without --tokens and --input the first test example of its dataset is asked. CHECKPOINT runs in fp32, as trained, or in
@@ -68,13 +110,22 @@ def command(console: Console, model: str | None, on: str | None, tokens: str | N
     if tokens is not None and file is not None:
         raise UsageError("--tokens and --input exclude each other", next="Pass one of them")
     if out is not None and out.suffix != ".npy":
-        raise UsageError("--out names no .npy file", where=str(out), why="the answers are written as a NumPy array",
-                         next=f"name it {out}.npy, or use --json for text")
+        raise UsageError(
+            "--out names no .npy file",
+            where=str(out),
+            why="the answers are written as a NumPy array",
+            next=f"name it {out}.npy, or use --json for text",
+        )
     if out is not None and file is not None and os.path.realpath(out) == os.path.realpath(file):
-        raise UsageError("--out would overwrite the inputs", where=str(out), why="--input names the same file",
-                         next="Name another file for the answers")
-    asked = (_build(console, model, on, precision, trust) if _is_build(model)
-             else _checkpoint(console, model, on, precision, data))
+        raise UsageError(
+            "--out would overwrite the inputs",
+            where=str(out),
+            why="--input names the same file",
+            next="Name another file for the answers",
+        )
+    asked = (
+        _build(console, model, on, precision, trust) if _is_build(model) else _checkpoint(console, model, on, precision, data)
+    )
     with asked as (answerer, config, told, own_data):
         inputs = _inputs(tokens, file, data or own_data, offset, limit, config)
         rows, ids = _checked(config, inputs, puzzle)
@@ -83,13 +134,24 @@ def command(console: Console, model: str | None, on: str | None, tokens: str | N
         with console.progress(told, len(rows), "inputs") as advance:
             for row, puzzle_id in zip(rows, ids, strict=True):
                 ask = getattr(answerer, "answer", None)  # a device is asked again when the line loses something
-                found.append(ask(row, int(puzzle_id), steps=steps, halt=stop) if ask else
-                             answer(answerer, row, int(puzzle_id), steps=steps, halt=stop))
+                found.append(
+                    ask(row, int(puzzle_id), steps=steps, halt=stop)
+                    if ask
+                    else answer(answerer, row, int(puzzle_id), steps=steps, halt=stop)
+                )
                 advance()
     if out is not None:
         _write(out, np.stack([a.tokens for a in found]).astype(np.int32))
-    console.emit_json({"model": model, "runs_in": told, "n": len(found), "halt": None if stop is None else vars(stop),
-                       "answers": [_document(a, inputs, i, config.vocab_size) for i, a in enumerate(found)], "out": out})
+    console.emit_json(
+        {
+            "model": model,
+            "runs_in": told,
+            "n": len(found),
+            "halt": None if stop is None else vars(stop),
+            "answers": [_document(a, inputs, i, config.vocab_size) for i, a in enumerate(found)],
+            "out": out,
+        }
+    )
     if not console.json:
         _show(console, found, inputs, config, told)
         if out is not None:
@@ -106,32 +168,41 @@ def _is_build(model: str | None) -> bool:
 
 
 @contextmanager
-def _build(console: Console, model: str | None, on: str | None, precision: str | None,
-           trust: bool) -> Iterator[tuple[Any, ...]]:
+def _build(
+    console: Console, model: str | None, on: str | None, precision: str | None, trust: bool
+) -> Iterator[tuple[Any, ...]]:
     """A build's firmware: what answers, its configuration, words for it, and the dataset it knows."""
     from recurc.verify.answers import Connection
 
     if precision is not None:
-        raise UsageError("--precision is for a checkpoint", where=str(model), why="a build has the precision it was built in",
-                         next="Leave it out, or name the checkpoint")
+        raise UsageError(
+            "--precision is for a checkpoint",
+            where=str(model),
+            why="a build has the precision it was built in",
+            next="Leave it out, or name the checkpoint",
+        )
     made = open_build(console, str(model), trust=trust)
     with Connection(made, on or "host") as connection:
         where = "as a process of this computer" if connection.on == "host" else f"on {connection.board.name}"
-        yield connection, made.config, f"{made.name}, {made.details.get('label', made.precision)}, firmware {where}", \
-            made.data
+        yield connection, made.config, f"{made.name}, {made.details.get('label', made.precision)}, firmware {where}", made.data
 
 
 @contextmanager
-def _checkpoint(console: Console, model: str | None, on: str | None, precision: str | None,
-                data: str | None) -> Iterator[tuple[Any, ...]]:
+def _checkpoint(
+    console: Console, model: str | None, on: str | None, precision: str | None, data: str | None
+) -> Iterator[tuple[Any, ...]]:
     """A checkpoint: the same."""
     from recurc.api import Model as LoadedModel
     from recurc.verify.answers import EngineAnswerer, ReferenceAnswerer
 
     chosen: Model = resolve_model(console, model, data)
     if on is not None:
-        raise UsageError("--on is for a build", where=chosen.checkpoint, why="a checkpoint has no firmware",
-                         next="Make one with `recurc build`, or leave --on out")
+        raise UsageError(
+            "--on is for a build",
+            where=chosen.checkpoint,
+            why="a checkpoint has no firmware",
+            next="Make one with `recurc build`, or leave --on out",
+        )
     loaded = LoadedModel(chosen.load(), chosen.checkpoint)
     config = loaded.config
     if precision is None:
@@ -155,8 +226,11 @@ def _inputs(tokens: str | None, file: str | None, folder: Any, offset: int, limi
     if file is not None:
         return from_file(file)
     if folder is None:
-        raise UsageError("no input is given", why="no dataset is known for this model either",
-                         next="Pass --tokens, --input FILE or --data DIR")
+        raise UsageError(
+            "no input is given",
+            why="no dataset is known for this model either",
+            next="Pass --tokens, --input FILE or --data DIR",
+        )
     data = load_dataset(folder, "test")
     check_compatible(data, config)
     return from_dataset(data, offset, limit)
@@ -214,11 +288,19 @@ def _show(console: Console, found: list[Any], inputs: Inputs, config: Any, told:
         if known and inputs.valid is not None and inputs.valid[i].any():
             right, count = _right(a, inputs, i)
             cells = (f"{right}/{count}", "yes" if right == count else "no")
-        rows.append((str(inputs.first + i), str(len(a.steps)), str(a.settled), f"{a.steps[-1].margin:+.3f}",
-                     "yes" if a.halted else "no", *(cells if known else ())))
+        rows.append(
+            (
+                str(inputs.first + i),
+                str(len(a.steps)),
+                str(a.settled),
+                f"{a.steps[-1].margin:+.3f}",
+                "yes" if a.halted else "no",
+                *(cells if known else ()),
+            )
+        )
     console.print()
     columns = ("input", "steps", "settled at", "halting margin", "stopped early")
     console.table((*columns, *(("cells", "exact") if known else ())), rows, least=("stopped early", "settled at"))
-    for a in found[:MOST_DRAWN if len(found) <= MOST_DRAWN else 0]:
+    for a in found[: MOST_DRAWN if len(found) <= MOST_DRAWN else 0]:
         word = one_word(a.tokens, config.vocab_size)
         console.print(f"answer: {word}" if word else "answer, tokens: " + " ".join(map(str, a.tokens.tolist())))

@@ -28,25 +28,60 @@ DEFAULT_LIMIT = 64
 @click.command()
 @checkpoint_argument()
 @data_option
-@click.option("--methods", default="", metavar="M,...", help="Methods or groups of them: weights, activations, toolchains, "
-              "structure, training (default: all). An unknown one is answered with the list.")
-@click.option("--outliers", is_flag=True, help="Study beside it a copy that computes the same function with outliers in its "
-              "weights.")
-@click.option("--train", metavar="DIR", default=None, help="Dataset directory whose train split methods learn from (default: "
-              "that of --data).")
-@click.option("--updates", type=click.IntRange(1, 1_000_000), default=None, metavar="N",
-              help="Optimizer updates of the long training (default: 400); others take at most as many.")
-@click.option("--steps", type=click.IntRange(1, 255), default=None, metavar="N",
-              help="Supervision steps (default: as trained).")
+@click.option(
+    "--methods",
+    default="",
+    metavar="M,...",
+    help="Methods or groups of them: weights, activations, toolchains, "
+    "structure, training (default: all). An unknown one is answered with the list.",
+)
+@click.option(
+    "--outliers", is_flag=True, help="Study beside it a copy that computes the same function with outliers in its weights."
+)
+@click.option(
+    "--train",
+    metavar="DIR",
+    default=None,
+    help="Dataset directory whose train split methods learn from (default: that of --data).",
+)
+@click.option(
+    "--updates",
+    type=click.IntRange(1, 1_000_000),
+    default=None,
+    metavar="N",
+    help="Optimizer updates of the long training (default: 400); others take at most as many.",
+)
+@click.option(
+    "--steps", type=click.IntRange(1, 255), default=None, metavar="N", help="Supervision steps (default: as trained)."
+)
 @limit_option(DEFAULT_LIMIT)
 @seed_option
 @compute_options
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=None, metavar="DIR",
-              help="Folder of the results. Default: build/NAME-study.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Folder of the results. Default: build/NAME-study.",
+)
 @pass_console
-def command(console: Console, checkpoint: str | None, data: str | None, methods: str, outliers: bool, train: str | None,
-            updates: int | None, steps: int | None, limit: int, seed: int, jobs: int | None, scheduler: str | None,
-            cache: Path | None, no_cache: bool, out: Path | None) -> None:
+def command(
+    console: Console,
+    checkpoint: str | None,
+    data: str | None,
+    methods: str,
+    outliers: bool,
+    train: str | None,
+    updates: int | None,
+    steps: int | None,
+    limit: int,
+    seed: int,
+    jobs: int | None,
+    scheduler: str | None,
+    cache: Path | None,
+    no_cache: bool,
+    out: Path | None,
+) -> None:
     """Which compressions CHECKPOINT survives: weights, activations, other toolchains, structure, training.
 
     Trained models and scores are kept by content: interrupted or repeated, it goes on with what is there.
@@ -63,8 +98,11 @@ def command(console: Console, checkpoint: str | None, data: str | None, methods:
     test, learning = model.dataset("test", labels=True).take(limit), _learning(train)
     calibration, learning = calibration or learning, learning or calibration
     if train is not None and not any(m.schooling for m in chosen_methods(_names(methods), reasoner)):
-        raise UsageError("--train names puzzles to learn from, and no chosen method learns", where="--train",
-                         next="Leave it out, or choose a method of the group training")
+        raise UsageError(
+            "--train names puzzles to learn from, and no chosen method learns",
+            where="--train",
+            next="Leave it out, or choose a method of the group training",
+        )
     asked = chosen_methods(_names(methods), reasoner, updates, data=learning is not None)
     name = Path(model.checkpoint).name or "model"
     todo = [(name, reasoner, asked)]
@@ -74,16 +112,36 @@ def command(console: Console, checkpoint: str | None, data: str | None, methods:
     tables = []
     with executor(jobs, scheduler) as where, console.progress(name, total, "puzzles and updates") as advance:
         for title, subject, ms in todo:
-            tables.append(study(subject, test, calibration, ms, steps=steps, learning=learning, executor=where, store=results,
-                                seed=seed, note=console.note, progress=lambda n, title=title: advance(n, note=title)))
+            tables.append(
+                study(
+                    subject,
+                    test,
+                    calibration,
+                    ms,
+                    steps=steps,
+                    learning=learning,
+                    executor=where,
+                    store=results,
+                    seed=seed,
+                    note=console.note,
+                    progress=lambda n, title=title: advance(n, note=title),
+                )
+            )
     mixer, count = reasoner.config.mixer, len(learning or ())
     document = {
-        "checkpoint": reasoner.source, "checkpoint_sha256": reasoner.sha256, "data": str(model.data), "n": len(test),
-        "steps": tables[0][0].outcome.steps, "mixer": mixer,
+        "checkpoint": reasoner.source,
+        "checkpoint_sha256": reasoner.sha256,
+        "data": str(model.data),
+        "n": len(test),
+        "steps": tables[0][0].outcome.steps,
+        "mixer": mixer,
         "learning": {"puzzles": count, "data": str(train or model.data)} if learning is not None else None,
-        "subjects": [{"name": title, "verdict": verdict(rows, mixer=mixer, learning=count),
-                      "rows": [row.as_dict() for row in rows]} for (title, _, _), rows in zip(todo, tables)],
-        "beside": beside_outliers(*tables) if outliers else [], "remarks": _remarks(asked, count, near(train or model.data)),
+        "subjects": [
+            {"name": title, "verdict": verdict(rows, mixer=mixer, learning=count), "rows": [row.as_dict() for row in rows]}
+            for (title, _, _), rows in zip(todo, tables)
+        ],
+        "beside": beside_outliers(*tables) if outliers else [],
+        "remarks": _remarks(asked, count, near(train or model.data)),
     }
     folder = out or Path("build") / f"{name}-study"
     files = [write(folder, "study.csv" if not i else "study-outliers.csv", as_csv(rows)) for i, rows in enumerate(tables)]
@@ -121,9 +179,13 @@ def _show(console: Console, document: dict[str, Any], folder: Path) -> None:
     from recurc.report import study_page
 
     for subject in document["subjects"]:
-        console.table(study_page.COLUMNS, [study_page.cells(line) for line in subject["rows"]], text_columns=("by",),
-                      least=study_page.LEAST,
-                      title=f"{subject['name']}, {document['n']} test puzzles, {document['steps']} steps")
+        console.table(
+            study_page.COLUMNS,
+            [study_page.cells(line) for line in subject["rows"]],
+            text_columns=("by",),
+            least=study_page.LEAST,
+            title=f"{subject['name']}, {document['n']} test puzzles, {document['steps']} steps",
+        )
         for finding in subject["verdict"]:
             console.print(finding)
             console.print()

@@ -42,15 +42,35 @@ class Carries(click.ParamType):
 @checkpoint_argument()
 @data_option
 @click.option("--target", default="stm32h7", metavar="BOARD", help="Board (see `recurc boards`). Default: stm32h7.")
-@click.option("--tolerance", type=click.FloatRange(0, 100), default=None, metavar="POINTS",
-              help=f"Points of puzzles exact that may be lost to fp32 at the trained depth. Default: {DEFAULT_TOLERANCE:g}.")
-@click.option("--min-fidelity", type=click.FloatRange(-1, 1), default=None, metavar="PHI",
-              help="In its place, without labels: cosine of z_H to that of fp32 at the trained depth.")
-@click.option("--limit", type=click.IntRange(min=2), default=DEFAULT_LIMIT, show_default=True, metavar="N",
-              help="Test puzzles, drawn by the seed: half to search on, half to confirm with.")
-@click.option("--minimize", type=click.Choice(("auto", "time", "instructions", "macs", "bytes")), default="auto",
-              help="What is cheap: estimated time (auto, where the board is known so well), else instructions or MACs of a "
-                   "puzzle; or bytes of the weights image.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 100),
+    default=None,
+    metavar="POINTS",
+    help=f"Points of puzzles exact that may be lost to fp32 at the trained depth. Default: {DEFAULT_TOLERANCE:g}.",
+)
+@click.option(
+    "--min-fidelity",
+    type=click.FloatRange(-1, 1),
+    default=None,
+    metavar="PHI",
+    help="In its place, without labels: cosine of z_H to that of fp32 at the trained depth.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=2),
+    default=DEFAULT_LIMIT,
+    show_default=True,
+    metavar="N",
+    help="Test puzzles, drawn by the seed: half to search on, half to confirm with.",
+)
+@click.option(
+    "--minimize",
+    type=click.Choice(("auto", "time", "instructions", "macs", "bytes")),
+    default="auto",
+    help="What is cheap: estimated time (auto, where the board is known so well), else instructions or MACs of a "
+    "puzzle; or bytes of the weights image.",
+)
 @click.option("--precisions", type=Names("precision"), default=None, metavar="P,...", help="Among these only (default: all).")
 @click.option("--carries", type=Carries(), default=(), metavar="KIND,...", help="Among these only: fp32, fp16, int8.")
 @click.option("--h-cycles", type=Numbers(), default=(), metavar="N,...", help="Among these only (default: up to the trained).")
@@ -58,16 +78,45 @@ class Carries(click.ParamType):
 @seed_option
 @calibration_options
 @compute_options
-@click.option("--write", "toml", type=click.Path(path_type=Path, dir_okay=False), default=None, metavar="FILE",
-              help=f"Also write the recipe here; {PROJECT_FILE} in the current folder is what build, eval and report read.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=None, metavar="DIR",
-              help="Folder of the results. Default: build/NAME-tune-BOARD.")
+@click.option(
+    "--write",
+    "toml",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    metavar="FILE",
+    help=f"Also write the recipe here; {PROJECT_FILE} in the current folder is what build, eval and report read.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Folder of the results. Default: build/NAME-tune-BOARD.",
+)
 @pass_console
-def command(console: Console, checkpoint: str | None, data: str | None, target: str, tolerance: float | None,
-            min_fidelity: float | None, limit: int, minimize: str, precisions: tuple[str, ...] | None,
-            carries: tuple[str, ...], h_cycles: tuple[int, ...], l_cycles: tuple[int, ...], seed: int,
-            calibration: str | None, puzzles: int, jobs: int | None, scheduler: str | None, cache: Path | None,
-            no_cache: bool, toml: Path | None, out: Path | None) -> None:
+def command(
+    console: Console,
+    checkpoint: str | None,
+    data: str | None,
+    target: str,
+    tolerance: float | None,
+    min_fidelity: float | None,
+    limit: int,
+    minimize: str,
+    precisions: tuple[str, ...] | None,
+    carries: tuple[str, ...],
+    h_cycles: tuple[int, ...],
+    l_cycles: tuple[int, ...],
+    seed: int,
+    calibration: str | None,
+    puzzles: int,
+    jobs: int | None,
+    scheduler: str | None,
+    cache: Path | None,
+    no_cache: bool,
+    toml: Path | None,
+    out: Path | None,
+) -> None:
     """The cheapest cycles, steps, halting rule, precision and carry of CHECKPOINT that keep its accuracy and fit a board.
 
     It is chosen on one half of the puzzles and confirmed on the other by the same rule: what is lost, and two standard errors
@@ -80,21 +129,40 @@ def command(console: Console, checkpoint: str | None, data: str | None, target: 
     from recurc.targets.boards import load_board
 
     if tolerance is not None and min_fidelity is not None:
-        raise UsageError("--tolerance and --min-fidelity exclude each other", why="one is measured with labels, one without",
-                         next="Leave one of them out")
+        raise UsageError(
+            "--tolerance and --min-fidelity exclude each other",
+            why="one is measured with labels, one without",
+            next="Leave one of them out",
+        )
     board = load_board(target)
     chosen = resolve_model(console, checkpoint, data)
     reasoner = chosen.load()
     some = chosen.dataset("test", labels=min_fidelity is None).sample(limit, seed)
     searched, held = some.take(len(some) - len(some) // 2), some.take(None, len(some) - len(some) // 2)
-    bench = Workbench(reasoner, searched, train_split(console, chosen), puzzles=puzzles, seed=seed,
-                      store=store(console, cache, no_cache), full=True)
-    aim = Aim("exact", (DEFAULT_TOLERANCE if tolerance is None else tolerance) / 100) if min_fidelity is None else Aim(
-        "phi", 1 - min_fidelity)
+    bench = Workbench(
+        reasoner,
+        searched,
+        train_split(console, chosen),
+        puzzles=puzzles,
+        seed=seed,
+        store=store(console, cache, no_cache),
+        full=True,
+    )
+    aim = (
+        Aim("exact", (DEFAULT_TOLERANCE if tolerance is None else tolerance) / 100)
+        if min_fidelity is None
+        else Aim("phi", 1 - min_fidelity)
+    )
     prices = Prices(reasoner.config, board)
     measure = _measure(minimize, prices.known(bench.resolve(FP32)), board.name)
-    variants = variants_of(reasoner.config, names=_device_names(precisions), carries=carries, h_cycles=h_cycles,
-                           l_cycles=l_cycles, method=calibration)
+    variants = variants_of(
+        reasoner.config,
+        names=_device_names(precisions),
+        carries=carries,
+        h_cycles=h_cycles,
+        l_cycles=l_cycles,
+        method=calibration,
+    )
     with executor(jobs, scheduler) as where:
         found = Search(bench, prices, aim, measure, searched, held, where, console.progress).run(variants)
     name = Path(chosen.checkpoint).name or "model"
@@ -110,8 +178,12 @@ def _device_names(names: tuple[str, ...] | None) -> tuple[str, ...]:
 
     for name in names or ():
         if name not in precisions() or precisions()[name].lossy:
-            raise UsageError(f"{name} is for comparison only", where="--precisions", why="no build can have it",
-                             next="Choose among " + ", ".join(n for n, p in precisions().items() if not p.lossy))
+            raise UsageError(
+                f"{name} is for comparison only",
+                where="--precisions",
+                why="no build can have it",
+                next="Choose among " + ", ".join(n for n, p in precisions().items() if not p.lossy),
+            )
     return names or ()
 
 
@@ -120,15 +192,25 @@ def _measure(wanted: str, known: tuple[str, ...], board: str) -> str:
     if wanted == "auto":
         return known[0]
     if wanted not in known:
-        raise UsageError(f"no {wanted} is known for {board}", where="--minimize", why=f"known are {', '.join(known)}",
-                         next="Choose one of them, or leave it out")
+        raise UsageError(
+            f"no {wanted} is known for {board}",
+            where="--minimize",
+            why=f"known are {', '.join(known)}",
+            next="Choose one of them, or leave it out",
+        )
     return wanted
 
 
 def _described(v: Any) -> dict[str, Any]:
     """A variant as data."""
-    return {"stored": v.stored_as, "precision": v.precision, "layers": dict(v.layers), "carry": v.carry, "h_cycles": v.h_cycles,
-            "l_cycles": v.l_cycles}
+    return {
+        "stored": v.stored_as,
+        "precision": v.precision,
+        "layers": dict(v.layers),
+        "carry": v.carry,
+        "h_cycles": v.h_cycles,
+        "l_cycles": v.l_cycles,
+    }
 
 
 def _lost(line: dict[str, Any], kind: str) -> str:
@@ -148,45 +230,80 @@ def _document(found: Any, aim: Any, measure: str, prices: Any, name: str, reason
         times = {"instructions": p.instructions, "seconds": p.seconds}
         full_exact = found.full.exact if scored is None else scored.full.exact
         lost = m.deficit if aim.kind == "exact" else full_exact - m.exact
-        return {**_described(v), **m.as_dict(),
-                "lost": lost, "lost_se": m.error if aim.kind == "exact" else None, "macs": p.macs * m.mean_steps,
-                **{key: None if value is None else value * m.mean_steps for key, value in times.items()},
-                "image_bytes": p.image_bytes, "ram_bytes": p.ram_bytes, "chosen": False}
+        return {
+            **_described(v),
+            **m.as_dict(),
+            "lost": lost,
+            "lost_se": m.error if aim.kind == "exact" else None,
+            "macs": p.macs * m.mean_steps,
+            **{key: None if value is None else value * m.mean_steps for key, value in times.items()},
+            "image_bytes": p.image_bytes,
+            "ram_bytes": p.ram_bytes,
+            "chosen": False,
+        }
 
     choice, full_price = found.choice, found.full_price
     trained = reasoner.config
     best = {**line(choice.arm, choice.search), "chosen": True}
     held = line(choice.arm, choice.held)
     steps = trained.halt_max_steps
-    full = {"h_cycles": trained.H_cycles, "l_cycles": trained.L_cycles, "steps": steps, "exact": found.full.exact,
-            "n": found.full.n, "fits": full_price.fits, "image_bytes": full_price.image_bytes, "macs": full_price.macs * steps,
-            "instructions": full_price.instructions and full_price.instructions * steps,
-            "seconds": full_price.seconds and full_price.seconds * steps}
+    full = {
+        "h_cycles": trained.H_cycles,
+        "l_cycles": trained.L_cycles,
+        "steps": steps,
+        "exact": found.full.exact,
+        "n": found.full.n,
+        "fits": full_price.fits,
+        "image_bytes": full_price.image_bytes,
+        "macs": full_price.macs * steps,
+        "instructions": full_price.instructions and full_price.instructions * steps,
+        "seconds": full_price.seconds and full_price.seconds * steps,
+    }
     tried = []
     for t in found.tried:
         cheapest = t.scored.fewest_steps(0)
-        tried.append({**_described(t.arm.variant), "n": t.scored.outcome.n,
-                      "out": t.out, "cheapest": cheapest and line(t.arm, cheapest, t.scored),
-                      "front": [line(t.arm, m, t.scored) for m in t.scored.front()]})
-    remarks = [f"{found.considered} combinations priced; {found.too_large} do not fit, {found.dominated} cost no less than one "
-               f"with more bits, {found.reserve} cost over twice as much as another and were not needed, {len(found.tried)} "
-               "were run."]
+        tried.append(
+            {
+                **_described(t.arm.variant),
+                "n": t.scored.outcome.n,
+                "out": t.out,
+                "cheapest": cheapest and line(t.arm, cheapest, t.scored),
+                "front": [line(t.arm, m, t.scored) for m in t.scored.front()],
+            }
+        )
+    remarks = [
+        f"{found.considered} combinations priced; {found.too_large} do not fit, {found.dominated} cost no less than one "
+        f"with more bits, {found.reserve} cost over twice as much as another and were not needed, {len(found.tried)} "
+        "were run."
+    ]
     if prices.basis:
         remarks.append(f"Times are estimates: {prices.basis}.")
     for p in found.passed_over:
         m = line(p.arm, p.held)
         why = "held-out puzzles do not confirm it" if p.holds else "held-out puzzles contradict the search"
-        remarks.append(f"Passed over, because {why}: {m['stored']}, H {m['h_cycles']}, L {m['l_cycles']}, {p.search.setting}: "
-                       f"{_lost(m, aim.kind)} there.")
+        remarks.append(
+            f"Passed over, because {why}: {m['stored']}, H {m['h_cycles']}, L {m['l_cycles']}, {p.search.setting}: "
+            f"{_lost(m, aim.kind)} there."
+        )
     return {
-        "name": name, "target": prices.board.name, "checkpoint": reasoner.source, "checkpoint_sha256": reasoner.sha256,
+        "name": name,
+        "target": prices.board.name,
+        "checkpoint": reasoner.source,
+        "checkpoint_sha256": reasoner.sha256,
         "data": str(chosen.data),
         "subtitle": f"{found.full.n} puzzles of {near(chosen.data)} to search on, {choice.held.n} others to confirm with",
-        "aim": {"kind": aim.kind, "limit": aim.limit}, "minimize": measure, "full": full, "choice": best,
+        "aim": {"kind": aim.kind, "limit": aim.limit},
+        "minimize": measure,
+        "full": full,
+        "choice": best,
         "held_out": {**held, "exact_fp32": choice.held_full, "confirmed": choice.confirmed},
         "saves": {key: factor(full[key], best[key]) for key in ("macs", "instructions", "seconds", "image_bytes")},
-        "considered": found.considered, "too_large": found.too_large, "dominated": found.dominated, "reserve": found.reserve,
-        "frontier": _frontier([p for t in tried for p in t["front"]], best, measure, aim.kind), "tried": tried,
+        "considered": found.considered,
+        "too_large": found.too_large,
+        "dominated": found.dominated,
+        "reserve": found.reserve,
+        "frontier": _frontier([p for t in tried for p in t["front"]], best, measure, aim.kind),
+        "tried": tried,
         "remarks": remarks,
     }
 
@@ -218,9 +335,20 @@ def _recipe(document: dict[str, Any], chosen: Any, target: str, calibration: str
     bundled = chosen.checkpoint in bundled_models()
     project = Project(
         chosen.checkpoint if bundled else os.path.realpath(Path(chosen.checkpoint).expanduser()),
-        os.path.realpath(chosen.data) if chosen.named else None, c["precision"], c["layers"], calibration,
-        puzzles if puzzles != _PUZZLES else None, seed or None, c["h_cycles"], c["l_cycles"], c["max_steps"],
-        c["halt_threshold"], c["min_steps"], target, c["carry"])
+        os.path.realpath(chosen.data) if chosen.named else None,
+        c["precision"],
+        c["layers"],
+        calibration,
+        puzzles if puzzles != _PUZZLES else None,
+        seed or None,
+        c["h_cycles"],
+        c["l_cycles"],
+        c["max_steps"],
+        c["halt_threshold"],
+        c["min_steps"],
+        target,
+        c["carry"],
+    )
     return project_text(project, said("\n".join(["recurc tune", *verdicts(document), confirmation(document)])))
 
 
@@ -238,8 +366,13 @@ def _write(console: Console, folder: Path, document: dict[str, Any], recipe: str
         return
     for text in (*tune_page.verdicts(document), tune_page.confirmation(document)):
         console.print(text)
-    console.table(tune_page.COLUMNS, [tune_page.cells(line) for line in document["frontier"]], title="The front",
-                  text_columns=tune_page.TEXT_COLUMNS, least=tune_page.LEAST)
+    console.table(
+        tune_page.COLUMNS,
+        [tune_page.cells(line) for line in document["frontier"]],
+        title="The front",
+        text_columns=tune_page.TEXT_COLUMNS,
+        least=tune_page.LEAST,
+    )
     for text in (*document["remarks"], tune_page.NOTES[0]):
         console.print(text, style="dim")
     console.print(f"recipe: {toml or folder / PROJECT_FILE}; all that was tried, and the plot: {folder / 'tune.html'}")

@@ -13,21 +13,34 @@ from recurc.cli.output import Console
 from recurc.errors import DeviceUnreachableError, InputError, MismatchError, RecurcError, UsageError
 
 DEFAULT_LIMIT = 8
-_KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_steps", "stack_used", "stack_bytes",
-         "ticks", "instructions_per_step", "seconds_per_step")
+_KEPT = (
+    "on",
+    "n",
+    "offset",
+    "matched",
+    "bit_exact",
+    "cell",
+    "exact",
+    "mean_steps",
+    "stack_used",
+    "stack_bytes",
+    "ticks",
+    "instructions_per_step",
+    "seconds_per_step",
+)
 
 
 @click.command()
 @click.argument("build", metavar="BUILD", type=click.Path(path_type=Path))
 @click.option(
-    "--on", default="qemu", metavar="WHERE",
+    "--on",
+    default="qemu",
+    metavar="WHERE",
     help="qemu (default), host, onnxruntime (an independent check), or a port: /dev/ttyACM0, tcp://HOST:PORT.",
 )
 @data_option
 @limit_option(DEFAULT_LIMIT)
-@click.option(
-    "--offset", type=click.IntRange(min=0), default=0, metavar="N", help="Skip the first N examples. Default: 0."
-)
+@click.option("--offset", type=click.IntRange(min=0), default=0, metavar="N", help="Skip the first N examples. Default: 0.")
 @click.option(
     "--steps", type=click.IntRange(min=1), default=None, metavar="N", help="Supervision steps (default: as compiled)."
 )
@@ -35,12 +48,19 @@ _KEPT = ("on", "n", "offset", "matched", "bit_exact", "cell", "exact", "mean_ste
 @click.option("--tokens", is_flag=True, help="Keep what the device predicts in the journal and the JSON document.")
 @click.option("--show", is_flag=True, help="Draw the first puzzle after each step.")
 @click.option(
-    "--fidelity", type=click.IntRange(min=0), default=None, metavar="N",
+    "--fidelity",
+    type=click.IntRange(min=0),
+    default=None,
+    metavar="N",
     help="Puzzles whose carry is read back and held against the fp32 model. Default: up to 4, fewer of large models.",
 )
 @click.option("--reference", metavar="CHECKPOINT", help="The build's checkpoint, when it is not where it was.")
-@click.option("--journal", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Where results are kept as they arrive. Default: BUILD/verify-BOARD.jsonl. The one before is kept as FILE~.")
+@click.option(
+    "--journal",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where results are kept as they arrive. Default: BUILD/verify-BOARD.jsonl. The one before is kept as FILE~.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the journal: puzzles that are in it are not run again.")
 @trust_option
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write JUnit XML for CI.")
@@ -79,8 +99,12 @@ def command(
     views: list[StepView] = []
     arrived: list[PuzzleResult] = []
     live = LiveTable(console, f"verify on {board.name}", len(dataset), steps or made.steps)
-    properties: dict[str, Any] = {"board": board.name, "on": on, "build_id": artifact.build_id,
-                                  "model_sha256": artifact.model_sha256}
+    properties: dict[str, Any] = {
+        "board": board.name,
+        "on": on,
+        "build_id": artifact.build_id,
+        "model_sha256": artifact.model_sha256,
+    }
     written: list[Path] = []
 
     def opened(answered: Any, artifact: Any) -> Any:
@@ -116,9 +140,15 @@ def command(
     keep_result(made, result.info.build_id, {**{k: told[k] for k in _KEPT}, "steps": result.steps}, result.journal)
     if junit is not None:
         phi = result.fidelity
-        properties |= {"cell": result.cell, "exact": result.exact, "ticks_per_step": told["ticks_per_step"],
-                       "stack_used": result.stack_used, "fidelity_after_step_1": phi and phi.first,
-                       "fidelity_after_last_step": phi and phi.last, "fidelity_puzzles": phi and phi.n}
+        properties |= {
+            "cell": result.cell,
+            "exact": result.exact,
+            "ticks_per_step": told["ticks_per_step"],
+            "stack_used": result.stack_used,
+            "fidelity_after_step_1": phi and phi.first,
+            "fidelity_after_last_step": phi and phi.last,
+            "fidelity_puzzles": phi and phi.n,
+        }
         times = {p.puzzle: s for p in result.puzzles if (s := result.seconds(p.ticks)) is not None}
         _junit(junit, result.puzzles, properties, times)
     console.emit_json(told)

@@ -88,8 +88,11 @@ def install_source() -> Source:
         return Source(f"recurc=={__version__}", False)
     text = installed.read_text("direct_url.json")  # PEP 610; None too where it may not be read
     if text is None and any(file.name == "direct_url.json" for file in installed.files or ()):
-        raise InputError("how recurc was installed cannot be read", where="direct_url.json of its installation",
-                         next="Check that you may read it, or install recurc again")
+        raise InputError(
+            "how recurc was installed cannot be read",
+            where="direct_url.json of its installation",
+            next="Check that you may read it, or install recurc again",
+        )
     told = json.loads(text) if text else {}
     url = str(told.get("url", ""))
     if "vcs_info" in told:
@@ -125,8 +128,12 @@ def write_files(root: Path, files: Mapping[str, bytes], force: bool = False) -> 
         path = root / name
         for above in (root / p for p in Path(name).parents if p != Path(".")):
             if above.is_symlink():
-                raise InputError("a file cannot be written", where=str(path),
-                                 why=f"{above} is a symbolic link, and here none is followed", next=_other_folder())
+                raise InputError(
+                    "a file cannot be written",
+                    where=str(path),
+                    why=f"{above} is a symbolic link, and here none is followed",
+                    next=_other_folder(),
+                )
         if not force and path.is_file() and path.read_bytes() != data:
             raise UsageError("a file is there already, and it differs", where=str(path),
                              next=f"Keep it under another name, or overwrite it with {argument('force', True)}")  # fmt: skip

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Iterable
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -33,8 +34,11 @@ def _macro(name: str) -> str:
 
 def _named_sections(program: Program) -> dict[str, str]:
     """Sections that model.c addresses by name -> suffix of their OFF_ macro."""
-    names = [*(f"table.{role}" for role in program.tables), *(vector.name for vector in program.vectors),
-             *(constant.name for constant in program.constants)]
+    names = [
+        *(f"table.{role}" for role in program.tables),
+        *(vector.name for vector in program.vectors),
+        *(constant.name for constant in program.constants),
+    ]
     return {name: _macro(name) for name in names}
 
 
@@ -68,7 +72,8 @@ def _layers(model: QuantizedModel, image: Image, kernels: KernelSet) -> list[dic
     forms = forms_of(model.program, model.forms)
     return [
         {
-            "name": ref.name, "part_n": ref.part_n,
+            "name": ref.name,
+            "part_n": ref.part_n,
             "weights": offsets[f"{ref.name}:weights"],
             "scales": offsets.get(f"{ref.name}:scales", 0),
             "zeros": offsets.get(f"{ref.name}:zeros", offsets.get(f"{ref.name}:groups", 0)),
@@ -82,8 +87,11 @@ def _layers(model: QuantizedModel, image: Image, kernels: KernelSet) -> list[dic
 def _overflow_proofs(model: QuantizedModel, kernels: KernelSet) -> list[dict[str, Any]]:
     """Largest |accumulator| of each layer, before and after the zero point: it must fit int32."""
     forms = forms_of(model.program, model.forms)
-    return [{"name": ref.name, "k": kernels.padded(ref.k), "wmax": forms[ref.name].codec(kernels.weights).widest}
-            for ref in model.program.linears if forms[ref.name].integer]
+    return [
+        {"name": ref.name, "k": kernels.padded(ref.k), "wmax": forms[ref.name].codec(kernels.weights).widest}
+        for ref in model.program.linears
+        if forms[ref.name].integer
+    ]
 
 
 def _used(forms: Iterable[Form]) -> list[Form]:
@@ -138,19 +146,35 @@ def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: 
         return "RC_EPS" if eps == model.config.rms_norm_eps else _f32(eps)
 
     context = {
-        "carry": carry, "has_columns": has_columns(model.program), "sums_of": sums_of, "eps_of": eps_of,
-        "op_template": op_template, "field": fields, "source_of": _source, "INPUT": INPUT,
+        "carry": carry,
+        "has_columns": has_columns(model.program),
+        "sums_of": sums_of,
+        "eps_of": eps_of,
+        "op_template": op_template,
+        "field": fields,
+        "source_of": _source,
+        "INPUT": INPUT,
         "table": table,
         "table_key": [f"0x{b:02x}" for b in model.puzzles.key] if model.puzzles else [],
         "record_bytes": model.puzzles.record_bytes if model.puzzles else 0,
-        "model": model, "program": model.program, "config": model.config, "image": image, "layout": layout,
-        "k": kernels, "kernel": kernel, "form": forms, "used_forms": _used(forms.values()),
-        "padded": padded, "kinds": KINDS,
-        "fixed_sections": _named_sections(model.program), "arena_align": ARENA_ALIGN,
+        "model": model,
+        "program": model.program,
+        "config": model.config,
+        "image": image,
+        "layout": layout,
+        "k": kernels,
+        "kernel": kernel,
+        "form": forms,
+        "used_forms": _used(forms.values()),
+        "padded": padded,
+        "kinds": KINDS,
+        "fixed_sections": _named_sections(model.program),
+        "arena_align": ARENA_ALIGN,
         "sha_bytes": [f"0x{b:02x}" for b in bytes.fromhex(image.sha256)],
         "layers": _layers(model, image, kernels),
         "layer_index": {ref.name: i for i, ref in enumerate(model.program.linears)},
-        "overflow_proofs": _overflow_proofs(model, kernels), "has_positions": "positions" in model.tables,
+        "overflow_proofs": _overflow_proofs(model, kernels),
+        "has_positions": "positions" in model.tables,
         "title": firmware_name(model),
     }
     return {

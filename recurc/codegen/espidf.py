@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from markupsafe import Markup
 
@@ -102,8 +103,9 @@ def _copy_component(folder: Path, board: Board, sources: Sources, runtime: Path)
     return ["model/model.c", *(f"runtime/{f.relative_to(runtime)}" for f in files)]
 
 
-def write_espidf(build: Path, board: Board, sources: Sources, runtime: Path, plan: MemoryPlan,
-                 details: Mapping[str, Any]) -> BoardFirmware:
+def write_espidf(
+    build: Path, board: Board, sources: Sources, runtime: Path, plan: MemoryPlan, details: Mapping[str, Any]
+) -> BoardFirmware:
     """Write the project folder of a build for a board whose SDK compiles it. Nothing in it depends on where it lies.
 
     Args:

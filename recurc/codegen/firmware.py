@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Optional
+from typing import Any
 
 from recurc import __version__
 from recurc.codegen.fit import refusal
@@ -52,7 +53,7 @@ class Firmware:
 
     elf: Path
     build_id: str
-    plan: Optional[MemoryPlan]
+    plan: MemoryPlan | None
     padding: tuple[Difference, ...] = ()
 
 
@@ -118,7 +119,7 @@ class _Compilation:
         self.ports = [f for f in self.library if f.is_relative_to(runtime / "ports")]
         rest = [*(f for f in self.library if f not in self.ports), *self.own]
         self.compiled = dict(zip(rest, compile_objects(board, rest, self.includes, {}, folder / "model")))
-        self.defines: Optional[Mapping[str, int]] = None
+        self.defines: Mapping[str, int] | None = None
         self.text = ""
 
     def objects(self, plan: MemoryPlan) -> list[Path]:
@@ -205,7 +206,8 @@ def plan_entry(firmware: Firmware) -> dict[str, Any]:
     return {
         **summary_entry(firmware.plan),
         "link": {
-            "agrees": True, "differences": [str(d) for d in firmware.padding],
+            "agrees": True,
+            "differences": [str(d) for d in firmware.padding],
             "sections": [s.as_dict() for s in linked_sections(firmware.elf)],
         },
     }

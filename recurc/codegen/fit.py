@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 from recurc.errors import DoesNotFitError
 from recurc.ir.program import Program
 from recurc.plan.advice import advice_text, cheapest_changes
@@ -20,7 +18,7 @@ def alternatives(board: Board) -> list[Board]:
     return [b for b in list_boards() if b.kind == "board" and b.name != board.name]
 
 
-def refusal(plan: MemoryPlan, board: Board, measured: Optional[Measured] = None) -> DoesNotFitError:
+def refusal(plan: MemoryPlan, board: Board, measured: Measured | None = None) -> DoesNotFitError:
     """The error for a plan that does not fit, with the cheapest changes that would make it fit and the whole plan."""
     if plan.missing[0].parts == ("stack",):
         return does_not_fit(plan, summary=plan_summary(plan))
@@ -31,8 +29,9 @@ def refusal(plan: MemoryPlan, board: Board, measured: Optional[Measured] = None)
     return does_not_fit(plan, advice_text(changes), plan_summary(plan, changes))
 
 
-def early_plan(program: Program, forms: Forms, board: Board, kernels: Optional[KernelSet] = None,
-               layout: Optional[Layout] = None) -> MemoryPlan:
+def early_plan(
+    program: Program, forms: Forms, board: Board, kernels: KernelSet | None = None, layout: Layout | None = None
+) -> MemoryPlan:
     """The plan before anything is compiled. One that only the estimate of code rules out is let pass: the link decides.
 
     Raises:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Iterator, Optional, Sequence
 
 from recurc.arguments import argument
 from recurc.codegen.swap import OldBuild, beside, read_old, recover, remove_halves, swap_in
@@ -20,8 +20,12 @@ from recurc.files import NO_ROOM, locked, try_lock
 
 
 @contextmanager
-def fresh_folder(out: Path, name: str = "", note: Callable[[str], None] = lambda text: None,
-                 kept: Callable[[Sequence[str]], object] = lambda names: None) -> Iterator[Path]:
+def fresh_folder(
+    out: Path,
+    name: str = "",
+    note: Callable[[str], None] = lambda text: None,
+    kept: Callable[[Sequence[str]], object] = lambda names: None,
+) -> Iterator[Path]:
     """A temporary folder that becomes `out` when the block ends well, and disappears otherwise.
 
     Args:
@@ -60,7 +64,7 @@ def fresh_folder(out: Path, name: str = "", note: Callable[[str], None] = lambda
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def check_output(out: Path, note: Callable[[str], None] = lambda text: None) -> Optional[OldBuild]:
+def check_output(out: Path, note: Callable[[str], None] = lambda text: None) -> OldBuild | None:
     """That a build may be written to `out`, as far as that can be told before it is made; the build that is there.
 
     Raises:
@@ -81,16 +85,23 @@ def check_output(out: Path, note: Callable[[str], None] = lambda text: None) -> 
     return old
 
 
-def _checked(out: Path, real: Path) -> Optional[OldBuild]:
+def _checked(out: Path, real: Path) -> OldBuild | None:
     """The build that is there; None where there is nothing, or an empty folder."""
     if not os.path.lexists(real):
         return None
     if real.is_dir() and os.path.ismount(real):
-        raise _not_writable(out, "something is mounted there, so that no folder can take its place",
-                            f"name a folder in it with {argument('out')}")
+        raise _not_writable(
+            out,
+            "something is mounted there, so that no folder can take its place",
+            f"name a folder in it with {argument('out')}",
+        )
     if real.is_symlink() or not real.is_dir():
-        raise UsageError("the output folder holds something else", where=str(out), why="it is no folder",
-                         next="name another folder, or remove it yourself")
+        raise UsageError(
+            "the output folder holds something else",
+            where=str(out),
+            why="it is no folder",
+            next="name another folder, or remove it yourself",
+        )
     try:
         return read_old(real) if os.listdir(real) else None
     except OSError as e:
@@ -114,5 +125,9 @@ def _no_room(error: OSError | ToolchainError, partial: Path) -> str:
 
 
 def _not_writable(out: Path, why: str, next: str = "") -> InputError:
-    return InputError("the output folder cannot be written", where=str(out), why=why,
-                      next=next or f"name a folder that you may write with {argument('out')}")
+    return InputError(
+        "the output folder cannot be written",
+        where=str(out),
+        why=why,
+        next=next or f"name a folder that you may write with {argument('out')}",
+    )

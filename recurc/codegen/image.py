@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 from recurc.errors import InputError
 from recurc.plan.budget import image_up
@@ -64,8 +64,19 @@ def build_image(model: QuantizedModel, kernels: KernelSet) -> Image:
         offset += image_up(len(data))
     body = table + bytes(body_start - HEADER.size - len(table)) + b"".join(parts)
     digest = hashlib.sha256(body)
-    fields = (MAGIC, ENDIAN_MARK, *VERSION, 0, ARITHMETIC_ID, kernels.packing, len(contents), offset, HEADER.size,
-              zlib.crc32(table), digest.digest())
+    fields = (
+        MAGIC,
+        ENDIAN_MARK,
+        *VERSION,
+        0,
+        ARITHMETIC_ID,
+        kernels.packing,
+        len(contents),
+        offset,
+        HEADER.size,
+        zlib.crc32(table),
+        digest.digest(),
+    )
     crc = zlib.crc32(HEADER.pack(*fields, 0)[:-4])
     data = HEADER.pack(*fields, crc) + body
     assert len(data) == offset
@@ -78,20 +89,21 @@ def check_image(data: bytes, where: str = "image") -> Sequence[tuple[int, int, i
     Raises:
         InputError: not an image, truncated, or corrupt; says where.
     """
+
     def bad(why: str) -> InputError:
         return InputError("the weights image is not usable", where=where, why=why, next="build it again")
 
     if len(data) < HEADER.size or data[:4] != MAGIC:
         raise bad("it does not start with RCM1")
-    fields = HEADER.unpack(data[:HEADER.size])
+    fields = HEADER.unpack(data[: HEADER.size])
     _, endian, major, _, flags, arithmetic, _, count, total, table_at, table_crc, digest, crc = fields
-    if crc != zlib.crc32(data[:HEADER.size - 4]):
+    if crc != zlib.crc32(data[: HEADER.size - 4]):
         raise bad("the header's CRC is wrong")
     if endian != ENDIAN_MARK or major != VERSION[0] or flags or arithmetic != ARITHMETIC_ID:
         raise bad(f"version {major}, flags {flags:#x}, arithmetic {arithmetic} are not what this recurc writes")
     if total != len(data) or table_at + count * ENTRY.size > total:
         raise bad(f"it has {len(data)} bytes and its header says {total}")
-    table = data[table_at:table_at + count * ENTRY.size]
+    table = data[table_at : table_at + count * ENTRY.size]
     if table_crc != zlib.crc32(table):
         raise bad("the section table's CRC is wrong")
     sections, end = [], table_at + count * ENTRY.size
@@ -102,9 +114,9 @@ def check_image(data: bytes, where: str = "image") -> Sequence[tuple[int, int, i
         if offset < end:
             raise bad(f"section {i} overlaps what comes before it")
         end = offset + size
-        if section_crc != zlib.crc32(data[offset:offset + size]):
+        if section_crc != zlib.crc32(data[offset : offset + size]):
             raise bad(f"the CRC of section {i} is wrong")
         sections.append((kind, offset, size))
-    if hashlib.sha256(data[HEADER.size:]).digest() != digest:
+    if hashlib.sha256(data[HEADER.size :]).digest() != digest:
         raise bad("its sha256 is wrong")
     return sections

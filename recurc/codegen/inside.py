@@ -41,7 +41,7 @@ def open_inside(folder: Path, name: str) -> int:
     at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for i, part in enumerate(parents):
-            _check(os.lstat(part, dir_fd=at), "/".join(parents[:i + 1]), stat.S_ISDIR, "folder")
+            _check(os.lstat(part, dir_fd=at), "/".join(parents[: i + 1]), stat.S_ISDIR, "folder")
             deeper = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
             os.close(at)
             at = deeper

@@ -6,9 +6,10 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Mapping, Optional
+from typing import Any
 
 from recurc.codegen.inside import OutsideError, files_below, open_inside, read_inside, sha256_inside
 from recurc.codegen.manifest_schema import LARGEST_MANIFEST
@@ -49,7 +50,7 @@ class BoardArtifact:
     `elf` is None where the board's own SDK compiles the firmware, from the build's project.
     """
 
-    elf: Optional[Path]
+    elf: Path | None
     image: Path
     model_sha256: str
     build_id: str
@@ -66,7 +67,7 @@ class Build:
     path: Path
     name: str
     target: str
-    twin: Optional[str]
+    twin: str | None
     precision: str
     config: ReasonerConfig
     steps: int
@@ -76,7 +77,7 @@ class Build:
     library: Path
     host_image: Path
     details: Mapping[str, Any]
-    table: Optional[TableHeader] = None
+    table: TableHeader | None = None
     trusted: bool = False
     kept: tuple[str, ...] = ()
 
@@ -111,11 +112,11 @@ class Build:
             raise untrusted(self.path, action)
 
     @property
-    def table_path(self) -> Optional[Path]:
+    def table_path(self) -> Path | None:
         """File of the streamed puzzle table."""
         return self.path / TABLE_FILE if self.table else None
 
-    def open_table(self) -> Optional[TableFile]:
+    def open_table(self) -> TableFile | None:
         """The streamed puzzle table, for reading; None where the model has none.
 
         Raises:
@@ -124,7 +125,7 @@ class Build:
         return TableFile(self.table_path, self.table) if self.table_path else None
 
     @property
-    def elf(self) -> Optional[Path]:
+    def elf(self) -> Path | None:
         """The target's firmware; None where the board's own SDK compiles it."""
         return self.boards[self.target].elf
 
@@ -139,7 +140,7 @@ class Build:
         return bundled_board(name)
 
     @property
-    def data(self) -> Optional[Path]:
+    def data(self) -> Path | None:
         """Dataset directory that the build was calibrated with, when it is still there."""
         folder = self.details.get("data")
         return Path(folder) if folder and Path(folder).is_dir() else None
@@ -155,7 +156,9 @@ def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerCon
     skipped = (folder / MANIFEST, folder / TABLE_FILE)
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p not in skipped]
     document = {
-        "schema": SCHEMA, **details, "config": asdict(config),
+        "schema": SCHEMA,
+        **details,
+        "config": asdict(config),
         "files": {str(p.relative_to(folder)): file_sha256(p) for p in files},
     }
     document["digest"] = _digest(document)
@@ -165,8 +168,15 @@ def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerCon
 
 def table_entry(header: TableHeader) -> dict[str, Any]:
     """What the manifest says of the streamed puzzle table."""
-    return {"path": TABLE_FILE, "storage": header.storage, "rows": header.rows, "dim": header.dim,
-            "record_bytes": header.record_bytes, "bytes": header.file_bytes, "key": header.key.hex()}
+    return {
+        "path": TABLE_FILE,
+        "storage": header.storage,
+        "rows": header.rows,
+        "dim": header.dim,
+        "record_bytes": header.record_bytes,
+        "bytes": header.file_bytes,
+        "key": header.key.hex(),
+    }
 
 
 def _digest(document: Mapping[str, Any]) -> str:
@@ -213,10 +223,21 @@ def load_build(path: Path | str, to_run: bool = True, trust: bool = False) -> Bu
         for name, b in d["boards"].items()
     }
     return Build(
-        path=folder, name=d["name"], target=d["target"], twin=d["twin"], precision=d["precision"],
-        config=ReasonerConfig(**d["config"]), steps=d["steps"], h_cycles=d["h_cycles"], l_cycles=d["l_cycles"],
-        boards=boards, library=folder / d["host_library"], host_image=folder / d["host_image"], details=d,
-        table=_open_table(folder, d.get("table")), trusted=trust or known(d["digest"]),
+        path=folder,
+        name=d["name"],
+        target=d["target"],
+        twin=d["twin"],
+        precision=d["precision"],
+        config=ReasonerConfig(**d["config"]),
+        steps=d["steps"],
+        h_cycles=d["h_cycles"],
+        l_cycles=d["l_cycles"],
+        boards=boards,
+        library=folder / d["host_library"],
+        host_image=folder / d["host_image"],
+        details=d,
+        table=_open_table(folder, d.get("table")),
+        trusted=trust or known(d["digest"]),
     )
 
 
@@ -260,8 +281,11 @@ def _check_files(folder: Path, listed: Mapping[str, str]) -> None:
         own = f"{PROJECT}/{name}"
         # An unlisted source would be compiled into the firmware by whoever runs PlatformIO there.
         if own not in listed and not _LEFT_BY_PLATFORMIO.fullmatch(name):
-            raise _broken(folder, f"{own} is not one of the build's files, and what lies in {PROJECT} is compiled",
-                          "Remove it, or move the project elsewhere to change it")
+            raise _broken(
+                folder,
+                f"{own} is not one of the build's files, and what lies in {PROJECT} is compiled",
+                "Remove it, or move the project elsewhere to change it",
+            )
     for name, digest in listed.items():
         try:
             found = sha256_inside(folder, name)
@@ -273,7 +297,7 @@ def _check_files(folder: Path, listed: Mapping[str, str]) -> None:
             raise _broken(folder, f"{name} has changed since it was built")
 
 
-def _open_table(folder: Path, entry: Optional[Mapping[str, Any]]) -> Optional[TableHeader]:
+def _open_table(folder: Path, entry: Mapping[str, Any] | None) -> TableHeader | None:
     """Header of the streamed puzzle table, which is there and belongs to the model."""
     if entry is None:
         return None

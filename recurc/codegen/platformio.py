@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any
 
 from recurc import __version__
 from recurc.codegen.firmware import Sources, firmware_sources, linker_script, table_defines
@@ -19,14 +20,7 @@ from recurc.resources import resource_dir
 from recurc.targets.boards import Board
 from recurc.targets.linker import render_main
 from recurc.targets.qemu import PACKAGES
-from recurc.targets.toolchain import (
-    BARE_LINK_FLAGS,
-    TOOLCHAINS,
-    assembler_flags,
-    board_defines,
-    compile_flags,
-    macro_text,
-)
+from recurc.targets.toolchain import BARE_LINK_FLAGS, TOOLCHAINS, assembler_flags, board_defines, compile_flags, macro_text
 from recurc.targets.uploads import Stock
 
 EMULATOR_PORT = 45870  # first TCP port that an emulated board's UART is offered on
@@ -48,7 +42,7 @@ class BoardFirmware:
     build_id: str
 
     @property
-    def stock(self) -> Optional[Stock]:
+    def stock(self) -> Stock | None:
         """PlatformIO's own platform for it; None where there is none, or where its uploader would not write all."""
         return None if external_image(self) else self.board.platformio
 
@@ -85,11 +79,25 @@ def apart(firmware: BoardFirmware) -> list[dict[str, Any]]:
     plan, found = firmware.plan, []
     if external_image(firmware):
         section = plan.section(".recurc_image")
-        found.append({"file": WEIGHTS_FILE, "built": True, "address": f"{section.address:#x}", "bytes": section.bytes,
-                      "region": section.region})
+        found.append(
+            {
+                "file": WEIGHTS_FILE,
+                "built": True,
+                "address": f"{section.address:#x}",
+                "bytes": section.bytes,
+                "region": section.region,
+            }
+        )
     if plan.table:
-        found.append({"file": TABLE_COPY, "built": False, "address": f"{plan.table.address:#x}", "bytes": plan.table.bytes,
-                      "region": plan.table.region})
+        found.append(
+            {
+                "file": TABLE_COPY,
+                "built": False,
+                "address": f"{plan.table.address:#x}",
+                "bytes": plan.table.bytes,
+                "region": plan.table.region,
+            }
+        )
     return found
 
 
@@ -104,27 +112,44 @@ def _board_json(firmware: BoardFirmware) -> dict[str, Any]:
         return sum(board.region(name).size for name in {plan.placement[part] for part in parts})
 
     recipe = {
-        "board": firmware.env, "compilers": list(toolchain.commands), "variable": toolchain.variable,
+        "board": firmware.env,
+        "compilers": list(toolchain.commands),
+        "variable": toolchain.variable,
         "packages": toolchain.packages,
-        "c_flags": flags, "assembler_flags": assembler_flags(flags), "machine_flags": list(board.link_flags),
-        "link_flags": list(BARE_LINK_FLAGS), "defines": defines, "ports": list(board.ports),
-        "size": {"flash": list(_FLASH_SECTIONS), "ram": list(_RAM_SECTIONS)}, "binaries": _binaries(firmware),
+        "c_flags": flags,
+        "assembler_flags": assembler_flags(flags),
+        "machine_flags": list(board.link_flags),
+        "link_flags": list(BARE_LINK_FLAGS),
+        "defines": defines,
+        "ports": list(board.ports),
+        "size": {"flash": list(_FLASH_SECTIONS), "ram": list(_RAM_SECTIONS)},
+        "binaries": _binaries(firmware),
         "build_id": firmware.build_id,
     }
     if board.emulator:
         e = board.emulator
-        recipe["emulator"] = {"program": e.program, "machine": e.machine, "args": list(e.args),
-                              "package": PACKAGES.get(e.program, e.program)}
+        recipe["emulator"] = {
+            "program": e.program,
+            "machine": e.machine,
+            "args": list(e.args),
+            "package": PACKAGES.get(e.program, e.program),
+        }
         recipe["files"] = [f for f in apart(firmware) if not f["built"]]  # QEMU loads the rest with the ELF
     else:
         recipe["flash_base"] = f"{board.region(plan.placement['code']).base:#x}"
         recipe["flash"] = asdict(board.flash) if board.flash else {}
         recipe["apart"] = apart(firmware)
     return {
-        "name": board.title, "vendor": "recurc", "url": "",
+        "name": board.title,
+        "vendor": "recurc",
+        "url": "",
         "build": {"cpu": board.core, "mcu": board.name, "f_cpu": f"{board.clock_hz}L"},
-        "upload": {"maximum_size": room("code", "image"), "maximum_ram_size": room("arena", "data", "stack"),
-                   "protocol": "custom", "protocols": ["custom"]},
+        "upload": {
+            "maximum_size": room("code", "image"),
+            "maximum_ram_size": room("arena", "data", "stack"),
+            "protocol": "custom",
+            "protocols": ["custom"],
+        },
         "recurc": recipe,
     }
 
@@ -151,9 +176,16 @@ def _how(board: Board) -> str:
 def _environment(firmware: BoardFirmware, index: int) -> dict[str, Any]:
     board = firmware.board
     return {
-        "name": firmware.env, "board": firmware.env, "title": board.title, "emulator": board.emulator is not None,
-        "upload_port": f"socket://127.0.0.1:{EMULATOR_PORT + index}", "baud": board.uart.baud, "stock": firmware.stock,
-        "how": _how(board), "reach": _REACH[board.verified], "hint": board.flash.hint if board.flash else "",
+        "name": firmware.env,
+        "board": firmware.env,
+        "title": board.title,
+        "emulator": board.emulator is not None,
+        "upload_port": f"socket://127.0.0.1:{EMULATOR_PORT + index}",
+        "baud": board.uart.baud,
+        "stock": firmware.stock,
+        "how": _how(board),
+        "reach": _REACH[board.verified],
+        "hint": board.flash.hint if board.flash else "",
         "apart": apart(firmware),
     }
 
@@ -170,8 +202,9 @@ def _copy_runtime(folder: Path, runtime: Path, firmwares: Sequence[BoardFirmware
         shutil.copyfile(file, target)
 
 
-def write_platformio(build: Path, sources: Sources, runtime: Path, firmwares: Sequence[BoardFirmware],
-                     details: Mapping[str, Any]) -> Path:
+def write_platformio(
+    build: Path, sources: Sources, runtime: Path, firmwares: Sequence[BoardFirmware], details: Mapping[str, Any]
+) -> Path:
     """Write the PlatformIO project of a build: the target's environment first, then its emulated twin's.
 
     Args:
@@ -201,8 +234,12 @@ def write_platformio(build: Path, sources: Sources, runtime: Path, firmwares: Se
     if any(f.plan.table for f in firmwares):
         (folder / TABLE_COPY).parent.mkdir()
         shutil.copyfile(build / TABLE_FILE, folder / TABLE_COPY)
-    context = {**details, "version": __version__, "envs": [_environment(f, i) for i, f in enumerate(firmwares)],
-               "packages": sorted({TOOLCHAINS[f.board.family].packages for f in firmwares})}
+    context = {
+        **details,
+        "version": __version__,
+        "envs": [_environment(f, i) for i, f in enumerate(firmwares)],
+        "packages": sorted({TOOLCHAINS[f.board.family].packages for f in firmwares}),
+    }
     for name in ("platformio.ini", "README.md"):
         texts[name] = env.get_template(f"platformio/{name}.j2").render(**context)
     texts[str(LIBRARY / "library.json")] = env.get_template("platformio/library.json.j2").render(version=__version__)

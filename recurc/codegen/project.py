@@ -6,9 +6,10 @@ import hashlib
 import os
 import re
 import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Any
 
 from recurc import __version__
 from recurc.codegen.emit import emit_model, firmware_name
@@ -78,7 +79,7 @@ def _host_sources(folder: Path, model: QuantizedModel) -> Sources:
     return _write_sources(folder, model, image, kernels, layout)
 
 
-def _host_library(folder: Path, sources: Sources, runtime: Path, compiled: Optional[Path]) -> Path:
+def _host_library(folder: Path, sources: Sources, runtime: Path, compiled: Path | None) -> Path:
     """The host engine's library in `folder`: the one in folder `compiled` when it was made of the same sources."""
     library = folder / LIBRARY
     if compiled is not None and (compiled / _LIBRARY_DIGEST).read_text() == sources.digest:
@@ -122,8 +123,9 @@ def _keep_board(path: Path, folder: Path) -> None:
     (folder / BOARD_FILE).write_text(whole_board_text(path), encoding="utf-8")
 
 
-def _firmware(folder: Path, board: Board, sources: Sources, runtime: Path,
-              plan: Optional[MemoryPlan]) -> tuple[Firmware, dict[str, Any]]:
+def _firmware(
+    folder: Path, board: Board, sources: Sources, runtime: Path, plan: MemoryPlan | None
+) -> tuple[Firmware, dict[str, Any]]:
     """Compile one board's firmware; returns it with its manifest entry (paths relative to the build folder)."""
     board_folder = folder / board.name
     if plan is None:
@@ -142,8 +144,9 @@ def _entry(folder: Path, sources: Sources, identity: str) -> dict[str, Any]:
             "build_id": identity, "kernels": sources.kernels.name, "arena_bytes": sources.arena_bytes}  # fmt: skip
 
 
-def _written(folder: Path, model: QuantizedModel, board: Board, runtime: Path,
-             details: Mapping[str, Any]) -> tuple[dict[str, Any], Sources]:
+def _written(
+    folder: Path, model: QuantizedModel, board: Board, runtime: Path, details: Mapping[str, Any]
+) -> tuple[dict[str, Any], Sources]:
     """The project of a board that only its SDK compiles; its manifest entry, without an ELF, and its sources.
 
     Raises:
@@ -182,11 +185,16 @@ def _check_name(board: Board) -> None:
     """
     taken = board.name in ("src", "runtime", "tables", "project") or (board.name == "host") != (board.family == "host")
     if taken or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", board.name):
-        raise InputError("the board's name cannot be used", where=str(board.path), why=f"{board.name!r} names a folder of the "
-                         "build, so it is one word and none of src, runtime, tables, project, host", next="Rename the board")
+        raise InputError(
+            "the board's name cannot be used",
+            where=str(board.path),
+            why=f"{board.name!r} names a folder of the "
+            "build, so it is one word and none of src, runtime, tables, project, host",
+            next="Rename the board",
+        )
 
 
-def _plans(program: Program, forms: Forms, target: Board, layout: Optional[Layout] = None) -> list[tuple[Board, MemoryPlan]]:
+def _plans(program: Program, forms: Forms, target: Board, layout: Layout | None = None) -> list[tuple[Board, MemoryPlan]]:
     """Plans of the target and of its emulated twin, which runs the very code of its board.
 
     Raises:
@@ -199,13 +207,14 @@ def _plans(program: Program, forms: Forms, target: Board, layout: Optional[Layou
     return [(target, plan), *([(twin, early_plan(program, forms, twin, plan.kernels, plan.layout))] if twin else [])]
 
 
-def _board_firmware(folder: Path, model: QuantizedModel, target: Board, runtime: Path,
-                    note: Note) -> tuple[dict[str, Any], Optional[Sources], list[BoardFirmware]]:
+def _board_firmware(
+    folder: Path, model: QuantizedModel, target: Board, runtime: Path, note: Note
+) -> tuple[dict[str, Any], Sources | None, list[BoardFirmware]]:
     """Manifest entries of the target's and its twin's firmware, their common sources, and the firmware itself.
 
     When the measured code leaves less room than the estimate said, all starts over with smaller tiles.
     """
-    layout: Optional[Layout] = None
+    layout: Layout | None = None
     for _ in range(4):
         boards = _plans(model.program, model.forms, target, layout)
         if not boards:
@@ -226,8 +235,15 @@ def _board_firmware(folder: Path, model: QuantizedModel, target: Board, runtime:
     raise AssertionError("tiles do not settle")
 
 
-def build_project(model: QuantizedModel, target: Board, out: Path, *, details: Mapping[str, Any],
-                  note: Note = lambda text: None, engine: Optional[Path] = None) -> Build:
+def build_project(
+    model: QuantizedModel,
+    target: Board,
+    out: Path,
+    *,
+    details: Mapping[str, Any],
+    note: Note = lambda text: None,
+    engine: Path | None = None,
+) -> Build:
     """Build firmware for a board, its emulated twin and this computer into the folder `out`.
 
     Nothing is left half-written: the folder appears whole, or not at all. What lies in it beside an older build stays there.
@@ -264,17 +280,33 @@ def build_project(model: QuantizedModel, target: Board, out: Path, *, details: M
         _, entries["host"] = _firmware(folder, load_board("host"), host, runtime, None)
         library = _host_library(folder / "host", host, runtime, engine)
         main = sources or host
-        digest = write_manifest(folder, {
-            "recurc": __version__, "name": model.name, "target": target.name, "twin": target.twin,
-            "precision": model.precision.name, "layers": {name: p.name for name, p in model.layers.items()},
-            "method": model.method, "label": model.label, "steps": model.program.steps,
-            "h_cycles": model.program.h_cycles, "l_cycles": model.program.l_cycles, "carry": model.program.carry,
-            "boards": entries, "firmware_name": firmware_name(model),
-            "image_bytes": len(main.image.data), "arena_bytes": main.arena_bytes,
-            "host_cpu": cpu_signature(), "host_library": str(library.relative_to(folder)),
-            "host_image": "host/src/model.rcm",
-            "table": table_entry(model.puzzles.header) if model.puzzles else None, **details,
-        }, model.config)
+        digest = write_manifest(
+            folder,
+            {
+                "recurc": __version__,
+                "name": model.name,
+                "target": target.name,
+                "twin": target.twin,
+                "precision": model.precision.name,
+                "layers": {name: p.name for name, p in model.layers.items()},
+                "method": model.method,
+                "label": model.label,
+                "steps": model.program.steps,
+                "h_cycles": model.program.h_cycles,
+                "l_cycles": model.program.l_cycles,
+                "carry": model.program.carry,
+                "boards": entries,
+                "firmware_name": firmware_name(model),
+                "image_bytes": len(main.image.data),
+                "arena_bytes": main.arena_bytes,
+                "host_cpu": cpu_signature(),
+                "host_library": str(library.relative_to(folder)),
+                "host_image": "host/src/model.rcm",
+                "table": table_entry(model.puzzles.header) if model.puzzles else None,
+                **details,
+            },
+            model.config,
+        )
     remember(digest, out)
     return replace(load_build(out, trust=True), kept=tuple(kept))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Sequence
 
 import numpy as np
 
@@ -52,14 +52,21 @@ def read_model(build: Build) -> QuantizedModel:
     """
     d, c = build.details, build.config
     entry = d.get("table")
-    program = lower(c, steps=build.steps, h_cycles=build.h_cycles, l_cycles=build.l_cycles, carry=d["carry"],
-                    puzzle_table=entry["storage"] if entry else "image")
+    program = lower(
+        c,
+        steps=build.steps,
+        h_cycles=build.h_cycles,
+        l_cycles=build.l_cycles,
+        carry=d["carry"],
+        puzzle_table=entry["storage"] if entry else "image",
+    )
     precision = precision_named(build.precision)
     try:
         data = read_regular(build.host_image, IMAGE_LIMIT)
     except Unreadable as error:
-        raise not_read(error, build.host_image, "the weights image", "the weights image is not usable",
-                       "Build it again") from None
+        raise not_read(
+            error, build.host_image, "the weights image", "the weights image is not usable", "Build it again"
+        ) from None
     layers = {name: precision_named(other) for name, other in d.get("layers", {}).items()}
     model = QuantizedModel(build.name, program, precision, d["method"], {}, {}, {}, layers=layers)
     forms, where = forms_of(program, model.forms), str(build.host_image)

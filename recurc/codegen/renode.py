@@ -53,8 +53,9 @@ def describable(board: Board) -> bool:
         port in known for port in board.ports)  # fmt: skip
 
 
-def render_renode(board: Board, *, build_name: str, build: str, elf: str, build_up: str, data_up: str,
-                  table: Mapping[str, Any] | None = None) -> dict[str, str]:
+def render_renode(
+    board: Board, *, build_name: str, build: str, elf: str, build_up: str, data_up: str, table: Mapping[str, Any] | None = None
+) -> dict[str, str]:
     """The three files for a board: suffix -> text.
 
     Args:

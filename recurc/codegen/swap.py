@@ -21,10 +21,11 @@ import hashlib
 import os
 import shutil
 import uuid
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Callable, Iterator, Mapping, Optional
+from typing import Any
 
 from recurc.arguments import argument
 from recurc.codegen.manifest import MANIFEST, SCHEMA, TABLE_FILE, _digest, file_sha256
@@ -33,7 +34,7 @@ from recurc.files import locked, try_lock
 from recurc.formats import parse_json
 from recurc.reading import read_text
 
-Listing = Mapping[str, Optional[str]]  # path in the folder -> sha256, None where the manifest gives none
+Listing = Mapping[str, str | None]  # path in the folder -> sha256, None where the manifest gives none
 Note = Callable[[str], None]
 _AT_FDCWD, _NOREPLACE, _EXCHANGE = -100, 1, 2
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
@@ -73,9 +74,12 @@ def read_old(folder: Path) -> OldBuild:
 
 
 def _changed(folder: Path, name: str) -> UsageError:
-    return UsageError("a file of the build was changed, and a new build would overwrite it", where=str(folder / name),
-                      why=f"{MANIFEST} lists it with other contents",
-                      next=f"move your version elsewhere, or name another folder with {argument('out')}")
+    return UsageError(
+        "a file of the build was changed, and a new build would overwrite it",
+        where=str(folder / name),
+        why=f"{MANIFEST} lists it with other contents",
+        next=f"move your version elsewhere, or name another folder with {argument('out')}",
+    )
 
 
 def _listing(folder: Path) -> tuple[Listing, Mapping[str, Any]]:
@@ -94,8 +98,12 @@ def _listing(folder: Path) -> tuple[Listing, Mapping[str, Any]]:
             raise ValueError(f"{MANIFEST} lists files outside of it")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = f"it exists, and {error}" if type(error) is ValueError else f"it exists, and {MANIFEST} is damaged"
-        raise UsageError("the output folder holds something else", where=str(folder), why=why,
-                         next="name another folder, or remove it yourself") from None
+        raise UsageError(
+            "the output folder holds something else",
+            where=str(folder),
+            why=why,
+            next="name another folder, or remove it yourself",
+        ) from None
     return {**listing, MANIFEST: None, **({TABLE_FILE: None} if said.get("table") else {})}, said
 
 
@@ -128,11 +136,15 @@ def refuse_collisions(new: Path, old: Path, foreign: tuple[str, ...], out: Path)
         if taken is None:
             taken = _meeting(new, old, Path(name))
         if taken is not None:
-            raise UsageError("a file of yours is where the new build has one", where=str(out / taken),
-                             why="no build listed it", next=f"move it elsewhere, or name another folder with {argument('out')}")
+            raise UsageError(
+                "a file of yours is where the new build has one",
+                where=str(out / taken),
+                why="no build listed it",
+                next=f"move it elsewhere, or name another folder with {argument('out')}",
+            )
 
 
-def _meeting(new: Path, old: Path, name: Path) -> Optional[Path]:
+def _meeting(new: Path, old: Path, name: Path) -> Path | None:
     """The first path at which an entry of the old folder meets one of the new, folders excepted."""
     if not os.path.lexists(new / name):
         return None
@@ -225,8 +237,12 @@ def _left(out: Path) -> list[Path]:
     """Swap folders beside a build folder, the last one first."""
     tags = _tag(out, "swap"), _tag(out, "partial")
     with os.scandir(out.parent) as entries:  # an earlier recurc named old builds .DIR.partial-...-old
-        found = [Path(e.path) for e in entries if (e.name.startswith(tags[0]) or (
-            e.name.startswith(tags[1]) and e.name.endswith("-old"))) and e.is_dir(follow_symlinks=False)]
+        found = [
+            Path(e.path)
+            for e in entries
+            if (e.name.startswith(tags[0]) or (e.name.startswith(tags[1]) and e.name.endswith("-old")))
+            and e.is_dir(follow_symlinks=False)
+        ]
     return sorted(found, key=lambda p: p.stat().st_mtime_ns, reverse=True)
 
 
@@ -246,7 +262,7 @@ def remove_halves(out: Path) -> None:
     for stale in list(out.parent.iterdir()):
         if stale.name.startswith(tag) and not stale.name.endswith("-old") and not stale.is_symlink():
             with try_lock(stale) as free:  # a living process of another container has a lock on it
-                if free and not _alive(stale.name[len(tag):].split("-")[0]):
+                if free and not _alive(stale.name[len(tag) :].split("-")[0]):
                     shutil.rmtree(stale, ignore_errors=True)
 
 
@@ -362,7 +378,6 @@ def _sync(path: Path | str) -> None:
         os.close(handle)
 
 
-def other_model(old: OldBuild, name: str) -> Optional[str]:
+def other_model(old: OldBuild, name: str) -> str | None:
     """What to say when a build of another model is replaced."""
     return f"replacing the build of {old.name}" if old.name and old.name != name else None
-

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Optional
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class TableFile:
         InputError: it cannot be read, is no table, truncated or damaged, or belongs to another model.
     """
 
-    def __init__(self, path: Path | str, expected: Optional[TableHeader] = None) -> None:
+    def __init__(self, path: Path | str, expected: TableHeader | None = None) -> None:
         self.path = Path(path)
         try:
             self._file = open_regular(self.path)
@@ -41,7 +41,7 @@ class TableFile:
             self._file.close()
             raise
 
-    def __enter__(self) -> "TableFile":
+    def __enter__(self) -> TableFile:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,7 +92,7 @@ class TableFile:
         except TableError as error:
             raise self._corrupt(int(index), 1, str(error)) from None
 
-    def verify(self, progress: Optional[Callable[[int], object]] = None) -> None:
+    def verify(self, progress: Callable[[int], object] | None = None) -> None:
         """Check every record.
 
         Args:
@@ -151,8 +151,10 @@ class TableFile:
     def _other(self, expected: TableHeader) -> InputError:
         found = self.header
         if (found.storage, found.rows, found.dim) != (expected.storage, expected.rows, expected.dim):
-            why = (f"it has {found.rows:,} x {found.dim} {found.storage} rows, the model takes {expected.rows:,} x "
-                   f"{expected.dim} {expected.storage}")
+            why = (
+                f"it has {found.rows:,} x {found.dim} {found.storage} rows, the model takes {expected.rows:,} x "
+                f"{expected.dim} {expected.storage}"
+            )
         else:
             why = f"its key is {found.key.hex()}, the model's {expected.key.hex()}"
         return InputError("the puzzle table is of another model", where=str(self.path), why=why,

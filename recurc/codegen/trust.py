@@ -13,7 +13,6 @@ import re
 import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import Optional
 
 from recurc.arguments import argument
 from recurc.errors import InputError
@@ -31,14 +30,16 @@ class UntrustedBuildError(InputError):
 def untrusted(folder: Path, action: str) -> UntrustedBuildError:
     """The error that asks for the user's word. action: what would run, as "its host engine would be loaded"."""
     return UntrustedBuildError(
-        "this build was not made here", where=str(folder),
+        "this build was not made here",
+        where=str(folder),
         why=f"{action}, which is native code, and there is no record that you built it on this computer; its checksums are its "
-            "own and prove nothing",
+        "own and prove nothing",
         next=f"If you trust where it comes from, add {argument('trust', True, option='trust-build')}; `recurc report` and "
-             "`recurc export` read it without running anything")
+        "`recurc export` read it without running anything",
+    )
 
 
-def record_folder() -> Optional[Path]:
+def record_folder() -> Path | None:
     """Where digests of this user's builds are kept: recurc/builds in the user's state folder; None without a home."""
     root = os.environ.get("XDG_STATE_HOME", "")
     if not os.path.isabs(root):
@@ -93,6 +94,6 @@ def _own(path: Path, kind) -> bool:
 
 def _forget_oldest(records: Path) -> None:
     entries = [e for e in os.scandir(records) if e.is_file(follow_symlinks=False)]
-    for entry in sorted(entries, key=lambda e: e.stat(follow_symlinks=False).st_mtime_ns)[:len(entries) - MOST_RECORDS + 1]:
+    for entry in sorted(entries, key=lambda e: e.stat(follow_symlinks=False).st_mtime_ns)[: len(entries) - MOST_RECORDS + 1]:
         with suppress(OSError):
             os.unlink(entry.path)

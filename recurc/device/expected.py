@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Mapping, Optional
+from typing import Any
 
 import numpy as np
 
@@ -24,18 +25,18 @@ class Expected:
     def __post_init__(self) -> None:
         assert set(self.fields) <= set(FIXED), set(self.fields) - set(FIXED)
 
-    def difference(self, told: f.Hello) -> Optional[str]:
+    def difference(self, told: f.Hello) -> str | None:
         """The first field that the device tells otherwise, with both values; None when there is none."""
         found = (_difference(told, name, wanted, "the build has") for name, wanted in self.fields.items())
         return next(filter(None, found), None)
 
 
-def changed(before: f.Hello, now: f.Hello) -> Optional[str]:
+def changed(before: f.Hello, now: f.Hello) -> str | None:
     """The first field in which two answers of one firmware differ though they must not; None when there is none."""
     return next(filter(None, (_difference(now, name, getattr(before, name), "it was") for name in FIXED)), None)
 
 
-def _difference(told: f.Hello, name: str, wanted: Any, words: str) -> Optional[str]:
+def _difference(told: f.Hello, name: str, wanted: Any, words: str) -> str | None:
     value = getattr(told, name)
     return None if value == wanted else f"its {name} is {value}, {words} {wanted}"
 
@@ -50,7 +51,7 @@ def model_fields(info: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def tensor_bytes(info: f.Hello, name: str) -> Optional[int]:
+def tensor_bytes(info: f.Hello, name: str) -> int | None:
     """Bytes of a tensor as the firmware stores it; None where the model has none of that name."""
     carry = info.rows * info.hidden * np.dtype(f.CARRY_TYPES[info.carry]).itemsize
     scales = {"H_scale": 4 * info.rows, "L_scale": 4 * info.rows, "columns": 4 * info.hidden}

@@ -55,8 +55,12 @@ class DeviceRestartedError(LineError):
 
     def __init__(self, cause: str, where: str) -> None:
         why = "its watchdog restarted it" if cause == "watchdog" else f"its firmware started anew (reset cause: {cause})"
-        super().__init__("the device restarted", where=where, why=why,
-                         next="Check its power supply and cable; a firmware that hangs is restarted by its watchdog")
+        super().__init__(
+            "the device restarted",
+            where=where,
+            why=why,
+            next="Check its power supply and cable; a firmware that hangs is restarted by its watchdog",
+        )
         self.cause = cause
 
 

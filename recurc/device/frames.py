@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -34,8 +35,7 @@ REPLY = 0x80
 STEP, BOOT, NAK, FAULT = 0xC3, 0xFD, 0xFE, 0xFF
 RUN_BEGIN, RUN_HALT = 1, 2
 
-TENSORS = {"z_H": 0, "z_L": 1, "logits": 2, "q": 3, "tokens": 4, "input": 5, "H_scale": 6, "L_scale": 7,
-           "columns": 8}
+TENSORS = {"z_H": 0, "z_L": 1, "logits": 2, "q": 3, "tokens": 4, "input": 5, "H_scale": 6, "L_scale": 7, "columns": 8}
 TENSOR_TYPES = {"tokens": "u1", "input": "u1"}  # the others are "<f4", but for the carry
 CARRY_SCALES = {"z_H": "H_scale", "z_L": "L_scale"}
 CARRY_PARTS = ("z_H", "H_scale", "z_L", "L_scale", "columns")  # what a carry checksum covers, as far as it is there

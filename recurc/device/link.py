@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 import time
-from typing import Callable, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from recurc.device import frames as f
 from recurc.device.faults import DeviceFaultError, DeviceRefusedError, DeviceRestartedError, LineError, Places
@@ -38,8 +39,14 @@ class Link:
         places: source lines of the device's firmware, for the report of a fault.
     """
 
-    def __init__(self, transport: Transport, timeout: float = 2.0, step_timeout: float = 600.0, attempts: int = 3,
-                 places: Places | None = None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        timeout: float = 2.0,
+        step_timeout: float = 600.0,
+        attempts: int = 3,
+        places: Places | None = None,
+    ) -> None:
         self.transport, self.places = transport, places
         self.timeout, self.step_timeout, self.attempts = timeout, step_timeout, attempts
         self.retries = 0
@@ -128,9 +135,7 @@ class Link:
             raise DeviceRefusedError(NAMES.get(kind, f"request {kind}"), frame.body[0], self.transport.description)
         return frame.type == kind | f.REPLY
 
-    def _request(
-        self, kind: int, body: bytes = b"", timeout: float | None = None, attempts: int | None = None
-    ) -> bytes:
+    def _request(self, kind: int, body: bytes = b"", timeout: float | None = None, attempts: int | None = None) -> bytes:
         """Send a request that may be repeated and return its reply's body.
 
         Into silence it is sent `attempts` times; when something arrives damaged it is sent again at once. Where the reply may
@@ -200,12 +205,7 @@ def _step_of(frame: f.Frame) -> int:
 
 def is_damaged_request(frame: f.Frame | f.FrameError) -> bool:
     """Whether the device says that what it received was no frame."""
-    return (
-        isinstance(frame, f.Frame)
-        and frame.type == f.NAK
-        and frame.seq == 0
-        and frame.body[:1] == bytes([f.STATUS_FRAME])
-    )
+    return isinstance(frame, f.Frame) and frame.type == f.NAK and frame.seq == 0 and frame.body[:1] == bytes([f.STATUS_FRAME])
 
 
 __all__ = ["DAMAGES", "Link", "LineError", "NAMES", "is_damaged_request"]

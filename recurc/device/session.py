@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 import time
 import zlib
-from typing import Callable, Iterator, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 
@@ -131,14 +132,7 @@ class DeviceSession(Reader):
         self._record = index, record
 
     def run(
-        self,
-        steps: int,
-        *,
-        begin: bool = True,
-        halt: bool = False,
-        min_steps: int = 1,
-        threshold: float = 0.0,
-        puzzle: int = 0,
+        self, steps: int, *, begin: bool = True, halt: bool = False, min_steps: int = 1, threshold: float = 0.0, puzzle: int = 0
     ) -> Iterator[f.StepEvent | f.RunResult]:
         """Run supervision steps on the loaded row; yields a StepEvent after each and the RunResult last.
 

@@ -9,8 +9,9 @@ import socket
 import subprocess
 import termios
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, Sequence
+from typing import Protocol
 
 from recurc.device.ports import PortLock, holders, in_use
 from recurc.errors import DeviceUnreachableError
@@ -56,10 +57,7 @@ class ProcessTransport:
             )
         except OSError as e:
             raise DeviceUnreachableError(
-                "the firmware process does not start",
-                where=str(command[0]),
-                why=str(e),
-                next="Build again for this computer",
+                "the firmware process does not start", where=str(command[0]), why=str(e), next="Build again for this computer"
             ) from e
 
     def _gone(self) -> TransportClosed:
@@ -123,7 +121,7 @@ class SocketTransport:
         self._socket.setblocking(False)
 
     @classmethod
-    def connect_tcp(cls, host: str, port: int, timeout: float = 5.0) -> "SocketTransport":
+    def connect_tcp(cls, host: str, port: int, timeout: float = 5.0) -> SocketTransport:
         """Connect to host:port. Raises DeviceUnreachableError: nothing listens, or another session has it."""
         where = f"tcp://{host}:{port}"
         lock = PortLock(f"{host}:{port}")

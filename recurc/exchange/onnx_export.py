@@ -37,8 +37,11 @@ def require(*modules: str) -> None:
     absent = [name for name in modules if importlib.util.find_spec(name) is None]
     if absent:
         raise ToolchainError(
-            f"{' and '.join(absent)} is not installed", where="Python", why="ONNX is an extra of recurc",
-            next="Install it: pip install " + " ".join(absent))
+            f"{' and '.join(absent)} is not installed",
+            where="Python",
+            why="ONNX is an extra of recurc",
+            next="Install it: pip install " + " ".join(absent),
+        )
 
 
 def _schedule(body: tuple[Loop | Update, ...]) -> list[dict[str, Any]]:
@@ -59,16 +62,28 @@ def loop_document(model: QuantizedModel) -> dict[str, Any]:
     if c.puzzle_emb_ndim:
         puzzle = "number" if p.puzzle_table is None else "row"
     return {
-        "schema": SCHEMA, "name": model.name, "precision": model.label, "carry": p.carry, "seq_len": c.seq_len,
-        "vocab": c.vocab_size, "rows": c.rows, "hidden": c.hidden_size, "steps": p.steps, "halt_rule": c.halt_rule,
-        "start": {"file": "start.onnx", "inputs": ["tokens"] + (["puzzle"] if puzzle else []), "puzzle": puzzle,
-                  "outputs": [INPUT, *(state.name for state in p.states)]},
+        "schema": SCHEMA,
+        "name": model.name,
+        "precision": model.label,
+        "carry": p.carry,
+        "seq_len": c.seq_len,
+        "vocab": c.vocab_size,
+        "rows": c.rows,
+        "hidden": c.hidden_size,
+        "steps": p.steps,
+        "halt_rule": c.halt_rule,
+        "start": {
+            "file": "start.onnx",
+            "inputs": ["tokens"] + (["puzzle"] if puzzle else []),
+            "puzzle": puzzle,
+            "outputs": [INPUT, *(state.name for state in p.states)],
+        },
         "blocks": {b.name: {"file": f"block_{b.name}.onnx", "inputs": ["z", "added"], "outputs": ["next"]} for b in p.blocks},
         "heads": {"file": "heads.onnx", "inputs": ["z"], "from": p.heads.state, "outputs": ["logits", "q"]},
         "step": _schedule(p.schedule.body),
         "reads": "A step runs `step` in order. An update sums `add` from left to right, runs its block with z = the state and "
-                 "added = that sum, and puts `next` in the state's place. After a step the heads read "
-                 f"{p.heads.state}; the answer is the argmax of the logits.",
+        "added = that sum, and puts `next` in the state's place. After a step the heads read "
+        f"{p.heads.state}; the answer is the argmax of the logits.",
     }
 
 
@@ -121,5 +136,6 @@ def _check_ours(out: Path, files: list[str]) -> None:
         if graphs:
             other = next(name for name in there if name not in (LOOP_FILE, *graphs))
             why = f"{other} is there, and {LOOP_FILE} does not name it"
-    raise UsageError("the output folder holds something else", where=str(out), why=why,
-                     next="name another folder, or remove it yourself")
+    raise UsageError(
+        "the output folder holds something else", where=str(out), why=why, next="name another folder, or remove it yourself"
+    )

@@ -5,9 +5,10 @@ Activations are quantized with a scale a row, computed in the graph. All tensors
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -32,7 +33,7 @@ class OpOnnx:
     """An op's part `onnx`: apply(graph, op, z) -> name of the carry tensor [S, D] after the op, residual and norm included, as
     the carry stores it (`Graph.stored`)."""
 
-    apply: Callable[["Graph", Any, str], str]
+    apply: Callable[[Graph, Any, str], str]
 
 
 class Graph:
@@ -134,11 +135,17 @@ class Graph:
         taken = [helper.make_tensor_value_info(n, kind, shape) for n, (kind, shape) in inputs.items()]
         given = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, (_, shape) in outputs.items()]
         graph = helper.make_graph(self.nodes, path.stem, taken, given, self.constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
-                                  producer_name="recurc")
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="recurc"
+        )
         onnx.checker.check_model(model)
-        write_whole(path, model.SerializeToString(), "the ONNX graph",
-                    f"Name another folder with {argument('out', option='onnx')}", follow=False)
+        write_whole(
+            path,
+            model.SerializeToString(),
+            "the ONNX graph",
+            f"Name another folder with {argument('out', option='onnx')}",
+            follow=False,
+        )
 
 
 def write_block(model: QuantizedModel, block: Block, path: Path) -> None:
@@ -159,8 +166,11 @@ def write_heads(model: QuantizedModel, path: Path) -> None:
     q = g.reshape(g.linear(first, model.program.q_head), 2)
     q = g.add("Add", q, g.constant(model.vectors[model.program.heads.q_bias.name]))
     logits = g.linear(rows, model.program.lm_head)
-    g.save(path, {"z": (TensorProto.FLOAT, (c.rows, c.hidden_size))},
-           {"logits": (logits, (c.seq_len, c.vocab_size)), "q": (q, (2,))})
+    g.save(
+        path,
+        {"z": (TensorProto.FLOAT, (c.rows, c.hidden_size))},
+        {"logits": (logits, (c.seq_len, c.vocab_size)), "q": (q, (2,))},
+    )
 
 
 def write_start(model: QuantizedModel, path: Path) -> None:

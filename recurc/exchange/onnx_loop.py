@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,8 +46,9 @@ def read_loop(folder: Path) -> dict[str, Any]:
             raise Unreadable("its heads read no state")
         _check_steps(loop.get("step"), blocks, states)
     except Unreadable as e:
-        raise not_read(e, folder / LOOP_FILE, "the exported model", "this is not an exported model",
-                       "Write one with `recurc export`") from None
+        raise not_read(
+            e, folder / LOOP_FILE, "the exported model", "this is not an exported model", "Write one with `recurc export`"
+        ) from None
     return loop
 
 
@@ -90,26 +92,37 @@ class OnnxLoop:
         def session(entry: dict[str, Any]) -> Any:
             stated = entry.get("sha256")  # an export of before has none
             if stated is not None and (folder / entry["file"]).is_file() and file_sha256(folder / entry["file"]) != stated:
-                raise InputError("an exported graph is not the one that loop.json names", where=str(folder / entry["file"]),
-                                 why="an export was interrupted, or the file was changed",
-                                 next="write it again with `recurc export`")
+                raise InputError(
+                    "an exported graph is not the one that loop.json names",
+                    where=str(folder / entry["file"]),
+                    why="an export was interrupted, or the file was changed",
+                    next="write it again with `recurc export`",
+                )
             try:
                 return ort.InferenceSession(str(folder / entry["file"]), options, providers=["CPUExecutionProvider"])
             except Exception as e:  # onnxruntime's own exceptions have no common base that is documented
-                raise InputError("an exported graph cannot be loaded", where=str(folder / entry["file"]), why=str(e),
-                                 next="write it again with `recurc export`") from e
+                raise InputError(
+                    "an exported graph cannot be loaded",
+                    where=str(folder / entry["file"]),
+                    why=str(e),
+                    next="write it again with `recurc export`",
+                ) from e
 
         self._start, self._heads = session(self.loop["start"]), session(self.loop["heads"])
         absent = set(self.loop["start"]["outputs"]) - {output.name for output in self._start.get_outputs()}
         if absent:
-            raise InputError("this is not an exported model", where=str(folder / self.loop["start"]["file"]),
-                             why=f"it gives no {', '.join(sorted(absent))}", next="write it again with `recurc export`")
+            raise InputError(
+                "this is not an exported model",
+                where=str(folder / self.loop["start"]["file"]),
+                why=f"it gives no {', '.join(sorted(absent))}",
+                next="write it again with `recurc export`",
+            )
         self._blocks = {name: session(entry) for name, entry in self.loop["blocks"].items()}
-        self.observe: Optional[Callable[[str, dict[str, np.ndarray]], None]] = None  # told file and inputs of every call
+        self.observe: Callable[[str, dict[str, np.ndarray]], None] | None = None  # told file and inputs of every call
         self.state: dict[str, np.ndarray] = {}
         self.logits = self.q = np.zeros(0, np.float32)
 
-    def begin(self, tokens: np.ndarray, puzzle: Optional[np.ndarray | int] = None) -> None:
+    def begin(self, tokens: np.ndarray, puzzle: np.ndarray | int | None = None) -> None:
         """Load a puzzle: tokens [seq]; puzzle: its number, or its row [ndim] where loop.json says so."""
         feed = {"tokens": np.asarray(tokens, dtype=np.int64)}
         if kind := self.loop["start"]["puzzle"]:

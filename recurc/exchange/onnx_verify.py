@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +88,11 @@ class OnnxResult:
 
 
 def verify_onnx(
-    build: Build, dataset: Dataset, steps: int | None = None, *, offset: int = 0,
+    build: Build,
+    dataset: Dataset,
+    steps: int | None = None,
+    *,
+    offset: int = 0,
     progress: Callable[[int, int], None] = lambda puzzle, step: None,
 ) -> OnnxResult:
     """Export a build's model, as its image stores it, and run it in onnxruntime beside the host engine.
@@ -105,9 +110,12 @@ def verify_onnx(
     """
     steps = build.steps if steps is None else steps
     if not 1 <= steps <= build.steps:
-        raise UsageError(f"{steps} steps cannot be run", where=argument("steps"),
-                         why=f"the build is compiled for {build.steps}",
-                         next=f"Use no more, or build with {argument('steps', 'N')}")
+        raise UsageError(
+            f"{steps} steps cannot be run",
+            where=argument("steps"),
+            why=f"the build is compiled for {build.steps}",
+            next=f"Use no more, or build with {argument('steps', 'N')}",
+        )
     model = read_model(build)
     tolerance = TOLERANCE["quantized" if any(w.form.integer for w in model.weights.values()) else "fp32"]
     results = []
@@ -143,17 +151,38 @@ def _carry(engine: HostEngine) -> dict[str, np.ndarray]:
 def document(result: OnnxResult, build: Build, offset: int) -> dict[str, Any]:
     """What `--json` says."""
     return {
-        "on": "onnxruntime", "n": result.n, "offset": offset, "bit_exact": False, "matched": result.matched,
+        "on": "onnxruntime",
+        "n": result.n,
+        "offset": offset,
+        "bit_exact": False,
+        "matched": result.matched,
         "agreement": {
-            "of": "z_H after every step, each begun from the engine's carry", "measure": "1 - cosine",
-            "tolerance": result.tolerance, "worst": max((p.distance for p in result.puzzles), default=0.0),
-            "puzzles": result.matched, "answers_equal": result.same_answers,
+            "of": "z_H after every step, each begun from the engine's carry",
+            "measure": "1 - cosine",
+            "tolerance": result.tolerance,
+            "worst": max((p.distance for p in result.puzzles), default=0.0),
+            "puzzles": result.matched,
+            "answers_equal": result.same_answers,
             "tokens_differing": sum(p.tokens_differing for p in result.puzzles),
             "tokens_compared": sum(p.tokens * p.steps for p in result.puzzles),
         },
-        "tolerance": result.tolerance, "precision": result.precision, "cell": result.cell, "exact": result.exact,
-        "first_difference": None, "target": build.target,
-        "puzzles": [{"puzzle": p.index, "steps": p.steps, "distance": p.distance, "largest": p.largest,
-                     "tokens_differing": p.tokens_differing, "answer_differing": p.answer_differing, "right": p.right,
-                     "cells": p.cells} for p in result.puzzles],
+        "tolerance": result.tolerance,
+        "precision": result.precision,
+        "cell": result.cell,
+        "exact": result.exact,
+        "first_difference": None,
+        "target": build.target,
+        "puzzles": [
+            {
+                "puzzle": p.index,
+                "steps": p.steps,
+                "distance": p.distance,
+                "largest": p.largest,
+                "tokens_differing": p.tokens_differing,
+                "answer_differing": p.answer_differing,
+                "right": p.right,
+                "cells": p.cells,
+            }
+            for p in result.puzzles
+        ],
     }

@@ -8,11 +8,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Optional
 
 from recurc.arguments import argument
 from recurc.codegen.inside import files_below
@@ -41,7 +40,7 @@ class Piece:
     name: str
     bytes: int
     crc: int
-    told: Optional[int]
+    told: int | None
 
 
 @dataclass(frozen=True)
@@ -56,16 +55,16 @@ class FlashResult:
     board: Board
     environment: str
     port: str
-    process: Optional[int]
+    process: int | None
     elf: Path
-    same_elf: Optional[bool]
+    same_elf: bool | None
     checked: bool
     pieces: tuple[Piece, ...]
     seconds: float
-    proof: Optional[Proof] = None
+    proof: Proof | None = None
 
 
-def choose_board(build: Build, name: Optional[str] = None) -> tuple[Board, BoardArtifact]:
+def choose_board(build: Build, name: str | None = None) -> tuple[Board, BoardArtifact]:
     """The board to flash, by default the build's target, and the build's firmware for it.
 
     Raises:
@@ -75,8 +74,12 @@ def choose_board(build: Build, name: Optional[str] = None) -> tuple[Board, Board
     name = name or build.target
     if name not in known:
         why = "this computer needs no flashing" if name == "host" else f"it has {', '.join(known) or 'none for a board'}"
-        raise UsageError(f"the build has nothing to flash for {name}", where=str(build.path), why=why,
-                         next=f"Build for a board, or name one with {argument('board')}")
+        raise UsageError(
+            f"the build has nothing to flash for {name}",
+            where=str(build.path),
+            why=why,
+            next=f"Build for a board, or name one with {argument('board')}",
+        )
     return build.board(name), build.boards[name]
 
 
@@ -90,7 +93,7 @@ def choose_environment(build: Build, board: Board, stock: bool = False) -> Envir
     return environment(build.path / PROJECT, name)
 
 
-def flash(build: Build, board: Optional[str] = None, *, port: str = "", disk: str = "", stock: bool = False,
+def flash(build: Build, board: str | None = None, *, port: str = "", disk: str = "", stock: bool = False,
           firmware_only: bool = False, echo: Callable[[str], None] = lambda line: None) -> FlashResult:  # fmt: skip
     """Upload a build's firmware and what lies apart from it, and check on the board that it is there.
 
@@ -117,8 +120,9 @@ def flash(build: Build, board: Optional[str] = None, *, port: str = "", disk: st
     env = choose_environment(build, chosen, stock and not chosen.written)  # a written project has no other platform
     emulated = chosen.emulator is not None
     if disk and (emulated or not (chosen.flash and chosen.flash.disk)):
-        raise UsageError(f"{chosen.name} shows no disk", where=argument("disk"),
-                         why="it is flashed in another way", next="Leave it out")
+        raise UsageError(
+            f"{chosen.name} shows no disk", where=argument("disk"), why="it is flashed in another way", next="Leave it out"
+        )
     if stock and not chosen.written and not firmware_only and (lying := apart(chosen, env)):
         raise UsageError(
             "PlatformIO's own uploader writes the firmware only", where=argument("stock", True),
@@ -146,8 +150,7 @@ def flash(build: Build, board: Optional[str] = None, *, port: str = "", disk: st
     told = {} if proof is None else {piece.name: piece.crc for piece in proof.pieces}
     pieces = tuple(Piece(name, *sums(path)[:2], told.get(name)) for name, path in memory_files(build, chosen, artifact).items())
     same = None if artifact.elf is None else file_sha256(env.elf) == file_sha256(artifact.elf)
-    return FlashResult(chosen, env.name, port, process, env.elf, same, checked, pieces,
-                       time.monotonic() - started, proof)
+    return FlashResult(chosen, env.name, port, process, env.elf, same, checked, pieces, time.monotonic() - started, proof)
 
 
 @contextmanager
@@ -166,14 +169,22 @@ def only_listed(build: Build) -> Iterator[None]:
         return {n for n in files_below(project) if f"{PROJECT}/{n}" not in known and not n.startswith(_CACHE + "/")}
 
     if found := sorted(others()):
-        raise InputError("the project has a file that the build did not make", where=str(project / found[0]),
-                         why="PlatformIO would use it, and the firmware would be another one", next="Remove it")
+        raise InputError(
+            "the project has a file that the build did not make",
+            where=str(project / found[0]),
+            why="PlatformIO would use it, and the firmware would be another one",
+            next="Remove it",
+        )
     try:
         if cache.is_dir():
             shutil.rmtree(cache)
     except OSError as e:
-        raise InputError("the project's folder cannot be written", where=str(e.filename or project), why=e.strerror or str(e),
-                         next="Copy the build to a folder that you may write") from e
+        raise InputError(
+            "the project's folder cannot be written",
+            where=str(e.filename or project),
+            why=e.strerror or str(e),
+            next="Copy the build to a folder that you may write",
+        ) from e
     try:
         yield
     finally:
@@ -182,7 +193,7 @@ def only_listed(build: Build) -> Iterator[None]:
                 (project / name).unlink()
 
 
-def stop(build: Build, port: str = "", board: Optional[str] = None) -> bool:
+def stop(build: Build, port: str = "", board: str | None = None) -> bool:
     """End the emulated board that `flash` left on a port; whether there was one.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Optional
 
 from recurc.errors import InputError
 from recurc.ir.program import CARRIES, STORAGES, Program
@@ -16,9 +15,14 @@ MAX_VOCAB = 256  # a token is one byte on the wire and in memory
 
 
 def lower(
-    config: ReasonerConfig, *, steps: Optional[int] = None, h_cycles: Optional[int] = None,
-    l_cycles: Optional[int] = None, carry: str = "fp32", puzzle_table: str = "image",
-    scratch: Optional[int] = None,
+    config: ReasonerConfig,
+    *,
+    steps: int | None = None,
+    h_cycles: int | None = None,
+    l_cycles: int | None = None,
+    carry: str = "fp32",
+    puzzle_table: str = "image",
+    scratch: int | None = None,
 ) -> Program:
     """Lower a configuration, optionally with another depth than the trained one.
 
@@ -35,7 +39,8 @@ def lower(
     c = config
     if c.vocab_size > MAX_VOCAB:
         raise InputError(
-            f"a vocabulary of {c.vocab_size} tokens is not supported", where="vocab_size",
+            f"a vocabulary of {c.vocab_size} tokens is not supported",
+            where="vocab_size",
             why=f"the runtime keeps a token in one byte, so at most {MAX_VOCAB}",
             next="recursive reasoners on grids use 6 to 12; check that this is the model you mean",
         )
@@ -48,6 +53,15 @@ def lower(
         raise ValueError(f"carry {carry!r}, puzzle table {puzzle_table!r}")
     tables = {role: replace(t, storage=puzzle_table) if role == "puzzles" else t for role, t in made.tables.items()}
     return Program(
-        config=c, states=made.states, tables=tables, blocks=made.blocks, schedule=made.schedule, heads=made.heads,
-        steps=depth.steps, h_cycles=depth.h_cycles, l_cycles=depth.l_cycles, carry=carry, scratch=scratch,
+        config=c,
+        states=made.states,
+        tables=tables,
+        blocks=made.blocks,
+        schedule=made.schedule,
+        heads=made.heads,
+        steps=depth.steps,
+        h_cycles=depth.h_cycles,
+        l_cycles=depth.l_cycles,
+        carry=carry,
+        scratch=scratch,
     )

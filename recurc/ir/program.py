@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping, Optional, Union
 
 from recurc.models.reasoner import ReasonerConfig
 from recurc.ops.base import Constant, LinearRef, Op
@@ -34,7 +34,7 @@ class Program:
     h_cycles: int
     l_cycles: int
     carry: str = "fp32"
-    scratch: Optional[int] = None
+    scratch: int | None = None
 
     @property
     def lm_head(self) -> LinearRef:
@@ -74,7 +74,7 @@ class Program:
         return tuple(found.values())
 
     @property
-    def puzzle_table(self) -> Optional[Table]:
+    def puzzle_table(self) -> Table | None:
         """The table of puzzle embeddings when its rows are streamed, else None."""
         table = self.tables.get("puzzles")
         return table if table is not None and table.streamed else None
@@ -108,7 +108,7 @@ class Program:
         return calls + c.seq_len * self.lm_head.k * self.lm_head.n + self.q_head.k * self.q_head.n
 
 
-def _calls(body: tuple[Union[Loop, Update], ...], macs: dict[str, int]) -> int:
+def _calls(body: tuple[Loop | Update, ...], macs: dict[str, int]) -> int:
     """Sum of `macs` (a number a block) over all calls of a schedule's body."""
     total = 0
     for item in body:

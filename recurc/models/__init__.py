@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Iterable, Mapping, Protocol
+from typing import Protocol
 
 from recurc.errors import InputError
 from recurc.models.reasoner import Reasoner, ReasonerConfig
@@ -120,9 +121,7 @@ def find_family(arch_name: str | None, names: Iterable[str], where: str) -> Fami
                     _refuse_other_family(family, arch_name, names, where)
                 return family
         why = f"arch.name {arch_name} is " + _ABLATIONS.get(wanted[0], "an architecture that recurc does not know")
-        raise InputError(
-            "this model variant is not supported", where=where, why=why, next=f"Supported families: {supported}"
-        )
+        raise InputError("this model variant is not supported", where=where, why=why, next=f"Supported families: {supported}")
     for family in known.values():
         if family.recognises(names):
             return family

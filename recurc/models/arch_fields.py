@@ -7,7 +7,7 @@ computes. Either way it is named.
 from __future__ import annotations
 
 import difflib
-from typing import Mapping, Optional
+from collections.abc import Mapping
 
 from recurc.reading import shown
 
@@ -18,8 +18,21 @@ MODEL_FIELDS = (
     "rope_theta",
 )  # fmt: skip
 # What the original has too, and what does not change what a trained model computes.
-_OTHER_FIELDS = ("arch_name", "format", "notes", "weights_sha256", "fields_sha256", "loss", "batch_size", "forward_dtype",
-                 "halt_exploration_prob", "no_ACT_continue", "puzzle_emb_lr", "puzzle_emb_batch", "puzzle_emb_weight_decay")
+_OTHER_FIELDS = (
+    "arch_name",
+    "format",
+    "notes",
+    "weights_sha256",
+    "fields_sha256",
+    "loss",
+    "batch_size",
+    "forward_dtype",
+    "halt_exploration_prob",
+    "no_ACT_continue",
+    "puzzle_emb_lr",
+    "puzzle_emb_batch",
+    "puzzle_emb_weight_decay",
+)
 # What stands beside the architecture in the files of the original's training, and in those of model hubs.
 _TRAINING_FIELDS = (
     "data_paths", "data_paths_test", "data_path", "evaluators", "global_batch_size", "epochs", "lr", "lr_min_ratio",
@@ -50,7 +63,7 @@ _SWITCHES: dict[str, tuple[object, ...]] = {
 }  # fmt: skip
 
 
-def nearest_field(name: str, cutoff: float = 0.6) -> Optional[str]:
+def nearest_field(name: str, cutoff: float = 0.6) -> str | None:
     """The known field that a name most likely means, None when none is near."""
     plain = name.strip().lower().replace("-", "_")
     lower = {field.lower(): field for field in MODEL_FIELDS}
@@ -78,8 +91,10 @@ def unknown_notes(fields: Mapping[str, object], where: str, section: bool, given
         switch = _SWITCHES.get(name.lower())
         if switch is not None:
             if not any(value == same and isinstance(value, bool) == isinstance(same, bool) for same in switch):
-                notes.append(f"{where}: {name} is {shown(value)}, which the original code does not have: it is not used. If "
-                             "the code that trained this model computes something else for it, this is a wrong model")
+                notes.append(
+                    f"{where}: {name} is {shown(value)}, which the original code does not have: it is not used. If "
+                    "the code that trained this model computes something else for it, this is a wrong model"
+                )
             continue
         near = nearest_field(name, 0.6 if section else 0.82)
         if near is None and not section:
@@ -124,7 +139,9 @@ def _family(arch_name: str) -> str:
 
     module, _, kind = arch_name.partition("@")
     for family in families().values():
-        if any((module.rsplit(".", 1)[-1], kind) == (m.rsplit(".", 1)[-1], k)
-               for m, _, k in (a.partition("@") for a in family.ARCH_NAMES)):
+        if any(
+            (module.rsplit(".", 1)[-1], kind) == (m.rsplit(".", 1)[-1], k)
+            for m, _, k in (a.partition("@") for a in family.ARCH_NAMES)
+        ):
             return family.NAME
     return arch_name

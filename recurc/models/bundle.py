@@ -7,9 +7,9 @@ optimizers, counters. Averaged weights are those that authors evaluate, so they 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterable, Iterator, Mapping, Optional
 
 from recurc.errors import InputError, printable
 from recurc.models.picklefile import NUMPY_ARRAY, Opaque, Stored
@@ -20,21 +20,47 @@ _LEVEL = re.compile(r"(?:^|\.)[HL]_level\.layers\.")
 # Wrappers of a module, wherever in a name: torch.compile, FSDP, DistributedDataParallel and AveragedModel.
 _WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _USUAL = re.compile(r"^(?:(?:module|model|inner)\.)+")
-_KNOWN = ("model", "state_dict", "model_state_dict", "module", "inner", "_orig_mod", "_fsdp_wrapped_module",
-          "_checkpoint_wrapped_module", "net", "weights")  # where weights lie that needs no word
+_KNOWN = (
+    "model",
+    "state_dict",
+    "model_state_dict",
+    "module",
+    "inner",
+    "_orig_mod",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+    "net",
+    "weights",
+)  # where weights lie that needs no word
 # What is kept of each weight beside it: states of optimizers, gradients, differences, importances. Never a model.
 _KEPT_BESIDE = re.compile(
     r"^(?:m|v|mu|nu)$|(?:^|[_ ])(?:exp_avgs?|exp_inf|opt|optim|sum_sq|optimi[sz]ers?|momentum|moments?|grads?|gradients?|"
     r"deltas?|fisher|hessian|square_avg|acc_delta|adam|velocity|variances?|importances?|masks?|diffs?|task_vectors?|updates?|"
-    r"slow_buffer)(?:$|[_ ])", re.IGNORECASE)
+    r"slow_buffer)(?:$|[_ ])",
+    re.IGNORECASE,
+)
 _COUNTERS = re.compile(r"^(?:n_averaged|num_updates|decay|(?:\w+\.)*num_batches_tracked)$")
 _EMA = re.compile(r"ema|shadow|averaged|swa", re.IGNORECASE)
 _CONFIGS = ("config", "hyper_parameters", "hparams", "cfg", "args")
 _OPTIMIZER = {"state", "param_groups"}
 _PREDICTIONS = {"logits", "preds", "predictions", "q_halt_logits", "inputs", "labels"}
 # Objects of these do not matter to weights; whatever else a pickle names is refused.
-HARMLESS = ("numpy.", "collections.", "argparse.", "pathlib.", "types.", "datetime.", "random.", "omegaconf.", "torch.",
-            "typing.", "enum.", "builtins.", "_codecs.", "copyreg._reconstructor")
+HARMLESS = (
+    "numpy.",
+    "collections.",
+    "argparse.",
+    "pathlib.",
+    "types.",
+    "datetime.",
+    "random.",
+    "omegaconf.",
+    "torch.",
+    "typing.",
+    "enum.",
+    "builtins.",
+    "_codecs.",
+    "copyreg._reconstructor",
+)
 _DANGEROUS = re.compile(r"^(?:builtins|__builtin__)\.(?!object$|set$|frozenset$|list$|dict$|tuple$|slice$|complex$|bytearray$)")
 
 
@@ -44,7 +70,7 @@ class Weights:
 
     state: Mapping[str, Stored]
     notes: tuple[str, ...] = ()
-    config: Optional[Mapping[str, object]] = None
+    config: Mapping[str, object] | None = None
     config_key: str = ""
 
 
@@ -81,8 +107,9 @@ def short_names(names: Mapping[str, object] | list[str]) -> dict[str, str]:
     """Name in a file -> name of the inner model: without wrappers, and without what stands before all of its tensors."""
     plain = {name: _WRAPPERS.sub("", name) for name in names}
     prefix = next((before for anchor in _ANCHORS for before in _before(anchor, plain.values())), "")
-    return {name: _USUAL.sub("", short.removeprefix(prefix)) if prefix else _USUAL.sub("", short)
-            for name, short in plain.items()}
+    return {
+        name: _USUAL.sub("", short.removeprefix(prefix)) if prefix else _USUAL.sub("", short) for name, short in plain.items()
+    }
 
 
 def _before(anchor: str, names: Iterable[str]) -> list[str]:
@@ -110,13 +137,17 @@ def check_prefix(names: Iterable[str], path: Path) -> tuple[str, ...]:
         raise _kept_beside(path, f"its tensors are named under {printable(prefix, 60)!r}", word)
     if all(part in _KNOWN for part in prefix.split(".") if part):
         return ()
-    return (f"all tensors are named under {printable(prefix, 60)!r}, which is none of the usual wrappers: it is left out, "
-            "check that these are the weights that you mean",)
+    return (
+        f"all tensors are named under {printable(prefix, 60)!r}, which is none of the usual wrappers: it is left out, "
+        "check that these are the weights that you mean",
+    )
 
 
 def _kept_beside(path: Path, place: str, word: str) -> InputError:
-    return _not(path, f"{place}, so they are an optimizer's state or what else is kept of each weight "
-                      f"({printable(word, 40)}), not weights")
+    return _not(
+        path,
+        f"{place}, so they are an optimizer's state or what else is kept of each weight ({printable(word, 40)}), not weights",
+    )
 
 
 def find_weights(loaded: object, path: Path) -> Weights:
@@ -167,8 +198,11 @@ def _candidates(value: object, path: tuple[str, ...], seen: set[int]) -> Iterato
 
 
 def _state(candidate: _Candidate) -> dict[str, object]:
-    return {str(k): v for k, v in candidate.state.items()
-            if not (isinstance(v, Stored) and _COUNTERS.match(str(k))) and not isinstance(v, (int, float, bool, str))}
+    return {
+        str(k): v
+        for k, v in candidate.state.items()
+        if not (isinstance(v, Stored) and _COUNTERS.match(str(k))) and not isinstance(v, (int, float, bool, str))
+    }
 
 
 def _chosen(live: _Candidate, loaded: object) -> tuple[Mapping, tuple[str, ...]]:
@@ -179,7 +213,7 @@ def _chosen(live: _Candidate, loaded: object) -> tuple[Mapping, tuple[str, ...]]
     return _state(live), (told,) if others or len(live.path) > 1 or live.path[0] not in _KNOWN else ()
 
 
-def _averaged(averaged: _Candidate, live: Optional[_Candidate], loaded: object) -> tuple[Mapping, tuple[str, ...]]:
+def _averaged(averaged: _Candidate, live: _Candidate | None, loaded: object) -> tuple[Mapping, tuple[str, ...]]:
     """Averaged weights, with what is not averaged (the initial states, the puzzle table) from the live ones."""
     told = f"averaged weights (EMA) are read from {averaged.key!r}, as they are what is evaluated"
     state = _state(averaged)
@@ -202,7 +236,7 @@ def _others(loaded: object, used: str) -> list[str]:
     return [printable(str(k), 40) for k in loaded if str(k) != used] if isinstance(loaded, Mapping) else []
 
 
-def _config(loaded: object, path: tuple[str, ...]) -> tuple[Optional[Mapping[str, object]], str]:
+def _config(loaded: object, path: tuple[str, ...]) -> tuple[Mapping[str, object] | None, str]:
     """The configuration that lies beside the weights, or above them."""
     levels, here = [("", loaded)], loaded
     for part in path:
@@ -232,10 +266,18 @@ def _no_weights(loaded: object, path: Path) -> InputError:
         return _not(path, f"it holds no tensors (keys: {_listed(keys)})")
     arrays = [v for v in _leaves(loaded, 0, set()) if isinstance(v, Opaque) and v.kind == NUMPY_ARRAY]
     if arrays and not any(isinstance(v, Stored) for v in _leaves(loaded, 0, set())):
-        return InputError("the weights are NumPy arrays", where=str(path), why=f"it holds {len(arrays)} of them and no tensor "
-                          f"of torch (keys: {_listed(keys)})", next="Save tensors: {name: torch.from_numpy(array) ...}")
-    return InputError("the tensors are of no model family that recurc knows", where=str(path), why="found " + _listed(keys),
-                      next="Give a checkpoint of TRM or HRM, as the original code writes them")
+        return InputError(
+            "the weights are NumPy arrays",
+            where=str(path),
+            why=f"it holds {len(arrays)} of them and no tensor of torch (keys: {_listed(keys)})",
+            next="Save tensors: {name: torch.from_numpy(array) ...}",
+        )
+    return InputError(
+        "the tensors are of no model family that recurc knows",
+        where=str(path),
+        why="found " + _listed(keys),
+        next="Give a checkpoint of TRM or HRM, as the original code writes them",
+    )
 
 
 def _leaves(value: object, depth: int, seen: set[int]) -> Iterator[object]:
@@ -249,9 +291,13 @@ def _leaves(value: object, depth: int, seen: set[int]) -> Iterator[object]:
 
 
 def _not(path: Path, why: str) -> NotWeights:
-    return NotWeights("not a checkpoint", where=str(path), why=why,
-                      next="Give a checkpoint that the original code wrote (torch.save of the state dict), or a folder with "
-                           "config.json and model.safetensors")
+    return NotWeights(
+        "not a checkpoint",
+        where=str(path),
+        why=why,
+        next="Give a checkpoint that the original code wrote (torch.save of the state dict), or a folder with "
+        "config.json and model.safetensors",
+    )
 
 
 def _listed(words: list[str]) -> str:

@@ -8,8 +8,8 @@ import json
 import os
 import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Mapping
 
 import numpy as np
 
@@ -136,9 +136,7 @@ def save(reasoner: Reasoner, folder: str | Path, dtype: str = "f32") -> None:
     out = user_path(folder)
     try:
         if (out / _WEIGHTS).exists() and (out / _WEIGHTS).samefile(reasoner.source):
-            raise InputError(
-                "a checkpoint cannot be converted onto itself", where=str(out), next="Choose another folder"
-            )
+            raise InputError("a checkpoint cannot be converted onto itself", where=str(out), next="Choose another folder")
         out.mkdir(parents=True, exist_ok=True)
     except FileNotFoundError as error:
         if error.filename and str(error.filename) == reasoner.source:
@@ -152,8 +150,13 @@ def save(reasoner: Reasoner, folder: str | Path, dtype: str = "f32") -> None:
             digest = tensorfile.write(file, reasoner.tensors, dtype)
             file.sync()  # on disk before the configuration names them: what can fail has failed by then
             fields = flat_fields(reasoner.config)
-            config = {"format": CONFIG_FORMAT, **fields, "notes": list(reasoner.notes),
-                      WEIGHTS_SHA256: digest, FIELDS_SHA256: fields_digest(fields)}
+            config = {
+                "format": CONFIG_FORMAT,
+                **fields,
+                "notes": list(reasoner.notes),
+                WEIGHTS_SHA256: digest,
+                FIELDS_SHA256: fields_digest(fields),
+            }
             write_whole(out / _CONFIG, json.dumps(config, indent=2) + "\n", *_CONVERTED)
 
 
@@ -165,9 +168,12 @@ def _check_ours(out: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         ours = False
     if there and not ours:
-        raise UsageError("a file is there already that recurc did not convert", where=str(there[0]),
-                         why=f"{_CONFIG} of a converted checkpoint says format {CONFIG_FORMAT}",
-                         next="Choose another folder, or move the file away yourself")
+        raise UsageError(
+            "a file is there already that recurc did not convert",
+            where=str(there[0]),
+            why=f"{_CONFIG} of a converted checkpoint says format {CONFIG_FORMAT}",
+            next="Choose another folder, or move the file away yourself",
+        )
 
 
 def _not_writable(out: Path, error: OSError) -> InputError:
@@ -177,10 +183,13 @@ def _not_writable(out: Path, error: OSError) -> InputError:
 def _check_pair(stated: object, digest: str, file: Path) -> None:
     """That a converted checkpoint's weights are those that its configuration was written with. Raises InputError."""
     if stated is not None and stated != digest:
-        raise InputError("config.json is of other weights", where=str(file), why=f"it names sha256 {shown(stated, 16)}, these "
-                         f"have {digest[:16]}…: a conversion was interrupted, or one of the two was replaced",
-                         next=f"Convert again; or, where the weights were changed on purpose, remove {WEIGHTS_SHA256!r} from "
-                         "config.json")
+        raise InputError(
+            "config.json is of other weights",
+            where=str(file),
+            why=f"it names sha256 {shown(stated, 16)}, these "
+            f"have {digest[:16]}…: a conversion was interrupted, or one of the two was replaced",
+            next=f"Convert again; or, where the weights were changed on purpose, remove {WEIGHTS_SHA256!r} from config.json",
+        )
 
 
 # -- finding files --------------------------------------------------------------------------------------------------
@@ -221,11 +230,20 @@ def _in_folder(folder: Path) -> tuple[Path, list[str]]:
         names = sorted(p for p in folder.iterdir())
         files = [p for p in names if not p.name.startswith(".") and is_file(p, private=True)]
     except OSError as error:
-        raise InputError("the folder cannot be read", where=str(folder), why=error.strerror or str(error),
-                         next="Check that it is there and that you may read it") from None
+        raise InputError(
+            "the folder cannot be read",
+            where=str(folder),
+            why=error.strerror or str(error),
+            next="Check that it is there and that you may read it",
+        ) from None
     passed = [p for p in files if _NO_WEIGHTS.search(p.name) and not _STEP.fullmatch(p.name)]
-    found = [p for p in files if p not in passed and p.name != _TABLE and (
-        _named_like_checkpoint(p) or (p.suffix not in (".npz", ".zip") and _readable_checkpoint(p)))]
+    found = [
+        p
+        for p in files
+        if p not in passed
+        and p.name != _TABLE
+        and (_named_like_checkpoint(p) or (p.suffix not in (".npz", ".zip") and _readable_checkpoint(p)))
+    ]
     if not found:
         there = ", ".join(p.name for p in names[:6])
         why = f"found {there}" if there else "the folder is empty"
@@ -249,10 +267,7 @@ def _in_folder(folder: Path) -> tuple[Path, list[str]]:
     if len(found) > 1:
         names = ", ".join(p.name for p in found[:8])
         raise InputError(
-            "several checkpoints in this folder",
-            where=str(folder),
-            why=f"any of {names} could be meant",
-            next="Name the file",
+            "several checkpoints in this folder", where=str(folder), why=f"any of {names} could be meant", next="Name the file"
         )
     return found[0], []
 
@@ -260,9 +275,12 @@ def _in_folder(folder: Path) -> tuple[Path, list[str]]:
 def _check_shard(path: Path) -> None:
     """Raises InputError where a file says by its name that it holds a part of the weights only."""
     if (shard := _SHARD.search(path.name)) and int(shard[2]) > 1:
-        raise InputError("the checkpoint is in several files", where=str(path),
-                         why=f"to judge by its name it is shard {int(shard[1])} of {int(shard[2])}, and recurc reads one file",
-                         next="Join them: load them all where it was trained, and save one state dict")
+        raise InputError(
+            "the checkpoint is in several files",
+            where=str(path),
+            why=f"to judge by its name it is shard {int(shard[1])} of {int(shard[2])}, and recurc reads one file",
+            next="Join them: load them all where it was trained, and save one state dict",
+        )
 
 
 def _named_like_checkpoint(path: Path) -> bool:

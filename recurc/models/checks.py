@@ -6,7 +6,7 @@ Everything wrong is said at once.
 from __future__ import annotations
 
 import difflib
-from typing import Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -78,10 +78,7 @@ def check_finite(tensors: Mapping[str, np.ndarray], where: str) -> None:
     wrong = [text for name, tensor in tensors.items() if (text := _first_bad(name, tensor))]
     if wrong:
         raise InputError(
-            "weights are not finite",
-            where=where,
-            why=_join(wrong),
-            next="Use an earlier checkpoint of the training run",
+            "weights are not finite", where=where, why=_join(wrong), next="Use an earlier checkpoint of the training run"
         )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 from recurc.arguments import argument
 from recurc.errors import InputError
@@ -99,7 +100,7 @@ def complete(
     return config
 
 
-def _needed(name: str, value: Optional[int], where: str) -> int:
+def _needed(name: str, value: int | None, where: str) -> int:
     if value is None:
         raise InputError(
             f"{name} is unknown",
@@ -125,7 +126,7 @@ def mixer_field(f: Fields, shapes: Mapping[str, Shape]) -> str:
     return shown or told or "attention"
 
 
-def puzzle_fields(f: Fields, shapes: Mapping[str, Shape]) -> tuple[int, Optional[int], int]:
+def puzzle_fields(f: Fields, shapes: Mapping[str, Shape]) -> tuple[int, int | None, int]:
     """(puzzle_emb_ndim, puzzle_emb_len or None when unsaid, identifiers)."""
     columns = first_axis(shapes, ("puzzle_emb.weights", 1))
     told = f.integer("puzzle_emb_ndim")
@@ -159,7 +160,7 @@ def positions(f: Fields, shapes: Mapping[str, Shape], mixer: str, notes: list[st
     return "rope" if told == "rope" and mixer == "attention" else "none"
 
 
-def told_length(seq_len: Optional[int], nearby: Optional[int], f: Fields, notes: list[str]) -> int:
+def told_length(seq_len: int | None, nearby: int | None, f: Fields, notes: list[str]) -> int:
     """Attention weights do not show the sequence length: the configuration or a dataset must."""
     if seq_len is not None:
         return seq_len
@@ -210,8 +211,11 @@ def _cycles(f: Fields, recipe: tuple[int, int], notes: list[str]) -> tuple[int, 
         named = re.search(r"(?<![A-Za-z])[hH](\d+)_?[lL](\d+)(?!\d)", f.text("file_name") or "")
         source = "as the file's name says" if named else "the published recipe"
         assumed = (int(named[1]), int(named[2])) if named else recipe
-        missing = [f"{name} ({value})" for name, told, value in (("H_cycles", h, assumed[0]), ("L_cycles", l_, assumed[1]))
-                   if told is None]
+        missing = [
+            f"{name} ({value})"
+            for name, told, value in (("H_cycles", h, assumed[0]), ("L_cycles", l_, assumed[1]))
+            if told is None
+        ]
         h, l_ = assumed[0] if h is None else h, assumed[1] if l_ is None else l_
         notes.append(f"not given, so assumed, {source}: " + " and ".join(missing))
     if steps is None:

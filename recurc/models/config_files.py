@@ -9,9 +9,9 @@ import hashlib
 import itertools
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Mapping, Optional, Sequence
 
 from recurc.arguments import argument
 from recurc.dataset import Metadata, read_metadata
@@ -56,7 +56,7 @@ class Source:
         return any(name in MODEL_FIELDS for name in self.fields)
 
 
-def read_fields(checkpoint: Path, inside: Sequence[Source] = ()) -> tuple[dict[str, object], Optional[str], list[str]]:
+def read_fields(checkpoint: Path, inside: Sequence[Source] = ()) -> tuple[dict[str, object], str | None, list[str]]:
     """The original's configuration fields of a checkpoint, from whatever lies beside it and in it.
 
     Args:
@@ -81,8 +81,9 @@ def read_fields(checkpoint: Path, inside: Sequence[Source] = ()) -> tuple[dict[s
     for other in telling[1:]:
         names = differences(first.fields, other.fields)
         if names:
-            told = (f"{n} is {shown(first.fields[n])} in {first.where} and {shown(other.fields[n])} in {other.where}"
-                    for n in names)
+            told = (
+                f"{n} is {shown(first.fields[n])} in {first.where} and {shown(other.fields[n])} in {other.where}" for n in names
+            )
             raise InputError(
                 "two configurations of the checkpoint contradict each other", where=f"{first.where} and {other.where}",
                 why="; ".join(told), next="Move away the one that is not of this checkpoint",
@@ -226,8 +227,7 @@ def _check_agreement(places: Mapping[str, Mapping[str, object]], where: str) -> 
     """Raises InputError when two places of one configuration give a field of the model other values."""
     told = []
     for (first, a), (second, b) in itertools.combinations(places.items(), 2):
-        told += [f"{n} is {shown(a[n])} {first} and {shown(b[n])} {second}"
-                 for n in differences(a, b) if n != "name"]
+        told += [f"{n} is {shown(a[n])} {first} and {shown(b[n])} {second}" for n in differences(a, b) if n != "name"]
     if told:
         raise InputError(
             "the configuration contradicts itself", where=where, why="; ".join(told[:_CONTRADICTIONS]),
@@ -264,7 +264,7 @@ def flat_fields(config: ReasonerConfig) -> dict[str, object]:
 
 def find_dataset(
     fields: Mapping[str, object], checkpoint: Path, data_dir: str | Path | None, shapes: Mapping[str, tuple[int, ...]]
-) -> Optional[tuple[Metadata, bool]]:
+) -> tuple[Metadata, bool] | None:
     """The dataset of a checkpoint: the one given, else through `data_paths`, else one that lies near and fits.
 
     Returns:
@@ -307,8 +307,11 @@ def other_dataset(data_dir: str | Path, difference: str) -> InputError:
 def nearby_datasets(checkpoint: Path) -> list[Path]:
     """Folders `data` beside a checkpoint file and beside its folder, when they hold a dataset."""
     folder = _folder(checkpoint)
-    return [p for p in (folder / "data", folder.parent / "data")
-            if any(is_file(p / split / "dataset.json") for split in ("train", "test"))]
+    return [
+        p
+        for p in (folder / "data", folder.parent / "data")
+        if any(is_file(p / split / "dataset.json") for split in ("train", "test"))
+    ]
 
 
 def _folder(checkpoint: Path) -> Path:
@@ -326,7 +329,7 @@ def _configured(fields: Mapping[str, object], folder: Path) -> list[Path]:
     return [base / p for p in paths[:_PATHS] for base in bases if isinstance(p, str) and len(p) < 4096]
 
 
-def _metadata(directory: Path, private: bool = False) -> Optional[Metadata]:
+def _metadata(directory: Path, private: bool = False) -> Metadata | None:
     """What the splits of a dataset say of it; None when it is no dataset.
 
     Args:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Mapping, Optional
 
 from recurc.errors import InputError, printable
 from recurc.reading import shown
@@ -46,7 +46,7 @@ class Fields:
             value = self.values[target]
         return value
 
-    def number(self, name: str, minimum: float = 0.0, maximum: float = math.inf) -> Optional[float]:
+    def number(self, name: str, minimum: float = 0.0, maximum: float = math.inf) -> float | None:
         """A finite number in [minimum, maximum]; None when absent. Text is taken where it can mean one number only."""
         value = self.raw(name)
         if value is None:
@@ -62,7 +62,7 @@ class Fields:
             raise self._error(name, f"{shown(value)} must be at least {minimum:g}{most}")
         return number
 
-    def integer(self, name: str, minimum: int = 0, maximum: int = 2**31 - 1) -> Optional[int]:
+    def integer(self, name: str, minimum: int = 0, maximum: int = 2**31 - 1) -> int | None:
         """A whole number in [minimum, maximum]; None when absent."""
         number = self.number(name, minimum)
         if number is None:
@@ -71,7 +71,7 @@ class Fields:
             raise self._error(name, f"{shown(self.raw(name))} must be a whole number from {minimum} to {maximum}")
         return int(number)
 
-    def flag(self, name: str) -> Optional[bool]:
+    def flag(self, name: str) -> bool | None:
         """True or False; None when absent."""
         value = self.raw(name)
         if value is None or isinstance(value, bool):
@@ -83,7 +83,7 @@ class Fields:
             return False
         raise self._error(name, f"{shown(value)} is neither true nor false")
 
-    def text(self, name: str) -> Optional[str]:
+    def text(self, name: str) -> str | None:
         """A string; None when absent. A number stands for its text."""
         value = self.raw(name)
         if value is None or isinstance(value, (str, int, float)):

@@ -6,7 +6,7 @@ computes the same, and knows two more variants: token mixing by an MLP (`mlp_t`)
 
 from __future__ import annotations
 
-from typing import Iterable, Mapping, Optional
+from collections.abc import Iterable, Mapping
 
 from recurc.arguments import argument
 from recurc.errors import InputError
@@ -113,7 +113,7 @@ def _length(
     f: Fields, shapes: Mapping[str, Shape], mixer: str, pos: str, rows: int, notes: list[str]
 ) -> int:  # fmt: skip
     """seq_len: what the tensors' positions leave beside `rows` puzzle rows, else what the configuration or a dataset tells."""
-    total: Optional[int] = None
+    total: int | None = None
     if mixer == "mlp_t":
         total = first_axis(shapes, ("*.mlp_t.gate_up_proj.weight", 1), ("*.mlp_t.down_proj.weight", 0))
     if total is None and pos == "learned":

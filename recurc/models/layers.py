@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Iterable, Mapping, Optional
+from collections.abc import Iterable, Mapping
 
 from recurc.models import recursion_of
 from recurc.models.reasoner import ReasonerConfig, swiglu_width
@@ -34,13 +34,13 @@ def model_tensors(config: ReasonerConfig) -> dict[str, Shape]:
 # -- from shapes to configuration -----------------------------------------------------------------------------------
 
 
-def axis(shapes: Mapping[str, Shape], name: str, index: int) -> Optional[int]:
+def axis(shapes: Mapping[str, Shape], name: str, index: int) -> int | None:
     """Size of one axis of a tensor, None when the tensor is not there or has no such axis."""
     shape = shapes.get(name)
     return shape[index] if shape is not None and len(shape) > index else None
 
 
-def first_axis(shapes: Mapping[str, Shape], *sources: tuple[str, int]) -> Optional[int]:
+def first_axis(shapes: Mapping[str, Shape], *sources: tuple[str, int]) -> int | None:
     """The first size that is known. A name may hold `*`: any tensor that matches."""
     for name, index in sources:
         if "*" not in name:
@@ -74,7 +74,7 @@ def level_depth(names: Iterable[str], level: str) -> int:
     return max((int(m.group(1)) + 1 for m in found if m), default=0)
 
 
-def mixer_of(names: Iterable[str]) -> Optional[str]:
+def mixer_of(names: Iterable[str]) -> str | None:
     """ "mlp_t" or "attention", by the tensors' names; None when neither shows."""
     names = list(names)
     if any(".mlp_t." in name for name in names):
@@ -82,7 +82,7 @@ def mixer_of(names: Iterable[str]) -> Optional[str]:
     return "attention" if any(".self_attn." in name for name in names) else None
 
 
-def infer_expansion(widths: Iterable[tuple[int, int]]) -> Optional[float]:
+def infer_expansion(widths: Iterable[tuple[int, int]]) -> float | None:
     """An expansion that gives every SwiGLU its width.
 
     Args:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Callable, Iterator
 
 import numpy as np
 

@@ -19,8 +19,9 @@ _AXES = 16
 _BITS = 128  # of a whole number; the longest in a file of torch.save, its mark, has 77
 _REBUILD = "torch._utils._rebuild_"
 NUMPY_ARRAY = "a NumPy array"
-_NUMPY_ARRAYS = tuple(f"numpy.{core}.{made}" for core in ("core", "_core")
-                      for made in ("multiarray._reconstruct", "numeric._frombuffer"))
+_NUMPY_ARRAYS = tuple(
+    f"numpy.{core}.{made}" for core in ("core", "_core") for made in ("multiarray._reconstruct", "numeric._frombuffer")
+)
 _PLAIN = (
     "collections.OrderedDict", "collections.Counter", "_codecs.encode", "builtins.bytearray", "builtins.set",
     "builtins.complex", "__builtin__.bytearray", "__builtin__.set", "__builtin__.complex", "torch.serialization._get_layout",

@@ -6,8 +6,8 @@ Names of fields follow the original code's configuration (Tiny Recursive Model, 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Mapping
 
 import numpy as np
 
@@ -104,8 +104,10 @@ class Reasoner:
 
     def __repr__(self) -> str:
         c = self.config
-        return (f"Reasoner({c.family} {c.mixer}, {self.parameters:,} parameters, {c.seq_len} cells of {c.vocab_size} tokens, "
-                f"{c.halt_max_steps} steps, from {self.source!r})")
+        return (
+            f"Reasoner({c.family} {c.mixer}, {self.parameters:,} parameters, {c.seq_len} cells of {c.vocab_size} tokens, "
+            f"{c.halt_max_steps} steps, from {self.source!r})"
+        )
 
     @property
     def parameters(self) -> int:

@@ -8,8 +8,9 @@ operations are the same (Tiny Recursive Model, `models/recursive_reasoning/trm.p
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Optional
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ class OpReference:
     """An op's part `reference`: apply(reference, op, h [N, S, D]) -> h after the op, residual and norm included, as the carry
     stores it (`Reference.stored`)."""
 
-    apply: Callable[["Reference", Any, torch.Tensor], torch.Tensor]
+    apply: Callable[[Reference, Any, torch.Tensor], torch.Tensor]
 
 
 class Reference:
@@ -56,9 +57,7 @@ class Reference:
         dtype: what everything is computed in, the rotation tables too: torch.float32 or torch.float64.
     """
 
-    def __init__(
-        self, reasoner: Reasoner, observer: Optional[Observer] = None, dtype: torch.dtype = torch.float32
-    ) -> None:
+    def __init__(self, reasoner: Reasoner, observer: Observer | None = None, dtype: torch.dtype = torch.float32) -> None:
         self.config = reasoner.config
         self.observer = observer
         self.dtype = dtype
@@ -119,8 +118,12 @@ class Reference:
 
     @torch.no_grad()
     def steps(
-        self, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None, steps: Optional[int] = None,
-        h_cycles: Optional[int] = None, l_cycles: Optional[int] = None,
+        self,
+        inputs: np.ndarray,
+        puzzle_ids: np.ndarray | None = None,
+        steps: int | None = None,
+        h_cycles: int | None = None,
+        l_cycles: int | None = None,
     ) -> Iterator[StepResult]:
         """Run the supervision steps on a batch, yielding the state after each.
 
@@ -139,7 +142,7 @@ class Reference:
         for step in range(1, depth.steps + 1):
             self._run(made.schedule.body, states)
             z, heads = states[made.heads.state], made.heads
-            logits = self.linear(heads.lm_head.name, z)[:, c.puzzle_rows:]
+            logits = self.linear(heads.lm_head.name, z)[:, c.puzzle_rows :]
             q = self.linear(heads.q_head.name, z[:, 0]) + self.w[heads.q_bias.tensor]
             yield StepResult(step, states["z_H"], states["z_L"], logits, q)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Mapping, Optional
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def _difference(kind: str, saved: np.ndarray, config: ReasonerConfig) -> str:
     return f"is that of {'other values' if theta is None else f'rope_theta {theta:g}'}, and rope_theta is {config.rope_theta:g}"
 
 
-def _theta(kind: str, saved: np.ndarray, width: int) -> Optional[float]:
+def _theta(kind: str, saved: np.ndarray, width: int) -> float | None:
     """The base that a table was made with, to four digits, from its second frequency; None where that does not tell."""
     row = saved if kind == "inv_freq" else saved[1] if len(saved) > 1 else saved[:0]
     if width < 4 or len(row) < 2 or not 0 < row[1] < 1:

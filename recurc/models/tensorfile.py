@@ -10,9 +10,10 @@ import json
 import math
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Mapping
+from typing import BinaryIO
 
 import numpy as np
 
@@ -59,8 +60,12 @@ def read(path: Path, keep: str = "") -> dict[str, np.ndarray]:
             entries, start = _entries(file)
             return {name: _tensor(file, start, entry, keep == name) for name, entry in entries.items()}
     except _OtherType as error:
-        raise InputError("the safetensors file holds tensors of a type that recurc does not read", where=str(path),
-                         why=str(error), next=f"Copy or export the float checkpoint, as one of {', '.join(_FLOATS)}") from None
+        raise InputError(
+            "the safetensors file holds tensors of a type that recurc does not read",
+            where=str(path),
+            why=str(error),
+            next=f"Copy or export the float checkpoint, as one of {', '.join(_FLOATS)}",
+        ) from None
     except Unreadable as error:
         raise not_read(error, path, "the checkpoint", "not a whole safetensors file", "Copy or export the file again") from None
 

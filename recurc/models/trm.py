@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Iterable, Mapping, Optional
+from collections.abc import Iterable, Mapping
 
 from recurc.errors import InputError
 from recurc.models.common_fields import (
@@ -81,7 +81,7 @@ def config_from_fields(
 
 def _lengths(
     f: Fields, shapes: Mapping[str, Shape], mixer: str, pos: str, hidden: int,
-    ndim: int, puzzle_len: Optional[int], vocab: int, notes: list[str],
+    ndim: int, puzzle_len: int | None, vocab: int, notes: list[str],
 ) -> tuple[int, int]:  # fmt: skip
     """(seq_len, puzzle_emb_len), from the fields, the rows S that the tensors show, and a dataset's seq_len."""
     total = None  # S = seq_len + puzzle rows
@@ -115,7 +115,7 @@ def _lengths(
     return told_length(seq_len, nearby, f, notes), puzzle_len
 
 
-def _assumed_rows(total: Optional[int], minimum: int, vocab: int) -> tuple[int, str]:
+def _assumed_rows(total: int | None, minimum: int, vocab: int) -> tuple[int, str]:
     """(puzzle rows, why) when nothing tells: 16 as published, or as few as needed where only that leaves a whole grid.
 
     A sudoku of side n has n + 2 tokens, so that is asked first; any square grid after it.
@@ -134,8 +134,8 @@ def _assumed_rows(total: Optional[int], minimum: int, vocab: int) -> tuple[int, 
 
 
 def _lengths_without_embedding(
-    f: Fields, total: Optional[int], seq_len: Optional[int], nearby: Optional[int],
-    puzzle_len: Optional[int], notes: list[str],
+    f: Fields, total: int | None, seq_len: int | None, nearby: int | None,
+    puzzle_len: int | None, notes: list[str],
 ) -> tuple[int, int]:  # fmt: skip
     """No puzzle embedding: no rows, whatever puzzle_emb_len says (its default of 16 makes the original itself fail)."""
     if puzzle_len:

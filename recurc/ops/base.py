@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, fields
-from typing import ClassVar, Hashable, Mapping, Protocol
+from typing import ClassVar, Protocol
 
 
 @dataclass(frozen=True)

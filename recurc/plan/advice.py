@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, Optional, Sequence
+from typing import Any
 
 from recurc.arguments import argument
 from recurc.ir.program import CARRIES, Program
@@ -29,13 +30,19 @@ class Change:
     fits: bool
     saves: int
     missing_bytes: int = 0
-    region: Optional[str] = None
+    region: str | None = None
     note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        return {"change": self.change, "options": list(self.options), "fits": self.fits, "saves": self.saves,
-                "missing_bytes": self.missing_bytes, "region": self.region,
-                "note": self.note}
+        return {
+            "change": self.change,
+            "options": list(self.options),
+            "fits": self.fits,
+            "saves": self.saves,
+            "missing_bytes": self.missing_bytes,
+            "region": self.region,
+            "note": self.note,
+        }
 
 
 @dataclass(frozen=True)
@@ -43,9 +50,9 @@ class _Variant:
     """A value of each knob; None leaves it as it is."""
 
     table: bool = False
-    carry: Optional[str] = None
-    precision: Optional[Precision] = None
-    board: Optional[BoardLike] = None
+    carry: str | None = None
+    precision: Precision | None = None
+    board: BoardLike | None = None
 
     @property
     def steps(self) -> int:
@@ -81,7 +88,7 @@ def _by_bits() -> list[Precision]:
 
 
 def _smaller(value: Any, values: Sequence[Any]) -> list[Any]:
-    return list(values[values.index(value) + 1:]) if value in values else []
+    return list(values[values.index(value) + 1 :]) if value in values else []
 
 
 def _total(board: BoardLike) -> int:
@@ -91,7 +98,7 @@ def _total(board: BoardLike) -> int:
 class _Trials:
     """Plans variants of one case."""
 
-    def __init__(self, plan: MemoryPlan, board: BoardLike, measured: Optional[Measured]) -> None:
+    def __init__(self, plan: MemoryPlan, board: BoardLike, measured: Measured | None) -> None:
         self.plan, self.board, self.measured = plan, board, measured
 
     def run(self, variant: _Variant) -> Change:
@@ -107,8 +114,9 @@ class _Trials:
             saves = before.bytes if plan.fits else 0
         else:
             after = next((m for m in plan.missing if m.region == before.region), None)
-            saves = before.bytes - after.bytes if after else self._used(self.plan, before.region) - self._used(
-                plan, before.region)
+            saves = (
+                before.bytes - after.bytes if after else self._used(self.plan, before.region) - self._used(plan, before.region)
+            )
         worst = max(lacks, key=lacks.__getitem__) if lacks else None
         note = ""
         if not board.linkable:
@@ -121,8 +129,9 @@ class _Trials:
         return plan.end(region) - next(r.base for r in plan.regions if r.name == region)
 
 
-def cheapest_changes(plan: MemoryPlan, board: BoardLike, boards: Sequence[BoardLike] = (),
-                     measured: Optional[Measured] = None) -> tuple[Change, ...]:
+def cheapest_changes(
+    plan: MemoryPlan, board: BoardLike, boards: Sequence[BoardLike] = (), measured: Measured | None = None
+) -> tuple[Change, ...]:
     """Changes that would make a plan fit, cheapest first; single ones that save something but not enough
     follow, with what still lacks.
 
@@ -142,7 +151,7 @@ def cheapest_changes(plan: MemoryPlan, board: BoardLike, boards: Sequence[BoardL
     precisions_below = [None, *(p for p in _by_bits() if p.bits < most)]
     others = sorted((b for b in boards if b.name != plan.board and b.placement), key=_total)
 
-    def fitting_board(variant: _Variant) -> Optional[Change]:
+    def fitting_board(variant: _Variant) -> Change | None:
         return next((c for b in others if (c := trials.run(replace(variant, board=b))).fits), None)
 
     knobs = [_Variant(t, c, b) for t, c, b in product(streams, carries, precisions_below)]
@@ -170,5 +179,4 @@ def advice_text(changes: Sequence[Change]) -> str:
     fitting = [c for c in changes if c.fits]
     if not fitting:
         return "No change that recurc knows makes it fit: no precision, carry type, streamed table or bundled board"
-    return "Would fit with " + ", or with ".join(
-        " ".join(c.options) + (f" ({c.note})" if c.note else "") for c in fitting)
+    return "Would fit with " + ", or with ".join(" ".join(c.options) + (f" ({c.note})" if c.note else "") for c in fitting)

@@ -6,8 +6,8 @@ model, precision and kernel set.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping
 
 from recurc.ir.program import Program
 from recurc.plan.kernels import KernelSet
@@ -16,8 +16,14 @@ from recurc.storage.form import Forms, forms_of
 from recurc.storage.image import IMAGE_ALIGN, IMAGE_ENTRY_BYTES, IMAGE_HEADER_BYTES, image_sections
 
 # Kind of an image section in its file -> kind in plans and reports.
-_BUDGET_KIND = {"table": "tables", "vector": "vectors", "weights": "weights", "scales": "scales", "zeros": "scales",
-                "groups": "scales"}
+_BUDGET_KIND = {
+    "table": "tables",
+    "vector": "vectors",
+    "weights": "weights",
+    "scales": "scales",
+    "zeros": "scales",
+    "groups": "scales",
+}
 
 
 def image_up(n: int) -> int:

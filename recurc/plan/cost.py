@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Iterable, Mapping, Optional, Protocol, Sequence
+from typing import Any, Protocol
 
 from recurc.ir.program import Program
 from recurc.plan.kernels import KernelSet
@@ -26,7 +27,8 @@ ALIKE = {"cortex-m85": "cortex-m55"}
 # Cycles an instruction where llvm-mca has no usable model of the core.
 PLAIN_CYCLES = 1.0
 CYCLES_BY = {
-    "cortex-m7": "llvm-mca's model of the Cortex-M7", "cortex-m4": "llvm-mca's model of the Cortex-M4",
+    "cortex-m7": "llvm-mca's model of the Cortex-M7",
+    "cortex-m4": "llvm-mca's model of the Cortex-M4",
     "cortex-m33": "llvm-mca's model of the Cortex-M4, whose pipeline the Cortex-M33's resembles",
     "cortex-m55": "llvm-mca's model of the Cortex-M55",
     "cortex-m85": "llvm-mca's model of the Cortex-M55, whose instructions the Cortex-M85 shares",
@@ -61,7 +63,7 @@ def _table() -> Mapping[str, Mapping[str, Any]]:
     return json.loads(TABLE.read_text())
 
 
-def constants(kernels: str, core: str) -> Optional[Mapping[str, Any]]:
+def constants(kernels: str, core: str) -> Mapping[str, Any] | None:
     """The table's entry of a kernel set on a core; None where nothing was measured."""
     table = _table()
     return table.get(entry_key(kernels, core)) or table.get(entry_key(kernels, ALIKE.get(core, core)))
@@ -73,13 +75,24 @@ def work_summary(program: Program, layout: Layout, forms: Forms, kernels: Kernel
     {"kernels", "classes": [{"name", "macs", "flash_bytes", "flash_again", "ram_bytes", "units": {unit: count}}]}
     """
     work = step_work(program, layout, forms, kernels)
-    return {"kernels": kernels.name, "classes": [
-        {"name": name, "macs": w.macs, "flash_bytes": w.flash_bytes, "flash_again": w.flash_again, "ram_bytes": w.ram_bytes,
-         "units": {unit: n for unit, n in w.units.items() if n}}
-        for name, w in work.items() if w.units or w.macs]}
+    return {
+        "kernels": kernels.name,
+        "classes": [
+            {
+                "name": name,
+                "macs": w.macs,
+                "flash_bytes": w.flash_bytes,
+                "flash_again": w.flash_again,
+                "ram_bytes": w.ram_bytes,
+                "units": {unit: n for unit, n in w.units.items() if n},
+            }
+            for name, w in work.items()
+            if w.units or w.macs
+        ],
+    }
 
 
-def estimate(work: Mapping[str, Any], board: ClockedBoard, image_region: Optional[str] = None) -> Optional[dict[str, Any]]:
+def estimate(work: Mapping[str, Any], board: ClockedBoard, image_region: str | None = None) -> dict[str, Any] | None:
     """Instructions of each class and, where the board has a clock, an estimated time a step.
 
     Args:
@@ -103,11 +116,16 @@ def estimate(work: Mapping[str, Any], board: ClockedBoard, image_region: Optiona
         by_group: Counter[str] = Counter()
         for unit, n in c["units"].items():
             by_group[unit.split(":")[0]] += n * per_unit.get(unit, 0.0)
-        classes.append({
-            "name": c["name"], "macs": c["macs"], "flash_bytes": c["flash_bytes"] + (0 if cached else c["flash_again"]),
-            "ram_bytes": c["ram_bytes"], "instructions": round(sum(by_group.values())),
-            "cycles": sum(n * cpi.get(group, cpi[""]) for group, n in by_group.items()),
-        })
+        classes.append(
+            {
+                "name": c["name"],
+                "macs": c["macs"],
+                "flash_bytes": c["flash_bytes"] + (0 if cached else c["flash_again"]),
+                "ram_bytes": c["ram_bytes"],
+                "instructions": round(sum(by_group.values())),
+                "cycles": sum(n * cpi.get(group, cpi[""]) for group, n in by_group.items()),
+            }
+        )
     order = [c.name for c in work_classes()]
     classes.sort(key=lambda c: order.index(c["name"]))
     waits = _flash_waits(board, image_region, sum(c["flash_bytes"] for c in classes))
@@ -116,8 +134,9 @@ def estimate(work: Mapping[str, Any], board: ClockedBoard, image_region: Optiona
     return _result(classes, waits, board, entry, cycles_by)
 
 
-def _result(classes: list[dict[str, Any]], waits: dict[str, Any], board: ClockedBoard, entry: Mapping[str, Any],
-            cycles_by: str) -> dict[str, Any]:
+def _result(
+    classes: list[dict[str, Any]], waits: dict[str, Any], board: ClockedBoard, entry: Mapping[str, Any], cycles_by: str
+) -> dict[str, Any]:
     cycles = sum(c["cycles"] for c in classes) + waits["cycles"]
     macs, instructions = (sum(c[key] for c in classes) for key in ("macs", "instructions"))
     hz = board.clock_hz
@@ -127,10 +146,18 @@ def _result(classes: list[dict[str, Any]], waits: dict[str, Any], board: Clocked
         c["seconds"] = c["cycles"] / hz if hz else None
     model = f"instructions counted in QEMU x cycles an instruction: {cycles_by}; {waits['note']}"
     return {
-        "kind": "estimate", "model": model, "instructions_from": entry["measured"], "worst_error": entry["worst_error"],
-        "clock_hz": hz or None, "macs": macs, "instructions": instructions,
-        "instructions_per_mac": instructions / macs if macs else None, "cycles": round(cycles) if hz else None,
-        "seconds": cycles / hz if hz else None, "flash_waits": waits, "classes": classes,
+        "kind": "estimate",
+        "model": model,
+        "instructions_from": entry["measured"],
+        "worst_error": entry["worst_error"],
+        "clock_hz": hz or None,
+        "macs": macs,
+        "instructions": instructions,
+        "instructions_per_mac": instructions / macs if macs else None,
+        "cycles": round(cycles) if hz else None,
+        "seconds": cycles / hz if hz else None,
+        "flash_waits": waits,
+        "classes": classes,
     }
 
 
@@ -144,14 +171,18 @@ def _cycles_per_instruction(kernels: str, core: str, entry: Mapping[str, Any]) -
     return {**modelled, "": modelled.get("glue", PLAIN_CYCLES)}, CYCLES_BY.get(core, "llvm-mca")
 
 
-def _flash_waits(board: ClockedBoard, region: Optional[str], read: int) -> dict[str, Any]:
+def _flash_waits(board: ClockedBoard, region: str | None, read: int) -> dict[str, Any]:
     """Cycles that the core waits for weights, each line once; 0 where the board file does not know."""
     found = next((r for r in board.regions if r.name == region), None)
     if found is not None and found.bandwidth and board.clock_hz:
-        return {"cycles": round(read * board.clock_hz / found.bandwidth),
-                "note": f"waits while weights come from {region} at {found.bandwidth / 1e6:g} MB/s, no other waits"}
+        return {
+            "cycles": round(read * board.clock_hz / found.bandwidth),
+            "note": f"waits while weights come from {region} at {found.bandwidth / 1e6:g} MB/s, no other waits",
+        }
     states = None if found is None else found.wait_states
     if states is None:
         return {"cycles": 0, "note": f"waits for {region or 'flash'} are not in it"}
-    return {"cycles": states * (read // LINE_BYTES),
-            "note": f"{states} wait states a {LINE_BYTES}-byte line from {region}, no other waits"}
+    return {
+        "cycles": states * (read // LINE_BYTES),
+        "note": f"{states} wait states a {LINE_BYTES}-byte line from {region}, no other waits",
+    }

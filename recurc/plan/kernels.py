@@ -7,8 +7,8 @@ same bits.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Iterable, Mapping
 
 from recurc.errors import UsageError
 from recurc.ir.program import LinearRef
@@ -123,22 +123,50 @@ class KernelSet:
 
 
 _COMMON = (
-    "portable/rc_dot_f32.c", "portable/rc_dot_s8.c", "portable/rc_rms_norm.c", "portable/rc_silu_mul.c",
-    "portable/rc_softmax.c", "portable/rc_rope.c", "portable/rc_quantize_rows8.c",
+    "portable/rc_dot_f32.c",
+    "portable/rc_dot_s8.c",
+    "portable/rc_rms_norm.c",
+    "portable/rc_silu_mul.c",
+    "portable/rc_softmax.c",
+    "portable/rc_rope.c",
+    "portable/rc_quantize_rows8.c",
 )
 # Computers: one set for all, whose variants a library chooses among when it is loaded (recurc/rc_host.h).
 _HOST_FILES = (
-    "rc_host", "rc_gemm_panel8_avx512", "rc_gemm_panel8_avxvnni", "rc_gemm_panel8_avx2", "rc_gemm_panel4_avx2",
-    "rc_gemm_panel_g32_avx2", "rc_gemm_panel8_dot", "rc_linear_f32_panel_avx512", "rc_linear_f32_panel_avx2",
-    "rc_quantize_rows8_avx512", "rc_quantize_rows8_avx2", "rc_silu_mul_avx512", "rc_silu_mul_avx2", "rc_softmax_avx2",
-    "rc_dot_s8_avx512", "rc_dot_s8_avx2", "rc_dot_s8_dot", "rc_swiglu_panel8_avx512", "rc_rms_rows", "rc_rms_rows_avx2",
-    "rc_transpose", "rc_transpose_avx2",
+    "rc_host",
+    "rc_gemm_panel8_avx512",
+    "rc_gemm_panel8_avxvnni",
+    "rc_gemm_panel8_avx2",
+    "rc_gemm_panel4_avx2",
+    "rc_gemm_panel_g32_avx2",
+    "rc_gemm_panel8_dot",
+    "rc_linear_f32_panel_avx512",
+    "rc_linear_f32_panel_avx2",
+    "rc_quantize_rows8_avx512",
+    "rc_quantize_rows8_avx2",
+    "rc_silu_mul_avx512",
+    "rc_silu_mul_avx2",
+    "rc_softmax_avx2",
+    "rc_dot_s8_avx512",
+    "rc_dot_s8_avx2",
+    "rc_dot_s8_dot",
+    "rc_swiglu_panel8_avx512",
+    "rc_rms_rows",
+    "rc_rms_rows_avx2",
+    "rc_transpose",
+    "rc_transpose_avx2",
 )
-_HOST_SOURCES = (*_COMMON, "portable/rc_gemm_panel8.c", "portable/rc_gemm_panel_g32.c",
-                 "portable/rc_linear_f32_panel.c", *(f"host/{f}.c" for f in _HOST_FILES))
+_HOST_SOURCES = (
+    *_COMMON,
+    "portable/rc_gemm_panel8.c",
+    "portable/rc_gemm_panel_g32.c",
+    "portable/rc_linear_f32_panel.c",
+    *(f"host/{f}.c" for f in _HOST_FILES),
+)
 _HOST_VARIANTS = tuple(
     (f"rc_{name}", f"rc_host->{name}")
-    for name in ("quantize_rows8", "silu_mul", "swiglu", "rms_rows", "transpose", "softmax", "rope", "dot_s8", "dot_f32"))
+    for name in ("quantize_rows8", "silu_mul", "swiglu", "rms_rows", "transpose", "softmax", "rope", "dot_s8", "dot_f32")
+)
 # Tile functions, then the general functions that have such a form.
 _RVV = ("rc_tile_s4", "rc_tile_s8", "rc_tile_g32", "rc_quantize_rows8", "rc_silu_mul", "rc_softmax", "rc_dot_s8")
 _MVE = ("rc_tile_s4", "rc_tile_s8", "rc_tile_g32", "rc_quantize_rows8", "rc_silu_mul", "rc_dot_s8", "rc_rms_norm", "rc_softmax")
@@ -149,8 +177,16 @@ _UNPACK = "rc_unpack_s3"
 _RVV_LANES = 16  # bytes of a vector register of 128 bits, the shortest of extension V; longer ones do more at a time
 
 
-def _ints(tile: str, packing: Packing, quantize: str, act: str, rows: int, grouped: str = "rc_tile_g32",
-          grouped_rows: int = 4, lanes: int = 0) -> dict[Form, IntKernel]:
+def _ints(
+    tile: str,
+    packing: Packing,
+    quantize: str,
+    act: str,
+    rows: int,
+    grouped: str = "rc_tile_g32",
+    grouped_rows: int = 4,
+    lanes: int = 0,
+) -> dict[Form, IntKernel]:
     """Kernels of each form of a set whose functions are called `tile` with 4 or 8 in it.
 
     Three bits a weight are the operands of four with what those do not need left out, so a tile is unpacked to `packing`'s
@@ -160,30 +196,86 @@ def _ints(tile: str, packing: Packing, quantize: str, act: str, rows: int, group
     four = IntKernel(tile.format(4), quantize, act, rows, lanes=lanes)
     squeezed = INT3.codec(packing).tile_bytes(packing.depth) < INT4.codec(packing).tile_bytes(packing.depth)
     three = replace(four, unpack=_UNPACK, scratch=packing.tile // 2) if squeezed else four
-    return {INT8: replace(four, tile=tile.format(8)), INT4: four, INT3: three,
-            GROUPED: replace(four, tile=grouped, rows=grouped_rows)}
+    return {
+        INT8: replace(four, tile=tile.format(8)),
+        INT4: four,
+        INT3: three,
+        GROUPED: replace(four, tile=grouped, rows=grouped_rows),
+    }
 
 
 KERNEL_SETS = (
-    KernelSet("host", PANELS, _ints("rc_host->gemm{}", PANELS, "rc_host->quantize_rows8", "int8_t", 2, "rc_host->gemm_g32", 2),
-              "rc_host->linear_f32", frozenset({"host"}), _HOST_SOURCES, _HOST_VARIANTS, "recurc/rc_host.h"),
-    KernelSet("mve", SIXTEENS, _ints("rc_tile_s{}_mve", SIXTEENS, "rc_quantize_rows8_mve", "int8_t", 2, "rc_tile_g32_mve", 2),
-              "rc_linear_f32", frozenset({"mve"}), (*_COMMON, "portable/rc_unpack_s3.c", "portable/rc_linear_f32.c",
-                                   "mve/rc_scale_row_mve.c", *(f"mve/{name}_mve.c" for name in _MVE)),
-              tuple((name, f"{name}_mve") for name in _MVE[3:])),
-    KernelSet("dsp", PAIRS, _ints("rc_tile_s{}_dsp", PAIRS, "rc_quantize_pairs16", "int16_t", 2, "rc_tile_g32_dsp", 2),
-              "rc_linear_f32", frozenset({"dsp"}), (*_COMMON, "portable/rc_unpack_s3.c", "portable/rc_quantize_pairs16.c",
-                                   "portable/rc_linear_f32.c", *(f"dsp/{name}_dsp.c" for name in _DSP)),
-              (("rc_dot_s8", "rc_dot_s8_dsp"),)),
-    KernelSet("rvv", LANES,
-              _ints("rc_tile_s{}_rvv", LANES, "rc_quantize_rows8_rvv", "int8_t", 4, "rc_tile_g32_rvv", lanes=_RVV_LANES),
-              "rc_linear_f32", frozenset({"v"}), ("portable/rc_dot_f32.c", "portable/rc_rms_norm.c", "portable/rc_rope.c",
-                                                  "portable/rc_unpack_s3.c", "portable/rc_linear_f32.c",
-                                                  *(f"rvv/{name}_rvv.c" for name in _RVV)),
-              tuple((name, f"{name}_rvv") for name in _RVV[3:])),
-    KernelSet("portable", APART, _ints("rc_tile_s{}", APART, "rc_quantize_rows8", "int8_t", 4), "rc_linear_f32", frozenset(),
-              (*_COMMON, "portable/rc_unpack_s3.c", "portable/rc_tile_s4.c", "portable/rc_tile_s8.c",
-               "portable/rc_tile_g32.c", "portable/rc_linear_f32.c")),
+    KernelSet(
+        "host",
+        PANELS,
+        _ints("rc_host->gemm{}", PANELS, "rc_host->quantize_rows8", "int8_t", 2, "rc_host->gemm_g32", 2),
+        "rc_host->linear_f32",
+        frozenset({"host"}),
+        _HOST_SOURCES,
+        _HOST_VARIANTS,
+        "recurc/rc_host.h",
+    ),
+    KernelSet(
+        "mve",
+        SIXTEENS,
+        _ints("rc_tile_s{}_mve", SIXTEENS, "rc_quantize_rows8_mve", "int8_t", 2, "rc_tile_g32_mve", 2),
+        "rc_linear_f32",
+        frozenset({"mve"}),
+        (
+            *_COMMON,
+            "portable/rc_unpack_s3.c",
+            "portable/rc_linear_f32.c",
+            "mve/rc_scale_row_mve.c",
+            *(f"mve/{name}_mve.c" for name in _MVE),
+        ),
+        tuple((name, f"{name}_mve") for name in _MVE[3:]),
+    ),
+    KernelSet(
+        "dsp",
+        PAIRS,
+        _ints("rc_tile_s{}_dsp", PAIRS, "rc_quantize_pairs16", "int16_t", 2, "rc_tile_g32_dsp", 2),
+        "rc_linear_f32",
+        frozenset({"dsp"}),
+        (
+            *_COMMON,
+            "portable/rc_unpack_s3.c",
+            "portable/rc_quantize_pairs16.c",
+            "portable/rc_linear_f32.c",
+            *(f"dsp/{name}_dsp.c" for name in _DSP),
+        ),
+        (("rc_dot_s8", "rc_dot_s8_dsp"),),
+    ),
+    KernelSet(
+        "rvv",
+        LANES,
+        _ints("rc_tile_s{}_rvv", LANES, "rc_quantize_rows8_rvv", "int8_t", 4, "rc_tile_g32_rvv", lanes=_RVV_LANES),
+        "rc_linear_f32",
+        frozenset({"v"}),
+        (
+            "portable/rc_dot_f32.c",
+            "portable/rc_rms_norm.c",
+            "portable/rc_rope.c",
+            "portable/rc_unpack_s3.c",
+            "portable/rc_linear_f32.c",
+            *(f"rvv/{name}_rvv.c" for name in _RVV),
+        ),
+        tuple((name, f"{name}_rvv") for name in _RVV[3:]),
+    ),
+    KernelSet(
+        "portable",
+        APART,
+        _ints("rc_tile_s{}", APART, "rc_quantize_rows8", "int8_t", 4),
+        "rc_linear_f32",
+        frozenset(),
+        (
+            *_COMMON,
+            "portable/rc_unpack_s3.c",
+            "portable/rc_tile_s4.c",
+            "portable/rc_tile_s8.c",
+            "portable/rc_tile_g32.c",
+            "portable/rc_linear_f32.c",
+        ),
+    ),
 )
 
 

@@ -7,8 +7,9 @@ one place.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Hashable, Mapping, Sequence
+from typing import Any
 
 from recurc.ir.program import LinearRef, Op, Program
 from recurc.ops import part
@@ -173,10 +174,15 @@ def op_struct(z: Sizing, op: Op, rows: int, tile: int, name: str = "") -> Struct
 def _heads_struct(z: Sizing, tile: int) -> Struct:
     """Scratch of the heads. The logits come first and stay until the next step."""
     c, refs = z.program.config, (z.program.lm_head, z.program.q_head)
-    return pack_struct("heads", [
-        ("logits", "float", c.seq_len * c.vocab_size), ("t", "float", tile * c.hidden_size),
-        *z.activations(tile, c.hidden_size, True, *refs), z.weight_tile(*refs),
-    ])
+    return pack_struct(
+        "heads",
+        [
+            ("logits", "float", c.seq_len * c.vocab_size),
+            ("t", "float", tile * c.hidden_size),
+            *z.activations(tile, c.hidden_size, True, *refs),
+            z.weight_tile(*refs),
+        ],
+    )
 
 
 def _carry_struct(program: Program) -> Struct:
@@ -184,12 +190,18 @@ def _carry_struct(program: Program) -> Struct:
     s, d = c.rows, c.hidden_size
     kind = {"fp32": "float", "fp16": "uint16_t", "int8": "int8_t"}[program.carry]
     scaled = program.carry == "int8"
-    return pack_struct("carry", [
-        *((state.field, kind, s * d) for state in program.states),
-        *((f"{state.field}_scale", "float", s * scaled) for state in program.states),
-        ("columns", "float", d * has_columns(program)), ("puzzle_row", "float", table.dim if table else 0),
-        ("q", "float", 4), ("input", "uint8_t", c.seq_len), ("tokens", "uint8_t", c.seq_len),
-    ])
+    return pack_struct(
+        "carry",
+        [
+            *((state.field, kind, s * d) for state in program.states),
+            *((f"{state.field}_scale", "float", s * scaled) for state in program.states),
+            ("columns", "float", d * has_columns(program)),
+            ("puzzle_row", "float", table.dim if table else 0),
+            ("q", "float", 4),
+            ("input", "uint8_t", c.seq_len),
+            ("tokens", "uint8_t", c.seq_len),
+        ],
+    )
 
 
 def has_columns(program: Program) -> bool:
@@ -244,8 +256,12 @@ def make_layout(program: Program, forms: Forms, kernels: KernelSet, scratch_budg
                 shapes.append(OpShape(name, op, rows, tile, op_struct(z, op, rows, tile, name)))
             indices.append(keys.index(key))
         op_shape.append(tuple(indices))
-    heads_tile = _largest_tile(program.config.seq_len, scratch_budget, lambda tile: _heads_struct(z, tile).bytes,
-                                z.rows(program.lm_head, program.q_head))
+    heads_tile = _largest_tile(
+        program.config.seq_len,
+        scratch_budget,
+        lambda tile: _heads_struct(z, tile).bytes,
+        z.rows(program.lm_head, program.q_head),
+    )
     heads, carry = _heads_struct(z, heads_tile), _carry_struct(program)
     record = program.puzzle_table.dim * 4 + 8 if program.puzzle_table else 0  # a row of the table on its way in
     scratch_bytes = align_up(max([heads.bytes, record, *(shape.scratch.bytes for shape in shapes)]), BUFFER_ALIGN)
@@ -254,29 +270,43 @@ def make_layout(program: Program, forms: Forms, kernels: KernelSet, scratch_budg
 
 
 _CARRY_LIFETIMES = {
-    "columns": "from token mixing to the channel mixing after it", "puzzle_row": "a puzzle", "input": "a puzzle",
-    "q": "from the heads to the next step", "tokens": "from the heads to the next step",
+    "columns": "from token mixing to the channel mixing after it",
+    "puzzle_row": "a puzzle",
+    "input": "a puzzle",
+    "q": "from the heads to the next step",
+    "tokens": "from the heads to the next step",
 }
 
 
 def arena_pieces(layout: Layout) -> tuple[ArenaPiece, ...]:
     """Every buffer of the arena. Scratch of different ops overlaps: one op runs at a time."""
     pieces = [
-        ArenaPiece(b.name, "io" if b.name in ("q", "input", "tokens", "puzzle_row") else "carry", b.offset, b.bytes,
-                   _CARRY_LIFETIMES.get(b.name, "a puzzle"))
+        ArenaPiece(
+            b.name,
+            "io" if b.name in ("q", "input", "tokens", "puzzle_row") else "carry",
+            b.offset,
+            b.bytes,
+            _CARRY_LIFETIMES.get(b.name, "a puzzle"),
+        )
         for b in layout.carry.buffers
     ]
     base = layout.carry.bytes
     for shape in layout.shapes:
         lasting = op_layout(shape.op).keys_values
         pieces += [
-            ArenaPiece(f"{shape.name}.{b.name}", "kv" if b.name in lasting else "scratch", base + b.offset, b.bytes,
-                       f"op {shape.name}")
+            ArenaPiece(
+                f"{shape.name}.{b.name}", "kv" if b.name in lasting else "scratch", base + b.offset, b.bytes, f"op {shape.name}"
+            )
             for b in shape.scratch.buffers
         ]
     pieces += [
-        ArenaPiece(f"heads.{b.name}", "io" if b.name == "logits" else "scratch", base + b.offset, b.bytes,
-                   "from the heads to the next step" if b.name == "logits" else "the heads")
+        ArenaPiece(
+            f"heads.{b.name}",
+            "io" if b.name == "logits" else "scratch",
+            base + b.offset,
+            b.bytes,
+            "from the heads to the next step" if b.name == "logits" else "the heads",
+        )
         for b in layout.heads.buffers
     ]
     return tuple(pieces)

@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Iterable, Mapping, Optional, Protocol, Sequence
+from typing import Protocol
 
 from recurc.plan.budget import ImageBudget
 from recurc.plan.layout import Layout, align_up, arena_pieces
 
 # Kinds of pieces, in the order in which reports show them. "headers" is the image's own; "padding" is what alignment costs.
-KINDS = ("weights", "scales", "tables", "vectors", "headers", "code", "constants", "data", "carry", "kv", "scratch", "io",
-         "stack", "padding")
+KINDS = (
+    "weights",
+    "scales",
+    "tables",
+    "vectors",
+    "headers",
+    "code",
+    "constants",
+    "data",
+    "carry",
+    "kv",
+    "scratch",
+    "io",
+    "stack",
+    "padding",
+)
 _SHARE_ORDER = {"carry": 0, "kv": 1, "io": 2, "scratch": 3}
 _ALWAYS, _READ_ONLY = "always", "always, read only"
 
 # Output section -> part of the firmware that a board places. Sections not named here stay where the linker puts them.
 SECTION_PARTS = {
-    ".stack": "stack", ".text": "code", ".ARM.exidx": "code", ".recurc_image": "image", ".rodata": "code", ".data": "data",
-    ".bss": "data", ".recurc_arena": "arena",
+    ".stack": "stack",
+    ".text": "code",
+    ".ARM.exidx": "code",
+    ".recurc_image": "image",
+    ".rodata": "code",
+    ".data": "data",
+    ".bss": "data",
+    ".recurc_arena": "arena",
 }
 _SECTION_PIECES = {
-    ".text": ("code", "code", _READ_ONLY), ".ARM.exidx": ("unwind index", "constants", _READ_ONLY),
-    ".rodata": ("constants", "constants", _READ_ONLY), ".data": ("variables with initial values", "data", _ALWAYS),
-    ".bss": ("variables", "data", _ALWAYS), ".stack": ("stack", "stack", _ALWAYS),
+    ".text": ("code", "code", _READ_ONLY),
+    ".ARM.exidx": ("unwind index", "constants", _READ_ONLY),
+    ".rodata": ("constants", "constants", _READ_ONLY),
+    ".data": ("variables with initial values", "data", _ALWAYS),
+    ".bss": ("variables", "data", _ALWAYS),
+    ".stack": ("stack", "stack", _ALWAYS),
 }
 
 
@@ -54,7 +78,7 @@ class PlannedSection:
     region: str
     address: int
     bytes: int
-    load_region: Optional[str] = None
+    load_region: str | None = None
     load_address: int = 0
 
 
@@ -84,8 +108,9 @@ class StackUse:
     assumed: tuple[tuple[str, int], ...] = ()
 
 
-def lay_out(sections: Iterable[SectionSize], placement: Mapping[str, str],
-            regions: Mapping[str, RegionLike]) -> tuple[PlannedSection, ...]:
+def lay_out(
+    sections: Iterable[SectionSize], placement: Mapping[str, str], regions: Mapping[str, RegionLike]
+) -> tuple[PlannedSection, ...]:
     """Addresses as the linker gives them: in order, each at the next aligned address of its region.
 
     Sections whose part has no region in `placement` are left out.
@@ -124,17 +149,16 @@ def pieces_of(sections: Sequence[PlannedSection], image: ImageBudget, layout: La
     for s in sections:
         if s.name == ".recurc_image":
             found.append(Piece("image header", "headers", s.region, s.address, image.header_bytes, _READ_ONLY))
-            found += [Piece(i.name, i.budget_kind, s.region, s.address + i.offset, i.bytes, _READ_ONLY)
-                      for i in image.sections]
+            found += [Piece(i.name, i.budget_kind, s.region, s.address + i.offset, i.bytes, _READ_ONLY) for i in image.sections]
         elif s.name == ".recurc_arena":
-            found += [Piece(a.name, a.kind, s.region, s.address + a.offset, a.bytes, a.lifetime)
-                      for a in arena_pieces(layout)]
+            found += [Piece(a.name, a.kind, s.region, s.address + a.offset, a.bytes, a.lifetime) for a in arena_pieces(layout)]
         elif s.bytes:
             name, kind, lifetime = _SECTION_PIECES.get(s.name, (s.name, "constants", _READ_ONLY))
             found.append(Piece(name, kind, s.region, s.address, s.bytes, lifetime))
         if s.load_region:
-            found.append(Piece("initial values of variables", "constants", s.load_region, s.load_address, s.bytes,
-                               "until start"))
+            found.append(
+                Piece("initial values of variables", "constants", s.load_region, s.load_address, s.bytes, "until start")
+            )
     return tuple(found)
 
 

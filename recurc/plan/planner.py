@@ -6,24 +6,16 @@ with the sizes of a trial link, which decides. Both go through `make_plan`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Mapping, Optional, Protocol, Sequence
+from typing import Protocol
 
 from recurc.errors import DoesNotFitError
 from recurc.ir.program import Program
 from recurc.plan.budget import ImageBudget, image_budget, streamed_table_bytes
 from recurc.plan.kernels import KernelSet, choose_kernels
 from recurc.plan.layout import ARENA_ALIGN, Layout, align_up, comfortable_scratch, make_layout
-from recurc.plan.pieces import (
-    Piece,
-    PlannedSection,
-    RegionLike,
-    SectionSize,
-    StackUse,
-    ends,
-    lay_out,
-    pieces_of,
-)
+from recurc.plan.pieces import Piece, PlannedSection, RegionLike, SectionSize, StackUse, ends, lay_out, pieces_of
 from recurc.storage.form import Forms
 
 PARTS = ("code", "data", "stack", "image", "arena")  # in the order in which they choose their regions
@@ -101,8 +93,8 @@ class MemoryPlan:
     estimated: bool
     missing: tuple[Missing, ...] = ()
     table_bytes: int = 0
-    table: Optional[TablePlace] = None
-    stack: Optional[StackUse] = field(default=None)
+    table: TablePlace | None = None
+    stack: StackUse | None = field(default=None)
     least: bool = False  # fits with code and variables as small as they could ever be, not with the estimate
 
     @property
@@ -131,18 +123,25 @@ class MemoryPlan:
         return end
 
 
-def _sizes(board: BoardLike, image: int, arena: int, measured: Optional[Measured],
-           least: bool = False) -> tuple[SectionSize, ...]:
+def _sizes(board: BoardLike, image: int, arena: int, measured: Measured | None, least: bool = False) -> tuple[SectionSize, ...]:
     """All output sections in the linker script's order."""
     stack = SectionSize(".stack", align_up(board.stack_bytes, 16), STACK_ALIGN)
-    fixed = {".recurc_image": SectionSize(".recurc_image", image, IMAGE_ALIGN),
-             ".recurc_arena": SectionSize(".recurc_arena", arena, ARENA_ALIGN)}
+    fixed = {
+        ".recurc_image": SectionSize(".recurc_image", image, IMAGE_ALIGN),
+        ".recurc_arena": SectionSize(".recurc_arena", arena, ARENA_ALIGN),
+    }
     if measured is not None:
         others = [fixed.get(s.name, s) for s in measured.sections if s.name != ".stack"]
         return (stack, *others)
     code, constants, data = (LEAST_CODE, 0, LEAST_DATA) if least else (ESTIMATED_CODE, ESTIMATED_CONSTANTS, ESTIMATED_DATA)
-    return (stack, SectionSize(".text", code, 16), fixed[".recurc_image"], SectionSize(".rodata", constants, 8),
-            SectionSize(".bss", data, 8), fixed[".recurc_arena"])
+    return (
+        stack,
+        SectionSize(".text", code, 16),
+        fixed[".recurc_image"],
+        SectionSize(".rodata", constants, 8),
+        SectionSize(".bss", data, 8),
+        fixed[".recurc_arena"],
+    )
 
 
 @dataclass
@@ -177,8 +176,9 @@ class _Placer:
         self.homeless.append((part, best))
 
 
-def _table_place(board: BoardLike, size: int, sections: Sequence[PlannedSection], regions: Mapping[str, RegionLike],
-                 not_below: int = 0) -> Optional[TablePlace]:
+def _table_place(
+    board: BoardLike, size: int, sections: Sequence[PlannedSection], regions: Mapping[str, RegionLike], not_below: int = 0
+) -> TablePlace | None:
     """First region for tables with room after what is linked there."""
     end = ends(sections, regions)
     for name in board.placement.get("table", ()) if size else ():
@@ -207,9 +207,17 @@ def _choose_layout(program: Program, forms: Forms, kernels: KernelSet, placer: _
     return layout if layout.arena_bytes <= fitting[0] else smallest
 
 
-def make_plan(program: Program, forms: Forms, board: BoardLike, kernels: Optional[KernelSet] = None,
-              layout: Optional[Layout] = None, measured: Optional[Measured] = None, *, least: bool = False,
-              table_not_below: int = 0) -> MemoryPlan:
+def make_plan(
+    program: Program,
+    forms: Forms,
+    board: BoardLike,
+    kernels: KernelSet | None = None,
+    layout: Layout | None = None,
+    measured: Measured | None = None,
+    *,
+    least: bool = False,
+    table_not_below: int = 0,
+) -> MemoryPlan:
     """Plan, whether it fits or not: each part goes to its first region with room, the arena gets the largest tiles that fit.
 
     Args:
@@ -231,12 +239,25 @@ def make_plan(program: Program, forms: Forms, board: BoardLike, kernels: Optiona
     table_bytes = streamed_table_bytes(program)
     missing = tuple(
         Missing(region, n, tuple(part for part, where in reversed(placer.homeless) if where == region) or ("arena",))
-        for region, n in sorted(placer.overflow(placer.placement).items(), key=lambda item: -item[1]))
+        for region, n in sorted(placer.overflow(placer.placement).items(), key=lambda item: -item[1])
+    )
     return MemoryPlan(
-        board=board.name, program=program, forms=forms, kernels=kernels, layout=layout, placement=dict(placer.placement),
-        sections=sections, pieces=pieces_of(sections, image, layout), regions=tuple(board.regions), image=image,
-        stack_bytes=board.stack_bytes, estimated=measured is None, missing=missing, table_bytes=table_bytes,
-        table=_table_place(board, table_bytes, sections, regions, table_not_below), least=least,
+        board=board.name,
+        program=program,
+        forms=forms,
+        kernels=kernels,
+        layout=layout,
+        placement=dict(placer.placement),
+        sections=sections,
+        pieces=pieces_of(sections, image, layout),
+        regions=tuple(board.regions),
+        image=image,
+        stack_bytes=board.stack_bytes,
+        estimated=measured is None,
+        missing=missing,
+        table_bytes=table_bytes,
+        table=_table_place(board, table_bytes, sections, regions, table_not_below),
+        least=least,
     )
 
 
@@ -247,19 +268,27 @@ def with_stack(plan: MemoryPlan, use: StackUse) -> MemoryPlan:
     return replace(plan, stack=use, missing=missing)
 
 
-def does_not_fit(plan: MemoryPlan, advice: str = "", summary: Optional[Mapping] = None) -> DoesNotFitError:
+def does_not_fit(plan: MemoryPlan, advice: str = "", summary: Mapping | None = None) -> DoesNotFitError:
     """The error for a plan that does not fit: what is missing where, the sums of that region, what would help."""
     worst = plan.missing[0]
     if worst.parts == ("stack",) and plan.stack is not None:
         path = " > ".join(f"{name} {size}" for name, size in plan.stack.path)
-        why = (f"the worst path takes {plan.stack.worst_bytes:,} bytes and {plan.stack_bytes:,} are reserved: {path}, "
-               f"and {plan.stack.interrupt_bytes} for an interrupt")
+        why = (
+            f"the worst path takes {plan.stack.worst_bytes:,} bytes and {plan.stack_bytes:,} are reserved: {path}, "
+            f"and {plan.stack.interrupt_bytes} for an interrupt"
+        )
         advice = advice or "Raise stack_bytes in the board file"
     else:
         region = next(r for r in plan.regions if r.name == worst.region)
         parts = [f"{s.name.lstrip('.')} {s.bytes:,}" for s in plan.sections if s.region == worst.region and s.bytes]
-        why = (f"{' + '.join(parts)} bytes, and {worst.region} has {region.size:,} contiguous bytes"
-               + (" (code and variables estimated)" if plan.estimated else ""))
+        why = f"{' + '.join(parts)} bytes, and {worst.region} has {region.size:,} contiguous bytes" + (
+            " (code and variables estimated)" if plan.estimated else ""
+        )
     others = "".join(f", {m.bytes:,} bytes more in {m.region}" for m in plan.missing[1:])
-    return DoesNotFitError(f"does not fit {plan.board}: {worst.bytes:,} bytes more in {worst.region}{others}",
-                           where=", ".join(worst.parts), why=why, next=advice, summary=summary)
+    return DoesNotFitError(
+        f"does not fit {plan.board}: {worst.bytes:,} bytes more in {worst.region}{others}",
+        where=", ".join(worst.parts),
+        why=why,
+        next=advice,
+        summary=summary,
+    )

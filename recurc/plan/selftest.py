@@ -5,8 +5,9 @@ Instructions a byte were counted in QEMU (benchmarks.counting.count_sums), and a
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional, Protocol, Sequence
+from typing import Any, Protocol
 
 CRC = {"cortex-m7": 7.0, "cortex-m4": 7.0, "cortex-m33": 7.0, "cortex-m55": 6.0, "rv32imafc": 10.0, "rv32imafcv": 10.0}
 SHA256 = {"cortex-m7": 36.0, "cortex-m4": 35.4, "cortex-m33": 35.6, "cortex-m55": 34.9, "rv32imafc": 60.8, "rv32imafcv": 60.8}
@@ -27,11 +28,11 @@ class SelftestCost:
     """Bytes that are read, instructions (counted), seconds (an estimate; None: no clock, or a core that was not counted)."""
 
     bytes: int
-    instructions: Optional[int]
-    seconds: Optional[float]
+    instructions: int | None
+    seconds: float | None
 
 
-def selftest_cost(board: ClockedBoard, pieces: Mapping[str, tuple[int, Optional[str]]]) -> SelftestCost:
+def selftest_cost(board: ClockedBoard, pieces: Mapping[str, tuple[int, str | None]]) -> SelftestCost:
     """Cost of one self-test.
 
     Args:
@@ -48,7 +49,7 @@ def selftest_cost(board: ClockedBoard, pieces: Mapping[str, tuple[int, Optional[
     return SelftestCost(size, instructions, instructions / board.clock_hz + waits)
 
 
-def _wait(board: ClockedBoard, region: Optional[str]) -> float:
+def _wait(board: ClockedBoard, region: str | None) -> float:
     """Seconds that the core waits for a byte of a region; 0 where the board file does not know."""
     found = next((r for r in board.regions if r.name == region), None)
     if bandwidth := getattr(found, "bandwidth", None):

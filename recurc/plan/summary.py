@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from recurc.plan.advice import Change
 from recurc.plan.budget import parameter_count
@@ -23,12 +24,29 @@ def region_parts(plan: MemoryPlan, region: str) -> dict[str, int]:
 
 
 def _pieces(plan: MemoryPlan, region: RegionLike) -> list[dict[str, Any]]:
-    found = [{"name": p.name, "kind": p.kind, "address": p.address, "offset": p.address - region.base, "bytes": p.bytes,
-              "lifetime": p.lifetime} for p in plan.pieces if p.region == region.name]
+    found = [
+        {
+            "name": p.name,
+            "kind": p.kind,
+            "address": p.address,
+            "offset": p.address - region.base,
+            "bytes": p.bytes,
+            "lifetime": p.lifetime,
+        }
+        for p in plan.pieces
+        if p.region == region.name
+    ]
     if plan.table is not None and plan.table.region == region.name:
-        found.append({"name": "puzzle table file", "kind": "tables", "address": plan.table.address,
-                      "offset": plan.table.address - region.base, "bytes": plan.table.bytes,
-                      "lifetime": "always, read only; flashed beside the firmware"})
+        found.append(
+            {
+                "name": "puzzle table file",
+                "kind": "tables",
+                "address": plan.table.address,
+                "offset": plan.table.address - region.base,
+                "bytes": plan.table.bytes,
+                "lifetime": "always, read only; flashed beside the firmware",
+            }
+        )
     return sorted(found, key=lambda p: (p["address"], -p["bytes"]))
 
 
@@ -36,9 +54,16 @@ def _region(plan: MemoryPlan, region: RegionLike) -> dict[str, Any]:
     parts = region_parts(plan, region.name)
     used = plan.end(region.name) - region.base
     return {
-        "name": region.name, "kind": region.kind, "base": region.base, "size": region.size, "used": used,
-        "free": region.size - used, "sum": " + ".join(f"{kind} {size:,}" for kind, size in parts.items()) + f" = {used:,}",
-        "optional": getattr(region, "optional", False), "note": getattr(region, "note", ""), "parts": parts,
+        "name": region.name,
+        "kind": region.kind,
+        "base": region.base,
+        "size": region.size,
+        "used": used,
+        "free": region.size - used,
+        "sum": " + ".join(f"{kind} {size:,}" for kind, size in parts.items()) + f" = {used:,}",
+        "optional": getattr(region, "optional", False),
+        "note": getattr(region, "note", ""),
+        "parts": parts,
         "pieces": _pieces(plan, region),
     }
 
@@ -49,8 +74,12 @@ def _verdict(plan: MemoryPlan, changes: Sequence[Change]) -> dict[str, Any]:
     if first is not None:
         text = f"does not fit: {first.bytes:,} bytes more in {first.region}"
     return {
-        "fits": plan.fits, "text": text, "estimated": plan.estimated, "open": plan.fits and plan.least,
-        "missing_bytes": first.bytes if first else 0, "region": first.region if first else None,
+        "fits": plan.fits,
+        "text": text,
+        "estimated": plan.estimated,
+        "open": plan.fits and plan.least,
+        "missing_bytes": first.bytes if first else 0,
+        "region": first.region if first else None,
         "missing": [{"region": m.region, "bytes": m.bytes, "parts": list(m.parts)} for m in plan.missing],
         "changes": [c.as_dict() for c in changes],
     }
@@ -65,17 +94,26 @@ def _model(plan: MemoryPlan) -> dict[str, Any]:
     program = plan.program
     calls = program.macs_per_call
     return {
-        "parameters": parameter_count(program), "bits": _bits(plan.forms), "carry": program.carry,
-        "kernels": plan.kernels.name, "steps": program.steps, "h_cycles": program.h_cycles, "l_cycles": program.l_cycles,
-        "calls_per_step": program.calls_per_step, "macs_per_call": next(iter(calls.values())), "macs_by_block": calls,
-        "macs_per_step": program.macs_per_step, "macs_per_puzzle": program.macs_per_step * program.steps,
+        "parameters": parameter_count(program),
+        "bits": _bits(plan.forms),
+        "carry": program.carry,
+        "kernels": plan.kernels.name,
+        "steps": program.steps,
+        "h_cycles": program.h_cycles,
+        "l_cycles": program.l_cycles,
+        "calls_per_step": program.calls_per_step,
+        "macs_per_call": next(iter(calls.values())),
+        "macs_by_block": calls,
+        "macs_per_step": program.macs_per_step,
+        "macs_per_puzzle": program.macs_per_step * program.steps,
     }
 
 
 def _stack(plan: MemoryPlan) -> dict[str, Any]:
     use = plan.stack
     return {
-        "reserved": plan.stack_bytes, "worst": use.worst_bytes if use else None,
+        "reserved": plan.stack_bytes,
+        "worst": use.worst_bytes if use else None,
         "path": [{"function": name, "bytes": size} for name, size in use.path] if use else [],
         "interrupt_bytes": use.interrupt_bytes if use else None,
         "assumed": [{"function": name, "bytes": size} for name, size in use.assumed] if use else [],
@@ -89,14 +127,25 @@ def plan_summary(plan: MemoryPlan, changes: Sequence[Change] = ()) -> dict[str, 
     to the last byte; buffers of the arena that share memory in turn count once in `parts`.
     """
     used = [r for r in plan.regions if plan.end(r.name) > r.base]
-    table: Optional[Mapping[str, Any]] = None
+    table: Mapping[str, Any] | None = None
     if plan.table_bytes:
-        table = {"bytes": plan.table_bytes, "region": plan.table.region if plan.table else None,
-                 "address": plan.table.address if plan.table else None, "mode": "memory-mapped" if plan.table else "wire"}
+        table = {
+            "bytes": plan.table_bytes,
+            "region": plan.table.region if plan.table else None,
+            "address": plan.table.address if plan.table else None,
+            "mode": "memory-mapped" if plan.table else "wire",
+        }
     return {
-        "board": plan.board, "estimated": plan.estimated, "regions": [_region(plan, r) for r in used],
-        "verdict": _verdict(plan, changes), "model": _model(plan), "stack": _stack(plan), "table": table,
+        "board": plan.board,
+        "estimated": plan.estimated,
+        "regions": [_region(plan, r) for r in used],
+        "verdict": _verdict(plan, changes),
+        "model": _model(plan),
+        "stack": _stack(plan),
+        "table": table,
         "image": {"bytes": plan.image.total, "parts": dict(plan.image.by_kind)},
-        "arena_bytes": plan.layout.arena_bytes, "scratch_bytes": plan.layout.scratch_bytes, "ram_bytes": plan.ram_bytes,
+        "arena_bytes": plan.layout.arena_bytes,
+        "scratch_bytes": plan.layout.scratch_bytes,
+        "ram_bytes": plan.ram_bytes,
         "work": work_summary(plan.program, plan.layout, plan.forms, plan.kernels),
     }

@@ -7,9 +7,10 @@ kernel is in, or a part of the generated code ("load", "store", "glue"); `recurc
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any
 
 from recurc.ir.program import LinearRef, Loop, Op, Program, Update
 from recurc.ops import OpError, part
@@ -31,8 +32,10 @@ class WorkClass:
 
 HEADS, QUANTIZE, SILU, NORM, CARRY = "heads", "quantize", "SiLU", "norm", "carry"
 _SHARED = (
-    WorkClass(HEADS, "logits, halting, best tokens", 101), WorkClass(QUANTIZE, "activations to int8, a scale a row", 102),
-    WorkClass(SILU, "SiLU(gate) * up", 103), WorkClass(NORM, "RMS norm", 104),
+    WorkClass(HEADS, "logits, halting, best tokens", 101),
+    WorkClass(QUANTIZE, "activations to int8, a scale a row", 102),
+    WorkClass(SILU, "SiLU(gate) * up", 103),
+    WorkClass(NORM, "RMS norm", 104),
     WorkClass(CARRY, "z and X loaded, residuals added, z stored", 105),
 )
 _CARRY_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
@@ -68,7 +71,7 @@ class OpCall:
 class OpWork:
     """An op's part `work`: count(step, op, call) adds the work of a call to the step; classes: those of its own."""
 
-    count: Callable[["Step", Any, OpCall], None]
+    count: Callable[[Step, Any, OpCall], None]
     classes: tuple[WorkClass, ...] = ()
 
 

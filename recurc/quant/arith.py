@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 F32 = np.float32
-ROW_TINY = F32(2.0 ** -96)
+ROW_TINY = F32(2.0**-96)
 _MAGIC = F32(12582912.0)
 _MAGIC_BITS = 0x4B400000
 
@@ -38,7 +38,7 @@ def sum_mod4(x: np.ndarray) -> np.ndarray:
     """Sum along the last axis in the contract's order. x [..., n] -> [...]."""
     n = x.shape[-1]
     padded = np.zeros((*x.shape[:-1], 4 + -(-n // 4) * 4), dtype=F32)
-    padded[..., 4:4 + n] = x  # four leading zeros: the accumulators' initial value
+    padded[..., 4 : 4 + n] = x  # four leading zeros: the accumulators' initial value
     lanes = padded.reshape(*x.shape[:-1], -1, 4)
     s = np.cumsum(lanes, axis=-2, dtype=F32)[..., -1, :]
     return (s[..., 0] + s[..., 1]) + (s[..., 2] + s[..., 3])

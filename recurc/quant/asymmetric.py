@@ -11,8 +11,6 @@ Three calibrations end in the same stored form:
 
 from __future__ import annotations
 
-from typing import Optional
-
 import numpy as np
 
 from recurc.storage.channel import IntWeights
@@ -31,7 +29,7 @@ def _grid(lo: np.ndarray, hi: np.ndarray, levels: int) -> tuple[np.ndarray, np.n
     """Scale and zero point of rows whose values lie in [lo, hi]; the range always holds 0. Zero range: scale 1."""
     lo, hi = np.minimum(lo, 0), np.maximum(hi, 0)
     span = hi - lo
-    scale = np.where(span > 0, np.maximum(span / levels, 2.0 ** -96), 1.0).astype(np.float32)
+    scale = np.where(span > 0, np.maximum(span / levels, 2.0**-96), 1.0).astype(np.float32)
     zero = np.clip(np.rint(-lo / scale), 0, levels).astype(np.float32)
     return scale, zero
 
@@ -45,7 +43,7 @@ def _search_clip(w: np.ndarray, energy: np.ndarray, levels: int) -> tuple[np.nda
     scales, zeros = [], []
     energy = energy.astype(np.float32)
     for start in range(0, len(w), _ROWS_AT_ONCE):  # few rows at a time stay in the cache
-        scale, zero = _search_rows(w[start:start + _ROWS_AT_ONCE], energy, levels)
+        scale, zero = _search_rows(w[start : start + _ROWS_AT_ONCE], energy, levels)
         scales.append(scale)
         zeros.append(zero)
     return np.concatenate(scales), np.concatenate(zeros)
@@ -71,7 +69,7 @@ def _search_rows(w: np.ndarray, energy: np.ndarray, levels: int) -> tuple[np.nda
         better = error < best
         best = np.where(better, error, best)
         scale, zero = np.where(better, s, scale), np.where(better, z, zero)
-    return np.maximum(np.ldexp(scale, exponent), np.float32(2.0 ** -96)), zero
+    return np.maximum(np.ldexp(scale, exponent), np.float32(2.0**-96)), zero
 
 
 def _column(scale: np.ndarray, k: int) -> np.ndarray:
@@ -105,7 +103,7 @@ class Feedback:
                 step = _column(scale, self.order[i])
                 q[:, i] = np.clip(np.rint(rest[:, i] / step) + zero, 0, self.levels)
                 errors[:, i - b0] = (rest[:, i] - (q[:, i] - zero) * step) / upper[i, i]
-                rest[:, i + 1:b1] -= np.outer(errors[:, i - b0], upper[i, i + 1:b1])
+                rest[:, i + 1 : b1] -= np.outer(errors[:, i - b0], upper[i, i + 1 : b1])
             rest[:, b1:] -= errors @ upper[b0:b1, b1:]
         result = np.empty_like(q)
         result[:, self.order] = q
@@ -150,7 +148,7 @@ def _calibrated(w: np.ndarray, moment: np.ndarray, levels: int) -> tuple[np.ndar
     return feedback.descend(w, q, scale, zero), scale, zero
 
 
-def quantize(w: np.ndarray, moment: Optional[np.ndarray], method: str, bits: int) -> IntWeights:
+def quantize(w: np.ndarray, moment: np.ndarray | None, method: str, bits: int) -> IntWeights:
     """Quantize w [N, K] float32 to `bits` bits a weight.
 
     Args:

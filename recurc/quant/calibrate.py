@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Callable, Mapping, Optional
 
 import numpy as np
 import torch
@@ -62,8 +62,13 @@ def depth_for_budget(macs_per_step: int, puzzles: int, steps: int) -> tuple[int,
 
 
 def calibrate(
-    reasoner: Reasoner, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None, *, seed: int = 0,
-    steps: Optional[int] = None, progress: Optional[Callable[[float, int], None]] = None,
+    reasoner: Reasoner,
+    inputs: np.ndarray,
+    puzzle_ids: np.ndarray | None = None,
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+    progress: Callable[[float, int], None] | None = None,
 ) -> Calibration:
     """Run the fp32 model on calibration puzzles and record what its layers see.
 
@@ -73,8 +78,7 @@ def calibrate(
         progress: called with (puzzles done, puzzles in all) after each step of some of them.
     """
     config = reasoner.config
-    puzzles, used_steps = depth_for_budget(
-        lower(config).macs_per_step, len(inputs), steps or config.halt_max_steps)
+    puzzles, used_steps = depth_for_budget(lower(config).macs_per_step, len(inputs), steps or config.halt_max_steps)
     observer = _Moments(seed)
     reference = Reference(reasoner, observer)
     for start in range(0, puzzles, BATCH):

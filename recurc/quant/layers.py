@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Mapping, Optional, Sequence
 
 from recurc.arguments import argument
 from recurc.errors import UsageError
@@ -14,7 +14,7 @@ from recurc.reading import shown
 from recurc.storage.form import Forms
 
 
-def resolve_layers(names: Sequence[str], wanted: Optional[Mapping[str, str]]) -> dict[str, Precision]:
+def resolve_layers(names: Sequence[str], wanted: Mapping[str, str] | None) -> dict[str, Precision]:
     """Layers that `wanted` names, with their precision.
 
     Args:
@@ -30,14 +30,17 @@ def resolve_layers(names: Sequence[str], wanted: Optional[Mapping[str, str]]) ->
         matching = [name for name in names if fnmatchcase(name, pattern)]
         if not matching:
             near = difflib.get_close_matches(pattern[:100], names, n=1, cutoff=0.3)
-            raise UsageError(f"no layer is called {shown(pattern)}", where=argument("layers", option="layer"),
-                             why=f"the model's {len(names)} layers are named as its tensors are",
-                             next=f"Did you mean {near[0]}?" if near else f"They are {', '.join(names)}")
+            raise UsageError(
+                f"no layer is called {shown(pattern)}",
+                where=argument("layers", option="layer"),
+                why=f"the model's {len(names)} layers are named as its tensors are",
+                next=f"Did you mean {near[0]}?" if near else f"They are {', '.join(names)}",
+            )
         found.update(dict.fromkeys(matching, precision_named(precision)))
     return found
 
 
-def layer_forms(program: Program, precision: Precision, layers: Optional[Mapping[str, str]]) -> Forms:
+def layer_forms(program: Program, precision: Precision, layers: Mapping[str, str] | None) -> Forms:
     """Stored forms of a program for planning: one when no layer differs, else that of each.
 
     Raises:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +34,6 @@ class OpConstants:
     values: Callable[[Any, ReasonerConfig], Mapping[str, np.ndarray]]
 
 
-
 @dataclass(frozen=True)
 class QuantizedModel:
     """Stored form of a model.
@@ -51,7 +51,7 @@ class QuantizedModel:
     tables: Mapping[str, np.ndarray]
     vectors: Mapping[str, np.ndarray]
     notes: tuple[str, ...] = field(default=())
-    puzzles: Optional["PuzzleTable"] = None  # the streamed table, which is no part of the image
+    puzzles: PuzzleTable | None = None  # the streamed table, which is no part of the image
     layers: Mapping[str, Precision] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -131,7 +131,8 @@ def scaled_tables(reasoner: Reasoner, program: Program) -> dict[str, np.ndarray]
         size = table.rows * table.dim * 4
         if role == "puzzles" and size > MAX_TABLE_BYTES:
             raise DoesNotFitError(
-                f"the puzzle embedding table takes {size:,} bytes", where=table.tensor,
+                f"the puzzle embedding table takes {size:,} bytes",
+                where=table.tensor,
                 why=f"tables are part of the image, and one above {MAX_TABLE_BYTES:,} bytes fits no target",
                 next=f"stream it: {argument('puzzle_table', 'fp32')} or int8",
             )
@@ -140,10 +141,19 @@ def scaled_tables(reasoner: Reasoner, program: Program) -> dict[str, np.ndarray]
 
 
 def quantize_model(
-    reasoner: Reasoner, precision: Precision, calibration: Optional["Calibration"] = None, *,
-    layer_precisions: Optional[Mapping[str, str]] = None, method: Optional[str] = None,
-    steps: Optional[int] = None, h_cycles: Optional[int] = None, l_cycles: Optional[int] = None, carry: str = "fp32",
-    puzzle_table: str = "image", scratch: Optional[int] = None, name: str = "model",
+    reasoner: Reasoner,
+    precision: Precision,
+    calibration: Calibration | None = None,
+    *,
+    layer_precisions: Mapping[str, str] | None = None,
+    method: str | None = None,
+    steps: int | None = None,
+    h_cycles: int | None = None,
+    l_cycles: int | None = None,
+    carry: str = "fp32",
+    puzzle_table: str = "image",
+    scratch: int | None = None,
+    name: str = "model",
 ) -> QuantizedModel:
     """Quantize every linear layer of a model (heads too; embeddings, the states' starts and biases stay fp32).
 
@@ -157,8 +167,15 @@ def quantize_model(
     Raises:
         UsageError: no such layer or precision.
     """
-    program = lower(reasoner.config, steps=steps, h_cycles=h_cycles, l_cycles=l_cycles, carry=carry,
-                    puzzle_table=puzzle_table, scratch=scratch)
+    program = lower(
+        reasoner.config,
+        steps=steps,
+        h_cycles=h_cycles,
+        l_cycles=l_cycles,
+        carry=carry,
+        puzzle_table=puzzle_table,
+        scratch=scratch,
+    )
     names = [ref.name for ref in program.linears]
     layers = {name: p for name, p in resolve_layers(names, layer_precisions).items() if p is not precision}
     moments = calibration.moments if calibration else {}
@@ -170,13 +187,19 @@ def quantize_model(
     weights = {name: stored(name) for name in names}
     vectors = {vector.name: np.asarray(reasoner.tensors[vector.tensor], dtype=np.float32) for vector in program.vectors}
     return QuantizedModel(
-        name=name, program=program, precision=precision, method=precision.method(method, bool(moments)), weights=weights,
-        tables=scaled_tables(reasoner, program), vectors=vectors, puzzles=_streamed(reasoner, program),
+        name=name,
+        program=program,
+        precision=precision,
+        method=precision.method(method, bool(moments)),
+        weights=weights,
+        tables=scaled_tables(reasoner, program),
+        vectors=vectors,
+        puzzles=_streamed(reasoner, program),
         layers=layers,
     )
 
 
-def _streamed(reasoner: Reasoner, program: Program) -> Optional["PuzzleTable"]:
+def _streamed(reasoner: Reasoner, program: Program) -> PuzzleTable | None:
     table = program.puzzle_table
     if table is None:
         return None

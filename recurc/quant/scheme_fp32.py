@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import numpy as np
 
 from recurc.quant.weights import Precision
@@ -11,7 +9,7 @@ from recurc.storage import FP32
 from recurc.storage.fp32 import FloatWeights
 
 
-def quantize(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> FloatWeights:
+def quantize(w: np.ndarray, moment: np.ndarray | None, method: str) -> FloatWeights:
     """Weights as they are, float32 [N, K]."""
     return FloatWeights(np.ascontiguousarray(w, dtype=np.float32))
 

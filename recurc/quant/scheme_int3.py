@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import numpy as np
 
 from recurc.quant import asymmetric
@@ -12,12 +10,11 @@ from recurc.storage import INT3
 from recurc.storage.channel import IntWeights
 
 
-def quantize(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> IntWeights:
+def quantize(w: np.ndarray, moment: np.ndarray | None, method: str) -> IntWeights:
     """Quantize w [N, K] float32 by one of `asymmetric.METHODS`."""
     return asymmetric.quantize(w, moment, method, 3)
 
 
 PRECISION = Precision(
-    "int3", INT3, quantize, methods=asymmetric.METHODS,
-    summary="int3 per channel, calibrated, int8 activations per row",
+    "int3", INT3, quantize, methods=asymmetric.METHODS, summary="int3 per channel, calibrated, int8 activations per row"
 )

@@ -7,8 +7,6 @@ weights stay integers, exact in any order, and outliers of a channel coarsen onl
 
 from __future__ import annotations
 
-from typing import Optional
-
 import numpy as np
 
 from recurc.quant import asymmetric
@@ -19,14 +17,14 @@ from recurc.storage.packings.packing import GROUP
 
 _LEVELS, _ZERO = 15, 8  # as unsigned levels with a zero point, which error feedback takes
 _MOST = np.float32(255)
-_LEAST = np.float32(2.0 ** -96)
+_LEAST = np.float32(2.0**-96)
 _FITS = 2  # of the groups' scales to the rounded weights, each followed by a descent
 
 
 def _groups(w: np.ndarray) -> np.ndarray:
     """w [N, K] -> [N, groups, 32], zeros behind the last input."""
     full = np.zeros((len(w), -(-w.shape[1] // GROUP) * GROUP), dtype=np.float32)
-    full[:, :w.shape[1]] = w
+    full[:, : w.shape[1]] = w
     return full.reshape(len(w), -1, GROUP)
 
 
@@ -114,7 +112,7 @@ def _wide(scale: np.ndarray, m: np.ndarray, k: int) -> np.ndarray:
     return np.where(wide > 0, wide, 1.0)
 
 
-def quantize(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> GroupWeights:
+def quantize(w: np.ndarray, moment: np.ndarray | None, method: str) -> GroupWeights:
     """Quantize w [N, K] float32 by one of `asymmetric.METHODS`."""
     w = np.asarray(w, dtype=np.float32)
     k = w.shape[1]
@@ -140,6 +138,10 @@ def quantize(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> GroupW
 
 
 PRECISION = Precision(
-    "int4-g32", GROUPED, quantize, methods=asymmetric.METHODS, advised=False,
+    "int4-g32",
+    GROUPED,
+    quantize,
+    methods=asymmetric.METHODS,
+    advised=False,
     summary="int4 with a scale for each 32 inputs of a channel, calibrated, int8 activations per row",
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Callable, Sequence
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def choose_layers(found: Sensitivity, budget: int) -> tuple[str, ...]:
     for i, layer in enumerate(useful):
         cost = max(-(-layer.bytes // GRAIN), 0)
         with_it = np.full(room + 1, -np.inf)
-        with_it[cost:] = best[:max(room + 1 - cost, 0)] + found.gain(layer)
+        with_it[cost:] = best[: max(room + 1 - cost, 0)] + found.gain(layer)
         taken[i] = with_it > best
         best = np.where(taken[i], with_it, best)
     chosen, left = [], room

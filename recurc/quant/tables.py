@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator, Optional
 
 import numpy as np
 
@@ -105,7 +105,7 @@ class PuzzleTable:
         (at,) = check_ids(np.array([index]), self.rows, "the puzzle table")
         return self._records(self.source[at : at + 1], int(at)).tobytes()
 
-    def write(self, path: Path | str, progress: Optional[Callable[[int], object]] = None) -> None:
+    def write(self, path: Path | str, progress: Callable[[int], object] | None = None) -> None:
         """Write the table file, whole or not at all.
 
         Args:
@@ -126,7 +126,7 @@ class PuzzleTable:
         for begin, rows in pieces(self.source):
             yield self._records(rows, begin)
 
-    def _stored(self, rows: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, Optional[np.ndarray]]:
+    def _stored(self, rows: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """(fp32 rows, None), or (int8 rows, fp32 scale a row), of rows of the source; `index` names them in errors."""
         with np.errstate(over="ignore", invalid="ignore"):
             # One product in binary64, rounded once, as for tables in the image.

@@ -5,8 +5,9 @@ Slow, plain, and independent of the C code: tests hold the two against each othe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from recurc.recursion import INPUT
 class OpTwin:
     """An op's part `twin`: apply(twin, op, z [N, S, D]) -> z after the op, residual and norm included, before it is stored."""
 
-    apply: Callable[["Twin", Any, np.ndarray], np.ndarray]
+    apply: Callable[[Twin, Any, np.ndarray], np.ndarray]
 
 
 def _refused(why: str) -> InputError:
@@ -42,7 +43,7 @@ class Twin:
         self.blocks: dict[str, Block] = {b.name: b for b in model.program.blocks}
         self.constants = model.constants()  # name -> float32 [rows, n]
         self.states: dict[str, np.ndarray] = {}
-        self.trace: Optional[Callable[[str, np.ndarray], None]] = None
+        self.trace: Callable[[str, np.ndarray], None] | None = None
 
     def __getattr__(self, name: str) -> np.ndarray:
         if name in self.__dict__.get("states", ()):
@@ -51,7 +52,7 @@ class Twin:
 
     # -- state ---------------------------------------------------------------------------------------------------
 
-    def begin(self, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None) -> None:
+    def begin(self, inputs: np.ndarray, puzzle_ids: np.ndarray | None = None) -> None:
         """Load puzzles, tokens [N, seq], and set the carry to its initial value."""
         c = self.model.config
         inputs = np.asarray(inputs)
@@ -60,7 +61,7 @@ class Twin:
         if c.puzzle_rows:
             head = np.zeros((len(inputs), c.puzzle_rows * c.hidden_size), dtype=F32)
             if c.puzzle_emb_ndim:
-                head[:, :c.puzzle_emb_ndim] = self.model.puzzle_rows(ids)
+                head[:, : c.puzzle_emb_ndim] = self.model.puzzle_rows(ids)
             x = np.concatenate((head.reshape(len(inputs), c.puzzle_rows, c.hidden_size), x), axis=1)
         if "positions" in self.model.tables:
             x = x + self.model.tables["positions"]
@@ -88,7 +89,7 @@ class Twin:
         self._run(self.model.program.schedule.body)
         program, c = self.model.program, self.model.config
         z = self.states[program.answer.name]
-        self.logits = self.linear(program.lm_head, z[:, c.puzzle_rows:])
+        self.logits = self.linear(program.lm_head, z[:, c.puzzle_rows :])
         self.q = self.linear(program.q_head, z[:, 0]) + self.model.vectors[program.heads.q_bias.name]
         self.tokens = self.logits.argmax(axis=-1).astype(np.uint8)
 

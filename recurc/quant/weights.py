@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import entry_points
-from typing import Callable, Iterable, Optional
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from recurc.storage.form import Form, Weights
 ENTRY_POINTS = "recurc.precisions"
 NEED_DATA = ("gptq",)  # calibration methods that are nothing without puzzles
 # (weights [N, K] float32, second moment of the layer's inputs [K, K] or None, method) -> stored weights
-Quantizer = Callable[[np.ndarray, Optional[np.ndarray], str], Weights]
+Quantizer = Callable[[np.ndarray, np.ndarray | None, str], Weights]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Precision:
         """Bits a weight, for order and for people."""
         return self.form.bits
 
-    def method(self, wanted: Optional[str], data: bool = True) -> str:
+    def method(self, wanted: str | None, data: bool = True) -> str:
         """The calibration method that is used where `wanted` is asked for: that one if it is known here, else the best.
 
         Args:
@@ -82,8 +82,11 @@ def precisions() -> dict[str, Precision]:
     """All precisions by name, most bits first: those of this package, of installed entry points, and registered ones."""
     package = importlib.import_module(__package__)
     names = sorted(name for folder in package.__path__ for name in os.listdir(folder))
-    own = (importlib.import_module(f"{__package__}.{name.removesuffix('.py')}").PRECISION
-           for name in names if name.startswith("scheme_") and name.endswith(".py"))
+    own = (
+        importlib.import_module(f"{__package__}.{name.removesuffix('.py')}").PRECISION
+        for name in names
+        if name.startswith("scheme_") and name.endswith(".py")
+    )
     foreign = (point.load() for point in entry_points(group=ENTRY_POINTS))
     found = {p.name: p for p in (*foreign, *_registered.values(), *own)}
     return dict(sorted(found.items(), key=lambda item: -item[1].bits))
@@ -105,7 +108,9 @@ def precision_named(name: str) -> Precision:
     known = precisions()
     if name not in known:
         raise UsageError(
-            f"unknown precision {name!r}", where=argument("precision"), why="known are " + ", ".join(known),
+            f"unknown precision {name!r}",
+            where=argument("precision"),
+            why="known are " + ", ".join(known),
             next="choose one of them; int4 is the default",
         )
     return known[name]

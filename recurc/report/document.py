@@ -6,8 +6,9 @@ figures are the planner's (`plan_summary`), sizes after the link are the manifes
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Iterable, Mapping, Optional
+from typing import Any
 
 from recurc import __version__
 from recurc.arguments import argument
@@ -23,16 +24,39 @@ SCHEMA = "recurc/report/1"
 _SOURCE = ("kind", "path", "name", "checkpoint", "sha256", "recurc", "model_sha256", "build_id")
 # Kinds in the order in which sums, legends and tables have them where sizes do not decide.
 KINDS = (
-    "weights", "scales", "tables", "vectors", "headers", "image", "code", "constants", "data", "carry", "kv", "scratch", "io",
-    "arena", "stack", "padding",
+    "weights",
+    "scales",
+    "tables",
+    "vectors",
+    "headers",
+    "image",
+    "code",
+    "constants",
+    "data",
+    "carry",
+    "kv",
+    "scratch",
+    "io",
+    "arena",
+    "stack",
+    "padding",
 )
 KIND_MEANING = {
-    "weights": "quantized weights", "scales": "scales and zero points", "tables": "embeddings, positions",
-    "vectors": "initial states, biases", "headers": "header and section table of the image",
-    "image": "weights image", "code": "instructions", "constants": "read-only constants of the code",
-    "data": "variables of runtime and port", "carry": "z_H and z_L, live for the whole run",
-    "kv": "keys and values of attention", "scratch": "working memory of one operation at a time",
-    "io": "puzzle in, tokens out", "arena": "carry, scratch, in- and outputs", "stack": "reserved stack",
+    "weights": "quantized weights",
+    "scales": "scales and zero points",
+    "tables": "embeddings, positions",
+    "vectors": "initial states, biases",
+    "headers": "header and section table of the image",
+    "image": "weights image",
+    "code": "instructions",
+    "constants": "read-only constants of the code",
+    "data": "variables of runtime and port",
+    "carry": "z_H and z_L, live for the whole run",
+    "kv": "keys and values of attention",
+    "scratch": "working memory of one operation at a time",
+    "io": "puzzle in, tokens out",
+    "arena": "carry, scratch, in- and outputs",
+    "stack": "reserved stack",
     "padding": "left by alignment",
 }
 MEANING = {
@@ -60,8 +84,9 @@ def kind_rank(kind: str) -> int:
     return KINDS.index(kind) if kind in KINDS else len(KINDS)
 
 
-def region_rows(regions: Iterable[Mapping[str, Any]], notes: Optional[Mapping[str, Mapping[str, Any]]] = None
-                ) -> list[dict[str, Any]]:
+def region_rows(
+    regions: Iterable[Mapping[str, Any]], notes: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[dict[str, Any]]:
     """Regions in one shape, whether they come from a plan or from a linked ELF.
 
     Each: name, kind, base (None when unknown), size, used, free, share (0..1), parts {kind: bytes}, largest first, pieces
@@ -77,24 +102,42 @@ def region_rows(regions: Iterable[Mapping[str, Any]], notes: Optional[Mapping[st
         used = int(region.get("used", sum(parts.values())))
         more = {**(notes or {}).get(region["name"], {}), **region}
         pieces = [
-            {"name": p["name"], "kind": p["kind"], "address": p["address"],
-             "offset": None if base is None else p["address"] - base, "bytes": p["bytes"], "lifetime": p.get("lifetime", "")}
+            {
+                "name": p["name"],
+                "kind": p["kind"],
+                "address": p["address"],
+                "offset": None if base is None else p["address"] - base,
+                "bytes": p["bytes"],
+                "lifetime": p.get("lifetime", ""),
+            }
             for p in sorted(region.get("pieces", ()), key=lambda p: p["address"])
         ]
-        rows.append({
-            "name": region["name"], "kind": region["kind"], "base": base, "size": size, "used": used,
-            "free": int(region.get("free", size - used)), "share": used / size if size else 0.0, "parts": parts,
-            "pieces": pieces, "optional": bool(more.get("optional", False)), "note": more.get("note", "") or "",
-        })
+        rows.append(
+            {
+                "name": region["name"],
+                "kind": region["kind"],
+                "base": base,
+                "size": size,
+                "used": used,
+                "free": int(region.get("free", size - used)),
+                "share": used / size if size else 0.0,
+                "parts": parts,
+                "pieces": pieces,
+                "optional": bool(more.get("optional", False)),
+                "note": more.get("note", "") or "",
+            }
+        )
     return rows
 
 
-def _unused(board: Optional[Board], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _unused(board: Board | None, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The board's regions that nothing was placed in."""
     names = {r["name"] for r in rows}
     return region_rows(
         {"name": r.name, "kind": r.kind, "base": r.base, "size": r.size, "parts": {}, "optional": r.optional, "note": r.note}
-        for r in (board.regions if board else ()) if r.name not in names)
+        for r in (board.regions if board else ())
+        if r.name not in names
+    )
 
 
 def sum_text(region: Mapping[str, Any]) -> str:
@@ -105,7 +148,7 @@ def sum_text(region: Mapping[str, Any]) -> str:
     return " + ".join(parts) + (f" = {sum(region['parts'].values()):,}" if len(parts) > 1 else "")
 
 
-def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
+def report_build(build: Build, board: str | None = None) -> dict[str, Any]:
     """The report of a build folder, for its target or another of its boards.
 
     Raises:
@@ -114,9 +157,12 @@ def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
     name = board or build.target
     if name not in build.boards:
         known = ", ".join(build.boards)
-        raise UsageError(f"this build has no firmware for {name}", where=str(build.path),
-                         why=f"it was made for {known}",
-                         next=f"name one of these with {argument('board', option='target')}, or build for that board")
+        raise UsageError(
+            f"this build has no firmware for {name}",
+            where=str(build.path),
+            why=f"it was made for {known}",
+            next=f"name one of these with {argument('board', option='target')}, or build for that board",
+        )
     d, entry = build.details, build.details["boards"][name]
     known_board = _board_or_none(build, name)
     known, doubts = verified_here(build, name)
@@ -125,27 +171,58 @@ def report_build(build: Build, board: Optional[str] = None) -> dict[str, Any]:
     notes = {r["name"]: {"optional": r.get("optional", False), "note": r.get("note", "")} for r in linked}
     kinds = plan.get("regions") or linked
     source = {
-        "kind": "build", "path": str(build.path), "name": build.name, "checkpoint": d.get("checkpoint", {}).get("source"),
-        "sha256": d.get("checkpoint", {}).get("sha256"), "recurc": d.get("recurc"), "model_sha256": entry.get("model_sha256"),
+        "kind": "build",
+        "path": str(build.path),
+        "name": build.name,
+        "checkpoint": d.get("checkpoint", {}).get("source"),
+        "sha256": d.get("checkpoint", {}).get("sha256"),
+        "recurc": d.get("recurc"),
+        "model_sha256": entry.get("model_sha256"),
         "build_id": entry.get("build_id"),
     }
-    fidelity = None if d.get("fidelity") is None else {
-        "value": d["fidelity"], "error": d.get("fidelity_error"), "n": d.get("fidelity_puzzles"),
-        "inputs": d.get("fidelity_inputs"), "after_steps": 1, "least": d.get("min_fidelity"),
-        "least_from": d.get("min_fidelity_from")}
+    fidelity = (
+        None
+        if d.get("fidelity") is None
+        else {
+            "value": d["fidelity"],
+            "error": d.get("fidelity_error"),
+            "n": d.get("fidelity_puzzles"),
+            "inputs": d.get("fidelity_inputs"),
+            "after_steps": 1,
+            "least": d.get("min_fidelity"),
+            "least_from": d.get("min_fidelity_from"),
+        }
+    )
     return _document(
-        source=source, board=known_board, target=name, twin=build.twin if name == build.target else None,
-        precision=build.precision, label=d.get("label", build.precision), carry=_carry(d, plan),
-        depth=(build.steps, build.h_cycles, build.l_cycles), plan=plan, regions=region_rows(kinds, notes),
-        estimated=bool(plan.get("estimated")) and not entry.get("link"), linked=_linked(entry), measured=_measured(known),
-        more={"kernels": entry.get("kernels"), "image_bytes": d.get("image_bytes"), "arena_bytes": d.get("arena_bytes"),
-              "boards": list(build.boards), "verified": known, "notes": [*build.notes, *doubts],
-              "fidelity": fidelity, "accuracy": _accuracy(d, build),
-              "table": plan.get("table"), "time": time_entry(plan, known_board, known)},
+        source=source,
+        board=known_board,
+        target=name,
+        twin=build.twin if name == build.target else None,
+        precision=build.precision,
+        label=d.get("label", build.precision),
+        carry=_carry(d, plan),
+        depth=(build.steps, build.h_cycles, build.l_cycles),
+        plan=plan,
+        regions=region_rows(kinds, notes),
+        estimated=bool(plan.get("estimated")) and not entry.get("link"),
+        linked=_linked(entry),
+        measured=_measured(known),
+        more={
+            "kernels": entry.get("kernels"),
+            "image_bytes": d.get("image_bytes"),
+            "arena_bytes": d.get("arena_bytes"),
+            "boards": list(build.boards),
+            "verified": known,
+            "notes": [*build.notes, *doubts],
+            "fidelity": fidelity,
+            "accuracy": _accuracy(d, build),
+            "table": plan.get("table"),
+            "time": time_entry(plan, known_board, known),
+        },
     )
 
 
-def _accuracy(details: Mapping[str, Any], build: Build) -> Optional[dict[str, Any]]:
+def _accuracy(details: Mapping[str, Any], build: Build) -> dict[str, Any] | None:
     """What the manifest has, and the command that finds a better halting rule."""
     found, source = details.get("accuracy"), details.get("checkpoint", {}).get("source")
     if not found or "halting" not in found or source is None:
@@ -156,7 +233,7 @@ def _accuracy(details: Mapping[str, Any], build: Build) -> Optional[dict[str, An
     return {**found, "halting": {**found["halting"], "tune": command}}
 
 
-def verified_here(build: Build, name: str) -> tuple[Optional[dict[str, Any]], list[str]]:
+def verified_here(build: Build, name: str) -> tuple[dict[str, Any] | None, list[str]]:
     """The latest verification of a board's firmware, or else of its emulated twin's, `board` says whose it is; and what is to
     be said of results that no journal supports."""
     doubts = []
@@ -168,13 +245,14 @@ def verified_here(build: Build, name: str) -> tuple[Optional[dict[str, Any]], li
     return None, doubts
 
 
-def _measured(found: Optional[Mapping[str, Any]]) -> Optional[dict[str, Any]]:
+def _measured(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Painted stack high-water, and the board that told it."""
     return {"measured": found["stack_used"], "measured_on": found["board"]} if found and found.get("stack_used") else None
 
 
-def report_plan(plan: Mapping[str, Any], board: Board, source: Mapping[str, Any], *, precision: str, carry: str,
-                depth: tuple[int, int, int]) -> dict[str, Any]:
+def report_plan(
+    plan: Mapping[str, Any], board: Board, source: Mapping[str, Any], *, precision: str, carry: str, depth: tuple[int, int, int]
+) -> dict[str, Any]:
     """The report of a plan that nothing was built from: sizes of code and data are estimates.
 
     Args:
@@ -184,40 +262,82 @@ def report_plan(plan: Mapping[str, Any], board: Board, source: Mapping[str, Any]
     """
     notes = {r.name: {"optional": r.optional, "note": r.note} for r in board.regions}
     return _document(
-        source={"kind": "plan", "recurc": __version__, **source}, board=board, target=board.name, twin=board.twin,
-        precision=precision, label=precision, carry=carry, depth=depth, plan=plan,
-        regions=region_rows(plan["regions"], notes), estimated=True,
-        linked=None, measured=None,
-        more={"kernels": (plan.get("model") or {}).get("kernels"), "image_bytes": (plan.get("image") or {}).get("bytes"),
-              "arena_bytes": plan.get("arena_bytes"), "notes": [], "fidelity": None, "accuracy": None,
-              "table": plan.get("table"), "time": time_entry(plan, board, None)},
+        source={"kind": "plan", "recurc": __version__, **source},
+        board=board,
+        target=board.name,
+        twin=board.twin,
+        precision=precision,
+        label=precision,
+        carry=carry,
+        depth=depth,
+        plan=plan,
+        regions=region_rows(plan["regions"], notes),
+        estimated=True,
+        linked=None,
+        measured=None,
+        more={
+            "kernels": (plan.get("model") or {}).get("kernels"),
+            "image_bytes": (plan.get("image") or {}).get("bytes"),
+            "arena_bytes": plan.get("arena_bytes"),
+            "notes": [],
+            "fidelity": None,
+            "accuracy": None,
+            "table": plan.get("table"),
+            "time": time_entry(plan, board, None),
+        },
     )
 
 
-def _document(*, source: Mapping[str, Any], board: Optional[Board], target: str, twin: Optional[str], precision: str,
-              label: str, carry: Optional[str], depth: tuple[int, int, int], plan: Mapping[str, Any],
-              regions: list[dict[str, Any]], estimated: bool, linked: Optional[dict[str, Any]],
-              measured: Optional[Mapping[str, Any]], more: Mapping[str, Any]) -> dict[str, Any]:
+def _document(
+    *,
+    source: Mapping[str, Any],
+    board: Board | None,
+    target: str,
+    twin: str | None,
+    precision: str,
+    label: str,
+    carry: str | None,
+    depth: tuple[int, int, int],
+    plan: Mapping[str, Any],
+    regions: list[dict[str, Any]],
+    estimated: bool,
+    linked: dict[str, Any] | None,
+    measured: Mapping[str, Any] | None,
+    more: Mapping[str, Any],
+) -> dict[str, Any]:
     verdict = plan.get("verdict") or {"fits": True}
     steps, h_cycles, l_cycles = depth
-    return printable({
-        "schema": SCHEMA, "source": {**dict.fromkeys(_SOURCE), **source}, "target": target, "twin": twin,
-        "precision": precision, "label": label, "carry": carry, "estimated": estimated,
-        "board": _board_entry(board, target),
-        "fits": bool(verdict.get("fits", True)), "open": bool(verdict.get("open")),
-        "missing_bytes": int(verdict.get("missing_bytes") or 0),
-        "region": verdict.get("region"), "missing": list(verdict.get("missing") or ()),
-        "changes": list(verdict.get("changes") or ()),
-        "model": {"steps": steps, "h_cycles": h_cycles, "l_cycles": l_cycles, **(plan.get("model") or {})},
-        "regions": regions + _unused(board, regions), "stack": _stack(plan, board, regions, measured), "linked": linked, **more,
-    })
+    return printable(
+        {
+            "schema": SCHEMA,
+            "source": {**dict.fromkeys(_SOURCE), **source},
+            "target": target,
+            "twin": twin,
+            "precision": precision,
+            "label": label,
+            "carry": carry,
+            "estimated": estimated,
+            "board": _board_entry(board, target),
+            "fits": bool(verdict.get("fits", True)),
+            "open": bool(verdict.get("open")),
+            "missing_bytes": int(verdict.get("missing_bytes") or 0),
+            "region": verdict.get("region"),
+            "missing": list(verdict.get("missing") or ()),
+            "changes": list(verdict.get("changes") or ()),
+            "model": {"steps": steps, "h_cycles": h_cycles, "l_cycles": l_cycles, **(plan.get("model") or {})},
+            "regions": regions + _unused(board, regions),
+            "stack": _stack(plan, board, regions, measured),
+            "linked": linked,
+            **more,
+        }
+    )
 
 
-def _carry(details: Mapping[str, Any], plan: Mapping[str, Any]) -> Optional[str]:
+def _carry(details: Mapping[str, Any], plan: Mapping[str, Any]) -> str | None:
     return details.get("carry") or (plan.get("model") or {}).get("carry")
 
 
-def _board_or_none(build: Build, name: str) -> Optional[Board]:
+def _board_or_none(build: Build, name: str) -> Board | None:
     """The board as the build has it, or None where neither the build nor this recurc knows it any more."""
     try:
         return build.board(name)
@@ -225,16 +345,24 @@ def _board_or_none(build: Build, name: str) -> Optional[Board]:
         return None
 
 
-def _board_entry(board: Optional[Board], name: str) -> dict[str, Any]:
+def _board_entry(board: Board | None, name: str) -> dict[str, Any]:
     if board is None:
         return {"name": name, "title": name, "core": None, "verified": None, "meaning": None, "evidence": "", "reference": ""}
     word = "host" if board.family == "host" else board.verified
-    return {"name": board.name, "title": board.title, "core": board.core, "verified": board.verified,
-            "meaning": MEANING.get(word, ""), "evidence": board.evidence, "reference": board.reference}
+    return {
+        "name": board.name,
+        "title": board.title,
+        "core": board.core,
+        "verified": board.verified,
+        "meaning": MEANING.get(word, ""),
+        "evidence": board.evidence,
+        "reference": board.reference,
+    }
 
 
-def _stack(plan: Mapping[str, Any], board: Optional[Board], regions: list[dict[str, Any]],
-           measured: Optional[Mapping[str, Any]]) -> Optional[dict[str, Any]]:
+def _stack(
+    plan: Mapping[str, Any], board: Board | None, regions: list[dict[str, Any]], measured: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
     """Stack: reserved bytes, worst path with its functions, measured high-water; None where nothing is reserved."""
     found = {**(plan.get("stack") or {}), **(measured or {})}
     reserved = found.get("reserved") or sum(r["parts"].get("stack", 0) for r in regions)
@@ -242,12 +370,17 @@ def _stack(plan: Mapping[str, Any], board: Optional[Board], regions: list[dict[s
         reserved = board.stack_bytes
     if not reserved:
         return None
-    return {"reserved": reserved, "worst": found.get("worst"), "path": list(found.get("path") or ()),
-            "interrupt_bytes": found.get("interrupt_bytes"), "measured": found.get("measured"),
-            "measured_on": found.get("measured_on")}
+    return {
+        "reserved": reserved,
+        "worst": found.get("worst"),
+        "path": list(found.get("path") or ()),
+        "interrupt_bytes": found.get("interrupt_bytes"),
+        "measured": found.get("measured"),
+        "measured_on": found.get("measured_on"),
+    }
 
 
-def _linked(entry: Mapping[str, Any]) -> Optional[dict[str, Any]]:
+def _linked(entry: Mapping[str, Any]) -> dict[str, Any] | None:
     """How the linked ELF compares with the plan; None where the manifest does not say."""
     link = entry.get("link")
     if not link:

@@ -6,8 +6,9 @@ Bars are to scale, with two exceptions that are visible: free memory that would 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any
 
 from recurc.report.document import kind_rank
 from recurc.report.numbers import size_text
@@ -30,7 +31,7 @@ class Span:
 
     x: float
     width: float
-    kind: Optional[str]
+    kind: str | None
     label: str = ""
     detail: str = ""
     title: str = ""
@@ -54,7 +55,7 @@ class Bar:
 
     spans: tuple[Span, ...]
     ticks: tuple[Tick, ...]
-    limit: Optional[float] = None  # where the region ends, when more is planned than it has
+    limit: float | None = None  # where the region ends, when more is planned than it has
 
     @property
     def cut(self) -> bool:
@@ -149,7 +150,7 @@ def region_bar(region: Mapping[str, Any]) -> Bar:
     """The bar of one region: its blocks in address order, free memory between and after them."""
     base = region["base"] or 0
     end = base + max(region["size"], region["used"])
-    runs: list[tuple[int, int, Optional[Block]]] = []
+    runs: list[tuple[int, int, Block | None]] = []
     at = base
     for block in blocks_of(region):
         if block.start - at >= 256:  # what alignment leaves is no free memory to speak of
@@ -176,7 +177,7 @@ def region_bar(region: Mapping[str, Any]) -> Bar:
     return Bar(tuple(spans), _ticks(runs, spans, end) if region["base"] is not None else (), limit)
 
 
-def _position(address: int, runs: Sequence[tuple[int, int, Optional[Block]]], spans: Sequence[Span]) -> float:
+def _position(address: int, runs: Sequence[tuple[int, int, Block | None]], spans: Sequence[Span]) -> float:
     """Where an address is in the bar."""
     for (start, stop, _), span in zip(runs, spans):
         if address < stop:
@@ -184,12 +185,20 @@ def _position(address: int, runs: Sequence[tuple[int, int, Optional[Block]]], sp
     return 100.0
 
 
-def _span(x: float, width: float, start: int, stop: int, block: Optional[Block], cut: bool, placed: bool) -> Span:
+def _span(x: float, width: float, start: int, stop: int, block: Block | None, cut: bool, placed: bool) -> Span:
     size = stop - start
     where = f"\n0x{start:08x} to 0x{stop - 1:08x}" if placed else ""
     if block is None:
-        return Span(x, width, None, "free", f"{size:,}", f"free: {size:,} bytes{where}",
-                    hide_class("free", f"{size:,}", width, _BREAK if cut else 8), cut)
+        return Span(
+            x,
+            width,
+            None,
+            "free",
+            f"{size:,}",
+            f"free: {size:,} bytes{where}",
+            hide_class("free", f"{size:,}", width, _BREAK if cut else 8),
+            cut,
+        )
     lines = [f"{block.name} ({block.kind}): {size:,} bytes{where}"]
     if len(block.pieces) == 1:
         lines += [str(block.pieces[0]["lifetime"])] if block.pieces[0].get("lifetime") else []
@@ -199,7 +208,7 @@ def _span(x: float, width: float, start: int, stop: int, block: Optional[Block],
     return Span(x, width, block.kind, label, f"{size:,}", "\n".join(lines), hide_class(label, f"{size:,}", width))
 
 
-def _ticks(runs: Sequence[tuple[int, int, Optional[Block]]], spans: Sequence[Span], end: int) -> tuple[Tick, ...]:
+def _ticks(runs: Sequence[tuple[int, int, Block | None]], spans: Sequence[Span], end: int) -> tuple[Tick, ...]:
     """Addresses of both ends, then of the borders of large runs, as far as they do not touch."""
     ticks = [Tick(0, f"0x{runs[0][0]:08x}", "start"), Tick(100, f"0x{end:08x}", "end")]
     by_size = sorted(range(1, len(runs)), key=lambda i: -(spans[i].width + spans[i - 1].width))

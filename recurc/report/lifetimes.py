@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence
+from typing import Any
 
 from recurc.report.drawing import Span, hide_class, short_name, widths
 
@@ -90,5 +91,4 @@ def _span(piece: Mapping[str, Any], scale: _Scale) -> Span:
     width = max(scale(piece["address"] + piece["bytes"]) - x, 0.25)
     label = short_name(str(piece["name"]))
     title = f"{piece['name']} ({piece['kind']}): {piece['bytes']:,} bytes at 0x{piece['address']:08x}\n{piece['lifetime']}"
-    return Span(x, width, piece["kind"], label, "", title.strip(),
-                hide_class(label, "", width * _NARROWER))
+    return Span(x, width, piece["kind"], label, "", title.strip(), hide_class(label, "", width * _NARROWER))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 
 def bytes_text(n: int) -> str:
     """A byte count for people: exact below 10 KiB, else KiB or MiB."""
@@ -20,7 +18,7 @@ def count_text(n: float) -> str:
     return f"{n:,}"
 
 
-def fidelity_text(phi: float, error: Optional[float], digits: int = 4) -> str:
+def fidelity_text(phi: float, error: float | None, digits: int = 4) -> str:
     """A cosine, with its standard error where that is known."""
     return f"{phi:.{digits}f}" + (f" ± {error:.{digits}f}" if error is not None else "")
 

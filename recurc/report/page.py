@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from jinja2 import Environment
 
@@ -20,8 +21,13 @@ def _environment() -> Environment:
     """The templates with the report's filters."""
     env = environment("report")
     env.filters |= {
-        "bytes": bytes_text, "count": count_text, "size": size_text, "n": lambda n: f"{n:,}",
-        "hex": lambda n: f"0x{n:08x}", "pc": lambda x: f"{x:.3f}%", "kind_class": _kind_class,
+        "bytes": bytes_text,
+        "count": count_text,
+        "size": size_text,
+        "n": lambda n: f"{n:,}",
+        "hex": lambda n: f"0x{n:08x}",
+        "pc": lambda x: f"{x:.3f}%",
+        "kind_class": _kind_class,
     }
     return env
 
@@ -36,14 +42,27 @@ def render_page(document: Mapping[str, Any]) -> str:
     regions = [r for r in document["regions"] if r["used"]]
     kinds = sorted({k for r in regions for k, size in r["parts"].items() if size}, key=kind_rank)
     estimated = (document.get("time") or {}).get("estimate")
-    return _environment().get_template("page.html.j2").render(
-        d=document, regions=regions, unused=[r for r in document["regions"] if not r["used"]],
-        overview=overview([r for r in document["regions"] if r["used"] or not r["optional"]]),
-        bars={r["name"]: region_bar(r) for r in regions},
-        charts=[chart for r in regions if (chart := lifetime_chart(r))],
-        kinds=kinds, colours=sorted({_kind_class(k) for k in kinds}), meaning=KIND_MEANING,
-        verdict=said(verdict_text(document)), facts=[(said(name), said(text)) for name, text in fact_rows(document)],
-        time_bars=time_bars(document), time_facts=[(name, said(text)) for name, text in time_facts(document)],
-        time_table=(time_columns(estimated), time_rows(estimated)) if estimated else None,
-        changes=change_rows(document), schedule=schedule_text(document), percent=percent_text, sum_text=sum_text,
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            d=document,
+            regions=regions,
+            unused=[r for r in document["regions"] if not r["used"]],
+            overview=overview([r for r in document["regions"] if r["used"] or not r["optional"]]),
+            bars={r["name"]: region_bar(r) for r in regions},
+            charts=[chart for r in regions if (chart := lifetime_chart(r))],
+            kinds=kinds,
+            colours=sorted({_kind_class(k) for k in kinds}),
+            meaning=KIND_MEANING,
+            verdict=said(verdict_text(document)),
+            facts=[(said(name), said(text)) for name, text in fact_rows(document)],
+            time_bars=time_bars(document),
+            time_facts=[(name, said(text)) for name, text in time_facts(document)],
+            time_table=(time_columns(estimated), time_rows(estimated)) if estimated else None,
+            changes=change_rows(document),
+            schedule=schedule_text(document),
+            percent=percent_text,
+            sum_text=sum_text,
+        )
     )

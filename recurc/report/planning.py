@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional
+from typing import Any
 
 from recurc.arguments import argument
 from recurc.codegen.fit import early_plan
@@ -22,11 +23,12 @@ class Planned:
 
     summary: Mapping[str, Any]
     depth: tuple[int, int, int]
-    error: Optional[DoesNotFitError]
+    error: DoesNotFitError | None
 
 
-def plan_checkpoint(config: ReasonerConfig, board: Board, precision: str, layers: Optional[Mapping[str, str]] = None,
-                    **lowering: Any) -> Planned:
+def plan_checkpoint(
+    config: ReasonerConfig, board: Board, precision: str, layers: Mapping[str, str] | None = None, **lowering: Any
+) -> Planned:
     """Plan a configuration; one that does not fit comes with its error, not as an exception.
 
     Args:
@@ -37,8 +39,12 @@ def plan_checkpoint(config: ReasonerConfig, board: Board, precision: str, layers
         UsageError: the board is this computer, whose memory is not planned. InputError: a model that cannot be compiled.
     """
     if board.family == "host":
-        raise UsageError("there is no memory to plan on host", where=argument("board", option="target"),
-                         why="it is a process of this computer", next="name a board (`recurc boards`)")
+        raise UsageError(
+            "there is no memory to plan on host",
+            where=argument("board", option="target"),
+            why="it is a process of this computer",
+            next="name a board (`recurc boards`)",
+        )
     program = lower(config, **{"puzzle_table": "auto", **lowering})
     chosen = (program.steps, program.h_cycles, program.l_cycles)
     try:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import math
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
+from typing import Any
 
 from recurc.arguments import argument
 from recurc.files import make_folder, write_whole
@@ -39,17 +40,28 @@ def _style(salt: str) -> Iterator[Any]:
     import matplotlib
 
     settings = {
-        "svg.fonttype": "none", "svg.hashsalt": salt, "font.size": 9, "axes.grid": True, "grid.color": LINE,
+        "svg.fonttype": "none",
+        "svg.hashsalt": salt,
+        "font.size": 9,
+        "axes.grid": True,
+        "grid.color": LINE,
         "grid.linewidth": 0.6,
-        "axes.edgecolor": LINE, "axes.labelcolor": FG, "text.color": FG, "xtick.color": FG, "ytick.color": FG,
-        "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
+        "axes.edgecolor": LINE,
+        "axes.labelcolor": FG,
+        "text.color": FG,
+        "xtick.color": FG,
+        "ytick.color": FG,
+        "axes.titlesize": 10,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "legend.frameon": False,
         "axes.axisbelow": True,
     }
     with matplotlib.rc_context(settings):
         yield matplotlib
 
 
-def render(name: str, draw: Drawing, folder: Optional[Path] = None, height: float = 3.9) -> str:
+def render(name: str, draw: Drawing, folder: Path | None = None, height: float = 3.9) -> str:
     """Draw a figure `height` inches high; SVG for a page, and NAME.png in `folder` when that is given."""
     with _style(name):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -70,20 +82,20 @@ def render(name: str, draw: Drawing, folder: Optional[Path] = None, height: floa
             make_folder(folder, "the plot", other)
             write_whole(folder / f"{name}.png", picture.getvalue(), "the plot", other)
     svg = text.getvalue()
-    svg = svg[svg.index("<svg"):].replace(FG, "var(--fg)").replace(LINE, "var(--line)").replace('id="', f'id="{name}-')
+    svg = svg[svg.index("<svg") :].replace(FG, "var(--fg)").replace(LINE, "var(--line)").replace('id="', f'id="{name}-')
     for use in ('href="#', "url(#"):
         svg = svg.replace(use, f"{use}{name}-")
     return svg
 
 
-def plot(name: str, heading: str, text: str, draw: Drawing, folder: Optional[Path] = None, height: float = 3.9) -> Plot:
+def plot(name: str, heading: str, text: str, draw: Drawing, folder: Path | None = None, height: float = 3.9) -> Plot:
     """A figure of a page of results; its PNG goes to `folder`."""
     return Plot(heading, text, render(name, draw, folder, height), f"{name}.png")
 
 
 def nines(phi: float) -> float:
     """A cosine's height on an axis that spreads what is close to 1: 0.9 is 1, 0.99 is 2."""
-    return -math.log10(max(1.0 - phi, 10.0 ** -_NINES)) if phi == phi else math.nan
+    return -math.log10(max(1.0 - phi, 10.0**-_NINES)) if phi == phi else math.nan
 
 
 _TICKS = (0.9, 0.99, 0.999, 0.9999, 0.99999, 0, 0.5, 0.95, 0.98, 0.995, 0.998, 0.9995, 0.8, 0.2, 0.97)  # roundest first
@@ -145,8 +157,15 @@ def accuracy_against_phi(lines: Sequence[Line], looks: Looks) -> Drawing:
         panels = figure.subplots(1, 2, sharey=True)
         for axis, key, text in zip(panels, ("phi_first", "phi_last"), ("after 1 step", "after the last step")):
             for line in lines:
-                axis.plot(nines(line[key]), 100 * line["exact"], ls="", marker=looks.marker(line), color=looks.colour(line),
-                          ms=6, alpha=0.85)
+                axis.plot(
+                    nines(line[key]),
+                    100 * line["exact"],
+                    ls="",
+                    marker=looks.marker(line),
+                    color=looks.colour(line),
+                    ms=6,
+                    alpha=0.85,
+                )
             nines_axis(axis, [nines(line[key]) for line in lines], f"fidelity {text}", "x", ticks=6)
         panels[0].set_ylabel("puzzles exact, %")
         _share_axis(panels[0], [100 * line["exact"] for line in lines])
@@ -169,13 +188,30 @@ def accuracy_against_cost(lines: Sequence[Line], looks: Looks) -> Drawing:
         for run in runs.values():
             run = sorted(run, key=lambda line: line[key])
             exact = [100 * line["exact"] for line in run]
-            axis.errorbar([line[key] for line in run], exact, yerr=[_share_error(line) for line in run], ms=5, lw=0.9,
-                          color=looks.colour(run[0]), marker=looks.marker(run[0]), alpha=0.8, elinewidth=0.6)
+            axis.errorbar(
+                [line[key] for line in run],
+                exact,
+                yerr=[_share_error(line) for line in run],
+                ms=5,
+                lw=0.9,
+                color=looks.colour(run[0]),
+                marker=looks.marker(run[0]),
+                alpha=0.8,
+                elinewidth=0.6,
+            )
         for tied, alpha in ((True, 0.35), (False, 1.0)):
             some = [(line[key], 100 * line["exact"]) for line in lines if line["tied" if tied else "pareto"]]
             if some:
-                axis.plot(*zip(*some), ls="", marker="o", ms=11, markerfacecolor="none", markeredgecolor=FG, alpha=alpha,
-                          label="not told from it" if tied else "Pareto front")
+                axis.plot(
+                    *zip(*some),
+                    ls="",
+                    marker="o",
+                    ms=11,
+                    markerfacecolor="none",
+                    markeredgecolor=FG,
+                    alpha=alpha,
+                    label="not told from it" if tied else "Pareto front",
+                )
         front = sorted({(line[key], 100 * line["exact"]) for line in lines if line["pareto"]})
         if front:
             axis.step(*zip(*front), where="post", color=FG, lw=1.6, ls=":")
@@ -202,8 +238,12 @@ def cost_axis(axis: Any, costs: Sequence[float], spelled: Callable[[float], str]
     steps = ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), tuple(1 + k / 10 for k in range(90)))
     at: list[float] = []
     for subs in steps:
-        at = [sub * 10.0**power for power in range(int(math.floor(math.log10(low))), int(math.log10(high)) + 1) for sub in subs
-              if low / 1.1 <= sub * 10.0**power <= high * 1.1]
+        at = [
+            sub * 10.0**power
+            for power in range(int(math.floor(math.log10(low))), int(math.log10(high)) + 1)
+            for sub in subs
+            if low / 1.1 <= sub * 10.0**power <= high * 1.1
+        ]
         if len(at) >= 3:
             break
     axis.set_xscale("log")
@@ -232,7 +272,7 @@ def phi_along_steps(lines: Sequence[Line], looks: Looks) -> Drawing:
     return draw
 
 
-def loss_against_phi(points: Sequence[Line], thresholds: Mapping[str, Optional[float]], default: Optional[float]) -> Drawing:
+def loss_against_phi(points: Sequence[Line], thresholds: Mapping[str, float | None], default: float | None) -> Drawing:
     """Exact lost against phi after one step, a colour a model; filled where it is harm. Lines: the models' thresholds, and
     dotted the one of all."""
     models = list(dict.fromkeys(p["model"] for p in points))
@@ -243,10 +283,18 @@ def loss_against_phi(points: Sequence[Line], thresholds: Mapping[str, Optional[f
             own = [p for p in points if p["model"] == model]
             for filled in (False, True):
                 some = [p for p in own if bool(p["harmful"]) == filled]
-                axis.errorbar([nines(p["phi_first"]) for p in some], [100 * p["loss"] for p in some],
-                              yerr=[100 * p["loss_se"] for p in some], ls="", marker="o", ms=5, color=colour, elinewidth=0.7,
-                              markerfacecolor=colour if filled else "none", label=model if filled == any(
-                                  p["harmful"] for p in own) else None)
+                axis.errorbar(
+                    [nines(p["phi_first"]) for p in some],
+                    [100 * p["loss"] for p in some],
+                    yerr=[100 * p["loss_se"] for p in some],
+                    ls="",
+                    marker="o",
+                    ms=5,
+                    color=colour,
+                    elinewidth=0.7,
+                    markerfacecolor=colour if filled else "none",
+                    label=model if filled == any(p["harmful"] for p in own) else None,
+                )
             if thresholds.get(model) is not None:
                 axis.axvline(nines(float(thresholds[model] or 0)), color=colour, lw=1)
         if default is not None:

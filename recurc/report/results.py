@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Sequence
+from typing import NamedTuple
 
 from recurc import __version__
 from recurc.quoting import environment, markdown_code, markdown_prose
@@ -53,16 +54,23 @@ class Results:
 
     def html(self) -> str:
         """One self-contained page, in the words of the task."""
-        return environment("report").get_template("results.html.j2").render(
-            **vars(self._said()), version=__version__, colours=[])
+        return (
+            environment("report").get_template("results.html.j2").render(**vars(self._said()), version=__version__, colours=[])
+        )
 
-    def _said(self) -> "Results":
+    def _said(self) -> Results:
         """The same in the words of the task."""
         tables = [Table(said(t.heading), [*map(said, t.columns)], [[*map(said, row)] for row in t.rows]) for t in self.tables]
         return replace(
-            self, title=said(self.title), subtitle=said(self.subtitle), tables=tables, notes=[*map(said, self.notes)],
+            self,
+            title=said(self.title),
+            subtitle=said(self.subtitle),
+            tables=tables,
+            notes=[*map(said, self.notes)],
             plots=[p._replace(heading=said(p.heading), text=said(p.text)) for p in self.plots],
-            verdicts=[*map(said, self.verdicts)], definitions=[(said(name), said(text)) for name, text in self.definitions])
+            verdicts=[*map(said, self.verdicts)],
+            definitions=[(said(name), said(text)) for name, text in self.definitions],
+        )
 
     def markdown(self) -> str:
         """The same as Markdown; plots are the PNGs beside it."""
@@ -82,5 +90,7 @@ class Results:
 
 def _table(table: Table) -> str:
     rule = ["---", *["---:"] * (len(table.columns) - 1)]
-    return "\n".join("| " + " | ".join(markdown_prose(cell).replace("|", "\\|") for cell in row) + " |"
-                     for row in (table.columns, rule, *table.rows))
+    return "\n".join(
+        "| " + " | ".join(markdown_prose(cell).replace("|", "\\|") for cell in row) + " |"
+        for row in (table.columns, rule, *table.rows)
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any
 
 from recurc.report import plots
 from recurc.report.numbers import loss_text
@@ -25,13 +26,20 @@ Line = Mapping[str, Any]
 def cells(line: Line) -> tuple[str, ...]:
     """A row of a study as text, in COLUMNS."""
     return (
-        line["name"], line["engine"], percent(line["cell"]), percent(line["exact"]),
+        line["name"],
+        line["engine"],
+        percent(line["cell"]),
+        percent(line["exact"]),
         "" if line["group"] == "reference" else loss_text(line["loss"], line["loss_se"], line["n"]),
-        _phi(line["phi_first"]), _phi(line["phi_last"]), f"{line['bytes']:,}", _yes(line["fits_4mb"]), _yes(line["fits_8mb"]),
+        _phi(line["phi_first"]),
+        _phi(line["phi_last"]),
+        f"{line['bytes']:,}",
+        _yes(line["fits_4mb"]),
+        _yes(line["fits_8mb"]),
     )
 
 
-def _phi(value: Optional[float]) -> str:
+def _phi(value: float | None) -> str:
     return "-" if value is None else phi_text(value)
 
 
@@ -47,8 +55,10 @@ def definitions(lines: Sequence[Line]) -> list[tuple[str, str]]:
         if line["updates"] and line["loss_first"] is not None:
             text += f"; training loss {line['loss_first']:.3g} at first, {line['loss_last']:.3g} at last"
             if line["exact_seen"] is not None:
-                text += (f"; {percent(line['exact_seen'])} exact on puzzles it learned from, where fp32 has "
-                         f"{percent(lines[0]['exact_seen'])}")
+                text += (
+                    f"; {percent(line['exact_seen'])} exact on puzzles it learned from, where fp32 has "
+                    f"{percent(lines[0]['exact_seen'])}"
+                )
         if line["name"] == "distilled":
             share = percent(line["parameters"] / lines[0]["parameters"])
             text += f"; {line['parameters']:,} parameters, {share} of the model's"
@@ -56,16 +66,30 @@ def definitions(lines: Sequence[Line]) -> list[tuple[str, str]]:
     return found
 
 
-def draw(subjects: Sequence[Mapping[str, Any]], folder: Optional[Path]) -> list[Plot]:
+def draw(subjects: Sequence[Mapping[str, Any]], folder: Path | None) -> list[Plot]:
     """The plots; PNGs go to `folder`."""
     found = []
     for i, subject in enumerate(subjects):
         name = "survival" if not i else f"survival-{i + 1}"
-        found.append(plots.plot(name, f"Cells and puzzles: {subject['name']}", "What each method leaves: bars are whole "
-                                "puzzles with their standard error, rings are cells.", survival(subject["rows"]), folder,
-                                height=1.2 + 0.24 * len(subject["rows"])))
-    found.append(plots.plot("fidelity", "Puzzles against fidelity", "One point a method. The axis of fidelity spreads what is "
-                            "close to 1.", against_fidelity(subjects), folder))
+        found.append(
+            plots.plot(
+                name,
+                f"Cells and puzzles: {subject['name']}",
+                "What each method leaves: bars are whole puzzles with their standard error, rings are cells.",
+                survival(subject["rows"]),
+                folder,
+                height=1.2 + 0.24 * len(subject["rows"]),
+            )
+        )
+    found.append(
+        plots.plot(
+            "fidelity",
+            "Puzzles against fidelity",
+            "One point a method. The axis of fidelity spreads what is close to 1.",
+            against_fidelity(subjects),
+            folder,
+        )
+    )
     return found
 
 
@@ -110,15 +134,24 @@ def against_fidelity(subjects: Sequence[Mapping[str, Any]]) -> plots.Drawing:
                     if line["group"] == "reference" or line[key] is None:
                         continue
                     known.append(plots.nines(line[key]))
-                    axis.plot(known[-1], 100 * line["exact"], ls="", marker=marker, ms=6, alpha=0.85,
-                              color=plots.SERIES[1 + groups.index(line["group"])])
+                    axis.plot(
+                        known[-1],
+                        100 * line["exact"],
+                        ls="",
+                        marker=marker,
+                        ms=6,
+                        alpha=0.85,
+                        color=plots.SERIES[1 + groups.index(line["group"])],
+                    )
             plots.nines_axis(axis, known, f"fidelity {text}", "x", ticks=6)
         panels[0].set_ylabel("puzzles exact, %")
         panels[0].set_ylim(-3, 103)
         handles = [Line2D([], [], color=plots.SERIES[1 + i], marker="s", ls="", label=g) for i, g in enumerate(groups)]
         if len(subjects) > 1:
-            handles += [Line2D([], [], color=plots.FG, marker=k, ls="", markerfacecolor="none", label=s["name"])
-                        for s, k in zip(subjects, plots.MARKERS)]
+            handles += [
+                Line2D([], [], color=plots.FG, marker=k, ls="", markerfacecolor="none", label=s["name"])
+                for s, k in zip(subjects, plots.MARKERS)
+            ]
         figure.legend(handles=handles, loc="outside right upper", handletextpad=0.4)
 
     return paint
@@ -129,7 +162,12 @@ def results(title: str, document: Mapping[str, Any], drawn: Sequence[Plot], comm
     subjects = document["subjects"]
     verdicts = [f"{s['name']}: {finding}" if len(subjects) > 1 else finding for s in subjects for finding in s["verdict"]]
     return Results(
-        title, f"{document['n']} test puzzles of {near(document['data'])}, {document['steps']} supervision steps.", plots=drawn,
+        title,
+        f"{document['n']} test puzzles of {near(document['data'])}, {document['steps']} supervision steps.",
+        plots=drawn,
         verdicts=[*verdicts, *document["beside"]],
         tables=[Table(s["name"], COLUMNS, [cells(line) for line in s["rows"]]) for s in subjects],
-        definitions=definitions(subjects[0]["rows"]), notes=[*NOTES, *document["remarks"]], command=command)
+        definitions=definitions(subjects[0]["rows"]),
+        notes=[*NOTES, *document["remarks"]],
+        command=command,
+    )

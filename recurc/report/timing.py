@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional
+from typing import Any
 
 from recurc.plan.cost import estimate
 from recurc.plan.work import work_classes
@@ -24,8 +25,7 @@ class TimeBar:
     title: str
 
 
-def time_entry(plan: Mapping[str, Any], board: Optional[Board], verified: Optional[Mapping[str, Any]]
-               ) -> Optional[dict[str, Any]]:
+def time_entry(plan: Mapping[str, Any], board: Board | None, verified: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The document's "time": {"estimate": see `recurc.plan.cost.estimate` or None, "why": text or None, "measured": {"board",
     "instructions", "seconds"} a step or None}; None where nothing was planned.
 
@@ -40,8 +40,11 @@ def time_entry(plan: Mapping[str, Any], board: Optional[Board], verified: Option
         why = None if found else f"no instruction counts of the {work['kernels']} kernels on a {board.core}"
     measured = None
     if verified and (verified.get("instructions_per_step") or verified.get("seconds_per_step")):
-        measured = {"board": verified["board"], "instructions": verified.get("instructions_per_step"),
-                    "seconds": verified.get("seconds_per_step")}
+        measured = {
+            "board": verified["board"],
+            "instructions": verified.get("instructions_per_step"),
+            "seconds": verified.get("seconds_per_step"),
+        }
     return {"estimate": found, "why": why, "measured": measured} if work or measured else None
 
 
@@ -66,18 +69,32 @@ def time_rows(estimated: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """A line a class of work in `time_columns`, then their sums."""
     clocked = estimated["seconds"] is not None
     rows = [
-        (c["name"], count_text(c["macs"]) if c["macs"] else "", bytes_text(c["flash_bytes"]) if c["flash_bytes"] else "",
-         bytes_text(c["ram_bytes"]), count_text(c["instructions"]), _share(c["share"]),
-         *((seconds_text(c["seconds"]),) if clocked else ()))
+        (
+            c["name"],
+            count_text(c["macs"]) if c["macs"] else "",
+            bytes_text(c["flash_bytes"]) if c["flash_bytes"] else "",
+            bytes_text(c["ram_bytes"]),
+            count_text(c["instructions"]),
+            _share(c["share"]),
+            *((seconds_text(c["seconds"]),) if clocked else ()),
+        )
         for c in estimated["classes"]
     ]
     waits = estimated["flash_waits"]["cycles"]
     if waits and clocked:
-        rows.append((_WAITS, "", "", "", "", _share(waits / estimated["cycles"]),
-                     seconds_text(waits / estimated["clock_hz"])))
+        rows.append((_WAITS, "", "", "", "", _share(waits / estimated["cycles"]), seconds_text(waits / estimated["clock_hz"])))
     flash, ram = (sum(c[key] for c in estimated["classes"]) for key in ("flash_bytes", "ram_bytes"))
-    rows.append(("all", count_text(estimated["macs"]), bytes_text(flash), bytes_text(ram),
-                 count_text(estimated["instructions"]), "100 %", *((seconds_text(estimated["seconds"]),) if clocked else ())))
+    rows.append(
+        (
+            "all",
+            count_text(estimated["macs"]),
+            bytes_text(flash),
+            bytes_text(ram),
+            count_text(estimated["instructions"]),
+            "100 %",
+            *((seconds_text(estimated["seconds"]),) if clocked else ()),
+        )
+    )
     return rows
 
 
@@ -99,8 +116,13 @@ def time_facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("estimate", per_mac))
         if e["seconds"]:
             steps = document["model"]["steps"]
-            rows.append(("estimated time", f"{seconds_text(e['seconds'])} a step at {e['clock_hz'] / 1e6:g} MHz, "
-                                           f"{seconds_text(e['seconds'] * steps)} a puzzle of {steps} steps; not measured"))
+            rows.append(
+                (
+                    "estimated time",
+                    f"{seconds_text(e['seconds'])} a step at {e['clock_hz'] / 1e6:g} MHz, "
+                    f"{seconds_text(e['seconds'] * steps)} a puzzle of {steps} steps; not measured",
+                )
+            )
         rows.append(("its model", e["model"]))
         rows.append(("its constants", f"{e['instructions_from']}; their counts within {100 * e['worst_error']:.1f} %"))
     if measured and measured["instructions"]:
@@ -120,13 +142,22 @@ def time_bars(document: Mapping[str, Any]) -> list[TimeBar]:
     widest = max(waits, *(c["share"] for c in e["classes"])) or 1.0
     meaning = {c.name: c.meaning for c in work_classes()}
     bars = [
-        TimeBar(c["name"], max(100 * c["share"] / widest, _LEAST_BAR),
-                (f"{seconds_text(c['seconds'])}, " if c["seconds"] is not None else "") + _share(c["share"]),
-                f"{c['name']}: {meaning[c['name']]}\n{c['instructions']:,} instructions, {c['macs']:,} MACs, "
-                f"{c['flash_bytes']:,} bytes from flash, {c['ram_bytes']:,} from RAM")
+        TimeBar(
+            c["name"],
+            max(100 * c["share"] / widest, _LEAST_BAR),
+            (f"{seconds_text(c['seconds'])}, " if c["seconds"] is not None else "") + _share(c["share"]),
+            f"{c['name']}: {meaning[c['name']]}\n{c['instructions']:,} instructions, {c['macs']:,} MACs, "
+            f"{c['flash_bytes']:,} bytes from flash, {c['ram_bytes']:,} from RAM",
+        )
         for c in e["classes"]
     ]
     if waits:
-        bars.append(TimeBar(_WAITS, max(100 * waits / widest, _LEAST_BAR),
-                            f"{seconds_text(waits * e['seconds'])}, {_share(waits)}", e["flash_waits"]["note"]))
+        bars.append(
+            TimeBar(
+                _WAITS,
+                max(100 * waits / widest, _LEAST_BAR),
+                f"{seconds_text(waits * e['seconds'])}, {_share(waits)}",
+                e["flash_waits"]["note"],
+            )
+        )
     return bars

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any
 
 from recurc.arguments import argument
 from recurc.report import plots
@@ -12,8 +13,20 @@ from recurc.report.results import Results, Table
 from recurc.report.sweep_page import percent, phi_text
 from recurc.report.timing import seconds_text
 
-COLUMNS = ("recipe", "H", "L", "steps", "on average", "exact", "lost to fp32", "phi", "MACs", "time (est.)", "image bytes",
-           "puzzles")
+COLUMNS = (
+    "recipe",
+    "H",
+    "L",
+    "steps",
+    "on average",
+    "exact",
+    "lost to fp32",
+    "phi",
+    "MACs",
+    "time (est.)",
+    "image bytes",
+    "puzzles",
+)
 TEXT_COLUMNS = ("steps",)
 LEAST = ("puzzles", "MACs", "phi", "on average", "image bytes", "time (est.)", "exact", "L", "H")  # to leave out first
 TRIED = ("variant", "H", "L", "puzzles", "cheapest that may keep enough", "time (est.)", "MACs", "went")
@@ -28,8 +41,12 @@ NOTES = (
     "taken never to gain accuracy: a variant that costs no less than such a better one was not run.",
 )
 _SHOWN_BELOW = 40  # points below the tolerance that the plot shows
-_UNITS = {"time": ("seconds", "estimated seconds a puzzle"), "instructions": ("instructions", "instructions a puzzle"),
-          "macs": ("macs", "multiply-adds a puzzle"), "bytes": ("image_bytes", "bytes of the weights image")}
+_UNITS = {
+    "time": ("seconds", "estimated seconds a puzzle"),
+    "instructions": ("instructions", "instructions a puzzle"),
+    "macs": ("macs", "multiply-adds a puzzle"),
+    "bytes": ("image_bytes", "bytes of the weights image"),
+}
 
 Line = Mapping[str, Any]  # a setting of a variant: Measured.as_dict, its variant and what it costs a puzzle
 
@@ -46,8 +63,10 @@ def spelled(line: Line) -> str:
     """The same in a sentence."""
     if line["halt_threshold"] is None:
         return reasons(line)
-    return (f"{line['min_steps']} to {line['max_steps']} steps, {line['mean_steps']:.2f} on average, halting above "
-            f"{line['halt_threshold']:g}")
+    return (
+        f"{line['min_steps']} to {line['max_steps']} steps, {line['mean_steps']:.2f} on average, halting above "
+        f"{line['halt_threshold']:g}"
+    )
 
 
 def _time(line: Line) -> str:
@@ -63,20 +82,30 @@ def _lost(line: Line) -> str:
 
 def cells(line: Line) -> tuple[str, ...]:
     """A line as text, in COLUMNS."""
-    return (("* " if line["chosen"] else "") + line["stored"], str(line["h_cycles"]), str(line["l_cycles"]),
-            reasons(line), f"{line['mean_steps']:.2f}", percent(line["exact"]), _lost(line), phi_text(line["phi"]),
-            count_text(line["macs"]), _time(line), f"{line['image_bytes']:,}", str(line["n"]))
+    return (
+        ("* " if line["chosen"] else "") + line["stored"],
+        str(line["h_cycles"]),
+        str(line["l_cycles"]),
+        reasons(line),
+        f"{line['mean_steps']:.2f}",
+        percent(line["exact"]),
+        _lost(line),
+        phi_text(line["phi"]),
+        count_text(line["macs"]),
+        _time(line),
+        f"{line['image_bytes']:,}",
+        str(line["n"]),
+    )
 
 
 def tried_cells(arm: Line) -> tuple[str, ...]:
     """A variant as far as it went, in TRIED."""
     line = arm["cheapest"]
     found = ("-", "-", "-") if line is None else (f"{reasons(line)}: {_lost(line)}", _time(line), count_text(line["macs"]))
-    return (arm["stored"], str(arm["h_cycles"]), str(arm["l_cycles"]), str(arm["n"]), *found,
-            arm["out"] or "to the end")
+    return (arm["stored"], str(arm["h_cycles"]), str(arm["l_cycles"]), str(arm["n"]), *found, arm["out"] or "to the end")
 
 
-def factor(before: Optional[float], after: Optional[float]) -> Optional[float]:
+def factor(before: float | None, after: float | None) -> float | None:
     """How many times less; None where one is not known."""
     return before / after if before and after else None
 
@@ -84,24 +113,35 @@ def factor(before: Optional[float], after: Optional[float]) -> Optional[float]:
 def verdicts(document: Mapping[str, Any]) -> list[str]:
     """The result in sentences, from its numbers."""
     choice, held, full, aim = document["choice"], document["held_out"], document["full"], document["aim"]
-    wanted = (f"at most {100 * aim['limit']:g} points of puzzles exact may be lost" if aim["kind"] == "exact"
-              else f"fidelity is to stay at {1 - aim['limit']:g} or above")
-    line = (f"{document['target']}, {wanted}: {choice['stored']}, H {choice['h_cycles']}, "
-            f"L {choice['l_cycles']}, {spelled(choice)}.")
+    wanted = (
+        f"at most {100 * aim['limit']:g} points of puzzles exact may be lost"
+        if aim["kind"] == "exact"
+        else f"fidelity is to stay at {1 - aim['limit']:g} or above"
+    )
+    line = (
+        f"{document['target']}, {wanted}: {choice['stored']}, H {choice['h_cycles']}, "
+        f"L {choice['l_cycles']}, {spelled(choice)}."
+    )
     saves = document["saves"]
     parts = [f"{saves['macs']:.3g} times fewer MACs ({count_text(full['macs'])} to {count_text(choice['macs'])} a puzzle)"]
     if saves["seconds"]:
-        parts.append(f"{saves['seconds']:.3g} times less estimated time ({seconds_text(full['seconds'])} to "
-                     f"{seconds_text(choice['seconds'])})")
+        parts.append(
+            f"{saves['seconds']:.3g} times less estimated time ({seconds_text(full['seconds'])} to "
+            f"{seconds_text(choice['seconds'])})"
+        )
     parts.append(f"{saves['image_bytes']:.3g} times fewer bytes ({full['image_bytes']:,} to {choice['image_bytes']:,})")
     fits = "" if full["fits"] else ", which does not fit"
     depth = f"H {full['h_cycles']}, L {full['l_cycles']}, {full['steps']} steps"
-    kept = (f"{percent(choice['exact'])} exact on {choice['n']} puzzles of the search, fp32 {percent(full['exact'])}; "
-            f"{percent(held['exact'])} on {held['n']} that it had not seen, fp32 {percent(held['exact_fp32'])} "
-            f"({_lost(held)} points lost)")
+    kept = (
+        f"{percent(choice['exact'])} exact on {choice['n']} puzzles of the search, fp32 {percent(full['exact'])}; "
+        f"{percent(held['exact'])} on {held['n']} that it had not seen, fp32 {percent(held['exact_fp32'])} "
+        f"({_lost(held)} points lost)"
+    )
     if aim["kind"] == "phi":
-        kept = (f"phi {phi_text(choice['phi'])} on {choice['n']} puzzles of the search, {phi_text(held['phi'])} on {held['n']} "
-                f"that it had not seen; {percent(held['kept'])} of those answered as fp32 answers them")
+        kept = (
+            f"phi {phi_text(choice['phi'])} on {choice['n']} puzzles of the search, {phi_text(held['phi'])} on {held['n']} "
+            f"that it had not seen; {percent(held['kept'])} of those answered as fp32 answers them"
+        )
     return [line, f"Against fp32 at its trained depth ({depth}{fits}): {', '.join(parts)}.", f"It keeps {kept}."]
 
 
@@ -118,10 +158,14 @@ def confirmation(document: Mapping[str, Any]) -> str:
     if held["confirmed"]:
         return f"Confirmed on {found}, by the rule of the search: {rule} there too ({there})."
     if held["deficit"] <= aim["limit"]:
-        return (f"Not confirmed by the rule of the search ({rule}): on {found} it is within the tolerance, but its error is "
-                f"too large to be sure ({there}); more puzzles ({argument('limit')}) would tell.")
-    return (f"Not confirmed: on {found} it is over the tolerance, by less than a standard error ({there}); more puzzles "
-            f"({argument('limit')}) would tell.")
+        return (
+            f"Not confirmed by the rule of the search ({rule}): on {found} it is within the tolerance, but its error is "
+            f"too large to be sure ({there}); more puzzles ({argument('limit')}) would tell."
+        )
+    return (
+        f"Not confirmed: on {found} it is over the tolerance, by less than a standard error ({there}); more puzzles "
+        f"({argument('limit')}) would tell."
+    )
 
 
 def front_plot(arms: Sequence[Line], front: Sequence[Line], full: Line, document: Mapping[str, Any]) -> plots.Drawing:
@@ -139,12 +183,20 @@ def front_plot(arms: Sequence[Line], front: Sequence[Line], full: Line, document
             colour = plots.SERIES[names.index(arm["stored"]) % len(plots.SERIES)]
             mark = plots.MARKERS[shapes.index((arm["h_cycles"], arm["l_cycles"])) % len(plots.MARKERS)]
             shown = [p for p in arm["front"] if quality != "exact" or p["exact"] > 0]
-            axis.plot([p[key] for p in shown], [100 * p[quality] for p in shown], color=colour, marker=mark,
-                      ms=3.5, lw=0.9, alpha=0.35 if arm["out"] else 0.9)
+            axis.plot(
+                [p[key] for p in shown],
+                [100 * p[quality] for p in shown],
+                color=colour,
+                marker=mark,
+                ms=3.5,
+                lw=0.9,
+                alpha=0.35 if arm["out"] else 0.9,
+            )
         axis.step([p[key] for p in front], [100 * p[quality] for p in front], where="post", color=plots.FG, ls=":", lw=1.5)
         chosen = document["choice"]
-        axis.plot(chosen[key], 100 * chosen[quality], marker="o", ms=13, markerfacecolor="none", markeredgecolor=plots.FG,
-                  mew=1.6)
+        axis.plot(
+            chosen[key], 100 * chosen[quality], marker="o", ms=13, markerfacecolor="none", markeredgecolor=plots.FG, mew=1.6
+        )
         if full[key]:
             axis.plot(full[key], 100 * (full["exact"] if quality == "exact" else 1.0), marker="*", ms=12, color=plots.FG)
         limit = full["exact"] - document["aim"]["limit"] if quality == "exact" else 1 - document["aim"]["limit"]
@@ -152,35 +204,63 @@ def front_plot(arms: Sequence[Line], front: Sequence[Line], full: Line, document
         lowest = min(100 * p[quality] for arm in arms for p in arm["front"])
         axis.set_ylim(bottom=max(lowest - 1, 100 * limit - _SHOWN_BELOW))
         costs = [p[key] for arm in arms for p in arm["front"] if quality != "exact" or p["exact"] > 0]
-        plots.cost_axis(axis, [*costs, chosen[key], *([full[key]] if full[key] else [])],
-                        seconds_text if key == "seconds" else count_text)
+        plots.cost_axis(
+            axis, [*costs, chosen[key], *([full[key]] if full[key] else [])], seconds_text if key == "seconds" else count_text
+        )
         axis.set_xlabel(label)
         axis.set_ylabel(text)
-        handles = [Line2D([], [], color=plots.SERIES[i % len(plots.SERIES)], marker="o", ls="-", label=n)
-                   for i, n in enumerate(names)]
-        handles += [Line2D([], [], color=plots.FG, marker=plots.MARKERS[i % len(plots.MARKERS)], ls="", markerfacecolor="none",
-                           label=f"H {h}, L {low}") for i, (h, low) in enumerate(shapes)]
-        handles += [Line2D([], [], color=plots.FG, marker="o", ms=9, ls="", markerfacecolor="none", label="chosen"),
-                    Line2D([], [], color=plots.FG, marker="*", ms=9, ls="", label="fp32, full depth"),
-                    Line2D([], [], color=plots.FG, ls=":", label="front"),
-                    Line2D([], [], color=plots.FG, ls="--", lw=0.8, label="tolerance")]
+        handles = [
+            Line2D([], [], color=plots.SERIES[i % len(plots.SERIES)], marker="o", ls="-", label=n) for i, n in enumerate(names)
+        ]
+        handles += [
+            Line2D(
+                [],
+                [],
+                color=plots.FG,
+                marker=plots.MARKERS[i % len(plots.MARKERS)],
+                ls="",
+                markerfacecolor="none",
+                label=f"H {h}, L {low}",
+            )
+            for i, (h, low) in enumerate(shapes)
+        ]
+        handles += [
+            Line2D([], [], color=plots.FG, marker="o", ms=9, ls="", markerfacecolor="none", label="chosen"),
+            Line2D([], [], color=plots.FG, marker="*", ms=9, ls="", label="fp32, full depth"),
+            Line2D([], [], color=plots.FG, ls=":", label="front"),
+            Line2D([], [], color=plots.FG, ls="--", lw=0.8, label="tolerance"),
+        ]
         figure.legend(handles=handles, loc="outside right upper", handletextpad=0.4)
 
     return draw
 
 
-def results(document: Mapping[str, Any], recipe: str, folder: Optional[Path], command: str) -> Results:
+def results(document: Mapping[str, Any], recipe: str, folder: Path | None, command: str) -> Results:
     """The page; tune-front.png goes to `folder` where plots can be drawn."""
     drawn = []
     if plots.have_matplotlib():
         drawing = front_plot(document["tried"], document["frontier"], document["full"], document)
-        drawn.append(plots.plot("tune-front", "What is kept at which cost", "Lines join the settings of one variant, number of "
-                                "steps and halting rule, that none of its others beats; pale ones were dropped during the "
-                                "search, on fewer puzzles.", drawing, folder))
+        drawn.append(
+            plots.plot(
+                "tune-front",
+                "What is kept at which cost",
+                "Lines join the settings of one variant, number of "
+                "steps and halting rule, that none of its others beats; pale ones were dropped during the "
+                "search, on fewer puzzles.",
+                drawing,
+                folder,
+            )
+        )
     return Results(
-        f"{document['name']} on {document['target']}: the cheapest that keeps enough", document["subtitle"], plots=drawn,
+        f"{document['name']} on {document['target']}: the cheapest that keeps enough",
+        document["subtitle"],
+        plots=drawn,
         verdicts=[*verdicts(document), confirmation(document), *document["remarks"]],
-        tables=[Table("The front", COLUMNS, [cells(line) for line in document["frontier"]]),
-                Table("What was tried", TRIED, [tried_cells(arm) for arm in document["tried"]]),
-                Table("recurc.toml", ("recurc build takes it",), [(line,) for line in recipe.splitlines()])],
-        notes=NOTES, command=command)
+        tables=[
+            Table("The front", COLUMNS, [cells(line) for line in document["frontier"]]),
+            Table("What was tried", TRIED, [tried_cells(arm) for arm in document["tried"]]),
+            Table("recurc.toml", ("recurc build takes it",), [(line,) for line in recipe.splitlines()]),
+        ],
+        notes=NOTES,
+        command=command,
+    )

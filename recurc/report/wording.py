@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 from recurc.report.numbers import bytes_text, count_text, fidelity_text
 
 
 def verdict_text(document: Mapping[str, Any]) -> str:
-    """"fits TITLE" or "does not fit: N bytes more in REGION"."""
+    """ "fits TITLE" or "does not fit: N bytes more in REGION"."""
     if document.get("open"):
-        return (f"may fit {document['board']['title']}: what is left for code is less than the estimate, "
-                "and only `recurc build` measures it")
+        return (
+            f"may fit {document['board']['title']}: what is left for code is less than the estimate, "
+            "and only `recurc build` measures it"
+        )
     if document["fits"]:
         return f"fits {document['board']['title']}"
     missing = document["missing"] or [{"region": document["region"], "bytes": document["missing_bytes"]}]
@@ -35,8 +38,9 @@ def _outcome(change: Mapping[str, Any]) -> str:
 def schedule_text(document: Mapping[str, Any]) -> str:
     """The schedule in one line."""
     m = document["model"]
-    return (f"{m['steps']} steps, each {m['h_cycles']} x ({m['l_cycles']} x low-level call, then 1 high-level call), "
-            "then the heads")
+    return (
+        f"{m['steps']} steps, each {m['h_cycles']} x ({m['l_cycles']} x low-level call, then 1 high-level call), then the heads"
+    )
 
 
 def fact_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -74,19 +78,22 @@ def fact_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("reference part", board["reference"]))
     if document["twin"]:
         rows.append((document["twin"], "its emulated twin: same objects but the port; `recurc verify` runs it"))
-    rows += [(f"needs {r['name']}", r["note"] or "an optional region of this board")
-             for r in document["regions"] if r["optional"] and r["used"]]
+    rows += [
+        (f"needs {r['name']}", r["note"] or "an optional region of this board")
+        for r in document["regions"]
+        if r["optional"] and r["used"]
+    ]
     return rows
 
 
-def _table_row(table: Optional[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def _table_row(table: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     if not table:
         return []
     where = f"memory-mapped in {table['region']} at 0x{table['address']:08x}" if table.get("region") else "rows over the wire"
     return [("puzzle table", f"{table['bytes']:,} bytes in a file of its own, {where}")]
 
 
-def _stack_rows(stack: Optional[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def _stack_rows(stack: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     if not stack:
         return []
     said = [f"{stack['reserved']:,} bytes reserved"]
@@ -110,27 +117,34 @@ def linked_text(linked: Mapping[str, Any]) -> str:
     sections = linked["sections"]
     what = f"{len(sections)} sections, {sum(s['bytes'] for s in sections):,} bytes" if sections else "all sections"
     if not linked["differences"]:
-        return (f"yes, to the byte: {what}, read from the ELF" if linked["equal"] else "NO")
+        return f"yes, to the byte: {what}, read from the ELF" if linked["equal"] else "NO"
     said = "; ".join(linked["differences"])
     return f"yes, but for alignment: {what}; {said}" if linked["equal"] else f"NO: {said}"
 
 
-def tune_command(checkpoint: Optional[str], data: object = None, target: Optional[str] = None) -> str:
+def tune_command(checkpoint: str | None, data: object = None, target: str | None = None) -> str:
     """The command that finds when to stop, for a shell."""
-    words = ["recurc", "tune", *([str(checkpoint)] if checkpoint else []), *(["--data", str(data)] if data else []),
-             *(["--target", target] if target else [])]
+    words = [
+        "recurc",
+        "tune",
+        *([str(checkpoint)] if checkpoint else []),
+        *(["--data", str(data)] if data else []),
+        *(["--target", target] if target else []),
+    ]
     return shlex.join(words)
 
 
-def halting_text(halting: Any, steps: int, advice: Optional[str] = None) -> str:
+def halting_text(halting: Any, steps: int, advice: str | None = None) -> str:
     """What stopping at the halting head does to the answers of `steps` steps: more steps are not always better.
 
     Args:
         halting: see `recurc.study.evaluate.Halting`. advice: the command that finds a better rule, told where this one costs.
     """
     lost, error = 100 * halting.lost, 100 * halting.error
-    said = (f"stopping at the halting head {'costs' if lost >= 0 else 'gains'} {abs(lost):.2f} ± {error:.2f} points exact and "
-            f"saves {100 * (1 - halting.mean_steps / steps):.0f} % of the steps")
+    said = (
+        f"stopping at the halting head {'costs' if lost >= 0 else 'gains'} {abs(lost):.2f} ± {error:.2f} points exact and "
+        f"saves {100 * (1 - halting.mean_steps / steps):.0f} % of the steps"
+    )
     return said + (f"; `{advice}` looks for a rule that keeps them" if advice and halting.costs else "")
 
 
@@ -147,17 +161,26 @@ def _quality_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     if accuracy:
         error = "" if accuracy.get("exact_error") is None else f" ± {100 * accuracy['exact_error']:.1f}"
         beside = "" if accuracy.get("fp32_exact") is None else f" (fp32 {100 * accuracy['fp32_exact']:.1f} %)"
-        rows.append(("accuracy", f"{100 * accuracy['exact']:.1f}{error} % puzzles exact{beside}, "
-                                 f"{100 * accuracy['cell']:.1f} % cells, first {accuracy['n']} test puzzles, after step "
-                                 f"{document['model']['steps']}"))
+        rows.append(
+            (
+                "accuracy",
+                f"{100 * accuracy['exact']:.1f}{error} % puzzles exact{beside}, "
+                f"{100 * accuracy['cell']:.1f} % cells, first {accuracy['n']} test puzzles, after step "
+                f"{document['model']['steps']}",
+            )
+        )
         rows += _halting_row(document, accuracy.get("halting"))
     if verified:
-        rows.append(("verified", f"{verified['matched']} of {verified['n']} puzzles equal to the host in every bit, on "
-                                 f"{verified['board']}"))
+        rows.append(
+            (
+                "verified",
+                f"{verified['matched']} of {verified['n']} puzzles equal to the host in every bit, on {verified['board']}",
+            )
+        )
     return rows
 
 
-def _halting_row(document: Mapping[str, Any], halting: Optional[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def _halting_row(document: Mapping[str, Any], halting: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     if not halting:
         return []
     from recurc.study.evaluate import Halting, Scores

@@ -6,8 +6,9 @@ A form is a value: two layers of equal forms share kernels and generated code. P
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Callable, ClassVar, Mapping, Sequence, Union
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -128,7 +129,7 @@ class Form(ABC):
         """The weights from the fields of their sections."""
 
 
-Forms = Union[Form, Mapping[str, Form]]  # one for all layers, or that of each by its tensor's name
+Forms = Form | Mapping[str, Form]  # one for all layers, or that of each by its tensor's name
 
 
 def forms_of(program: Program, forms: Forms) -> dict[str, Form]:

@@ -6,8 +6,9 @@ runtime_c/SPEC.md describes the file. What is around the sections (header, check
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Callable, Mapping, Optional, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -38,7 +39,7 @@ class StoredModel(Protocol):
     @property
     def vectors(self) -> Mapping[str, np.ndarray]: ...
     @property
-    def puzzles(self) -> Optional[HasKey]: ...
+    def puzzles(self) -> HasKey | None: ...
     @property
     def weights(self) -> Mapping[str, Weights]: ...
     def constants(self) -> Mapping[str, np.ndarray]: ...
@@ -73,8 +74,14 @@ class SectionSpec:
     read: Callable[[bytes, Contents], None]
 
 
-def _floats(kind: str, name: str, shape: tuple[int, ...], source: Callable[[StoredModel], np.ndarray],
-            target: Callable[[Contents], dict[str, np.ndarray]], key: str) -> SectionSpec:
+def _floats(
+    kind: str,
+    name: str,
+    shape: tuple[int, ...],
+    source: Callable[[StoredModel], np.ndarray],
+    target: Callable[[Contents], dict[str, np.ndarray]],
+    key: str,
+) -> SectionSpec:
     """A section of binary32 numbers of this shape."""
 
     def write(model: StoredModel) -> bytes:
@@ -117,6 +124,7 @@ def image_sections(program: Program, forms: Mapping[str, Form], packing: Packing
                              lambda contents: contents.constants, constant.name))  # fmt: skip
     for ref in program.linears:
         for section in forms[ref.name].sections(ref, packing):
+
             def read(data: bytes, into: Contents, section=section, layer: str = ref.name) -> None:
                 into.fields.setdefault(layer, {})[section.field] = section.unpack(data)
 

@@ -7,7 +7,7 @@ training puzzles that calibration did not use, as long as there are enough of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -35,14 +35,19 @@ class Gate:
     puzzles: int
     inputs: str
     damage: tuple[tuple[str, float], ...]
-    error: Optional[float] = None
+    error: float | None = None
     rows: tuple[int, ...] = ()
     note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For documents and a build's manifest."""
-        return {"fidelity": self.fidelity, "fidelity_error": self.error, "fidelity_puzzles": self.puzzles,
-                "fidelity_inputs": self.inputs, "fidelity_rows": list(self.rows)}
+        return {
+            "fidelity": self.fidelity,
+            "fidelity_error": self.error,
+            "fidelity_puzzles": self.puzzles,
+            "fidelity_inputs": self.inputs,
+            "fidelity_rows": list(self.rows),
+        }
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,13 @@ def choose(train: Dataset, drawn: int, used: int, seed: int, count: int) -> Gate
         return _chosen(train, spare, SPARE if used else TRAINING)
     left = f"only {len(spare)} of" if len(spare) else "none of"
     left += f" the {len(train):,} training puzzles {'is' if len(spare) == 1 else 'are'} left"
-    return _chosen(train, taken[:count], CALIBRATION, "fidelity is judged on the calibration's own puzzles, which is "
-                   f"optimistic: {left}; a smaller {argument('puzzles', option='calibration-puzzles')} leaves more")
+    return _chosen(
+        train,
+        taken[:count],
+        CALIBRATION,
+        "fidelity is judged on the calibration's own puzzles, which is "
+        f"optimistic: {left}; a smaller {argument('puzzles', option='calibration-puzzles')} leaves more",
+    )
 
 
 def _chosen(train: Dataset, rows: np.ndarray, kind: str, note: str = "") -> GateInputs:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Callable
+from typing import Any
 
 from recurc.arguments import argument
 from recurc.errors import ToolchainError, UsageError
@@ -19,9 +20,12 @@ MAX_TABLE_BYTES = 256 << 20
 def _check_address(address: str) -> None:
     """That it is an address with a port. Raises UsageError."""
     if not re.fullmatch(r"(?:\w+://)?(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}", address):
-        raise UsageError(f"{address!r} is no address of a Dask scheduler", where=argument("address", option="scheduler"),
-                         why="it has no port" if ":" not in address.partition("://")[2] else "it is not HOST:PORT",
-                         next="Give it as tcp://HOST:PORT, as `dask scheduler` prints it")
+        raise UsageError(
+            f"{address!r} is no address of a Dask scheduler",
+            where=argument("address", option="scheduler"),
+            why="it has no port" if ":" not in address.partition("://")[2] else "it is not HOST:PORT",
+            next="Give it as tcp://HOST:PORT, as `dask scheduler` prints it",
+        )
 
 
 async def _greet(address: str, timeout: float) -> None:
@@ -59,17 +63,25 @@ class Cluster:
         try:
             from distributed import Client
         except ImportError:
-            raise ToolchainError("dask.distributed is not installed", where=argument("address", option="scheduler"),
-                                 why="it is an extra", next="pip install distributed") from None
+            raise ToolchainError(
+                "dask.distributed is not installed",
+                where=argument("address", option="scheduler"),
+                why="it is an extra",
+                next="pip install distributed",
+            ) from None
         _check_address(address)
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it logs is told in our words
         try:
             asyncio.run(_greet(address, timeout))
             self._client = Client(address, timeout=timeout, set_as_default=False)
-        except (OSError, ValueError, TypeError, asyncio.TimeoutError) as error:
+        except (TimeoutError, OSError, ValueError, TypeError) as error:
             why = str(error).splitlines()[0] if str(error) else f"none within {timeout:g} s"
-            raise ToolchainError("no Dask scheduler answers", where=address, why=why,
-                                 next="Start one with `dask scheduler` and workers with `dask worker ADDRESS`") from None
+            raise ToolchainError(
+                "no Dask scheduler answers",
+                where=address,
+                why=why,
+                next="Start one with `dask scheduler` and workers with `dask worker ADDRESS`",
+            ) from None
         try:
             self._check(address)
         except BaseException:
@@ -81,18 +93,30 @@ class Cluster:
     def _check(self, address: str) -> None:
         workers = self._client.scheduler_info(n_workers=-1)["workers"]
         if not workers:
-            raise ToolchainError("the Dask scheduler has no workers", where=address, why="none has registered",
-                                 next="Start some with `dask worker ADDRESS`")
+            raise ToolchainError(
+                "the Dask scheduler has no workers",
+                where=address,
+                why="none has registered",
+                next="Start some with `dask worker ADDRESS`",
+            )
         self.workers = sum(w["nthreads"] for w in workers.values())
         try:
             versions = self._client.run(code_version)
         except Exception as error:  # whatever a worker raises, mostly ModuleNotFoundError
-            raise ToolchainError("the Dask workers cannot run recurc", where=address, why=f"{type(error).__name__}: {error}",
-                                 next="Install this version of recurc where they run") from None
+            raise ToolchainError(
+                "the Dask workers cannot run recurc",
+                where=address,
+                why=f"{type(error).__name__}: {error}",
+                next="Install this version of recurc where they run",
+            ) from None
         other = [name for name, version in versions.items() if version != code_version()]
         if other:
-            raise UsageError(f"{len(other)} of {len(versions)} Dask workers have other code", where=other[0],
-                             why="results would differ", next="Install this version of recurc where they run")
+            raise UsageError(
+                f"{len(other)} of {len(versions)} Dask workers have other code",
+                where=other[0],
+                why="results would differ",
+                next="Install this version of recurc where they run",
+            )
 
     def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: object = None) -> Future:
         """A future of `run_part`. What the variant needs is made here, and sent once; what happens there is not heard here."""
@@ -100,13 +124,16 @@ class Cluster:
         if made.key not in self._sent:
             table = made.reasoner.tensors.get("puzzle_emb.weights")
             if table is not None and table.nbytes > MAX_TABLE_BYTES:
-                raise UsageError(f"the puzzle embeddings are {table.nbytes:,} bytes",
-                                 where=argument("address", option="scheduler"), why="they would be sent to every worker",
-                                 next=f"Run without {argument('address', option='scheduler')}")
+                raise UsageError(
+                    f"the puzzle embeddings are {table.nbytes:,} bytes",
+                    where=argument("address", option="scheduler"),
+                    why="they would be sent to every worker",
+                    next=f"Run without {argument('address', option='scheduler')}",
+                )
             self._sent[made.key] = self._client.scatter(made)
         return self._pool.submit(run_part, self._sent[made.key], chunk)
 
-    def __enter__(self) -> "Cluster":
+    def __enter__(self) -> Cluster:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,9 +5,9 @@ Some follow from the weights alone, others are trained (`Schooling`); what was t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, Mapping, Optional
 
 import numpy as np
 import torch
@@ -44,15 +44,28 @@ def pruned(reasoner: Reasoner, share: float = PRUNED) -> Reasoner:
 
 def linear_attention(reasoner: Reasoner) -> Altered:
     """The same weights with linear attention (feature map elu + 1 on q and k), as they are."""
-    return Altered(reasoner.config, reasoner.tensors, reasoner.source, identity(reasoner.sha256, "linear attention"),
-                   reasoner.notes, "linear")
+    return Altered(
+        reasoner.config,
+        reasoner.tensors,
+        reasoner.source,
+        identity(reasoner.sha256, "linear attention"),
+        reasoner.notes,
+        "linear",
+    )
 
 
 def student_config(config: ReasonerConfig) -> ReasonerConfig:
     """Half the width and heads, one layer, one high-level cycle: about 13 % of the published models' parameters."""
-    return replace(config, hidden_size=config.hidden_size // 2, num_heads=max(1, config.num_heads // 2), L_layers=1,
-                   H_layers=min(config.H_layers, 1), H_cycles=1, puzzle_emb_ndim=config.puzzle_emb_ndim // 2,
-                   puzzle_emb_len=config.puzzle_rows)
+    return replace(
+        config,
+        hidden_size=config.hidden_size // 2,
+        num_heads=max(1, config.num_heads // 2),
+        L_layers=1,
+        H_layers=min(config.H_layers, 1),
+        H_cycles=1,
+        puzzle_emb_ndim=config.puzzle_emb_ndim // 2,
+        puzzle_emb_len=config.puzzle_rows,
+    )
 
 
 def student(reasoner: Reasoner, seed: int = 0) -> Reasoner:
@@ -60,7 +73,7 @@ def student(reasoner: Reasoner, seed: int = 0) -> Reasoner:
     c, rng, tensors = student_config(reasoner.config), np.random.default_rng(seed), {}
     for name, shape in model_tensors(c).items():
         if name == "puzzle_emb.weights":  # embeddings are data of the puzzles, not of the block: the first half of each
-            tensors[name] = np.ascontiguousarray(np.asarray(reasoner.tensors[name])[:, :shape[1]], dtype=np.float32)
+            tensors[name] = np.ascontiguousarray(np.asarray(reasoner.tensors[name])[:, : shape[1]], dtype=np.float32)
         else:
             scale = 1.0 if len(shape) == 1 else shape[-1] ** -0.5
             tensors[name] = (np.clip(rng.standard_normal(shape), -2, 2) * scale).astype(np.float32)
@@ -81,7 +94,7 @@ class Schooling:
     begin: Callable[[Reasoner], Learner]
     distils: bool = False
 
-    def for_updates(self, updates: int) -> "Schooling":
+    def for_updates(self, updates: int) -> Schooling:
         """The same with another number of updates."""
         return replace(self, recipe=replace(self.recipe, updates=updates))
 
@@ -120,8 +133,9 @@ def _of_shapes(arrays: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int,
     return arrays
 
 
-def schooled(reasoner: Reasoner, data: Dataset, how: Schooling, store: Optional[Store] = None,
-             progress: Progress = lambda n: None) -> tuple[Reasoner, list[float]]:
+def schooled(
+    reasoner: Reasoner, data: Dataset, how: Schooling, store: Store | None = None, progress: Progress = lambda n: None
+) -> tuple[Reasoner, list[float]]:
     """(the trained model, the loss of each update); taken from the store when the same was trained before.
 
     Args:
@@ -129,8 +143,17 @@ def schooled(reasoner: Reasoner, data: Dataset, how: Schooling, store: Optional[
         progress: called with 1 after each update.
     """
     pupil = how.begin(reasoner)
-    key = digest("schooled", files_version(_CODE, Path(__file__).resolve().parents[1]), content(reasoner), how.what, how.recipe,
-                 data.inputs, data.labels, data.puzzle_ids, data.ignore_label_id)
+    key = digest(
+        "schooled",
+        files_version(_CODE, Path(__file__).resolve().parents[1]),
+        content(reasoner),
+        how.what,
+        how.recipe,
+        data.inputs,
+        data.labels,
+        data.puzzle_ids,
+        data.ignore_label_id,
+    )
     shapes = {"losses": (how.recipe.updates,), **{f"w|{name}": tuple(pupil.w[name].shape) for name in pupil.learned}}
     kept = store.read(key, lambda arrays: _of_shapes(arrays, shapes)) if store else None
     if kept is None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Callable, Optional
 
 import numpy as np
 
@@ -36,8 +36,15 @@ class Trajectories:
 
 
 def run_engine(
-    engine: HostEngine, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int, *, threshold: float = 0.0,
-    keep_carries: int = 0, progress: Optional[Progress] = None, threads: Optional[int] = None,
+    engine: HostEngine,
+    inputs: np.ndarray,
+    puzzle_ids: np.ndarray,
+    steps: int,
+    *,
+    threshold: float = 0.0,
+    keep_carries: int = 0,
+    progress: Progress | None = None,
+    threads: int | None = None,
 ) -> Trajectories:
     """Run puzzles (tokens [N, seq], ids [N]) for `steps` supervision steps each, several at a time.
 
@@ -74,16 +81,24 @@ def run_engine(
 
 
 def reference_carries(
-    reasoner: Reasoner, inputs: np.ndarray, puzzle_ids: np.ndarray, model: QuantizedModel, steps: int,
-    progress: Optional[Progress] = None,
+    reasoner: Reasoner,
+    inputs: np.ndarray,
+    puzzle_ids: np.ndarray,
+    model: QuantizedModel,
+    steps: int,
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """z_H of the fp32 reference after the first and after the last of `steps` steps: float32 [N, 2, S, D]."""
     return reference_runs(reasoner, inputs, puzzle_ids, model, steps, progress)[0]
 
 
 def reference_runs(
-    reasoner: Reasoner, inputs: np.ndarray, puzzle_ids: np.ndarray, model: QuantizedModel, steps: int,
-    progress: Optional[Progress] = None,
+    reasoner: Reasoner,
+    inputs: np.ndarray,
+    puzzle_ids: np.ndarray,
+    model: QuantizedModel,
+    steps: int,
+    progress: Progress | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """`reference_carries`, and the tokens [N, seq] after the last step."""
     reference = Reference(reasoner)
@@ -150,7 +165,7 @@ class Halting:
 def halting(runs: Trajectories, data: Dataset, min_steps: int = 1) -> Halting:
     """Score what runs answer at the step where their halting head stops, at the earliest after `min_steps`."""
     stop = runs.halts.copy()
-    stop[:, :min_steps - 1] = False
+    stop[:, : min_steps - 1] = False
     stop[:, -1] = True
     at = stop.argmax(axis=1)
     answers = runs.tokens[np.arange(len(at)), at]
@@ -178,23 +193,33 @@ class EvalResult:
     fidelity_first: float
     fidelity_last: float
     fidelity_n: int
-    halted: Optional[Scores]
+    halted: Scores | None
     mean_steps: float
     reference: Scores
     beside_reference: Scores
-    fidelity_first_error: Optional[float] = None
-    fidelity_last_error: Optional[float] = None
-    halting: Optional[Halting] = None
+    fidelity_first_error: float | None = None
+    fidelity_last_error: float | None = None
+    halting: Halting | None = None
 
     def __repr__(self) -> str:
         s = self.scores
-        return (f"EvalResult(exact {100 * s.exact:.2f} ± {100 * s.error(self.n):.2f} %, cells {100 * s.cell:.2f} %, "
-                f"{self.n} puzzles, {self.steps} steps, fidelity {self.fidelity_last:.4f})")
+        return (
+            f"EvalResult(exact {100 * s.exact:.2f} ± {100 * s.error(self.n):.2f} %, cells {100 * s.cell:.2f} %, "
+            f"{self.n} puzzles, {self.steps} steps, fidelity {self.fidelity_last:.4f})"
+        )
 
 
 def evaluate(
-    reasoner: Reasoner, model: QuantizedModel, engine: HostEngine, data: Dataset, *, halt: bool = False,
-    threshold: float = 0.0, min_steps: int = 1, fidelity_puzzles: int = 64, progress: Optional[Progress] = None,
+    reasoner: Reasoner,
+    model: QuantizedModel,
+    engine: HostEngine,
+    data: Dataset,
+    *,
+    halt: bool = False,
+    threshold: float = 0.0,
+    min_steps: int = 1,
+    fidelity_puzzles: int = 64,
+    progress: Progress | None = None,
 ) -> EvalResult:
     """Accuracy of a model on a dataset, and its fidelity to the fp32 reference.
 
@@ -206,14 +231,26 @@ def evaluate(
     """
     steps = model.program.steps
     keep = min(fidelity_puzzles, len(data.inputs))
-    runs = run_engine(engine, data.inputs, data.puzzle_ids, steps, threshold=threshold, keep_carries=keep,
-                      progress=progress)
+    runs = run_engine(engine, data.inputs, data.puzzle_ids, steps, threshold=threshold, keep_carries=keep, progress=progress)
     expected, exact = reference_runs(reasoner, data.inputs[:keep], data.puzzle_ids[:keep], model, steps, progress)
     reference, beside = (score(t, data.labels[:keep], data.valid[:keep]) for t in (exact, runs.tokens[:keep, -1]))
     marks = sorted({s for s in (1, 2, 4, 8, 16, 32, 64) if s < steps} | {steps})
     by_step = {s: score(runs.tokens[:, s - 1], data.labels, data.valid) for s in marks}
     stopped = halting(runs, data, min_steps)
     first, last = (fidelity_and_error(carry_fidelity(runs.carries[:, i], expected[:, i])) for i in (0, 1))
-    return EvalResult(len(data.inputs), steps, by_step[steps], by_step, first[0], last[0], keep,
-                      stopped.scores if halt else None, stopped.mean_steps if halt else float(steps), reference, beside,
-                      first[1], last[1], stopped)
+    return EvalResult(
+        len(data.inputs),
+        steps,
+        by_step[steps],
+        by_step,
+        first[0],
+        last[0],
+        keep,
+        stopped.scores if halt else None,
+        stopped.mean_steps if halt else float(steps),
+        reference,
+        beside,
+        first[1],
+        last[1],
+        stopped,
+    )

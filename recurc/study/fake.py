@@ -8,8 +8,8 @@ the device does it, int8 per row, whatever the scheme of the linear layers' inpu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping, Optional
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from recurc.models.reference import Reference
 from recurc.quant.weights import Precision, precisions
 from recurc.storage import INT4
 
-ROW_TINY = 2.0 ** -96  # rows below it become zeros, as in the arithmetic contract
+ROW_TINY = 2.0**-96  # rows below it become zeros, as in the arithmetic contract
 BLOCK = 32
 
 
@@ -40,14 +40,17 @@ class Activations:
     summary: str
 
 
-ACTIVATIONS: dict[str, Activations] = {a.name: a for a in (
-    Activations("fp32", 0, "none", "not quantized"),
-    Activations("int8-row", 127, "row", "int8, a fresh scale a row: the device's"),
-    Activations("int8-tensor", 127, "tensor", "int8, a fresh scale a tensor"),
-    Activations("int8-static", 127, "static", "int8, one scale a layer from calibration: usual static toolchains"),
-    Activations("int4-row", 7, "row", "int4, a fresh scale a row"),
-    Activations("int4-block32", 7, "block", "int4, a power-of-two scale for 32 neighbours"),
-)}
+ACTIVATIONS: dict[str, Activations] = {
+    a.name: a
+    for a in (
+        Activations("fp32", 0, "none", "not quantized"),
+        Activations("int8-row", 127, "row", "int8, a fresh scale a row: the device's"),
+        Activations("int8-tensor", 127, "tensor", "int8, a fresh scale a tensor"),
+        Activations("int8-static", 127, "static", "int8, one scale a layer from calibration: usual static toolchains"),
+        Activations("int4-row", 7, "row", "int4, a fresh scale a row"),
+        Activations("int4-block32", 7, "block", "int4, a power-of-two scale for 32 neighbours"),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -73,14 +76,14 @@ def _flat(blocks: np.ndarray, k: int) -> np.ndarray:
     return np.ascontiguousarray(blocks.reshape(len(blocks), -1)[:, :k], dtype=np.float32)
 
 
-def _symmetric(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> FakeWeights:
+def _symmetric(w: np.ndarray, moment: np.ndarray | None, method: str) -> FakeWeights:
     """int4-symmetric: -7..7, a scale a channel."""
     scale = np.abs(w).max(axis=1, keepdims=True) / np.float32(7)
     q = np.divide(w, scale, out=np.zeros_like(w), where=scale > 0)
     return FakeWeights(np.clip(np.rint(q), -7, 7) * scale, len(w) * (4 + -(-w.shape[1] // 8) * 4))
 
 
-def _microscaled(w: np.ndarray, moment: Optional[np.ndarray], method: str) -> FakeWeights:
+def _microscaled(w: np.ndarray, moment: np.ndarray | None, method: str) -> FakeWeights:
     """int4-mx32: -7..7 in blocks of 32 inputs, a power of two (one byte) a block."""
     blocks = _blocks(w)
     scale = _power_of_two(torch.from_numpy(np.abs(blocks).max(axis=-1, keepdims=True))).numpy()
@@ -119,7 +122,7 @@ def round_rows(x: torch.Tensor, levels: int = 127) -> torch.Tensor:
     return _rounded(x, torch.where(peak >= ROW_TINY, peak / levels, torch.zeros_like(peak)), levels)
 
 
-def round_activations(x: torch.Tensor, scheme: Activations, peak: Optional[float] = None) -> torch.Tensor:
+def round_activations(x: torch.Tensor, scheme: Activations, peak: float | None = None) -> torch.Tensor:
     """The input x [N, ..., K] of a linear layer as it reads back from a scheme; N puzzles.
 
     Args:
@@ -163,8 +166,15 @@ class FakeModel(Reference):
         attention: "softmax", or "linear": phi(q) (phi(k)^T v) / (phi(q) sum phi(k)), phi = elu + 1, in fp32.
     """
 
-    def __init__(self, reasoner: Reasoner, weights: Mapping[str, np.ndarray], activations: str = "int8-row",
-                 peaks: Optional[Mapping[str, float]] = None, carry: str = "fp32", attention: str = "softmax") -> None:
+    def __init__(
+        self,
+        reasoner: Reasoner,
+        weights: Mapping[str, np.ndarray],
+        activations: str = "int8-row",
+        peaks: Mapping[str, float] | None = None,
+        carry: str = "fp32",
+        attention: str = "softmax",
+    ) -> None:
         super().__init__(reasoner)
         self.attention = attention
         self.activations, self.peaks, self.carry = ACTIVATIONS[activations], dict(peaks or {}), carry
@@ -195,7 +205,7 @@ class FakeModel(Reference):
         return q @ (k.transpose(-1, -2) @ v) / size.clamp_min(1e-6)
 
     def _rounded_mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        p = torch.softmax(round_rows(q) @ round_rows(k).transpose(-1, -2) * self.config.head_dim ** -0.5, dim=-1)
+        p = torch.softmax(round_rows(q) @ round_rows(k).transpose(-1, -2) * self.config.head_dim**-0.5, dim=-1)
         # As the device: the values' scales are folded into the probabilities, which are then rounded themselves.
         scale = (v.abs().amax(dim=-1) / 127)[..., None, :]
         inverse = torch.where(scale > 0, 1.0 / scale, torch.zeros_like(scale)).transpose(-1, -2)

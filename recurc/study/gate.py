@@ -9,8 +9,9 @@ parts harmful from harmless points with the fewest mistakes, counted alike on bo
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,8 +32,16 @@ MAC_BUDGET = 1e12  # multiply-adds a variant may take: less than a minute of two
 OUTLIERS = "outliers"
 NOISE = (0.04, 0.08, 0.16, 0.24, 0.32, 0.48, 0.64)  # of each row's root mean square
 _PAIRS = (
-    ("int8", "int8-row"), ("int8", "int8-tensor"), ("int8", "int8-static"), ("int8", "int4-row"), ("int8", "int4-block32"),
-    ("int4", "int8-row"), ("int4", "int8-static"), ("int4", "int4-row"), ("int4-g32", "int8-row"), ("int4-naive", "int8-row"),
+    ("int8", "int8-row"),
+    ("int8", "int8-tensor"),
+    ("int8", "int8-static"),
+    ("int8", "int4-row"),
+    ("int8", "int4-block32"),
+    ("int4", "int8-row"),
+    ("int4", "int8-static"),
+    ("int4", "int4-row"),
+    ("int4-g32", "int8-row"),
+    ("int4-naive", "int8-row"),
     ("int4-naive", "int4-row"),
 )
 _OUTLIER_PAIRS = (("int8", "int8-static"), ("int4", "int8-row"), ("int4-naive", "int8-row"))
@@ -59,7 +68,7 @@ def subjects(reasoner: Reasoner) -> dict[str, Reasoner]:
     return {OUTLIERS: outlier_copy(reasoner), **{_noise_name(s): noisy_copy(reasoner, s) for s in NOISE}}
 
 
-def ladder(steps: Optional[int] = None) -> list[Variant]:
+def ladder(steps: int | None = None) -> list[Variant]:
     """Plain fp32 first, then the variants whose damage is measured."""
     return [
         Variant("fp32", "fp32", steps=steps),
@@ -122,17 +131,17 @@ class Threshold:
     unclear: harmless points above that lost more than the tolerance, though no more than chance explains: with more puzzles
     they may turn out harmful, and the threshold higher."""
 
-    phi: Optional[float]
+    phi: float | None
     missed: int
     harmful: int
     alarms: int
     harmless: int
-    safe: Optional[float]
+    safe: float | None
     lowest: float
     unclear: int
 
     @property
-    def suggestion(self) -> Optional[float]:
+    def suggestion(self) -> float | None:
         """A round number to build with: the threshold; without anything harmful the lowest phi that did no harm."""
         value = self.phi if self.harmful else self.lowest
         return None if value is None else round(float(value), 3)
@@ -161,7 +170,7 @@ def threshold(points: Sequence[Point], tolerance: float = TOLERANCE, key: str = 
     return Threshold(found, missed, int(bad.sum()), alarms, int((~bad).sum()), safe, float(phi.min()), int(doubted.sum()))
 
 
-def careful(points: Sequence[Point], tolerance: float = TOLERANCE) -> Optional[float]:
+def careful(points: Sequence[Point], tolerance: float = TOLERANCE) -> float | None:
     """The phi to keep: the stricter of the threshold where harm is sure and of that where it is likelier than not.
 
     What is surely harmful shrinks with the number of puzzles, so the first alone would be the laxer the less was measured.
@@ -193,8 +202,7 @@ class ModelGate:
         """Spearman's of a point's number ("phi_first", "phi_last", "kept") with the loss of exact: -1 is perfect."""
         return spearman([getattr(p, key) for p in self.points], [p.loss for p in self.points])
 
-
-    def own(self, checkpoint_sha256: str, tolerance: float = TOLERANCE) -> Optional[OwnGate]:
+    def own(self, checkpoint_sha256: str, tolerance: float = TOLERANCE) -> OwnGate | None:
         """What there is to keep beside the checkpoint; None where no threshold follows: all of the ladder is harmful, or fp32
         solves too few puzzles to lose any."""
         phi = careful(self.points, tolerance)
@@ -205,8 +213,18 @@ class ModelGate:
         above = [p for p in self.points if p.phi_first >= phi - _ROUNDED]
         unclear = sum(p in good and p.loss > tolerance for p in above)
         missed = sum(p in bad for p in above)
-        return OwnGate(checkpoint_sha256, phi, tolerance, self.n, self.steps, len(bad), missed, len(good),
-                       sum(p not in above for p in good), unclear)
+        return OwnGate(
+            checkpoint_sha256,
+            phi,
+            tolerance,
+            self.n,
+            self.steps,
+            len(bad),
+            missed,
+            len(good),
+            sum(p not in above for p in good),
+            unclear,
+        )
 
 
 def points_of(model: str, outcomes: Sequence[Outcome]) -> tuple[Point, ...]:
@@ -214,12 +232,22 @@ def points_of(model: str, outcomes: Sequence[Outcome]) -> tuple[Point, ...]:
     fp32 = outcomes[0]
     return tuple(
         Point(model, o.variant.label, o.variant.engine, o.phi_first, o.phi_last, o.kept, o.exact, *o.loss(fp32))
-        for o in outcomes[1:])
+        for o in outcomes[1:]
+    )
 
 
-def gate_of(model: str, reasoner: Reasoner, test: Dataset, train: Optional[Dataset], *, steps: Optional[int] = None,
-            store: Optional[Store] = None, executor: Optional[Executor] = None, seed: int = 0,
-            progress: Optional[Callable[[int], None]] = None) -> ModelGate:
+def gate_of(
+    model: str,
+    reasoner: Reasoner,
+    test: Dataset,
+    train: Dataset | None,
+    *,
+    steps: int | None = None,
+    store: Store | None = None,
+    executor: Executor | None = None,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> ModelGate:
     """Evaluate the ladder on a checkpoint; `steps` None takes what `affordable` says.
 
     Raises:
@@ -242,12 +270,15 @@ def summary(gates: Sequence[ModelGate], tolerance: float = TOLERANCE) -> dict[st
         return {
             "points": len(these),
             "spearman": {key: spearman([getattr(p, key) for p in these], losses) for key in ("phi_first", "phi_last", "kept")},
-            "threshold": {**vars(found), "suggestion": found.suggestion}, "careful": careful(these, tolerance),
+            "threshold": {**vars(found), "suggestion": found.suggestion},
+            "careful": careful(these, tolerance),
         }
 
     return {
-        "tolerance": tolerance, "all": numbers(points),
-        "models": [{"model": g.model, "n": g.n, "steps": g.steps, "fp32_exact": g.fp32_exact, **numbers(g.points)}
-                   for g in gates],
+        "tolerance": tolerance,
+        "all": numbers(points),
+        "models": [
+            {"model": g.model, "n": g.n, "steps": g.steps, "fp32_exact": g.fp32_exact, **numbers(g.points)} for g in gates
+        ],
         "points": [{**vars(p), "harmful": p.harmful(tolerance)} for p in points],
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -12,8 +12,13 @@ from recurc.study.fake import FakeModel
 
 
 def layers_alone(
-    reasoner: Reasoner, weights: Mapping[str, np.ndarray], inputs: np.ndarray, puzzle_ids: np.ndarray, expected: np.ndarray,
-    h_cycles: int, l_cycles: int,
+    reasoner: Reasoner,
+    weights: Mapping[str, np.ndarray],
+    inputs: np.ndarray,
+    puzzle_ids: np.ndarray,
+    expected: np.ndarray,
+    h_cycles: int,
+    l_cycles: int,
 ) -> list[tuple[str, float]]:
     """phi after one supervision step when only one layer's weights are rounded, the worst first.
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Callable, Iterator, Optional
 
 import numpy as np
 import torch
@@ -45,8 +45,9 @@ class Learner(FakeModel):
         attention: as `FakeModel`.
     """
 
-    def __init__(self, reasoner: Reasoner, rounding: Optional[Rounding] = None, activations: str = "fp32",
-                 attention: str = "softmax") -> None:
+    def __init__(
+        self, reasoner: Reasoner, rounding: Rounding | None = None, activations: str = "fp32", attention: str = "softmax"
+    ) -> None:
         super().__init__(reasoner, {}, activations, attention=attention)
         self.reasoner, self.rounding = reasoner, rounding
         self.learned = [n for n in self.w if n not in ("H_init", "L_init")]
@@ -78,7 +79,7 @@ class Learner(FakeModel):
         return self.w["H_init"].expand(shape), self.w["L_init"].expand(shape)
 
     def learn_step(
-        self, tokens: torch.Tensor, puzzle_ids: torch.Tensor, carry: tuple[torch.Tensor, torch.Tensor],
+        self, tokens: torch.Tensor, puzzle_ids: torch.Tensor, carry: tuple[torch.Tensor, torch.Tensor]
     ) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
         """One supervision step with gradients through its last high-level cycle: (carry detached, logits)."""
         c, (z_h, z_l) = self.config, carry
@@ -94,7 +95,7 @@ class Learner(FakeModel):
             for _ in range(c.H_cycles - 1):
                 z_h, z_l = cycle(z_h, z_l)
         z_h, z_l = cycle(z_h, z_l)
-        logits = self.linear("lm_head.weight", z_h)[:, c.puzzle_rows:]
+        logits = self.linear("lm_head.weight", z_h)[:, c.puzzle_rows :]
         return (z_h.detach(), z_l.detach()), logits
 
     def trained(self, what: str) -> Reasoner:
@@ -143,8 +144,11 @@ def batches(data: Dataset, recipe: Recipe) -> Iterator[tuple[torch.Tensor, torch
     while True:
         pick = rng.integers(0, len(data), min(recipe.batch, len(data)))
         labels = np.where(valid[pick], data.labels[pick].astype(np.int64), IGNORED)
-        yield (torch.from_numpy(data.inputs[pick].astype(np.int64)), torch.from_numpy(data.puzzle_ids[pick].astype(np.int64)),
-               torch.from_numpy(labels))
+        yield (
+            torch.from_numpy(data.inputs[pick].astype(np.int64)),
+            torch.from_numpy(data.puzzle_ids[pick].astype(np.int64)),
+            torch.from_numpy(labels),
+        )
 
 
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -152,16 +156,18 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
 
 
-def learn(model: Learner, data: Dataset, recipe: Recipe, teacher: Optional[Learner] = None,
-          progress: Optional[Callable[[int], None]] = None) -> list[float]:
+def learn(
+    model: Learner, data: Dataset, recipe: Recipe, teacher: Learner | None = None, progress: Callable[[int], None] | None = None
+) -> list[float]:
     """Train in place with AdamW; returns the loss of each update.
 
     Args:
         teacher: its logits after the same supervision step, softened, take `recipe.soft` of the loss.
         progress: called with 1 after each update.
     """
-    optimizer = torch.optim.AdamW([model.w[n] for n in model.learned], lr=recipe.lr, betas=(0.9, 0.95),
-                                  weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(
+        [model.w[n] for n in model.learned], lr=recipe.lr, betas=(0.9, 0.95), weight_decay=recipe.weight_decay
+    )
     losses: list[float] = []
     for tokens, ids, labels in batches(data, recipe):
         carry = model.start(tokens, ids)
@@ -173,8 +179,14 @@ def learn(model: Learner, data: Dataset, recipe: Recipe, teacher: Optional[Learn
                 with torch.no_grad():
                     theirs, target = teacher.learn_step(tokens, ids, theirs)
                 heat, cells = recipe.temperature, labels.flatten() != IGNORED
-                soft = F.kl_div(F.log_softmax(logits.flatten(0, 1)[cells] / heat, dim=-1),
-                                F.softmax(target.flatten(0, 1)[cells] / heat, dim=-1), reduction="batchmean") * heat ** 2
+                soft = (
+                    F.kl_div(
+                        F.log_softmax(logits.flatten(0, 1)[cells] / heat, dim=-1),
+                        F.softmax(target.flatten(0, 1)[cells] / heat, dim=-1),
+                        reduction="batchmean",
+                    )
+                    * heat**2
+                )
                 loss = recipe.soft * soft + (1 - recipe.soft) * loss
             for group in optimizer.param_groups:
                 group["lr"] = recipe.rate(len(losses))

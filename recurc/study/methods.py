@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Callable, Optional, Sequence
 
 from recurc.arguments import argument
 from recurc.errors import UsageError
@@ -41,10 +41,10 @@ class Method:
     definition: str
     precision: str = "fp32"
     activations: str = "fp32"
-    calibration: Optional[str] = None
-    alters: Optional[Callable[[Reasoner], Reasoner]] = None
-    schooling: Optional[Schooling] = None
-    peer: Optional[Peer] = None
+    calibration: str | None = None
+    alters: Callable[[Reasoner], Reasoner] | None = None
+    schooling: Schooling | None = None
+    peer: Peer | None = None
     attention_only: bool = False
     functional: bool = False
 
@@ -63,12 +63,19 @@ class Method:
         """Whether it draws on training puzzles."""
         return bool(self.schooling or self.peer or self.activations == "int8-static" or self.calibration == "gptq")
 
-    def variant(self, steps: Optional[int]) -> Variant:
+    def variant(self, steps: int | None) -> Variant:
         stands_in = self.alters is not None or self.schooling is not None
         # In fp32 torch is the faster of two equals; altered attention is something that only torch has.
         engine = "fake" if stands_in and self.activations == "fp32" else "auto"
-        return Variant(self.precision, self.activations, steps=steps, method=self.calibration or "min-max", engine=engine,
-                       name=self.name, transform=self.name if stands_in else "")
+        return Variant(
+            self.precision,
+            self.activations,
+            steps=steps,
+            method=self.calibration or "min-max",
+            engine=engine,
+            name=self.name,
+            transform=self.name if stands_in else "",
+        )
 
 
 def slug(name: str) -> str:
@@ -87,40 +94,118 @@ METHODS: tuple[Method, ...] = (
     FP32,
     Method(ROWS8, "weights", f"weights int8, a scale a channel; {_ROWS}: the device's arithmetic", "int8", "int8-row"),
     Method(NAIVE, "weights", f"weights int4 symmetric, one scale a tensor; {_ROWS}", "int4-naive", "int8-row"),
-    Method("int4 naive weights only", "weights", "the same weights, activations fp32: the published table's row",
-           "int4-naive", "fp32"),
+    Method(
+        "int4 naive weights only",
+        "weights",
+        "the same weights, activations fp32: the published table's row",
+        "int4-naive",
+        "fp32",
+    ),
     Method("int4 channel symmetric", "weights", f"weights -7..7, a scale a channel; {_ROWS}", "int4-symmetric", "int8-row"),
-    Method("int4 channel min-max", "weights", "weights 0..15 with a zero point a channel, over the row's range, no data: what "
-           f"the published study calls calibrated; {_ROWS}", "int4", "int8-row", "min-max"),
-    Method(FINE, "weights", "the same with clip search and error feedback on calibration inputs: recurc's int4; "
-           f"{_ROWS}", "int4", "int8-row", "gptq"),
-    Method("int8 x int8 a tensor", "activations", "weights int8 a channel; activations int8, a scale a tensor found at every "
-           "call", "int8", "int8-tensor"),
-    Method(STATIC, "activations", "weights int8 a channel; activations int8, one scale a layer from calibration: what static "
-           "toolchains deploy", "int8", "int8-static"),
+    Method(
+        "int4 channel min-max",
+        "weights",
+        "weights 0..15 with a zero point a channel, over the row's range, no data: what "
+        f"the published study calls calibrated; {_ROWS}",
+        "int4",
+        "int8-row",
+        "min-max",
+    ),
+    Method(
+        FINE,
+        "weights",
+        f"the same with clip search and error feedback on calibration inputs: recurc's int4; {_ROWS}",
+        "int4",
+        "int8-row",
+        "gptq",
+    ),
+    Method(
+        "int8 x int8 a tensor",
+        "activations",
+        "weights int8 a channel; activations int8, a scale a tensor found at every call",
+        "int8",
+        "int8-tensor",
+    ),
+    Method(
+        STATIC,
+        "activations",
+        "weights int8 a channel; activations int8, one scale a layer from calibration: what static toolchains deploy",
+        "int8",
+        "int8-static",
+    ),
     Method(ROW4, "activations", "weights int8 a channel; activations int4, a scale a row", "int8", "int4-row"),
-    Method(BLOCK4, "activations", "weights int8 a channel; activations int4 in blocks of 32, power-of-two scales", "int8",
-           "int4-block32"),
-    Method("int4 blocks x int8 a row", "activations", f"weights int4 in blocks of 32, power-of-two scales; {_ROWS}",
-           "int4-mx32", "int8-row"),
-    Method(ALL4, "activations", "weights and activations int4 in blocks of 32, power-of-two scales", "int4-mx32",
-           "int4-block32"),
+    Method(
+        BLOCK4,
+        "activations",
+        "weights int8 a channel; activations int4 in blocks of 32, power-of-two scales",
+        "int8",
+        "int4-block32",
+    ),
+    Method(
+        "int4 blocks x int8 a row",
+        "activations",
+        f"weights int4 in blocks of 32, power-of-two scales; {_ROWS}",
+        "int4-mx32",
+        "int8-row",
+    ),
+    Method(
+        ALL4, "activations", "weights and activations int4 in blocks of 32, power-of-two scales", "int4-mx32", "int4-block32"
+    ),
     *(Method(p.name, "toolchains", p.definition, peer=p) for p in PEERS),
-    Method("pruned 25 %", "structure", "the quarter of each layer's rows with the least L2 norm set to zero in place (the "
-           "bytes stay); fp32", alters=c.pruned),
-    Method("linear attention", "structure", "softmax replaced by features elu + 1 of q and k, the same weights; fp32",
-           alters=c.linear_attention, attention_only=True, functional=True),
-    Method("linear attention + training", "training", "the same, trained on the labels; fp32", attention_only=True,
-           schooling=c.with_linear_attention(RETRAIN)),
-    Method("distilled", "training", "a student of half the width, one layer, one H cycle; 0.7 KL to the fp32 model at "
-           "temperature 4 + 0.3 cross-entropy; fp32", schooling=c.distillation(DISTIL), functional=True),
-    Method(CONTROL, "training", "trained on in fp32, quantized afterwards: what the published study's code does under the "
-           f"name of QAT; {_ROWS}", "int4-naive", "int8-row", schooling=c.fine_tuning(QAT_SHORT)),
-    Method(QAT[0], "training", "fake quantization of weights and activations in the recursion, gradients straight through, "
-           f"cross-entropy on tokens; {_ROWS}", "int4-naive", "int8-row",
-           schooling=c.quantization_aware("int4-naive", QAT_SHORT)),
-    Method(QAT[1], "training", "the same, longer and faster", "int4-naive", "int8-row",
-           schooling=c.quantization_aware("int4-naive", QAT_LONG)),
+    Method(
+        "pruned 25 %",
+        "structure",
+        "the quarter of each layer's rows with the least L2 norm set to zero in place (the bytes stay); fp32",
+        alters=c.pruned,
+    ),
+    Method(
+        "linear attention",
+        "structure",
+        "softmax replaced by features elu + 1 of q and k, the same weights; fp32",
+        alters=c.linear_attention,
+        attention_only=True,
+        functional=True,
+    ),
+    Method(
+        "linear attention + training",
+        "training",
+        "the same, trained on the labels; fp32",
+        attention_only=True,
+        schooling=c.with_linear_attention(RETRAIN),
+    ),
+    Method(
+        "distilled",
+        "training",
+        "a student of half the width, one layer, one H cycle; 0.7 KL to the fp32 model at "
+        "temperature 4 + 0.3 cross-entropy; fp32",
+        schooling=c.distillation(DISTIL),
+        functional=True,
+    ),
+    Method(
+        CONTROL,
+        "training",
+        f"trained on in fp32, quantized afterwards: what the published study's code does under the name of QAT; {_ROWS}",
+        "int4-naive",
+        "int8-row",
+        schooling=c.fine_tuning(QAT_SHORT),
+    ),
+    Method(
+        QAT[0],
+        "training",
+        "fake quantization of weights and activations in the recursion, gradients straight through, "
+        f"cross-entropy on tokens; {_ROWS}",
+        "int4-naive",
+        "int8-row",
+        schooling=c.quantization_aware("int4-naive", QAT_SHORT),
+    ),
+    Method(
+        QAT[1],
+        "training",
+        "the same, longer and faster",
+        "int4-naive",
+        "int8-row",
+        schooling=c.quantization_aware("int4-naive", QAT_LONG),
+    ),
 )
 
 
@@ -129,7 +214,7 @@ def definition(method: Method) -> str:
     return method.definition + (f" ({method.schooling.recipe.words})" if method.schooling else "")
 
 
-def chosen(names: Sequence[str], reasoner: Reasoner, updates: Optional[int] = None, data: bool = True) -> list[Method]:
+def chosen(names: Sequence[str], reasoner: Reasoner, updates: int | None = None, data: bool = True) -> list[Method]:
     """Methods by name, slug or group (none: all that have a meaning for the model), plain fp32 first.
 
     Args:
@@ -145,8 +230,12 @@ def chosen(names: Sequence[str], reasoner: Reasoner, updates: Optional[int] = No
         known = [*(m.slug for m in METHODS), *groups]
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            raise UsageError(f"unknown method {asked!r}", where=argument("methods"), why="known are " + ", ".join(known),
-                             next=f"Did you mean {near[0]}?" if near else "Choose among them")
+            raise UsageError(
+                f"unknown method {asked!r}",
+                where=argument("methods"),
+                why="known are " + ", ".join(known),
+                next=f"Did you mean {near[0]}?" if near else "Choose among them",
+            )
     mlp, found = reasoner.config.mixer == "mlp_t", [FP32]
     for m in METHODS[1:]:
         named = m.slug in wanted
@@ -154,12 +243,20 @@ def chosen(names: Sequence[str], reasoner: Reasoner, updates: Optional[int] = No
             continue
         if m.attention_only and mlp:
             if named:
-                raise UsageError(f"{m.name} has no meaning here", where=argument("methods"),
-                                 why="the model mixes tokens by an MLP", next="Leave it out")
+                raise UsageError(
+                    f"{m.name} has no meaning here",
+                    where=argument("methods"),
+                    why="the model mixes tokens by an MLP",
+                    next="Leave it out",
+                )
         elif m.needs_data and not data:
             if named:
-                raise UsageError(f"{m.name} needs training puzzles", where=argument("methods"), why="no train split is known",
-                                 next=f"Pass {argument('data')} or {argument('learning', option='train')} with a train folder")
+                raise UsageError(
+                    f"{m.name} needs training puzzles",
+                    where=argument("methods"),
+                    why="no train split is known",
+                    next=f"Pass {argument('data')} or {argument('learning', option='train')} with a train folder",
+                )
         else:
             found.append(_with_updates(m, updates) if updates else m)
     return found

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -46,13 +47,24 @@ class LayerStudy:
         measured: called after each measurement.
     """
 
-    def __init__(self, reasoner: Reasoner, low: Precision, high: Precision, calibration: Optional[Calibration],
-                 inputs: np.ndarray, puzzle_ids: np.ndarray, kernels: KernelSet, *, method: Optional[str] = None,
-                 measured: Callable[[], None] = lambda: None, **lowering: Any) -> None:
+    def __init__(
+        self,
+        reasoner: Reasoner,
+        low: Precision,
+        high: Precision,
+        calibration: Calibration | None,
+        inputs: np.ndarray,
+        puzzle_ids: np.ndarray,
+        kernels: KernelSet,
+        *,
+        method: str | None = None,
+        measured: Callable[[], None] = lambda: None,
+        **lowering: Any,
+    ) -> None:
         self.pair = _Pair(*(quantize_model(reasoner, p, calibration, method=method, **lowering) for p in (low, high)))
         self.inputs, self.ids, self.kernels, self.measured = inputs, puzzle_ids, kernels, measured
         self.expected = reference_carries(reasoner, inputs, puzzle_ids, self.pair.low, 1)[:, 0]
-        self.errors: dict[tuple[str, ...], Optional[float]] = {}
+        self.errors: dict[tuple[str, ...], float | None] = {}
         self._folder = program_folder("recurc-layers-")
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._parts = compile_engine_parts(self._folder / "parts")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from recurc.quant.sensitivity import Sensitivity, choose_layers, layer_gains
 from recurc.quant.weights import precision_named
@@ -29,14 +29,18 @@ def pairs(variants: Sequence[Variant], fits: Callable[[Variant], bool], always: 
     found = []
     for low, high in zip(names, names[1:]):
         fitting = [v for v in variants if v.precision == low and fits(v)]
-        if fitting and precision_named(high).bits != 32 and (
-                always or not any(fits(v) for v in variants if v.precision == high)):
+        if (
+            fitting
+            and precision_named(high).bits != 32
+            and (always or not any(fits(v) for v in variants if v.precision == high))
+        ):
             found.append((fitting[0], high))
     return found
 
 
-def mixtures(bench: Workbench, prices: Prices, low: Variant, high: str, executor: Executor,
-             progress: Callable[[int], None]) -> list[Layers]:
+def mixtures(
+    bench: Workbench, prices: Prices, low: Variant, high: str, executor: Executor, progress: Callable[[int], None]
+) -> list[Layers]:
     """Choices of layers in the precision `high`, the others as in `low`, that fit; the best for several numbers of bytes.
 
     What a layer buys is measured alone, in fidelity after one supervision step on calibration puzzles. `progress` is called
@@ -49,14 +53,21 @@ def mixtures(bench: Workbench, prices: Prices, low: Variant, high: str, executor
     assert sample is not None
 
     def mixed(raised: Sequence[str]) -> Variant:
-        return Variant(low.precision, low.activations, carry=low.carry, method=low.method, steps=1,
-                       layers=tuple((name, high) for name in raised))
+        return Variant(
+            low.precision,
+            low.activations,
+            carry=low.carry,
+            method=low.method,
+            steps=1,
+            layers=tuple((name, high) for name in raised),
+        )
 
     wanted = {raised: mixed(raised) for raised in ((), tuple(names), *((name,) for name in names))}
     outcomes = same.evaluate(list(wanted.values()), executor, progress, sample.take(PUZZLES))
     phi = {raised: outcome.phi_first for raised, outcome in zip(wanted, outcomes)}
-    gains = layer_gains(names, lambda raised: phi[tuple(raised)],
-                        lambda raised: prices(bench.resolve(mixed(raised))).image_bytes)
+    gains = layer_gains(
+        names, lambda raised: phi[tuple(raised)], lambda raised: prices(bench.resolve(mixed(raised))).image_bytes
+    )
     return _fitting(gains, lambda raised: prices(bench.resolve(mixed(raised))).fits, high)
 
 

@@ -37,12 +37,19 @@ def outlier_copy(reasoner: Reasoner, share: float = SHARE, factor: float = FACTO
         InputError: a weight is so small or large that the factor does not fit fp32.
     """
     if not 0 <= share <= 1:
-        raise UsageError(f"share {share:g} is no share", where="outlier_copy", why="it is a part of all channels",
-                         next="Give a number from 0 to 1")
+        raise UsageError(
+            f"share {share:g} is no share",
+            where="outlier_copy",
+            why="it is a part of all channels",
+            next="Give a number from 0 to 1",
+        )
     if not (math.isfinite(factor) and factor > 0 and math.frexp(factor)[0] == 0.5):
-        raise UsageError(f"factor {factor:g} is not a power of two", where="outlier_copy",
-                         why="any other factor rounds weights, and the copy would be another function",
-                         next="Give 2, 4, 8, ...")
+        raise UsageError(
+            f"factor {factor:g} is not a power of two",
+            where="outlier_copy",
+            why="any other factor rounds weights, and the copy would be another function",
+            next="Give 2, 4, 8, ...",
+        )
     rng = np.random.default_rng(seed)
     tensors = dict(reasoner.tensors)
     for name in reasoner.tensors:
@@ -71,6 +78,10 @@ def _times(name: str, values: np.ndarray, factor: float) -> np.ndarray:
         scaled = values * np.float32(factor)
         exact = np.array_equal(scaled * np.float32(1 / factor), values)
     if not exact:
-        raise InputError(f"a weight times {factor:g} leaves the range of fp32", where=name,
-                         why="the copy would be another function", next="Choose a factor nearer to 1")
+        raise InputError(
+            f"a weight times {factor:g} leaves the range of fp32",
+            where=name,
+            why="the copy would be another function",
+            next="Choose a factor nearer to 1",
+        )
     return scaled

@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from recurc.arguments import argument
 from recurc.errors import InputError
@@ -49,21 +49,28 @@ class OwnGate:
 
 def keep(own: OwnGate, reasoner: Reasoner) -> Path:
     """Write it beside the checkpoint, whole or not at all. Raises InputError."""
-    return write_whole(_beside(reasoner), json.dumps({"schema": SCHEMA, **asdict(own)}, indent=2) + "\n", "the threshold",
-                       f"Leave out {argument('keep', True)}, and pass it on: `recurc build ... --min-fidelity PHI`")
+    return write_whole(
+        _beside(reasoner),
+        json.dumps({"schema": SCHEMA, **asdict(own)}, indent=2) + "\n",
+        "the threshold",
+        f"Leave out {argument('keep', True)}, and pass it on: `recurc build ... --min-fidelity PHI`",
+    )
 
 
 def check_keep(checkpoint: Path) -> None:
     """That a threshold can be kept beside a checkpoint's file. Raises InputError."""
     folder = checkpoint.parent
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError("the threshold cannot be kept beside the checkpoint", where=str(folder),
-                         why="the folder may not be written",
-                         next=f"Leave out {argument('keep', True)}, and pass on the threshold that is found: "
-                              "`recurc build ... --min-fidelity PHI`; or copy the checkpoint to a folder of your own")
+        raise InputError(
+            "the threshold cannot be kept beside the checkpoint",
+            where=str(folder),
+            why="the folder may not be written",
+            next=f"Leave out {argument('keep', True)}, and pass on the threshold that is found: "
+            "`recurc build ... --min-fidelity PHI`; or copy the checkpoint to a folder of your own",
+        )
 
 
-def kept(reasoner: Reasoner) -> Optional[OwnGate]:
+def kept(reasoner: Reasoner) -> OwnGate | None:
     """What is kept beside a checkpoint; None where nothing is, or what another checkpoint left there.
 
     Raises:
@@ -109,11 +116,15 @@ def _beside(reasoner: Reasoner) -> Path:
 
 
 def _invalid(path: Path, why: str) -> InputError:
-    return InputError(f"{path.name} is not valid", where=str(path), why=why,
-                      next="Remove it, or write it anew with `recurc sweep CHECKPOINT --gate --keep`")
+    return InputError(
+        f"{path.name} is not valid",
+        where=str(path),
+        why=why,
+        next="Remove it, or write it anew with `recurc sweep CHECKPOINT --gate --keep`",
+    )
 
 
-def least_fidelity(reasoner: Reasoner, asked: Optional[float] = None) -> tuple[float, str]:
+def least_fidelity(reasoner: Reasoner, asked: float | None = None) -> tuple[float, str]:
     """(the fidelity below which a build is refused, where that number comes from): `asked`, else what is kept beside the
     checkpoint, else the default. Raises InputError."""
     if asked is not None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -32,10 +33,17 @@ class Peer:
 
 
 PEERS = (
-    Peer("onnxruntime int8 dynamic", "dynamic", "quantize_dynamic: int8 weights a channel, activations a scale a tensor, found "
-         "at every call; the loop in Python"),
-    Peer("onnxruntime int8 static", "static", "quantize_static, QDQ, MatMul only, min-max: int8 weights a channel, activations "
-         f"a scale a tensor from {CALIBRATION_PUZZLES} training puzzles; the loop in Python"),
+    Peer(
+        "onnxruntime int8 dynamic",
+        "dynamic",
+        "quantize_dynamic: int8 weights a channel, activations a scale a tensor, found at every call; the loop in Python",
+    ),
+    Peer(
+        "onnxruntime int8 static",
+        "static",
+        "quantize_static, QDQ, MatMul only, min-max: int8 weights a channel, activations "
+        f"a scale a tensor from {CALIBRATION_PUZZLES} training puzzles; the loop in Python",
+    ),
 )
 
 
@@ -56,12 +64,16 @@ class OnnxRunner:
             return int(puzzle_id)
         return self.model.puzzle_rows(np.array([puzzle_id]))[0]
 
-    def run(self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int,
-            progress: Callable[[int], None] = lambda n: None) -> Run:
+    def run(
+        self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int, progress: Callable[[int], None] = lambda n: None
+    ) -> Run:
         """As any `Runner`; progress is called with 1 after each puzzle."""
         c, n = self.model.config, len(inputs)
-        found = Run(np.zeros((steps, n, c.seq_len), np.uint8), np.zeros((steps, n), np.float32),
-                    np.zeros((steps, n, c.rows, c.hidden_size), np.float32))
+        found = Run(
+            np.zeros((steps, n, c.seq_len), np.uint8),
+            np.zeros((steps, n), np.float32),
+            np.zeros((steps, n, c.rows, c.hidden_size), np.float32),
+        )
         for i, (tokens, puzzle) in enumerate(zip(inputs, puzzle_ids)):
             self.loop.begin(tokens, self.puzzle(puzzle))
             for at in range(steps):
@@ -78,7 +90,7 @@ def _trajectory_feeds(folder: Path, model: QuantizedModel, sample: Dataset) -> d
     runner.loop.observe = lambda file, feed: feeds.setdefault(file, []).append({k: v.copy() for k, v in feed.items()})
     count = min(CALIBRATION_PUZZLES, len(sample))
     runner.run(sample.inputs[:count], sample.puzzle_ids[:count], min(4, model.program.steps))
-    return {file: found[::max(1, len(found) // MOST_FEEDS)][:MOST_FEEDS] for file, found in feeds.items()}
+    return {file: found[:: max(1, len(found) // MOST_FEEDS)][:MOST_FEEDS] for file, found in feeds.items()}
 
 
 def quantized_by_onnxruntime(reasoner: Reasoner, peer: Peer, sample: Dataset, folder: Path) -> OnnxRunner:
@@ -113,8 +125,16 @@ def quantized_by_onnxruntime(reasoner: Reasoner, peer: Peer, sample: Dataset, fo
             if peer.kind == "dynamic":
                 quantize_dynamic(plain, source, per_channel=True, weight_type=QuantType.QInt8)
             else:
-                quantize_static(plain, source, Feeds(feeds[entry["file"]]), quant_format=QuantFormat.QDQ, per_channel=True,
-                                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"])
+                quantize_static(
+                    plain,
+                    source,
+                    Feeds(feeds[entry["file"]]),
+                    quant_format=QuantFormat.QDQ,
+                    per_channel=True,
+                    activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QInt8,
+                    op_types_to_quantize=["MatMul"],
+                )
     finally:
         logging.getLogger().setLevel(before)
     write_loop(document, folder)
@@ -136,4 +156,3 @@ def peer_version() -> str:
 def stored_bytes(folder: Path) -> int:
     """Bytes of the graphs that a device would hold."""
     return sum(f.stat().st_size for f in folder.glob("*.onnx") if not f.name.endswith(".fp32.onnx"))
-

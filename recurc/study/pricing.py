@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 from recurc.codegen.fit import early_plan
 from recurc.errors import DoesNotFitError
@@ -27,10 +27,10 @@ class Price:
     weights image and RAM (None: not planned), and the bytes that lack in some region (0: it fits)."""
 
     macs: int
-    instructions: Optional[int]
-    seconds: Optional[float]
+    instructions: int | None
+    seconds: float | None
     image_bytes: int
-    ram_bytes: Optional[int]
+    ram_bytes: int | None
     missing: int = 0
     region: str = ""
 
@@ -77,7 +77,7 @@ class Prices:
             self._plans[key] = plan if plan.fits else make_plan(program, forms, self.board, least=True)
         return self._plans[key]
 
-    def refusal(self, variant: Variant) -> Optional[DoesNotFitError]:
+    def refusal(self, variant: Variant) -> DoesNotFitError | None:
         """The error that a build of a resolved variant would end with, with what would help; None where it fits."""
         if self.board.family == "host":
             return None
@@ -100,14 +100,22 @@ class Prices:
             self.basis = found["model"]
         worst = plan.missing[0] if plan.missing else None
         return Price(
-            program.macs_per_step, found["instructions"] if found else None, found["seconds"] if found else None,
-            plan.image.total, plan.ram_bytes, worst.bytes if worst else 0, worst.region if worst else "")
+            program.macs_per_step,
+            found["instructions"] if found else None,
+            found["seconds"] if found else None,
+            plan.image.total,
+            plan.ram_bytes,
+            worst.bytes if worst else 0,
+            worst.region if worst else "",
+        )
 
     def known(self, variant: Variant) -> tuple[str, ...]:
         """Names of MEASURES that are known here, the best first."""
         price = self(variant)
-        have = (("time", price.seconds), ("instructions", price.instructions), ("macs", price.macs),
-                ("bytes", price.image_bytes))
+        have = (
+            ("time", price.seconds),
+            ("instructions", price.instructions),
+            ("macs", price.macs),
+            ("bytes", price.image_bytes),
+        )
         return tuple(name for name, value in have if value is not None)
-
-

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Callable, Iterator, Mapping, Optional, Protocol, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -22,7 +23,7 @@ _LISTENER = threading.local()  # progress: who is told what this thread runs; co
 
 
 @contextmanager
-def heard_by(progress: Optional[Callable[[float], None]]) -> Iterator[None]:
+def heard_by(progress: Callable[[float], None] | None) -> Iterator[None]:
     """Within this, in this thread, runs that count tell after each step which part of their puzzles that was."""
     _LISTENER.progress, _LISTENER.counts = progress, False
     try:
@@ -51,7 +52,7 @@ class Run:
     z_H: np.ndarray
 
     @property
-    def last(self) -> "Run":
+    def last(self) -> Run:
         """Its last step alone."""
         return Run(self.tokens[-1:].copy(), self.margins[-1:].copy(), self.z_H[-1:].copy())
 
@@ -69,8 +70,11 @@ def margin(config: ReasonerConfig, q: np.ndarray) -> np.ndarray:
 
 
 def _empty(config: ReasonerConfig, n: int, steps: int) -> Run:
-    return Run(np.zeros((steps, n, config.seq_len), dtype=np.uint8), np.zeros((steps, n), dtype=np.float32),
-               np.zeros((steps, n, config.rows, config.hidden_size), dtype=np.float32))
+    return Run(
+        np.zeros((steps, n, config.seq_len), dtype=np.uint8),
+        np.zeros((steps, n), dtype=np.float32),
+        np.zeros((steps, n, config.rows, config.hidden_size), dtype=np.float32),
+    )
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,8 @@ class TorchRunner:
     """The reference or a FakeModel, at a depth (None: as trained)."""
 
     model: Reference
-    h_cycles: Optional[int] = None
-    l_cycles: Optional[int] = None
+    h_cycles: int | None = None
+    l_cycles: int | None = None
 
     def run(self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int) -> Run:
         c = self.model.config
@@ -126,12 +130,12 @@ class Part:
     kept: np.ndarray
 
     @staticmethod
-    def joined(parts: Sequence["Part"]) -> "Part":
+    def joined(parts: Sequence[Part]) -> Part:
         """Parts of the same steps, one after the other."""
         return Part(**{f.name: np.concatenate([getattr(p, f.name) for p in parts], axis=-1) for f in fields(Part)})
 
     @staticmethod
-    def stored(arrays: Mapping[str, np.ndarray], steps: int, n: int) -> "Part":
+    def stored(arrays: Mapping[str, np.ndarray], steps: int, n: int) -> Part:
         """The part that a store has kept, of so many steps and puzzles. Raises TypeError, ValueError: it is another."""
         part = Part(**arrays)
         for name, dtype in _PART.items():
@@ -140,7 +144,7 @@ class Part:
                 raise ValueError(f"{name} is {array.dtype} {array.shape}, not {dtype} {shape}")
         return part
 
-    def until(self, steps: int) -> "Part":
+    def until(self, steps: int) -> Part:
         """The same run stopped after fewer steps."""
         cut = {f.name: getattr(self, f.name)[:steps] for f in fields(Part) if f.name != "cells"}
         return Part(cells=self.cells, **cut)
@@ -156,8 +160,9 @@ def measure(run: Run, reference: Run, labels: np.ndarray, valid: np.ndarray) -> 
     phi is NaN where the carries differ in shape, as for a distilled model.
     """
     steps, n = run.margins.shape
-    tokens, carries = (np.broadcast_to(a, (steps, *a.shape[1:])) if len(a) == 1 else a
-                       for a in (reference.tokens, reference.z_H))
+    tokens, carries = (
+        np.broadcast_to(a, (steps, *a.shape[1:])) if len(a) == 1 else a for a in (reference.tokens, reference.z_H)
+    )
     phi = np.full((steps, n), np.nan, dtype=np.float32)
     flat = phi.copy()
     if run.z_H.shape == carries.shape:

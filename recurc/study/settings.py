@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Iterator, Optional
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ class Setting:
     """Most supervision steps; threshold of the halting head (None: all steps are run) and the steps before it is asked."""
 
     steps: int
-    threshold: Optional[float] = None
+    threshold: float | None = None
     min_steps: int = 1
 
     def __str__(self) -> str:
@@ -92,19 +93,34 @@ class Measured:
 
     def as_dict(self) -> dict[str, Any]:
         s = self.setting
-        return {"max_steps": s.steps, "halt_threshold": s.threshold,
-                "min_steps": s.min_steps if s.threshold is not None else None,
-                "n": self.n, "mean_steps": self.mean_steps, "deficit": self.deficit, "deficit_se": self.error,
-                "exact": self.exact, "kept": self.kept, "phi": self.phi}
+        return {
+            "max_steps": s.steps,
+            "halt_threshold": s.threshold,
+            "min_steps": s.min_steps if s.threshold is not None else None,
+            "n": self.n,
+            "mean_steps": self.mean_steps,
+            "deficit": self.deficit,
+            "deficit_se": self.error,
+            "exact": self.exact,
+            "kept": self.kept,
+            "phi": self.phi,
+        }
 
 
 def measure_setting(setting: Setting, outcome: Outcome, full: Outcome, aim: Aim) -> Measured:
     """Score one setting."""
     at = (setting.stops(outcome), np.arange(outcome.n))
     mean, error = aim.mean_and_error(aim.deficits(outcome, full)[at])
-    return Measured(setting, outcome.n, float(at[0].mean() + 1), float(mean), float(error),
-                    float(outcome.solved[at].mean()) if outcome.labelled else float("nan"), float(outcome.part.kept[at].mean()),
-                    float(outcome.part.phi[at].mean(dtype=np.float64)))
+    return Measured(
+        setting,
+        outcome.n,
+        float(at[0].mean() + 1),
+        float(mean),
+        float(error),
+        float(outcome.solved[at].mean()) if outcome.labelled else float("nan"),
+        float(outcome.part.kept[at].mean()),
+        float(outcome.part.phi[at].mean(dtype=np.float64)),
+    )
 
 
 @dataclass(frozen=True)
@@ -122,19 +138,22 @@ class Scored:
         deficits, n = self.aim.deficits(self.outcome, self.full), self.outcome.n
         last = np.arange(self.outcome.steps)[:, None]
         for threshold, least in self._policies():
-            stop = np.broadcast_to(last, (len(last), n)) if threshold is None else np.minimum(
-                self.outcome.stops(threshold, least)[None], last)
+            stop = (
+                np.broadcast_to(last, (len(last), n))
+                if threshold is None
+                else np.minimum(self.outcome.stops(threshold, least)[None], last)
+            )
             mean, error = self.aim.mean_and_error(np.take_along_axis(deficits, stop, axis=0))
             found.append(([Setting(int(s) + 1, threshold, least) for s in last[:, 0]], stop.mean(axis=1) + 1, mean, error))
         settings, *arrays = zip(*found)
         return ([s for group in settings for s in group], *(np.concatenate(a) for a in arrays))  # type: ignore[return-value]
 
-    def _policies(self) -> Iterator[tuple[Optional[float], int]]:
+    def _policies(self) -> Iterator[tuple[float | None, int]]:
         yield None, 1
         if self.outcome.steps > 1:
             yield from ((t, k) for t in reversed(THRESHOLDS) for k in MIN_STEPS if k < self.outcome.steps)
 
-    def fewest_steps(self, sigmas: float) -> Optional[Measured]:
+    def fewest_steps(self, sigmas: float) -> Measured | None:
         """The setting of fewest steps whose deficit plus so many standard errors is within the aim's limit; None: none is."""
         settings, steps, deficit, error = self._table
         good = np.flatnonzero(deficit + sigmas * error <= self.aim.limit)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import Callable, Mapping, Optional, Sequence, TypeVar
+from typing import TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
@@ -84,14 +85,14 @@ class Store:
     counts as absent, and so does one that a reader can make nothing of: it is computed again and replaced.
     """
 
-    folder: Optional[Path]
+    folder: Path | None
     note: Callable[[str], object] = _warn
     _told: list[bool] = field(default_factory=list, compare=False)
 
-    def get(self, key: str) -> Optional[dict[str, np.ndarray]]:
+    def get(self, key: str) -> dict[str, np.ndarray] | None:
         return self.read(key, lambda arrays: arrays)
 
-    def read(self, key: str, make: Callable[[dict[str, np.ndarray]], Made]) -> Optional[Made]:
+    def read(self, key: str, make: Callable[[dict[str, np.ndarray]], Made]) -> Made | None:
         """What `make` makes of a key's arrays; None where there are none, or it raises KeyError, TypeError or ValueError."""
         if self.folder is None:
             return None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from threading import Event
-from typing import Any, Callable, Iterator, Optional, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,8 +31,28 @@ from recurc.study.workbench import Workbench
 
 CODE_BYTES = 32 << 10  # flash set aside for code when it is asked whether a model fits
 SEEN = 64  # puzzles of those trained on that trained models are scored on, at most
-COLUMNS = ("name", "group", "engine", "n", "steps", "cell", "exact", "loss", "loss_se", "phi_first", "phi_last", "kept",
-           "bytes", "parameters", "fits_4mb", "fits_8mb", "updates", "loss_first", "loss_last", "exact_seen")
+COLUMNS = (
+    "name",
+    "group",
+    "engine",
+    "n",
+    "steps",
+    "cell",
+    "exact",
+    "loss",
+    "loss_se",
+    "phi_first",
+    "phi_last",
+    "kept",
+    "bytes",
+    "parameters",
+    "fits_4mb",
+    "fits_8mb",
+    "updates",
+    "loss_first",
+    "loss_last",
+    "exact_seen",
+)
 Progress = Callable[[float], None]
 
 
@@ -46,7 +67,7 @@ class Row:
     loss: float
     loss_se: float
     losses: tuple[float, ...] = ()
-    seen: Optional[Outcome] = None
+    seen: Outcome | None = None
 
     def fits(self, flash_bytes: int) -> bool:
         """Whether what is read fits so much flash beside CODE_BYTES of code."""
@@ -56,7 +77,7 @@ class Row:
     def engine(self) -> str:
         return "onnxruntime" if self.method.peer else self.outcome.variant.engine
 
-    def ends(self) -> tuple[Optional[float], Optional[float]]:
+    def ends(self) -> tuple[float | None, float | None]:
         """Mean training loss of the first and of the last tenth of the updates."""
         k = max(1, len(self.losses) // 10)
         return (float(np.mean(self.losses[:k])), float(np.mean(self.losses[-k:]))) if self.losses else (None, None)
@@ -66,17 +87,35 @@ class Row:
         o, m = self.outcome, self.method
         first, last = self.ends()
         return {
-            "name": m.name, "slug": m.slug, "group": m.group, "definition": definition(m), "engine": self.engine, "n": o.n,
-            "steps": o.steps, "cell": o.cell, "exact": o.exact, "loss": self.loss, "loss_se": self.loss_se,
-            "phi_first": _number(o.phi_first), "phi_last": _number(o.phi_last),
-            "phi_first_error": o.phi_error(0), "phi_last_error": o.phi_error(-1), "kept": o.kept, "bytes": o.bytes,
-            "parameters": self.parameters, "fits_4mb": self.fits(4 << 20), "fits_8mb": self.fits(8 << 20), "updates": m.updates,
-            "loss_first": first, "loss_last": last, "exact_seen": self.seen.exact if self.seen else None,
+            "name": m.name,
+            "slug": m.slug,
+            "group": m.group,
+            "definition": definition(m),
+            "engine": self.engine,
+            "n": o.n,
+            "steps": o.steps,
+            "cell": o.cell,
+            "exact": o.exact,
+            "loss": self.loss,
+            "loss_se": self.loss_se,
+            "phi_first": _number(o.phi_first),
+            "phi_last": _number(o.phi_last),
+            "phi_first_error": o.phi_error(0),
+            "phi_last_error": o.phi_error(-1),
+            "kept": o.kept,
+            "bytes": o.bytes,
+            "parameters": self.parameters,
+            "fits_4mb": self.fits(4 << 20),
+            "fits_8mb": self.fits(8 << 20),
+            "updates": m.updates,
+            "loss_first": first,
+            "loss_last": last,
+            "exact_seen": self.seen.exact if self.seen else None,
             "by_step": {name: [_number(x) for x in getattr(o, f"{name}_by_step")] for name in ("cell", "exact", "phi")},
         }
 
 
-def _number(value: float) -> Optional[float]:
+def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
@@ -92,9 +131,18 @@ def work(methods: Sequence[Method], puzzles: int, learning: int = 0) -> int:
 
 
 def study(
-    reasoner: Reasoner, test: Dataset, train: Optional[Dataset], methods: Sequence[Method], *, steps: Optional[int] = None,
-    learning: Optional[Dataset] = None, executor: Optional[Executor] = None, progress: Progress = lambda n: None,
-    note: Callable[[str], None] = lambda text: None, store: Optional[Store] = None, seed: int = 0,
+    reasoner: Reasoner,
+    test: Dataset,
+    train: Dataset | None,
+    methods: Sequence[Method],
+    *,
+    steps: int | None = None,
+    learning: Dataset | None = None,
+    executor: Executor | None = None,
+    progress: Progress = lambda n: None,
+    note: Callable[[str], None] = lambda text: None,
+    store: Store | None = None,
+    seed: int = 0,
 ) -> list[Row]:
     """Score methods on `test`, plain fp32 first whether it is asked for or not.
 
@@ -139,8 +187,18 @@ def study(
         them = [m for m in own if m.schooling is not None or m is FP32]
         seen |= zip((m.name for m in them), bench.evaluate([m.variant(steps) for m in them], executor, progress))
     fp32 = outcomes[FP32.name]
-    return [Row(m, outcomes[m.name], subjects.get(m.name, reasoner).parameters, *outcomes[m.name].loss(fp32),
-                tuple(losses.get(m.name, ())), seen.get(m.name)) for m in methods if m.name in outcomes]
+    return [
+        Row(
+            m,
+            outcomes[m.name],
+            subjects.get(m.name, reasoner).parameters,
+            *outcomes[m.name].loss(fp32),
+            tuple(losses.get(m.name, ())),
+            seen.get(m.name),
+        )
+        for m in methods
+        if m.name in outcomes
+    ]
 
 
 @contextmanager
@@ -169,8 +227,9 @@ def _jobs(workers: int, progress: Progress) -> Iterator[tuple[Callable[..., Futu
         torch.set_num_threads(before)
 
 
-def _peer_outcomes(bench: Workbench, methods: Sequence[Method], steps: Optional[int], progress: Progress,
-                   note: Callable[[str], None]) -> dict[str, Outcome]:
+def _peer_outcomes(
+    bench: Workbench, methods: Sequence[Method], steps: int | None, progress: Progress, note: Callable[[str], None]
+) -> dict[str, Outcome]:
     """onnxruntime's pipelines, scored like any variant; one that cannot run here is left out with a remark."""
     found = {}
     for method in methods:
@@ -182,7 +241,7 @@ def _peer_outcomes(bench: Workbench, methods: Sequence[Method], steps: Optional[
     return found
 
 
-def _peer_outcome(bench: Workbench, method: Method, steps: Optional[int], progress: Progress) -> Outcome:
+def _peer_outcome(bench: Workbench, method: Method, steps: int | None, progress: Progress) -> Outcome:
     assert method.peer is not None and bench.sample is not None
     plain = bench.resolve(Variant("fp32", "fp32", steps=steps))
     assert plain.steps is not None
@@ -193,7 +252,7 @@ def _peer_outcome(bench: Workbench, method: Method, steps: Optional[int], progre
     def key(chunk: Chunk) -> str:
         return digest(version, chunk.key)
 
-    def kept_part(chunk: Chunk) -> Optional[dict[str, np.ndarray]]:
+    def kept_part(chunk: Chunk) -> dict[str, np.ndarray] | None:
         def checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             int(arrays["bytes"])
             Part.stored({name: a for name, a in arrays.items() if name != "bytes"}, plain.steps or 1, len(chunk.inputs))

@@ -2,25 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any
 
 from recurc.models.reasoner import ReasonerConfig
 from recurc.report.csvfile import csv_text
 from recurc.study.variants import Outcome, Variant
 
 COLUMNS = (
-    "label", "precision", "activations", "engine", "h_cycles", "l_cycles", "steps", "n", "cell", "exact", "loss", "loss_se",
-    "phi_first", "phi_last", "phi_flat_first", "phi_flat_last", "kept", "mean_steps", "halted_cell", "halted_exact", "macs",
-    "halted_macs", "bytes", "pareto", "tied",
+    "label",
+    "precision",
+    "activations",
+    "engine",
+    "h_cycles",
+    "l_cycles",
+    "steps",
+    "n",
+    "cell",
+    "exact",
+    "loss",
+    "loss_se",
+    "phi_first",
+    "phi_last",
+    "phi_flat_first",
+    "phi_flat_last",
+    "kept",
+    "mean_steps",
+    "halted_cell",
+    "halted_exact",
+    "macs",
+    "halted_macs",
+    "bytes",
+    "pareto",
+    "tied",
 )
 COSTS = ("macs", "bytes")
 
 
 def grid(
-    config: ReasonerConfig, precisions: Sequence[str], activations: Sequence[str], *,
-    h_cycles: Sequence[int] = (), l_cycles: Sequence[int] = (), steps: Sequence[int] = (), carry: str = "fp32",
-    engine: str = "auto", method: Optional[str] = None,
+    config: ReasonerConfig,
+    precisions: Sequence[str],
+    activations: Sequence[str],
+    *,
+    h_cycles: Sequence[int] = (),
+    l_cycles: Sequence[int] = (),
+    steps: Sequence[int] = (),
+    carry: str = "fp32",
+    engine: str = "auto",
+    method: str | None = None,
 ) -> list[Variant]:
     """Every combination, each at the largest number of steps; empty lists mean the trained depth.
 
@@ -92,8 +122,9 @@ def with_front(rows: Sequence[Row]) -> list[Row]:
         one = min(as_good, key=lambda i: (costs[i][1], -rows[i].outcome.exact))
         if all(_better(rows[one], rows[i]) for i in front):
             front.append(one)
-    tied = {i for i in able if i not in front
-            and not any(costs[k][0] <= costs[i][0] and _better(rows[k], rows[i]) for k in able)}
+    tied = {
+        i for i in able if i not in front and not any(costs[k][0] <= costs[i][0] and _better(rows[k], rows[i]) for k in able)
+    }
     return [replace(row, pareto=i in front, tied=i in tied) for i, row in enumerate(rows)]
 
 

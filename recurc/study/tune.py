@@ -16,9 +16,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Callable, Iterable, Optional, Sequence
 
 import numpy as np
 
@@ -56,7 +56,7 @@ class Arm:
         v = self.variant
         return precision_named(v.precision).bits + sum(precision_named(p).bits for _, p in v.layers) / 1000
 
-    def no_worse(self, other: "Arm") -> bool:
+    def no_worse(self, other: Arm) -> bool:
         """Whether it has no fewer bits than another one of the same depth, in weights and in the carry."""
         a, b = self.variant, other.variant
         return a.schedule == b.schedule and self.bits >= other.bits and CARRIES.index(a.carry) <= CARRIES.index(b.carry)
@@ -115,18 +115,30 @@ def depths(trained: int) -> tuple[int, ...]:
     return tuple(n for n in range(1, trained + 1) if n <= 4 or n == trained or n % 2 == 0)
 
 
-def variants_of(config: ReasonerConfig, *, names: Sequence[str] = (), carries: Sequence[str] = (),
-                h_cycles: Sequence[int] = (), l_cycles: Sequence[int] = (), method: Optional[str] = None) -> list[Variant]:
+def variants_of(
+    config: ReasonerConfig,
+    *,
+    names: Sequence[str] = (),
+    carries: Sequence[str] = (),
+    h_cycles: Sequence[int] = (),
+    l_cycles: Sequence[int] = (),
+    method: str | None = None,
+) -> list[Variant]:
     """All combinations at the most steps, the device's arithmetic only; empty: whatever there is, up to the trained depth."""
     names = names or tuple(name for name, p in precisions().items() if not p.lossy)
     pairs = [(name, "fp32" if precision_named(name).bits == 32 else "int8-row") for name in names]
-    return [Variant(name, acts, h, low, carry=carry, method=method)
-            for h in h_cycles or depths(config.H_cycles) for low in l_cycles or depths(config.L_cycles)
-            for name, acts in pairs for carry in carries or CARRIES]
+    return [
+        Variant(name, acts, h, low, carry=carry, method=method)
+        for h in h_cycles or depths(config.H_cycles)
+        for low in l_cycles or depths(config.L_cycles)
+        for name, acts in pairs
+        for carry in carries or CARRIES
+    ]
 
 
 def undominated(arms: Sequence[Arm], minimize: str) -> list[Arm]:
     """Arms without those that cost no less than another one with no fewer bits; of equals the first stays."""
+
     def beaten(i: int) -> bool:
         mine = arms[i].price.cost(minimize, 1)
         for j, other in enumerate(arms):
@@ -144,9 +156,12 @@ def nearest_fit(arms: Iterable[Arm], prices: Prices) -> DoesNotFitError:
     arm = min(arms, key=lambda a: a.price.missing)
     inner = prices.refusal(arm.variant)
     return DoesNotFitError(
-        f"no precision and carry fits {prices.board.name}", where=f"nearest: {arm.variant.stored_as}",
+        f"no precision and carry fits {prices.board.name}",
+        where=f"nearest: {arm.variant.stored_as}",
         why=f"it needs {arm.price.missing:,} bytes more in {arm.price.region}, and no schedule changes that",
-        next=inner.next if inner else "Choose a larger board", summary=inner.summary if inner else None)
+        next=inner.next if inner else "Choose a larger board",
+        summary=inner.summary if inner else None,
+    )
 
 
 class Search:
@@ -159,15 +174,26 @@ class Search:
         stage: told what is evaluated and how many puzzles that is; gives a progress callback.
     """
 
-    def __init__(self, bench: Workbench, prices: Prices, aim: Aim, minimize: str, data: Dataset, held_out: Dataset,
-                 executor: Executor, stage: Stage) -> None:
+    def __init__(
+        self,
+        bench: Workbench,
+        prices: Prices,
+        aim: Aim,
+        minimize: str,
+        data: Dataset,
+        held_out: Dataset,
+        executor: Executor,
+        stage: Stage,
+    ) -> None:
         if aim.least_puzzles > min(len(data), len(held_out)) or aim.limit <= 0:
             raise UsageError(
                 f"{len(data)} puzzles to search on and {len(held_out)} to confirm with cannot tell so small a loss",
                 where=argument("tolerance" if aim.kind == "exact" else "min_fidelity"),
                 why=f"one puzzle more or less is {100 / max(min(len(data), len(held_out)), 1):.3g} points",
-                next=f"Allow more, or take more puzzles with {argument('limit')}" if aim.limit > 0
-                else "Allow more than nothing")
+                next=f"Allow more, or take more puzzles with {argument('limit')}"
+                if aim.limit > 0
+                else "Allow more than nothing",
+            )
         self.bench, self.prices, self.aim, self.minimize = bench, prices, aim, minimize
         self.data, self.held_out, self.executor, self.stage = data, held_out, executor, stage
 
@@ -198,17 +224,28 @@ class Search:
         if self.aim.kind == "exact" and outcomes[plain].exact <= self.aim.limit:
             raise UsageError(
                 f"fp32 solves {100 * outcomes[plain].exact:.1f} % of {len(self.data)} puzzles: too few to lose any",
-                where=argument("tolerance"), why=f"a loss of {100 * self.aim.limit:g} points would leave nothing",
+                where=argument("tolerance"),
+                why=f"a loss of {100 * self.aim.limit:g} points would leave nothing",
                 next=f"Search by {argument('min_fidelity', 'PHI')}, which needs no solved puzzles, or lower "
-                     + argument("tolerance"))
+                + argument("tolerance"),
+            )
         usual = [arm for arm in candidates if self._usual(arm, candidates)]
         tried = self._narrowed(usual, outcomes, plain)
         if not any(self._cost(t, SURE) for t in tried if not t.out):
             tried += self._narrowed([arm for arm in candidates if arm not in usual], outcomes, plain)
         choice, passed = self._confirmed([t for t in tried if not t.out], plain)
         too_large = sum(not a.price.fits for a in every)
-        return Tuned(choice, outcomes[plain], self.prices(plain), tuple(tried), tuple(passed), len(every), too_large,
-                     len(every) - too_large - len(candidates), len(candidates) - len(tried))
+        return Tuned(
+            choice,
+            outcomes[plain],
+            self.prices(plain),
+            tuple(tried),
+            tuple(passed),
+            len(every),
+            too_large,
+            len(every) - too_large - len(candidates),
+            len(candidates) - len(tried),
+        )
 
     def _usual(self, arm: Arm, arms: Sequence[Arm]) -> bool:
         """Whether a step costs at most so many times that of the cheapest arm of its depth."""
@@ -241,8 +278,12 @@ class Search:
             layers = len(low.program(self.bench.reasoner.config).linears)
             with self.stage(f"layers in {high} among {low.precision}", (layers + 2) * PUZZLES) as advance:
                 choices = mixtures(self.bench, self.prices, low, high, self.executor, advance)
-            found += [self.bench.resolve(replace(v, layers=choice)) for v in variants if v.precision == low.precision
-                      for choice in choices]
+            found += [
+                self.bench.resolve(replace(v, layers=choice))
+                for v in variants
+                if v.precision == low.precision
+                for choice in choices
+            ]
         return found
 
     def _brought_back(self, tried: Sequence[Tried], outcomes: dict[Variant, Outcome], plain: Variant) -> list[Tried]:
@@ -250,8 +291,11 @@ class Search:
         now = list(tried)
         while True:
             best = min((c for t in now if not t.out and (c := self._cost(t, SURE)) is not None), default=None)
-            back = [t for t in now if t.out and t.out != LOST and (c := self._cost(t, BACK)) is not None
-                    and (best is None or c < best)]
+            back = [
+                t
+                for t in now
+                if t.out and t.out != LOST and (c := self._cost(t, BACK)) is not None and (best is None or c < best)
+            ]
             if not back:
                 return now
             first = min(back, key=lambda t: self._cost(t, BACK) or ())  # one at a time: it may be enough
@@ -269,7 +313,7 @@ class Search:
                 before = outcomes.get(outcome.variant)
                 outcomes[outcome.variant] = outcome if before is None else before.joined(outcome)
 
-    def _cost(self, t: Tried, sigmas: float) -> Optional[tuple[float, ...]]:
+    def _cost(self, t: Tried, sigmas: float) -> tuple[float, ...] | None:
         """The least cost at which a loss, moved by so many standard errors, is within the tolerance."""
         found = t.scored.fewest_steps(sigmas)
         return None if found is None else t.arm.price.cost(self.minimize, found.mean_steps)
@@ -310,8 +354,13 @@ class Search:
             variants = list(dict.fromkeys((plain, t.arm.variant)))
             with self.stage(f"confirming {t.arm.variant.stored_as}", len(variants) * len(self.held_out)) as advance:
                 held = dict(zip(variants, self.bench.evaluate(variants, self.executor, advance, self.held_out)))
-            choice = Choice(t.arm, found, measure_setting(found.setting, held[t.arm.variant], held[plain], self.aim),
-                            held[plain].exact, limit=self.aim.limit)
+            choice = Choice(
+                t.arm,
+                found,
+                measure_setting(found.setting, held[t.arm.variant], held[plain], self.aim),
+                held[plain].exact,
+                limit=self.aim.limit,
+            )
             if choice.confirmed:
                 return choice, passed
             passed.append(choice)
@@ -323,17 +372,23 @@ class Search:
             f"nothing that fits {self.prices.board.name} keeps enough on held-out puzzles",
             where=f"nearest: {_place(first.arm, first.search)}",
             why=f"{_lost(self.aim, first.held)} on {first.held.n} puzzles that the search had not seen, "
-                f"{_lost(self.aim, first.search)} on {first.search.n} that it had",
-            next=f"Search on more puzzles with {argument('limit')}")
+            f"{_lost(self.aim, first.search)} on {first.search.n} that it had",
+            next=f"Search on more puzzles with {argument('limit')}",
+        )
 
     def _keeps_nothing(self, finalists: Sequence[Tried]) -> FidelityError:
         best = min(((t.arm, t.scored.best()) for t in finalists), key=lambda found: found[1].deficit + found[1].error)
-        wanted = (f"within {100 * self.aim.limit:g} points of fp32 at full depth" if self.aim.kind == "exact"
-                  else f"a fidelity of {1 - self.aim.limit:g}")
+        wanted = (
+            f"within {100 * self.aim.limit:g} points of fp32 at full depth"
+            if self.aim.kind == "exact"
+            else f"a fidelity of {1 - self.aim.limit:g}"
+        )
         return FidelityError(
-            f"nothing that fits {self.prices.board.name} keeps {wanted}", where=f"nearest: {_place(*best)}",
+            f"nothing that fits {self.prices.board.name} keeps {wanted}",
+            where=f"nearest: {_place(*best)}",
             why=f"{_lost(self.aim, best[1])} on {best[1].n} puzzles, and two standard errors more must be within",
-            next=f"Allow more, or take a larger board{self._more_puzzles(best[1])}")
+            next=f"Allow more, or take a larger board{self._more_puzzles(best[1])}",
+        )
 
     def _more_puzzles(self, found: Measured) -> str:
         """How many would have shown that the same loss is small enough, where more of them can."""

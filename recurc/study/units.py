@@ -7,10 +7,11 @@ import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, Mapping, Optional, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ class Subject:
     variant: Variant
     reasoner: Reasoner
     stand_in: Reasoner
-    model: Optional[QuantizedModel]
+    model: QuantizedModel | None
     peaks: Mapping[str, float]
     reference_key: str
     key: str
@@ -105,6 +106,7 @@ def reference_run(subject: Subject, chunk: Chunk) -> Run:
 
 def full_end(subject: Subject, chunk: Chunk) -> Run:
     """The last step of the fp32 checkpoint's run of a chunk, as deep as it was trained; kept for all variants."""
+
     def make() -> Run:
         trained = Variant("fp32", "fp32").resolved(subject.reasoner.config)
         return reference_run(replace(subject, variant=trained), chunk).last
@@ -132,25 +134,25 @@ class Executor(Protocol):
 
     workers: int
 
-    def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: Optional[Progress] = None) -> Future:
+    def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: Progress | None = None) -> Future:
         """A future of `run_part`; `subject` may be called here or there. progress: called with parts of puzzles, if at all."""
 
 
 class Threads:
     """Units of work in threads of this process: torch and the engine leave Python's lock alone while they compute."""
 
-    def __init__(self, jobs: Optional[int] = None) -> None:
+    def __init__(self, jobs: int | None = None) -> None:
         self.workers = jobs or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self.workers)
 
-    def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: Optional[Progress] = None) -> Future:
+    def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: Progress | None = None) -> Future:
         def work() -> Part:
             with heard_by(progress):
                 return run_part(subject(), chunk)
 
         return self._pool.submit(work)
 
-    def __enter__(self) -> "Threads":
+    def __enter__(self) -> Threads:
         return self
 
     def __exit__(self, *_: object) -> None:

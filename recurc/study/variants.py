@@ -7,9 +7,10 @@ quantization (`recurc.study.fake`). An Outcome says which. The plain fp32 varian
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Mapping, Optional
+from typing import Any
 
 import numpy as np
 
@@ -40,11 +41,11 @@ class Variant:
 
     precision: str = "int4"
     activations: str = "int8-row"
-    h_cycles: Optional[int] = None
-    l_cycles: Optional[int] = None
-    steps: Optional[int] = None
+    h_cycles: int | None = None
+    l_cycles: int | None = None
+    steps: int | None = None
     carry: str = "fp32"
-    method: Optional[str] = None
+    method: str | None = None
     transform: str = ""
     engine: str = "auto"
     name: str = ""
@@ -85,7 +86,7 @@ class Variant:
         wanted = "fp32" if scheme is not None and not scheme.form.integer else "int8-row"
         return scheme is not None and self.activations == wanted
 
-    def resolved(self, config: ReasonerConfig, *, compiler: bool = True) -> "Variant":
+    def resolved(self, config: ReasonerConfig, *, compiler: bool = True) -> Variant:
         """The same with depth, method and engine filled in.
 
         Args:
@@ -95,22 +96,39 @@ class Variant:
             UsageError: a name that is unknown, or an engine that does not have this arithmetic.
         """
         schemes = weight_schemes()
-        for what, value, known in (("precision", self.precision, tuple(schemes)), ("activations", self.activations,
-                                   tuple(ACTIVATIONS)), ("carry", self.carry, CARRIES), ("engine", self.engine, ENGINES)):
+        for what, value, known in (
+            ("precision", self.precision, tuple(schemes)),
+            ("activations", self.activations, tuple(ACTIVATIONS)),
+            ("carry", self.carry, CARRIES),
+            ("engine", self.engine, ENGINES),
+        ):
             if value not in known:
-                raise UsageError(f"unknown {what} {value!r}", where=self.label if what != "precision" else "",
-                                 why="known are " + ", ".join(known), next="choose one of them")
+                raise UsageError(
+                    f"unknown {what} {value!r}",
+                    where=self.label if what != "precision" else "",
+                    why="known are " + ", ".join(known),
+                    next="choose one of them",
+                )
         methods = schemes[self.precision].methods
         method = self.method if self.method in methods else methods[0]
         engine = self.engine
         if engine == "auto":
             engine = "reference" if self.plain else "device" if self.on_device and compiler else "fake"
         elif (engine == "device" and not self.on_device) or (engine == "reference" and not self.plain):
-            raise UsageError(f"the {engine} does not have the arithmetic of {self.label}", where=argument("engine"),
-                             why="the device rounds activations to int8 a row, for its own precisions",
-                             next="use engine auto or fake")
-        return replace(self, h_cycles=self.h_cycles or config.H_cycles, l_cycles=self.l_cycles or config.L_cycles,
-                       steps=self.steps or config.halt_max_steps, method=method, engine=engine)
+            raise UsageError(
+                f"the {engine} does not have the arithmetic of {self.label}",
+                where=argument("engine"),
+                why="the device rounds activations to int8 a row, for its own precisions",
+                next="use engine auto or fake",
+            )
+        return replace(
+            self,
+            h_cycles=self.h_cycles or config.H_cycles,
+            l_cycles=self.l_cycles or config.L_cycles,
+            steps=self.steps or config.halt_max_steps,
+            method=method,
+            engine=engine,
+        )
 
     @property
     def schedule(self) -> tuple[int, int]:
@@ -118,10 +136,17 @@ class Variant:
         assert self.h_cycles and self.l_cycles
         return self.h_cycles, self.l_cycles
 
-    def program(self, config: ReasonerConfig, puzzle_table: str = "auto", scratch: Optional[int] = None) -> Program:
+    def program(self, config: ReasonerConfig, puzzle_table: str = "auto", scratch: int | None = None) -> Program:
         """The program of a resolved variant; puzzle embeddings in the image while they are small, unless asked otherwise."""
-        return lower(config, steps=self.steps, h_cycles=self.h_cycles, l_cycles=self.l_cycles, carry=self.carry,
-                     puzzle_table=puzzle_table, scratch=scratch)
+        return lower(
+            config,
+            steps=self.steps,
+            h_cycles=self.h_cycles,
+            l_cycles=self.l_cycles,
+            carry=self.carry,
+            puzzle_table=puzzle_table,
+            scratch=scratch,
+        )
 
 
 def model_bytes(model: QuantizedModel) -> int:
@@ -151,7 +176,7 @@ class Outcome:
     def steps(self) -> int:
         return len(self.part.right)
 
-    def until(self, steps: int) -> "Outcome":
+    def until(self, steps: int) -> Outcome:
         """The outcome with fewer steps.
 
         Raises:
@@ -161,11 +186,11 @@ class Outcome:
             raise ValueError(f"{steps} of {self.steps} steps")
         return replace(self, variant=replace(self.variant, steps=steps), part=self.part.until(steps))
 
-    def joined(self, more: "Outcome") -> "Outcome":
+    def joined(self, more: Outcome) -> Outcome:
         """This and the same variant on further puzzles."""
         return replace(self, part=Part.joined((self.part, more.part)))
 
-    def first(self, n: int) -> "Outcome":
+    def first(self, n: int) -> Outcome:
         """The same on the first n puzzles."""
         part = Part(**{f.name: getattr(self.part, f.name)[..., :n] for f in fields(Part)})
         return self if n == self.n else replace(self, part=part)
@@ -221,7 +246,7 @@ class Outcome:
     def phi_last(self) -> float:
         return float(self.phi_by_step[-1])
 
-    def phi_error(self, step: int) -> Optional[float]:
+    def phi_error(self, step: int) -> float | None:
         """Standard error of phi after a step (an index); None of a single puzzle, or where phi is not known."""
         error = mean_and_error(self.part.phi[step].astype(np.float64))[1]
         return None if error is None or np.isnan(error) else error
@@ -237,7 +262,7 @@ class Outcome:
             threshold: what the head's margin must exceed. min_steps: steps before it is asked.
         """
         stop = self.part.margins > threshold
-        stop[:min_steps - 1] = False
+        stop[: min_steps - 1] = False
         stop[-1] = True
         return stop.argmax(axis=0)
 
@@ -267,7 +292,7 @@ class Outcome:
         """Mean multiply-adds of a puzzle that stops at the halting head."""
         return self.macs_per_step * self.mean_steps
 
-    def loss(self, fp32: "Outcome") -> tuple[float, float]:
+    def loss(self, fp32: Outcome) -> tuple[float, float]:
         """(exact lost against `fp32` after the last step, its standard error over the same puzzles), in 0..1."""
         lost = fp32.solved[-1].astype(float) - self.solved[-1]
         return float(lost.mean()), float(lost.std(ddof=1) / np.sqrt(self.n)) if self.n > 1 else 0.0
@@ -276,16 +301,36 @@ class Outcome:
         """Everything but the per-puzzle arrays, for JSON."""
         v = self.variant
         return {
-            "label": v.label, "precision": v.precision, "activations": v.activations, "method": v.method, "carry": v.carry,
-            "transform": v.transform, "layers": dict(v.layers), "engine": v.engine, "h_cycles": v.h_cycles,
-            "l_cycles": v.l_cycles, "steps": self.steps, "n": self.n, "cell": self.cell, "exact": self.exact,
-            "phi_first": self.phi_first, "phi_last": self.phi_last,
-            "phi_first_error": self.phi_error(0), "phi_last_error": self.phi_error(-1),
-            "phi_flat_first": float(self.flat_by_step[0]), "phi_flat_last": float(self.flat_by_step[-1]), "kept": self.kept,
-            "mean_steps": self.mean_steps, "halted_cell": self.halted_cell, "halted_exact": self.halted_exact,
-            "macs": self.macs, "halted_macs": self.halted_macs, "bytes": self.bytes,
-            "by_step": {name: [float(x) for x in getattr(self, f"{name}_by_step")]
-                        for name in ("cell", "exact", "phi", "flat", "kept")},
+            "label": v.label,
+            "precision": v.precision,
+            "activations": v.activations,
+            "method": v.method,
+            "carry": v.carry,
+            "transform": v.transform,
+            "layers": dict(v.layers),
+            "engine": v.engine,
+            "h_cycles": v.h_cycles,
+            "l_cycles": v.l_cycles,
+            "steps": self.steps,
+            "n": self.n,
+            "cell": self.cell,
+            "exact": self.exact,
+            "phi_first": self.phi_first,
+            "phi_last": self.phi_last,
+            "phi_first_error": self.phi_error(0),
+            "phi_last_error": self.phi_error(-1),
+            "phi_flat_first": float(self.flat_by_step[0]),
+            "phi_flat_last": float(self.flat_by_step[-1]),
+            "kept": self.kept,
+            "mean_steps": self.mean_steps,
+            "halted_cell": self.halted_cell,
+            "halted_exact": self.halted_exact,
+            "macs": self.macs,
+            "halted_macs": self.halted_macs,
+            "bytes": self.bytes,
+            "by_step": {
+                name: [float(x) for x in getattr(self, f"{name}_by_step")] for name in ("cell", "exact", "phi", "flat", "kept")
+            },
         }
 
 

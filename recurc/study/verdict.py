@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -31,42 +31,59 @@ def verdict(rows: Sequence[Row], tolerance: float = TOLERANCE, mixer: str = "mlp
         return said
     if fp32.exact <= tolerance:  # even what solves nothing would be within it
         worst = min(rows[1:], key=lambda r: r.outcome.phi_first if r.outcome.phi_first == r.outcome.phi_first else np.inf)
-        return said + [f"With no more than {100 * tolerance:g} points to lose, accuracy tells no method from another; phi "
-                       f"after one step is lowest with {worst.method.name}, {worst.outcome.phi_first:.3f}."]
+        return said + [
+            f"With no more than {100 * tolerance:g} points to lose, accuracy tells no method from another; phi "
+            f"after one step is lowest with {worst.method.name}, {worst.outcome.phi_first:.3f}."
+        ]
     kept, unclear, hurt, dead = sorted_out([rows[0], *rest], tolerance)
     if kept:
         said.append(_kept(kept, tolerance))
     if unclear:
-        said.append(f"Open: {_names(unclear)} {_verb(unclear, 'loses', 'lose')} more than {100 * tolerance:g} points, though "
-                    f"no more than two standard errors, which chance explains; more puzzles ({argument('limit')}) must tell.")
+        said.append(
+            f"Open: {_names(unclear)} {_verb(unclear, 'loses', 'lose')} more than {100 * tolerance:g} points, though "
+            f"no more than two standard errors, which chance explains; more puzzles ({argument('limit')}) must tell."
+        )
     if hurt:
         worst = max(hurt, key=lambda r: r.loss)
-        most = (f" Most is lost with {worst.method.name}, {100 * worst.loss:.1f} ± {100 * _error(worst):.1f} points."
-                if len(hurt) > 1 else "")
+        most = (
+            f" Most is lost with {worst.method.name}, {100 * worst.loss:.1f} ± {100 * _error(worst):.1f} points."
+            if len(hurt) > 1
+            else ""
+        )
         said.append(f"Damaged: with {_names(hurt)} more is lost than {100 * tolerance:g} points and two standard errors.{most}")
     if dead:
         hidden = max(dead, key=lambda r: r.outcome.cell)
-        said.append(f"Destroyed: {_names(dead)} {_verb(dead, 'leaves', 'leave')} surely less than a tenth of the puzzles that "
-                    f"fp32 solves. Cells hide it: with {hidden.method.name} {100 * hidden.outcome.cell:.1f} % of them are "
-                    "right.")
+        said.append(
+            f"Destroyed: {_names(dead)} {_verb(dead, 'leaves', 'leave')} surely less than a tenth of the puzzles that "
+            f"fp32 solves. Cells hide it: with {hidden.method.name} {100 * hidden.outcome.cell:.1f} % of them are "
+            "right."
+        )
     by = {r.method.name: r for r in rows}
     said += [*_weights(by), *_activations(by, mixer), *_learned(rows), *_training(by, tolerance, learning)]
     built = {name for name, p in precisions().items() if not p.lossy}  # without a further word
-    small = sorted((r for r in kept if r.engine == "device" and r.method.precision in built and r.fits(4 << 20)),
-                   key=lambda r: (r.outcome.bytes, -r.outcome.phi_first))
+    small = sorted(
+        (r for r in kept if r.engine == "device" and r.method.precision in built and r.fits(4 << 20)),
+        key=lambda r: (r.outcome.bytes, -r.outcome.phi_first),
+    )
     if small:
-        said.append(f"The smallest that keeps it and that the device's own code runs is {small[0].method.name}, "
-                    f"{small[0].outcome.bytes:,} bytes.")
+        said.append(
+            f"The smallest that keeps it and that the device's own code runs is {small[0].method.name}, "
+            f"{small[0].outcome.bytes:,} bytes."
+        )
     return said
 
 
 def _kept(kept: Sequence[Row], tolerance: float) -> str:
     error, n = max(_error(r) for r in kept), kept[0].outcome.n
     if error > tolerance:
-        return (f"No loss of more than {100 * tolerance:g} points is seen with {_names(kept)}; but {n} puzzles leave a "
-                f"standard error of up to {100 * error:.1f} points, so more of them ({argument('limit')}) must tell.")
-    return (f"Kept: {_names(kept)} {_verb(kept, 'loses', 'lose')} at most {100 * tolerance:g} points of puzzles exact "
-            f"(standard error up to {100 * error:.1f}).")
+        return (
+            f"No loss of more than {100 * tolerance:g} points is seen with {_names(kept)}; but {n} puzzles leave a "
+            f"standard error of up to {100 * error:.1f} points, so more of them ({argument('limit')}) must tell."
+        )
+    return (
+        f"Kept: {_names(kept)} {_verb(kept, 'loses', 'lose')} at most {100 * tolerance:g} points of puzzles exact "
+        f"(standard error up to {100 * error:.1f})."
+    )
 
 
 def sorted_out(rows: Sequence[Row], tolerance: float = TOLERANCE) -> tuple[list[Row], list[Row], list[Row], list[Row]]:
@@ -99,14 +116,22 @@ def _at_most(row: Row) -> float:
 
 def beside_outliers(rows: Sequence[Row], copy: Sequence[Row], tolerance: float = TOLERANCE) -> list[str]:
     """Sentences about the checkpoint's rows and those of its outlier copy, the same function in fp32."""
-    said = ["The outlier copy computes the same function in fp32"
-            + (" and scores the same." if rows[0].outcome.exact == copy[0].outcome.exact else
-               f", but scores {_share(copy[0])} instead of {_share(rows[0])}.")]
+    said = [
+        "The outlier copy computes the same function in fp32"
+        + (
+            " and scores the same."
+            if rows[0].outcome.exact == copy[0].outcome.exact
+            else f", but scores {_share(copy[0])} instead of {_share(rows[0])}."
+        )
+    ]
     if rows[0].outcome.exact <= tolerance:
         return said + ["Accuracy tells the two no further apart where there is next to nothing to lose."]
     theirs = {r.method.name: r for r in copy}
-    told = [f"{r.method.name} {_share(r)} and {_share(theirs[r.method.name])}" for r in rows[1:]
-            if r.method.name in theirs and abs(_gain(theirs[r.method.name], r)[0]) > _bar(theirs[r.method.name], r)]
+    told = [
+        f"{r.method.name} {_share(r)} and {_share(theirs[r.method.name])}"
+        for r in rows[1:]
+        if r.method.name in theirs and abs(_gain(theirs[r.method.name], r)[0]) > _bar(theirs[r.method.name], r)
+    ]
     if told:
         said.append(f"Differences beyond two standard errors (checkpoint and copy): {'; '.join(told)}.")
     else:
@@ -153,13 +178,17 @@ def _activations(by: Mapping[str, Row], mixer: str) -> list[str]:
     said = []
     if {m.ROWS8, m.STATIC} <= by.keys():
         peer = f" (onnxruntime's own static pipeline: {_share(by[m.PEER_STATIC])})" if m.PEER_STATIC in by else ""
-        said.append(f"With int8 weights, int8 activations with a scale a row leave {_share(by[m.ROWS8])}, with static scales "
-                    f"{_share(by[m.STATIC])}{peer}: {_versus(by[m.STATIC], by[m.ROWS8])}.")
+        said.append(
+            f"With int8 weights, int8 activations with a scale a row leave {_share(by[m.ROWS8])}, with static scales "
+            f"{_share(by[m.STATIC])}{peer}: {_versus(by[m.STATIC], by[m.ROWS8])}."
+        )
     if {m.ROW4, m.BLOCK4} <= by.keys():
         what = "an MLP" if mixer == "mlp_t" else "attention"
         both = f"; with weights in such blocks too {_share(by[m.ALL4])}" if m.ALL4 in by else ""
-        said.append(f"Mixing tokens by {what}, int4 activations with a scale a row leave {_share(by[m.ROW4])}, in blocks of 32 "
-                    f"{_share(by[m.BLOCK4])}{both}.")
+        said.append(
+            f"Mixing tokens by {what}, int4 activations with a scale a row leave {_share(by[m.ROW4])}, in blocks of 32 "
+            f"{_share(by[m.BLOCK4])}{both}."
+        )
     return said
 
 
@@ -200,14 +229,21 @@ def _training(by: Mapping[str, Row], tolerance: float, learning: int) -> list[st
         else:
             what = "repairs naive int4" if best in kept + unclear else "repairs part of what naive int4 loses"
         control = f"; training without the quantizer leaves {_share(by[m.CONTROL])}" if m.CONTROL in by else ""
-        said.append(f"Training with the quantizer in the loop {what}: from {_share(naive)} to {_share(best)} with "
-                    f"{best.method.name}, {_versus(best, naive)}, {_updates(best)}{control}.")
+        said.append(
+            f"Training with the quantizer in the loop {what}: from {_share(naive)} to {_share(best)} with "
+            f"{best.method.name}, {_versus(best, naive)}, {_updates(best)}{control}."
+        )
     over = [r for r in by.values() if r.losses and _overfits(r, by[m.FP32.name])]
     if over:
-        listed = ", ".join(f"{r.method.name} (lost to fp32: {100 * _seen_loss(r, by[m.FP32.name])[0]:.1f} points of those, "
-                           f"{100 * r.loss:.1f} of the test puzzles)" for r in over)
-        said.append(f"The {learning} puzzles learned from come off better than the test puzzles, beyond two standard errors, "
-                    f"with {listed}: with more puzzles ({argument('learning', option='train')}) the result may be another.")
+        listed = ", ".join(
+            f"{r.method.name} (lost to fp32: {100 * _seen_loss(r, by[m.FP32.name])[0]:.1f} points of those, "
+            f"{100 * r.loss:.1f} of the test puzzles)"
+            for r in over
+        )
+        said.append(
+            f"The {learning} puzzles learned from come off better than the test puzzles, beyond two standard errors, "
+            f"with {listed}: with more puzzles ({argument('learning', option='train')}) the result may be another."
+        )
     return said
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,12 @@ from recurc.study.fake import FakeWeights
 
 def to_arrays(weights: Mapping[str, Weights]) -> dict[str, np.ndarray]:
     """Every field of every layer's weights, by "layer|class|field"."""
-    return {f"{name}|{type(w).__name__}|{f.name}": np.asarray(getattr(w, f.name))
-            for name, w in weights.items() for f in fields(w) if getattr(w, f.name) is not None}
+    return {
+        f"{name}|{type(w).__name__}|{f.name}": np.asarray(getattr(w, f.name))
+        for name, w in weights.items()
+        for f in fields(w)
+        if getattr(w, f.name) is not None
+    }
 
 
 def _from_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Weights]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import fields, replace
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Any
 
 import torch
 
@@ -50,9 +51,18 @@ class Workbench:
         InputError: a dataset of another shape than the model.
     """
 
-    def __init__(self, reasoner: Reasoner, data: Dataset, calibration: Optional[Dataset] = None, *,
-                 puzzles: int = DEFAULT_PUZZLES, seed: int = 0, subjects: Optional[Subjects] = None,
-                 store: Optional[Store] = None, full: bool = False) -> None:
+    def __init__(
+        self,
+        reasoner: Reasoner,
+        data: Dataset,
+        calibration: Dataset | None = None,
+        *,
+        puzzles: int = DEFAULT_PUZZLES,
+        seed: int = 0,
+        subjects: Subjects | None = None,
+        store: Store | None = None,
+        full: bool = False,
+    ) -> None:
         for dataset in (data, calibration):
             if dataset is not None:
                 check_compatible(dataset, reasoner.config)
@@ -72,14 +82,19 @@ class Workbench:
             UsageError: it names something unknown, or static scales without calibration data.
         """
         if variant.transform not in self.subjects:
-            raise UsageError(f"unknown model {variant.transform!r}", why="known are " + ", ".join(self.subjects),
-                             next="choose one of them")
+            raise UsageError(
+                f"unknown model {variant.transform!r}", why="known are " + ", ".join(self.subjects), next="choose one of them"
+            )
         if variant.activations == "int8-static" and self.sample is None:
-            raise UsageError("static activation scales need calibration data", where=variant.label,
-                             why="no training split is known", next=f"pass {argument('data', 'DIR')} with a train folder")
+            raise UsageError(
+                "static activation scales need calibration data",
+                where=variant.label,
+                why="no training split is known",
+                next=f"pass {argument('data', 'DIR')} with a train folder",
+            )
         return variant.resolved(self.subjects[variant.transform].config, compiler=self._compiler)
 
-    def chunks(self, steps: int, data: Optional[Dataset] = None) -> Iterator[Chunk]:
+    def chunks(self, steps: int, data: Dataset | None = None) -> Iterator[Chunk]:
         """The puzzles of `data` (its own when left out) in order, in units of work."""
         size, d = chunk_size(self.reasoner.config, steps), self.data if data is None else data
         valid = d.valid
@@ -98,14 +113,16 @@ class Workbench:
         sample = self.sample
         return self._memo.get("sample", lambda: digest(sample.inputs, sample.puzzle_ids, self.seed))
 
-    def calibration(self, transform: str = "") -> Optional[Calibration]:
+    def calibration(self, transform: str = "") -> Calibration | None:
         """Second moments of the layers' inputs on the calibration sample; None without one."""
         sample = self.sample
         if sample is None:
             return None
         torch.set_num_threads(1)
-        return self._memo.get(("moments", transform), lambda: calibrate(
-            self.subjects[transform], sample.inputs, sample.puzzle_ids, seed=self.seed))
+        return self._memo.get(
+            ("moments", transform),
+            lambda: calibrate(self.subjects[transform], sample.inputs, sample.puzzle_ids, seed=self.seed),
+        )
 
     def model(self, variant: Variant) -> QuantizedModel:
         """The stored form of a resolved variant; weights are quantized once for all depths, activations and mixtures."""
@@ -125,16 +142,28 @@ class Workbench:
     def _quantized(self, variant: Variant) -> QuantizedModel:
         subject, scheme = self.subjects[variant.transform], weight_schemes()[variant.precision]
         learns = self.sample is not None and scheme.methods != ("none",) and variant.method != "min-max"
-        key = digest("weights", code_version(), self._content(variant.transform), scheme.name, variant.method,
-                     self._calibration_key)
+        key = digest(
+            "weights", code_version(), self._content(variant.transform), scheme.name, variant.method, self._calibration_key
+        )
         kept = self.store.read(key, lambda arrays: weight_arrays.of_model(subject, arrays)) if learns else None
         if kept is not None:
             known = {id(subject.tensors[name]): w for name, w in kept.items()}
-            model = quantize_model(subject, replace(scheme, quantize=lambda w, moment, method: known[id(w)]),
-                                   method=variant.method, puzzle_table="auto", name=variant.precision)
+            model = quantize_model(
+                subject,
+                replace(scheme, quantize=lambda w, moment, method: known[id(w)]),
+                method=variant.method,
+                puzzle_table="auto",
+                name=variant.precision,
+            )
             return replace(model, precision=scheme)
-        model = quantize_model(subject, scheme, self.calibration(variant.transform) if learns else None,
-                               method=variant.method, puzzle_table="auto", name=variant.precision)
+        model = quantize_model(
+            subject,
+            scheme,
+            self.calibration(variant.transform) if learns else None,
+            method=variant.method,
+            puzzle_table="auto",
+            name=variant.precision,
+        )
         if learns:
             self.store.put(key, weight_arrays.to_arrays(model.weights))
         return model
@@ -162,18 +191,37 @@ class Workbench:
         """All that a resolved variant needs besides puzzles."""
         model = None if variant.engine == "reference" else self.model(variant)
         peaks = self.peaks(variant.transform) if variant.activations == "int8-static" else {}
-        return Subject(variant, self.reasoner, self.subjects[variant.transform], model, peaks, self._content(""),
-                       self.key(variant), self.full)
+        return Subject(
+            variant,
+            self.reasoner,
+            self.subjects[variant.transform],
+            model,
+            peaks,
+            self._content(""),
+            self.key(variant),
+            self.full,
+        )
 
     def key(self, variant: Variant) -> str:
         """Digest of all that decides a resolved variant's results, but the puzzles."""
-        return digest(code_version(), self._content(""), self._content(variant.transform), replace(variant, name=""),
-                      self._calibration_key, "full" * self.full)
+        return digest(
+            code_version(),
+            self._content(""),
+            self._content(variant.transform),
+            replace(variant, name=""),
+            self._calibration_key,
+            "full" * self.full,
+        )
 
     # -- the work ---------------------------------------------------------------------------------------------------
 
-    def evaluate(self, variants: Sequence[Variant], executor: Optional[Executor] = None,
-                 progress: Optional[Progress] = None, data: Optional[Dataset] = None) -> list[Outcome]:
+    def evaluate(
+        self,
+        variants: Sequence[Variant],
+        executor: Executor | None = None,
+        progress: Progress | None = None,
+        data: Dataset | None = None,
+    ) -> list[Outcome]:
         """Outcomes of variants, in their order; results that the store has are not computed again.
 
         Args:
@@ -201,14 +249,19 @@ class Workbench:
         """Bytes that a resolved variant reads."""
         return model_bytes(self.model(variant))
 
-    def _parts(self, variants: Sequence[Variant], executor: Executor, progress: Optional[Progress],
-               data: Optional[Dataset]) -> list[list[Part]]:
+    def _parts(
+        self, variants: Sequence[Variant], executor: Executor, progress: Progress | None, data: Dataset | None
+    ) -> list[list[Part]]:
         chunks = list(self.chunks(max((v.steps or 1 for v in variants), default=1), data))
-        found: list[list[Optional[Part]]] = [[None] * len(chunks) for _ in variants]
+        found: list[list[Part | None]] = [[None] * len(chunks) for _ in variants]
         # Variants of one depth go through a chunk together: they share the reference's run of it.
         order = sorted(range(len(variants)), key=lambda i: (variants[i].schedule, variants[i].steps))
-        todo = ((i, j) for depth in _runs_of([variants[i].schedule for i in order]) for j in range(len(chunks))
-                for i in (order[k] for k in depth))
+        todo = (
+            (i, j)
+            for depth in _runs_of([variants[i].schedule for i in order])
+            for j in range(len(chunks))
+            for i in (order[k] for k in depth)
+        )
         waiting: dict[Future, tuple[int, int, str, Told]] = {}
         told = progress or (lambda puzzles: None)
 
@@ -249,7 +302,13 @@ def _runs_of(values: Sequence[Any]) -> list[range]:
     return [range(a, b) for a, b in zip(starts, [*starts[1:], len(values)])]
 
 
-def evaluate_variant(reasoner: Reasoner, variant: Variant, data: Dataset, calibration: Optional[Dataset] = None,
-                     limit: Optional[int] = None, **options: Any) -> Outcome:
+def evaluate_variant(
+    reasoner: Reasoner,
+    variant: Variant,
+    data: Dataset,
+    calibration: Dataset | None = None,
+    limit: int | None = None,
+    **options: Any,
+) -> Outcome:
     """One variant on the first `limit` puzzles of `data`; `calibration` is the training split. Options as for `Workbench`."""
     return Workbench(reasoner, data.take(limit), calibration, **options).evaluate([variant])[0]

@@ -45,11 +45,14 @@ _TOOLS: Mapping[str, re.Pattern[str]] = {
     "teensy_loader_cli": re.compile(r"--mcu=[A-Z0-9_]+|-w|-s|-v|\{file\}"),
     "STM32_Programmer_CLI": re.compile(
         r"-c|port=(SWD|JTAG|USB\d?)|freq=\d+|mode=[A-Z]+|reset=[A-Za-z]+|-el|-w|-v|-rst|-hardRst|\{file\}|\{address\}"
-        r"|\$RECURC_[A-Z0-9_]+"),
+        r"|\$RECURC_[A-Z0-9_]+"
+    ),
     "nrfutil": re.compile(
-        r"device|program|--firmware|--options|--core|Application|Network|[a-z_]+=[A-Z_]+(,[a-z_]+=[A-Z_]+)*|\{file\}"),
+        r"device|program|--firmware|--options|--core|Application|Network|[a-z_]+=[A-Z_]+(,[a-z_]+=[A-Z_]+)*|\{file\}"
+    ),
     "probe-rs": re.compile(
-        r"download|--chip=[A-Za-z0-9_-]+|--binary-format|bin|hex|--base-address|--verify|\{file\}|\{address\}"),
+        r"download|--chip=[A-Za-z0-9_-]+|--binary-format|bin|hex|--base-address|--verify|\{file\}|\{address\}"
+    ),
     "picotool": re.compile(r"load|-v|-x|-t|bin|-o|\{file\}|\{address\}"),
     "st-flash": re.compile(r"--reset|--connect-under-reset|write|\{file\}|\{address\}"),
     "dfu-util": re.compile(r"-a|-s|-D|\d{1,2}|\{address\}(:leave)?|\{file\}"),

@@ -7,10 +7,10 @@ region with its real size, where the parts of a firmware may go, its UART and cl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Mapping
 
 from recurc.errors import InputError, UsageError
 from recurc.formats import parse_toml
@@ -29,9 +29,7 @@ FAMILIES = ("arm", "riscv", "xtensa", "host")
 KINDS = ("budget", "board", "emulator", "host")
 VERIFIED = ("emulated", "compiled", "written", "described")
 MPUS = ("v7", "v8")
-GUARDED = {
-    mpu: f"PMSA{mpu}: flash-like memory read-only, RAM never executed, what is not listed closed" for mpu in MPUS
-}
+GUARDED = {mpu: f"PMSA{mpu}: flash-like memory read-only, RAM never executed, what is not listed closed" for mpu in MPUS}
 BOOT_PLACES = ("first", "after-vectors")
 BOARD_LIMIT = 1 << 16  # bytes of a board file; the bundled ones have at most 3,000
 
@@ -190,8 +188,13 @@ def parse_board(text: str, path: Path) -> Board:
     k.close()
     if ticks.per_instruction is not None and not 0 < ticks.per_instruction < 1e6:
         raise k.bad(f"ticks: per_instruction = {ticks.per_instruction} is not a positive number")
-    facts = {"clock_hz": clock_hz, "uart.base": uart.base, "uart.baud": uart.baud, "ticks.hz": ticks.hz,
-             **{f"regions.{r.name}.{what}": getattr(r, what) for r in regions for what in ("base", "size")}}
+    facts = {
+        "clock_hz": clock_hz,
+        "uart.base": uart.base,
+        "uart.baud": uart.baud,
+        "ticks.hz": ticks.hz,
+        **{f"regions.{r.name}.{what}": getattr(r, what) for r in regions for what in ("base", "size")},
+    }
     cpu_flags = read_flags(t, "cpu_flags")
     ports = read_ports(t)
     mpu = t.text("mpu", None, one_of=MPUS)

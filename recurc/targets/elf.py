@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from elftools.elf.constants import SH_FLAGS
 
@@ -51,8 +52,10 @@ class Difference:
         return abs(self.planned - self.linked) >= max(self.align, 1)
 
     def __str__(self) -> str:
-        shown = [("nothing" if v is None else f"{v:,}" if self.what == "bytes" else f"{v:#010x}")
-                 for v in (self.planned, self.linked)]
+        shown = [
+            ("nothing" if v is None else f"{v:,}" if self.what == "bytes" else f"{v:#010x}")
+            for v in (self.planned, self.linked)
+        ]
         return f"{self.section} {self.what}: planned {shown[0]}, linked {shown[1]}"
 
 
@@ -122,13 +125,18 @@ def check_link(plan: MemoryPlan, elf: Path, board: Board) -> tuple[Difference, .
     found = differences(plan, elf)
     if bad := [d for d in found if d.beyond_padding]:
         raise PlanMismatchError(
-            "the linked firmware differs from its plan", where=elf.name, why="; ".join(map(str, bad)),
-            next="This is a mistake in recurc: please report it with the command that you ran")
+            "the linked firmware differs from its plan",
+            where=elf.name,
+            why="; ".join(map(str, bad)),
+            next="This is a mistake in recurc: please report it with the command that you ran",
+        )
     for s in linked_sections(elf) if board.emulator is None else ():
         region = next((r for r in board.regions if r.base <= s.address < r.end), None)
         if s.name in READ_ONLY_SECTIONS and (region is None or region.writable):
             raise PlanMismatchError(
-                f"{s.name} lies in RAM", where=f"{elf.name} at {s.address:#010x}",
+                f"{s.name} lies in RAM",
+                where=f"{elf.name} at {s.address:#010x}",
                 why=f"it is read only, and {region.name if region else 'no region'} of {board.name} is empty after power-on",
-                next="This is a mistake in recurc: please report it with the command that you ran")
+                next="This is a mistake in recurc: please report it with the command that you ran",
+            )
     return found

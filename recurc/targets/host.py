@@ -9,8 +9,8 @@ import ctypes
 import mmap
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, Optional
 
 import numpy as np
 
@@ -23,19 +23,47 @@ _U8P = ctypes.POINTER(ctypes.c_uint8)
 
 class _Info(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_uint32) for name in (
-            "seq_len", "vocab", "rows", "hidden", "puzzles", "steps", "h_cycles", "l_cycles", "arena_bytes",
-            "image_bytes", "halt_rule", "carry", "table_dtype", "table_rows", "record_bytes", "ops")),
-        ("model_sha256", ctypes.c_uint8 * 32), ("table_key", ctypes.c_uint8 * 16), ("name", ctypes.c_char_p),
+        *(
+            (name, ctypes.c_uint32)
+            for name in (
+                "seq_len",
+                "vocab",
+                "rows",
+                "hidden",
+                "puzzles",
+                "steps",
+                "h_cycles",
+                "l_cycles",
+                "arena_bytes",
+                "image_bytes",
+                "halt_rule",
+                "carry",
+                "table_dtype",
+                "table_rows",
+                "record_bytes",
+                "ops",
+            )
+        ),
+        ("model_sha256", ctypes.c_uint8 * 32),
+        ("table_key", ctypes.c_uint8 * 16),
+        ("name", ctypes.c_char_p),
     ]
 
 
 class _Context(ctypes.Structure):
-    _fields_ = [("image", ctypes.c_void_p), ("arena", ctypes.c_void_p), ("step", ctypes.c_uint32),
-                ("state", ctypes.c_uint32), ("puzzle", ctypes.c_uint32), ("puzzle_row", ctypes.c_void_p),
-                ("table", ctypes.c_void_p),
-                *((name, ctypes.c_uint32) for name in (
-                    "row_index", "row_got", "row_ready", "op", "op_next", "op_end", "columns", "finite"))]
+    _fields_ = [
+        ("image", ctypes.c_void_p),
+        ("arena", ctypes.c_void_p),
+        ("step", ctypes.c_uint32),
+        ("state", ctypes.c_uint32),
+        ("puzzle", ctypes.c_uint32),
+        ("puzzle_row", ctypes.c_void_p),
+        ("table", ctypes.c_void_p),
+        *(
+            (name, ctypes.c_uint32)
+            for name in ("row_index", "row_got", "row_ready", "op", "op_next", "op_end", "columns", "finite")
+        ),
+    ]
 
 
 def _aligned(size: int) -> np.ndarray:
@@ -61,16 +89,18 @@ class HostEngine:
         InputError: the library or image cannot be used together, or this CPU does not run those kernels.
     """
 
-    def __init__(self, library: Path, image: Path, records: Optional[Callable[[int], bytes]] = None,
-                 kernels: Optional[str] = None) -> None:
+    def __init__(
+        self, library: Path, image: Path, records: Callable[[int], bytes] | None = None, kernels: str | None = None
+    ) -> None:
         self._records = records
         try:
             # The loader knows a library by its name: a relative one may be another since the folder changed.
             self._lib = ctypes.CDLL(os.path.abspath(library))
             data = Path(image).read_bytes()
         except OSError as e:
-            raise InputError("the host engine cannot be loaded", where=str(library), why=str(e),
-                             next=remedy(e, "Build again")) from e
+            raise InputError(
+                "the host engine cannot be loaded", where=str(library), why=str(e), next=remedy(e, "Build again")
+            ) from e
         self._declare()
         self._image = _aligned(len(data))
         self._image[:] = np.frombuffer(data, dtype=np.uint8)
@@ -86,7 +116,7 @@ class HostEngine:
         return tuple(self._variants())
 
     @property
-    def kernels(self) -> Optional[str]:
+    def kernels(self) -> str | None:
         """The variant in use; None for libraries that have no choice."""
         return _Variant.from_address(self._chosen().value).name.decode() if self.variants else None
 
@@ -105,8 +135,12 @@ class HostEngine:
 
     def _use(self, name: str) -> None:
         if name not in self.variants:
-            raise InputError(f"this CPU has no kernels {name!r}", where="RECURC_KERNELS",
-                             why="it runs " + ", ".join(self.variants), next="choose one of them, or leave it out")
+            raise InputError(
+                f"this CPU has no kernels {name!r}",
+                where="RECURC_KERNELS",
+                why="it runs " + ", ".join(self.variants),
+                next="choose one of them, or leave it out",
+            )
         self._chosen().value = self._variants()[name]
 
     def _declare(self) -> None:
@@ -114,7 +148,12 @@ class HostEngine:
         lib.rc_model_open.argtypes = [ctypes.POINTER(_Context), _U8P, ctypes.c_uint32, _U8P, ctypes.c_uint32]
         lib.rc_model_begin.argtypes = [ctypes.POINTER(_Context), _U8P, ctypes.c_uint32]
         lib.rc_model_row.argtypes = [
-            ctypes.POINTER(_Context), ctypes.c_uint32, ctypes.c_uint32, ctypes.c_char_p, ctypes.c_uint32]
+            ctypes.POINTER(_Context),
+            ctypes.c_uint32,
+            ctypes.c_uint32,
+            ctypes.c_char_p,
+            ctypes.c_uint32,
+        ]
         lib.rc_model_step.argtypes = [ctypes.POINTER(_Context)]
         lib.rc_model_ops.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32]
         lib.rc_model_halts.argtypes = [ctypes.POINTER(_Context), ctypes.c_float]
@@ -126,8 +165,12 @@ class HostEngine:
         self._arena = _aligned(self.info.arena_bytes)
         self._context = _Context()
         status = self._lib.rc_model_open(
-            ctypes.byref(self._context), self._pointer(self._image), len(self._image),
-            self._pointer(self._arena), len(self._arena))
+            ctypes.byref(self._context),
+            self._pointer(self._image),
+            len(self._image),
+            self._pointer(self._arena),
+            len(self._arena),
+        )
         self._check(status, where)
 
     @staticmethod
@@ -137,10 +180,9 @@ class HostEngine:
     def _check(self, status: int, where: str) -> None:
         if status:
             why = self._lib.rc_status_text(status).decode()
-            raise InputError("the model refused", where=where, why=why,
-                             next="Check the input; if it is an image, build again")
+            raise InputError("the model refused", where=where, why=why, next="Check the input; if it is an image, build again")
 
-    def clone(self) -> "HostEngine":
+    def clone(self) -> HostEngine:
         """Another instance with its own carry."""
         other = object.__new__(HostEngine)
         other._lib, other._image, other.info, other._records = self._lib, self._image, self.info, self._records
@@ -155,14 +197,20 @@ class HostEngine:
         """
         row = np.ascontiguousarray(tokens, dtype=np.uint8)
         if row.shape != (self.info.seq_len,) or (row != np.asarray(tokens)).any():
-            raise InputError("the puzzle does not fit the model", where="tokens",
-                             why=f"shape {np.shape(tokens)}, the model takes {self.info.seq_len} tokens of one byte",
-                             next="check the dataset")
+            raise InputError(
+                "the puzzle does not fit the model",
+                where="tokens",
+                why=f"shape {np.shape(tokens)}, the model takes {self.info.seq_len} tokens of one byte",
+                next="check the dataset",
+            )
         puzzles = self.info.puzzles or 1
         if not 0 <= puzzle_id < puzzles:
-            raise InputError("the puzzle identifier is out of range", where=f"puzzle {puzzle_id}",
-                             why=f"the model has puzzles 0 to {puzzles - 1}",
-                             next="use the dataset that the model was trained with")
+            raise InputError(
+                "the puzzle identifier is out of range",
+                where=f"puzzle {puzzle_id}",
+                why=f"the model has puzzles 0 to {puzzles - 1}",
+                next="use the dataset that the model was trained with",
+            )
         if self.info.table_dtype and self._records:
             record = self._records(int(puzzle_id))
             context = ctypes.byref(self._context)

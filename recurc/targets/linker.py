@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping
 
 from recurc.quoting import environment
 from recurc.targets.boards import Board
@@ -35,8 +35,13 @@ def render_linker_script(board: Board, placement: Placement) -> str:
     template = environment().get_template("linker.ld.j2")
     regions = {part: placement.regions[part] for part in PARTS}
     boot_end = board.boot.bytes + (_VECTOR_BYTES if board.boot.place == "after-vectors" else 0) if board.boot else 0
-    return template.render(board=board, placement=regions, stack_bytes=placement.sizes["stack"], boot_end=boot_end,
-                           mpu=mpu_entries(board, frozenset(placement.regions.values())))
+    return template.render(
+        board=board,
+        placement=regions,
+        stack_bytes=placement.sizes["stack"],
+        boot_end=boot_end,
+        mpu=mpu_entries(board, frozenset(placement.regions.values())),
+    )
 
 
 def render_main(build_id: str) -> str:

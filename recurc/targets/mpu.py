@@ -50,8 +50,7 @@ def mpu_entries(board: Board, placed: Collection[str]) -> tuple[MpuEntry, ...]:
         entries += _v7(region, board) if board.mpu == "v7" else [_v8(region, board)]
     if board.mpu == "v7":
         size_field = (end - start).bit_length() - 2
-        entries.append(MpuEntry("peripherals", start,
-                                _V7_NEVER_EXECUTE | _V7_READ_WRITE | _V7_DEVICE | size_field << 1 | 1))
+        entries.append(MpuEntry("peripherals", start, _V7_NEVER_EXECUTE | _V7_READ_WRITE | _V7_DEVICE | size_field << 1 | 1))
     else:
         entries.append(MpuEntry("peripherals", start | _V8_READ_WRITE | _V8_NEVER_EXECUTE, (end - 32) | _V8_DEVICE | 1))
     if len(entries) > SLOTS:
@@ -60,8 +59,12 @@ def mpu_entries(board: Board, placed: Collection[str]) -> tuple[MpuEntry, ...]:
 
 
 def _unfit(board: Board, why: str) -> InputError:
-    return InputError("the board's regions do not fit its memory protection unit", where=board.name, why=why,
-                      next="Leave out `mpu`, or regions that the firmware does not use")
+    return InputError(
+        "the board's regions do not fit its memory protection unit",
+        where=board.name,
+        why=why,
+        next="Leave out `mpu`, or regions that the firmware does not use",
+    )
 
 
 def _v8(region: Region, board: Board) -> MpuEntry:

@@ -15,11 +15,11 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Callable, Iterable, Optional, Sequence
 
 from recurc.cachedir import ByteCache, cache_folder
 
@@ -43,8 +43,9 @@ def object_cache() -> ByteCache:
     return ByteCache(cache_folder("objects"), LIMIT)
 
 
-def compile_once(compiler: str, flags: Sequence[str], source: Path, target: Path,
-                 call: Callable[[Sequence[str]], None]) -> None:
+def compile_once(
+    compiler: str, flags: Sequence[str], source: Path, target: Path, call: Callable[[Sequence[str]], None]
+) -> None:
     """Compile `source` to the object `target`, or take that from the cache, with its call graph (.ci) where there is one.
 
     Args:
@@ -87,7 +88,7 @@ class _Request:
         if not inside:
             return -1, path
         length, i = max(inside)
-        return i, path[length + 1:]
+        return i, path[length + 1 :]
 
     def path(self, index: int, rest: str) -> str:
         """The path that `portable` told."""
@@ -96,17 +97,17 @@ class _Request:
 
 def _mapped(maps: Sequence[tuple[str, str]], path: str) -> str:
     """The name that an object holds for a path. As GCC does it: the last map that matches, letter by letter."""
-    return next((new + path[len(old):] for old, new in reversed(maps) if path.startswith(old)), path)
+    return next((new + path[len(old) :] for old, new in reversed(maps) if path.startswith(old)), path)
 
 
 def _digest(parts: Iterable[str]) -> str:
     return hashlib.sha256(b"\0".join(os.fsencode(part) for part in parts)).hexdigest()
 
 
-def _request(compiler: str, flags: Sequence[str], source: Path) -> Optional[_Request]:
+def _request(compiler: str, flags: Sequence[str], source: Path) -> _Request | None:
     """What is compiled, None when its result cannot be known from its inputs."""
     identity = _identity(compiler)
-    maps = tuple((old, new) for old, _, new in (f[len(_MAP):].rpartition("=") for f in flags if f.startswith(_MAP)))
+    maps = tuple((old, new) for old, _, new in (f[len(_MAP) :].rpartition("=") for f in flags if f.startswith(_MAP)))
     folders = tuple(dict.fromkeys((*(f[2:] for f in flags if f.startswith("-I")), str(source.parent))))
     rest = [f for f in flags if not f.startswith(("-I", _MAP)) and not _LINKING.fullmatch(f)]
     if identity is None or not all(_PLAIN.fullmatch(f) and not f.endswith("=native") for f in rest):
@@ -130,7 +131,7 @@ def _headers(folder: str) -> list[str]:
                   if name.endswith((".h", ".inc")))  # fmt: skip
 
 
-def _identity(compiler: str) -> Optional[tuple[str, ...]]:
+def _identity(compiler: str) -> tuple[str, ...] | None:
     """All that tells one GCC from another; None when it is no GCC, or does not answer."""
     try:
         told = os.stat(compiler)
@@ -140,7 +141,7 @@ def _identity(compiler: str) -> Optional[tuple[str, ...]]:
 
 
 @lru_cache(maxsize=16)
-def _identity_of(compiler: str, search: str, changed: int, size: int) -> Optional[tuple[str, ...]]:
+def _identity_of(compiler: str, search: str, changed: int, size: int) -> tuple[str, ...] | None:
     try:
         version = _said(compiler, "--version")
         programs = [shutil.which(_said(compiler, f"-print-prog-name={name}").strip(), path=search) for name in ("cc1", "as")]
@@ -214,8 +215,8 @@ def _restore(cache: ByteCache, wanted: _Request, target: Path) -> bool:
         if kept is None:
             return False
         length = int.from_bytes(kept[:8], "big")
-        target.write_bytes(kept[8:8 + length])
-        if graph := kept[8 + length:]:
+        target.write_bytes(kept[8 : 8 + length])
+        if graph := kept[8 + length :]:
             for i, folder in enumerate(wanted.folders):
                 graph = graph.replace(_mark(i), os.fsencode(folder + "/"))
             target.with_suffix(".ci").write_bytes(graph)

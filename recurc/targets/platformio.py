@@ -14,9 +14,9 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Mapping, Optional
 from urllib.parse import urlsplit
 
 from recurc.arguments import argument
@@ -59,7 +59,7 @@ class Environment:
         return self.project / ".pio" / "build" / self.name / "firmware.elf"
 
 
-def find_platformio() -> Optional[Path]:
+def find_platformio() -> Path | None:
     """Folder of the PlatformIO package that this Python can run; None when there is none."""
     spec = importlib.util.find_spec("platformio")
     return Path(spec.origin).parent if spec and spec.origin else None
@@ -175,7 +175,7 @@ def preflight(env: Environment) -> None:
         )  # fmt: skip
 
 
-def run(env: Environment, *targets: str, port: str = "", variables: Optional[Mapping[str, str]] = None,
+def run(env: Environment, *targets: str, port: str = "", variables: Mapping[str, str] | None = None,
         echo: Callable[[str], None] = lambda line: None, timeout: float = RUN_SECONDS) -> str:  # fmt: skip
     """Run PlatformIO on one environment: build it, or a target of it ("upload").
 
@@ -200,8 +200,11 @@ def run(env: Environment, *targets: str, port: str = "", variables: Optional[Map
         "PLATFORMIO_SETTING_CHECK_PLATFORMIO_INTERVAL": "36500",  # the same for versions before 6.2
     }  # fmt: skip
     # A user's own settings may build elsewhere, or with other flags: what is flashed then would not be what is compared.
-    inherited = {name: value for name, value in os.environ.items()
-                 if not name.startswith("PLATFORMIO_") and name not in REACHES_COMPILERS}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PLATFORMIO_") and name not in REACHES_COMPILERS
+    }
     process = subprocess.Popen(
         command, env={**inherited, **own, **(variables or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors="replace",
@@ -227,7 +230,7 @@ def run(env: Environment, *targets: str, port: str = "", variables: Optional[Map
 
 
 def _failed(env: Environment, targets: tuple[str, ...], status: int, lines: list[str],
-            seconds: Optional[float]) -> ToolchainError:  # fmt: skip
+            seconds: float | None) -> ToolchainError:  # fmt: skip
     """What PlatformIO said, as an error: a script's own "Error: ..." line is the cause, else its last lines are."""
     what = f"PlatformIO's {targets[0] if targets else 'build'} of {env.name} failed"
     if seconds is not None:
@@ -235,5 +238,9 @@ def _failed(env: Environment, targets: tuple[str, ...], status: int, lines: list
                               next="Look at what it waits for: run pio there yourself")  # fmt: skip
     own = [line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")]
     said = own[-1] if own else "it said:\n" + "\n".join([li for li in lines if li.strip("=- ")][-_SHOWN_LINES:]) + "\n"
-    return ToolchainError(what, where=f"{env.project}, exit status {status}", why=said,
-                          next="" if own else f"{argument('echo', option='verbose')} shows all that it says")
+    return ToolchainError(
+        what,
+        where=f"{env.project}, exit status {status}",
+        why=said,
+        next="" if own else f"{argument('echo', option='verbose')} shows all that it says",
+    )

@@ -35,6 +35,9 @@ def program_folder(prefix: str) -> Path:
                 return Path(tempfile.mkdtemp(prefix=prefix, dir=cache))
         except OSError:
             pass
-    raise ToolchainError("compiled code cannot be run", where=str(temporary),
-                         why="the folder is mounted noexec: no program in it may run, nor in the cache folder",
-                         next="Name another folder with TMPDIR")
+    raise ToolchainError(
+        "compiled code cannot be run",
+        where=str(temporary),
+        why="the folder is mounted noexec: no program in it may run, nor in the cache folder",
+        next="Name another folder with TMPDIR",
+    )

@@ -32,9 +32,7 @@ def find_qemu(board: Board) -> str:
     """
     if board.emulator is None:
         twin = f"its emulated twin is {board.twin}" if board.twin else "it has no emulated twin"
-        raise InputError(
-            f"{board.name} is not emulated", why=twin, next="Choose an emulated board from `recurc boards`"
-        )
+        raise InputError(f"{board.name} is not emulated", why=twin, next="Choose an emulated board from `recurc boards`")
     path = shutil.which(board.emulator.program)
     if path is None:
         package = PACKAGES.get(board.emulator.program, board.emulator.program)
@@ -64,14 +62,13 @@ class QemuTransport(SocketTransport):
     `memory`: files that are loaded at addresses beside the firmware, as a board's other flash would hold them.
     """
 
-    def __init__(self, board: Board, elf: Path, extra_args: tuple[str, ...] = (),
-                 memory: tuple[tuple[Path, int], ...] = ()) -> None:
+    def __init__(
+        self, board: Board, elf: Path, extra_args: tuple[str, ...] = (), memory: tuple[tuple[Path, int], ...] = ()
+    ) -> None:
         program = find_qemu(board)
         assert board.emulator is not None
         if not elf.is_file():
-            raise InputError(
-                "there is no firmware to run", where=str(elf), why="the file does not exist", next="Build again"
-            )
+            raise InputError("there is no firmware to run", where=str(elf), why="the file does not exist", next="Build again")
         self.board, self._heard = board, False
         self._folder = tempfile.mkdtemp(prefix="recurc-")
         path = os.path.join(self._folder, "uart")
@@ -84,17 +81,16 @@ class QemuTransport(SocketTransport):
             *("-M", board.emulator.machine, "-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot"),
             *board.emulator.args,
             *("-serial", f"unix:{_escaped(path)},server=on,wait=on", "-kernel", str(elf)),
-            *(word for file, address in memory
-              for word in ("-device", f"loader,file={_escaped(file)},addr={address:#x},force-raw=on")),
+            *(
+                word
+                for file, address in memory
+                for word in ("-device", f"loader,file={_escaped(file)},addr={address:#x},force-raw=on")
+            ),
             *extra_args,
         ]
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=self._stderr,
-            stderr=subprocess.STDOUT,
-            preexec_fn=_die_with_parent,
+            command, stdin=subprocess.DEVNULL, stdout=self._stderr, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent
         )
         try:
             super().__init__(self._connect(path, board), f"{board.name} in QEMU")

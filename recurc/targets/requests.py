@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Mapping
+from typing import Any
 
 from recurc.reading import shown
 from recurc.resources import resource_dir
@@ -36,8 +37,10 @@ def read_emulator(t: Table, family: str) -> Emulator | None:
     if named != program:
         raise t.bad(f"emulator: program = {shown(named)} is not the one for {family}, {program}", "Leave `program` out")
     if (bad := bad_emulator_word(args)) is not None:
-        raise t.bad(f"emulator: {shown(bad)} in args is not on recurc's list of options and their values",
-                    "See boards/README.md for what an emulator may be told")
+        raise t.bad(
+            f"emulator: {shown(bad)} in args is not on recurc's list of options and their values",
+            "See boards/README.md for what an emulator may be told",
+        )
     return Emulator(kind, program, machine, args)
 
 
@@ -45,8 +48,10 @@ def read_flags(t: Table, key: str, default: Any = ...) -> tuple[str, ...]:
     """Flags of compiler or linker: machine flags only. Others run programs, read files, or change the bits."""
     flags = t.words(key, default)
     if (bad := bad_flag(flags)) is not None:
-        raise t.bad(f"{key} has {shown(bad)}, which is not on recurc's list",
-                    "Machine flags are allowed (-mcpu, -march, -mfpu, ...); see boards/README.md")
+        raise t.bad(
+            f"{key} has {shown(bad)}, which is not on recurc's list",
+            "Machine flags are allowed (-mcpu, -march, -mfpu, ...); see boards/README.md",
+        )
     return flags
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Iterable, Sequence
 
 from elftools.elf.elffile import ELFFile
 
@@ -69,8 +69,11 @@ def read_call_graphs(files: Iterable[Path]) -> dict[str, Function]:
                     name = _plain(node[1])
                     if "dynamic" in frame[2] and "bounded" not in frame[2]:
                         raise UnboundedStackError(
-                            "the stack has no bound", where=name, why="its frame has a size that is only known at run time",
-                            next="This is a mistake in recurc's C code: please report it")
+                            "the stack has no bound",
+                            where=name,
+                            why="its frame has a size that is only known at run time",
+                            next="This is a mistake in recurc's C code: please report it",
+                        )
                     f = found.setdefault(name, Function())
                     f.frame, f.known = max(f.frame, int(frame[1])), True
             elif edge := _EDGE.match(line):
@@ -83,7 +86,7 @@ def read_call_graphs(files: Iterable[Path]) -> dict[str, Function]:
 def _registers(text: str) -> int:
     """Bytes of a register list such as {r4, r5, lr} or {d8-d11}."""
     total = 0
-    for item in text[text.index("{") + 1:text.index("}")].split(","):
+    for item in text[text.index("{") + 1 : text.index("}")].split(","):
         first, _, last = item.strip().partition("-")
         count = int(last[1:]) - int(first[1:]) + 1 if last else 1
         total += count * (8 if first.startswith("d") else 4)
@@ -121,8 +124,11 @@ def parse_disassembly(text: str) -> dict[str, Function]:
         op, operands = match[1], match[2] or ""
         if op.split(".")[0] not in ("nop", "c") and (op, operands) != ("movs", "r0, r0"):  # zeros that fill up to a function
             last = (op, operands)
-        if op.startswith("msr") and operands.lower().startswith("msp,") or (
-                op in ("auipc", "lui") and operands.startswith("sp,")):
+        if (
+            op.startswith("msr")
+            and operands.lower().startswith("msp,")
+            or (op in ("auipc", "lui") and operands.startswith("sp,"))
+        ):
             current.fresh, current.frame = True, 0
             continue
         target = _TARGET.search(operands)
@@ -177,15 +183,20 @@ def deepest(functions: dict[str, Function], root: str) -> tuple[int, tuple[tuple
 
     def visit(name: str, above: tuple[str, ...]) -> tuple[int, tuple[tuple[str, int], ...]]:
         if name in above:
-            cycle = " > ".join((*above[above.index(name):], name))
-            raise UnboundedStackError("the stack has no bound", where=cycle, why="these functions call each other in a circle",
-                                      next="This is a mistake in recurc's C code: please report it")
+            cycle = " > ".join((*above[above.index(name) :], name))
+            raise UnboundedStackError(
+                "the stack has no bound",
+                where=cycle,
+                why="these functions call each other in a circle",
+                next="This is a mistake in recurc's C code: please report it",
+            )
         if name not in done:
             f = functions[name]
             if f.indirect or f.frame < 0:
                 why = "it calls through a pointer" if f.indirect else "it moves the stack pointer by a register"
-                raise UnboundedStackError("the stack has no bound", where=name, why=why,
-                                          next="This is a mistake in recurc's C code: please report it")
+                raise UnboundedStackError(
+                    "the stack has no bound", where=name, why=why, next="This is a mistake in recurc's C code: please report it"
+                )
             below = max((visit(c, (*above, name)) for c in sorted(f.calls)), default=(0, ()), key=lambda d: d[0])
             done[name] = (f.frame + below[0], ((name, f.frame), *below[1]))
         return done[name]
@@ -245,17 +256,26 @@ def stack_use(elf: Path, objects: Sequence[Path], board: Board) -> StackUse:
     graphs = [o.with_suffix(".ci") for o in objects if o.with_suffix(".ci").is_file()]
     compiler = find_compiler(board.family)
     if not graphs:
-        raise ToolchainError("the stack cannot be checked", where=compiler, why="the compiler wrote no call graph (.ci)",
-                             next="Use GCC 10 or newer")
+        raise ToolchainError(
+            "the stack cannot be checked",
+            where=compiler,
+            why="the compiler wrote no call graph (.ci)",
+            next="Use GCC 10 or newer",
+        )
     try:
         objdump = subprocess.run([compiler, "-print-prog-name=objdump"], capture_output=True, text=True).stdout.strip()
-        done = subprocess.run([objdump, "-d", "--no-show-raw-insn", str(elf)], capture_output=True, text=True,
-                              env={**os.environ, "LC_ALL": "C"})
+        done = subprocess.run(
+            [objdump, "-d", "--no-show-raw-insn", str(elf)], capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}
+        )
         if done.returncode:
             raise OSError(done.stderr.strip())
     except OSError as e:
-        raise ToolchainError("the stack cannot be checked", where=f"objdump of {compiler}", why=str(e),
-                             next=remedy(e, "Install the compiler's binutils")) from e
+        raise ToolchainError(
+            "the stack cannot be checked",
+            where=f"objdump of {compiler}",
+            why=str(e),
+            next=remedy(e, "Install the compiler's binutils"),
+        ) from e
     functions = _merge(elf, read_call_graphs(graphs), parse_disassembly(done.stdout))
     with open(elf, "rb") as f:
         file = ELFFile(f)

@@ -39,8 +39,9 @@ class Table:
             if default is ...:
                 like = difflib.get_close_matches(key, [k for k in self.data if k not in self.asked], n=1)
                 if like:  # a misspelled key is named as such
-                    raise self.bad(f"{self.where}: {key!r} is missing; unknown key {shown(like[0])}",
-                                   f"the nearest known: {key}")
+                    raise self.bad(
+                        f"{self.where}: {key!r} is missing; unknown key {shown(like[0])}", f"the nearest known: {key}"
+                    )
                 raise self.bad(f"{self.where}: {key!r} is missing")
             return default
         value = self.data[key]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping, Sequence
 
 from recurc.errors import ToolchainError
 from recurc.files import remedy
@@ -76,8 +76,11 @@ def find_compiler(family: str) -> str:
         ToolchainError: it is not installed, or recurc drives none for this family ("xtensa").
     """
     if family not in TOOLCHAINS:
-        raise ToolchainError(f"recurc drives no C compiler for {family}", why="boards of this family are described only",
-                             next="Take a board that `recurc boards` lists as emulated or compiled")
+        raise ToolchainError(
+            f"recurc drives no C compiler for {family}",
+            why="boards of this family are described only",
+            next="Take a board that `recurc boards` lists as emulated or compiled",
+        )
     return TOOLCHAINS[family].find()
 
 
@@ -206,7 +209,8 @@ def check_linkable(board: Board) -> None:
         return
     if board.written:
         raise ToolchainError(
-            f"no firmware can be compiled here for {board.name}", where=f"board file {board.path.name}" if board.path else "",
+            f"no firmware can be compiled here for {board.name}",
+            where=f"board file {board.path.name}" if board.path else "",
             why="a build writes a project that the chip's own SDK compiles, through PlatformIO",
             next="Compile that: `pio run` in the build's folder project",
         )
@@ -337,7 +341,10 @@ def shared_objects(sources: Sequence[Path], include_dirs: Sequence[Path], out_di
 
 
 def compile_shared(
-    sources: Sequence[Path], include_dirs: Sequence[Path], out: Path, extra_flags: Sequence[str] = (),
+    sources: Sequence[Path],
+    include_dirs: Sequence[Path],
+    out: Path,
+    extra_flags: Sequence[str] = (),
     objects: Sequence[Path] = (),
 ) -> Path:
     """Compile sources into a shared library for this computer, with `objects` that are compiled already.

@@ -59,8 +59,10 @@ def read_stock(t: Table) -> Stock | None:
     s.close()
     # PlatformIO downloads and runs what these name.
     if not PLATFORM.fullmatch(stock.platform):
-        raise s.bad(f"platformio: platform = {shown(stock.platform)} is none that recurc takes",
-                    'Name one of PlatformIO\'s own with a version: "ststm32@^19.6.0"')
+        raise s.bad(
+            f"platformio: platform = {shown(stock.platform)} is none that recurc takes",
+            'Name one of PlatformIO\'s own with a version: "ststm32@^19.6.0"',
+        )
     if (bad := next((p for p in stock.packages if not PACKAGE.fullmatch(p)), None)) is not None:
         raise s.bad(f"platformio: package {shown(bad)} is none of PlatformIO's own", 'Write "platformio/NAME@VERSION"')
     if stock.upload and not WORD.fullmatch(stock.upload):
@@ -89,6 +91,8 @@ def read_flash(t: Table) -> Flash | None:
         raise f.bad('flash: uf2_family belongs to disk = "uf2", and that needs it')
     for key, command in (("command", flash.command), ("external", flash.external)):
         if command and (bad := bad_tool_word(command)) is not None:
-            raise f.bad(f"flash: {key} has {shown(bad)}, which is not on recurc's list of tools and of what they may be told",
-                        f"Tools are {', '.join(tools())}; use another one by hand on the files that a build writes")
+            raise f.bad(
+                f"flash: {key} has {shown(bad)}, which is not on recurc's list of tools and of what they may be told",
+                f"Tools are {', '.join(tools())}; use another one by hand on the files that a build writes",
+            )
     return flash

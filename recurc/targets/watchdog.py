@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping
 
 from recurc.targets.allowed import WORD
 from recurc.targets.tomltable import Table

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 
 class _Callable(types.ModuleType):
-    def __call__(self, build: Any, on: str = "qemu", dataset: Any = None, *, trust: bool = False,
-                 **options: Any) -> VerifyResult:
+    def __call__(
+        self, build: Any, on: str = "qemu", dataset: Any = None, *, trust: bool = False, **options: Any
+    ) -> VerifyResult:
         """See `recurc.verify.run.verify`; `dataset` defaults to the test split that the build knows."""
         from recurc.codegen.opened import as_build
         from recurc.dataset import load_dataset
@@ -26,8 +27,12 @@ class _Callable(types.ModuleType):
         build = as_build(build, trust, 1)
         if dataset is None:
             if build.data is None:
-                raise UsageError("no puzzles to run", where=str(build.path), why="the build knows no dataset",
-                                 next="pass dataset=recurc.load_dataset(DIR, 'test')")
+                raise UsageError(
+                    "no puzzles to run",
+                    where=str(build.path),
+                    why="the build knows no dataset",
+                    next="pass dataset=recurc.load_dataset(DIR, 'test')",
+                )
             dataset = load_dataset(build.data, "test")
         return verify(build, on, dataset, **options)
 

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Any, Callable, Iterable, Iterator, Optional, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -37,14 +38,14 @@ class Step:
     tokens: np.ndarray
     q: np.ndarray
     margin: float
-    carry_crc: Optional[int] = None
-    _read: Optional[Callable[[str], np.ndarray]] = field(default=None, repr=False, compare=False)
+    carry_crc: int | None = None
+    _read: Callable[[str], np.ndarray] | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return f"Step({self.step}, margin {self.margin:+.3f}, {len(self.tokens)} tokens)"
 
     def tensor(self, name: str) -> np.ndarray:
-        """"z_H", "z_L" (float32 [S, D]) or "logits" (float32 [seq_len, vocab]); only before the next step runs.
+        """ "z_H", "z_L" (float32 [S, D]) or "logits" (float32 [seq_len, vocab]); only before the next step runs.
 
         Raises:
             InputError: there is no such tensor.
@@ -95,7 +96,7 @@ class Answerer(Protocol):
 
     max_steps: int
 
-    def steps(self, tokens: np.ndarray, puzzle_id: int = 0, steps: Optional[int] = None) -> Iterator[Step]:
+    def steps(self, tokens: np.ndarray, puzzle_id: int = 0, steps: int | None = None) -> Iterator[Step]:
         """Reset the carry, then yield after every one of `steps` steps (default: `max_steps`)."""
         ...
 
@@ -106,8 +107,9 @@ def margin(q: np.ndarray, rule: str) -> float:
     return float(halt - go_on) if rule == HRM_RULE else float(halt)
 
 
-def answer(model: Answerer, tokens: np.ndarray, puzzle_id: int = 0, *, steps: Optional[int] = None,
-           halt: Optional[Halt] = None) -> Answer:
+def answer(
+    model: Answerer, tokens: np.ndarray, puzzle_id: int = 0, *, steps: int | None = None, halt: Halt | None = None
+) -> Answer:
     """Run one input (tokens [seq_len]) for `steps` supervision steps, or until the halting head says stop where `halt` is
     given.
 
@@ -124,13 +126,13 @@ def answer(model: Answerer, tokens: np.ndarray, puzzle_id: int = 0, *, steps: Op
     return Answer(np.array(tokens), puzzle_id, tuple(ran), halted)
 
 
-def answers(model: Answerer, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None, **options: Any) -> list[Answer]:
+def answers(model: Answerer, inputs: np.ndarray, puzzle_ids: np.ndarray | None = None, **options: Any) -> list[Answer]:
     """`answer` for each of inputs [N, seq_len], in order; puzzle_ids [N] are zeros when left out."""
     ids: Iterable[int] = np.zeros(len(inputs), int) if puzzle_ids is None else puzzle_ids
     return [answer(model, row, int(puzzle), **options) for row, puzzle in zip(inputs, ids, strict=True)]
 
 
-def check_steps(steps: Optional[int], most: int, trained: bool = False) -> int:
+def check_steps(steps: int | None, most: int, trained: bool = False) -> int:
     """The number of steps to run: `most` when None.
 
     Args:
@@ -144,15 +146,19 @@ def check_steps(steps: Optional[int], most: int, trained: bool = False) -> int:
         raise UsageError(f"steps is no whole number: {shown(steps)}", where=argument("steps"), next="Give a number from 1 on")
     if wanted < 1 or (wanted > most and not trained):
         why = "at least one step runs" if wanted < 1 else f"the model is compiled for {most}"
-        raise UsageError(f"{wanted} steps cannot be run", where=argument("steps"), why=why,
-                         next="Leave steps out, or give a number " + ("from 1 on" if trained else f"from 1 to {most}"))
+        raise UsageError(
+            f"{wanted} steps cannot be run",
+            where=argument("steps"),
+            why=why,
+            next="Leave steps out, or give a number " + ("from 1 on" if trained else f"from 1 to {most}"),
+        )
     return wanted
 
 
 class ReferenceAnswerer:
     """The fp32 reference as an `Answerer`; `reasoner`: a loaded model."""
 
-    def __init__(self, reasoner: Any, h_cycles: Optional[int] = None, l_cycles: Optional[int] = None) -> None:
+    def __init__(self, reasoner: Any, h_cycles: int | None = None, l_cycles: int | None = None) -> None:
         from recurc.models.reference import Reference
 
         self._reference = Reference(reasoner)
@@ -160,7 +166,7 @@ class ReferenceAnswerer:
         self._cycles = h_cycles, l_cycles
         self.max_steps = reasoner.config.halt_max_steps
 
-    def steps(self, tokens: np.ndarray, puzzle_id: int = 0, steps: Optional[int] = None) -> Iterator[Step]:
+    def steps(self, tokens: np.ndarray, puzzle_id: int = 0, steps: int | None = None) -> Iterator[Step]:
         wanted = check_steps(steps, self.max_steps, trained=True)
         ids = np.array([puzzle_id])
         for s in self._reference.steps(np.asarray(tokens)[None], ids, wanted, *self._cycles):
@@ -178,7 +184,7 @@ class EngineAnswerer:
     def __init__(self, engine: Any, rule: str, max_steps: int) -> None:
         self._engine, self._rule, self.max_steps = engine.clone(), rule, max_steps
 
-    def steps(self, tokens: np.ndarray, puzzle_id: int = 0, steps: Optional[int] = None) -> Iterator[Step]:
+    def steps(self, tokens: np.ndarray, puzzle_id: int = 0, steps: int | None = None) -> Iterator[Step]:
         wanted, engine = check_steps(steps, self.max_steps), self._engine
         engine.begin(tokens, puzzle_id)
         for step in range(1, wanted + 1):
@@ -199,14 +205,14 @@ class Connection:
         self.max_steps: int = build.steps
         self._stack = ExitStack()
         self._session: Any = None
-        self._records: Optional[Callable[[int], bytes]] = None
+        self._records: Callable[[int], bytes] | None = None
         self._ran = 0  # steps, all puzzles together
 
     def __repr__(self) -> str:
         state = "closed" if self._session is None else f"open, {self.board.name}"
         return f"Connection({self.build.name} on {self.on}, {state})"
 
-    def __enter__(self) -> "Connection":
+    def __enter__(self) -> Connection:
         with ExitStack() as stack:
             opened = stack.enter_context(open_device(self.build, self.on))
             self._session, self.board, self._records = opened.session, opened.board, opened.records
@@ -217,7 +223,7 @@ class Connection:
         self._session = None
         self._stack.__exit__(kind, error, trace)
 
-    def steps(self, tokens: np.ndarray, puzzle_id: int = 0, steps: Optional[int] = None) -> Iterator[Step]:
+    def steps(self, tokens: np.ndarray, puzzle_id: int = 0, steps: int | None = None) -> Iterator[Step]:
         """Send an input (tokens [seq_len]), then yield what the device computes, one supervision step at a time.
 
         Raises:
@@ -225,8 +231,11 @@ class Connection:
                 model's. DeviceUnreachableError: the device stopped answering; begin again.
         """
         if self._session is None:
-            raise UsageError("the connection is not open", where=self.on, next="Use it in a with block: "
-                             "with recurc.connect(build) as device: ...")
+            raise UsageError(
+                "the connection is not open",
+                where=self.on,
+                next="Use it in a with block: with recurc.connect(build) as device: ...",
+            )
         wanted, session, config = check_steps(steps, self.max_steps), self._session, self.build.config
         (row,), (puzzle,) = check_inputs(config, np.asarray(tokens)[None], np.array([puzzle_id]))
         session.load(row)
@@ -236,20 +245,30 @@ class Connection:
             event, _ = session.run(1, begin=number == 1, puzzle=int(puzzle))
             q = np.array([event.q_halt, event.q_continue], np.float32)
             self._ran += 1
-            yield Step(number, np.array(session.read_tensor("tokens")), q, margin(q, self._rule), event.carry_crc,
-                       partial(self._read, self._ran))
+            yield Step(
+                number,
+                np.array(session.read_tensor("tokens")),
+                q,
+                margin(q, self._rule),
+                event.carry_crc,
+                partial(self._read, self._ran),
+            )
 
     def _read(self, ran: int, name: str) -> np.ndarray:
         """A tensor of the step that ran as number `ran` of this connection, which must be the last one."""
         config = self.build.config
         if ran != self._ran or self._session is None:
-            raise UsageError(f"the {name} of this step is gone", why="the device has gone on",
-                             next="Read a step's tensors before the next step runs")
+            raise UsageError(
+                f"the {name} of this step is gone",
+                why="the device has gone on",
+                next="Read a step's tensors before the next step runs",
+            )
         shape = (config.seq_len, config.vocab_size) if name == "logits" else (config.rows, config.hidden_size)
         return np.array(self._session.read_tensor(name)).reshape(shape)
 
-    def run(self, inputs: np.ndarray, puzzle_ids: Optional[np.ndarray] = None, *, steps: Optional[int] = None,
-            halt: Optional[Halt] = None) -> list[Answer]:
+    def run(
+        self, inputs: np.ndarray, puzzle_ids: np.ndarray | None = None, *, steps: int | None = None, halt: Halt | None = None
+    ) -> list[Answer]:
         """The device's answers to inputs [N, seq_len] (or one, [seq_len]), in order; what the line loses is asked again.
 
         Args:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Callable, Collection, Iterator, Mapping, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -51,8 +52,13 @@ class Comparison:
     """
 
     def __init__(
-        self, session: DeviceSession, engine: Engine, steps: int, halt: Halt | None,
-        records: Callable[[int], bytes] | None = None, tracer: Tracer | None = None,
+        self,
+        session: DeviceSession,
+        engine: Engine,
+        steps: int,
+        halt: Halt | None,
+        records: Callable[[int], bytes] | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.session, self.engine, self.steps, self.halt, self.records = session, engine, steps, halt, records
         self.tracer = tracer
@@ -101,7 +107,12 @@ class Comparison:
                 return
 
     def puzzle(
-        self, index: int, tokens: np.ndarray, puzzle_id: int, on_step: Step, stops: Collection[int] = (),
+        self,
+        index: int,
+        tokens: np.ndarray,
+        puzzle_id: int,
+        on_step: Step,
+        stops: Collection[int] = (),
         read_after: Collection[int] = (),
     ) -> Outcome:
         """Run one puzzle and compare every step.
@@ -132,9 +143,7 @@ class Comparison:
                     difference = self._compare_step(index, event)
                     equal += difference is None
                     host_halts = (
-                        self.halt is not None
-                        and event.step >= self.halt.min_steps
-                        and self.engine.halts(self.halt.threshold)
+                        self.halt is not None and event.step >= self.halt.min_steps and self.engine.halts(self.halt.threshold)
                     )
             if event.step in read_after:
                 carries[event.step], found = self._read_carry(index, event.step, difference)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Callable, Optional, Protocol, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class TracedEngine(Protocol):
     def raw(self, name: str) -> bytes: ...
 
 
-def first_element(host: np.ndarray, device: np.ndarray) -> Optional[tuple[tuple[int, ...], Any, Any, int]]:
+def first_element(host: np.ndarray, device: np.ndarray) -> tuple[tuple[int, ...], Any, Any, int] | None:
     """First element whose bits differ, of arrays of one shape: (index, host's, device's, how many differ); None: none."""
     raw = [np.frombuffer(np.ascontiguousarray(a).tobytes(), np.uint8).reshape(a.size, a.itemsize) for a in (host, device)]
     differs = (raw[0] != raw[1]).any(axis=1)
@@ -45,7 +46,7 @@ def first_element(host: np.ndarray, device: np.ndarray) -> Optional[tuple[tuple[
 
 
 def compare_tensors(
-    engine: Any, session: DeviceSession, puzzle: int, step: int, names: Sequence[str], place: Optional[Place] = None
+    engine: Any, session: DeviceSession, puzzle: int, step: int, names: Sequence[str], place: Place | None = None
 ) -> Difference | None:
     """First differing element of the last step's tensors, read back from the device; None when all bits are equal."""
     for name in names:
@@ -70,7 +71,10 @@ class Tracer:
     """
 
     def __init__(
-        self, session: DeviceSession, engine: TracedEngine, places: Sequence[Place] = (),
+        self,
+        session: DeviceSession,
+        engine: TracedEngine,
+        places: Sequence[Place] = (),
         on_op: Callable[[int, int, int], None] = _no_op,
     ) -> None:
         self.session, self.engine, self.places, self.on_op = session, engine, places, on_op

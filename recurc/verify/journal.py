@@ -11,11 +11,12 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Mapping, Optional
+from typing import Any
 
 import numpy as np
 
@@ -28,8 +29,14 @@ from recurc.verify.result import Halt, PuzzleResult
 SCHEMA = "recurc/verify-journal/1"
 _BEGIN = b'{"schema": "recurc/verify-journal/'  # of every journal, of whatever version
 _LONGEST_LINE = 1 << 20
-_NAMES = {"build_id": "build", "model_sha256": "model", "board": "board", "dataset": "dataset", "steps": "number of steps",
-          "halt": "halting rule"}
+_NAMES = {
+    "build_id": "build",
+    "model_sha256": "model",
+    "board": "board",
+    "dataset": "dataset",
+    "steps": "number of steps",
+    "halt": "halting rule",
+}
 
 
 def _other_file() -> str:
@@ -49,10 +56,10 @@ class Identity:
     board: str
     dataset: str
     steps: int
-    halt: Optional[tuple[float, int]] = None
+    halt: tuple[float, int] | None = None
 
     @classmethod
-    def of(cls, artifact: Any, board: str, dataset: str, steps: int, halt: Optional[Halt]) -> "Identity":
+    def of(cls, artifact: Any, board: str, dataset: str, steps: int, halt: Halt | None) -> Identity:
         rule = None if halt is None else (halt.threshold, halt.min_steps)
         return cls(artifact.build_id, artifact.model_sha256, board, dataset, steps, rule)
 
@@ -85,14 +92,18 @@ class Journal:
         self.path = path
         self.results: dict[int, PuzzleResult] = {}
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
-                                 | (0 if follow else os.O_NOFOLLOW), 0o666)
+            self._file = os.open(
+                path,
+                os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW),
+                0o666,
+            )
         except OSError as e:
             raise not_written("the journal", path, e, _other_file()) from e
         try:
             if not stat.S_ISREG(os.fstat(self._file).st_mode):
-                raise InputError("the journal cannot be written", where=str(path), why="it is no regular file",
-                                 next=_other_file())
+                raise InputError(
+                    "the journal cannot be written", where=str(path), why="it is no regular file", next=_other_file()
+                )
             self._lock()
             there = self._read()
             if resume and there:
@@ -111,22 +122,31 @@ class Journal:
         """Keep an earlier journal beside the new one."""
         backup = Path(f"{self.path}~")
         if not _is_journal(there):
-            raise UsageError("a file is there already, and it is no journal", where=str(self.path),
-                             why="a new journal would take its place", next=_other_file())
+            raise UsageError(
+                "a file is there already, and it is no journal",
+                where=str(self.path),
+                why="a new journal would take its place",
+                next=_other_file(),
+            )
         older = b""
         try:
             if os.path.lexists(backup):
                 with open_regular(backup, follow=False) as file:
                     older = file.read(len(_BEGIN))
         except Unreadable as e:
-            raise InputError("the copy of the earlier journal cannot be written", where=str(backup), why=str(e),
-                             next=_other_file()) from e
+            raise InputError(
+                "the copy of the earlier journal cannot be written", where=str(backup), why=str(e), next=_other_file()
+            ) from e
         if older and not _is_journal(older):
-            raise UsageError("a file is there already, and it is no journal", where=str(backup),
-                             why="the earlier journal would be kept in its place", next=_other_file())
+            raise UsageError(
+                "a file is there already, and it is no journal",
+                where=str(backup),
+                why="the earlier journal would be kept in its place",
+                next=_other_file(),
+            )
         write_whole(backup, there, "the copy of the earlier journal", _other_file(), follow=False)
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -148,8 +168,12 @@ class Journal:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as e:
-                raise UsageError("the journal is in use", where=str(self.path), why="another process writes to it",
-                                 next=f"Wait until that ends. {_other_file()}") from e
+                raise UsageError(
+                    "the journal is in use",
+                    where=str(self.path),
+                    why="another process writes to it",
+                    next=f"Wait until that ends. {_other_file()}",
+                ) from e
 
     def _read(self) -> bytes:
         parts = []
@@ -161,15 +185,19 @@ class Journal:
         data = memoryview(json.dumps(entry).encode() + b"\n")
         try:
             while data:
-                data = data[os.write(self._file, data):]
+                data = data[os.write(self._file, data) :]
             os.fsync(self._file)
         except OSError as e:
-            raise InputError("the journal cannot be written", where=str(self.path), why=e.strerror or str(e),
-                             next=f"Make room, then go on with {argument('resume', True)}") from e
+            raise InputError(
+                "the journal cannot be written",
+                where=str(self.path),
+                why=e.strerror or str(e),
+                next=f"Make room, then go on with {argument('resume', True)}",
+            ) from e
 
     def _parse(self, data: bytes, identity: Identity) -> dict[int, PuzzleResult]:
         """Results by puzzle; half a last line is cut off the file."""
-        whole = data[:data.rfind(b"\n") + 1]
+        whole = data[: data.rfind(b"\n") + 1]
         results: dict[int, PuzzleResult] = {}
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
@@ -180,8 +208,12 @@ class Journal:
                     result = PuzzleResult.from_dict(entry)
                     results[result.puzzle] = result
             except (ValueError, TypeError, KeyError, AttributeError) as e:
-                raise InputError("the journal is damaged", where=f"{self.path}, line {number}", why=f"{e}",
-                                 next=f"Begin anew without {argument('resume')}; the file is kept beside the new one") from e
+                raise InputError(
+                    "the journal is damaged",
+                    where=f"{self.path}, line {number}",
+                    why=f"{e}",
+                    next=f"Begin anew without {argument('resume')}; the file is kept beside the new one",
+                ) from e
         os.ftruncate(self._file, len(whole))
         if not whole:
             self._write({"schema": SCHEMA, **asdict(identity)})
@@ -191,11 +223,18 @@ class Journal:
         if header.get("schema") != SCHEMA:
             raise ValueError(f"its schema is {header.get('schema')!r} instead of {SCHEMA!r}")
         wanted = json.loads(json.dumps(asdict(identity)))
-        wrong = [f"{_NAMES[key]} {_shown(header.get(key))} instead of {_shown(value)}" for key, value in wanted.items()
-                 if header.get(key) != value]
+        wrong = [
+            f"{_NAMES[key]} {_shown(header.get(key))} instead of {_shown(value)}"
+            for key, value in wanted.items()
+            if header.get(key) != value
+        ]
         if wrong:
-            raise UsageError("the journal is of another run", where=str(self.path), why="it has " + ", ".join(wrong),
-                             next=f"Run as then, or begin anew without {argument('resume')}. {_other_file()}")
+            raise UsageError(
+                "the journal is of another run",
+                where=str(self.path),
+                why="it has " + ", ".join(wrong),
+                next=f"Run as then, or begin anew without {argument('resume')}. {_other_file()}",
+            )
 
 
 def read_journal(path: Path) -> tuple[Mapping[str, Any], dict[int, PuzzleResult]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any
 from xml.etree import ElementTree as xml
 
 from recurc.arguments import argument
@@ -22,7 +23,10 @@ def _other_file() -> str:
 
 
 def junit_document(
-    name: str, puzzles: Sequence[PuzzleResult], properties: Mapping[str, Any], seconds: Mapping[int, float] | None = None,
+    name: str,
+    puzzles: Sequence[PuzzleResult],
+    properties: Mapping[str, Any],
+    seconds: Mapping[int, float] | None = None,
     error: RecurcError | None = None,
 ) -> bytes:
     """A test suite: a case fails when the device's bits differ from the host's.
@@ -65,8 +69,7 @@ def check_junit(path: Path) -> None:
 
 
 def _not_writable(path: Path, why: str) -> InputError:
-    return InputError("the JUnit file cannot be written", where=str(path), why=why,
-                      next=_other_file())
+    return InputError("the JUnit file cannot be written", where=str(path), why=why, next=_other_file())
 
 
 def write_junit(path: Path, document: bytes) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -57,12 +58,18 @@ def build_meter(build: Any, checkpoint: Path | str | None = None) -> FidelityMet
     made = build.details.get("checkpoint") or {}
     source = checkpoint or made.get("source")
     if source is None:
-        raise InputError("the build's checkpoint is not known", where=str(build.path), why="the build does not name it",
-                         next=f"Pass it with {argument('checkpoint', 'CHECKPOINT', option='reference')}")
+        raise InputError(
+            "the build's checkpoint is not known",
+            where=str(build.path),
+            why="the build does not name it",
+            next=f"Pass it with {argument('checkpoint', 'CHECKPOINT', option='reference')}",
+        )
     reasoner = load(source)
     if reasoner.sha256 != made.get("sha256"):
-        raise InputError("this is not the build's checkpoint", where=str(source),
-                         why=f"its sha256 is {reasoner.sha256[:16]}…, the build was made of {str(made.get('sha256'))[:16]}…",
-                         next="Pass the one that the build was made of with "
-                              + argument("checkpoint", "CHECKPOINT", option="reference"))
+        raise InputError(
+            "this is not the build's checkpoint",
+            where=str(source),
+            why=f"its sha256 is {reasoner.sha256[:16]}…, the build was made of {str(made.get('sha256'))[:16]}…",
+            next="Pass the one that the build was made of with " + argument("checkpoint", "CHECKPOINT", option="reference"),
+        )
     return FidelityMeter(reasoner, build.h_cycles, build.l_cycles)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Iterator, Mapping, Optional, Union
+from typing import Any
 
 from recurc.ir.program import Loop, Program, Update
 
@@ -24,7 +25,7 @@ class Place:
     kind: str
     tensor: str
     loops: tuple[tuple[str, int, int], ...] = ()
-    call: Optional[int] = None
+    call: int | None = None
     calls: int = 0
     block: str = ""
     block_op: int = 0
@@ -35,15 +36,17 @@ class Place:
         if self.call is None:
             return "after the heads" if self.op else "before the first op"
         turns = "".join(f"{_LOOP_NAMES.get(name, name)} {turn} of {count}, " for name, turn, count in self.loops)
-        return (f"after {turns}block call {self.call} of {self.calls} ({self.block} on {self.tensor}), "
-                f"op {self.block_op} of {self.block_ops}: {self.kind} {self.layer}")
+        return (
+            f"after {turns}block call {self.call} of {self.calls} ({self.block} on {self.tensor}), "
+            f"op {self.block_op} of {self.block_ops}: {self.kind} {self.layer}"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; `from_dict` reads it."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Place":
+    def from_dict(cls, data: Mapping[str, Any]) -> Place:
         loops = tuple((str(name), int(turn), int(count)) for name, turn, count in data["loops"])
         return cls(**{**data, "loops": loops})
 
@@ -58,14 +61,15 @@ def step_places(program: Program) -> tuple[Place, ...]:
         block = blocks[update.block]
         for i, op in enumerate(block.ops, start=1):
             layer = next((ref.name.rsplit(".", 2)[0] for ref in op.linears), "")
-            found.append(Place(len(found), count, op.kind, update.state, loops, number, len(calls), block.name, i,
-                               len(block.ops), layer))
+            found.append(
+                Place(len(found), count, op.kind, update.state, loops, number, len(calls), block.name, i, len(block.ops), layer)
+            )
     found.append(Place(len(found), count, "heads", program.heads.state))
     return tuple(found)
 
 
 def _calls(
-    body: tuple[Union[Loop, Update], ...], around: tuple[tuple[str, int, int], ...]
+    body: tuple[Loop | Update, ...], around: tuple[tuple[str, int, int], ...]
 ) -> Iterator[tuple[Update, tuple[tuple[str, int, int], ...]]]:
     for item in body:
         if isinstance(item, Update):

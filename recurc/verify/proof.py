@@ -12,7 +12,7 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from recurc.device.frames import status_text
 from recurc.device.selftest import NONCE_BYTES
@@ -48,7 +48,7 @@ class Proof:
 
     nonce: str
     pieces: tuple[Proven, ...]
-    seconds: Optional[float]
+    seconds: float | None
     clocked: str
 
     @property
@@ -57,8 +57,14 @@ class Proof:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"checked": CHECKED, "nonce": self.nonce, "bytes": self.bytes, "estimated_seconds": self.seconds,
-                "estimated_on": self.clocked, "pieces": [vars(piece) for piece in self.pieces]}
+        return {
+            "checked": CHECKED,
+            "nonce": self.nonce,
+            "bytes": self.bytes,
+            "estimated_seconds": self.seconds,
+            "estimated_on": self.clocked,
+            "pieces": [vars(piece) for piece in self.pieces],
+        }
 
 
 def memory_files(build: Any, board: Board, artifact: Any) -> dict[str, Path]:
@@ -101,8 +107,9 @@ def prove(session: DeviceSession, build: Any, board: Board, artifact: Any) -> Pr
     waiting = patience(board, sum(sizes.values()), seconds)
     told = session.persist(lambda: session.selftest(nonce, waiting), attempts=2)
     if told.status:
-        raise MismatchError("the device refuses its weights image", where=board.name, why=status_text(told.status),
-                            next="Flash it again")
+        raise MismatchError(
+            "the device refuses its weights image", where=board.name, why=status_text(told.status), next="Flash it again"
+        )
     pieces = []
     for name, answer in (
         (IMAGE, (told.image_bytes, told.image_crc, told.image_sha256)),
@@ -120,15 +127,21 @@ def _differs(name: str, told: tuple[int, int, bytes], wanted: tuple[int, int, by
     if told[:2] != wanted[:2]:
         why = "it has {:,} bytes with CRC-32 {:08x}, the build's has {:,} with {:08x}".format(*told[:2], *wanted[:2])
     else:
-        why = (f"sizes and checksums agree, but the sha256 that it computed over {told[0]:,} bytes is {told[2].hex()[:16]}…, "
-               f"over the build's it is {wanted[2].hex()[:16]}…: the bytes were changed and their checksums mended, or it does "
-               "not hash what it holds")
+        why = (
+            f"sizes and checksums agree, but the sha256 that it computed over {told[0]:,} bytes is {told[2].hex()[:16]}…, "
+            f"over the build's it is {wanted[2].hex()[:16]}…: the bytes were changed and their checksums mended, or it does "
+            "not hash what it holds"
+        )
     said = "weights are" if name == IMAGE else "puzzle table is"
-    return MismatchError(f"the device's {said} not the build's", where=f"{name} of {where}", why=why,
-                         next="Flash the build again; if it stays so, look at the flash chip and its supply")
+    return MismatchError(
+        f"the device's {said} not the build's",
+        where=f"{name} of {where}",
+        why=why,
+        next="Flash the build again; if it stays so, look at the flash chip and its supply",
+    )
 
 
-def estimated_seconds(build: Any, board: Board, sizes: dict[str, int]) -> Optional[float]:
+def estimated_seconds(build: Any, board: Board, sizes: dict[str, int]) -> float | None:
     """An estimate of the time that hashing takes on a board; None where its clock or core says nothing."""
     plan = build.details["boards"][board.name].get("plan") or {}
     weights = next((r["name"] for r in plan.get("regions", ()) if "weights" in r["parts"]), None)
@@ -136,7 +149,7 @@ def estimated_seconds(build: Any, board: Board, sizes: dict[str, int]) -> Option
     return selftest_cost(board, {name: (size, regions[name]) for name, size in sizes.items()}).seconds
 
 
-def patience(board: Board, size: int, seconds: Optional[float]) -> float:
+def patience(board: Board, size: int, seconds: float | None) -> float:
     """Seconds until a device that does not answer is given up: bounded by the number of bytes."""
     if board.emulator is not None or seconds is None:
         return _LEAST_SECONDS + size / _EMULATED_BYTES_A_SECOND

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, Mapping, Optional
+from typing import Any
 
 from recurc.codegen.manifest import RESULTS_FILE, Build
 from recurc.errors import InputError, RecurcError
@@ -25,7 +26,7 @@ _LARGEST = 1 << 20
 _COUNTED = ("n", "matched", "bit_exact", "cell", "exact", "steps", "ticks")
 
 
-def keep(build: Build, build_id: str, result: Mapping[str, Any], journal: Optional[Path]) -> None:
+def keep(build: Build, build_id: str, result: Mapping[str, Any], journal: Path | None) -> None:
     """Keep what `verify` found of a firmware ("n", "offset", "matched", ...), for reports.
 
     Nothing is kept without a journal; a folder that cannot be written is left as it is.
@@ -36,11 +37,12 @@ def keep(build: Build, build_id: str, result: Mapping[str, Any], journal: Option
     kept = {key: value for key, value in _results(build.path).items() if key in known}
     entry = {**result, "journal": _named(build.path, journal)}
     with suppress(InputError):
-        write_whole(build.path / RESULTS_FILE, json.dumps({**kept, build_id: entry}, indent=2) + "\n", "the result", "",
-                    follow=False)
+        write_whole(
+            build.path / RESULTS_FILE, json.dumps({**kept, build_id: entry}, indent=2) + "\n", "the result", "", follow=False
+        )
 
 
-def verified(build: Build, board: str) -> tuple[Optional[dict[str, Any]], str]:
+def verified(build: Build, board: str) -> tuple[dict[str, Any] | None, str]:
     """The latest `verify` of a board's firmware, None where there is none to believe; and what to say of one that is not."""
     artifact = build.boards.get(board)
     told = None if artifact is None else _results(build.path).get(artifact.build_id)
@@ -58,8 +60,11 @@ def verified(build: Build, board: str) -> tuple[Optional[dict[str, Any]], str]:
     if not _same(told.get("instructions_per_step"), _instructions(build, board, found)):
         differing.append("instructions_per_step")
     if differing:
-        return None, _doubt(told, board, f"its journal says {counted['matched']} of {counted['n']}, and the two differ in "
-                            + ", ".join(differing))
+        return None, _doubt(
+            told,
+            board,
+            f"its journal says {counted['matched']} of {counted['n']}, and the two differ in " + ", ".join(differing),
+        )
     return found, ""
 
 
@@ -74,11 +79,14 @@ def _count(path: Path, artifact: Any, board: str, told: Mapping[str, Any]) -> di
         raise ValueError("it has no numbers of puzzles")
     tally = Tally(tuple(r for i, r in results.items() if first <= i < first + n))
     counted = {name: getattr(tally, name) for name in _COUNTED}
-    return {**counted, "mean_steps": tally.steps / max(1, tally.n),
-            "stack_used": max((p.stack_used for p in tally.puzzles), default=0)}
+    return {
+        **counted,
+        "mean_steps": tally.steps / max(1, tally.n),
+        "stack_used": max((p.stack_used for p in tally.puzzles), default=0),
+    }
 
 
-def _instructions(build: Build, board: str, found: Mapping[str, Any]) -> Optional[int]:
+def _instructions(build: Build, board: str, found: Mapping[str, Any]) -> int | None:
     """Instructions of a step, from the counted ticks; as told where the board is not known any more."""
     try:
         per = build.board(board).ticks.per_instruction

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Optional
+from typing import Any
 
 import numpy as np
 
@@ -35,10 +36,10 @@ class Difference:
     puzzle: int
     step: int
     tensor: str
-    index: Optional[tuple[int, ...]]
+    index: tuple[int, ...] | None
     host: float | int
     device: float | int
-    place: Optional[Place] = None
+    place: Place | None = None
     differing: int = 0
     elements: int = 0
     reproduced: bool = True
@@ -63,10 +64,15 @@ class Difference:
         return {**vars(self), "index": index, "place": None if self.place is None else self.place.as_dict()}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Difference":
+    def from_dict(cls, data: Mapping[str, Any]) -> Difference:
         place, index = data["place"], data["index"]
-        return cls(**{**data, "index": None if index is None else tuple(index),
-                      "place": None if place is None else Place.from_dict(place)})
+        return cls(
+            **{
+                **data,
+                "index": None if index is None else tuple(index),
+                "place": None if place is None else Place.from_dict(place),
+            }
+        )
 
 
 def _exact(value: float | int) -> str:
@@ -91,10 +97,10 @@ class PuzzleResult:
     ticks: int
     equal_steps: int = 0
     stack_used: int = 0
-    phi_first: Optional[float] = None
-    phi_last: Optional[float] = None
-    difference: Optional[Difference] = None
-    tokens: Optional[tuple[int, ...]] = None  # what the device predicts at the end, where it was asked for
+    phi_first: float | None = None
+    phi_last: float | None = None
+    difference: Difference | None = None
+    tokens: tuple[int, ...] | None = None  # what the device predicts at the end, where it was asked for
 
     @property
     def exact(self) -> bool:
@@ -106,7 +112,7 @@ class PuzzleResult:
         return fields if self.tokens is not None else {name: v for name, v in fields.items() if name != "tokens"}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "PuzzleResult":
+    def from_dict(cls, data: Mapping[str, Any]) -> PuzzleResult:
         """Raises KeyError, TypeError, ValueError: it is none."""
         for name in ("puzzle", "steps", "right", "cells", "ticks", "equal_steps", "stack_used"):
             if type(data[name]) is not int or data[name] < 0:
@@ -118,8 +124,13 @@ class PuzzleResult:
         d, tokens = data["difference"], data.get("tokens")
         if tokens is not None and not (isinstance(tokens, list) and all(type(t) is int and 0 <= t < 1 << 16 for t in tokens)):
             raise ValueError("tokens are whole numbers from 0")
-        return cls(**{**data, "difference": None if d is None else Difference.from_dict(d),
-                      "tokens": None if tokens is None else tuple(tokens)})
+        return cls(
+            **{
+                **data,
+                "difference": None if d is None else Difference.from_dict(d),
+                "tokens": None if tokens is None else tuple(tokens),
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -131,8 +142,8 @@ class Fidelity:
     first: float
     last: float
     last_steps: float
-    first_error: Optional[float] = None
-    last_error: Optional[float] = None
+    first_error: float | None = None
+    last_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -155,13 +166,15 @@ class Counted:
     puzzles: tuple[PuzzleResult, ...]
 
     @property
-    def fidelity(self) -> Optional[Fidelity]:
+    def fidelity(self) -> Fidelity | None:
         """Fidelity of the carries read back from the device; None when none were."""
         read = [p for p in self.puzzles if p.phi_first is not None and p.phi_last is not None]
         if not read:
             return None
-        first, last, steps = (mean_and_error(np.array([getattr(p, name) for p in read], dtype=float))
-                              for name in ("phi_first", "phi_last", "steps"))
+        first, last, steps = (
+            mean_and_error(np.array([getattr(p, name) for p in read], dtype=float))
+            for name in ("phi_first", "phi_last", "steps")
+        )
         return Fidelity(len(read), first[0], last[0], steps[0], first[1], last[1])
 
     @property
@@ -178,13 +191,13 @@ class Counted:
         return self.matched == self.n
 
     @property
-    def cell(self) -> Optional[float]:
+    def cell(self) -> float | None:
         """None where no cell counts: the dataset has no labels."""
         cells = sum(p.cells for p in self.puzzles)
         return sum(p.right for p in self.puzzles) / cells if cells else None
 
     @property
-    def exact(self) -> Optional[float]:
+    def exact(self) -> float | None:
         """Of the puzzles with cells that count; None where none has any."""
         labelled = sum(p.cells > 0 for p in self.puzzles)
         return sum(p.exact for p in self.puzzles) / labelled if labelled else None
@@ -220,9 +233,9 @@ class VerifyResult(Counted):
     first_difference: Difference | None
     stack_used: int
     retries: int
-    journal: Optional[Path] = None
+    journal: Path | None = None
     resumed: int = 0
-    proof: Optional[Proof] = None
+    proof: Proof | None = None
 
     def __repr__(self) -> str:
         found = "bit-exact" if self.bit_exact else f"{self.matched} of {self.n} equal"

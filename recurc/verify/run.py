@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -39,8 +40,12 @@ def check_place(on: str) -> None:
     """Raises UsageError: `on` is no port, but nearly the name of a place."""
     near = difflib.get_close_matches(on.lower(), ("qemu", "host"), n=1, cutoff=0.7)
     if near and on not in ("qemu", "host") and not is_there(Path(on)):
-        raise UsageError(f"there is no place called {on!r}", where=argument("on"), why="it is qemu, host, or a serial port",
-                         next=f"Did you mean {near[0]}?")
+        raise UsageError(
+            f"there is no place called {on!r}",
+            where=argument("on"),
+            why="it is qemu, host, or a serial port",
+            next=f"Did you mean {near[0]}?",
+        )
 
 
 def resolve(build: Any, on: str) -> tuple[Board, Any]:
@@ -95,8 +100,7 @@ def connect(
     default = EMULATOR_STEP_SECONDS if on in ("qemu", "host") else DEVICE_STEP_SECONDS
     # An emulator may share a busy computer; a board answers at once or not at all.
     with DeviceSession(
-        transport, timeout=10.0 if on == "qemu" else 2.0, step_timeout=step_timeout or default,
-        places=_places(elf),
+        transport, timeout=10.0 if on == "qemu" else 2.0, step_timeout=step_timeout or default, places=_places(elf)
     ) as session:
         yield session
 
@@ -125,10 +129,7 @@ def check_identity(hello: f.Hello, artifact: Any) -> None:
     """
     if hello.status:
         raise MismatchError(
-            "the device refuses its weights image",
-            where=hello.board,
-            why=f.status_text(hello.status),
-            next="Flash it again",
+            "the device refuses its weights image", where=hello.board, why=f.status_text(hello.status), next="Flash it again"
         )
     for what, told, wanted in (
         ("model", hello.model_sha256, artifact.model_sha256),
@@ -244,9 +245,11 @@ def verify_session(
 
         measured = meter is not None and i < offset + fidelity
         tokens, puzzle_id = np.asarray(tokens), int(puzzle_id) if info.puzzles else 0
-        outcome = session.persist(lambda job=(
-            i, tokens, puzzle_id, on_step, range(1, steps) if stepwise else (), (1,) if measured else ()
-        ): runner.puzzle(*job))
+        outcome = session.persist(
+            lambda job=(i, tokens, puzzle_id, on_step, range(1, steps) if stepwise else (), (1,) if measured else ()): (
+                runner.puzzle(*job)
+            )
+        )
         phi = meter.measure(tokens, puzzle_id, outcome.carries) if measured and meter else (None, None)
         right = int((outcome.tokens == labels)[valid].sum())
         results.append(PuzzleResult(
@@ -322,8 +325,12 @@ def _check_unchanged(build: Any) -> None:
 
     wanted = getattr(build, "details", {}).get("digest")
     if wanted is not None and manifest_digest(build.path) != wanted:
-        raise InputError("the build was replaced while it was being verified", where=str(build.path),
-                         why="its manifest is another one than at the beginning", next="Verify it again")
+        raise InputError(
+            "the build was replaced while it was being verified",
+            where=str(build.path),
+            why="its manifest is another one than at the beginning",
+            next="Verify it again",
+        )
 
 
 @contextmanager
@@ -391,11 +398,16 @@ def verify(
 
     build = as_build(build, trust, 1)
     if dataset is None:
-        raise UsageError("no puzzles to run", where=argument("dataset", option="data"), why="none was given",
-                         next="Pass a dataset")
+        raise UsageError(
+            "no puzzles to run", where=argument("dataset", option="data"), why="none was given", next="Pass a dataset"
+        )
     if limit is not None and limit < 1:
-        raise UsageError(f"{limit} puzzles cannot be run", where=argument("limit"), why="at least one is",
-                         next="Leave it out for all of them")
+        raise UsageError(
+            f"{limit} puzzles cannot be run",
+            where=argument("limit"),
+            why="at least one is",
+            next="Leave it out for all of them",
+        )
     data = dataset if limit is None else dataset.take(limit)
     check_trusted(build, "its host engine would be loaded into this process")
     with _of_one_build(build, on), open_device(build, on) as device:

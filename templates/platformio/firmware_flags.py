@@ -16,8 +16,10 @@ def find_compiler(env, recipe):
     for command in [chosen] if chosen else recipe["compilers"]:
         if shutil.which(command, path=env["ENV"].get("PATH")):
             return command
-    sys.exit("Error: there is no C compiler on the PATH: %s (Debian: apt-get install %s)"
-             % (chosen or " or ".join(recipe["compilers"]), recipe["packages"]))
+    sys.exit(
+        "Error: there is no C compiler on the PATH: %s (Debian: apt-get install %s)"
+        % (chosen or " or ".join(recipe["compilers"]), recipe["packages"])
+    )
 
 
 def literal(word):
@@ -55,20 +57,25 @@ def compile_variables(env, recipe):
     """SCons variables for compiling."""
     project = env.subst("$PROJECT_DIR")
     if any(c in project for c in UNUSABLE):
-        sys.exit("Error: PlatformIO cannot build in a folder with a quotation mark, a backtick or a line break in its name: %r"
-                 % project)
+        sys.exit(
+            "Error: PlatformIO cannot build in a folder with a quotation mark, a backtick or a line break in its name: %r"
+            % project
+        )
     names = short_names(project, recipe["board"])
     folders = ["src", os.path.join(RUNTIME, "include")]
     folders += [os.path.join(RUNTIME, "src", "ports", port) for port in recipe["ports"]]
     paths = [os.path.join(project, folder) for folder in folders]
     names += [shell_word("-I" + path) for path in paths]
     return {
-        "CFLAGS": [], "CCFLAGS": [*recipe["c_flags"], *names], "ASPPFLAGS": [*recipe["assembler_flags"], *names],
+        "CFLAGS": [],
+        "CCFLAGS": [*recipe["c_flags"], *names],
+        "ASPPFLAGS": [*recipe["assembler_flags"], *names],
         # Sources by their whole path, as recurc names them: the compiler's file tables depend on how it was told.
         "CCCOM": '$CC -o $TARGET -c $CFLAGS $CCFLAGS $_CCCOMCOM "$PROJECT_DIR/$SOURCE"',
         "ASPPCOM": '$CC -o $TARGET -c $ASPPFLAGS $_CPPDEFFLAGS $_CPPINCFLAGS "$PROJECT_DIR/$SOURCE"',
         "CPPDEFINES": [(key, literal(value).replace('"', '\\"')) for key, value in recipe["defines"].items()],
-        "CPPPATH": paths, "_CPPINCFLAGS": "",  # looked through for changes; the flags are among the others, quoted
+        "CPPPATH": paths,
+        "_CPPINCFLAGS": "",  # looked through for changes; the flags are among the others, quoted
     }
 
 

@@ -98,8 +98,26 @@ def emulate(project, recipe, elf, port):
         stop(port)
     serial = "pty" if port == "pty" else "tcp:%s:%d,server=on,wait=off" % tcp_address(port)
     pidfile = os.path.join(emulator_folder(), mark)
-    command = [emulator["program"], "-M", emulator["machine"], "-name", mark, "-display", "none", "-monitor", "none",
-               "-nodefaults", *emulator["args"], "-serial", serial, "-kernel", elf, "-daemonize", "-pidfile", pidfile]
+    command = [
+        emulator["program"],
+        "-M",
+        emulator["machine"],
+        "-name",
+        mark,
+        "-display",
+        "none",
+        "-monitor",
+        "none",
+        "-nodefaults",
+        *emulator["args"],
+        "-serial",
+        serial,
+        "-kernel",
+        elf,
+        "-daemonize",
+        "-pidfile",
+        pidfile,
+    ]
     for file in recipe["files"]:
         path = os.path.join(project, file["file"]).replace(",", ",,")  # a comma ends a value of an option
         command += ["-device", "loader,file=%s,addr=%s,force-raw=on" % (path, file["address"])]
@@ -161,8 +179,17 @@ def uf2_blocks(data, address, family):
     pieces = [data[i : i + UF2_PAYLOAD] for i in range(0, len(data), UF2_PAYLOAD)]
     blocks = []
     for i, piece in enumerate(pieces):
-        head = struct.pack("<8I", UF2_MAGIC[0], UF2_MAGIC[1], UF2_FAMILY_PRESENT, address + i * UF2_PAYLOAD, UF2_PAYLOAD,
-                           i, len(pieces), family)
+        head = struct.pack(
+            "<8I",
+            UF2_MAGIC[0],
+            UF2_MAGIC[1],
+            UF2_FAMILY_PRESENT,
+            address + i * UF2_PAYLOAD,
+            UF2_PAYLOAD,
+            i,
+            len(pieces),
+            family,
+        )
         blocks.append(head + piece.ljust(476, b"\0") + struct.pack("<I", UF2_MAGIC[2]))
     return b"".join(blocks)
 
@@ -226,8 +253,10 @@ def upload(board, elf, port):
             path = os.path.join(build if file["built"] else project, file["file"])
             what = "%s, at %s in %s" % (file["file"], file["address"], file["region"])
             if not route.get("external"):
-                fail("%s: no tool is known that writes it. Write %s to that address yourself, then upload with "
-                     "RECURC_UPLOAD=firmware" % (what, path))
+                fail(
+                    "%s: no tool is known that writes it. Write %s to that address yourself, then upload with "
+                    "RECURC_UPLOAD=firmware" % (what, path)
+                )
             run_tool(route["external"], what, file=path, address=file["address"])
     if route.get("disk"):
         copy_to_disk(route, recipe, build, port)
@@ -235,8 +264,10 @@ def upload(board, elf, port):
         file = os.path.join(build, MAIN_FILES[route["format"]])
         run_tool(route["command"], os.path.basename(file), file=file, address=recipe["flash_base"])
     else:
-        fail("no way to write to this board is known: use your tool on %s, from address %s"
-             % (os.path.join(build, MAIN_FILES["bin"]), recipe["flash_base"]))
+        fail(
+            "no way to write to this board is known: use your tool on %s, from address %s"
+            % (os.path.join(build, MAIN_FILES["bin"]), recipe["flash_base"])
+        )
 
 
 if __name__ == "__main__":

@@ -37,10 +37,15 @@ def models() -> dict[str, Quantized]:
     return {"int4, rope": rope, "int8, learned": learned}
 
 
-@pytest.mark.parametrize("board, name", [
-    ("mps2-an500", "int4, rope"), ("mps3-an547", "int4, rope"), ("mps2-an505", "int8, learned"),
-    ("riscv32-virt", "int8, learned"),
-])
+@pytest.mark.parametrize(
+    "board, name",
+    [
+        ("mps2-an500", "int4, rope"),
+        ("mps3-an547", "int4, rope"),
+        ("mps2-an505", "int8, learned"),
+        ("riscv32-virt", "int8, learned"),
+    ],
+)
 def test_bit_exact_on_every_core(board, name, models, tmp_path):
     need(board)
     quantized = models[name]
@@ -49,7 +54,8 @@ def test_bit_exact_on_every_core(board, name, models, tmp_path):
     c, engine = reasoner.config, quantized.engine
     build = quantized.build(board, tmp_path / "b", gate=Gate(1.0, 1, "random inputs", ()))
     unlabelled = Dataset(
-        inputs, inputs.astype(np.int32), ids, c.seq_len, c.vocab_size, c.num_puzzle_identifiers, None, None, "test")
+        inputs, inputs.astype(np.int32), ids, c.seq_len, c.vocab_size, c.num_puzzle_identifiers, None, None, "test"
+    )
     result = recurc.verify(build, on="qemu", dataset=unlabelled, steps=2)
     assert engine and result.bit_exact and result.n == 2 and result.steps == 4, result.first_difference
 

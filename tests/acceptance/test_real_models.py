@@ -22,8 +22,17 @@ def dataset(name: str, split: str) -> Dataset:
 def unlabelled(reasoner, inputs: np.ndarray) -> Dataset:
     """Puzzles without answers, for comparisons of bits."""
     c = reasoner.config
-    return Dataset(inputs, np.zeros_like(inputs, dtype=np.int32), np.zeros(len(inputs), dtype=np.int32), c.seq_len,
-                   c.vocab_size, c.num_puzzle_identifiers, None, None, "test")
+    return Dataset(
+        inputs,
+        np.zeros_like(inputs, dtype=np.int32),
+        np.zeros(len(inputs), dtype=np.int32),
+        c.seq_len,
+        c.vocab_size,
+        c.num_puzzle_identifiers,
+        None,
+        None,
+        "test",
+    )
 
 
 @pytest.mark.parametrize("board", EMULATED)
@@ -44,10 +53,32 @@ def test_default_model_keeps_its_accuracy_in_every_precision():
     assert exact["int8"] >= exact["fp32"] - 0.01 and exact["int4"] >= exact["fp32"] - 0.03, exact
 
 
-PAPER = {"mixer": "mlp_t", "seq": 81, "vocab": 11, "hidden": 512, "heads": 8, "pos": "none", "ndim": 512, "plen": 16,
-         "cycles": (3, 6), "steps": 16, "puzzles": 1}
-ARC = {"mixer": "attention", "seq": 900, "vocab": 12, "hidden": 512, "heads": 8, "pos": "rope", "ndim": 512, "plen": 16,
-       "cycles": (3, 4), "steps": 16, "puzzles": 2000}
+PAPER = {
+    "mixer": "mlp_t",
+    "seq": 81,
+    "vocab": 11,
+    "hidden": 512,
+    "heads": 8,
+    "pos": "none",
+    "ndim": 512,
+    "plen": 16,
+    "cycles": (3, 6),
+    "steps": 16,
+    "puzzles": 1,
+}
+ARC = {
+    "mixer": "attention",
+    "seq": 900,
+    "vocab": 12,
+    "hidden": 512,
+    "heads": 8,
+    "pos": "rope",
+    "ndim": 512,
+    "plen": 16,
+    "cycles": (3, 4),
+    "steps": 16,
+    "puzzles": 2000,
+}
 
 
 def one_step(reasoner, build) -> None:
@@ -78,8 +109,9 @@ def test_arc_shape_fits_its_budget_and_runs(board, precision, flash, tmp_path):
     need(board)
     reasoner = random_reasoner(**ARC)
     assert reasoner.parameters == 6_829_058
-    quantized = Model(reasoner, "arc-shape").quantize(precision, method="min-max" if precision == "int4" else None,
-                                                      carry="int8", h_cycles=1, l_cycles=1)
+    quantized = Model(reasoner, "arc-shape").quantize(
+        precision, method="min-max" if precision == "int4" else None, carry="int8", h_cycles=1, l_cycles=1
+    )
     build = quantized.build(board, tmp_path / "b")
     plan = build.details["boards"][board]["plan"]
     assert build.table.rows == 2000 and plan["table"]["mode"] == "wire", "the table is larger than what the image leaves"

@@ -5,17 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.cost_constants import (
-    SHAPES,
-    Sample,
-    errors,
-    fit,
-    generated_group,
-    jobs,
-    measure,
-    not_negative,
-    object_ranges,
-)
+from benchmarks.cost_constants import SHAPES, Sample, errors, fit, generated_group, jobs, measure, not_negative, object_ranges
 from benchmarks.modelled import build_plugin
 from recurc.plan.cost import constants
 from recurc.targets.boards import load_board
@@ -33,15 +23,24 @@ MAP = """
 
 def test_object_ranges(tmp_path):
     (tmp_path / "a.map").write_text(MAP)
-    assert object_ranges(tmp_path / "a.map") == [(0x100, 0x140, "model"), (0x140, 0x160, "rc_tile_s4_dsp"),
-                                                 (0x160, 0x168, "libgcc")]
+    assert object_ranges(tmp_path / "a.map") == [
+        (0x100, 0x140, "model"),
+        (0x140, 0x160, "rc_tile_s4_dsp"),
+        (0x160, 0x168, "libgcc"),
+    ]
 
 
-@pytest.mark.parametrize("chain, group", [
-    (["input_row", "load_row", "load_tokens", "attention_0"], "load_int8"), (["store_channels", "token_mix_0"], "store_int8"),
-    (["linear_tile", "channel_mix_1"], "glue"), (["rc_to_half", "store_tokens", "attention_0"], "store_int8"),
-    (["fill_carry", "rc_model_begin"], ""), (["rc_model_open"], ""),
-])
+@pytest.mark.parametrize(
+    "chain, group",
+    [
+        (["input_row", "load_row", "load_tokens", "attention_0"], "load_int8"),
+        (["store_channels", "token_mix_0"], "store_int8"),
+        (["linear_tile", "channel_mix_1"], "glue"),
+        (["rc_to_half", "store_tokens", "attention_0"], "store_int8"),
+        (["fill_carry", "rc_model_begin"], ""),
+        (["rc_model_open"], ""),
+    ],
+)
 def test_groups_of_generated_code(chain, group):
     assert generated_group(chain, "int8", "int4") == group
 

@@ -53,8 +53,13 @@ def test_the_exported_graph_is_the_block(tmp_path):
     model = Model(reasoner, "small")
     host.export(model, inputs, ids, tmp_path)
     order = json.dumps({"run": "fp32", "threads": 1, "puzzles": 2}) + "\n"
-    done = subprocess.run([str(python), "-W", "ignore", "-m", "benchmarks.onnx_worker", str(tmp_path)], cwd=ROOT, input=order,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [str(python), "-W", "ignore", "-m", "benchmarks.onnx_worker", str(tmp_path)],
+        cwd=ROOT,
+        input=order,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     about, times = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
     assert set(host.BEST_INT8) < set(about["variants"]) and times["wall"] > 0

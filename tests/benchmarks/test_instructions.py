@@ -14,9 +14,15 @@ from recurc.targets.toolchain import find_compiler
 from tests.tools import EMULATED, need
 
 SLACK = 1.02
-GOALS = {("mps2-an500", "int4"): 1.00, ("mps2-an500", "int8"): 0.85, ("mps2-an386", "int4"): 1.00,
-         ("mps2-an505", "int4"): 1.00, ("mps3-an547", "int4"): 0.17, ("mps3-an547", "int8"): 0.16,
-         ("riscv32-v-virt", "int4-g32"): 0.19}
+GOALS = {
+    ("mps2-an500", "int4"): 1.00,
+    ("mps2-an500", "int8"): 0.85,
+    ("mps2-an386", "int4"): 1.00,
+    ("mps2-an505", "int4"): 1.00,
+    ("mps3-an547", "int4"): 0.17,
+    ("mps3-an547", "int8"): 0.16,
+    ("riscv32-v-virt", "int4-g32"): 0.19,
+}
 BIG, DEEP, ROW = counting.SHAPES
 
 

@@ -49,8 +49,10 @@ def test_measured_figures_are_written_and_read_alike():
 def test_ratios_are_of_the_figures_beside_them(subject):
     """Recomputed from the page's own tables, not through the code that wrote it."""
     section = memory.PAGE.read_text(encoding="utf-8").split(f"## {subject.title}")[1].split("\n## ")[0]
-    theirs, ours, ratios = ([[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()[2:]]
-                            for block in re.findall(r"(?:^\|.*\n)+", section, re.M))
+    theirs, ours, ratios = (
+        [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines()[2:]]
+        for block in re.findall(r"(?:^\|.*\n)+", section, re.M)
+    )
 
     def number(text: str) -> int:
         return int(text.replace(",", ""))
@@ -64,18 +66,36 @@ def test_ratios_are_of_the_figures_beside_them(subject):
             assert number(row[9]) + number(row[10]) + number(row[11]) == number(row[12])
     assert len(ratios) == len(ram) > 0
     for row in ratios:
-        least = [min(number(r[5]) + number(r[6]) for r in theirs if r[0].startswith(row[1]) and r[1] == graph)
-                 for graph in memory.GRAPHS.values()]
+        least = [
+            min(number(r[5]) + number(r[6]) for r in theirs if r[0].startswith(row[1]) and r[1] == graph)
+            for graph in memory.GRAPHS.values()
+        ]
         assert row[4:7] == [times(n, arena[tuple(row[:3])]) for n in least]
         assert row[8] == times(min(least), ram[tuple(row[:3])])
 
 
 def test_the_shapes_are_the_published_ones():
-    assert SUDOKU.block() == {"rows": 97, "hidden": 512, "inner": 1536, "inner_t": 512, "heads": 8, "layers": 2,
-                              "h_cycles": 3, "l_cycles": 6}
+    assert SUDOKU.block() == {
+        "rows": 97,
+        "hidden": 512,
+        "inner": 1536,
+        "inner_t": 512,
+        "heads": 8,
+        "layers": 2,
+        "h_cycles": 3,
+        "l_cycles": 6,
+    }
     assert lower(SUDOKU.config).calls_per_step == 21
-    assert MAZE.block() == {"rows": 916, "hidden": 512, "inner": 1536, "inner_t": 0, "heads": 8, "layers": 2, "h_cycles": 3,
-                            "l_cycles": 4}
+    assert MAZE.block() == {
+        "rows": 916,
+        "hidden": 512,
+        "inner": 1536,
+        "inner_t": 0,
+        "heads": 8,
+        "layers": 2,
+        "h_cycles": 3,
+        "l_cycles": 4,
+    }
 
 
 def test_the_published_hrm_is_planned():

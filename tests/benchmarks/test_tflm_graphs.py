@@ -15,7 +15,8 @@ MLP = {"rows": 7, "hidden": 32, "inner": 48, "inner_t": 16, "heads": 4, "layers"
 ATTENTION = {**MLP, "rows": 9, "inner_t": 0}
 VARIANTS = {
     f"{weights}-{graph}{'-together' if heads == 'together' else ''}": {"weights": weights, "graph": graph, "heads": heads}
-    for weights in ("float32", "int8", "int8-channel", "int4") for graph in ("call", "step", "while")
+    for weights in ("float32", "int8", "int8-channel", "int4")
+    for graph in ("call", "step", "while")
     for heads in ("one by one", "together")
 }
 
@@ -37,8 +38,9 @@ def random_given(shape: dict) -> dict[str, np.ndarray]:
         sizes |= {"t.gate": (inner_t, s), "t.up": (inner_t, s), "t.down": (s, inner_t)}
     else:
         sizes |= {name: (d, d) for name in "qkvo"}
-    given = {f"{i}.{name}": rng.normal(size=size) / np.sqrt(size[1])
-             for i in range(shape["layers"]) for name, size in sizes.items()}
+    given = {
+        f"{i}.{name}": rng.normal(size=size) / np.sqrt(size[1]) for i in range(shape["layers"]) for name, size in sizes.items()
+    }
     given |= {f"input.{i}": rng.normal(size=(s, d)) for i in range(3)}
     return {name: values.astype(np.float32) for name, values in given.items()}
 
@@ -72,9 +74,20 @@ def ran(peer, request, tmp_path_factory):
     given = random_given(shape)
     np.savez(folder / "given.npz", **given)
     variants = {k: v for k, v in VARIANTS.items() if v["heads"] == "one by one" or not shape["inner_t"]}
-    done = subprocess.run([str(peer), "-m", "tests.benchmarks.run_graphs", str(folder / "given.npz"),
-                           str(folder / "found.npz"), json.dumps({"shape": shape, "variants": variants})],
-                          cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [
+            str(peer),
+            "-m",
+            "tests.benchmarks.run_graphs",
+            str(folder / "given.npz"),
+            str(folder / "found.npz"),
+            json.dumps({"shape": shape, "variants": variants}),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     w = {name: values.astype(np.float64) for name, values in given.items()}
     return shape, w, [w.pop(f"input.{i}") for i in range(3)], dict(np.load(folder / "found.npz"))

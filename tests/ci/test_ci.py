@@ -229,5 +229,3 @@ def test_robot_runs_the_test_against_qemu(repository):
             keywords.process.wait()
     assert code == 0, said
     assert keywords.said[0] == f"$port={port}" and keywords.said[1].endswith("mps2-an500.resc")
-
-

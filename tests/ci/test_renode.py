@@ -64,7 +64,7 @@ def test_a_platform_is_the_boards(board):
         ("a: M.N @ bus 0x10", "refers to bus"),
         ("a: M.N @ sysbus 0x10\n    -> nvic@0", "refers to nvic"),
         ("a: M.N @ sysbus 0x10\n    -> sysbus", "no attribute"),
-        ("sysbus:\n    init:\n        Tag <0x1, 0x4 \"x\"", "no command"),
+        ('sysbus:\n    init:\n        Tag <0x1, 0x4 "x"', "no command"),
     ],
 )
 def test_the_checker_refuses(text, says):

@@ -32,7 +32,7 @@ def test_build_and_report_print_the_same_memory(built_at_once, tmp_path, capsys)
     told = capsys.readouterr().out
 
     def table(text: str) -> str:
-        return text[text.index("Memory of"):text.index("unused:")]
+        return text[text.index("Memory of") : text.index("unused:")]
 
     assert table(built) == table(told) and "= weights " in table(told)
     for line in ("planned = linked", "MACs a puzzle", "fidelity", "accuracy", "firmware", "recurc report"):

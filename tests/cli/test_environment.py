@@ -31,19 +31,27 @@ ROOT = Path(__file__).parents[2]
 def test_a_signal_ends_a_command_and_what_it_began(number, code, tmp_path):
     """The command waits for its input; its temporary folder is gone after it."""
     (tmp_path / "temporary").mkdir()
-    script = ("import sys, time, recurc.cli.main as m, recurc.cli.run as r\n"
-              "from recurc.targets.programs import program_folder\n"
-              "import tempfile\n"
-              "def wait(name):\n"
-              "    with tempfile.TemporaryDirectory():\n"
-              "        print('waiting', flush=True)\n"
-              "        time.sleep(60)\n"
-              "r.from_file = wait\n"
-              "sys.exit(m.main(['run', 'sudoku4-tiny', '--input', '-']))\n")
+    script = (
+        "import sys, time, recurc.cli.main as m, recurc.cli.run as r\n"
+        "from recurc.targets.programs import program_folder\n"
+        "import tempfile\n"
+        "def wait(name):\n"
+        "    with tempfile.TemporaryDirectory():\n"
+        "        print('waiting', flush=True)\n"
+        "        time.sleep(60)\n"
+        "r.from_file = wait\n"
+        "sys.exit(m.main(['run', 'sudoku4-tiny', '--input', '-']))\n"
+    )
     environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary"), "PYTHONPATH": str(ROOT)}
     default = lambda: signal.signal(number, signal.SIG_DFL)  # noqa: E731 - nohup and a shell's & ignore some
-    process = subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               text=True, preexec_fn=default)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=default,
+    )
     assert process.stdout.readline() == "waiting\n"
     assert os.listdir(tmp_path / "temporary") != []
     process.send_signal(number)
@@ -226,8 +234,13 @@ def test_what_a_user_may_not_read_is_named_and_nothing_is_taken_in_its_place():
         (folder / "recurc.toml").write_text('[model]\ncheckpoint = "ck"\n')
         for path in (folder, *folder.rglob("*")):
             path.chmod(0o755)
-        done = subprocess.run([sys.executable, "-c", _AS_NOBODY, json.dumps(_UNREADABLE)], capture_output=True, text=True,
-                              cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        done = subprocess.run(
+            [sys.executable, "-c", _AS_NOBODY, json.dumps(_UNREADABLE)],
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
     told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["')]
     assert len(told) == len(_UNREADABLE), done.stderr
     for name, code, said in told:

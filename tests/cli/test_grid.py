@@ -6,11 +6,14 @@ import pytest
 from recurc.cli._grid import grid_lines
 
 
-@pytest.mark.parametrize("vocab, tokens, lines", [
-    (4, [0, 1, 2, 3], ["  · ", "1 2 "]),  # a sudoku's: padding, blank, digits
-    (36, [0, 1, 34, 35], ["0 1 ", "Y Z "]),
-    (131, [0, 9, 99, 130], ["  0   9 ", " 99 130 "]),
-])
+@pytest.mark.parametrize(
+    "vocab, tokens, lines",
+    [
+        (4, [0, 1, 2, 3], ["  · ", "1 2 "]),  # a sudoku's: padding, blank, digits
+        (36, [0, 1, 34, 35], ["0 1 ", "Y Z "]),
+        (131, [0, 9, 99, 130], ["  0   9 ", " 99 130 "]),
+    ],
+)
 def test_every_token_has_its_own_symbol(vocab, tokens, lines):
     drawn = grid_lines(np.array(tokens), np.zeros(4, bool), None, vocab, color=False)
     assert [str(line) for line in drawn] == lines

@@ -91,9 +91,7 @@ def test_a_bug_of_ours_asks_for_a_report(extra, capsys):
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "internal"
 
 
-@pytest.mark.parametrize(
-    "args", [["inspct"], ["inspect", "--no-such"], ["convert"], ["convert", "a", "b", "--dtype", "f8"]]
-)
+@pytest.mark.parametrize("args", [["inspct"], ["inspect", "--no-such"], ["convert"], ["convert", "a", "b", "--dtype", "f8"]])
 def test_usage_errors(args, capsys):
     assert main(args) == 2
     out = capsys.readouterr()
@@ -220,8 +218,13 @@ def test_project_file_says_how_a_model_is_stored(tmp_path, monkeypatch):
     assert model.stored(None, {"lm_head.weight": "fp32"}) == ("int4", {**layers, "lm_head.weight": "fp32"})
     assert model.stored("int8", {}) == ("int8", {}), "asked for on the command line: all of it"
     assert options.resolve_model(Console(), CHECKPOINT).stored(None, {}) == ("int4", {}), "another model's layers are its own"
-    for content in ("[quantize]\nprecison = 'int4'", "[quantize]\nprecision = 4", "[quantize.layers]\nx = 3", "quantize = 1",
-                    "[quantize]\nlayers = 'x'"):
+    for content in (
+        "[quantize]\nprecison = 'int4'",
+        "[quantize]\nprecision = 4",
+        "[quantize.layers]\nx = 3",
+        "quantize = 1",
+        "[quantize]\nlayers = 'x'",
+    ):
         Path("recurc.toml").write_text(content)
         with pytest.raises(errors.InputError, match="recurc.toml"):
             options.resolve_model(Console(), None)
@@ -238,7 +241,9 @@ def test_layer_options(tmp_path):
 
     assert shared.main([], standalone_mode=False) == (None, {})
     assert shared.main(["--layer", "a=b=int8", "--layer", "*=fp32"], standalone_mode=False) == (
-        None, {"a=b": "int8", "*": "fp32"})
+        None,
+        {"a=b": "int8", "*": "fp32"},
+    )
     for bad in ("x", "=int8", "x=int9"):
         with pytest.raises(errors.UsageError):
             shared.main(["--layer", bad], standalone_mode=False)

@@ -74,8 +74,7 @@ def test_carry_and_table_options_reach_the_plan(capsys):
         status, out, _ = run(capsys, "sudoku9-paper", "--json", *options)
         assert status == 0
         d = json.loads(out)
-        return {"table": d["table"], "carry": d["carry"],
-                "parts": {k: n for r in d["regions"] for k, n in r["parts"].items()}}
+        return {"table": d["table"], "carry": d["carry"], "parts": {k: n for r in d["regions"] for k, n in r["parts"].items()}}
 
     plain, small = used(), used("--carry", "int8")
     assert (plain["carry"], small["carry"]) == ("fp32", "int8")

@@ -39,8 +39,28 @@ def test_files_never_get_the_number_of_a_closed_stream(tmp_path):
     assert done.returncode > 2
 
 
-@pytest.mark.parametrize("number", ["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "ENAMETOOLONG", "EMFILE",
-                                    "ENOMEM", "EAGAIN", "ENOENT", "ENOTDIR", "EISDIR", "EXDEV", "ESTALE", "ENOEXEC", "EINTR"])
+@pytest.mark.parametrize(
+    "number",
+    [
+        "ENOSPC",
+        "EDQUOT",
+        "EROFS",
+        "EACCES",
+        "EPERM",
+        "EIO",
+        "ENAMETOOLONG",
+        "EMFILE",
+        "ENOMEM",
+        "EAGAIN",
+        "ENOENT",
+        "ENOTDIR",
+        "EISDIR",
+        "EXDEV",
+        "ESTALE",
+        "ENOEXEC",
+        "EINTR",
+    ],
+)
 def test_the_systems_refusals_are_no_bugs(number, capsys, monkeypatch):
     number = getattr(errno, number)
 
@@ -91,9 +111,15 @@ def test_a_file_of_ours_that_cannot_be_read_is_no_bug(tmp_path, monkeypatch):
     assert environment_error(caught.value).where == str(tmp_path / "ours.py")
 
 
-@pytest.mark.parametrize("error", [
-    MemoryError(), ImportError("libtorch_cpu.so: failed to map segment from shared object"),
-    OSError("libx.so: cannot allocate memory in static TLS block"), RuntimeError("can't start new thread")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        OSError("libx.so: cannot allocate memory in static TLS block"),
+        RuntimeError("can't start new thread"),
+    ],
+)
 def test_memory_that_runs_out_is_told_with_what_is_left(error, capsys, monkeypatch):
     def fail(*args, **options):
         raise error
@@ -184,13 +210,26 @@ def test_a_terminal_of_few_letters(command):
     assert (done.stdout + done.stderr).isascii() and b"bug" not in done.stderr
 
 
-@pytest.mark.parametrize(("command", "code"), [
-    ("inspect sudoku4-tiny", 0), ("run sudoku4-tiny --steps 1", 0), ("inspect model", 3),
-    ("convert sudoku4-tiny out", 3), ("run sudoku4-tiny --steps 1 --out a.npy", 3), ("ci b", 3)])
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("inspect sudoku4-tiny", 0),
+        ("run sudoku4-tiny --steps 1", 0),
+        ("inspect model", 3),
+        ("convert sudoku4-tiny out", 3),
+        ("run sudoku4-tiny --steps 1 --out a.npy", 3),
+        ("ci b", 3),
+    ],
+)
 def test_the_current_folder_is_gone(command, code, tmp_path):
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    done = subprocess.run(["bash", "-c", f"mkdir gone && cd gone && rmdir ../gone && {RUN} {command}"], capture_output=True,
-                          text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": root})
+    done = subprocess.run(
+        ["bash", "-c", f"mkdir gone && cd gone && rmdir ../gone && {RUN} {command}"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+    )
     assert done.returncode == code, done.stderr
     assert done.stderr.startswith("note: the current folder was removed") and "bug" not in done.stderr
     assert done.stderr.count("error: ") == (code != 0)

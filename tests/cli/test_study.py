@@ -27,8 +27,22 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
 
 
 def brief(cache, out, *more: str) -> tuple[str, ...]:
-    return (TINY, "--methods", FEW, "--limit", "8", "--updates", "2", "--steps", "2", "--cache", str(cache), "--out", str(out),
-            *more)
+    return (
+        TINY,
+        "--methods",
+        FEW,
+        "--limit",
+        "8",
+        "--updates",
+        "2",
+        "--steps",
+        "2",
+        "--cache",
+        str(cache),
+        "--out",
+        str(out),
+        *more,
+    )
 
 
 def test_table_files_and_page(capsys, cache, tmp_path):
@@ -38,8 +52,16 @@ def test_table_files_and_page(capsys, cache, tmp_path):
     assert "fake quantization of weights and activations in the recursion" in out, "definitions"
     assert "Learned from 512 puzzles" in out
     names = {p.name for p in tmp_path.iterdir()}
-    assert names == {"study.csv", "study-outliers.csv", "study.json", "study.html", "study.md", "survival.png",
-                     "survival-2.png", "fidelity.png"}
+    assert names == {
+        "study.csv",
+        "study-outliers.csv",
+        "study.json",
+        "study.html",
+        "study.md",
+        "survival.png",
+        "survival-2.png",
+        "fidelity.png",
+    }
     told = [line for line in (tmp_path / "study.md").read_text().splitlines() if line.startswith("* sudoku4-tiny")]
     assert told[0].startswith("* sudoku4-tiny: fp32 solves") and len(told) >= 8, "a finding, a line"
     assert "Destroyed" not in out, "eight puzzles tell of no ruin, and two updates of none"
@@ -64,8 +86,21 @@ def test_json(capsys, cache, tmp_path):
     subject = d["subjects"][0]
     assert subject["verdict"][0].startswith("fp32 solves") and len(subject["rows"]) == 6
     for row in subject["rows"]:
-        assert {"name", "definition", "cell", "exact", "loss", "loss_se", "phi_first", "phi_last", "bytes", "fits_4mb",
-                "fits_8mb", "engine", "updates"} <= set(row) and len(row["by_step"]["exact"]) == 2
+        assert {
+            "name",
+            "definition",
+            "cell",
+            "exact",
+            "loss",
+            "loss_se",
+            "phi_first",
+            "phi_last",
+            "bytes",
+            "fits_4mb",
+            "fits_8mb",
+            "engine",
+            "updates",
+        } <= set(row) and len(row["by_step"]["exact"]) == 2
     assert subject["rows"][4]["phi_first"] is None and subject["rows"][-1]["updates"] == 2
 
 
@@ -74,8 +109,20 @@ def test_a_checkpoint_that_the_project_never_saw_and_a_split_of_ones_own(capsys,
     shutil.copytree(DATA / "data", bare, ignore=shutil.ignore_patterns("train"))
     own = tmp_path / "own"
     shutil.copytree(DATA / "data" / "train", own / "train")
-    common = (str(DATA / "checkpoint"), "--limit", "6", "--steps", "1", "--updates", "2", "--cache", str(cache), "--out",
-              str(tmp_path / "out"), "--json")
+    common = (
+        str(DATA / "checkpoint"),
+        "--limit",
+        "6",
+        "--steps",
+        "1",
+        "--updates",
+        "2",
+        "--cache",
+        str(cache),
+        "--out",
+        str(tmp_path / "out"),
+        "--json",
+    )
     status, out, err = run(capsys, *common, "--data", str(bare), "--methods", "structure,training,int8")
     assert status == 0 and "left out" in err
     assert [r["slug"] for r in json.loads(out)["subjects"][0]["rows"]] == ["fp32", "int8", "pruned-25"]

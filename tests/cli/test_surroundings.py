@@ -36,8 +36,14 @@ def prepare(folder: Path, mark: str = "") -> None:
 
 
 def run(cases: list[dict], folder: Path) -> list[tuple[int, str, str]]:
-    done = subprocess.run([sys.executable, "-m", "tests.cli.surroundings"], input=json.dumps(cases), capture_output=True,
-                          text=True, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.cli.surroundings"],
+        input=json.dumps(cases),
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -73,8 +79,10 @@ def test_odd_variables(tmp_path):
     prepare(tmp_path)
     cases = []
     for name, values in ODD.items():
-        lines = [COMPILING if name in ("CC", "PATH", "TMPDIR") and value == values[0] else "report ck --target stm32h7"
-                 for value in values]
+        lines = [
+            COMPILING if name in ("CC", "PATH", "TMPDIR") and value == values[0] else "report ck --target stm32h7"
+            for value in values
+        ]
         cases += [{"line": line.split(), "set": {name: value}} for line, value in zip(lines, values, strict=True)]
     for case, told in zip(cases, run(cases, tmp_path), strict=True):
         check(case, *told, (0, 3, 6) if COMPILING.split() == case["line"] else (0,))

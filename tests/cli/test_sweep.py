@@ -26,16 +26,42 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
 
 
 def sweep(capsys, cache, out, *more: str) -> tuple[int, str, str]:
-    return run(capsys, TINY, "--limit", "16", "--engine", "fake", "--precisions", "int8,int4-naive", "--activations",
-               "int8-row,fp32", "--steps", "1,3", "--h-cycles", "1,2", "--cache", str(cache), "--out", str(out), *more)
+    return run(
+        capsys,
+        TINY,
+        "--limit",
+        "16",
+        "--engine",
+        "fake",
+        "--precisions",
+        "int8,int4-naive",
+        "--activations",
+        "int8-row,fp32",
+        "--steps",
+        "1,3",
+        "--h-cycles",
+        "1,2",
+        "--cache",
+        str(cache),
+        "--out",
+        str(out),
+        *more,
+    )
 
 
 def test_table_files_and_page(capsys, cache, tmp_path):
     status, out, _ = sweep(capsys, cache, tmp_path)
     assert status == 0 and "int4-naive x int8-row" in out and "lost to fp32" in out and "reference" in out
     names = {p.name for p in tmp_path.iterdir()}
-    assert names == {"sweep.csv", "sweep.json", "sweep.html", "sweep.md", "accuracy-fidelity.png", "accuracy-macs.png",
-                     "fidelity-steps.png"}
+    assert names == {
+        "sweep.csv",
+        "sweep.json",
+        "sweep.html",
+        "sweep.md",
+        "accuracy-fidelity.png",
+        "accuracy-macs.png",
+        "fidelity-steps.png",
+    }
     page = (tmp_path / "sweep.html").read_text()
     ET.fromstring(page.replace("<!DOCTYPE html>", ""))
     for outside in ("http://fonts", "<script", 'src="', "@import"):
@@ -84,8 +110,19 @@ def test_gate_of_one_checkpoint(capsys, cache, tmp_path, monkeypatch):
     assert status == 0 and str(mine / "fidelity.json") in out
     assert own["min_fidelity"] == d["models"][0]["careful"] >= d["models"][0]["threshold"]["suggestion"]
     assert (own["n"], own["steps"]) == (32, 2)
-    build = ["build", str(mine), "--target", "host", "--calibration-puzzles", "4", "--accuracy-puzzles", "0", "--out",
-             str(tmp_path / "b"), "--json"]
+    build = [
+        "build",
+        str(mine),
+        "--target",
+        "host",
+        "--calibration-puzzles",
+        "4",
+        "--accuracy-puzzles",
+        "0",
+        "--out",
+        str(tmp_path / "b"),
+        "--json",
+    ]
     (mine / "fidelity.json").write_text(json.dumps({**own, "min_fidelity": 1.0}))
     assert main(build) == 5 and "this checkpoint's own" in json.loads(capsys.readouterr().out)["error"]["what"]
     (tmp_path / "p.toml").write_text("[build]\nmin_fidelity = 0.5\n")

@@ -28,10 +28,16 @@ def run(capsys, *arguments: str) -> tuple[int, str]:
     return status, said.out + said.err
 
 
-@pytest.mark.parametrize("command", [
-    ("eval",), ("sweep", "--no-cache"), ("sweep", "--gate", "--no-cache"), ("study", "--no-cache"),
-    ("tune", "--target", "mps2-an500", "--no-cache"),
-])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("eval",),
+        ("sweep", "--no-cache"),
+        ("sweep", "--gate", "--no-cache"),
+        ("study", "--no-cache"),
+        ("tune", "--target", "mps2-an500", "--no-cache"),
+    ],
+)
 def test_accuracy_needs_labels(capsys, data, command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, said = run(capsys, command[0], TINY, *command[1:], "--data", str(data), "--limit", "4")
@@ -40,8 +46,19 @@ def test_accuracy_needs_labels(capsys, data, command, tmp_path, monkeypatch):
 
 def test_build_and_verify_need_none(capsys, data, tmp_path):
     need("host")
-    status, said = run(capsys, "build", TINY, "--data", str(data), "--target", "host", "--out", str(tmp_path / "b"),
-                       "--calibration-puzzles", "4")
+    status, said = run(
+        capsys,
+        "build",
+        TINY,
+        "--data",
+        str(data),
+        "--target",
+        "host",
+        "--out",
+        str(tmp_path / "b"),
+        "--calibration-puzzles",
+        "4",
+    )
     assert status == 0 and "no labels, so accuracy is not shown" in said and "% puzzles exact" not in said
     status, said = run(capsys, "verify", str(tmp_path / "b"), "--on", "host", "--limit", "2")
     assert status == 0 and "accuracy there: not known" in said and "2 of 2 puzzles equal" in said
@@ -52,8 +69,26 @@ def test_build_and_verify_need_none(capsys, data, tmp_path):
 
 def test_tune_by_fidelity_needs_none(capsys, data, tmp_path):
     need("host")
-    status, said = run(capsys, "tune", TINY, "--data", str(data), "--target", "mps2-an500", "--limit", "16", "--min-fidelity",
-                       "0.8", "--precisions", "int8", "--calibration-puzzles", "8", "--no-cache", "--out", str(tmp_path / "t"))
+    status, said = run(
+        capsys,
+        "tune",
+        TINY,
+        "--data",
+        str(data),
+        "--target",
+        "mps2-an500",
+        "--limit",
+        "16",
+        "--min-fidelity",
+        "0.8",
+        "--precisions",
+        "int8",
+        "--calibration-puzzles",
+        "8",
+        "--no-cache",
+        "--out",
+        str(tmp_path / "t"),
+    )
     assert status == 0 and "fidelity is to stay at 0.8 or above" in said and "nan" not in said
     for name in ("tune.html", "tune.md", "recurc.toml"):
         assert "nan" not in Path(tmp_path / "t" / name).read_text().lower()

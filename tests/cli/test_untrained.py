@@ -16,8 +16,23 @@ from tests.randmodels import DATA, random_reasoner
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("untrained")
-    save(random_reasoner("mlp_t", seq=16, vocab=6, hidden=16, heads=2, pos="none", layers=1, cycles=(1, 1), steps=2, puzzles=1,
-                         ndim=0, plen=0), folder)
+    save(
+        random_reasoner(
+            "mlp_t",
+            seq=16,
+            vocab=6,
+            hidden=16,
+            heads=2,
+            pos="none",
+            layers=1,
+            cycles=(1, 1),
+            steps=2,
+            puzzles=1,
+            ndim=0,
+            plen=0,
+        ),
+        folder,
+    )
     return str(folder)
 
 
@@ -29,8 +44,21 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
 
 
 def test_sweep_has_no_front(capsys, tmp_path, untrained):
-    status, out, _ = run(capsys, "sweep", untrained, "--limit", "8", "--engine", "fake", "--precisions", "int8,int4-naive",
-                         "--steps", "1,2", "--out", str(tmp_path))
+    status, out, _ = run(
+        capsys,
+        "sweep",
+        untrained,
+        "--limit",
+        "8",
+        "--engine",
+        "fake",
+        "--precisions",
+        "int8,int4-naive",
+        "--steps",
+        "1,2",
+        "--out",
+        str(tmp_path),
+    )
     assert status == 0 and "fp32 solves none of these puzzles" in out and "*int" not in out
     assert not any(row["pareto"] for row in json.loads((tmp_path / "sweep.json").read_text())["rows"])
     assert (tmp_path / "accuracy-macs.png").is_file()
@@ -52,8 +80,10 @@ def test_halting_may_gain():
         return halting_text(Halting(Scores(0.9, 0.9 - lost), 1.0, lost, 0.02), 4, "recurc tune m")
 
     assert told(-0.05) == "stopping at the halting head gains 5.00 ± 2.00 points exact and saves 75 % of the steps"
-    assert told(0.1) == ("stopping at the halting head costs 10.00 ± 2.00 points exact and saves 75 % of the steps; `recurc "
-                         "tune m` looks for a rule that keeps them")
+    assert told(0.1) == (
+        "stopping at the halting head costs 10.00 ± 2.00 points exact and saves 75 % of the steps; `recurc "
+        "tune m` looks for a rule that keeps them"
+    )
 
 
 def test_without_training_puzzles_it_says_what_takes_none(capsys, tmp_path, untrained):

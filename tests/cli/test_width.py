@@ -55,8 +55,11 @@ COMMANDS = {
 
 def too_long(text: str, width: int) -> list[str]:
     """Lines that could have been shorter: what cannot be broken, a path or a command to copy, may stand alone on one."""
-    return [line for line in text.splitlines()
-            if len(line) > width and len(re.sub("`[^`]*`", "command", line.strip(" →")).split()) > 1]
+    return [
+        line
+        for line in text.splitlines()
+        if len(line) > width and len(re.sub("`[^`]*`", "command", line.strip(" →")).split()) > 1
+    ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -114,7 +117,7 @@ def test_eighty_columns_and_a_pipe(command, build, capsys, monkeypatch):
     assert command == "boards" or rules
     for i in rules:
         end = next((j for j in range(i, len(lines)) if not lines[j]), len(lines))
-        assert max(map(len, lines[i - 2:end])) <= 80
+        assert max(map(len, lines[i - 2 : end])) <= 80
     assert command != "boards" or max(map(len, lines)) <= 80
 
 

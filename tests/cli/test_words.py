@@ -22,13 +22,44 @@ def task(tmp_path_factory):
     """A checkpoint that reverses sequences (badly), its dataset, and a build of it."""
     need("host")
     folder = tmp_path_factory.mktemp("reverse")
-    save(random_reasoner("mlp_t", seq=SEQ, vocab=VOCAB, hidden=16, heads=2, pos="none", layers=1, cycles=(1, 1), steps=2,
-                         puzzles=1, ndim=0, plen=0), folder / "ck")
+    save(
+        random_reasoner(
+            "mlp_t",
+            seq=SEQ,
+            vocab=VOCAB,
+            hidden=16,
+            heads=2,
+            pos="none",
+            layers=1,
+            cycles=(1, 1),
+            steps=2,
+            puzzles=1,
+            ndim=0,
+            plen=0,
+        ),
+        folder / "ck",
+    )
     tokens = np.random.default_rng(0).integers(1, VOCAB, (40, SEQ))
     np.savez(folder / "mine.npz", inputs=tokens, labels=tokens[:, ::-1])
     assert main(["dataset", "make", str(folder / "data"), "--inputs", str(folder / "mine.npz"), "--vocab", str(VOCAB)]) == 0
-    assert main(["build", str(folder / "ck"), "--data", str(folder / "data"), "--target", "host", "--allow-lossy", "--out",
-                 str(folder / "b"), "--calibration-puzzles", "8"]) == 0
+    assert (
+        main(
+            [
+                "build",
+                str(folder / "ck"),
+                "--data",
+                str(folder / "data"),
+                "--target",
+                "host",
+                "--allow-lossy",
+                "--out",
+                str(folder / "b"),
+                "--calibration-puzzles",
+                "8",
+            ]
+        )
+        == 0
+    )
     return folder
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Sequence
 
 from recurc.codegen.emit import emit_model
 from recurc.codegen.firmware import ENGINE_SOURCES
@@ -41,19 +41,36 @@ def write_sources(folder: Path, model: QuantizedModel, kernels: KernelSet, scrat
     return image, layout
 
 
-def compile_model(folder: Path, model: QuantizedModel, kernels: str = "portable", scratch: int = 20_000,
-                  shared: Path | None = None, flags: Sequence[str] = ("-O1",)) -> HostEngine:
+def compile_model(
+    folder: Path,
+    model: QuantizedModel,
+    kernels: str = "portable",
+    scratch: int = 20_000,
+    shared: Path | None = None,
+    flags: Sequence[str] = ("-O1",),
+) -> HostEngine:
     """The host engine of a model with a kernel set; `shared`: folder for the kernels that several models share."""
     write_sources(folder, model, kernel_set(kernels), scratch)
     library = _kernels(kernels, shared or folder.parent)
-    links = (f"-L{library.parent}", f"-Wl,-rpath,{library.parent}", "-Wl,--no-as-needed", f"-l{kernels}",
-             "-Wno-unused-command-line-argument")  # Clang gets them when it compiles, too
+    links = (
+        f"-L{library.parent}",
+        f"-Wl,-rpath,{library.parent}",
+        "-Wl,--no-as-needed",
+        f"-l{kernels}",
+        "-Wno-unused-command-line-argument",
+    )  # Clang gets them when it compiles, too
     made = compile_shared([folder / "model.c"], [folder, RUNTIME / "include"], folder / "model.so", (*flags, *links))
     return HostEngine(made, folder / "model.rcm")
 
 
-def emulated_firmware(folder: Path, board: Board, model: QuantizedModel, scratch: int = 20_000, more: Sequence[Path] = (),
-                      flags: Sequence[str] = ()) -> Path:
+def emulated_firmware(
+    folder: Path,
+    board: Board,
+    model: QuantizedModel,
+    scratch: int = 20_000,
+    more: Sequence[Path] = (),
+    flags: Sequence[str] = (),
+) -> Path:
     """A model's firmware for an emulated board, with `more` sources."""
     kernels = choose_kernels(board.features)
     write_sources(folder, model, kernels, scratch)

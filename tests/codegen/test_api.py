@@ -46,8 +46,9 @@ class Model:
     def open(self, image=None, size=None, shift=0, less=0, arena=True) -> int:
         image = self.image if image is None else image
         place = self.arena[shift:].ctypes.data_as(_U8P) if arena else None
-        return self.lib.rc_model_open(self.at, image.ctypes.data_as(_U8P), size or len(image), place,
-                                      self.info.arena_bytes - less)
+        return self.lib.rc_model_open(
+            self.at, image.ctypes.data_as(_U8P), size or len(image), place, self.info.arena_bytes - less
+        )
 
     def begin(self, tokens=INPUTS[0], puzzle=0) -> int:
         row = np.ascontiguousarray(tokens, np.uint8)
@@ -81,8 +82,10 @@ class Model:
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory, kernels_folder):
     folder = tmp_path_factory.mktemp("api")
-    return {"plain": compile_model(folder / "plain", quantized(), shared=kernels_folder),
-            "streamed": compile_model(folder / "streamed", STREAMED, shared=kernels_folder)}
+    return {
+        "plain": compile_model(folder / "plain", quantized(), shared=kernels_folder),
+        "streamed": compile_model(folder / "streamed", STREAMED, shared=kernels_folder),
+    }
 
 
 @pytest.fixture

@@ -41,8 +41,13 @@ class Calls:
     def open(self, shift: int = 0, size: int | None = None, image=..., arena=..., context=...) -> int:
         at = self.arena[shift:].ctypes.data_as(_U8P) if arena is ... else arena
         data = self.image.ctypes.data_as(_U8P) if image is ... else image
-        return self.lib.rc_model_open(ctypes.byref(self.context) if context is ... else context, data, len(self.image),
-                                      at, self.info.arena_bytes if size is None else size)
+        return self.lib.rc_model_open(
+            ctypes.byref(self.context) if context is ... else context,
+            data,
+            len(self.image),
+            at,
+            self.info.arena_bytes if size is None else size,
+        )
 
     def begin(self, tokens=..., puzzle: int = 0, context=...) -> int:
         row = np.zeros(self.info.seq_len, np.uint8) if tokens is ... else tokens
@@ -181,8 +186,11 @@ def test_sizes_and_offsets_are_asserted_in_c(kernels, precision, tmp_path):
     model = quantize_model(random_reasoner(), precision_named(precision), method="min-max")
     _, layout = write_sources(tmp_path, model, kernels, 20_000)
     text = (tmp_path / "model.c").read_text()
-    structs = [(layout.carry, "carry_t"), (layout.heads, "heads_scratch_t"),
-               *((s.scratch, f"{s.name}_scratch_t") for s in layout.shapes)]
+    structs = [
+        (layout.carry, "carry_t"),
+        (layout.heads, "heads_scratch_t"),
+        *((s.scratch, f"{s.name}_scratch_t") for s in layout.shapes),
+    ]
     for struct, name in structs:
         assert f"_Static_assert(sizeof({name}) == {struct.bytes}u" in text
         for b in struct.buffers:
@@ -207,8 +215,12 @@ def test_the_overflow_proof_stops_an_absurd_depth(expansion, fits, tmp_path, ker
     r = random_reasoner("mlp_t", pos="none", hidden=8, heads=1, seq=2, ndim=0, plen=0, layers=1)
     config = r.config.__class__(**{**r.config.__dict__, "expansion": expansion})
     tensors = dict(r.tensors)
-    for name, n, k in (("mlp.gate_up_proj", 2 * config.inter, 8), ("mlp.down_proj", 8, config.inter),
-                       ("mlp_t.gate_up_proj", 2 * config.inter_t, 2), ("mlp_t.down_proj", 2, config.inter_t)):
+    for name, n, k in (
+        ("mlp.gate_up_proj", 2 * config.inter, 8),
+        ("mlp.down_proj", 8, config.inter),
+        ("mlp_t.gate_up_proj", 2 * config.inter_t, 2),
+        ("mlp_t.down_proj", 2, config.inter_t),
+    ):
         tensors[f"L_level.layers.0.{name}.weight"] = np.ones((n, k), np.float32)
     assert (config.inter * 510 * 127 < 2**31) == fits
     model = quantize_model(r.__class__(config, tensors, "x", "y"), precision_named("int8"))

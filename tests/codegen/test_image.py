@@ -59,7 +59,7 @@ def opened(model, tmp_path_factory, kernels_folder):
 
 def open_image(engine, data: bytes, shift: int = 0) -> int:
     room, context = _aligned(len(data) + 64), _Context()
-    room[shift:shift + len(data)] = np.frombuffer(data, np.uint8)
+    room[shift : shift + len(data)] = np.frombuffer(data, np.uint8)
     at = room[shift:].ctypes.data_as(_U8P)
     arena = _aligned(engine.info.arena_bytes)
     return engine._lib.rc_model_open(ctypes.byref(context), at, len(data), arena.ctypes.data_as(_U8P), len(arena))
@@ -67,8 +67,20 @@ def open_image(engine, data: bytes, shift: int = 0) -> int:
 
 def sealed(data: bytes, **changes) -> bytes:
     """The image with header fields changed and its header CRC made right again."""
-    names = ("magic", "endian", "major", "minor", "flags", "arithmetic", "packing", "count", "total", "table_at",
-             "table_crc", "sha")
+    names = (
+        "magic",
+        "endian",
+        "major",
+        "minor",
+        "flags",
+        "arithmetic",
+        "packing",
+        "count",
+        "total",
+        "table_at",
+        "table_crc",
+        "sha",
+    )
     fields = dict(zip(names, HEADER.unpack(data[:128])[:-1])) | changes
     head = HEADER.pack(*fields.values(), 0)[:-4]
     return head + struct.pack("<I", zlib.crc32(head)) + data[128:]
@@ -85,18 +97,36 @@ def flipped(data: bytes, at: int, bit: int = 1) -> bytes:
 
 def test_layout_equals_the_c_structs(tmp_path):
     need("host")
-    header = ("magic", "endian", "version_major", "version_minor", "flags", "arithmetic", "packing", "section_count",
-              "total_bytes", "table_offset", "table_crc", "body_sha256", "reserved", "header_crc")
+    header = (
+        "magic",
+        "endian",
+        "version_major",
+        "version_minor",
+        "flags",
+        "arithmetic",
+        "packing",
+        "section_count",
+        "total_bytes",
+        "table_offset",
+        "table_crc",
+        "body_sha256",
+        "reserved",
+        "header_crc",
+    )
     entry = ("kind", "index", "offset", "bytes", "crc", "reserved")
     prints = [f'printf("%zu\\n", offsetof(rc_image_header_t, {f}));' for f in header]
     prints += [f'printf("%zu\\n", offsetof(rc_image_entry_t, {f}));' for f in entry]
     for value in ("RC_IMAGE_MAGIC", "RC_IMAGE_ENDIAN", "RC_IMAGE_VERSION", "RC_IMAGE_ALIGN", "RC_ARITHMETIC_ID"):
         prints.append(f'printf("%lu\\n", (unsigned long){value});')
     source = tmp_path / "offsets.c"
-    source.write_text('#include <stddef.h>\n#include <stdio.h>\n#include "recurc/rc_arith.h"\n'
-                      '#include "recurc/rc_image.h"\nint main(void) {' + "".join(prints) + "return 0; }\n")
-    subprocess.run([find_compiler("host"), f"-I{resource_dir('runtime_c') / 'include'}", str(source), "-o",
-                    str(tmp_path / "offsets")], check=True)
+    source.write_text(
+        '#include <stddef.h>\n#include <stdio.h>\n#include "recurc/rc_arith.h"\n'
+        '#include "recurc/rc_image.h"\nint main(void) {' + "".join(prints) + "return 0; }\n"
+    )
+    subprocess.run(
+        [find_compiler("host"), f"-I{resource_dir('runtime_c') / 'include'}", str(source), "-o", str(tmp_path / "offsets")],
+        check=True,
+    )
     told = [int(x) for x in subprocess.check_output([str(tmp_path / "offsets")]).split()]
 
     def offsets(layout: str) -> list[int]:
@@ -114,8 +144,13 @@ def test_layout_equals_the_c_structs(tmp_path):
 
     assert told[:14] == offsets(HEADER)
     assert told[14:20] == offsets(ENTRY)
-    assert told[20:] == [int.from_bytes(image_module.MAGIC, "little"), image_module.ENDIAN_MARK,
-                         image_module.VERSION[0], image_module.ALIGN, image_module.ARITHMETIC_ID]
+    assert told[20:] == [
+        int.from_bytes(image_module.MAGIC, "little"),
+        image_module.ENDIAN_MARK,
+        image_module.VERSION[0],
+        image_module.ALIGN,
+        image_module.ARITHMETIC_ID,
+    ]
 
 
 def test_round_trip(model, image):
@@ -126,7 +161,7 @@ def test_round_trip(model, image):
 
     def read(name):
         s = image.section(name)
-        return image.data[s.offset:s.offset + s.bytes]
+        return image.data[s.offset : s.offset + s.bytes]
 
     assert read("table.tokens") == model.tables["tokens"].tobytes()
     assert read("H_init") == model.vectors["H_init"].tobytes()
@@ -145,10 +180,10 @@ def test_packed_weights_read_back(kernels, precision):
     for ref in model.program.linears:
         w = model.weights[ref.name]
         s = image.section(f"{ref.name}:weights")
-        data = image.data[s.offset:s.offset + s.bytes]
+        data = image.data[s.offset : s.offset + s.bytes]
         values = w.w if isinstance(w, FloatWeights) else w.q
         assert _unpacked(data, ref, w, kernels).tolist() == values.tolist()
-        pieces = [image.data[x.offset:x.offset + x.bytes] for x in image.sections if x.name.startswith(ref.name + ":")]
+        pieces = [image.data[x.offset : x.offset + x.bytes] for x in image.sections if x.name.startswith(ref.name + ":")]
         again = unpack_layer(w.form, ref, kernels.weights, pieces)
         assert type(again) is type(w) and all(np.array_equal(getattr(again, f.name), getattr(w, f.name)) for f in fields(w))
 
@@ -207,7 +242,7 @@ def test_groups_scales_lie_by_lanes(kernels):
     for ref in model.program.linears:
         s = image.section(f"{ref.name}:groups")
         m, groups = model.weights[ref.name].m, -(-ref.k // 32)
-        stored = np.frombuffer(image.data[s.offset:s.offset + s.bytes], np.uint8).reshape(ref.parts, -1, groups, lanes)
+        stored = np.frombuffer(image.data[s.offset : s.offset + s.bytes], np.uint8).reshape(ref.parts, -1, groups, lanes)
         for j in range(ref.n):
             part, channel = divmod(j, ref.part_n)
             assert (stored[part, channel // lanes, :, channel % lanes] == m[j]).all(), (ref.name, j)
@@ -219,13 +254,16 @@ def _unpacked(data, ref, w, kernels):
         w, data = replace(w, bits=4), _widened(data, {3: 0x80008000, 5: 0x80808080}.get(kernels.packing, 0))
     parts, out = ref.parts, []
     for part in range(parts):
-        piece = data[len(data) // parts * part:len(data) // parts * (part + 1)]
+        piece = data[len(data) // parts * part : len(data) // parts * (part + 1)]
         kp = kernels.padded(ref.k)
         for j in range(ref.part_n):
             if isinstance(w, FloatWeights):
                 flat = np.frombuffer(piece, "<f4")
-                row = flat[j * ref.k:(j + 1) * ref.k] if kernels.packing != 2 else \
-                    flat.reshape(-1, ref.k, 16)[j // 16, :, j % 16]
+                row = (
+                    flat[j * ref.k : (j + 1) * ref.k]
+                    if kernels.packing != 2
+                    else flat.reshape(-1, ref.k, 16)[j // 16, :, j % 16]
+                )
             elif isinstance(w, GroupWeights):
                 row = _of_groups(piece, j, kp, kernels)
             elif kernels.packing == 3:
@@ -244,7 +282,7 @@ def _unpacked(data, ref, w, kernels):
             else:
                 fours = np.frombuffer(piece, "<u2").reshape(-1, kp // 4, 4)[j // 4, :, j % 4]
                 row = (fours[:, None] >> 4 * np.arange(4) & 15).reshape(-1)
-            out.append(row[:ref.k])
+            out.append(row[: ref.k])
     return np.stack(out)
 
 
@@ -297,10 +335,23 @@ def test_truncated_and_longer_images(image, opened):
 
 @pytest.mark.parametrize(
     ("change", "status"),
-    [({"magic": b"RCM2"}, MAGIC), ({"endian": 0x04030201}, MAGIC), ({"major": 2}, VERSION), ({"major": 0}, VERSION),
-     ({"flags": 1}, FLAGS), ({"flags": 1 << 31}, FLAGS), ({"arithmetic": 1}, VERSION), ({"packing": 2}, VERSION),
-     ({"count": 0}, SECTION), ({"count": 0xFFFFFFFF}, SECTION), ({"total": 64}, SIZE), ({"total": 0xFFFFFFFF}, SIZE),
-     ({"table_at": 192}, SECTION), ({"table_at": 0xFFFFFFF0}, SECTION), ({"sha": bytes(32)}, MODEL)],
+    [
+        ({"magic": b"RCM2"}, MAGIC),
+        ({"endian": 0x04030201}, MAGIC),
+        ({"major": 2}, VERSION),
+        ({"major": 0}, VERSION),
+        ({"flags": 1}, FLAGS),
+        ({"flags": 1 << 31}, FLAGS),
+        ({"arithmetic": 1}, VERSION),
+        ({"packing": 2}, VERSION),
+        ({"count": 0}, SECTION),
+        ({"count": 0xFFFFFFFF}, SECTION),
+        ({"total": 64}, SIZE),
+        ({"total": 0xFFFFFFFF}, SIZE),
+        ({"table_at": 192}, SECTION),
+        ({"table_at": 0xFFFFFFF0}, SECTION),
+        ({"sha": bytes(32)}, MODEL),
+    ],
     ids=str,
 )
 def test_crafted_headers_with_a_right_crc(image, opened, change, status):
@@ -327,10 +378,10 @@ def test_crafted_sections_with_right_crcs(image, opened, field, value):
     count = len(image.sections)
     for index in (0, count - 1):
         at = 128 + 32 * index + 4 * field
-        bent = image.data[:at] + struct.pack("<I", value) + image.data[at + 4:]
+        bent = image.data[:at] + struct.pack("<I", value) + image.data[at + 4 :]
         if bent == image.data:
             continue
-        bent = sealed(bent, table_crc=zlib.crc32(bent[128:128 + 32 * count]), sha=hashlib.sha256(bent[128:]).digest())
+        bent = sealed(bent, table_crc=zlib.crc32(bent[128 : 128 + 32 * count]), sha=hashlib.sha256(bent[128:]).digest())
         same_sha = sealed(bent, sha=bytes.fromhex(image.sha256))
         assert opened(bent) == MODEL
         assert opened(same_sha) in (SECTION, CRC)

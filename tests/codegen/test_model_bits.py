@@ -45,8 +45,11 @@ def differences(model, reasoner, engines: dict, steps: int = 2) -> list[str]:
     inputs, ids = random_inputs(reasoner, 2)
     twin, found = Twin(model), []
     twin.begin(inputs, ids)
-    lanes = [(f"{name}[{i}]", i, engine if i == 0 else engine.clone()) for name, engine in engines.items()
-             for i in range(len(inputs))]
+    lanes = [
+        (f"{name}[{i}]", i, engine if i == 0 else engine.clone())
+        for name, engine in engines.items()
+        for i in range(len(inputs))
+    ]
     for _, i, engine in lanes:
         engine.begin(inputs[i], int(ids[i]))
     for step in range(steps + 1):
@@ -62,27 +65,48 @@ def differences(model, reasoner, engines: dict, steps: int = 2) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(("shape", "precision"), [
-    *((shape, precision) for shape in MODELS for precision in PRECISIONS),
-    *((shape, precision) for precision in ("int3", "int4-g32")
-      for shape in ("trained sudoku4", "rope, odd", "learned, odd heads", "token mix, deep", "one cell"))])
+@pytest.mark.parametrize(
+    ("shape", "precision"),
+    [
+        *((shape, precision) for shape in MODELS for precision in PRECISIONS),
+        *(
+            (shape, precision)
+            for precision in ("int3", "int4-g32")
+            for shape in ("trained sudoku4", "rope, odd", "learned, odd heads", "token mix, deep", "one cell")
+        ),
+    ],
+)
 def test_engine_equals_the_twin(shape, precision, tmp_path, kernels_folder):
     reasoner = MODELS[shape]()
     model = quantize_model(reasoner, precision_named(precision), method="min-max")
-    engines = {name: compile_model(tmp_path / name, model, name, 6_000 if "odd" in shape else 20_000, kernels_folder)
-               for name in HERE_SETS}
+    engines = {
+        name: compile_model(tmp_path / name, model, name, 6_000 if "odd" in shape else 20_000, kernels_folder)
+        for name in HERE_SETS
+    }
     assert differences(model, reasoner, engines) == []
 
 
 @pytest.mark.parametrize("carry", ["fp16", "int8"])
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("shape", ["trained sudoku4", "rope, odd", "learned, odd heads", "token mix, deep", "one cell",
-                                   "hrm, learned, odd", "hrm, token mix"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "trained sudoku4",
+        "rope, odd",
+        "learned, odd heads",
+        "token mix, deep",
+        "one cell",
+        "hrm, learned, odd",
+        "hrm, token mix",
+    ],
+)
 def test_narrow_carries_equal_the_twin(shape, precision, carry, tmp_path, kernels_folder):
     reasoner = MODELS[shape]()
     model = quantize_model(reasoner, precision_named(precision), method="min-max", carry=carry)
-    engines = {name: compile_model(tmp_path / name, model, name, 6_000 if "odd" in shape else 20_000, kernels_folder)
-               for name in HERE_SETS}
+    engines = {
+        name: compile_model(tmp_path / name, model, name, 6_000 if "odd" in shape else 20_000, kernels_folder)
+        for name in HERE_SETS
+    }
     assert differences(model, reasoner, engines) == []
     stored = {"fp16": 2, "int8": 1}[carry] * engines["portable"].info.rows * engines["portable"].info.hidden
     scales = 4 * engines["portable"].info.rows * (carry == "int8")
@@ -97,11 +121,14 @@ def test_layers_may_differ_in_precision(shape, first, step, carry, tmp_path, ker
     reasoner = MODELS[shape]()
     order = [("fp32", "int8", "int4-g32", "int4", "int3")[(first + i * step) % 5] for i in range(40)]
     names = [ref.name for ref in lower(reasoner.config).linears]
-    model = quantize_model(reasoner, precision_named("int4"), method="min-max", carry=carry,
-                           layer_precisions=dict(zip(names, order)))
+    model = quantize_model(
+        reasoner, precision_named("int4"), method="min-max", carry=carry, layer_precisions=dict(zip(names, order))
+    )
     assert len(set(model.forms.values())) > 2
-    engines = {name: compile_model(tmp_path / name, model, name, 6_000 if "odd" in shape else 20_000, kernels_folder)
-               for name in HERE_SETS}
+    engines = {
+        name: compile_model(tmp_path / name, model, name, 6_000 if "odd" in shape else 20_000, kernels_folder)
+        for name in HERE_SETS
+    }
     assert differences(model, reasoner, engines) == []
 
 
@@ -122,8 +149,11 @@ def test_other_depths_are_compiled_in(tmp_path, kernels_folder):
 def test_tile_sizes_do_not_change_a_bit(tmp_path, kernels_folder):
     reasoner = random_reasoner(seq=13, pos="learned")
     model = quantize_model(reasoner, precision_named("int4"))
-    engines = {f"{scratch} {name}": compile_model(tmp_path / f"{scratch}{name}", model, name, scratch, kernels_folder)
-               for scratch in (0, 300_000) for name in HERE_SETS}
+    engines = {
+        f"{scratch} {name}": compile_model(tmp_path / f"{scratch}{name}", model, name, scratch, kernels_folder)
+        for scratch in (0, 300_000)
+        for name in HERE_SETS
+    }
     assert len({e.info.arena_bytes for e in engines.values()}) == len(engines)
     assert differences(model, reasoner, engines) == []
 
@@ -152,17 +182,24 @@ def test_whole_model_under_sanitizers(shape, precision, tmp_path):
     inputs, ids = random_inputs(reasoner, 1)
     (tmp_path / "tokens").write_bytes(inputs[0].tobytes())
     (tmp_path / "run.c").write_text(_RUN)
-    files = [tmp_path / "run.c", tmp_path / "model.c", *(RUNTIME / "kernels" / s for s in kernels.sources),
-             *(RUNTIME / s for s in COMMON)]
-    objects = compile_objects(load_board("host"), files, [tmp_path, RUNTIME / "include"], {}, tmp_path,
-                              (*SANITIZE, "-O1", "-URC_WATCHDOG_MS"))  # there is no port here
-    built = subprocess.run([find_compiler("host"), *SANITIZE, *map(str, objects), "-o", str(tmp_path / "run")],
-                           capture_output=True, text=True)
+    files = [
+        tmp_path / "run.c",
+        tmp_path / "model.c",
+        *(RUNTIME / "kernels" / s for s in kernels.sources),
+        *(RUNTIME / s for s in COMMON),
+    ]
+    objects = compile_objects(
+        load_board("host"), files, [tmp_path, RUNTIME / "include"], {}, tmp_path, (*SANITIZE, "-O1", "-URC_WATCHDOG_MS")
+    )  # there is no port here
+    built = subprocess.run(
+        [find_compiler("host"), *SANITIZE, *map(str, objects), "-o", str(tmp_path / "run")], capture_output=True, text=True
+    )
     if "cannot find" in built.stderr and "san" in built.stderr:
         missing("the sanitizers' runtime")
     assert built.returncode == 0, built.stderr[-2000:]
-    done = subprocess.run([str(tmp_path / "run"), str(ids[0])], cwd=tmp_path, capture_output=True,
-                          env={"ASAN_OPTIONS": "detect_leaks=0"})
+    done = subprocess.run(
+        [str(tmp_path / "run"), str(ids[0])], cwd=tmp_path, capture_output=True, env={"ASAN_OPTIONS": "detect_leaks=0"}
+    )
     assert done.returncode == 0, done.stderr.decode()[-3000:]
     twin = Twin(model)
     twin.begin(inputs, ids)

@@ -143,8 +143,10 @@ def sanitized(folder: Path, shape: str, precision: str, carry: str, seed: int) -
 ])  # fmt: skip
 def test_no_behaviour_is_undefined(shape, precision, carry, tmp_path):
     need("host")
-    program = "import sys; from pathlib import Path; from tests.codegen.test_not_finite import sanitized; " \
-              "print([sanitized(Path(sys.argv[1]) / str(s), *sys.argv[2:5], s) for s in (0, 1)])"
+    program = (
+        "import sys; from pathlib import Path; from tests.codegen.test_not_finite import sanitized; "
+        "print([sanitized(Path(sys.argv[1]) / str(s), *sys.argv[2:5], s) for s in (0, 1)])"
+    )
     command = [sys.executable, "-c", program, str(tmp_path), shape, precision, carry]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert done.returncode == 0 and "True" in done.stdout, (done.returncode, done.stdout, done.stderr[-2000:])

@@ -9,13 +9,26 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping, Optional
 
 ROOT = Path(__file__).resolve().parents[2]
-NUMERIC = ("models", "quant", "study", "acceptance", "codegen", "exchange", "benchmarks", "examples", "kernels",
-           "targets/test_host_variants.py", "build/test_commands.py", "build/test_verified.py", "test_outliers.py")
+NUMERIC = (
+    "models",
+    "quant",
+    "study",
+    "acceptance",
+    "codegen",
+    "exchange",
+    "benchmarks",
+    "examples",
+    "kernels",
+    "targets/test_host_variants.py",
+    "build/test_commands.py",
+    "build/test_verified.py",
+    "test_outliers.py",
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,7 @@ class Variant:
     needs: frozenset[str] = frozenset()
     numpy: tuple[str, ...] = ()
 
-    def missing(self) -> Optional[str]:
+    def missing(self) -> str | None:
         """Why it cannot run here, None when it can."""
         if platform.machine() != "x86_64":
             return None if not self.needs else f"this computer is {platform.machine()}"
@@ -44,8 +57,12 @@ class Variant:
         if "RECURC_ORDER" in self.env:
             path.insert(0, str(Path(__file__).parent / "site"))
         dropped = [level for level in self.numpy if level in numpy_levels()]
-        return {**os.environ, **({"NPY_DISABLE_CPU_FEATURES": " ".join(dropped)} if dropped else {}), **self.env,
-                "PYTHONPATH": os.pathsep.join(path)}
+        return {
+            **os.environ,
+            **({"NPY_DISABLE_CPU_FEATURES": " ".join(dropped)} if dropped else {}),
+            **self.env,
+            "PYTHONPATH": os.pathsep.join(path),
+        }
 
 
 def cpu_flags() -> frozenset[str]:
@@ -66,8 +83,13 @@ def numpy_levels() -> frozenset[str]:
 
 
 def _x86(torch: str, onednn: str, mkl: str, openblas: str, kernels: str) -> dict[str, str]:
-    return {"ATEN_CPU_CAPABILITY": torch, "ONEDNN_MAX_CPU_ISA": onednn, "MKL_CBWR": mkl, "OPENBLAS_CORETYPE": openblas,
-            "RECURC_KERNELS": kernels}
+    return {
+        "ATEN_CPU_CAPABILITY": torch,
+        "ONEDNN_MAX_CPU_ISA": onednn,
+        "MKL_CBWR": mkl,
+        "OPENBLAS_CORETYPE": openblas,
+        "RECURC_KERNELS": kernels,
+    }
 
 
 _WIDE = ("X86_V4", "AVX512_ICL", "AVX512_SPR")
@@ -76,8 +98,9 @@ VARIANTS = (
     Variant("old", _x86("default", "SSE41", "COMPATIBLE", "Prescott", "portable"), frozenset({"sse4_1"}), ("X86_V3", *_WIDE)),
     Variant("avx2", _x86("avx2", "AVX2", "AVX2", "Haswell", "avx2"), frozenset({"avx2"}), _WIDE),
     Variant("avx512", _x86("avx512", "AVX512_CORE_VNNI", "AVX512", "SkylakeX", "avx512vnni"), _AVX512),
-    Variant("amx", _x86("avx512", "AVX512_CORE_AMX", "AVX512", "SAPPHIRERAPIDS", "avx512vnni"),
-            _AVX512 | {"amx_tile", "amx_bf16"}),
+    Variant(
+        "amx", _x86("avx512", "AVX512_CORE_AMX", "AVX512", "SAPPHIRERAPIDS", "avx512vnni"), _AVX512 | {"amx_tile", "amx_bf16"}
+    ),
     Variant("threads", {"OMP_NUM_THREADS": "2"}),
     Variant("shuffled", {"RECURC_ORDER": "1"}),
     Variant("shuffled-again", {"RECURC_ORDER": "2"}),

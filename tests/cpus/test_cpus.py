@@ -14,11 +14,13 @@ import numpy, torch
 a, b = (torch.randn(1, 999, generator=torch.Generator().manual_seed(s)) for s in (0, 1))
 print((a @ b.T).item(), torch.nn.functional.linear(a, b).item(), torch.backends.cpu.get_cpu_capability())
 """
-DECISIVE = ("tests/models/test_hrm.py::test_equals_the_original_models_outputs[rope]",
-            "tests/models/test_hrm.py::test_equals_the_original_models_outputs[copy-mlp-t]",
-            "tests/models/test_hrm.py::test_converted_it_is_the_same_model[copy-mlp-t]",
-            "tests/models/test_reference.py::test_agrees_with_an_independent_forward[mlp-t]",
-            "tests/quant/test_model.py::test_the_fp32_twin_equals_the_reference")
+DECISIVE = (
+    "tests/models/test_hrm.py::test_equals_the_original_models_outputs[rope]",
+    "tests/models/test_hrm.py::test_equals_the_original_models_outputs[copy-mlp-t]",
+    "tests/models/test_hrm.py::test_converted_it_is_the_same_model[copy-mlp-t]",
+    "tests/models/test_reference.py::test_agrees_with_an_independent_forward[mlp-t]",
+    "tests/quant/test_model.py::test_the_fp32_twin_equals_the_reference",
+)
 PLAIN = Variant("plain", {})
 
 
@@ -30,8 +32,9 @@ def variant(name: str) -> Variant:
 
 
 def told(of: Variant) -> list[str]:
-    done = subprocess.run([sys.executable, "-c", SUM], cwd=ROOT, env=of.environment(), capture_output=True, text=True,
-                          check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", SUM], cwd=ROOT, env=of.environment(), capture_output=True, text=True, check=True
+    )
     return done.stdout.split()
 
 
@@ -48,8 +51,13 @@ def test_avx2_is_what_torch_runs():
 @pytest.mark.parametrize("name", ["avx2", "shuffled"])
 def test_decisive_tests_hold(name):
     chosen = variant(name)
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *DECISIVE], cwd=ROOT,
-                          env=chosen.environment(), capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *DECISIVE],
+        cwd=ROOT,
+        env=chosen.environment(),
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout[-3000:]
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 from recurc.device import link, session
 from recurc.device.transports import TransportClosed
@@ -20,9 +20,16 @@ def build_server(folder: Path, *defines: str) -> ctypes.CDLL:
     runtime = resource_dir("runtime_c")
     image = [runtime / "image" / f"rc_{part}.c" for part in ("crc32", "sha256", "table")]
     files = [*sorted((runtime / "wire").glob("*.c")), *image]
-    library = ctypes.CDLL(str(compile_shared(
-        [dummy.DUMMY / "model.c", dummy.DUMMY / "port.c", *files], [dummy.DUMMY, runtime / "include"], folder / "server.so",
-        [f"-D{d}" for d in defines])))
+    library = ctypes.CDLL(
+        str(
+            compile_shared(
+                [dummy.DUMMY / "model.c", dummy.DUMMY / "port.c", *files],
+                [dummy.DUMMY, runtime / "include"],
+                folder / "server.so",
+                [f"-D{d}" for d in defines],
+            )
+        )
+    )
     library.dummy_start.argtypes = [ctypes.c_char_p, ctypes.c_uint32, ctypes.c_char_p, ctypes.c_uint32]
     library.dummy_said.restype = ctypes.POINTER(ctypes.c_uint8)
     return library
@@ -37,7 +44,7 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
-    def use(self, monkeypatch) -> "Clock":
+    def use(self, monkeypatch) -> Clock:
         monkeypatch.setattr(link, "time", self)
         monkeypatch.setattr(session, "time", self)
         return self

@@ -18,10 +18,10 @@ import tempfile
 import time
 import zlib
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Callable, Iterator
 from unittest import mock
 
 import numpy as np
@@ -125,8 +125,9 @@ class Scene:
         defines: of the stand-in model. changed: the device's image is not the host's, so that differences are traced.
     """
 
-    def __init__(self, folder: Path, name: str, defines: tuple[str, ...] = (), halt: Halt | None = None,
-                 changed: bool = False) -> None:
+    def __init__(
+        self, folder: Path, name: str, defines: tuple[str, ...] = (), halt: Halt | None = None, changed: bool = False
+    ) -> None:
         self.name, self.halt, self.changed = name, halt, changed
         folder = folder / name.replace(" ", "-")
         folder.mkdir()
@@ -173,8 +174,18 @@ class Scene:
         session.expect(Expected(fields))
         prove(session, self.build, self.board, SimpleNamespace(image=self.held))
         result = verify_session(
-            session, self.engine, self.dataset, board=self.board, on="host", steps=STEPS, halt=self.halt,
-            show=lambda view: None, records=self.records, meter=Meter(), fidelity=1)  # type: ignore[arg-type]
+            session,
+            self.engine,
+            self.dataset,
+            board=self.board,
+            on="host",
+            steps=STEPS,
+            halt=self.halt,
+            show=lambda view: None,
+            records=self.records,
+            meter=Meter(),
+            fidelity=1,
+        )  # type: ignore[arg-type]
         session.load(self.dataset.inputs[0])
         if self.records:
             session.send_row(0, self.records(0))
@@ -211,16 +222,32 @@ def values(code: str, truth: object, rng: random.Random) -> list:
     """Other values of a field of `struct`'s code."""
     if code.endswith("s"):
         size = int(code[:-1])
-        others = [bytes(size), b"\xff" * size, rng.randbytes(size), bytes([truth[0] ^ 1]) + truth[1:],  # type: ignore[index]
-                  truth[:-1] + bytes([truth[-1] ^ 0x80])]  # type: ignore[index]
+        others = [
+            bytes(size),
+            b"\xff" * size,
+            rng.randbytes(size),
+            bytes([truth[0] ^ 1]) + truth[1:],  # type: ignore[index]
+            truth[:-1] + bytes([truth[-1] ^ 0x80]),
+        ]  # type: ignore[index]
         if size % 4 == 0:
             floats = (float("nan"), float("inf"), float("-inf"), -0.0, 1e38)
             others += [struct.pack("<f", x) * (size // 4) for x in floats]
     else:
         most = (1 << 8 * struct.calcsize("<" + code)) - 1
         assert isinstance(truth, int)
-        others = [0, 1, 2, most, most >> 1, (most >> 1) + 1, truth + 1, truth - 1, truth ^ 1, truth ^ (most + 1 >> 1),
-                  rng.randrange(most + 1)]
+        others = [
+            0,
+            1,
+            2,
+            most,
+            most >> 1,
+            (most >> 1) + 1,
+            truth + 1,
+            truth - 1,
+            truth ^ 1,
+            truth ^ (most + 1 >> 1),
+            rng.randrange(most + 1),
+        ]
         others = [x for x in others if 0 <= x <= most]
     return [x for i, x in enumerate(others) if x != truth and x not in others[:i]]
 
@@ -234,22 +261,41 @@ def bodies(layout: f.Layout, frame: f.Frame, rng: random.Random) -> Iterator[tup
             yield field, repr(value)[:40], layout.pack({**truth, field: value}) + tail
     body = frame.body
     yield "body", "empty", b""
-    for name, other in (("cut", body[:-1]), ("halved", body[: len(body) // 2]), ("longer", body + b"\0"),
-                        ("longest", (body + bytes(1024))[:1024]), ("noise", rng.randbytes(len(body)))):
+    for name, other in (
+        ("cut", body[:-1]),
+        ("halved", body[: len(body) // 2]),
+        ("longer", body + b"\0"),
+        ("longest", (body + bytes(1024))[:1024]),
+        ("noise", rng.randbytes(len(body))),
+    ):
         yield "body", name, other
     if layout.tail == "names":
-        for name, n in (("none", b"\0\0"), ("escape", b"\x08\x1b]0;x\x07\n\r\x03abc"), ("utf-8", b"\x02\xc3\xa4\x02\xff\xfe"),
-                        ("too long", b"\xff" + b"a" * 255 + b"\0"), ("longest", b"\x1f" + b"a" * 31 + b"\x1f" + b"b" * 31),
-                        ("cut", tail[:3]), ("more", tail + b"x"), ("256", b"\x20" + b"a" * 32 + b"\0")):
+        for name, n in (
+            ("none", b"\0\0"),
+            ("escape", b"\x08\x1b]0;x\x07\n\r\x03abc"),
+            ("utf-8", b"\x02\xc3\xa4\x02\xff\xfe"),
+            ("too long", b"\xff" + b"a" * 255 + b"\0"),
+            ("longest", b"\x1f" + b"a" * 31 + b"\x1f" + b"b" * 31),
+            ("cut", tail[:3]),
+            ("more", tail + b"x"),
+            ("256", b"\x20" + b"a" * 32 + b"\0"),
+        ):
             yield "names", name, head + n
     if layout.tail == "data" and tail:
-        for name, n in (("bit", bytes([tail[0] ^ 1]) + tail[1:]), ("last bit", tail[:-1] + bytes([tail[-1] ^ 128])),
-                        ("zeros", bytes(len(tail))), ("NaN", b"\xff" * len(tail)), ("shorter", tail[:-1]), ("none", b""),
-                        ("longer", tail + b"\0"), ("turned", tail[::-1])):
+        for name, n in (
+            ("bit", bytes([tail[0] ^ 1]) + tail[1:]),
+            ("last bit", tail[:-1] + bytes([tail[-1] ^ 128])),
+            ("zeros", bytes(len(tail))),
+            ("NaN", b"\xff" * len(tail)),
+            ("shorter", tail[:-1]),
+            ("none", b""),
+            ("longer", tail + b"\0"),
+            ("turned", tail[::-1]),
+        ):
             yield "data", name, head + n
 
 
-def nth(number: int, said: "bytes | Flood") -> Lie:
+def nth(number: int, said: bytes | Flood) -> Lie:
     return lambda i, frame: said if i == number else None
 
 
@@ -271,6 +317,7 @@ def field_lies(scene: Scene, rng: random.Random) -> Iterator[Case]:
                 yield Case(f"{layout.name} {place} {field} = {what}", nth(place, said))
         for field, code in layout.fields:
             for value in values(code, layout.unpack(scene.frames[first].body)[field], rng):
+
                 def change(frame: f.Frame, layout: f.Layout = layout, field: str = field, value: object = value) -> bytes:
                     return layout.pack({**layout.unpack(frame.body), field: value}) + frame.body[layout.size :]
 
@@ -303,12 +350,22 @@ def frame_lies(scene: Scene, rng: random.Random) -> Iterator[Case]:
         made, after = f.encode(frame), scene.frames[(place + 1) % len(scene.frames)]
         name = f"frame {place} ({f.LAYOUTS[frame.type].name})"
         for what, said in (
-            ("lost", b""), ("twice", made * 2), ("a hundred times", made * 100), ("next one first", f.encode(after) + made),
-            ("cut", made[: len(made) // 2]), ("noise", rng.randbytes(50) + b"\0"), ("after noise", rng.randbytes(3000) + made),
-            ("without end", made[:-1]), ("unplugged", Flood(None)), ("silent", Flood(b"", 100.0)),
-            ("endless zeros", Flood(bytes(4096))), ("endless bytes", Flood(b"\x55" * 65536)),
-            ("a byte a while", Flood(b"\x03", 1.5)), ("endless noise", Flood(rng.randbytes(2048))),
-            ("endlessly itself", Flood(made * 20)), ("slowly itself", Flood(made, 1.9)),
+            ("lost", b""),
+            ("twice", made * 2),
+            ("a hundred times", made * 100),
+            ("next one first", f.encode(after) + made),
+            ("cut", made[: len(made) // 2]),
+            ("noise", rng.randbytes(50) + b"\0"),
+            ("after noise", rng.randbytes(3000) + made),
+            ("without end", made[:-1]),
+            ("unplugged", Flood(None)),
+            ("silent", Flood(b"", 100.0)),
+            ("endless zeros", Flood(bytes(4096))),
+            ("endless bytes", Flood(b"\x55" * 65536)),
+            ("a byte a while", Flood(b"\x03", 1.5)),
+            ("endless noise", Flood(rng.randbytes(2048))),
+            ("endlessly itself", Flood(made * 20)),
+            ("slowly itself", Flood(made, 1.9)),
         ):
             yield Case(f"{name} {what}", nth(place, said))
         for seq in {0, 1, 255, frame.seq - 1 & 255, frame.seq + 1 & 255} - {frame.seq}:
@@ -360,8 +417,11 @@ def cases(scene: Scene, seed: int) -> Iterator[Case]:
 
 def scenes(folder: Path) -> list[Scene]:
     """A plain model; one with rows over the wire, an int8 carry and halting; one whose device computes something else."""
-    return [Scene(folder, "plain"), Scene(folder, "rows", ("DUMMY_TABLE=2", "DUMMY_CARRY=2"), Halt(-3.0)),
-            Scene(folder, "another device", changed=True)]
+    return [
+        Scene(folder, "plain"),
+        Scene(folder, "rows", ("DUMMY_TABLE=2", "DUMMY_CARRY=2"), Halt(-3.0)),
+        Scene(folder, "another device", changed=True),
+    ]
 
 
 def run(folder: Path, every: int = 1, part: int = 0, seed: int = 0, seconds: int = 120) -> tuple[Counter, list[str]]:

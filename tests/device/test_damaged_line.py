@@ -34,8 +34,11 @@ def conversation(session: DeviceSession) -> tuple:
     def puzzle():
         session.load(TOKENS)
         *events, result = session.run(3, puzzle=2)
-        return [(e.step, e.carry_crc, e.logits_crc, e.tokens_crc, e.q_bytes) for e in events], result.total_steps, [
-            session.read_raw(name) for name in ("tokens", "q", "z_H")]
+        return (
+            [(e.step, e.carry_crc, e.logits_crc, e.tokens_crc, e.q_bytes) for e in events],
+            result.total_steps,
+            [session.read_raw(name) for name in ("tokens", "q", "z_H")],
+        )
 
     return session.persist(puzzle)
 
@@ -72,6 +75,7 @@ def late_to(line):
     def change(data, at):
         line.delay("to", data[at:], 2.5)
         return data[:at]
+
     return change
 
 
@@ -79,6 +83,7 @@ def late_from(line):
     def change(data, at):
         line.delay("from", data[at:], 2.5)
         return data[:at]
+
     return change
 
 
@@ -119,7 +124,8 @@ def test_many_damages_at_once(line):
                 data = original(way, data)
                 return b"".join(
                     part if rng.random() > 0.03 else flip(line)(part, int(rng.integers(len(part))))
-                    for part in (p + b"\0" for p in data.split(b"\0")[:-1]))
+                    for part in (p + b"\0" for p in data.split(b"\0")[:-1])
+                )
 
             line._through = through
             assert conversation(session) == want
@@ -136,6 +142,7 @@ def test_a_reset_at_every_step_and_between_requests(line, heard):
         conversation(session)
         for way in ("to", "from"):
             for place in range(line.counts[way]):
+
                 def reset(data, at, way=way):
                     line.start(heard)
                     return b"" if way == "to" else data[:at] + line._out
@@ -165,6 +172,7 @@ def test_a_device_that_dies_at_every_byte_is_given_up_in_bounded_time(line):
         conversation(session)
         length = line.counts["from"]
         for place in range(0, length, 7):
+
             def die(data, at):
                 line.dead = True
                 return data[:at]
@@ -184,6 +192,7 @@ def test_unplugged_at_every_request(library, monkeypatch):
     for place in range(0, 120, 5):
         line = Line(library, Clock().use(monkeypatch))
         with DeviceSession(line) as session:
+
             def unplug(data, at, line=line):
                 line.closed = True
                 return b""

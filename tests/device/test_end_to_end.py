@@ -103,10 +103,7 @@ def test_refusals(session):
     with pytest.raises(DeviceRefusedError, match="earlier step"):
         list(session.run(1, begin=False))
     session.load(np.zeros(16))
-    for options, said in (
-        ({"steps": 13}, "all compiled supervision steps"),
-        ({"steps": 1, "puzzle": 3}, "puzzle identifier"),
-    ):
+    for options, said in (({"steps": 13}, "all compiled supervision steps"), ({"steps": 1, "puzzle": 3}, "puzzle identifier")):
         with pytest.raises(DeviceRefusedError, match=said):
             list(session.run(**options))
     session.load(np.full(16, 6))

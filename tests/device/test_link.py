@@ -78,8 +78,12 @@ def test_sequence_numbers_go_round_and_leave_out_zero(link):
 def test_replies_to_other_requests_are_passed_over(link):
     def answer(frame):
         other = frame.seq % 255 + 1
-        return (reply(frame, b"late", other) + said(f.READ | f.REPLY, frame.seq, b"kind")
-                + said(f.NAK, other, bytes([9, f.LOAD])) + reply(frame, b"right"))
+        return (
+            reply(frame, b"late", other)
+            + said(f.READ | f.REPLY, frame.seq, b"kind")
+            + said(f.NAK, other, bytes([9, f.LOAD]))
+            + reply(frame, b"right")
+        )
 
     opened = link(answer)
     assert opened._request(f.LOAD) == b"right" and opened.retries == 0

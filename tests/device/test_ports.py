@@ -109,8 +109,9 @@ def test_without_a_place_for_locks_the_port_itself_is_locked(terminal, monkeypat
 
 def test_who_else_has_it_open_is_said_when_it_is_silent(terminal):
     code = "import sys; f = open(sys.argv[1], 'rb'); print(flush=True); sys.stdin.read()"
-    reader = subprocess.Popen([sys.executable, "-c", code, terminal[1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                              text=True)
+    reader = subprocess.Popen(
+        [sys.executable, "-c", code, terminal[1]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     reader.stdout.readline()
     try:
         assert reader.pid in [h.pid for h in holders(terminal[1])]

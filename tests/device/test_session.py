@@ -13,12 +13,7 @@ import pytest
 
 from recurc.device import frames as f
 from recurc.device.session import DeviceSession
-from recurc.device.transports import (
-    ProcessTransport,
-    SocketTransport,
-    TransportClosed,
-    open_transport,
-)
+from recurc.device.transports import ProcessTransport, SocketTransport, TransportClosed, open_transport
 from recurc.errors import DeviceUnreachableError, MismatchError
 from tests.device.runs import run_all
 from tests.tools import missing

@@ -174,7 +174,7 @@ class _Stat:
     [
         (0o660, [], "group dialout", "sudo usermod -aG dialout"),
         (0o660, ["me"], "me joined dialout after logging in", "newgrp dialout"),
-        (0o600, [], "udev gives it to nobody", "TAG+=\"uaccess\"' | sudo tee /etc/udev/rules.d/70-recurc.rules"),
+        (0o600, [], "udev gives it to nobody", 'TAG+="uaccess"\' | sudo tee /etc/udev/rules.d/70-recurc.rules'),
     ],
 )
 def test_a_denied_port_names_the_command(monkeypatch, terminal, mode, members, says, do):

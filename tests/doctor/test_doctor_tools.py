@@ -181,7 +181,7 @@ def test_platformio_absent_and_a_proxy(monkeypatch):
     (only,) = packages.check_platformio()
     assert only.state == "missing" and "pip install platformio scons" in only.next
     with socket.create_server(("127.0.0.1", 0)) as server:  # flashing asks the same
-        at = "127.0.0.1:{}".format(server.getsockname()[1])
+        at = f"127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setenv("HTTPS_PROXY", f"http://name:secret@{at}")
         told = packages._registry()
         assert (told.state, told.detail) == ("ok", f"{at} can be reached")

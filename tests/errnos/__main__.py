@@ -98,19 +98,26 @@ def campaign(names: list[str], prepared: Path, options: argparse.Namespace) -> i
                 wrong = judge(ending, good, injector)
                 error = os.strerror(injector.number) + (" from then on" if injector.lasting else "")
                 if options.verbose:
-                    print(f"  {call.kind} {call.name} {error} at {call.place[0]}: {ending.code} {wrong}\n    "
-                          f"{ending.err[-300:]}")
+                    print(
+                        f"  {call.kind} {call.name} {error} at {call.place[0]}: {ending.code} {wrong}\n    {ending.err[-300:]}"
+                    )
                 for what in wrong:
                     key = (what.split(" [")[0], call.kind, call.place)
                     found[key].append(error)
                     shown.setdefault(key, f"{call.name}: {what}: exit {ending.code}: {ending.err[-400:].strip()}")
         runs += own
-        print(f"{name}: {len(first.calls)} calls, {len(calls)} places, {own} runs, {len(found)} findings, "
-              f"{time.monotonic() - begun:.0f} s so far", flush=True)
+        print(
+            f"{name}: {len(first.calls)} calls, {len(calls)} places, {own} runs, {len(found)} findings, "
+            f"{time.monotonic() - begun:.0f} s so far",
+            flush=True,
+        )
         for (what, kind, place), errors in found.items():
             bad += what != "the call was not made"
-            print(f"  {what} | {kind} at {' < '.join(place)} | {', '.join(dict.fromkeys(errors))}\n"
-                  f"      {shown[what, kind, place]}", flush=True)
+            print(
+                f"  {what} | {kind} at {' < '.join(place)} | {', '.join(dict.fromkeys(errors))}\n"
+                f"      {shown[what, kind, place]}",
+                flush=True,
+            )
     print(f"{runs} runs of {len(names)} commands, {bad} findings")
     return min(bad, 1)
 

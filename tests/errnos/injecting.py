@@ -12,8 +12,9 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable, Optional
+from typing import Any
 
 PACKAGE = os.sep + "recurc" + os.sep
 DEPTH = 3  # frames of recurc that make a place
@@ -66,7 +67,7 @@ class Injector:
         lasting: kinds of which all later calls fail too.
     """
 
-    call: Optional[Call] = None
+    call: Call | None = None
     number: int = 0
     lasting: tuple[str, ...] = ()
     calls: list[Call] = field(default_factory=list)
@@ -159,7 +160,7 @@ class Injector:
         ctypes.CDLL.__init__ = loaded  # type: ignore[method-assign]
 
 
-def _place() -> Optional[tuple[str, ...]]:
+def _place() -> tuple[str, ...] | None:
     """The lines of recurc that make the call; None where recurc does not, or Python loads a module."""
     found: list[str] = []
     frame = sys._getframe(2)

@@ -72,8 +72,17 @@ def attempt(command: Command, prepared: Path, injector: Injector) -> Ending:
         if (folder / "told").exists():
             told = json.loads((folder / "told").read_text())
         calls = [Call(kind, tuple(place), turn, name) for kind, place, turn, name in told["calls"]]
-        return Ending(status, (folder / "out").read_text(errors="replace"), (folder / "err").read_text(errors="replace"),
-                      before, files(work), sorted(os.listdir(work / "tmp")), calls, told["hit"], told["name"])
+        return Ending(
+            status,
+            (folder / "out").read_text(errors="replace"),
+            (folder / "err").read_text(errors="replace"),
+            before,
+            files(work),
+            sorted(os.listdir(work / "tmp")),
+            calls,
+            told["hit"],
+            told["name"],
+        )
 
 
 def _wait(child: int) -> int:
@@ -148,8 +157,9 @@ def judge(ending: Ending, good: Ending, injector: Injector) -> list[str]:
     elif plain(ending.out) != plain(good.out):
         wrong.append("another answer, and no error")
     changed = {n for n in good.before if good.after.get(n) != good.before[n]}
-    lost = [n for n, digest in ending.before.items()
-            if n not in ending.after or (ending.after[n] != digest and n not in changed)]
+    lost = [
+        n for n, digest in ending.before.items() if n not in ending.after or (ending.after[n] != digest and n not in changed)
+    ]
     if lost:
         wrong.append(f"lost {lost[:3]}")
     if kind not in ("remove", "list") and not (injector.lasting and "remove" in injector.lasting):

@@ -6,10 +6,10 @@ import os
 import re
 import subprocess
 import tty
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator
 
 import pytest
 
@@ -129,7 +129,7 @@ def flash_image(project: Path, out: Path) -> dict[str, str]:
 
 
 @contextmanager
-def running(program: Path, variables: dict[str, str]) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+def running(program: Path, variables: dict[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """The firmware on a pseudo-terminal: (port, process)."""
     master, slave = os.openpty()
     tty.setraw(master)

@@ -3,7 +3,7 @@
 from examples.training.dataset import main
 from recurc.dataset import load_dataset
 
-RECIPE = '''
+RECIPE = """
 name = "few"
 title = "few"
 [task]
@@ -25,7 +25,7 @@ mlp_t = true
 batch = 8
 lr = 1e-3
 steps = 1
-'''
+"""
 
 
 def test_writes_both_splits(tmp_path, capsys):

@@ -126,10 +126,7 @@ EXPECTED = {
     "L_level.layers.0.mlp.gate_up_proj.weight": (512, 16),
     "L_level.layers.0.mlp.down_proj.weight": (16, 256),
 }
-EXPECTED_MLP = {
-    "L_level.layers.0.mlp_t.gate_up_proj.weight": (512, 18),
-    "L_level.layers.0.mlp_t.down_proj.weight": (18, 256),
-}
+EXPECTED_MLP = {"L_level.layers.0.mlp_t.gate_up_proj.weight": (512, 18), "L_level.layers.0.mlp_t.down_proj.weight": (18, 256)}
 EXPECTED_ATTENTION = {
     "L_level.layers.0.self_attn.qkv_proj.weight": (48, 16),
     "L_level.layers.0.self_attn.o_proj.weight": (16, 16),

@@ -44,8 +44,9 @@ def model_of(name: str, precision: str, carry: str):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("precision, carry", [("fp32", "fp32"), ("int8", "fp32"), ("int4", "fp16"), ("int4", "int8"),
-                                              ("int4-g32", "fp32")])
+@pytest.mark.parametrize(
+    "precision, carry", [("fp32", "fp32"), ("int8", "fp32"), ("int4", "fp16"), ("int4", "int8"), ("int4-g32", "fp32")]
+)
 def test_a_block_call_is_the_twins(tmp_path, name, precision, carry):
     model, reasoner = model_of(name, precision, carry), random_reasoner(seed=3, **SHAPES[name])
     export_onnx(model, tmp_path / "x")
@@ -76,12 +77,18 @@ def test_a_block_call_is_the_twins(tmp_path, name, precision, carry):
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_weights_are_constants_of_their_width(tmp_path, name):
-    for precision, kind in (("int8", onnx.TensorProto.INT8), ("int4", onnx.TensorProto.UINT4),
-                            ("int4-g32", onnx.TensorProto.INT4)):
+    for precision, kind in (
+        ("int8", onnx.TensorProto.INT8),
+        ("int4", onnx.TensorProto.UINT4),
+        ("int4-g32", onnx.TensorProto.INT4),
+    ):
         model = model_of(name, precision, "fp32")
         document = export_onnx(model, tmp_path / precision)
-        stored = {t.name: t for entry in (*document["blocks"].values(), document["heads"])
-                  for t in onnx.load(tmp_path / precision / entry["file"]).graph.initializer}
+        stored = {
+            t.name: t
+            for entry in (*document["blocks"].values(), document["heads"])
+            for t in onnx.load(tmp_path / precision / entry["file"]).graph.initializer
+        }
         for ref in model.program.linears:
             assert (stored[ref.name].data_type, list(stored[ref.name].dims)) == (kind, [ref.k, ref.n])
 
@@ -91,9 +98,15 @@ def build(tmp_path: Path, *options: str) -> Path:
     return tmp_path / "b"
 
 
-@pytest.mark.parametrize("options", [("--precision", "fp32"), ("--precision", "int8", "--carry", "int8"),
-                                     ("--precision", "int4", "--calibration", "min-max"),
-                                     ("--precision", "int4-g32", "--calibration", "min-max")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--precision", "fp32"),
+        ("--precision", "int8", "--carry", "int8"),
+        ("--precision", "int4", "--calibration", "min-max"),
+        ("--precision", "int4-g32", "--calibration", "min-max"),
+    ],
+)
 def test_a_builds_image_reads_back_as_what_was_quantized(tmp_path, options):
     folder = load_build(build(tmp_path, *options))
     read, name = read_model(folder), options[1]

@@ -8,8 +8,11 @@ from recurc.exchange.onnx_verify import OnnxPuzzle, OnnxResult, document
 
 def result(*differing: tuple[int, int], distance: float = 1e-4) -> OnnxResult:
     """Puzzles of two steps with so many tokens that differ over both steps, and after the last."""
-    return OnnxResult(1e-2, "int8", tuple(OnnxPuzzle(i, 2, distance, 0.1, every, last, 81, 81 - last, 81)
-                                          for i, (every, last) in enumerate(differing)))
+    return OnnxResult(
+        1e-2,
+        "int8",
+        tuple(OnnxPuzzle(i, 2, distance, 0.1, every, last, 81, 81 - last, 81) for i, (every, last) in enumerate(differing)),
+    )
 
 
 def test_carries_agree_where_tokens_differ():
@@ -17,8 +20,10 @@ def test_carries_agree_where_tokens_differ():
     assert found.agrees and found.matched == 4 and found.same_answers == 2
     carry, answers = agreement_text(found)
     assert carry.startswith("the carry agrees with the host engine's in 4 of 4 puzzles") and "1.0e-04 (tolerance 0.01)" in carry
-    assert answers == ("answers are equal, token by token after the last step, in 2 of 4 puzzles; "
-                       "of 648 tokens after all these steps 11 differ")
+    assert answers == (
+        "answers are equal, token by token after the last step, in 2 of 4 puzzles; "
+        "of 648 tokens after all these steps 11 differ"
+    )
 
 
 def test_json_says_it_too():

@@ -87,7 +87,10 @@ def merge(program: Path, name: str, kept: Path) -> None:
     fewest = kept.parent / f"{name}-fewest"
     shutil.rmtree(fewest, ignore_errors=True)
     fewest.mkdir()
-    subprocess.run([str(program), "-merge=1", f"-max_len={TARGETS[name][2]}", str(fewest), str(CORPUS / name), str(kept)],
-                   check=True, capture_output=True)
+    subprocess.run(
+        [str(program), "-merge=1", f"-max_len={TARGETS[name][2]}", str(fewest), str(CORPUS / name), str(kept)],
+        check=True,
+        capture_output=True,
+    )
     shutil.rmtree(CORPUS / name)
     shutil.copytree(fewest, CORPUS / name)

@@ -406,10 +406,22 @@ def test_npy_files_of_every_layout_are_read_as_numpy_reads_them(tmp_path):
             assert np.array_equal(found, array) and found.dtype == array.dtype and found.shape == array.shape
 
 
-@pytest.mark.parametrize("content", [
-    {"seq_len": 1e999}, {"seq_len": "9"}, {"seq_len": 9.5}, {"seq_len": True}, {"seq_len": 2**40}, {"sets": ["all"] * 2},
-    {"sets": ["../x"]}, {"sets": ["/etc/passwd"]}, {"sets": "all"}, {"sets": [f"a{i}" for i in range(1000)]}, {"sets": ["a\n"]},
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"seq_len": 1e999},
+        {"seq_len": "9"},
+        {"seq_len": 9.5},
+        {"seq_len": True},
+        {"seq_len": 2**40},
+        {"sets": ["all"] * 2},
+        {"sets": ["../x"]},
+        {"sets": ["/etc/passwd"]},
+        {"sets": "all"},
+        {"sets": [f"a{i}" for i in range(1000)]},
+        {"sets": ["a\n"]},
+    ],
+)
 def test_metadata_of_datasets(tmp_path, content):
     write_dataset(tmp_path)
     file = tmp_path / "test" / "dataset.json"

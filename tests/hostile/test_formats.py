@@ -9,7 +9,8 @@ from recurc.formats import YAML_LIMIT, parse_json, parse_toml, parse_yaml
 from recurc.reading import Unreadable, shown
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi"))
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi")
+)
 
 
 def refused(parse, text: str, *words: str) -> None:
@@ -21,20 +22,23 @@ def refused(parse, text: str, *words: str) -> None:
         assert word in told, told
 
 
-@pytest.mark.parametrize("text, words", [
-    ('{"a": 1, "b": 2, "a": 3}', ("'a'", "twice")),
-    ('{\n"a": 1e999}', ("line 2", "1e999", "beyond")),
-    ('{"a": NaN}', ("NaN",)),
-    ('{"a":\n\n-Infinity}', ("line 3", "-Infinity")),
-    ('{"a": ' + "9" * 400 + "}", ("line 1", "more than 19 digits")),
-    ('{"a": ' + "9" * 5000 + "}", ("more than 19 digits",)),
-    ("[" * 100_000, ("line 1", "nested deeper than 64")),
-    ('{"a":' * 1000 + "1" + "}" * 1000, ("nested deeper than 64",)),
-    ('{"a": 1,\n "b" 2}', ("line 2, column 6",)),
-    ("", ("line 1",)),
-    ('"\x01"', ("line 1",)),
-    ("[" + " " * (1 << 20) + "]", ("more than 1,048,576 characters",)),
-])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ('{"a": 1, "b": 2, "a": 3}', ("'a'", "twice")),
+        ('{\n"a": 1e999}', ("line 2", "1e999", "beyond")),
+        ('{"a": NaN}', ("NaN",)),
+        ('{"a":\n\n-Infinity}', ("line 3", "-Infinity")),
+        ('{"a": ' + "9" * 400 + "}", ("line 1", "more than 19 digits")),
+        ('{"a": ' + "9" * 5000 + "}", ("more than 19 digits",)),
+        ("[" * 100_000, ("line 1", "nested deeper than 64")),
+        ('{"a":' * 1000 + "1" + "}" * 1000, ("nested deeper than 64",)),
+        ('{"a": 1,\n "b" 2}', ("line 2, column 6",)),
+        ("", ("line 1",)),
+        ('"\x01"', ("line 1",)),
+        ("[" + " " * (1 << 20) + "]", ("more than 1,048,576 characters",)),
+    ],
+)
 def test_json(text, words):
     refused(parse_json, text, *words)
 
@@ -48,25 +52,28 @@ def test_plain_json_is_read_as_it_was():
     refused(lambda t: parse_json(t, infinite=True), "[1e999]", "1e999")
 
 
-@pytest.mark.parametrize("text, words", [
-    (LAUGHS, ("line 2", "alias (*a)")),
-    ("a: &x\n  b: *x\n", ("line 2", "alias")),
-    ("a: {x: 1}\nb: {<<: {y: 1}}", ("line 2", "merge key")),
-    ("a: 1\nb: 2\na: 3\n", ("line 3", "'a'", "twice")),
-    ("a: !!python/object/apply:os.system [id]", ("line 1", "tag", "not read here")),
-    ("a: !mine 3", ("tag",)),
-    ("a: !!timestamp 2024-01-01", ("tag",)),
-    ("a: !!int 0x10", ("whole number",)),
-    ("a: " + "9" * 400, ("line 1", "at most 19 digits")),
-    ("? [1, 2]\n: x", ("a key is a list",)),
-    ("[" * 500, ("nested deeper than 64",)),
-    ("- " * 500 + "a", ("nested deeper than 64",)),
-    ("a: [", ("line",)),
-    ("a: b: c", ("line 1",)),
-    ("--- 1\n--- 2\n", ("line 2",)),
-    ("a: \x1b[2J", ("special characters",)),
-    ("x" * (YAML_LIMIT + 1), ("more than 65,536",)),
-])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (LAUGHS, ("line 2", "alias (*a)")),
+        ("a: &x\n  b: *x\n", ("line 2", "alias")),
+        ("a: {x: 1}\nb: {<<: {y: 1}}", ("line 2", "merge key")),
+        ("a: 1\nb: 2\na: 3\n", ("line 3", "'a'", "twice")),
+        ("a: !!python/object/apply:os.system [id]", ("line 1", "tag", "not read here")),
+        ("a: !mine 3", ("tag",)),
+        ("a: !!timestamp 2024-01-01", ("tag",)),
+        ("a: !!int 0x10", ("whole number",)),
+        ("a: " + "9" * 400, ("line 1", "at most 19 digits")),
+        ("? [1, 2]\n: x", ("a key is a list",)),
+        ("[" * 500, ("nested deeper than 64",)),
+        ("- " * 500 + "a", ("nested deeper than 64",)),
+        ("a: [", ("line",)),
+        ("a: b: c", ("line 1",)),
+        ("--- 1\n--- 2\n", ("line 2",)),
+        ("a: \x1b[2J", ("special characters",)),
+        ("x" * (YAML_LIMIT + 1), ("more than 65,536",)),
+    ],
+)
 def test_yaml(text, words):
     refused(parse_yaml, text, *words)
 
@@ -81,16 +88,19 @@ def test_yaml_words_mean_one_thing_or_stay_text(text, value):
     assert parse_yaml(f"a: {text}") == {"a": value}
 
 
-@pytest.mark.parametrize("text, words", [
-    ("a = 1\na = 2\nb = 3\n", ("overwrite", "line 2")),
-    ("a = " + "[" * 5000, ("nested too deep",)),
-    ("a = " + "[" * 70 + "]" * 70, ("nested deeper than 64",)),
-    ("a = " + "9" * 400, ("64 bits",)),
-    ("a = " + "9" * 5000, ("digits",)),
-    ("[" + "a." * 5000 + "a]", ("line 1", "16 parts")),
-    ("x = 1\n" + "a." * 30 + "a = 1", ("line 2", "16 parts")),
-    ("a = \nb = 1", ("line 1",)),
-])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("a = 1\na = 2\nb = 3\n", ("overwrite", "line 2")),
+        ("a = " + "[" * 5000, ("nested too deep",)),
+        ("a = " + "[" * 70 + "]" * 70, ("nested deeper than 64",)),
+        ("a = " + "9" * 400, ("64 bits",)),
+        ("a = " + "9" * 5000, ("digits",)),
+        ("[" + "a." * 5000 + "a]", ("line 1", "16 parts")),
+        ("x = 1\n" + "a." * 30 + "a = 1", ("line 2", "16 parts")),
+        ("a = \nb = 1", ("line 1",)),
+    ],
+)
 def test_toml(text, words):
     refused(parse_toml, text, *words)
 

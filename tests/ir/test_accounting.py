@@ -34,50 +34,10 @@ def reasoner(config: ReasonerConfig) -> Reasoner:
 
 
 CASES = {  # parameters, linear weights, channels, M MACs a call, G MACs a step, G MACs in all, int8 MB, int4 MB
-    "sudoku-mlp": (
-        ("mlp_t", 81, 11, 6),
-        5_028_866,
-        5_023_232,
-        9_423,
-        610.3,
-        12.82,
-        205,
-        (5.023, 0.038),
-        (2.513, 0.047),
-    ),
-    "sudoku-att": (
-        ("attention", 81, 11, 6),
-        6_828_034,
-        6_822_400,
-        11_277,
-        680.4,
-        14.29,
-        229,
-        (6.822, 0.045),
-        (3.411, 0.056),
-    ),
-    "maze-att": (
-        ("attention", 900, 6, 4),
-        6_822_914,
-        6_819_840,
-        11_272,
-        7961.6,
-        119.4,
-        1911,
-        (6.820, 0.045),
-        (3.410, 0.056),
-    ),
-    "arc1-att": (
-        ("attention", 900, 12, 4),
-        6_829_058,
-        6_822_912,
-        11_278,
-        7961.6,
-        119.4,
-        1911,
-        (6.823, 0.045),
-        (3.411, 0.056),
-    ),
+    "sudoku-mlp": (("mlp_t", 81, 11, 6), 5_028_866, 5_023_232, 9_423, 610.3, 12.82, 205, (5.023, 0.038), (2.513, 0.047)),
+    "sudoku-att": (("attention", 81, 11, 6), 6_828_034, 6_822_400, 11_277, 680.4, 14.29, 229, (6.822, 0.045), (3.411, 0.056)),
+    "maze-att": (("attention", 900, 6, 4), 6_822_914, 6_819_840, 11_272, 7961.6, 119.4, 1911, (6.820, 0.045), (3.410, 0.056)),
+    "arc1-att": (("attention", 900, 12, 4), 6_829_058, 6_822_912, 11_278, 7961.6, 119.4, 1911, (6.823, 0.045), (3.411, 0.056)),
 }
 
 
@@ -97,9 +57,10 @@ def test_published_shapes(name):
     assert work.calls_per_step == 3 * (shape[3] + 1)
 
 
-@pytest.mark.parametrize("seq_len, vocab, parameters, weights, channels, call, step", [
-    (81, 11, 27_275_266, 27_269_632, 45_069, 1145.3, 6.87), (900, 6, 27_270_146, 27_267_072, 45_064, 15_607, 93.6),
-])
+@pytest.mark.parametrize(
+    "seq_len, vocab, parameters, weights, channels, call, step",
+    [(81, 11, 27_275_266, 27_269_632, 45_069, 1145.3, 6.87), (900, 6, 27_270_146, 27_267_072, 45_064, 15_607, 93.6)],
+)
 def test_published_hrm_shapes(seq_len, vocab, parameters, weights, channels, call, step):
     model = published_hrm(seq_len, vocab)
     work, linear = cost(model.config), linear_weights(model)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 from recurc.device.transports import TransportClosed
 from recurc.resources import resource_dir
@@ -22,8 +22,9 @@ ARENA_BYTES = 96 * 1024
 RUN_SECONDS = 60.0
 
 
-def build(board: Board, cases: Sequence[Case], variants: frozenset[str], out: Path, flags: Sequence[str] = (),
-          heap: bool = False) -> Path:
+def build(
+    board: Board, cases: Sequence[Case], variants: frozenset[str], out: Path, flags: Sequence[str] = (), heap: bool = False
+) -> Path:
     """firmware.elf that runs the cases."""
     runtime = resource_dir("runtime_c")
     out.mkdir(parents=True, exist_ok=True)
@@ -43,8 +44,14 @@ def build(board: Board, cases: Sequence[Case], variants: frozenset[str], out: Pa
         script = out / "firmware.ld"
         script.write_text(render_linker_script(board, default_placement(board)))
     return compile_firmware(
-        board, [HERE / "driver.c", HERE / "vectors.S", *sources, *ports],
-        port_include_dirs(board, runtime), defines, script, out, flags)
+        board,
+        [HERE / "driver.c", HERE / "vectors.S", *sources, *ports],
+        port_include_dirs(board, runtime),
+        defines,
+        script,
+        out,
+        flags,
+    )
 
 
 def run_here(elf: Path, variant: str = "portable", under: Sequence[str] = ()) -> tuple[bytes, int, str]:
@@ -77,7 +84,7 @@ def compare(cases: Sequence[Case], heard: bytes) -> list[str]:
     wrong, at = [], 0
     for case in cases:
         want = case.expected()
-        got = heard[at:at + len(want)]
+        got = heard[at : at + len(want)]
         at += len(want)
         if got != want:
             first = next((i for i, (a, b) in enumerate(zip(got, want)) if a != b), len(got))

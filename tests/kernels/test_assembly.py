@@ -18,8 +18,12 @@ from recurc.targets.toolchain import compile_flags, find_compiler
 from tests.tools import need, need_clang
 
 RUNTIME = resource_dir("runtime_c")
-BOARDS = {"dsp": ("mps2-an500", "mps2-an386", "mps2-an505"), "mve": ("mps3-an547",), "rvv": ("riscv32-v-virt",),
-          "baremetal": ("mps2-an500",)}
+BOARDS = {
+    "dsp": ("mps2-an500", "mps2-an386", "mps2-an505"),
+    "mve": ("mps3-an547",),
+    "rvv": ("riscv32-v-virt",),
+    "baremetal": ("mps2-an500",),
+}
 STATED = re.compile(r"^RC_ASM_(FIELD|BYTES|CONSTANT)\(([^;]*)\);", re.M)
 SOURCES = sorted(f for f in RUNTIME.rglob("*.[ch]") if f.name != "rc_asm.h" and STATED.search(f.read_text(encoding="utf-8")))
 
@@ -109,7 +113,7 @@ PLANTS = {
 
 
 def refused(plant: Plant, folder: Path, *more: str) -> str:
-    """"" when a plant is refused in the words that were expected."""
+    """ "" when a plant is refused in the words that were expected."""
     text = plant.file.read_text(encoding="utf-8")
     if text.count(plant.old) != 1:
         return f"{plant.label}: stands there {text.count(plant.old)} times"
@@ -139,8 +143,19 @@ def test_what_holds_compiles(file, tmp_path):
 @pytest.mark.parametrize("plant", [p for p in JUMPS if p.board == "mps2-an386"], ids=lambda p: p.label)
 def test_clangs_assembler_refuses_it_too(plant, tmp_path):
     clang, board = need_clang(), load_board(plant.board)
-    command = [clang, "--target=arm-none-eabi", "-std=c99", "-O2", "-ffreestanding", *board.cpu_flags,
-               f"-I{RUNTIME / 'include'}", f"-I{RUNTIME / 'ports/baremetal'}", "-c", "-o", str(tmp_path / "out.o")]
+    command = [
+        clang,
+        "--target=arm-none-eabi",
+        "-std=c99",
+        "-O2",
+        "-ffreestanding",
+        *board.cpu_flags,
+        f"-I{RUNTIME / 'include'}",
+        f"-I{RUNTIME / 'ports/baremetal'}",
+        "-c",
+        "-o",
+        str(tmp_path / "out.o"),
+    ]
     good = subprocess.run([*command, str(plant.file)], capture_output=True, text=True)
     assert good.returncode == 0, good.stderr
     (tmp_path / "bad.c").write_text(plant.file.read_text(encoding="utf-8").replace(plant.old, plant.new), encoding="utf-8")
@@ -158,8 +173,11 @@ def test_nothing_is_taken_for_granted_in_silence():
         for name in re.findall(r"^\} (\w+);", text, re.M):
             assert f"RC_ASM_BYTES({name}, " in text, f"{file.name}: {name}"
             (struct,) = re.findall(rf"typedef struct \{{\n([^}}]*)\}} {name};", text)
-            declared = [name for line in re.sub(r"/\*.*?\*/", "", struct, flags=re.S).split(";")
-                        for name in re.findall(r"(\w+)(?:\[\d+\])?\s*(?:,|$)", line.strip())]
+            declared = [
+                name
+                for line in re.sub(r"/\*.*?\*/", "", struct, flags=re.S).split(";")
+                for name in re.findall(r"(\w+)(?:\[\d+\])?\s*(?:,|$)", line.strip())
+            ]
             told = [f for struct, f in re.findall(r"RC_ASM_FIELD\((\w+), (\w+),", text) if struct == name]
             assert declared == told, f"{file.name}: {name}"
         for loop in re.findall(r"\.rept.*?\.endr", text, re.S):

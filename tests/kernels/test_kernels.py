@@ -70,8 +70,9 @@ def test_kernels_under_sanitizers(variant, tmp_path, driver):
     need("host")
     probe = tmp_path / "probe.c"
     probe.write_text("int main(void) { return 0; }\n")
-    if subprocess.run([find_compiler("host"), *SANITIZE, str(probe), "-o", str(tmp_path / "probe")],
-                      capture_output=True).returncode:
+    if subprocess.run(
+        [find_compiler("host"), *SANITIZE, str(probe), "-o", str(tmp_path / "probe")], capture_output=True
+    ).returncode:
         missing("the sanitizers' runtime")
     check_here(driver(*SANITIZE, "-O1", heap=True), variant)
 
@@ -147,7 +148,8 @@ def test_a_wrong_output_is_noticed():
     bad = Case(good.op, good.name, good.params, good.arrays, tuple(bent))
     assert harness.compare([good], good.expected()) == []
     assert harness.compare([bad], good.expected()) == [
-        f"{good.op} {good.name}: byte 0 of {len(good.expected())}, {len(good.expected())} came"]
+        f"{good.op} {good.name}: byte 0 of {len(good.expected())}, {len(good.expected())} came"
+    ]
     assert harness.compare([good], good.expected()[:-1]) != []
     assert harness.compare([good], good.expected() + b"x") == ["1 bytes too many"]
 

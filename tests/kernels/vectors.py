@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Callable
 
 import numpy as np
 
@@ -18,16 +18,53 @@ from recurc.storage.packings import APART, LANES, PAIRS, PANELS, SIXTEENS, Packi
 WORDS, ARRAYS, ALIGN = 32, 11, 64
 GUARD = b"\xa5" * 64
 OPS = {
-    "quantize_pairs": 1, "quantize8": 2, "tile_s4": 5, "linear": 6, "silu_mul": 7,
-    "rms_norm": 8, "softmax": 9, "rope": 10, "dot_s8": 11, "dot_f32": 12, "exp": 13, "tile_s8": 14, "unpack_s3": 17,
-    "tile_g32": 18, "tile_g32_dsp": 19, "gemm_g32": 34, "tile_g32_rvv": 56,
-    "tile_s8_dsp": 16, "tile_s4_dsp": 20, "dot_s8_dsp": 33,
-    "gemm8": 21, "linear_panel": 22, "gemm4": 23, "host_quantize8": 24, "host_silu_mul": 25, "host_rms_rows": 26,
-    "host_softmax": 27, "host_rope": 28, "host_dot_s8": 29, "host_dot_f32": 30,
-    "host_swiglu": 31, "host_transpose": 32,
-    "tile_s4_mve": 40, "tile_s8_mve": 41, "quantize8_mve": 42, "silu_mul_mve": 43, "dot_s8_mve": 44, "rms_norm_mve": 45,
-    "softmax_mve": 46, "scale_row_mve": 47, "tile_g32_mve": 48,
-    "tile_s4_rvv": 50, "tile_s8_rvv": 51, "quantize8_rvv": 52, "silu_mul_rvv": 53, "softmax_rvv": 54, "dot_s8_rvv": 55,
+    "quantize_pairs": 1,
+    "quantize8": 2,
+    "tile_s4": 5,
+    "linear": 6,
+    "silu_mul": 7,
+    "rms_norm": 8,
+    "softmax": 9,
+    "rope": 10,
+    "dot_s8": 11,
+    "dot_f32": 12,
+    "exp": 13,
+    "tile_s8": 14,
+    "unpack_s3": 17,
+    "tile_g32": 18,
+    "tile_g32_dsp": 19,
+    "gemm_g32": 34,
+    "tile_g32_rvv": 56,
+    "tile_s8_dsp": 16,
+    "tile_s4_dsp": 20,
+    "dot_s8_dsp": 33,
+    "gemm8": 21,
+    "linear_panel": 22,
+    "gemm4": 23,
+    "host_quantize8": 24,
+    "host_silu_mul": 25,
+    "host_rms_rows": 26,
+    "host_softmax": 27,
+    "host_rope": 28,
+    "host_dot_s8": 29,
+    "host_dot_f32": 30,
+    "host_swiglu": 31,
+    "host_transpose": 32,
+    "tile_s4_mve": 40,
+    "tile_s8_mve": 41,
+    "quantize8_mve": 42,
+    "silu_mul_mve": 43,
+    "dot_s8_mve": 44,
+    "rms_norm_mve": 45,
+    "softmax_mve": 46,
+    "scale_row_mve": 47,
+    "tile_g32_mve": 48,
+    "tile_s4_rvv": 50,
+    "tile_s8_rvv": 51,
+    "quantize8_rvv": 52,
+    "silu_mul_rvv": 53,
+    "softmax_rvv": 54,
+    "dot_s8_rvv": 55,
 }
 MVE_ROWS = ("quantize8", "silu_mul", "dot_s8", "rms_norm", "softmax")
 DEPTHS = (1, 7, 8, 97, 1536)
@@ -61,7 +98,7 @@ class Case:
         """What the driver sends for it."""
         return b"".join(o.tobytes() + GUARD for o in self.outputs)
 
-    def as_op(self, op: str) -> "Case":
+    def as_op(self, op: str) -> Case:
         """The same call of another kernel."""
         return Case(op, self.name, self.params, self.arrays, self.outputs)
 
@@ -76,12 +113,16 @@ def extreme_rows(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     ties = (np.arange(n) % 127 - 63).astype(F32) + F32(0.5)
     ties[0] = 127.0
     return {
-        "zeros": np.zeros(n, F32), "negative zeros": np.full(n, -0.0, F32),
+        "zeros": np.zeros(n, F32),
+        "negative zeros": np.full(n, -0.0, F32),
         "largest magnitudes": np.where(rng.random(n) < 0.5, -top, top).astype(F32),
-        "all at -max": np.full(n, -top, F32), "one at max": np.eye(1, n, n - 1, dtype=F32)[0] * top,
-        "denormals": (rng.normal(size=n) * 1e-41).astype(F32), "smallest denormal": np.full(n, 1e-45, F32),
+        "all at -max": np.full(n, -top, F32),
+        "one at max": np.eye(1, n, n - 1, dtype=F32)[0] * top,
+        "denormals": (rng.normal(size=n) * 1e-41).astype(F32),
+        "smallest denormal": np.full(n, 1e-45, F32),
         "just below the tiny bound": np.full(n, np.nextafter(F32(TINY_ROW), F32(0)), F32),
-        "at the tiny bound": np.full(n, -TINY_ROW, F32), "ties": ties,
+        "at the tiny bound": np.full(n, -TINY_ROW, F32),
+        "ties": ties,
         "a spike": np.where(np.arange(n) == n // 2, 1e6, rng.normal(size=n)).astype(F32),
         "wide range": (rng.normal(size=n) * 10.0 ** rng.uniform(-20, 20, n)).astype(F32),
     }
@@ -111,8 +152,15 @@ def quantize_cases(rng: np.random.Generator) -> list[Case]:
         q[:, :n] = r.q
         for op, ordered in (("quantize8", q.astype(np.int8)), ("quantize_pairs", in_pairs(q))):
             for in_place in range(1 + (ordered.itemsize * ld <= 4 * ldx)):
-                made.append(Case(op, f"{name}{', in place' if in_place else ''}", (rows, n, ld, ldx, in_place), ((wide, skew),),
-                                 (ordered, r.a.astype(F32), r.total.astype(np.int32))))
+                made.append(
+                    Case(
+                        op,
+                        f"{name}{', in place' if in_place else ''}",
+                        (rows, n, ld, ldx, in_place),
+                        ((wide, skew),),
+                        (ordered, r.a.astype(F32), r.total.astype(np.int32)),
+                    )
+                )
 
     for i, k in enumerate(DEPTHS):
         add(f"random K={k}", rng.normal(size=(i + 1, k)).astype(F32), 4 * (i % 4), i % 3)
@@ -124,7 +172,7 @@ def quantize_cases(rng: np.random.Generator) -> list[Case]:
 def _product(q: np.ndarray, w: np.ndarray, zero: np.ndarray, a: np.ndarray, scale: np.ndarray, ldy: int) -> np.ndarray:
     """Expected y with ldy columns, the gap still the sentinel."""
     y = np.frombuffer(b"\xa5" * (4 * len(q) * ldy), F32).reshape(len(q), ldy).copy()
-    y[:, :len(w)] = arith.linear_int(arith.Rows(q.astype(np.int32), a), w, scale, zero)
+    y[:, : len(w)] = arith.linear_int(arith.Rows(q.astype(np.int32), a), w, scale, zero)
     return y
 
 
@@ -138,8 +186,14 @@ def tile_inputs(rng: np.random.Generator, bits: int, tile: int):
     for i, k in enumerate(TILE_DEPTHS):
         for rows, n in ((i % 5 + 1, tile), (5 - i % 5, i % (tile - 1) + 1), (8, tile) if k < 200 else (2, tile)):
             scale, a = (np.exp(rng.normal(size=size) * 3).astype(F32) for size in (n, rows))
-            yield (f"K={k} {rows}x{n}", rng.integers(-127, 128, (rows, k)), rng.integers(low, high + 1, (n, k)), zeros(n),
-                   scale, a)
+            yield (
+                f"K={k} {rows}x{n}",
+                rng.integers(-127, 128, (rows, k)),
+                rng.integers(low, high + 1, (n, k)),
+                zeros(n),
+                scale,
+                a,
+            )
     for sign in (-127, 127):
         for edge in (low, high):
             q, w = np.full((3, 1536), sign), np.full((tile, 1536), edge)
@@ -149,25 +203,39 @@ def tile_inputs(rng: np.random.Generator, bits: int, tile: int):
     few = rng.integers(0, 2, (tile, 64))
     for power in (-128, -127, -126, -125, -124):  # about where products of scales become subnormal
         a = np.array([2.0**-60, 0.0, 1.9 * 2.0**-60], F32)
-        scale = np.full(tile, 2.0**(power + 60), F32)
+        scale = np.full(tile, 2.0 ** (power + 60), F32)
         yield f"scales about 2^{power}", np.eye(3, 64, dtype=int), few, zeros(tile) * 0, scale, a
     yield ("underflowing scales", q, w, zeros(tile), np.full(tile, 2.0**-96, F32), np.array([2.0**-103, 1e-20], F32))
 
 
-def tile_cases(op: str, bits: int, packing: Packing, rng: np.random.Generator, arrange: Callable = lambda q: q,
-               scratch: int = 0, act: type = np.int16, step: int = 1) -> list[Case]:
+def tile_cases(
+    op: str,
+    bits: int,
+    packing: Packing,
+    rng: np.random.Generator,
+    arrange: Callable = lambda q: q,
+    scratch: int = 0,
+    act: type = np.int16,
+    step: int = 1,
+) -> list[Case]:
     """Tile products: `arrange` orders padded rows as the kernel wants them, `scratch` bytes an element of depth, packed
     tiles lie at multiples of `step` bytes."""
     made = []
     for i, (name, q, w, zero, scale, a) in enumerate(tile_inputs(rng, bits, packing.tile)):
         n, ldy, ld = len(w), len(w) + i % 3, packing.padded(q.shape[1])
         rows = np.zeros((len(q), ld), act)
-        rows[:, :q.shape[1]] = q
+        rows[:, : q.shape[1]] = q
         codec = PerChannel(bits).codec(packing)
         packed = np.frombuffer(codec.pack(w), np.uint8)
         stored = codec.zeros(zero) if codec.zeros_stored else None
-        arrays = ((arrange(rows), 0), (a, 4), (q.sum(axis=1).astype(np.int32), 8), (packed, i * step % 16),
-                  (np.zeros(0, np.uint8) if stored is None else stored, i % 4), (scale, 4))
+        arrays = (
+            (arrange(rows), 0),
+            (a, 4),
+            (q.sum(axis=1).astype(np.int32), 8),
+            (packed, i * step % 16),
+            (np.zeros(0, np.uint8) if stored is None else stored, i % 4),
+            (scale, 4),
+        )
         made.append(Case(op, name, (len(q), ld, n, ldy, scratch * ld), arrays, (_product(q, w, zero, a, scale, ldy),)))
     return made
 
@@ -178,27 +246,45 @@ def group_inputs(rng: np.random.Generator, tile: int):
         for rows, n in ((i % 5 + 1, tile), (5 - i % 5, i % (tile - 1) + 1), (8, 2) if k < 200 else (2, 3)):
             scale, a = (np.exp(rng.normal(size=size) * 3).astype(F32) for size in (n, rows))
             scale[::2] *= -1  # as channels have it whose weights reach further above 0 than below
-            yield (f"K={k} {rows}x{n}", rng.integers(-127, 128, (rows, k)), rng.integers(-8, 8, (n, k)),
-                   rng.integers(0, 256, (n, -(-k // 32))), scale, a)
+            yield (
+                f"K={k} {rows}x{n}",
+                rng.integers(-127, 128, (rows, k)),
+                rng.integers(-8, 8, (n, k)),
+                rng.integers(0, 256, (n, -(-k // 32))),
+                scale,
+                a,
+            )
     for sign in (-127, 127):
         for edge in (-8, 7):
-            yield (f"all {sign} by {edge}", np.full((5, 1536), sign), np.full((tile, 1536), edge), np.full((tile, 48), 255),
-                   np.full(tile, 1e-30, F32), np.full(5, 1e-7, F32))
+            yield (
+                f"all {sign} by {edge}",
+                np.full((5, 1536), sign),
+                np.full((tile, 1536), edge),
+                np.full((tile, 48), 255),
+                np.full(tile, 1e-30, F32),
+                np.full(5, 1e-7, F32),
+            )
 
 
-def group_cases(op: str, packing: Packing, rng: np.random.Generator, arrange: Callable = lambda q: q,
-                act: type = np.int8, step: int = 4) -> list[Case]:
+def group_cases(
+    op: str, packing: Packing, rng: np.random.Generator, arrange: Callable = lambda q: q, act: type = np.int8, step: int = 4
+) -> list[Case]:
     """Tile products with weights in groups, a packing's form of them, at multiples of `step` bytes."""
     made = []
     for i, (name, q, w, m, scale, a) in enumerate(group_inputs(rng, packing.tile)):
         n, ldy, ld = len(w), len(w) + i % 3, packing.padded(q.shape[1])
         rows = np.zeros((len(q), ld), act)
-        rows[:, :q.shape[1]] = q
+        rows[:, : q.shape[1]] = q
         stored = GroupWeights(w.astype(np.int16), scale, m.astype(np.uint8))
         y = _product(q, stored.integers, np.zeros(n, np.int64), a, scale, ldy)
-        arrays = ((arrange(rows), 0), (a, 4), (q.sum(axis=1).astype(np.int32), 8),
-                  (np.frombuffer(GROUPED.codec(packing).pack(w), np.uint8), i * step % 16),
-                  (np.frombuffer(GROUPED.codec(packing).pack_scales(stored.m), np.uint8), i % 4), (scale, 4))
+        arrays = (
+            (arrange(rows), 0),
+            (a, 4),
+            (q.sum(axis=1).astype(np.int32), 8),
+            (np.frombuffer(GROUPED.codec(packing).pack(w), np.uint8), i * step % 16),
+            (np.frombuffer(GROUPED.codec(packing).pack_scales(stored.m), np.uint8), i % 4),
+            (scale, 4),
+        )
         made.append(Case(op, f"{name}, packing {packing.id}", (len(q), ld, n, ldy, 0), arrays, (y,)))
     return made
 
@@ -222,11 +308,17 @@ def panel_cases(rng: np.random.Generator) -> list[Case]:
     made = []
     for k in DEPTHS:
         for rows, n in ((1, 16), (5, 3), (4, 15), (3, 1), (13, 64), (2, 33), (6, 48)):
-            made.append(_panel(f"K={k} {rows}x{n}", rng.integers(-127, 128, (rows, k)), rng.integers(0, 256, (n, k)),
-                               rng.integers(0, 256, n), rng))
+            made.append(
+                _panel(
+                    f"K={k} {rows}x{n}",
+                    rng.integers(-127, 128, (rows, k)),
+                    rng.integers(0, 256, (n, k)),
+                    rng.integers(0, 256, n),
+                    rng,
+                )
+            )
     for x, w, z in ((-127, 255, 0), (127, 255, 255), (-127, 0, 255), (127, 1, 128)):
-        made.append(_panel(f"all {x} by {w}, zero {z}", np.full((7, 1536), x), np.full((64, 1536), w), np.full(64, z),
-                           rng))
+        made.append(_panel(f"all {x} by {w}, zero {z}", np.full((7, 1536), x), np.full((64, 1536), w), np.full(64, z), rng))
     return made
 
 
@@ -279,14 +371,24 @@ def row_cases(rng: np.random.Generator) -> list[Case]:
         made.append(Case("softmax", f"n={n}", (n,), ((g, 12),), (arith.softmax(g[None])[0],)))
         made.append(Case("dot_f32", f"n={n}", (n,), ((g, 4), (u, 0)), (arith.sum_mod4(g * u).reshape(1),)))
         s, t = (rng.integers(-127, 128, n) for _ in range(2))
-        made.append(Case("dot_s8", f"n={n}", (n,), ((s.astype(np.int8), 3), (t.astype(np.int8), 1)),
-                         (np.array([int(s @ t)], np.int32),)))
+        made.append(
+            Case(
+                "dot_s8", f"n={n}", (n,), ((s.astype(np.int8), 3), (t.astype(np.int8), 1)), (np.array([int(s @ t)], np.int32),)
+            )
+        )
         half = n // 2 * 2
         if half:
             angle = rng.uniform(0, 100, half // 2)
             cos, sin = np.cos(angle).astype(F32), np.sin(angle).astype(F32)
-            made.append(Case("rope", f"n={half}", (half,), ((u[:half], 4), (cos, 0), (sin, 12)),
-                             (arith.rope(u[None, :half], cos, sin)[0],)))
+            made.append(
+                Case(
+                    "rope",
+                    f"n={half}",
+                    (half,),
+                    ((u[:half], 4), (cos, 0), (sin, 12)),
+                    (arith.rope(u[None, :half], cos, sin)[0],),
+                )
+            )
     low = np.full(1536, -127, np.int8)
     made.append(Case("dot_s8", "all -127", (1536,), ((low, 0), (low, 0)), (np.array([127 * 127 * 1536], np.int32),)))
     made.append(_silu("subnormal products", g, u * F32(1e-38), 2, 1))
@@ -314,8 +416,12 @@ def _norm(name: str, row: np.ndarray, eps: float) -> Case:
 
 
 HOST_ROWS = {
-    "quantize8": "host_quantize8", "silu_mul": "host_silu_mul", "softmax": "host_softmax",
-    "rope": "host_rope", "dot_s8": "host_dot_s8", "dot_f32": "host_dot_f32",
+    "quantize8": "host_quantize8",
+    "silu_mul": "host_silu_mul",
+    "softmax": "host_softmax",
+    "rope": "host_rope",
+    "dot_s8": "host_dot_s8",
+    "dot_f32": "host_dot_f32",
 }
 
 
@@ -332,8 +438,17 @@ def _swiglu(name: str, k: int, rows: int, n: int, rng: np.random.Generator) -> C
     h = np.frombuffer(b"\xa5" * (4 * rows * ldh), F32).reshape(rows, ldh).copy()
     h[:, :n] = arith.silu(g) * u
     stored = zeros.astype(np.uint8)
-    arrays = ((x, 0), (a, 4), (sums, 8), (packed[0], 0), (stored[0], 3), (scales[0], 4), (packed[1], 0), (stored[1], 1),
-              (scales[1], 8))
+    arrays = (
+        (x, 0),
+        (a, 4),
+        (sums, 8),
+        (packed[0], 0),
+        (stored[0], 3),
+        (scales[0], 4),
+        (packed[1], 0),
+        (stored[1], 1),
+        (scales[1], 8),
+    )
     return Case("host_swiglu", name, (rows, x.shape[1], n, ldh), arrays, (h,))
 
 
@@ -356,13 +471,29 @@ def host_cases(rng: np.random.Generator) -> list[Case]:
     """Cases of what a computer's variants replace, the general kernels' own vectors among them."""
     own = [*quantize_cases(rng), *row_cases(rng)]
     four = tile_cases("gemm4", 4, PANELS, rng, act=np.int8)
-    return [*panel_cases(rng), *linear_cases(rng, panels=True), *four, *(c.as_op("gemm8") for c in four),
-            *tile_cases("gemm8", 8, PANELS, rng, act=np.int8),
-            *(c.as_op(HOST_ROWS[c.op]) for c in own if c.op in HOST_ROWS),
-            *(_swiglu(f"K={k} {rows}x{n}", k, rows, n, rng) for k, rows, n in (
-                (1, 1, 64), (7, 2, 32), (97, 13, 64), (104, 5, 16), (40, 3, 33), (64, 4, 1), (1536, 7, 48), (8, 6, 64))),
-            *(_rms_rows(n, rows, gap, rng) for n, rows, gap in ((1, 1, 0), (3, 5, 1), (97, 9, 2), (512, 4, 0), (33, 2, 7))),
-            *(_transpose(*shape, rng) for shape in ((1, 1, 0), (8, 8, 0), (97, 80, 3), (7, 9, 1), (16, 3, 2), (33, 40, 0)))]
+    return [
+        *panel_cases(rng),
+        *linear_cases(rng, panels=True),
+        *four,
+        *(c.as_op("gemm8") for c in four),
+        *tile_cases("gemm8", 8, PANELS, rng, act=np.int8),
+        *(c.as_op(HOST_ROWS[c.op]) for c in own if c.op in HOST_ROWS),
+        *(
+            _swiglu(f"K={k} {rows}x{n}", k, rows, n, rng)
+            for k, rows, n in (
+                (1, 1, 64),
+                (7, 2, 32),
+                (97, 13, 64),
+                (104, 5, 16),
+                (40, 3, 33),
+                (64, 4, 1),
+                (1536, 7, 48),
+                (8, 6, 64),
+            )
+        ),
+        *(_rms_rows(n, rows, gap, rng) for n, rows, gap in ((1, 1, 0), (3, 5, 1), (97, 9, 2), (512, 4, 0), (33, 2, 7))),
+        *(_transpose(*shape, rng) for shape in ((1, 1, 0), (8, 8, 0), (97, 80, 3), (7, 9, 1), (16, 3, 2), (33, 40, 0))),
+    ]
 
 
 def mve_cases(portable: list[Case], rng: np.random.Generator) -> list[Case]:
@@ -394,9 +525,13 @@ def cases(variants: frozenset[str] = frozenset()) -> list[Case]:
         made += mve_cases(made, rng)
     if "host" in variants:
         made += host_cases(rng)
-    grouped = {"": ("tile_g32", APART, {}), "host": ("gemm_g32", PANELS, {}), "mve": ("tile_g32_mve", SIXTEENS, {}),
-               "dsp": ("tile_g32_dsp", PAIRS, {"arrange": in_pairs, "act": np.int16}),
-               "v": ("tile_g32_rvv", LANES, {"step": 1})}
+    grouped = {
+        "": ("tile_g32", APART, {}),
+        "host": ("gemm_g32", PANELS, {}),
+        "mve": ("tile_g32_mve", SIXTEENS, {}),
+        "dsp": ("tile_g32_dsp", PAIRS, {"arrange": in_pairs, "act": np.int16}),
+        "v": ("tile_g32_rvv", LANES, {"step": 1}),
+    }
     for variant in ("", *sorted(variants)):
         op, packing, how = grouped[variant]
         made += group_cases(op, packing, np.random.default_rng(32), **how)

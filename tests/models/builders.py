@@ -44,9 +44,7 @@ def width(expansion: float, n: int) -> int:
     return math.ceil(round(expansion * n * 2 / 3) / 256) * 256
 
 
-def state_dict(
-    a: dict, seq_len: int = 9, vocab: int = 7, identifiers: int = 5, seed: int = 0
-) -> dict[str, torch.Tensor]:
+def state_dict(a: dict, seq_len: int = 9, vocab: int = 7, identifiers: int = 5, seed: int = 0) -> dict[str, torch.Tensor]:
     """Random tensors of the original's names (no prefix) and shapes, H_init and L_init in bfloat16."""
     g = torch.Generator().manual_seed(seed)
     d, ndim = a["hidden_size"], a["puzzle_emb_ndim"]

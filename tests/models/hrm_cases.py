@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping
 
 import numpy as np
 import torch
@@ -53,7 +53,8 @@ CASES = {
 }
 # Written to a file by the original code itself, with random weights of its own.
 CHECKPOINT_CASE = Case(
-    ORIGINAL, {"hidden_size": 8, "puzzle_emb_ndim": 8, "H_layers": 1, "L_layers": 2, "pos_encodings": "learned"})
+    ORIGINAL, {"hidden_size": 8, "puzzle_emb_ndim": 8, "H_layers": 1, "L_layers": 2, "pos_encodings": "learned"}
+)
 
 
 def weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:

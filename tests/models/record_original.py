@@ -157,8 +157,12 @@ def record_sudoku4(pretrain: ModuleType) -> None:
     """A trained TRM on 32 puzzles: q of all steps; logits, and z_H of four puzzles, after the first and the last step."""
     arch = yaml.safe_load((SUDOKU4 / "checkpoint" / "all_config.yaml").read_text())["arch"]
     test = load_dataset(SUDOKU4 / "data", "test").take(32)
-    sizes = {"batch_size": 32, "seq_len": test.seq_len, "vocab_size": test.vocab_size,
-             "num_puzzle_identifiers": test.num_puzzle_identifiers}
+    sizes = {
+        "batch_size": 32,
+        "seq_len": test.seq_len,
+        "vocab_size": test.vocab_size,
+        "num_puzzle_identifiers": test.num_puzzle_identifiers,
+    }
     head = loaded(make(pretrain, arch, "float64", **sizes), SUDOKU4 / "checkpoint" / "step_1000")
     found = run(head, test.inputs, test.puzzle_ids.astype(np.int32))
     kept = {"q": found["q"]}

@@ -15,9 +15,9 @@ import random
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable, Optional
 
 import numpy as np
 import torch
@@ -108,7 +108,7 @@ def make(r: random.Random, path: Path) -> Folder:
 
 # Each changes a folder. It returns what it did, and whether that must be told also where the model stays the same; None: not
 # possible here.
-Change = Callable[[random.Random, Folder], Optional[tuple[str, bool]]]
+Change = Callable[[random.Random, Folder], tuple[str, bool] | None]
 
 
 def _field(r: random.Random, folder: Folder, document: dict) -> str:
@@ -253,7 +253,7 @@ def same(a: Reasoner, b: Reasoner) -> bool:
             and all(np.array_equal(a.tensors[k], b.tensors[k]) for k in a.tensors))  # fmt: skip
 
 
-def attempt(r: random.Random, path: Path) -> Optional[tuple[str, str]]:
+def attempt(r: random.Random, path: Path) -> tuple[str, str] | None:
     """One change of a new folder; returns (what happened, what was done): "wrong" and "untold" must not be."""
     folder = make(r, path)
     before = load(path)

@@ -97,9 +97,7 @@ def test_yaml_quirks(tmp_path):
     assert (config.pos_encodings, config.seq_len, config.puzzle_rows) == ("none", 9, 3)
 
 
-@pytest.mark.parametrize(
-    "field, value", [("H_cycles", 0), ("hidden_size", "many"), ("L_cycles", 1.5), ("num_heads", True)]
-)
+@pytest.mark.parametrize("field, value", [("H_cycles", 0), ("hidden_size", "many"), ("L_cycles", 1.5), ("num_heads", True)])
 def test_fields_out_of_range_are_named(tmp_path, field, value):
     sd = state_dict(arch())
     with pytest.raises(InputError, match=field):
@@ -196,9 +194,7 @@ def test_dataset_of_another_length_is_refused(tmp_path):
 # -- safetensors ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "a", [arch(), MLP, arch(pos_encodings="learned", expansion=13.5)], ids=["rope", "mlp_t", "learned"]
-)
+@pytest.mark.parametrize("a", [arch(), MLP, arch(pos_encodings="learned", expansion=13.5)], ids=["rope", "mlp_t", "learned"])
 def test_convert_round_trip_is_bit_equal(tmp_path, a):
     first = load(write_model(tmp_path, a))
     save(first, tmp_path / "out")
@@ -230,10 +226,7 @@ def test_files_of_the_safetensors_library_and_a_separate_table(tmp_path):
 
 
 def test_config_json_carries_format_architecture_and_notes(tmp_path):
-    save(
-        load(write_checkpoint(tmp_path, MLP, state_dict(MLP), config=False), write_dataset(tmp_path / "d")),
-        tmp_path / "o",
-    )
+    save(load(write_checkpoint(tmp_path, MLP, state_dict(MLP), config=False), write_dataset(tmp_path / "d")), tmp_path / "o")
     document = json.loads((tmp_path / "o" / "config.json").read_text())
     assert document["format"] == "recurc/checkpoint/1"
     assert document["arch_name"] == "recursive_reasoning.trm@TinyRecursiveReasoningModel_ACTV1"

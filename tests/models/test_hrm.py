@@ -70,7 +70,8 @@ def test_equals_the_original_models_outputs(name, tmp_path):
     reasoner = load(written(tmp_path, arch, state))
     c = reasoner.config
     assert (c.H_layers, c.L_layers, c.H_cycles, c.L_cycles) == tuple(
-        arch[k] for k in ("H_layers", "L_layers", "H_cycles", "L_cycles"))
+        arch[k] for k in ("H_layers", "L_layers", "H_cycles", "L_cycles")
+    )
     assert c.puzzle_rows == -(-arch["puzzle_emb_ndim"] // arch["hidden_size"])
     check_outputs(reasoner, name)
     # The four layers of either block are what the original counts: 34 linear layers and 39 tensors in all.

@@ -56,8 +56,10 @@ def test_a_configuration_of_something_else_hides_nothing(tmp_path):
     assert "config.json says nothing of the model and is not used" in notes(tmp_path / "converted")
 
 
-@pytest.mark.parametrize("other", ["config.json", "config.yaml", "step_1.yaml", "step_1.json", "hparams.yaml",
-                                   "all_config.yml", ".hydra/config.yaml"])
+@pytest.mark.parametrize(
+    "other",
+    ["config.json", "config.yaml", "step_1.yaml", "step_1.json", "hparams.yaml", "all_config.yml", ".hydra/config.yaml"],
+)
 def test_two_configurations_that_contradict_are_refused(other, tmp_path):
     path = checkpoint(tmp_path)
     text = {"arch": {"H_cycles": 3, "num_heads": 4}}
@@ -187,8 +189,14 @@ MIXED = {**TENSORS, **NO_BUFFERS}
         ({"ema": TENSORS, "step": 5}, TENSORS, "averaged weights (EMA) are read from 'ema'"),
         ({"model": TENSORS, "ema": {"shadow": OTHER, "mu": 0.9}}, OTHER, "'ema.shadow'"),
         ({"model": TENSORS, "ema": {"shadow": NO_BUFFERS}}, MIXED, "H_init, L_init, puzzle_emb.weights are not averaged"),
-        ({"model": {PREFIX + n: t for n, t in TENSORS.items()}, "ema_model": {"module." + n: t for n, t in NO_BUFFERS.items()}},
-         MIXED, "not the live ones under 'model'"),
+        (
+            {
+                "model": {PREFIX + n: t for n, t in TENSORS.items()},
+                "ema_model": {"module." + n: t for n, t in NO_BUFFERS.items()},
+            },
+            MIXED,
+            "not the live ones under 'model'",
+        ),
         ({"checkpoint": {"model": TENSORS}, "epoch": 5}, TENSORS, "'checkpoint.model'"),
         ({"state_dict": {"net." + n: t for n, t in TENSORS.items()}}, TENSORS, ""),
         ({n.replace("L_level.", "L_level._orig_mod."): t for n, t in TENSORS.items()}, TENSORS, ""),
@@ -229,8 +237,9 @@ def test_what_is_no_model_is_said_for_what_it_is(saved, words, tmp_path):
     refused(path, words)
 
 
-@pytest.mark.parametrize("kept", ["exp_avg", "exp_avg_sq", "optimizer", "momentum_buffer", "grad", "delta", "fisher", "nu",
-                                  "opt_state"])
+@pytest.mark.parametrize(
+    "kept", ["exp_avg", "exp_avg_sq", "optimizer", "momentum_buffer", "grad", "delta", "fisher", "nu", "opt_state"]
+)
 def test_what_an_optimizer_keeps_of_each_weight_is_no_model(kept, tmp_path):
     path = checkpoint(tmp_path, **{kept: TENSORS})
     refused(path, "not a checkpoint", "optimizer's state", kept, "not weights")

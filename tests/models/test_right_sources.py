@@ -15,8 +15,14 @@ from tests.models.silent import write_config
 from tests.models.test_right_model import TENSORS, checkpoint, notes, refused, same
 
 
-@pytest.mark.parametrize("metadata", [{"config": json.dumps({"arch": {"H_cycles": 3}})}, {"H_cycles": "3", "format": "pt"},
-                                      {"hyper": json.dumps({"H_cycles": 3, "L_cycles": 2})}])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"config": json.dumps({"arch": {"H_cycles": 3}})},
+        {"H_cycles": "3", "format": "pt"},
+        {"hyper": json.dumps({"H_cycles": 3, "L_cycles": 2})},
+    ],
+)
 def test_the_metadata_of_safetensors_is_a_configuration(metadata, tmp_path):
     checkpoint(tmp_path).unlink()
     safetensors.torch.save_file(TENSORS, str(tmp_path / "model.safetensors"), metadata)
@@ -106,8 +112,14 @@ def test_an_architecture_that_stands_deeper_is_found(place, tmp_path):
 # -- files that are no weights, or not all of them --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("held, words", [({"preds": torch.zeros(3)}, "predictions"), ({"exp_avg": TENSORS}, "optimizer"),
-                                         ({"state": {}, "param_groups": []}, "optimizer")])
+@pytest.mark.parametrize(
+    "held, words",
+    [
+        ({"preds": torch.zeros(3)}, "predictions"),
+        ({"exp_avg": TENSORS}, "optimizer"),
+        ({"state": {}, "param_groups": []}, "optimizer"),
+    ],
+)
 def test_a_newer_step_without_weights_is_passed_over(held, words, tmp_path):
     path = checkpoint(tmp_path, name="step_10")
     torch.save(held, tmp_path / "step_20")

@@ -106,7 +106,7 @@ def test_in_fp64_a_slight_mistake_is_not(name, roundings, monkeypatch):
     reasoner, rounding = roundings(name)
     model = Reference(reasoner, dtype=torch.float64)
     assert not outside(rounding, model, torch.float64)
-    model.w["L_level.layers.0.mlp.down_proj.weight"][0, 0] *= 1 + 2.0 ** -23
+    model.w["L_level.layers.0.mlp.down_proj.weight"][0, 0] *= 1 + 2.0**-23
     assert outside(rounding, model, torch.float64)
     slight = Reference(replace(reasoner, config=replace(reasoner.config, rms_norm_eps=1.000001e-5)), dtype=torch.float64)
     assert outside(rounding, slight, torch.float64)

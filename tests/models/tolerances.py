@@ -20,8 +20,8 @@ fp32 itself is what is tested.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
-from typing import Callable, Optional
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from recurc.models.reasoner import Reasoner
 from recurc.models.reference import Reference, StepResult
 
-UNIT = {torch.float32: 2.0 ** -24, torch.float64: 2.0 ** -53}
+UNIT = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}
 DRAWS = 4
 SAFETY = 2.0
 TENSORS = tuple(f.name for f in fields(StepResult) if f.name != "step")
@@ -72,7 +72,7 @@ class Noisy(Reference):
         return rotated + self._noise(x) * (4 + 4 * angles) * x.abs().amax(dim=-1, keepdim=True)
 
     def mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        scores = self._summed(q @ k.transpose(-1, -2), q, k) * self.config.head_dim ** -0.5
+        scores = self._summed(q @ k.transpose(-1, -2), q, k) * self.config.head_dim**-0.5
         shares = self._off(torch.softmax(scores, dim=-1), 8 + k.shape[-2] ** 0.5)
         return self._summed(shares @ v, shares, v.transpose(-1, -2))
 
@@ -115,8 +115,15 @@ class Rounding:
         spread: for each of them the largest deviation in fp32, after each step [steps].
     """
 
-    def __init__(self, reasoner: Reasoner, inputs: np.ndarray, ids: Optional[np.ndarray] = None,
-                 steps: Optional[int] = None, h_cycles: Optional[int] = None, l_cycles: Optional[int] = None) -> None:
+    def __init__(
+        self,
+        reasoner: Reasoner,
+        inputs: np.ndarray,
+        ids: np.ndarray | None = None,
+        steps: int | None = None,
+        h_cycles: int | None = None,
+        l_cycles: int | None = None,
+    ) -> None:
         run = (inputs, ids, steps, h_cycles, l_cycles)
         self.exact = _arrays(list(Reference(reasoner, dtype=torch.float64).steps(*run)))
         unit = UNIT[torch.float32]
@@ -131,11 +138,16 @@ class Rounding:
         at = step - 1 if step > 0 else step
         return SAFETY * float(self.spread[name][at]) * UNIT[dtype] / UNIT[torch.float32]
 
-    def check(self, name: str, step: int, got: np.ndarray, dtype: torch.dtype = torch.float32,
-              expected: Optional[np.ndarray] = None) -> None:
+    def check(
+        self, name: str, step: int, got: np.ndarray, dtype: torch.dtype = torch.float32, expected: np.ndarray | None = None
+    ) -> None:
         """Hold a tensor after a step against `expected`, float64 (this run's own in fp64 when left out)."""
         if expected is None:
             expected = self.exact[name][step - 1 if step > 0 else step]
         np.testing.assert_allclose(
-            np.asarray(got, dtype=np.float64), expected, rtol=0, atol=self.tolerance(name, step, dtype),
-            err_msg=f"{name} after step {step} in {dtype}")
+            np.asarray(got, dtype=np.float64),
+            expected,
+            rtol=0,
+            atol=self.tolerance(name, step, dtype),
+            err_msg=f"{name} after step {step} in {dtype}",
+        )

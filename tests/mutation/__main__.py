@@ -9,10 +9,10 @@ import argparse
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Sequence
 
 from tests.mutation.faults import ROOT, Fault, load, sample
 from tests.mutation.trial import DEAD, SECONDS, Trials, Verdict

@@ -6,9 +6,9 @@ import ast
 import random
 import tomllib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(__file__).parent / "faults"
@@ -30,7 +30,7 @@ class Fault:
     why: str
     slow: bool = False
 
-    def wrong(self, root: Path) -> Optional[str]:
+    def wrong(self, root: Path) -> str | None:
         """Why it cannot be planted in the tree at `root`; None when it can."""
         try:
             text = (root / self.file).read_text()
@@ -66,7 +66,7 @@ def _function_stands(root: Path, name: str) -> bool:
     return True
 
 
-def load(paths: Optional[Sequence[Path]] = None) -> list[Fault]:
+def load(paths: Sequence[Path] | None = None) -> list[Fault]:
     """All faults of the list, or of other files of its kind.
 
     Raises:

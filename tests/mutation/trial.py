@@ -10,10 +10,10 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Optional, Sequence
 
 from tests.mutation.faults import ROOT, Fault
 
@@ -22,7 +22,8 @@ CRASHES = [-number for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT,
 DEAD, SURVIVED, ERROR = "dead", "SURVIVED", "ERROR"
 # Of what a test failed with: the fault made no program that a test could judge.
 COMPILE_ERROR = re.compile(
-    r"\.(c|h|S|so): ?\d+:\d+: error: |undefined reference|SyntaxError|ImportError|ModuleNotFoundError|NameError|UndefinedError")
+    r"\.(c|h|S|so): ?\d+:\d+: error: |undefined reference|SyntaxError|ImportError|ModuleNotFoundError|NameError|UndefinedError"
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Verdict:
 class Outcome:
     """Of a run of pytest: exit code (None: out of time), how many tests passed, were skipped, (name, text) of failed ones."""
 
-    code: Optional[int]
+    code: int | None
     passed: int
     skipped: int
     failed: tuple[tuple[str, str], ...]
@@ -65,10 +66,10 @@ class Trials:
     root: Path = ROOT
     seconds: float = SECONDS
     _clean: dict[tuple[str, ...], Outcome] = field(default_factory=dict)
-    _process: Optional[subprocess.Popen] = None
+    _process: subprocess.Popen | None = None
     _stopped: bool = False
 
-    def __enter__(self) -> "Trials":
+    def __enter__(self) -> Trials:
         self._folder = Path(tempfile.mkdtemp(prefix="recurc-faults-"))
         try:
             self.tree = self._folder / "tree"
@@ -104,8 +105,17 @@ class Trials:
                "XDG_CACHE_HOME": str(cache)}  # fmt: skip
         command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", f"--junitxml={report}",
                    f"--basetemp={work / 'pytest'}", "--hypothesis-seed=0", "--", *tests]  # fmt: skip
-        with subprocess.Popen(command, cwd=self.tree, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True) as process:
+        with subprocess.Popen(
+            command,
+            cwd=self.tree,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        ) as process:
             self._process = process
             try:
                 said, _ = process.communicate(timeout=self.seconds)

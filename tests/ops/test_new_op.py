@@ -133,7 +133,7 @@ def test_from_a_checkpoint_to_a_verified_build(toy, tmp_path, capsys):
     fields = arch(name="tests.toy@Toy")
     tensors = state_dict(fields)
     d = fields["hidden_size"]
-    tensors["L_level.layers.0.scaled_mix.weight"] = torch.randn(d, d, generator=torch.Generator().manual_seed(1)) / d ** 0.5
+    tensors["L_level.layers.0.scaled_mix.weight"] = torch.randn(d, d, generator=torch.Generator().manual_seed(1)) / d**0.5
     write_dataset(tmp_path / "data", n=24)
     checkpoint = write_checkpoint(tmp_path, fields, tensors)
     out = str(tmp_path / "build")

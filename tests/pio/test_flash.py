@@ -113,9 +113,9 @@ def test_a_forgery_whose_checksums_fit_is_noticed(made, port, tmp_path, what):
         forged = bytearray(file.read_bytes())
         for index in range(header.rows):
             at = 128 + index * header.record_bytes
-            body = forged[at:at + header.record_bytes - 4]
+            body = forged[at : at + header.record_bytes - 4]
             body[4 + index % header.dim] ^= 1
-            forged[at:at + header.record_bytes] = body + header.crc(index, body).to_bytes(4, "little")
+            forged[at : at + header.record_bytes] = body + header.crc(index, body).to_bytes(4, "little")
     assert zlib.crc32(forged) == zlib.crc32(file.read_bytes()) and forged != file.read_bytes()
     file.write_bytes(forged)
     with pytest.raises(MismatchError, match=f"the device's {what} (are|is) not the build's") as e:
@@ -127,7 +127,7 @@ def test_a_forgery_whose_checksums_fit_is_noticed(made, port, tmp_path, what):
 
 def test_a_port_that_is_taken_is_said(made, capsys):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        taken = "socket://127.0.0.1:{}".format(server.getsockname()[1])
+        taken = f"socket://127.0.0.1:{server.getsockname()[1]}"
         status, d = call(capsys, "flash", str(made.path), "--board", TWIN, "--port", taken)
     assert status == 6 and "in use" in d["error"]["why"]
     status, d = call(capsys, "flash", str(made.path), "--board", TWIN, "--port", "COM7:9600")

@@ -34,12 +34,18 @@ def shaped_model(reasoner, precision) -> QuantizedModel:
     """A model of the right shapes with all-zero weights: sizes do not depend on values, and this takes no time."""
     prog = lower(reasoner.config)
     zeros = {
-        ref.name: FloatWeights(np.zeros((ref.n, ref.k), np.float32)) if not precision.form.integer else IntWeights(
-            int(precision.bits), np.zeros((ref.n, ref.k), np.int16), np.zeros(ref.n, np.float32), np.zeros(ref.n, np.uint8))
+        ref.name: FloatWeights(np.zeros((ref.n, ref.k), np.float32))
+        if not precision.form.integer
+        else IntWeights(
+            int(precision.bits), np.zeros((ref.n, ref.k), np.int16), np.zeros(ref.n, np.float32), np.zeros(ref.n, np.uint8)
+        )
         for ref in prog.linears
     }
-    vectors = {"H_init": reasoner.tensors["H_init"], "L_init": reasoner.tensors["L_init"],
-               "q_bias": reasoner.tensors["q_head.bias"]}
+    vectors = {
+        "H_init": reasoner.tensors["H_init"],
+        "L_init": reasoner.tensors["L_init"],
+        "q_bias": reasoner.tensors["q_head.bias"],
+    }
     return QuantizedModel("m", prog, precision, "none", zeros, scaled_tables(reasoner, prog), vectors)
 
 
@@ -53,7 +59,8 @@ def test_the_budget_is_the_size_of_the_image_to_the_byte(name):
             budget = image_budget(model.program, model.precision.form, kernels)
             assert budget.total == len(image.data), (name, precision, kernels.name)
             assert [(s.kind, s.name, s.offset, s.bytes) for s in budget.sections] == [
-                (s.kind, s.name, s.offset, s.bytes) for s in image.sections]
+                (s.kind, s.name, s.offset, s.bytes) for s in image.sections
+            ]
             assert sum(budget.by_kind.values()) == budget.total
             assert all(n >= 0 for n in budget.by_kind.values())
     assert parameter_count(model.program) == reasoner.parameters
@@ -82,9 +89,17 @@ def test_odd_shapes_too(mixer, pos, table):
 
 def test_layers_of_different_widths():
     reasoner = random_reasoner("attention", hidden=40, heads=2, ndim=40)
-    model = quantize_model(reasoner, precision_named("int4"), method="min-max", layer_precisions={
-        "*.qkv_proj.weight": "int3", "*.layers.0.mlp.*": "int8", "lm_head.weight": "fp32",
-        "*.layers.1.mlp.*": "int4-g32"})
+    model = quantize_model(
+        reasoner,
+        precision_named("int4"),
+        method="min-max",
+        layer_precisions={
+            "*.qkv_proj.weight": "int3",
+            "*.layers.0.mlp.*": "int8",
+            "lm_head.weight": "fp32",
+            "*.layers.1.mlp.*": "int4-g32",
+        },
+    )
     assert {form.bits for form in model.forms.values()} == {3, 4, 4.25, 8, 32}
     for kernels in KERNEL_SETS:
         assert image_budget(model.program, model.forms, kernels).total == len(build_image(model, kernels).data)

@@ -115,20 +115,34 @@ MODELS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("board, model, precision, carry", [
-    ("mps2-an500", "sudoku4-tiny", "int4", "fp32"), ("mps2-an500", "sudoku6-attn", "int8", "int8"),
-    ("mps2-an500", "paper", "int4", "fp32"), ("mps2-an386", "sudoku6-attn", "int4", "fp16"),
-    ("riscv32-virt", "sudoku4-tiny", "int8", "fp32"), ("riscv32-virt", "sudoku6-attn", "int4", "fp32"),
-    ("riscv32-v-virt", "sudoku6-attn", "int8", "fp32"), ("riscv32-v-virt", "sudoku4-tiny", "int4-g32", "fp32"),
-    ("mps3-an547", "sudoku4-tiny", "int4-g32", "fp32"),
-    ("mps2-an500", "hrm", "int4", "int8"),
-    ("mps2-an505", "sudoku4-tiny", "fp32", "fp32"), ("mps3-an547", "sudoku4-tiny", "int4", "fp16"),
-])
+@pytest.mark.parametrize(
+    "board, model, precision, carry",
+    [
+        ("mps2-an500", "sudoku4-tiny", "int4", "fp32"),
+        ("mps2-an500", "sudoku6-attn", "int8", "int8"),
+        ("mps2-an500", "paper", "int4", "fp32"),
+        ("mps2-an386", "sudoku6-attn", "int4", "fp16"),
+        ("riscv32-virt", "sudoku4-tiny", "int8", "fp32"),
+        ("riscv32-virt", "sudoku6-attn", "int4", "fp32"),
+        ("riscv32-v-virt", "sudoku6-attn", "int8", "fp32"),
+        ("riscv32-v-virt", "sudoku4-tiny", "int4-g32", "fp32"),
+        ("mps3-an547", "sudoku4-tiny", "int4-g32", "fp32"),
+        ("mps2-an500", "hrm", "int4", "int8"),
+        ("mps2-an505", "sudoku4-tiny", "fp32", "fp32"),
+        ("mps3-an547", "sudoku4-tiny", "int4", "fp16"),
+    ],
+)
 def test_estimates_are_what_qemu_counts(board, model, precision, carry, tmp_path):
     need(board)
     board = load_board(board)
-    made = quantize_model(MODELS[model](), precision_named(precision), carry=carry, h_cycles=1, l_cycles=2,
-                          **({"method": "min-max"} if precision.startswith("int4") else {}))
+    made = quantize_model(
+        MODELS[model](),
+        precision_named(precision),
+        carry=carry,
+        h_cycles=1,
+        l_cycles=2,
+        **({"method": "min-max"} if precision.startswith("int4") else {}),
+    )
     elf = build_steps(board, made, tmp_path)
     counted = run_counts(board, elf, 1)[0] / board.ticks.per_instruction
     plan = make_plan(made.program, made.precision.form, board)

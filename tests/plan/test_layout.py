@@ -25,9 +25,16 @@ def program(mixer="mlp_t", seq=81, hidden=512, plen=16, ndim=512, heads=8, layer
 
 
 PROGRAMS = st.builds(
-    program, mixer=st.sampled_from(["mlp_t", "attention"]), seq=st.integers(1, 100),
-    hidden=st.sampled_from([8, 16, 40, 72, 128, 512]), plen=st.integers(0, 16), ndim=st.sampled_from([0, 40, 512]),
-    heads=st.sampled_from([1, 2, 4]), layers=st.integers(1, 3), carry=st.sampled_from(CARRIES))
+    program,
+    mixer=st.sampled_from(["mlp_t", "attention"]),
+    seq=st.integers(1, 100),
+    hidden=st.sampled_from([8, 16, 40, 72, 128, 512]),
+    plen=st.integers(0, 16),
+    ndim=st.sampled_from([0, 40, 512]),
+    heads=st.sampled_from([1, 2, 4]),
+    layers=st.integers(1, 3),
+    carry=st.sampled_from(CARRIES),
+)
 
 
 def sound(struct: Struct) -> None:
@@ -130,8 +137,8 @@ def test_attention_stores_no_score_matrix(carry):
 
 @pytest.mark.parametrize(
     ("features", "name"),
-    [([], "portable"), (["dsp", "fpu-sp"], "dsp"), (["dsp", "mve"], "mve"), (["host"], "host"),
-     (["fpu-sp"], "portable")])
+    [([], "portable"), (["dsp", "fpu-sp"], "dsp"), (["dsp", "mve"], "mve"), (["host"], "host"), (["fpu-sp"], "portable")],
+)
 def test_kernels_are_chosen_by_features(features, name):
     assert choose_kernels(features).name == name
 
@@ -144,12 +151,17 @@ def test_kernel_sets_name_files_that_exist():
     for k in KERNEL_SETS:
         assert all((kernels / s).is_file() for s in k.sources), k.name
         stems = {s.split("/")[1].removesuffix(".c") for s in k.sources}
-        used = {k.f32, *(name for ik in k.ints.values() for name in (ik.tile, ik.quantize, ik.unpack) if name),
-                *(variant for _, variant in k.variants)}
+        used = {
+            k.f32,
+            *(name for ik in k.ints.values() for name in (ik.tile, ik.quantize, ik.unpack) if name),
+            *(variant for _, variant in k.variants),
+        }
         if k.header:  # through a table, each entry of which has files of its own
             table = (kernels.parent / "include" / k.header).read_text()
-            assert all(f"*{name.removeprefix('rc_host->')};" in table or f"(*{name.removeprefix('rc_host->')})" in table
-                       for name in used)
+            assert all(
+                f"*{name.removeprefix('rc_host->')};" in table or f"(*{name.removeprefix('rc_host->')})" in table
+                for name in used
+            )
             assert all(name in header + table for name in stems)
             continue
         assert used <= stems
@@ -160,6 +172,8 @@ def test_kernel_sets_name_files_that_exist():
 def test_more_room_is_asked_for_with_scratch():
     """Larger tiles for those who have the RAM, smaller ones for those who need it: the budget is the program's own."""
     kernels = kernel_set("dsp")
-    sizes = [make_layout(p, INT4, kernels, comfortable_scratch(p, INT4, kernels)).scratch_bytes
-             for p in (program(scratch=n) for n in (16 << 10, None, 120 << 10))]
+    sizes = [
+        make_layout(p, INT4, kernels, comfortable_scratch(p, INT4, kernels)).scratch_bytes
+        for p in (program(scratch=n) for n in (16 << 10, None, 120 << 10))
+    ]
     assert sizes[0] <= 16 << 10 < sizes[1] <= 48 << 10 < sizes[2] <= 120 << 10

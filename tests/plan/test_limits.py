@@ -124,7 +124,8 @@ def test_initial_values_of_variables_take_flash_too():
     assert data.region == "dtcm" and data.load_region == "flash" and data.load_address == -(-end // 8) * 8 > end
     assert plan.section(".ARM.exidx").address == data.load_address + 100, "what follows in flash lies behind them"
     assert ("initial values of variables", "flash", data.load_address, 100) in [
-        (p.name, p.region, p.address, p.bytes) for p in plan.pieces]
+        (p.name, p.region, p.address, p.bytes) for p in plan.pieces
+    ]
     used = plan.end("flash") - board.region("flash").base
     assert used == data.load_address + 108 - board.region("flash").base
     assert make_plan(MODEL, INT4, with_sizes(board, flash=used), measured=linked).fits
@@ -148,6 +149,7 @@ def test_tiles_are_as_few_as_the_budget_allows(mixer, name, budget):
     p, kernels = program(mixer, hidden=128, ndim=128), kernel_set(name)
     z = sizing(p, INT4, kernels)
     for shape in make_layout(p, INT4, kernels, budget).shapes:
+
         def size_of(tile, op=shape.op, rows=shape.rows):
             return op_struct(z, op, rows, tile).bytes
 

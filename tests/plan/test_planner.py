@@ -51,9 +51,16 @@ def with_sizes(board, **sizes):
 
 
 def measured(code=12_000, data=DATA, **others):
-    return Measured((SectionSize(".text", code, 16), SectionSize(".recurc_image", 0, 64), SectionSize(".rodata", 1900, 8),
-                     *(SectionSize(f".{n}", size, 8) for n, size in others.items()), SectionSize(".bss", data, 8),
-                     SectionSize(".recurc_arena", 0, 64)))
+    return Measured(
+        (
+            SectionSize(".text", code, 16),
+            SectionSize(".recurc_image", 0, 64),
+            SectionSize(".rodata", 1900, 8),
+            *(SectionSize(f".{n}", size, 8) for n, size in others.items()),
+            SectionSize(".bss", data, 8),
+            SectionSize(".recurc_arena", 0, 64),
+        )
+    )
 
 
 def test_the_papers_shape_fits_an_stm32h7_at_int4():
@@ -108,12 +115,16 @@ def test_pieces_lie_in_their_sections_and_sums_are_spelled_out(mixer):
     plan = plan_memory(program(mixer, hidden=128), INT4, load_board("mps2-an386"))
     for p in plan.pieces:
         assert p.kind in KINDS and p.bytes > 0 and p.lifetime
-        assert any(s.region == p.region and s.address <= p.address and p.address + p.bytes <= s.address + s.bytes
-                   for s in plan.sections), p
+        assert any(
+            s.region == p.region and s.address <= p.address and p.address + p.bytes <= s.address + s.bytes
+            for s in plan.sections
+        ), p
     arena = plan.section(".recurc_arena")
-    assert [(p.name, p.address - arena.address) for p in plan.pieces if p.region == arena.region
-            and arena.address <= p.address < arena.address + arena.bytes] == [
-                (a.name, a.offset) for a in arena_pieces(plan.layout)]
+    assert [
+        (p.name, p.address - arena.address)
+        for p in plan.pieces
+        if p.region == arena.region and arena.address <= p.address < arena.address + arena.bytes
+    ] == [(a.name, a.offset) for a in arena_pieces(plan.layout)]
     summary = plan_summary(plan)
     json.dumps(summary)
     for region in summary["regions"]:
@@ -135,8 +146,12 @@ def test_pieces_lie_in_their_sections_and_sums_are_spelled_out(mixer):
 def test_shared_memory_counts_once():
     from recurc.plan.pieces import Piece
 
-    pieces = [Piece("a", "scratch", "ram", 100, 50, ""), Piece("b", "kv", "ram", 120, 50, ""),
-              Piece("c", "scratch", "ram", 160, 20, ""), Piece("d", "io", "ram", 165, 10, "")]
+    pieces = [
+        Piece("a", "scratch", "ram", 100, 50, ""),
+        Piece("b", "kv", "ram", 120, 50, ""),
+        Piece("c", "scratch", "ram", 160, 20, ""),
+        Piece("d", "io", "ram", 165, 10, ""),
+    ]
     counted = bytes_by_kind(pieces)
     assert (counted["kv"], counted["io"], counted["scratch"]) == (50, 5, 25)
 
@@ -209,9 +224,14 @@ def test_more_code_than_estimated_is_planned_and_moves_the_image():
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(sizes=st.lists(st.integers(1024, 3 << 20).map(lambda n: n // 256 * 256), min_size=4, max_size=4),
-       mixer=st.sampled_from(["mlp_t", "attention"]), hidden=st.sampled_from([64, 256, 512]),
-       form=st.sampled_from([INT4, INT8, FP32]), carry=st.sampled_from(CARRIES), least=st.booleans())
+@given(
+    sizes=st.lists(st.integers(1024, 3 << 20).map(lambda n: n // 256 * 256), min_size=4, max_size=4),
+    mixer=st.sampled_from(["mlp_t", "attention"]),
+    hidden=st.sampled_from([64, 256, 512]),
+    form=st.sampled_from([INT4, INT8, FP32]),
+    carry=st.sampled_from(CARRIES),
+    least=st.booleans(),
+)
 def test_on_any_memory_a_plan_fits_or_says_what_is_missing(sizes, mixer, hidden, form, carry, least):
     """Regions of any size: nothing overlaps, what fits lies inside, and giving what is missing makes it fit."""
     board = with_sizes(load_board("stm32h7"), **dict(zip(("flash", "dtcm", "axisram", "qspi"), sizes, strict=True)))
@@ -265,8 +285,14 @@ def test_addresses_follow_the_linkers_rules():
     board = load_board("mps2-an386")
     regions = {r.name: r for r in board.regions}
     place = {"code": "ssram1", "data": "ssram23", "stack": "ssram23", "image": "ssram1", "arena": "ssram23"}
-    sizes = [SectionSize(".stack", 4096, 64), SectionSize(".text", 1001, 4, gap=256), SectionSize(".rodata", 8, 8),
-             SectionSize(".data", 24, 8), SectionSize(".bss", 4, 4), SectionSize(".recurc_arena", 64, 64)]
+    sizes = [
+        SectionSize(".stack", 4096, 64),
+        SectionSize(".text", 1001, 4, gap=256),
+        SectionSize(".rodata", 8, 8),
+        SectionSize(".data", 24, 8),
+        SectionSize(".bss", 4, 4),
+        SectionSize(".recurc_arena", 64, 64),
+    ]
     found = {s.name: s for s in lay_out(sizes, place, regions)}
     flash, ram = regions["ssram1"].base, regions["ssram23"].base
     assert found[".text"].address == flash + 256 and found[".rodata"].address == flash + 256 + 1008 - 1008 % 8

@@ -99,9 +99,16 @@ def test_riscv_disassembly():
 
 
 def test_worst_path_with_interrupts_and_faults():
-    f = {"reset": Function(0, {"main"}, True), "main": Function(16, {"a", "b"}), "a": Function(100, {"c"}),
-         "b": Function(60), "c": Function(8), "tick": Function(24, {"c"}), "fault": Function(0, {"report"}, True),
-         "report": Function(90)}
+    f = {
+        "reset": Function(0, {"main"}, True),
+        "main": Function(16, {"a", "b"}),
+        "a": Function(100, {"c"}),
+        "b": Function(60),
+        "c": Function(8),
+        "tick": Function(24, {"c"}),
+        "fault": Function(0, {"report"}, True),
+        "report": Function(90),
+    }
     use = worst_path(f, "reset", 112)
     assert use.worst_bytes == 16 + 100 + 8 + 112 + 24 + 8 + 112
     assert use.path == (("reset", 0), ("main", 16), ("a", 100), ("c", 8)) and use.interrupt_bytes == 112 + 32 + 112
@@ -111,8 +118,12 @@ def test_worst_path_with_interrupts_and_faults():
 
 
 def test_jumping_to_a_fresh_stack_leaves_the_frames_behind():
-    f = {"reset": Function(0, {"main", "trap"}, True), "main": Function(100), "trap": Function(0, {"report"}, True),
-         "report": Function(60)}
+    f = {
+        "reset": Function(0, {"main", "trap"}, True),
+        "main": Function(100),
+        "trap": Function(0, {"report"}, True),
+        "report": Function(60),
+    }
     assert worst_path(f, "reset", 0).worst_bytes == 100
     f["report"].frame = 140
     assert worst_path(f, "reset", 0).path == (("trap", 0), ("report", 140))
@@ -125,8 +136,9 @@ def test_only_assembly_runs_on_into_the_next_symbol():
     assert f["c"].calls == {"stop"} and f["asm"].calls == {"next"}
 
 
-@pytest.mark.parametrize("function,why", [
-    (Function(0, {"main"}), "circle"), (Function(0, indirect=True), "pointer"), (Function(-1), "register")])
+@pytest.mark.parametrize(
+    "function,why", [(Function(0, {"main"}), "circle"), (Function(0, indirect=True), "pointer"), (Function(-1), "register")]
+)
 def test_what_has_no_bound_is_an_error(function, why):
     with pytest.raises(UnboundedStackError, match=why) as e:
         deepest({"main": Function(8, {"f"}), "f": function}, "main")
@@ -185,22 +197,28 @@ def test_known_c(name, tmp_path):
 
 
 def test_recursion_and_frames_of_unknown_size_are_refused(tmp_path):
-    more = ("#include <stdint.h>\nextern volatile int v; volatile int v;\n"
-            "__attribute__((noinline)) int odd(int n); __attribute__((noinline)) int even(int n);\n"
-            "int even(int n) { v = n; return n == 0 ? 1 : 1 + odd(n - 1); }\n"
-            "int odd(int n) { v = n; return n == 0 ? 0 : 2 + even(n - 1); }\n")
+    more = (
+        "#include <stdint.h>\nextern volatile int v; volatile int v;\n"
+        "__attribute__((noinline)) int odd(int n); __attribute__((noinline)) int even(int n);\n"
+        "int even(int n) { v = n; return n == 0 ? 1 : 1 + odd(n - 1); }\n"
+        "int odd(int n) { v = n; return n == 0 ? 0 : 2 + even(n - 1); }\n"
+    )
     (tmp_path / "r").mkdir()
     elf, objects, board = compiled(tmp_path / "r", "mps2-an386", "(void)even(5)", more)
     with pytest.raises(UnboundedStackError, match="even|odd"):
         stack_use(elf, objects, board)
-    more = ("#include <stdint.h>\nint vla(int); __attribute__((noinline)) int vla(int n)"
-            "{ volatile char b[n]; b[n - 1] = 1; return b[0]; }\n")
+    more = (
+        "#include <stdint.h>\nint vla(int); __attribute__((noinline)) int vla(int n)"
+        "{ volatile char b[n]; b[n - 1] = 1; return b[0]; }\n"
+    )
     (tmp_path / "v").mkdir()
     elf, objects, board = compiled(tmp_path / "v", "mps2-an386", "(void)vla(5)", more)
     with pytest.raises(UnboundedStackError, match="vla"):
         stack_use(elf, objects, board)
-    more = ("#include <stdint.h>\nextern int (*volatile hook)(int); int (*volatile hook)(int); int call(int);"
-            "__attribute__((noinline)) int call(int n) { return hook(n) + 1; }\n")
+    more = (
+        "#include <stdint.h>\nextern int (*volatile hook)(int); int (*volatile hook)(int); int call(int);"
+        "__attribute__((noinline)) int call(int n) { return hook(n) + 1; }\n"
+    )
     (tmp_path / "p").mkdir()
     elf, objects, board = compiled(tmp_path / "p", "mps2-an386", "(void)call(5)", more)
     with pytest.raises(UnboundedStackError, match="pointer"):

@@ -41,8 +41,11 @@ def test_forms_of_a_program():
 
 
 def test_each_layer_is_stored_in_its_own_precision():
-    model = quantize_model(random_reasoner(), precision_named("int4"), layer_precisions={
-        "lm_head.weight": "int8", "q_head.weight": "fp32", "*.o_proj.weight": "int4"})
+    model = quantize_model(
+        random_reasoner(),
+        precision_named("int4"),
+        layer_precisions={"lm_head.weight": "int8", "q_head.weight": "fp32", "*.o_proj.weight": "int4"},
+    )
     assert {n: p.name for n, p in model.layers.items()} == {"lm_head.weight": "int8", "q_head.weight": "fp32"}
     assert [model.weights[n].form for n in ("lm_head.weight", "q_head.weight")] == [INT8, FP32]
     assert model.stored_as == "int4, 1 layer int8, 1 layer fp32" and model.lossy == ()
@@ -71,8 +74,15 @@ def test_the_layer_that_buys_most_comes_first():
 def test_no_other_choice_within_the_budget_buys_more(room):
     found = measured()
     chosen = choose_layers(found, 6400 + room)
-    best = max((sum(GAINS[n] for n in some) for k in range(6) for some in combinations(GAINS, k)
-                if sum(SIZES[n] for n in some) <= room), default=0)
+    best = max(
+        (
+            sum(GAINS[n] for n in some)
+            for k in range(6)
+            for some in combinations(GAINS, k)
+            if sum(SIZES[n] for n in some) <= room
+        ),
+        default=0,
+    )
     assert sum(GAINS[n] for n in chosen) == pytest.approx(max(best, 0))
     assert sum(SIZES[n] for n in chosen) <= max(room, 0) and "s" not in chosen
 

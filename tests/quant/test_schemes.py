@@ -12,11 +12,17 @@ from recurc.quant import asymmetric, scheme_fp32, scheme_int3, scheme_int4, sche
 from recurc.storage import FP32, GROUPED, INT3, INT4, INT8
 from recurc.storage.fp32 import FloatWeights
 
-INTEGER = (("int8", scheme_int8, "none"), ("int4-naive", scheme_int4_naive, "none"),
-           *((s.PRECISION.name, s, m) for s in (scheme_int4, scheme_int3) for m in s.PRECISION.methods))
+INTEGER = (
+    ("int8", scheme_int8, "none"),
+    ("int4-naive", scheme_int4_naive, "none"),
+    *((s.PRECISION.name, s, m) for s in (scheme_int4, scheme_int3) for m in s.PRECISION.methods),
+)
 RANGES = {"int8": (-127, 127), "int4": (0, 15), "int3": (0, 7), "int4-naive": (0, 15)}
-WEIGHTS = arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=9),
-                 elements=st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=True))
+WEIGHTS = arrays(
+    np.float32,
+    array_shapes(min_dims=2, max_dims=2, max_side=9),
+    elements=st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=True),
+)
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 
 
@@ -123,7 +129,7 @@ def test_groups_stored_ranges(method, given_moment, w):
     assert stored.q.shape == w.shape and stored.q.min() >= -8 and stored.q.max() <= 7
     assert stored.m.shape == (len(w), -(-w.shape[1] // 32)) and stored.m.dtype == np.uint8
     assert stored.scale.dtype == np.float32 and (np.abs(stored.scale) >= 2.0**-96).all() and np.isfinite(stored.scale).all()
-    assert (stored.q[np.repeat(stored.m, 32, axis=1)[:, :w.shape[1]] == 0] == 0).all()
+    assert (stored.q[np.repeat(stored.m, 32, axis=1)[:, : w.shape[1]] == 0] == 0).all()
     assert (stored.dequantized() == (stored.scale[:, None] * stored.integers).astype(np.float32)).all()
 
 

@@ -17,8 +17,13 @@ CASES = {
     "paper": lambda: document(board=sized("stm32h7", flash=4 << 20)),
     "qspi": lambda: document(),
     "attention": lambda: document(config("attention", seq_len=900), board="mps2-an386", precision="int8"),
-    "int8 carry": lambda: document(config("attention", seq_len=900, num_puzzle_identifiers=400_000), board="mps2-an386",
-                                   precision="int8", carry="int8", puzzle_table="int8"),
+    "int8 carry": lambda: document(
+        config("attention", seq_len=900, num_puzzle_identifiers=400_000),
+        board="mps2-an386",
+        precision="int8",
+        carry="int8",
+        puzzle_table="int8",
+    ),
     "fp32": lambda: document(config(hidden_size=128, puzzle_emb_ndim=128), board="riscv32-virt", precision="fp32"),
     "too large": lambda: document(board=sized("stm32h7", qspi=64 << 10), precision="int8"),
 }
@@ -32,8 +37,9 @@ def case(request):
 def covered(pieces) -> int:
     """Bytes of a region that any piece covers, one byte after the other counted once."""
     edges = sorted({p["address"] for p in pieces} | {p["address"] + p["bytes"] for p in pieces})
-    return sum(b - a for a, b in zip(edges, edges[1:])
-               if any(p["address"] <= a and b <= p["address"] + p["bytes"] for p in pieces))
+    return sum(
+        b - a for a, b in zip(edges, edges[1:]) if any(p["address"] <= a and b <= p["address"] + p["bytes"] for p in pieces)
+    )
 
 
 def test_sums_add_up(case):
@@ -85,8 +91,12 @@ def test_model_figures_are_the_paper_shapes():
 
 def test_stack_and_blocks_are_told():
     d = CASES["paper"]()
-    d["stack"].update(worst=1234, path=[{"function": "main", "bytes": 48}, {"function": "rc_serve", "bytes": 1090}],
-                      interrupt_bytes=96, measured=1100)
+    d["stack"].update(
+        worst=1234,
+        path=[{"function": "main", "bytes": 48}, {"function": "rc_serve", "bytes": 1090}],
+        interrupt_bytes=96,
+        measured=1100,
+    )
     d["model"]["macs_by_block"] = {"L_level": 1_000_000, "H_level": 2_000_000}
     rows = dict(fact_rows(d))
     assert rows["stack"] == f"{d['stack']['reserved']:,} bytes reserved, worst path 1,234, measured high-water 1,100"
@@ -119,30 +129,39 @@ def test_report_of_a_build(tmp_path):
 
 def test_where_the_least_fidelity_comes_from_is_said():
     d = CASES["paper"]()
-    d["fidelity"] = {"value": 0.97, "n": 32, "error": 0.003, "inputs": "training puzzles that calibration did not use",
-                     "least": 0.96, "least_from": "the default"}
+    d["fidelity"] = {
+        "value": 0.97,
+        "n": 32,
+        "error": 0.003,
+        "inputs": "training puzzles that calibration did not use",
+        "least": 0.96,
+        "least_from": "the default",
+    }
     assert dict(fact_rows(d))["fidelity"] == (
         "0.9700 ± 0.0030 after one step, 32 training puzzles that calibration did not use; at least 0.96 is needed (the "
-        "default)")
+        "default)"
+    )
     d["fidelity"]["inputs"] = "random inputs"
     assert "is needed" not in dict(fact_rows(d))["fidelity"], "told, not judged"
 
 
 def test_a_link_that_differs_is_said():
     assert linked_text({"equal": False, "differences": [".text bytes planned 1, linked 2"], "sections": []}) == (
-        "NO: .text bytes planned 1, linked 2")
+        "NO: .text bytes planned 1, linked 2"
+    )
     assert linked_text({"equal": True, "differences": [".bss address"], "sections": []}).startswith("yes, but for alignment")
 
 
 def test_manifests_without_a_plan_still_give_their_sums():
-    row, = region_rows([{"name": "flash", "kind": "flash", "size": 1000, "used": 300, "parts": {"code": 100, "image": 200}}])
+    (row,) = region_rows([{"name": "flash", "kind": "flash", "size": 1000, "used": 300, "parts": {"code": 100, "image": 200}}])
     assert row["base"] is None and row["pieces"] == [] and row["free"] == 700
     assert sum_text(row) == "image 200 + code 100 = 300"
 
 
 def test_control_characters_do_not_pass():
-    assert printable({"a\x1b[31m": ["x\x00y\n", 3, None]}) == {"a\N{REPLACEMENT CHARACTER}[31m": [
-        "x\N{REPLACEMENT CHARACTER}y\N{REPLACEMENT CHARACTER}", 3, None]}
+    assert printable({"a\x1b[31m": ["x\x00y\n", 3, None]}) == {
+        "a\N{REPLACEMENT CHARACTER}[31m": ["x\N{REPLACEMENT CHARACTER}y\N{REPLACEMENT CHARACTER}", 3, None]
+    }
 
 
 def test_a_plan_that_only_the_estimate_of_code_rules_out_is_left_open():
@@ -157,15 +176,24 @@ def test_a_plan_that_only_the_estimate_of_code_rules_out_is_left_open():
 
 def test_accuracy_is_said_with_its_error_and_what_halting_costs(tmp_path):
     def rows(halting):
-        accuracy = {"n": 40, "cell": 0.97, "exact": 0.9, "exact_error": 0.05, "fp32_cell": 0.99, "fp32_exact": 0.95,
-                    "halting": {"threshold": 0.0, "min_steps": 1, "cell": 0.9, "exact": 0.8, "mean_steps": 4.0, **halting}}
+        accuracy = {
+            "n": 40,
+            "cell": 0.97,
+            "exact": 0.9,
+            "exact_error": 0.05,
+            "fp32_cell": 0.99,
+            "fp32_exact": 0.95,
+            "halting": {"threshold": 0.0, "min_steps": 1, "cell": 0.9, "exact": 0.8, "mean_steps": 4.0, **halting},
+        }
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
         return dict(fact_rows(report_build(load_build(build_folder(folder, accuracy=accuracy)))))
 
     found = rows({"lost": 0.1, "lost_error": 0.04})
     assert found["accuracy"].startswith("90.0 ± 5.0 % puzzles exact (fp32 95.0 %), 97.0 % cells")
-    assert found["halting"] == ("stopping at the halting head costs 10.00 ± 4.00 points exact and saves 75 % of the steps; "
-                                "`recurc tune m --target stm32h7` looks for a rule that keeps them")
+    assert found["halting"] == (
+        "stopping at the halting head costs 10.00 ± 4.00 points exact and saves 75 % of the steps; "
+        "`recurc tune m --target stm32h7` looks for a rule that keeps them"
+    )
     assert "tune" not in rows({"lost": 0.01, "lost_error": 0.04})["halting"], "no more than its error"
     assert "tune" not in rows({"lost": 0.1, "lost_error": 0.04, "threshold": 1.0})["halting"], "that rule was chosen"

@@ -20,8 +20,17 @@ def region(size: int, *pieces: tuple[str, str, int, int], base: int = 0x1000) ->
     """A region with pieces (name, kind, offset, bytes)."""
     found = [{"name": n, "kind": k, "address": base + at, "offset": at, "bytes": b, "lifetime": ""} for n, k, at, b in pieces]
     used = max((p["offset"] + p["bytes"] for p in found), default=0)
-    return {"name": "r", "kind": "ram", "base": base, "size": size, "used": used, "free": size - used, "pieces": found,
-            "parts": {k: b for _, k, _, b in pieces}, "optional": False}
+    return {
+        "name": "r",
+        "kind": "ram",
+        "base": base,
+        "size": size,
+        "used": used,
+        "free": size - used,
+        "pieces": found,
+        "parts": {k: b for _, k, _, b in pieces},
+        "optional": False,
+    }
 
 
 @given(st.lists(st.integers(0, 1 << 30), min_size=1, max_size=200))
@@ -66,13 +75,14 @@ def test_free_memory_between_pieces_is_drawn_and_alignment_is_not():
 def test_what_does_not_fit_lies_beyond_the_limit():
     bar = region_bar(region(1000, ("a", "code", 0, 500), ("b", "image", 500, 1500)))
     assert bar.limit == pytest.approx(50) and [s.kind for s in bar.spans] == ["code", "image"]
-    line, = overview([region(1000, ("a", "code", 0, 2000))])
+    (line,) = overview([region(1000, ("a", "code", 0, 2000))])
     assert line.over and sum(s.width for s in line.spans) == pytest.approx(100)
 
 
 def test_buffers_that_share_memory_are_one_block():
-    a, b = blocks_of(region(1000, ("x", "scratch", 0, 100), ("y", "scratch", 0, 300), ("z", "scratch", 200, 200),
-                            ("s", "stack", 400, 50)))
+    a, b = blocks_of(
+        region(1000, ("x", "scratch", 0, 100), ("y", "scratch", 0, 300), ("z", "scratch", 200, 200), ("s", "stack", 400, 50))
+    )
     assert (a.end - a.start, len(a.pieces), a.name) == (400, 3, "scratch") and b.name == "s"
 
 

@@ -110,8 +110,16 @@ def test_hostile_names_are_text():
     first["name"] = first["note"] = first["kind"] = HOSTILE
     first["parts"] = {HOSTILE: first["used"]}
     plan["verdict"]["changes"] = [{"change": HOSTILE, "options": [HOSTILE], "fits": True, "saves": 1}]
-    page = render_page(report_plan(plan, board, dict.fromkeys(("name", "checkpoint", "sha256"), HOSTILE), precision=HOSTILE,
-                                   carry=HOSTILE, depth=(1, 1, 1)))
+    page = render_page(
+        report_plan(
+            plan,
+            board,
+            dict.fromkeys(("name", "checkpoint", "sha256"), HOSTILE),
+            precision=HOSTILE,
+            carry=HOSTILE,
+            depth=(1, 1, 1),
+        )
+    )
     root = ET.fromstring(page)
     assert not list(root.iter("script")) and not list(root.iter("img"))
     assert '<script>alert("1")' in text_of(page) and "\x1b" not in page and "\x00" not in page
@@ -126,8 +134,21 @@ def test_page_of_a_build_and_of_the_host(tmp_path):
 
 def test_regions_without_addresses_are_drawn_from_their_sums(tmp_path):
     d = report_build(load_build(build_folder(tmp_path)))
-    d["regions"] = [{"name": "flash", "kind": "flash", "base": None, "size": 1000, "used": 300, "free": 700, "share": 0.3,
-                     "parts": {"image": 200, "code": 100}, "pieces": [], "optional": False, "note": ""}]
+    d["regions"] = [
+        {
+            "name": "flash",
+            "kind": "flash",
+            "base": None,
+            "size": 1000,
+            "used": 300,
+            "free": 700,
+            "share": 0.3,
+            "parts": {"image": 200, "code": 100},
+            "pieces": [],
+            "optional": False,
+            "note": "",
+        }
+    ]
     page = render_page(d)
     assert "image 200 + code 100 = 300" in text_of(page) and 'class="tick' not in page
 

@@ -5,9 +5,15 @@ import xml.etree.ElementTree as ET
 from recurc.report.results import Plot, Results, Table, near
 
 PAGE = Results(
-    "What survives", "8 puzzles.", plots=[Plot("A plot", "What it shows.", "<svg></svg>", "a.png")], verdicts=["fp32 <wins>."],
-    tables=[Table("All", ("method", "exact"), [("a|b", "1.0 %")]), Table("More", ("x",), [("y",)])], notes=["A note."],
-    definitions=[("a|b", "Its meaning.")], command="recurc sweep m")
+    "What survives",
+    "8 puzzles.",
+    plots=[Plot("A plot", "What it shows.", "<svg></svg>", "a.png")],
+    verdicts=["fp32 <wins>."],
+    tables=[Table("All", ("method", "exact"), [("a|b", "1.0 %")]), Table("More", ("x",), [("y",)])],
+    notes=["A note."],
+    definitions=[("a|b", "Its meaning.")],
+    command="recurc sweep m",
+)
 
 
 def test_html():

@@ -22,8 +22,9 @@ def test_the_table_adds_up():
     assert all(len(r) == len(time_columns(e)) for r in rows)
     assert {c["name"] for c in e["classes"]} == {"token mixing", "channel mixing", "heads", "quantize", "SiLU", "norm", "carry"}
     assert e["macs"] == d["model"]["macs_per_step"]
-    assert e["seconds"] == pytest.approx(sum(c["seconds"] for c in e["classes"]) + e["flash_waits"]["cycles"] / e["clock_hz"],
-                                         rel=1e-6)
+    assert e["seconds"] == pytest.approx(
+        sum(c["seconds"] for c in e["classes"]) + e["flash_waits"]["cycles"] / e["clock_hz"], rel=1e-6
+    )
     assert json.loads(json.dumps(d["time"])) == d["time"]
 
 
@@ -52,8 +53,7 @@ def test_measurements_stand_beside(tmp_path):
     per = build.board("mps2-an500").ticks.per_instruction
     estimated = report_build(build)["time"]["estimate"]["instructions"]
     instructions = round(round(estimated / 1.02 * per) / per)
-    record_verify(build, "mps2-an500", on="qemu", ticks=16 * round(instructions * per),
-                  instructions_per_step=instructions)
+    record_verify(build, "mps2-an500", on="qemu", ticks=16 * round(instructions * per), instructions_per_step=instructions)
     time = report_build(build)["time"]
     assert time["measured"] == {"board": "mps2-an500", "instructions": instructions, "seconds": None}
     facts = dict(time_facts(report_build(build)))
@@ -84,7 +84,9 @@ def test_the_page_has_chart_and_table():
     assert page.count('class="time-bar"') == len(time_bars(d))
 
 
-@pytest.mark.parametrize("seconds, text", [(1234.5, "1,234 s"), (1.234, "1.23 s"), (0.9996, "1,000 ms"), (0.0456, "45.6 ms"),
-                                           (7.89e-6, "7.89 us"), (0.2, "200 ms")])
+@pytest.mark.parametrize(
+    "seconds, text",
+    [(1234.5, "1,234 s"), (1.234, "1.23 s"), (0.9996, "1,000 ms"), (0.0456, "45.6 ms"), (7.89e-6, "7.89 us"), (0.2, "200 ms")],
+)
 def test_seconds(seconds, text):
     assert seconds_text(seconds) == text

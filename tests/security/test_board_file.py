@@ -47,8 +47,18 @@ def test_flags_are_machine_flags(key, flag):
 
 
 def test_flags_of_chips_are_allowed():
-    for flag in ("-mcpu=cortex-m55+nomve.fp", "-mthumb", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard", "-march=rv32imafc_zicsr",
-                 "-mabi=ilp32f", "-mno-unaligned-access", "-msmall-data-limit=8", "-mslow-flash-data", "-mtune=cortex-m7"):
+    for flag in (
+        "-mcpu=cortex-m55+nomve.fp",
+        "-mthumb",
+        "-mfpu=fpv5-sp-d16",
+        "-mfloat-abi=hard",
+        "-march=rv32imafc_zicsr",
+        "-mabi=ilp32f",
+        "-mno-unaligned-access",
+        "-msmall-data-limit=8",
+        "-mslow-flash-data",
+        "-mtune=cortex-m7",
+    ):
         assert not allowed.bad_flag([flag]), flag
     for board in list_boards():
         assert not allowed.bad_flag((*board.cpu_flags, *board.link_flags))
@@ -105,14 +115,19 @@ def test_upload_tools_and_their_words_are_listed(command):
     ("board", "x\\ny"), ("board", "../x"), ("upload", "custom\\nupload_command = evil"), ("upload", "a b"),
 ])  # fmt: skip
 def test_platformio_is_told_of_its_own_packages_only(key, value):
-    line = next(li for li in H7.split("\n") if li.startswith(f"{key} =") and "stm" in H7[H7.index("[platformio]"):])
+    line = next(li for li in H7.split("\n") if li.startswith(f"{key} =") and "stm" in H7[H7.index("[platformio]") :])
     refused(H7.replace(line, f'{key} = "{value}"'))
 
 
 def test_packages_and_sdkconfig_are_listed_kinds():
     line = next(li for li in H7.split("\n") if li.startswith("packages ="))
-    for package in ("evil/toolchain@1", "toolchain@1", "platformio/x@https://evil", "platformio/x@file:///tmp/x",
-    "platformio/x"):
+    for package in (
+        "evil/toolchain@1",
+        "toolchain@1",
+        "platformio/x@https://evil",
+        "platformio/x@file:///tmp/x",
+        "platformio/x",
+    ):
         refused(H7.replace(line, f'packages = ["{package}"]'), "package")
     for text in ('CONFIG_X=\\"a\\"', "CONFIG_X=y\\nCONFIG_Y=y", "source /tmp/x", "CONFIG_X=$(evil)"):
         refused(ESP.replace('"CONFIG_SPIRAM=y"', f'"{text}"'), "sdkconfig")

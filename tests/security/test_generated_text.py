@@ -98,11 +98,36 @@ def test_a_models_c_compiles_whatever_its_name(model, tmp_path):
 
 def ini(template: str, name: str) -> dict[str, dict[str, str]]:
     board = load_board("esp32-s3-n8r8")
-    envs = [{"name": "b", "board": "b", "title": name, "emulator": True, "upload_port": "socket://127.0.0.1:1", "baud": 9600,
-             "stock": load_board("stm32h7").platformio, "how": "", "reach": "", "hint": "", "apart": []}]
-    text = q.environment().get_template(template).render(
-        version="1", name=name, precision="int4", envs=envs, board=replace(board, title=name), name_of="b", usb="-usb",
-        stock=board.platformio, flash_mb=8)
+    envs = [
+        {
+            "name": "b",
+            "board": "b",
+            "title": name,
+            "emulator": True,
+            "upload_port": "socket://127.0.0.1:1",
+            "baud": 9600,
+            "stock": load_board("stm32h7").platformio,
+            "how": "",
+            "reach": "",
+            "hint": "",
+            "apart": [],
+        }
+    ]
+    text = (
+        q.environment()
+        .get_template(template)
+        .render(
+            version="1",
+            name=name,
+            precision="int4",
+            envs=envs,
+            board=replace(board, title=name),
+            name_of="b",
+            usb="-usb",
+            stock=board.platformio,
+            flash_mb=8,
+        )
+    )
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_string(text)
     return {s: dict(parser[s]) for s in parser.sections()}
@@ -131,8 +156,17 @@ def test_cmake_strings_expand_nothing():
 
 
 def workflow(**names: str) -> dict:
-    given = {"version": "1", "build": "b", "data": "d", "emulated": "mps2-an500", "install": "recurc==1", "packages": ["git"],
-             "minutes": 30, "torch": "torch>=2", **names}
+    given = {
+        "version": "1",
+        "build": "b",
+        "data": "d",
+        "emulated": "mps2-an500",
+        "install": "recurc==1",
+        "packages": ["git"],
+        "minutes": 30,
+        "torch": "torch>=2",
+        **names,
+    }
     return yaml.safe_load(q.environment().get_template("ci/workflow.yml.j2").render(**given))
 
 
@@ -169,8 +203,12 @@ def test_renodes_files_have_the_same_lines_whatever_the_names():
         return render_renode(board, build_name=name, build=name, elf="b/firmware.elf", build_up="../b", data_up="../d")
 
     def steps(text: str) -> list[tuple]:
-        return [tuple(t.value for t in s.tokens if t.type not in ("SEPARATOR", "EOL", "DOCUMENTATION", "ARGUMENT"))
-                for section in get_model(text).sections for s in section.body if hasattr(s, "tokens")]
+        return [
+            tuple(t.value for t in s.tokens if t.type not in ("SEPARATOR", "EOL", "DOCUMENTATION", "ARGUMENT"))
+            for section in get_model(text).sections
+            for s in section.body
+            if hasattr(s, "tokens")
+        ]
 
     tame = files("tame")
     for name in HOSTILE:
@@ -218,8 +256,16 @@ def test_markdown_shows_names_and_does_what_none_of_them_says():
 def test_pages_of_results_have_no_html_and_no_links_from_names():
     def page(name: str) -> Results:
         table = Table(name, (name, "x"), [(name, "1"), ("y", name)])
-        return Results(name, f"about {name}", [table, table], [f"note {name}"], f"recurc sweep {name}",
-                       [Plot(name, name, "<svg/>", "p.png")], [f"verdict on {name}"], [(name, name)])
+        return Results(
+            name,
+            f"about {name}",
+            [table, table],
+            [f"note {name}"],
+            f"recurc sweep {name}",
+            [Plot(name, name, "<svg/>", "p.png")],
+            [f"verdict on {name}"],
+            [(name, name)],
+        )
 
     tame = page("tame")
     headings = tokens(tame.markdown()).count("heading_open")

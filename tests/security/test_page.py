@@ -11,8 +11,9 @@ NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)
 
 
 def test_every_test_that_the_page_names_is_there():
-    missing = [f"{file}::{name}" for file, name in NAMED
-               if not re.search(rf"^def {name}\(", (ROOT / file).read_text(), re.MULTILINE)]
+    missing = [
+        f"{file}::{name}" for file, name in NAMED if not re.search(rf"^def {name}\(", (ROOT / file).read_text(), re.MULTILINE)
+    ]
     assert len(NAMED) > 35 and not missing
 
 
@@ -24,8 +25,20 @@ def test_every_promise_names_a_test():
 
 
 def test_every_kind_of_input_is_there():
-    for word in ("Checkpoints", "all_config.yaml", "dataset.json", "Board files", "recurc.toml", "Build folders", "Images",
-                 "tables", "wire", "cache", "Names", "Reporting"):
+    for word in (
+        "Checkpoints",
+        "all_config.yaml",
+        "dataset.json",
+        "Board files",
+        "recurc.toml",
+        "Build folders",
+        "Images",
+        "tables",
+        "wire",
+        "cache",
+        "Names",
+        "Reporting",
+    ):
         assert word in PAGE
 
 

@@ -115,8 +115,11 @@ def test_a_checkpoint_that_says_such_things(capsys, tmp_path):
 
 def test_a_project_file_that_says_such_things(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for text in (f"[model]\ncheckpoint = {json.dumps('x' + EVIL)}\n".replace("\x7f", "\\u007f"), '["\\u001b[2J"]\nx = 1\n',
-                 '[quantize.layers]\n"\\u001b[2J" = "int9\\u001b"\n'):
+    for text in (
+        f"[model]\ncheckpoint = {json.dumps('x' + EVIL)}\n".replace("\x7f", "\\u007f"),
+        '["\\u001b[2J"]\nx = 1\n',
+        '[quantize.layers]\n"\\u001b[2J" = "int9\\u001b"\n',
+    ):
         Path("recurc.toml").write_text(text)
         assert main(["inspect"]) in (2, 3)
         clean(capsys)

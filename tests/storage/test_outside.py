@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping
 
 import numpy as np
 import pytest
@@ -144,7 +144,7 @@ class Unknown(PerChannel):
     """A form without kernels."""
 
     @property
-    def kernel_form(self) -> "Unknown":  # type: ignore[override]
+    def kernel_form(self) -> Unknown:  # type: ignore[override]
         return self
 
 

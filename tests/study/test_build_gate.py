@@ -41,8 +41,11 @@ def test_the_same_puzzle_twice_is_one_that_was_seen():
 
 
 def test_none_left_is_said():
-    for n, drawn, said in ((32, 128, "none of the 32"), (38, 32, "only 6 of the 38"),
-                           (33, 32, "only 1 of the 33 training puzzles is")):
+    for n, drawn, said in (
+        (32, 128, "none of the 32"),
+        (38, 32, "only 6 of the 38"),
+        (33, 32, "only 1 of the 33 training puzzles is"),
+    ):
         found = choose(split(n), drawn, min(drawn, n), 0, 32)
         assert found.kind == CALIBRATION and len(found.inputs) == 32 and said in found.note and "optimistic" in found.note
     assert choose(split(40), 32, 32, 0, 32).kind == SPARE, "eight are enough"

@@ -24,8 +24,14 @@ def scheduler(tmp_path_factory):
     started: list[subprocess.Popen] = []
 
     def start(name: str, *options: str) -> None:
-        started.append(subprocess.Popen([sys.executable, "-m", f"distributed.cli.{name}", *options], cwd=folder,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", f"distributed.cli.{name}", *options],
+                cwd=folder,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        )
 
     start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
     start("dask_worker", "--scheduler-file", str(file), "--nthreads", "2", "--no-nanny", "--no-dashboard")
@@ -52,8 +58,11 @@ def connected(address: str) -> Cluster:
 
 
 def test_a_cluster_gives_the_same_results(scheduler, tmp_path):
-    variants = [Variant("fp32", "fp32", steps=2), Variant("int4", engine="fake", steps=2),
-                Variant("int8", "int8-static", steps=2)]
+    variants = [
+        Variant("fp32", "fp32", steps=2),
+        Variant("int4", engine="fake", steps=2),
+        Variant("int8", "int8-static", steps=2),
+    ]
     here = workbench(70).evaluate(variants)
     with connected(scheduler) as cluster:
         assert cluster.workers == 2
@@ -77,7 +86,12 @@ def test_errors_of_workers_arrive_whole():
 
     error = pickle.loads(pickle.dumps(ToolchainError("a", where="b", why="c", next="d")))
     assert isinstance(error, RecurcError) and error.as_dict() == {
-        "code": "toolchain", "what": "a", "where": "b", "why": "c", "next": "d"}
+        "code": "toolchain",
+        "what": "a",
+        "where": "b",
+        "why": "c",
+        "next": "d",
+    }
 
 
 def test_no_scheduler_is_said():

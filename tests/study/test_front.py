@@ -58,9 +58,9 @@ def test_what_solves_nothing_has_no_mark():
     assert marks(row(0, 10, 1), row(5, 20, 1)) == ".*"
 
 
-@pytest.mark.parametrize("macs, name, label", [
-    ((10, 10), "accuracy-bytes", "bytes:"), ((10, 40), "accuracy-macs", "multiply-adds"),
-])
+@pytest.mark.parametrize(
+    "macs, name, label", [((10, 10), "accuracy-bytes", "bytes:"), ((10, 40), "accuracy-macs", "multiply-adds")]
+)
 def test_the_plot_s_axis_is_what_the_lines_differ_in(macs, name, label):
     pytest.importorskip("matplotlib")
     rows = with_front([row(100, macs[0], 70_000, name="a"), row(150, macs[1], 90_000, name="b")])
@@ -74,11 +74,14 @@ def test_the_plot_s_axis_is_what_the_lines_differ_in(macs, name, label):
     assert cells(lines[1])[0] == "*b"
 
 
-@pytest.mark.parametrize("costs, spelled, ticks", [
-    ((0.2, 20.0), seconds_text, ["200 ms", "500 ms", "1 s", "2 s", "5 s", "10 s", "20 s"]),
-    ((1.9e8, 6.2e9), count_text, ["200 M", "500 M", "1 G", "2 G", "5 G"]),
-    ((70_000, 90_000), count_text, ["80 k"]),
-])
+@pytest.mark.parametrize(
+    "costs, spelled, ticks",
+    [
+        ((0.2, 20.0), seconds_text, ["200 ms", "500 ms", "1 s", "2 s", "5 s", "10 s", "20 s"]),
+        ((1.9e8, 6.2e9), count_text, ["200 M", "500 M", "1 G", "2 G", "5 G"]),
+        ((70_000, 90_000), count_text, ["80 k"]),
+    ],
+)
 def test_ticks_are_spelled_and_there_are_some(costs, spelled, ticks):
     figure = pytest.importorskip("matplotlib.figure").Figure()
     axis = figure.subplots()

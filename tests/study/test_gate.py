@@ -58,8 +58,13 @@ def test_a_loss_within_its_error_is_no_harm():
 
 
 def test_harm_that_too_few_puzzles_hide_is_said():
-    points = (point(0.99, 0), point(0.95, 0.09, se=0.06), point(0.9, 0.05, se=0.03), point(0.85, 0.2, se=0.05),
-              point(0.8, 0.09, se=0.06))
+    points = (
+        point(0.99, 0),
+        point(0.95, 0.09, se=0.06),
+        point(0.9, 0.05, se=0.03),
+        point(0.85, 0.2, se=0.05),
+        point(0.8, 0.09, se=0.06),
+    )
     gate = ModelGate("m", 32, 2, 0.9, points)
     assert threshold(points).unclear == 2, "below the threshold it makes no difference"
     said = " ".join(gate_verdicts(summary([gate])))
@@ -88,8 +93,13 @@ def test_ladder_and_depth():
 
 def test_points_and_summary_of_measured_outcomes():
     bench = workbench(16, subjects={"noise": noisy_copy(sudoku4(), 0.9)})
-    outcomes = bench.evaluate([Variant("fp32", "fp32", steps=2), Variant("int8", "int8-tensor", steps=2),
-                               Variant("fp32", "fp32", steps=2, transform="noise", engine="fake")])
+    outcomes = bench.evaluate(
+        [
+            Variant("fp32", "fp32", steps=2),
+            Variant("int8", "int8-tensor", steps=2),
+            Variant("fp32", "fp32", steps=2, transform="noise", engine="fake"),
+        ]
+    )
     points = points_of("m", outcomes)
     assert [p.label for p in points] == ["int8 x int8-tensor", "fp32, noise"]
     assert points[0].phi_first > points[1].phi_first and points[1].loss > 0.3

@@ -141,8 +141,13 @@ def other_code(monkeypatch):
 def test_the_weights_key_has_every_ingredient(other_code):
     plain = Variant("int4", method="gptq")
     noise = {"noise": touched(sudoku4(), "lm_head.weight")}
-    keys = [weights_key(plain), weights_key(replace(plain, precision="int3")), weights_key(replace(plain, method="mse")),
-            weights_key(replace(plain, transform="noise"), subjects=noise), weights_key(plain, seed=1)]
+    keys = [
+        weights_key(plain),
+        weights_key(replace(plain, precision="int3")),
+        weights_key(replace(plain, method="mse")),
+        weights_key(replace(plain, transform="noise"), subjects=noise),
+        weights_key(plain, seed=1),
+    ]
     train = split("train")
     for change in ({"inputs": train.inputs[::-1].copy()}, {"puzzle_ids": train.puzzle_ids + 1}):
         bench = workbench(4, store=Asks(None))
@@ -155,8 +160,14 @@ def test_the_weights_key_has_every_ingredient(other_code):
 
 def test_weights_of_all_depths_and_activations_are_one():
     plain = Variant("int4", method="gptq")
-    same = [plain, replace(plain, steps=1), replace(plain, h_cycles=1), replace(plain, activations="int8-tensor"),
-            replace(plain, carry="fp16"), replace(plain, name="x")]
+    same = [
+        plain,
+        replace(plain, steps=1),
+        replace(plain, h_cycles=1),
+        replace(plain, activations="int8-tensor"),
+        replace(plain, carry="fp16"),
+        replace(plain, name="x"),
+    ]
     assert len({weights_key(v) for v in same}) == 1
 
 
@@ -183,8 +194,13 @@ def test_the_results_key_has_every_ingredient_of_the_question(other_code):
 
 def test_the_results_key_has_every_ingredient_of_the_puzzles():
     data = split("test").take(4)
-    keys = [part_key(), part_key(2), part_key(data=split("test").take(4, 4)),
-            part_key(data=split("test").take(3)), part_key(data=replace(data, ignore_label_id=int(data.labels.flat[0])))]
+    keys = [
+        part_key(),
+        part_key(2),
+        part_key(data=split("test").take(4, 4)),
+        part_key(data=split("test").take(3)),
+        part_key(data=replace(data, ignore_label_id=int(data.labels.flat[0]))),
+    ]
     for name in ("inputs", "labels"):
         values = np.array(getattr(data, name))
         values.flat[0] = values.flat[0] % (data.vocab_size - 1) + 1

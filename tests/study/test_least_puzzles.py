@@ -21,8 +21,10 @@ SOLVED = np.unpackbits(BYTES, axis=1).astype(float)
 def points(of: np.ndarray) -> list[Point]:
     """The ladder's points, judged by some of the puzzles."""
     lost = SOLVED[0][of] - SOLVED[1:, of]
-    return [replace(point(row["phi"], float(x.mean())), loss_se=float(x.std(ddof=1) / np.sqrt(len(of))))
-            for row, x in zip(RECORDED["rows"][1:], lost)]
+    return [
+        replace(point(row["phi"], float(x.mean())), loss_se=float(x.std(ddof=1) / np.sqrt(len(of))))
+        for row, x in zip(RECORDED["rows"][1:], lost)
+    ]
 
 
 @lru_cache

@@ -202,8 +202,12 @@ def test_phi_is_a_mean_over_positions_and_flat_is_not():
     z, reference = np.zeros((1, 1, 2, 2), np.float32), np.zeros((1, 1, 2, 2), np.float32)
     z[0, 0], reference[0, 0] = [[1, 0], [10, 0]], [[0, 1], [10, 0]]
     tokens = np.zeros((1, 1, 1), np.uint8)
-    found = measure(Run(tokens, np.zeros((1, 1), np.float32), z), Run(tokens, np.zeros((1, 1), np.float32), reference),
-                    np.zeros((1, 1)), np.ones((1, 1), bool))
+    found = measure(
+        Run(tokens, np.zeros((1, 1), np.float32), z),
+        Run(tokens, np.zeros((1, 1), np.float32), reference),
+        np.zeros((1, 1)),
+        np.ones((1, 1), bool),
+    )
     assert found.phi[0, 0] == pytest.approx(0.5) and found.flat[0, 0] == pytest.approx(100 / 101)
 
 

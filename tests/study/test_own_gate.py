@@ -42,10 +42,17 @@ def test_kept_beside_the_checkpoint_and_for_it_alone(reasoner):
     assert kept(replace(reasoner, sha256="0" * 64)) is None, "another checkpoint has come into the folder"
 
 
-@pytest.mark.parametrize("content", [
-    "", "[]", "{}", '{"schema": "recurc/fidelity/1"}', '{"schema": "other/1", "min_fidelity": 1}',
-    json.dumps({"schema": "recurc/fidelity/1", **vars(replace(OWN, min_fidelity=7.0))}),
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"schema": "recurc/fidelity/1"}',
+        '{"schema": "other/1", "min_fidelity": 1}',
+        json.dumps({"schema": "recurc/fidelity/1", **vars(replace(OWN, min_fidelity=7.0))}),
+    ],
+)
 def test_a_broken_file_is_no_threshold(reasoner, tmp_path, content):
     (tmp_path / OWN_GATE_FILE).write_text(content)
     with pytest.raises(InputError, match="--gate --keep") as e:

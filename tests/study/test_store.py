@@ -17,8 +17,11 @@ VARIANTS = [Variant("int4", "int8-tensor", steps=1)]
 
 
 def equal(found, wanted) -> bool:
-    return found is not None and sorted(found) == sorted(wanted) and all(
-        found[n].dtype == wanted[n].dtype and np.array_equal(found[n], wanted[n]) for n in wanted)
+    return (
+        found is not None
+        and sorted(found) == sorted(wanted)
+        and all(found[n].dtype == wanted[n].dtype and np.array_equal(found[n], wanted[n]) for n in wanted)
+    )
 
 
 def test_it_comes_back_under_its_key_only(tmp_path):
@@ -52,9 +55,12 @@ def test_any_damage_counts_as_absent(tmp_path):
 
 
 WRONG = (
-    lambda arrays: {}, lambda arrays: {**arrays, "more": np.zeros(3)}, lambda arrays: dict(list(arrays.items())[1:]),
+    lambda arrays: {},
+    lambda arrays: {**arrays, "more": np.zeros(3)},
+    lambda arrays: dict(list(arrays.items())[1:]),
     lambda arrays: {n: a[..., :-1] if a.ndim else a for n, a in arrays.items()},
-    lambda arrays: {n: a[None] for n, a in arrays.items()}, lambda arrays: {f"x|Y|{n}": a for n, a in arrays.items()},
+    lambda arrays: {n: a[None] for n, a in arrays.items()},
+    lambda arrays: {f"x|Y|{n}": a for n, a in arrays.items()},
 )
 
 

@@ -27,9 +27,16 @@ def naive(name, w):
 def puzzles(model, n=12):
     inputs, ids = random_inputs(model, n)
     c = model.config
-    return replace(split("train").take(n), inputs=inputs, labels=inputs[:, ::-1].astype(np.int32), puzzle_ids=ids,
-                   seq_len=c.seq_len, vocab_size=c.vocab_size, num_puzzle_identifiers=c.num_puzzle_identifiers,
-                   ignore_label_id=0)
+    return replace(
+        split("train").take(n),
+        inputs=inputs,
+        labels=inputs[:, ::-1].astype(np.int32),
+        puzzle_ids=ids,
+        seq_len=c.seq_len,
+        vocab_size=c.vocab_size,
+        num_puzzle_identifiers=c.num_puzzle_identifiers,
+        ignore_label_id=0,
+    )
 
 
 def tensors(data):
@@ -106,8 +113,9 @@ def test_the_rate_rises_then_falls():
     assert rates[:10] == sorted(rates[:10]) and rates[10:] == sorted(rates[10:], reverse=True)
 
 
-@pytest.mark.parametrize("how", [distillation(BRIEF), fine_tuning(BRIEF), quantization_aware("int4-naive", BRIEF)],
-                         ids=lambda how: how.what)
+@pytest.mark.parametrize(
+    "how", [distillation(BRIEF), fine_tuning(BRIEF), quantization_aware("int4-naive", BRIEF)], ids=lambda how: how.what
+)
 def test_what_was_trained_is_kept_by_content(how, tmp_path, monkeypatch):
     model, count = random_reasoner("mlp_t"), []
     data, store = puzzles(model), Store(tmp_path)

@@ -56,8 +56,15 @@ def test_linear_attention_is_its_formula():
     assert not torch.allclose(attention.attended(reference, op, h), expected, atol=1e-2)
 
 
-@pytest.mark.parametrize("model", [random_reasoner("mlp_t", ndim=48, plen=3), random_reasoner("attention", ndim=0, plen=0),
-                                   random_reasoner("attention", pos="learned", h_layers=2)], ids=["mlp", "attention", "hrm"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        random_reasoner("mlp_t", ndim=48, plen=3),
+        random_reasoner("attention", ndim=0, plen=0),
+        random_reasoner("attention", pos="learned", h_layers=2),
+    ],
+    ids=["mlp", "attention", "hrm"],
+)
 def test_the_student_is_smaller_and_runs(model):
     pupil = student(model)
     c = pupil.config
@@ -81,12 +88,17 @@ def test_methods_by_name_group_and_model():
     mlp, attention = random_reasoner("mlp_t"), random_reasoner("attention")
     assert len({m.slug for m in METHODS}) == len(METHODS) and all(definition(m) for m in METHODS)
     assert {m.name for m in chosen([], attention)} - {m.name for m in chosen([], mlp)} == {
-        "linear attention", "linear attention + training"}
+        "linear attention",
+        "linear attention + training",
+    }
     assert [m.slug for m in chosen(["int8", "INT4 naive"], mlp)] == ["fp32", "int8", "int4-naive"]
     assert [m.slug for m in chosen(["structure"], mlp)] == ["fp32", "pruned-25"]
     assert not any(m.needs_data for m in chosen([], mlp, data=False)) and len(chosen([], mlp, data=False)) > 5
-    for names, data, words in ((["int4-naif"], True, "Did you mean int4-naive?"), (["linear-attention"], True, "MLP"),
-                               (["int4-calibrated"], False, "learning= with a train folder")):
+    for names, data, words in (
+        (["int4-naif"], True, "Did you mean int4-naive?"),
+        (["linear-attention"], True, "MLP"),
+        (["int4-calibrated"], False, "learning= with a train folder"),
+    ):
         with pytest.raises(UsageError) as error:
             chosen(names, mlp, data=data)
         assert words in error.value.paragraph()
@@ -110,8 +122,15 @@ def test_study_of_a_checkpoint(tmp_path, monkeypatch):
     methods = chosen(["int8", "int4-naive", "int8-x-static-int8", "pruned-25", "distilled", "int4-naive-qat-short"], model, 3)
 
     def run(progress):
-        return study(model, split("test").take(12), split("train").take(16), methods, steps=2, store=Store(tmp_path),
-                     progress=progress.append)
+        return study(
+            model,
+            split("test").take(12),
+            split("train").take(16),
+            methods,
+            steps=2,
+            store=Store(tmp_path),
+            progress=progress.append,
+        )
 
     rows = run(done)
     assert [r.method for r in rows] == methods and rows[0].method is FP32 and rows[0].loss == 0
@@ -157,6 +176,12 @@ def test_a_peer_that_is_not_installed_is_left_out_with_a_remark(monkeypatch):
 
     monkeypatch.setattr("recurc.study.study.peer_version", missing)
     said = []
-    rows = study(sudoku4(), split("test").take(4), split("train"), chosen(["toolchains", "pruned-25"], sudoku4()), steps=1,
-                 note=said.append)
+    rows = study(
+        sudoku4(),
+        split("test").take(4),
+        split("train"),
+        chosen(["toolchains", "pruned-25"], sudoku4()),
+        steps=1,
+        note=said.append,
+    )
     assert [r.method.slug for r in rows] == ["fp32", "pruned-25"] and len(said) == 2 and "not installed" in said[0]

@@ -40,8 +40,12 @@ def said(**exact):
 
 def test_methods_are_sorted_by_what_they_leave():
     made = rows(fp32=0.9, int8=0.89, int4_naive=0.5, int8_x_int4_a_row=0.87, pruned_25=0.02)
-    assert [[r.method.slug for r in some] for some in sorted_out(made)] == [["int8"], ["int8-x-int4-a-row"], ["int4-naive"],
-                                                                            ["pruned-25"]]
+    assert [[r.method.slug for r in some] for some in sorted_out(made)] == [
+        ["int8"],
+        ["int8-x-int4-a-row"],
+        ["int4-naive"],
+        ["pruned-25"],
+    ]
     assert "Open: int8 x int4 a row (87.0 %) loses more than 2 points" in " ".join(verdict(made))
     text = said(fp32=0.9, int8=0.89, int4_naive=0.5, int8_x_static_int8=0.7, pruned_25=(0.02, 0.6))
     assert "fp32 solves 90.0 % of 100 puzzles" in text and "Kept: int8 (89.0 %) loses at most" in text
@@ -94,14 +98,21 @@ def test_activations_name_the_mixer():
     made = rows(fp32=0.9, int8_x_int4_a_row=0.1, int8_x_int4_blocks=0.6)
     for mixer, word in (("mlp_t", "by an MLP"), ("attention", "by attention")):
         assert f"{word}, int4 activations with a scale a row leave 10.0 %, in blocks of 32 60.0 %." in " ".join(
-            verdict(made, mixer=mixer))
+            verdict(made, mixer=mixer)
+        )
 
 
-@pytest.mark.parametrize("naive, qat, words", [
-    (0.0, 0.9, "repairs naive int4:"), (0.0, 0.5, "repairs part of what naive int4 loses"), (0.5, 0.5, "does not repair"),
-    (0.5, 0.1, "makes naive int4 worse"), (0.9, 0.9, "finds no loss beyond the error to repair:"),
-    (0.9, 0.3, "to repair, and costs"),
-])
+@pytest.mark.parametrize(
+    "naive, qat, words",
+    [
+        (0.0, 0.9, "repairs naive int4:"),
+        (0.0, 0.5, "repairs part of what naive int4 loses"),
+        (0.5, 0.5, "does not repair"),
+        (0.5, 0.1, "makes naive int4 worse"),
+        (0.9, 0.9, "finds no loss beyond the error to repair:"),
+        (0.9, 0.3, "to repair, and costs"),
+    ],
+)
 def test_training_in_the_loop_every_way(naive, qat, words):
     text = said(fp32=0.9, int4_naive=naive, int4_naive_qat_long=qat, int4_naive_fine_tuning=0.07)
     assert words in text and "training without the quantizer leaves 7.0 %" in text
@@ -112,8 +123,17 @@ def test_learning_by_heart_is_said():
     def told(fp32, trained):
         made = rows(fp32=0.9, int4_naive=0.0, int4_naive_qat_long=0.5)
         seen = {"fp32": (fp32, ()), "int4-naive-qat-long": (trained, (1.0,))}
-        return " ".join(verdict([replace(r, seen=outcome(r.method, seen[r.method.slug][0]), losses=seen[r.method.slug][1])
-                                 if r.method.slug in seen else r for r in made], learning=512))
+        return " ".join(
+            verdict(
+                [
+                    replace(r, seen=outcome(r.method, seen[r.method.slug][0]), losses=seen[r.method.slug][1])
+                    if r.method.slug in seen
+                    else r
+                    for r in made
+                ],
+                learning=512,
+            )
+        )
 
     assert "The 512 puzzles learned from come off better" in told(1.0, 1.0)
     assert "lost to fp32: 0.0 points of those, 40.0 of the test puzzles" in told(1.0, 1.0)
@@ -132,7 +152,8 @@ def test_a_model_that_solves_nothing_is_not_judged_by_accuracy():
 def test_how_sure_it_is_that_a_model_is_kept():
     made = rows(fp32=0.9, int8=0.9)
     assert "at most 2 points of puzzles exact (standard error up to 1.5)" in " ".join(
-        verdict([made[0], replace(made[1], loss_se=0.015)]))
+        verdict([made[0], replace(made[1], loss_se=0.015)])
+    )
     text = " ".join(verdict([made[0], replace(made[1], loss_se=0.075)]))
     assert "Kept" not in text and "leave a standard error of up to 7.5 points" in text
 

@@ -29,16 +29,30 @@ def search(aim, board="mps2-an500", n=64, minimize="time", **options):
     some = split("test").take(n)
     bench = workbench(1, full=True, **options)
     with Threads(1) as threads:
-        yield Search(bench, Prices(CONFIG, load_board(board) if isinstance(board, str) else board), aim, minimize,
-                     some.take(n // 2), some.take(None, n // 2), threads, quiet)
+        yield Search(
+            bench,
+            Prices(CONFIG, load_board(board) if isinstance(board, str) else board),
+            aim,
+            minimize,
+            some.take(n // 2),
+            some.take(None, n // 2),
+            threads,
+            quiet,
+        )
 
 
 def outcome_of(right, margins, n=4) -> Outcome:
     """An outcome of 2 cells a puzzle; right, margins: [steps][n]."""
     right = np.array(right, dtype=np.uint16)
     ones = np.ones(right.shape, dtype=np.float32)
-    part = Part(right=right, cells=np.full(right.shape[1], 2, dtype=np.uint16), margins=np.array(margins, dtype=np.float32),
-                phi=ones * 0.5, flat=ones, kept=right == 2)
+    part = Part(
+        right=right,
+        cells=np.full(right.shape[1], 2, dtype=np.uint16),
+        margins=np.array(margins, dtype=np.float32),
+        phi=ones * 0.5,
+        flat=ones,
+        kept=right == 2,
+    )
     return Outcome(Variant().resolved(CONFIG), part, 10, 1)
 
 
@@ -108,8 +122,14 @@ def test_only_what_costs_less_than_more_bits_is_run():
     def arm(precision, carry, cost, h=1):
         return Arm(Variant(precision, h_cycles=h, carry=carry).resolved(CONFIG), Price(cost, None, None, cost, None))
 
-    arms = [arm("int8", "fp32", 10), arm("int4", "fp32", 12), arm("int3", "fp32", 9), arm("int8", "int8", 10),
-            arm("int4", "fp32", 8, h=2), arm("int3", "int8", 8)]
+    arms = [
+        arm("int8", "fp32", 10),
+        arm("int4", "fp32", 12),
+        arm("int3", "fp32", 9),
+        arm("int8", "int8", 10),
+        arm("int4", "fp32", 8, h=2),
+        arm("int3", "int8", 8),
+    ]
     assert undominated(arms, "macs") == [arms[0], arms[2], arms[4], arms[5]]
     names = {(v.precision, v.h_cycles, v.l_cycles, v.carry) for v in variants_of(CONFIG)}
     assert ("fp32", 1, 1, "fp32") in names and ("int3", 2, 2, "int8") in names and not any("naive" in n[0] for n in names)
@@ -151,13 +171,16 @@ def test_halting_and_steps_come_from_one_run():
     assert plain.phi_last == 1 and plain.phi_first < 1 and plain.kept == 1
 
 
-@pytest.mark.parametrize("losses, chosen, confirmed, passed", [
-    ((0, 0, 0), "int3", True, []),
-    ((9, 0, 0), "int4", True, ["int3"]),  # 15 points lost and two errors are over 20: a dearer one is surer
-    ((40, 9, 0), "int8", True, ["int3", "int4"]),
-    ((40, 9, 9), "int4", False, ["int3", "int8"]),
-    ((13, 40, 40), "int3", False, ["int4", "int8"]),  # over the tolerance by less than an error
-])
+@pytest.mark.parametrize(
+    "losses, chosen, confirmed, passed",
+    [
+        ((0, 0, 0), "int3", True, []),
+        ((9, 0, 0), "int4", True, ["int3"]),  # 15 points lost and two errors are over 20: a dearer one is surer
+        ((40, 9, 0), "int8", True, ["int3", "int4"]),
+        ((40, 9, 9), "int4", False, ["int3", "int8"]),
+        ((13, 40, 40), "int3", False, ["int4", "int8"]),  # over the tolerance by less than an error
+    ],
+)
 def test_held_out_puzzles_are_judged_by_the_rule_of_the_search(losses, chosen, confirmed, passed):
     n, s = 60, next(search(Aim("exact", 0.2)))
     plain, names = s.bench.resolve(FP32), ("int3", "int4", "int8")
@@ -166,8 +189,9 @@ def test_held_out_puzzles_are_judged_by_the_rule_of_the_search(losses, chosen, c
     def outcome(variant, lost):
         return replace(outcome_of(np.where(np.arange(n) < lost, 0, right), np.zeros((1, n))), variant=variant)
 
-    arms = [Arm(s.bench.resolve(Variant(name, steps=1)), Price(cost, None, None, cost, None))
-            for cost, name in enumerate(names, 1)]
+    arms = [
+        Arm(s.bench.resolve(Variant(name, steps=1)), Price(cost, None, None, cost, None)) for cost, name in enumerate(names, 1)
+    ]
     held = {arm.variant: outcome(arm.variant, lost) for arm, lost in zip(arms, losses)} | {plain: outcome(plain, 0)}
     s.bench.evaluate = lambda variants, *a: [held[v] for v in variants]
     s.minimize = "macs"
@@ -225,8 +249,7 @@ def test_layers_are_mixed_where_the_higher_precision_does_not_fit():
     prices = Prices(CONFIG, whole)
     low, high = (prices(Variant(p).resolved(CONFIG)).image_bytes for p in ("int4", "int8"))
     room = low + (high - low) // 2 + 27 * 1024  # code and constants as they are estimated
-    small = replace(whole, name="small", regions=tuple(
-        replace(r, size=room) if not r.writable else r for r in whole.regions))
+    small = replace(whole, name="small", regions=tuple(replace(r, size=room) if not r.writable else r for r in whole.regions))
     for s in search(Aim("exact", 0.3), board=small, n=32):
         arms, every = s.arms(variants_of(CONFIG, names=("int4", "int8"), carries=("fp32",), h_cycles=(1,), l_cycles=(1,)))
     mixed = [a for a in arms if a.variant.layers]

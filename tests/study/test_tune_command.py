@@ -23,8 +23,26 @@ def run(capsys, *args: str) -> tuple[int, dict]:
 def test_recipe_is_built_and_runs_in_the_emulator(tmp_path, monkeypatch, capsys):
     need("mps2-an500")
     monkeypatch.chdir(tmp_path)
-    code, told = run(capsys, *TUNE, "--precisions", "int8", "--carries", "int8", "--h-cycles", "1", "--l-cycles", "1",
-                     "--limit", "64", "--tolerance", "10", "--write", "recurc.toml", "--calibration-puzzles", "16")
+    code, told = run(
+        capsys,
+        *TUNE,
+        "--precisions",
+        "int8",
+        "--carries",
+        "int8",
+        "--h-cycles",
+        "1",
+        "--l-cycles",
+        "1",
+        "--limit",
+        "64",
+        "--tolerance",
+        "10",
+        "--write",
+        "recurc.toml",
+        "--calibration-puzzles",
+        "16",
+    )
     assert code == 0 and told["schema"] == "recurc/tune/1"
     choice, held = told["choice"], told["held_out"]
     assert choice["precision"] == "int8" and choice["carry"] == "int8" and choice["n"] == held["n"] == 32
@@ -60,8 +78,9 @@ def test_recipe_is_built_and_runs_in_the_emulator(tmp_path, monkeypatch, capsys)
     every = (choice["exact"] * choice["n"] + held["exact"] * held["n"]) / 64
     assert code == 0 and scored["n"] == 96 and abs(scored["exact"] - every) < 0.15
     assert scored["mean_steps"] == pytest.approx(choice["mean_steps"], rel=0.2)
-    code, other = run(capsys, "eval", "--json", "--limit", "4", "--steps", "2", "--no-halt", "--carry", "fp32",
-                      "--fidelity-puzzles", "1")
+    code, other = run(
+        capsys, "eval", "--json", "--limit", "4", "--steps", "2", "--no-halt", "--carry", "fp32", "--fidelity-puzzles", "1"
+    )
     assert (other["steps"], other["carry"], other["mean_steps"]) == (2, "fp32", 2)
     code, report = run(capsys, "report", "--json")
     assert (report["target"], report["model"]["h_cycles"]) == ("mps2-an500", 1) and "int8" in report["label"]
@@ -78,15 +97,21 @@ def test_a_project_file_reads_as_it_was_written(tmp_path):
     assert read_project(path).halt == {"threshold": float("inf"), "min_steps": 1}
 
 
-@pytest.mark.parametrize("text, why", [
-    ("[schedule]\nstep = 3", "unknown: 'schedule.step'"), ("[schedle]\n", "unknown: 'schedle'"),
-    ("[schedule]\nsteps = 0", "schedule.steps is not a whole number from 1 to 255"),
-    ("[schedule]\nh_cycles = 2.5", "schedule.h_cycles"), ("[schedule]\nmin_steps = true", "schedule.min_steps"),
-    ("[schedule]\nhalt_threshold = nan", "schedule.halt_threshold is not a number"),
-    ("[build]\ncarry = 'fp8'", "build.carry is not one of fp32, fp16, int8"),
-    ("[build]\ntarget = 4", "build.target is not text"),
-    ("[quantize]\nseed = -1", "quantize.seed"), ("[quantize]\ncalibration = 'best'", "quantize.calibration is not one of"),
-])
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        ("[schedule]\nstep = 3", "unknown: 'schedule.step'"),
+        ("[schedle]\n", "unknown: 'schedle'"),
+        ("[schedule]\nsteps = 0", "schedule.steps is not a whole number from 1 to 255"),
+        ("[schedule]\nh_cycles = 2.5", "schedule.h_cycles"),
+        ("[schedule]\nmin_steps = true", "schedule.min_steps"),
+        ("[schedule]\nhalt_threshold = nan", "schedule.halt_threshold is not a number"),
+        ("[build]\ncarry = 'fp8'", "build.carry is not one of fp32, fp16, int8"),
+        ("[build]\ntarget = 4", "build.target is not text"),
+        ("[quantize]\nseed = -1", "quantize.seed"),
+        ("[quantize]\ncalibration = 'best'", "quantize.calibration is not one of"),
+    ],
+)
 def test_mistakes_in_a_project_file_are_named(tmp_path, text, why):
     path = tmp_path / "wrong.toml"
     path.write_text(text)
@@ -118,11 +143,19 @@ def test_the_front_lists_nothing_that_solves_nothing():
     assert len(_frontier([line(0.0, 1)], best, "macs", "phi")) == 2, "what is aimed at is another thing there"
 
 
-@pytest.mark.parametrize("deficit, error, words", [
-    (0.01, 0.005, "Confirmed on 50 puzzles that the search has not seen, by the rule of the search: the loss plus two standard "
-                  "errors is within 3 points there too (1.0 ± 0.5 points)."),
-    (0.02, 0.01, "Not confirmed by the rule of the search"), (0.035, 0.01, "over the tolerance, by less than a standard error"),
-])
+@pytest.mark.parametrize(
+    "deficit, error, words",
+    [
+        (
+            0.01,
+            0.005,
+            "Confirmed on 50 puzzles that the search has not seen, by the rule of the search: the loss plus two standard "
+            "errors is within 3 points there too (1.0 ± 0.5 points).",
+        ),
+        (0.02, 0.01, "Not confirmed by the rule of the search"),
+        (0.035, 0.01, "over the tolerance, by less than a standard error"),
+    ],
+)
 def test_what_the_confirmation_says(deficit, error, words):
     held = {"n": 50, "deficit": deficit, "deficit_se": error, "phi": 1 - deficit, "confirmed": deficit + 2 * error <= 0.03}
     assert words in confirmation({"held_out": held, "aim": {"kind": "exact", "limit": 0.03}})

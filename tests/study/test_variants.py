@@ -29,9 +29,17 @@ def both(bench: Workbench, **what):
     return bench.evaluate([Variant(engine=engine, steps=2, **what) for engine in ("device", "fake")])
 
 
-@pytest.mark.parametrize("what", [{"precision": "int8"}, {"precision": "int4"}, {"precision": "int4-g32"},
-                                  {"precision": "int4-naive", "carry": "int8"},
-                                  {"precision": "int8", "carry": "fp16"}], ids=str)
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"precision": "int8"},
+        {"precision": "int4"},
+        {"precision": "int4-g32"},
+        {"precision": "int4-naive", "carry": "int8"},
+        {"precision": "int8", "carry": "fp16"},
+    ],
+    ids=str,
+)
 def test_fake_quantization_agrees_with_the_device(what):
     device, fake = both(workbench(), **what)
     assert (device.variant.engine, fake.variant.engine) == ("device", "fake")
@@ -116,8 +124,12 @@ def test_groups_run_on_the_device_and_come_back_from_the_store(tmp_path):
 
 def test_unknown_and_impossible_variants_are_refused():
     bench = workbench(4)
-    for variant, word in ((Variant("int5"), "int5"), (Variant(activations="int9"), "int9"), (Variant(transform="x"), "'x'"),
-                          (Variant("int8", "int4-row", engine="device"), "int4-row")):
+    for variant, word in (
+        (Variant("int5"), "int5"),
+        (Variant(activations="int9"), "int9"),
+        (Variant(transform="x"), "'x'"),
+        (Variant("int8", "int4-row", engine="device"), "int4-row"),
+    ):
         with pytest.raises(UsageError, match=word):
             bench.resolve(variant)
     with pytest.raises(UsageError, match="calibration data"):
@@ -142,8 +154,14 @@ def test_one_run_has_all_smaller_numbers_of_steps():
 
 def test_halting_takes_the_first_stop_within_the_steps():
     ones = np.ones((3, 2), dtype=np.float32)
-    part = Part(right=np.array([[4, 2], [4, 4], [3, 4]], dtype=np.uint16), cells=np.array([4, 4], dtype=np.uint16),
-                margins=np.array([[1, -1], [-1, -1], [-1, -1]], dtype=np.float32), phi=ones, flat=ones, kept=ones > 0)
+    part = Part(
+        right=np.array([[4, 2], [4, 4], [3, 4]], dtype=np.uint16),
+        cells=np.array([4, 4], dtype=np.uint16),
+        margins=np.array([[1, -1], [-1, -1], [-1, -1]], dtype=np.float32),
+        phi=ones,
+        flat=ones,
+        kept=ones > 0,
+    )
     from recurc.study.variants import Outcome
 
     outcome = Outcome(Variant().resolved(sudoku4().config), part, 10, 1)
@@ -254,8 +272,7 @@ def test_layers_behind_a_low_phi_are_found_by_trying_each():
     weights = {n: weights[n] for n in model.linear_names()}
     weights[name] = np.rint(weights[name] * 2) / 2
     run = TorchRunner(Reference(model)).run(data.inputs, data.puzzle_ids, 1)
-    found = layers_alone(model, weights, data.inputs, data.puzzle_ids, run.z_H[0],
-                         model.config.H_cycles, model.config.L_cycles)
+    found = layers_alone(model, weights, data.inputs, data.puzzle_ids, run.z_H[0], model.config.H_cycles, model.config.L_cycles)
     assert len(found) == len(weights)
     assert found[0][0] == name and found[0][1] < 0.999 and all(phi > 1 - 1e-5 for _, phi in found[1:])
 

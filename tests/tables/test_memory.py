@@ -74,9 +74,11 @@ def test_a_large_table_in_a_torch_file_stays_mapped(tmp_path):
 
 @LINUX
 def test_inspect_stays_flat_and_tells_the_tables_size(sparse):
-    code = (f"import contextlib, io, recurc.cli.main as m\nstart()\n"
-            f"with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
-            f"    m.main(['inspect', '--json', {str(sparse)!r}])")
+    code = (
+        f"import contextlib, io, recurc.cli.main as m\nstart()\n"
+        f"with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n"
+        f"    m.main(['inspect', '--json', {str(sparse)!r}])"
+    )
     before, after = builder.peak_mib(code)
     assert after - before < GROWTH_MIB
     done = subprocess.run([sys.executable, "-m", "recurc", "inspect", str(sparse)], capture_output=True, text=True)
@@ -87,8 +89,7 @@ def test_inspect_stays_flat_and_tells_the_tables_size(sparse):
 
 @LINUX
 def test_convert_stays_flat(sparse, tmp_path):
-    code = (f"from recurc.models.checkpoint import load, save\nstart()\n"
-            f"save(load({str(sparse)!r}), {str(tmp_path / 'out')!r})")
+    code = f"from recurc.models.checkpoint import load, save\nstart()\nsave(load({str(sparse)!r}), {str(tmp_path / 'out')!r})"
     before, after = builder.peak_mib(code)
     assert after - before < GROWTH_MIB
 

@@ -35,8 +35,9 @@ def driver(tmp_path_factory):
     runtime, out = resource_dir("runtime_c"), tmp_path_factory.mktemp("table") / "driver"
     here = __file__.rpartition("/")[0]
     sources = [f"{here}/driver.c", *(str(runtime / "image" / name) for name in ("rc_table.c", "rc_crc32.c"))]
-    subprocess.run([find_compiler("host"), *C_FLAGS, *SANITIZERS, f"-I{runtime / 'include'}", *sources, "-o", str(out)],
-                   check=True)
+    subprocess.run(
+        [find_compiler("host"), *C_FLAGS, *SANITIZERS, f"-I{runtime / 'include'}", *sources, "-o", str(out)], check=True
+    )
     return out
 
 
@@ -46,8 +47,9 @@ class Cases:
     def __init__(self, driver) -> None:
         self.driver, self.stream, self.dims = driver, b"", []
 
-    def add(self, kind: int, header: TableHeader, index: int, data: bytes, dtype: int | None = None,
-            record: int | None = None) -> None:
+    def add(
+        self, kind: int, header: TableHeader, index: int, data: bytes, dtype: int | None = None, record: int | None = None
+    ) -> None:
         dtype = STORAGES.index(header.storage) if dtype is None else dtype
         record = header.record_bytes if record is None else record
         self.stream += struct.pack("<7I", kind, header.rows, header.dim, dtype, record, index, len(data))
@@ -291,14 +293,32 @@ def test_a_table_larger_than_32_bits_has_its_size_in_the_header():
 
 def test_layout_equals_the_c_struct(tmp_path):
     need("host")
-    names = ("magic", "endian", "version_major", "version_minor", "flags", "dtype", "rows", "dim", "record_bytes",
-             "total_low", "key", "reserved", "header_crc")
+    names = (
+        "magic",
+        "endian",
+        "version_major",
+        "version_minor",
+        "flags",
+        "dtype",
+        "rows",
+        "dim",
+        "record_bytes",
+        "total_low",
+        "key",
+        "reserved",
+        "header_crc",
+    )
     source = tmp_path / "offsets.c"
     prints = "".join(f'printf("%zu\\n", offsetof(rc_table_header_t, {n}));' for n in names)
-    source.write_text('#include <stddef.h>\n#include <stdio.h>\n#include "recurc/rc_table.h"\nint main(void) {' + prints
-                      + 'printf("%u\\n", RC_TABLE_MAGIC);return 0; }\n')
-    subprocess.run([find_compiler("host"), f"-I{resource_dir('runtime_c') / 'include'}", str(source), "-o",
-                    str(tmp_path / "offsets")], check=True)
+    source.write_text(
+        '#include <stddef.h>\n#include <stdio.h>\n#include "recurc/rc_table.h"\nint main(void) {'
+        + prints
+        + 'printf("%u\\n", RC_TABLE_MAGIC);return 0; }\n'
+    )
+    subprocess.run(
+        [find_compiler("host"), f"-I{resource_dir('runtime_c') / 'include'}", str(source), "-o", str(tmp_path / "offsets")],
+        check=True,
+    )
     *told, magic = [int(x) for x in subprocess.check_output([str(tmp_path / "offsets")]).split()]
     assert told == [0, 4, 8, 10, 12, 16, 20, 24, 28, 32, 40, 56, 124]
     assert magic.to_bytes(4, "little") == b"RCT1"
@@ -338,6 +358,5 @@ def test_tables_that_cannot_be_streamed_are_refused():
 
 
 def test_the_key_tells_checkpoint_storage_and_factor():
-    keys = {table_key(sha * 32, storage, factor)
-            for sha in ("00", "ab") for storage in STORAGES for factor in (1.0, 1.0000001)}
+    keys = {table_key(sha * 32, storage, factor) for sha in ("00", "ab") for storage in STORAGES for factor in (1.0, 1.0000001)}
     assert len(keys) == 8 and {len(k) for k in keys} == {16}

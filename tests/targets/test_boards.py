@@ -62,7 +62,7 @@ def parse(text: str):
 
 
 def test_bandwidth_of_a_region():
-    at = 'size = 0x1000\n\n[[regions]]'
+    at = "size = 0x1000\n\n[[regions]]"
     assert parse(GOOD).region("flash").bandwidth is None
     assert parse(GOOD.replace(at, "bandwidth = 40_000_000\n" + at, 1)).region("flash").bandwidth == 40_000_000
     with pytest.raises(InputError, match="bandwidth = 0"):
@@ -125,11 +125,7 @@ def test_streamed_tables_may_lie_in_ram_only_where_a_loader_fills_it():
         ('verified = "described"', 'verified = "sure"', "is not one of emulated, compiled, written, described"),
         ("[uart]", "[uart", "not TOML"),
         ("[placement]", '[defines]\n"A-B" = 1\n\n[placement]', "not a C macro name"),
-        (
-            "[placement]",
-            '[emulator]\nkind = "renode"\nprogram = "r"\nmachine = "m"\n\n[placement]',
-            "is not one of qemu",
-        ),
+        ("[placement]", '[emulator]\nkind = "renode"\nprogram = "r"\nmachine = "m"\n\n[placement]', "is not one of qemu"),
         ("[placement]", SECOND.format(base=0x20000FFF, size=16), "'ram' and 'second' overlap"),
         ('stack = ["ram"]', 'stack = ["ram"]\ntables = ["flash"]', "unknown key 'tables'. the nearest known: table"),
         ('stack = ["ram"]', 'stack = ["ram"]\ntable = ["ram"]', "placement.table: region 'ram' is ram, which is empty"),

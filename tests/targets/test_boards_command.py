@@ -24,12 +24,12 @@ def test_the_list_fits_the_terminal_and_groups_by_kind(width, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= width for line in lines)
     words = " ".join(COLUMNS).split()
-    assert lines[0].split()[:len(words)] == words
+    assert lines[0].split()[: len(words)] == words
     at = [lines.index(heading) for heading in GROUPS.values()]
     assert at == sorted(at)
     ends = [*at[1:], next(i for i, line in enumerate(lines) if line.startswith(("no room for:", "MHz: as")))]
     for kind, start, end in zip(GROUPS, at, ends, strict=True):
-        named = [line.split()[0] for line in lines[start + 1:end] if line]
+        named = [line.split()[0] for line in lines[start + 1 : end] if line]
         assert named == [b.name for b in list_boards() if b.kind == kind]
     for board in list_boards():
         line = next(line for line in lines if line.split()[:1] == [board.name])

@@ -53,7 +53,9 @@ def test_the_readme_s_example_is_a_board():
 
 
 def test_what_the_board_says_comes_on_top():
-    board = parse(NUCLEO + """
+    board = parse(
+        NUCLEO
+        + """
 clock_hz = 400_000_000
 [uart]
 baud = 115200
@@ -69,7 +71,8 @@ name = "flash"
 size = 0x00100000
 [placement]
 image = ["flash", "qspi"]
-""")
+"""
+    )
     assert (board.clock_hz, board.ticks.hz) == (400_000_000, 400_000_000)
     assert board.defines == {"RC_UART_BAUD": 115200, "RC_HSE_HZ": 8_000_000, "RC_WATCHDOG_MS": 10_000}
     assert [r.name for r in board.regions] == ["flash", "itcm", "dtcm", "axisram", "sram123", "sram4", "qspi"]
@@ -140,13 +143,20 @@ def test_a_file_written_out_is_the_same_board(name, tmp_path):
 # -- nothing is typed twice -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", sorted(p for kind in ("chips", "boards") for p in resource_dir(kind).glob("*.toml")),
-                         ids=lambda p: f"{p.parent.name}-{p.stem}")
+@pytest.mark.parametrize(
+    "path",
+    sorted(p for kind in ("chips", "boards") for p in resource_dir(kind).glob("*.toml")),
+    ids=lambda p: f"{p.parent.name}-{p.stem}",
+)
 def test_macros_that_are_facts_are_derived(path):
     """A macro with a number that stands elsewhere names it; a board repeats nothing of its chip."""
     data = tomllib.loads(path.read_text(encoding="utf-8"))
-    facts = {"RC_UART_BAUD": "uart.baud", "RC_UART_BASE": "uart.base", "RC_TICK_HZ": "ticks.hz",
-             "RC_FLASH_BASE": "regions.flash.base"}
+    facts = {
+        "RC_UART_BAUD": "uart.baud",
+        "RC_UART_BASE": "uart.base",
+        "RC_TICK_HZ": "ticks.hz",
+        "RC_FLASH_BASE": "regions.flash.base",
+    }
     given = data.get("defines", {})
     assert {key: given[key] for key in given if key in facts} == {key: facts[key] for key in given if key in facts}
     if "clock_hz" in data:

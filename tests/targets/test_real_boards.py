@@ -124,7 +124,7 @@ def flash_bytes(elf: Path, address: int, size: int) -> bytes:
         for segment in ELFFile(stream).iter_segments():
             start = segment["p_paddr"]
             if segment["p_type"] == "PT_LOAD" and start <= address and address + size <= start + segment["p_filesz"]:
-                return segment.data()[address - start:address - start + size]
+                return segment.data()[address - start : address - start + size]
     raise AssertionError(f"nothing at {address:#x}")
 
 
@@ -164,9 +164,7 @@ def test_the_image_definition_of_the_rp2350(tmp_path):
     need("pico2")
     elf = build_dummy("pico2", tmp_path)
     assert symbols(elf)["rc_vectors"] == 0x10000000
-    start, kind, words, flags, last, last_words, pad, link, end = struct.unpack(
-        "<IBBHBHBII", flash_bytes(elf, 0x10000040, 20)
-    )
+    start, kind, words, flags, last, last_words, pad, link, end = struct.unpack("<IBBHBHBII", flash_bytes(elf, 0x10000040, 20))
     assert (start, end) == (0xFFFFDED3, 0xAB123579)
     assert (kind, words, flags) == (0x42, 1, 0x1021)  # IMAGE_TYPE, one word: executable, secure, Arm, RP2350
     assert (last, last_words, pad, link) == (0xFF, 1, 0, 0)  # LAST after one word; the only block links to itself

@@ -43,8 +43,11 @@ def binutil(board: str, name: str) -> str:
 def test_lines_are_those_of_addr2line(board, elfs):
     elf = elfs(board)
     with open(elf, "rb") as f:
-        functions = [s for s in ELFFile(f).get_section_by_name(".symtab").iter_symbols()
-                     if s["st_info"]["type"] == "STT_FUNC" and s["st_size"] >= 8]
+        functions = [
+            s
+            for s in ELFFile(f).get_section_by_name(".symtab").iter_symbols()
+            if s["st_info"]["type"] == "STT_FUNC" and s["st_size"] >= 8
+        ]
     addresses = [(s["st_value"] & ~1) + offset for s in functions[::3] for offset in (0, s["st_size"] // 4 * 2)]
     tool = binutil(board, "addr2line")
     if shutil.which(tool) is None:  # the compiler's default answer when it has none of its own

@@ -31,8 +31,7 @@ def empty_path(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("family", "package"),
-    [("arm", "gcc-arm-none-eabi"), ("riscv", "gcc-riscv64-unknown-elf"), ("host", "gcc libc6-dev")],
+    ("family", "package"), [("arm", "gcc-arm-none-eabi"), ("riscv", "gcc-riscv64-unknown-elf"), ("host", "gcc libc6-dev")]
 )
 def test_a_missing_compiler_names_its_package(empty_path, family, package):
     with pytest.raises(ToolchainError, match=f"apt-get install {package}") as e:
@@ -134,9 +133,7 @@ def test_what_does_not_fit_does_not_link(tmp_path):
     board = load_board("stm32h7")
     regions = {**default_placement(board).regions, "arena": "sram4"}
     with pytest.raises(ToolchainError, match="does not link"):
-        build_dummy(
-            "stm32h7", tmp_path, defines={"RC_DUMMY_ARENA": 70000}, placement=Placement(regions, {"stack": 8192})
-        )
+        build_dummy("stm32h7", tmp_path, defines={"RC_DUMMY_ARENA": 70000}, placement=Placement(regions, {"stack": 8192}))
 
 
 def test_a_placement_must_be_whole():

@@ -63,8 +63,15 @@ class Device(Engine):
             self.step()
             done += 1
             q = self.tensor("q").tobytes()
-            event = f.StepEvent(self.at, zlib.crc32(self.carry_bytes()), zlib.crc32(self.tensor("logits").tobytes()),
-                                zlib.crc32(self.tensor("tokens").tobytes()), *struct.unpack("<2f", q), 10 + self.at, q)
+            event = f.StepEvent(
+                self.at,
+                zlib.crc32(self.carry_bytes()),
+                zlib.crc32(self.tensor("logits").tobytes()),
+                zlib.crc32(self.tensor("tokens").tobytes()),
+                *struct.unpack("<2f", q),
+                10 + self.at,
+                q,
+            )
             yield replace(event, **self.lies.get(self.at, {}))
             halted = self.at == self.stops if self.stops else halt and self.at >= min_steps and self.halts(threshold)
         yield f.RunResult(0, halted, done, self.at, 0, 64)

@@ -184,8 +184,15 @@ def test_what_is_no_file_is_refused(tmp_path):
 
 def test_results_of_a_wrong_type_are_damage(path):
     good = json.loads(path.read_text().splitlines()[1])
-    for name, value in (("puzzle", "3"), ("puzzle", -1), ("matched", 1), ("steps", 1.5), ("ticks", None), ("phi_last", "x"),
-                        ("cells", True)):
+    for name, value in (
+        ("puzzle", "3"),
+        ("puzzle", -1),
+        ("matched", 1),
+        ("steps", 1.5),
+        ("ticks", None),
+        ("phi_last", "x"),
+        ("cells", True),
+    ):
         path.write_text(path.read_text().splitlines()[0] + "\n" + json.dumps({**good, name: value}) + "\n")
         with pytest.raises(InputError, match="damaged"):
             read(path)

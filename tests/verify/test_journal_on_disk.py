@@ -74,6 +74,7 @@ def test_what_cannot_be_synced_is_not_told(tmp_path, monkeypatch):
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINTR])
 def test_a_filesystem_without_locks_has_journals_too(number, tmp_path, monkeypatch):
     """Nobody is said to write to it."""
+
     def refuse(*args):
         raise OSError(number, os.strerror(number))
 

@@ -139,9 +139,7 @@ def test_other_models(common, tmp_path, monkeypatch, name, kind, op, block, bloc
     data = Dataset(inputs, inputs.astype(np.int32), ids.astype(np.int32), c.seq_len, c.vocab_size, 3, None, Path("d"), "test")
     monkeypatch.setenv("PLANT", f"{kind} 2 {op}")
     with connect(board, elf, "host", step_timeout=20) as session:
-        d = verify_session(
-            session, engine, data, board=board, on="host", places=step_places(model.program)
-        ).first_difference
+        d = verify_session(session, engine, data, board=board, on="host", places=step_places(model.program)).first_difference
     place = d.place
     assert (d.step, place.op, place.block, place.block_op, place.call, d.tensor) == (2, op, block, block_op, call, tensor)
     assert d.reproduced and d.host == value(engine, data, d) and d.host != d.device

@@ -209,10 +209,7 @@ def test_where_it_runs():
     assert run.resolve(build, "qemu")[0].name == "mps2-an500"
     assert run.resolve(build, "host")[0].name == "host"
     assert run.resolve(build, "/dev/ttyACM0")[0].name == "stm32h7"
-    assert (
-        run.resolve(replace(build, target="mps3-an547", boards={"mps3-an547": artifact}), "qemu")[0].name
-        == "mps3-an547"
-    )
+    assert run.resolve(replace(build, target="mps3-an547", boards={"mps3-an547": artifact}), "qemu")[0].name == "mps3-an547"
     with pytest.raises(UsageError, match="no emulated twin"):
         run.resolve(replace(build, twin=None), "qemu")
     with pytest.raises(UsageError, match="no firmware for host"):

@@ -39,7 +39,8 @@ def test_names_and_numbers_are_those_of_the_c_headers():
     assert int(re.search(r"RC_WIRE_VERSION +(\d+)u", wire)[1]) == frames.VERSION
     spec = (resource_dir("runtime_c") / "SPEC.md").read_text()
     assert [int(v) for v in re.findall(r"(?:output\. Version |\*\*HELLO\*\* request: protocol version u16 \()(\d+)", spec)] == [
-        frames.VERSION] * 2
+        frames.VERSION
+    ] * 2
     kinds = {n: int(v, 16) for n, v in re.findall(r"RC_FRAME_(\w+) = (0x\w+)", wire)}
     assert {n: getattr(frames, n) for n in kinds} == kinds
     modes = {n: int(v) for n, v in re.findall(r"RC_TABLE_(\w+) = (\d)", wire)}
@@ -68,9 +69,7 @@ def lib(tmp_path_factory):
     need("host")
     runtime = resource_dir("runtime_c")
     sources = [runtime / "wire" / "rc_cobs.c", runtime / "wire" / "rc_frame.c", runtime / "image" / "rc_crc32.c"]
-    return ctypes.CDLL(
-        str(compile_shared(sources, [runtime / "include"], tmp_path_factory.mktemp("codec") / "codec.so"))
-    )
+    return ctypes.CDLL(str(compile_shared(sources, [runtime / "include"], tmp_path_factory.mktemp("codec") / "codec.so")))
 
 
 def c_receive(lib, stream: bytes) -> list:
@@ -167,8 +166,16 @@ def test_an_endless_frame_is_dropped_and_the_next_one_read(lib):
 
 def test_lengths_of_replies_belong_to_a_version():
     """A reply of another length needs another version, so that an old firmware is told apart by HELLO, not by its remains."""
-    layouts = (frames.parse_step, frames.parse_result, frames.parse_fault, frames.parse_row, frames.parse_crc,
-               parse_selftest, frames.parse_trace, frames.parse_boot)
+    layouts = (
+        frames.parse_step,
+        frames.parse_result,
+        frames.parse_fault,
+        frames.parse_row,
+        frames.parse_crc,
+        parse_selftest,
+        frames.parse_trace,
+        frames.parse_boot,
+    )
     lengths = []
     for parse in layouts:
         for n in range(0, 125):

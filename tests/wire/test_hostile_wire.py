@@ -85,9 +85,7 @@ def test_runs_with_mutated_fields(server):
         for _ in range(rng.randrange(3)):
             body[rng.randrange(len(body))] = rng.randrange(256)
         stream += request(frames.RUN, i % 254 + 2, bytes(body))
-        stream += request(
-            frames.READ, 1, struct.pack("<BIH", rng.randrange(10), rng.randrange(700), rng.randrange(1100))
-        )
+        stream += request(frames.READ, 1, struct.pack("<BIH", rng.randrange(10), rng.randrange(700), rng.randrange(1100)))
     replies = run(server, stream)
     kinds = {r.type for r in replies}
     assert {frames.STEP, frames.NAK, frames.RUN | frames.REPLY, frames.READ | frames.REPLY} <= kinds
@@ -121,10 +119,7 @@ def test_rows_with_mutated_pieces(server):
     assert outcomes <= {True, False} and True in outcomes
 
 
-@pytest.mark.parametrize(
-    ("flags", "status"),
-    [(0x80, "unknown command or flag"), (0x04, "unknown command or flag")],
-)
+@pytest.mark.parametrize(("flags", "status"), [(0x80, "unknown command or flag"), (0x04, "unknown command or flag")])
 def test_unknown_flags_are_refused(server, flags, status):
     body = frames.run_body(flags | 1, 1, 1, 0, 0, 0, 0.0)
     (reply,) = run(server, request(frames.RUN, 1, body))

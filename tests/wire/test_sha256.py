@@ -25,7 +25,7 @@ PUBLISHED = {
     bytes.fromhex("d3"): "28969cdfa74a12c82f3bad960b0b000aca2ac329deea5c2328ebc6f2ba9802c1",
     bytes.fromhex("c98c8e55"): "7abc22c0ae5af26ce93dbb94433a0e0b2e119d014f8e7f65bd56c61ccccd9504",
     b"a" * 1_000_000: "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0",
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +34,16 @@ def digests(tmp_path_factory):
     need("host")
     runtime, out = resource_dir("runtime_c"), tmp_path_factory.mktemp("sha256") / "driver"
     sources = [f"{__file__.rpartition('/')[0]}/sha256_driver.c", str(runtime / "image" / "rc_sha256.c")]
-    subprocess.run([find_compiler("host"), *C_FLAGS, *SANITIZERS, f"-I{runtime / 'include'}", *sources, "-o", str(out)],
-                   check=True)
+    subprocess.run(
+        [find_compiler("host"), *C_FLAGS, *SANITIZERS, f"-I{runtime / 'include'}", *sources, "-o", str(out)], check=True
+    )
 
     def run(cases):
         stream = b"".join(struct.pack("<3I", shift, piece, len(data)) + data for shift, piece, data in cases)
         done = subprocess.run([str(out)], input=stream, capture_output=True, timeout=120)
         assert done.returncode == 0 and not done.stderr, done.stderr.decode()
         assert len(done.stdout) == 32 * len(cases)
-        return [done.stdout[i:i + 32].hex() for i in range(0, len(done.stdout), 32)]
+        return [done.stdout[i : i + 32].hex() for i in range(0, len(done.stdout), 32)]
 
     return run
 
@@ -60,8 +61,9 @@ def test_every_length_around_its_blocks(digests):
 def test_any_pieces_from_any_address(digests):
     rng = random.Random(2)
     cases = [(shift, piece, rng.randbytes(300)) for shift in range(8) for piece in (0, 1, 3, 55, 56, 63, 64, 65, 128, 299)]
-    cases += [(rng.randrange(64), rng.choice((0, rng.randrange(1, 5000))), rng.randbytes(rng.randrange(20_000)))
-              for _ in range(150)]
+    cases += [
+        (rng.randrange(64), rng.choice((0, rng.randrange(1, 5000))), rng.randbytes(rng.randrange(20_000))) for _ in range(150)
+    ]
     assert digests(cases) == [hashlib.sha256(d).hexdigest() for _, _, d in cases]
 
 
@@ -83,8 +85,17 @@ int main(void)
     return 0;
 }
 """)
-    subprocess.run([find_compiler("host"), f"-I{runtime / 'include'}", str(source), str(runtime / "image" / "rc_sha256.c"),
-                    "-o", str(out)], check=True)
+    subprocess.run(
+        [
+            find_compiler("host"),
+            f"-I{runtime / 'include'}",
+            str(source),
+            str(runtime / "image" / "rc_sha256.c"),
+            "-o",
+            str(out),
+        ],
+        check=True,
+    )
     told = subprocess.run([str(out)], capture_output=True, text=True, check=True).stdout
     assert told == _last_block_only(b"\x80" + bytes(55) + struct.pack(">Q", 0x123456789A * 64 * 8))
 

@@ -25,9 +25,12 @@ def main() -> int:
     for name in args.loader or LOADERS:
         report = fuzz(LOADERS[name], args.mutations, args.seed, args.keep, args.seconds)
         found += len(report.findings)
-        print(f"{name:15} {report.runs:>10,} mutations  {report.accepted:>8,} accepted  {report.seconds:>7.1f} s "
-              f"({report.busy:.1f} busy)  slowest {report.slowest:.2f} s  {report.memory >> 20} MiB  "
-              f"{len(report.findings)} findings", flush=True)
+        print(
+            f"{name:15} {report.runs:>10,} mutations  {report.accepted:>8,} accepted  {report.seconds:>7.1f} s "
+            f"({report.busy:.1f} busy)  slowest {report.slowest:.2f} s  {report.memory >> 20} MiB  "
+            f"{len(report.findings)} findings",
+            flush=True,
+        )
         for text in report.findings.values():
             print(text, flush=True)
     return 1 if found else 0

@@ -14,11 +14,10 @@ import time
 import traceback
 import unicodedata
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterator
 
 from recurc.errors import RecurcError
 from tests.fuzz.loaders.mutate import Mutation

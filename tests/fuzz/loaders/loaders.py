@@ -90,8 +90,9 @@ def _load_dataset(folder: Path) -> object:
 def _examples(folder: Path) -> None:
     x, y = np.arange(12).reshape(3, 4), np.arange(12).reshape(3, 4) % 5
     (folder / "a.csv").write_text("inputs,labels,id\n" + "".join(f"{i} 2 3 300,1 2 3 4,{i}\n" for i in range(3)))
-    (folder / "a.jsonl").write_text("".join(json.dumps({"inputs": [i, 1, 2, 3], "labels": [[1, 2], [3, 4]], "id": i}) + "\n"
-                                            for i in range(3)))
+    (folder / "a.jsonl").write_text(
+        "".join(json.dumps({"inputs": [i, 1, 2, 3], "labels": [[1, 2], [3, 4]], "id": i}) + "\n" for i in range(3))
+    )
     np.save(folder / "a.npy", x)
     np.savez_compressed(folder / "b.npz", inputs=x, labels=y)
     np.savez(folder / "a.npz", inputs=x, labels=y)
@@ -134,7 +135,8 @@ def _project(folder: Path) -> None:
     (folder / "recurc.toml").write_text(
         '[model]\ncheckpoint = "sudoku4-tiny"\ndata = "data"\n[quantize]\nprecision = "int4"\ncalibration = "gptq"\nseed = 3\n'
         '[quantize.layers]\n"*.mlp.down_proj.weight" = "int8"\n[schedule]\nsteps = 8\nhalt_threshold = 0.5\nmin_steps = 2\n'
-        '[build]\ntarget = "stm32h7"\ncarry = "fp32"\nmin_fidelity = 0.9\n')
+        '[build]\ntarget = "stm32h7"\ncarry = "fp32"\nmin_fidelity = 0.9\n'
+    )
 
 
 def _load_project(folder: Path) -> object:

@@ -43,8 +43,9 @@ def small_elf() -> bytes:
         offsets.append(at + len(data))
         data += body + bytes(-len(body) % 4)
     table = b"".join(
-        _SECTION.pack(places[i], kinds[i], flags[i], addresses[i], offsets[i], len(bodies[i]), 4 * (i == 3), i == 3, 4,
-                      16 * (i == 3))
+        _SECTION.pack(
+            places[i], kinds[i], flags[i], addresses[i], offsets[i], len(bodies[i]), 4 * (i == 3), i == 3, 4, 16 * (i == 3)
+        )
         for i in range(len(names))
     )
     segments = struct.pack("<8I", 1, offsets[1], 0x1000, 0x1000, 16, 16, 5, 4)

@@ -48,15 +48,18 @@ def _raise(error: BaseException):
     return fault
 
 
-@pytest.mark.parametrize("fault, words", [
-    (lambda data: data[200], "IndexError"),
-    (lambda data: bytearray(1 << 33), "MemoryError"),
-    (_context, "memory"),
-    (_raise(RecursionError("deep")), "RecursionError"),
-    (_raise(ToolchainError("x")), "exit code 6"),
-    (_raise(SystemExit(3)), "SystemExit"),
-    (lambda data: b"\x01" * (400 << 20) and None, "memory"),
-])
+@pytest.mark.parametrize(
+    "fault, words",
+    [
+        (lambda data: data[200], "IndexError"),
+        (lambda data: bytearray(1 << 33), "MemoryError"),
+        (_context, "memory"),
+        (_raise(RecursionError("deep")), "RecursionError"),
+        (_raise(ToolchainError("x")), "exit code 6"),
+        (_raise(SystemExit(3)), "SystemExit"),
+        (lambda data: b"\x01" * (400 << 20) and None, "memory"),
+    ],
+)
 def test_a_planted_fault_is_found(fault, words):
     report = fuzz(_planted(fault), 3)
     assert len(report.findings) >= 1 and any(words in text for text in report.findings.values()), report.findings

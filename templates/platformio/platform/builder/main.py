@@ -13,9 +13,14 @@ recipe = env.BoardConfig().get("recurc")
 compiler = find_compiler(env, recipe)
 prefix = compiler[: -len("gcc")] if compiler.endswith("gcc") else ""
 env.Replace(
-    CC=compiler, LINK=compiler, AR=prefix + "ar", RANLIB=prefix + "ranlib", OBJCOPY=prefix + "objcopy",
+    CC=compiler,
+    LINK=compiler,
+    AR=prefix + "ar",
+    RANLIB=prefix + "ranlib",
+    OBJCOPY=prefix + "objcopy",
     SIZETOOL=prefix + "size",
-    PROGNAME="firmware", PROGSUFFIX=".elf",
+    PROGNAME="firmware",
+    PROGSUFFIX=".elf",
 )
 env.Replace(**compile_variables(env, recipe))
 env.Replace(**link_variables(env, recipe, compiler), **size_variables(recipe))
