@@ -11,6 +11,7 @@ recurc.verify(build, on="qemu", dataset=recurc.load_dataset(folder, "test"), lim
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +26,7 @@ from recurc.arguments import argument
 from recurc.codegen.fit import early_plan
 from recurc.codegen.manifest import Build
 from recurc.codegen.project import build_project, compile_host_engine
-from recurc.dataset import Dataset, check_compatible, load_dataset
+from recurc.dataset import Dataset, check_compatible, examples, load_dataset
 from recurc.errors import FidelityError, UsageError, warn_assumed
 from recurc.ir.lower import lower
 from recurc.ir.program import CARRIES, STORAGES
@@ -128,7 +129,8 @@ class Model:
 
     def evaluate(
         self,
-        data: Dataset,
+        dataset: Dataset | Path | str,
+        limit: int | None = None,
         *,
         steps: int | None = None,
         halt: Halt | float | None = None,
@@ -139,18 +141,16 @@ class Model:
         """Accuracy of the fp32 reference on a dataset, after the last step or where the halting head stops.
 
         Args:
+            dataset: or the directory whose test split it is.
+            limit: only the first so many puzzles.
+            halt: as in `run`; True for the default margin.
             steps, h_cycles, l_cycles: override the trained depth.
             progress: called with the number of puzzles done since the last call, of a part of one for each step.
 
         Raises:
             InputError: the dataset is not of this model.
         """
-        if not isinstance(data, Dataset):
-            raise UsageError(
-                f"data is no dataset: {shown(data)}",
-                where=argument("data"),
-                next="Pass recurc.load_dataset(DIR, 'test') or recurc.Dataset.from_arrays(inputs, labels)",
-            )
+        data = examples(dataset, limit)
         check_compatible(data, self.config)
         ids, found = data.puzzle_ids if self.config.puzzle_emb_ndim else None, []
         for part in self._batches(data.inputs, ids, steps, halt, False, h_cycles, l_cycles, progress):
@@ -291,10 +291,39 @@ class Quantized:
             ]
         )
 
-    def evaluate(self, data: Dataset, **options: Any) -> EvalResult:
-        """Accuracy and fidelity on a dataset; options as in `recurc.study.evaluate.evaluate`."""
+    def evaluate(
+        self,
+        dataset: Dataset | Path | str,
+        limit: int | None = None,
+        *,
+        steps: int | None = None,
+        halt: Halt | float | None = None,
+        threshold: float = 0.0,
+        min_steps: int = 1,
+        fidelity_puzzles: int = 64,
+        progress: Callable[[float], None] | None = None,
+    ) -> EvalResult:
+        """As `Model.evaluate`, with the device's arithmetic: accuracy, and fidelity to fp32.
+
+        Args:
+            threshold, min_steps: of the halting rule, where `halt` is True, and of what the result tells of halting without it.
+            fidelity_puzzles: on how many puzzles fidelity is measured, and fp32 scored beside.
+        """
+        data = examples(dataset, limit)
         check_compatible(data, self.model.config)
-        return evaluate(self.source.reasoner, self.model, self.engine, data, **options)
+        rule = Halt(threshold, min_steps) if halt is True else _halt(halt)
+        return evaluate(
+            self.source.reasoner,
+            self.model,
+            self.engine,
+            data,
+            halt=rule is not None,
+            threshold=threshold if rule is None else rule.threshold,
+            min_steps=min_steps if rule is None else rule.min_steps,
+            fidelity_puzzles=fidelity_puzzles,
+            progress=progress,
+            steps=check_steps(steps, self.model.program.steps),
+        )
 
     def accuracy(self, data: Dataset, progress: Callable[[float], None] | None = None) -> Scores:
         """Accuracy after the last step on a dataset, without the fp32 model."""
@@ -407,9 +436,17 @@ class Quantized:
                 "calibration": None
                 if calibration is None
                 else {"puzzles": calibration.puzzles, "steps": calibration.steps, "seed": calibration.seed},
+                **_data_entries(self.sample),
                 **(details or {}),
             },
         )
+
+
+def _data_entries(sample: Dataset | None) -> dict[str, Any]:
+    """What a build's manifest says of the dataset: its folder, or that it was arrays in memory."""
+    if sample is None:
+        return {}
+    return {"data_in_memory": True} if sample.in_memory else {"data": os.path.realpath(sample.path)}
 
 
 def _halt(rule: Halt | float | None) -> Halt | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from recurc.arguments import argument
 from recurc.arrayfile import read_npy
-from recurc.errors import InputError
+from recurc.errors import InputError, UsageError
 from recurc.formats import parse_json
 from recurc.problems import Problems
 from recurc.reading import Unreadable, enough_memory, is_folder, is_there, not_read, read_text, shown, user_path
@@ -63,6 +63,7 @@ class Dataset:
     ignore_label_id: int | None
     path: Path
     split: str
+    in_memory: bool = False  # made of arrays: `path` names no folder
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -130,6 +131,7 @@ class Dataset:
             ignore,
             Path("arrays"),
             split,
+            in_memory=True,
         )
 
     def __repr__(self) -> str:
@@ -284,6 +286,32 @@ def _load(root: Path, split: str, folder: Path, meta: Metadata) -> Dataset:
         root,
         split,
     )
+
+
+def examples(dataset: object, limit: object = None, split: str = "test") -> Dataset:
+    """What a function was given as its `dataset` and `limit`: a dataset, or that split of a dataset directory, and of it the
+    first so many.
+
+    Raises:
+        UsageError: neither, or no count. InputError: as of `load_dataset`.
+    """
+    if isinstance(dataset, (str, Path)):
+        dataset = load_dataset(dataset, split)
+    if not isinstance(dataset, Dataset):
+        raise UsageError(
+            f"dataset is no dataset: {shown(dataset)}",
+            where=argument("dataset", option="data"),
+            next=f"Pass recurc.load_dataset(DIR, {split!r}) or recurc.Dataset.from_arrays(inputs, labels)",
+        )
+    if limit is None:
+        return dataset
+    if not isinstance(limit, (int, np.integer)) or isinstance(limit, bool) or limit < 1:
+        raise UsageError(
+            f"limit is no number of puzzles: {shown(limit)}",
+            where=argument("limit"),
+            next="Give a whole number from 1, or leave it out for all of them",
+        )
+    return dataset.take(int(limit))
 
 
 def check_compatible(dataset: Dataset, config: ModelShape) -> None:

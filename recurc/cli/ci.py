@@ -36,7 +36,7 @@ def command(console: Console, build: Path, out: Path, data: str | None, limit: i
     made = open_build(console, build, to_run=False)
     folder = data or made.details.get("data")
     if folder is None:
-        raise UsageError("no puzzles to run", where=str(build), why="no dataset is given",
+        raise UsageError("no puzzles to run", where=str(build), why=f"no dataset is given, and {made.no_data}",
                          next="Pass the dataset directory with --data DIR")  # fmt: skip
     puzzles = load_dataset(folder, "test").take(limit)
     source = install_source() if install is None else Source(install, True)

@@ -92,7 +92,7 @@ def command(
             fidelity_puzzles=fidelity_puzzles,
             progress=advance,
         )
-    final = result.halted if halt and result.halted else result.scores
+    final = result.final
     document = {
         "checkpoint": model.reasoner.source,
         "precision": precision,
@@ -110,15 +110,15 @@ def command(
         "fidelity_last_error": result.fidelity_last_error,
         "fidelity_n": result.fidelity_n,
         "mean_steps": result.mean_steps,
-        "exact_error": final.error(result.n),
-        "fp32": {"n": result.fidelity_n, **vars(result.reference), "exact_beside": result.beside_reference.exact},
+        "exact_error": final.exact_error,
+        "fp32": {"n": result.fidelity_n, **result.reference.shares(), "exact_beside": result.beside_reference.exact},
         "by_step": {str(s): {"cell": v.cell, "exact": v.exact} for s, v in result.by_step.items()},
     }
     stopped = result.halting
     document["halting"] = {
         "threshold": rule["halt_threshold"],
         "min_steps": rule["min_steps"],
-        **vars(stopped.scores),
+        **stopped.scores.shares(),
         "mean_steps": stopped.mean_steps,
         "lost": stopped.lost,
         "lost_error": stopped.error,
@@ -131,13 +131,13 @@ def command(
     if console.json:
         return
     console.print(f"{quantized.model.label}, {lowering['carry']} carry, {result.n} test puzzles, the device's arithmetic")
-    rows = [(f"after step {s}", *_cells(v, result.n)) for s, v in result.by_step.items()]
+    rows = [(f"after step {s}", *_cells(v)) for s, v in result.by_step.items()]
     if halt and result.halted:
-        rows.append((f"halting, {result.mean_steps:.2f} steps on average", *_cells(result.halted, result.n)))
+        rows.append((f"halting, {result.mean_steps:.2f} steps on average", *_cells(result.halted)))
     few = result.fidelity_n
-    rows.append((f"fp32, first {few}", *_cells(result.reference, few)))
+    rows.append((f"fp32, first {few}", *_cells(result.reference)))
     if few < result.n:
-        rows.append((f"{precision}, first {few}", *_cells(result.beside_reference, few)))
+        rows.append((f"{precision}, first {few}", *_cells(result.beside_reference)))
     console.table(("", "cells", "puzzles exact"), rows)
     console.print(
         f"fidelity to fp32: {fidelity_text(result.fidelity_first, result.fidelity_first_error)} after 1 step, "
@@ -150,9 +150,9 @@ def command(
         console.print(halting_text(stopped, result.steps, advice))
 
 
-def _cells(scores: Any, n: int) -> tuple[str, str]:
+def _cells(scores: Any) -> tuple[str, str]:
     """Cells, and puzzles exact with their standard error."""
-    return f"{100 * scores.cell:.2f} %", f"{100 * scores.exact:.2f} ± {100 * scores.error(n):.2f} %"
+    return f"{100 * scores.cell:.2f} %", f"{100 * scores.exact:.2f} ± {100 * scores.exact_error:.2f} %"
 
 
 def hopeless_text(reference: Any, n: int) -> str:

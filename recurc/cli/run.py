@@ -126,8 +126,8 @@ def command(
     asked = (
         _build(console, model, on, precision, trust) if _is_build(model) else _checkpoint(console, model, on, precision, data)
     )
-    with asked as (answerer, config, told, own_data):
-        inputs = _inputs(tokens, file, data or own_data, offset, limit, config)
+    with asked as (answerer, config, told, own_data, no_data):
+        inputs = _inputs(tokens, file, data or own_data, no_data, offset, limit, config)
         rows, ids = _checked(config, inputs, puzzle)
         stop = Halt(halt_threshold, min_steps) if halt else None
         found = []
@@ -171,7 +171,7 @@ def _is_build(model: str | None) -> bool:
 def _build(
     console: Console, model: str | None, on: str | None, precision: str | None, trust: bool
 ) -> Iterator[tuple[Any, ...]]:
-    """A build's firmware: what answers, its configuration, words for it, and the dataset it knows."""
+    """A build's firmware: what answers, its configuration, words for it, the dataset it knows, and why if none."""
     from recurc.verify.answers import Connection
 
     if precision is not None:
@@ -184,7 +184,8 @@ def _build(
     made = open_build(console, str(model), trust=trust)
     with Connection(made, on or "host") as connection:
         where = "as a process of this computer" if connection.on == "host" else f"on {connection.board.name}"
-        yield connection, made.config, f"{made.name}, {made.details.get('label', made.precision)}, firmware {where}", made.data
+        told = f"{made.name}, {made.details.get('label', made.precision)}, firmware {where}"
+        yield connection, made.config, told, made.data, made.no_data
 
 
 @contextmanager
@@ -204,21 +205,23 @@ def _checkpoint(
             next="Make one with `recurc build`, or leave --on out",
         )
     loaded = LoadedModel(chosen.load(), chosen.checkpoint)
-    config = loaded.config
+    config, unknown = loaded.config, "no dataset is known for this model"
     if precision is None:
-        yield ReferenceAnswerer(loaded.reasoner), config, f"{loaded.name}, the fp32 reference", chosen.data
+        yield ReferenceAnswerer(loaded.reasoner), config, f"{loaded.name}, the fp32 reference", chosen.data, unknown
         return
     from recurc.cli.quantizing import quantize_with_progress
 
     quantized = quantize_with_progress(console, loaded, chosen, precision, {}, calibration=None, puzzles=128, seed=0)
     answerer = EngineAnswerer(quantized.engine, config.halt_rule, quantized.model.program.steps)
-    yield answerer, config, f"{loaded.name}, {quantized.model.label}, the device's arithmetic", chosen.data
+    yield answerer, config, f"{loaded.name}, {quantized.model.label}, the device's arithmetic", chosen.data, unknown
 
 
 # -- what is asked --------------------------------------------------------------------------------------------------------
 
 
-def _inputs(tokens: str | None, file: str | None, folder: Any, offset: int, limit: int | None, config: Any) -> Inputs:
+def _inputs(
+    tokens: str | None, file: str | None, folder: Any, no_data: str, offset: int, limit: int | None, config: Any
+) -> Inputs:
     from recurc.dataset import check_compatible, load_dataset
 
     if tokens is not None:
@@ -226,11 +229,7 @@ def _inputs(tokens: str | None, file: str | None, folder: Any, offset: int, limi
     if file is not None:
         return from_file(file)
     if folder is None:
-        raise UsageError(
-            "no input is given",
-            why="no dataset is known for this model either",
-            next="Pass --tokens, --input FILE or --data DIR",
-        )
+        raise UsageError("no input is given", why=no_data, next="Pass --tokens, --input FILE or --data DIR")
     data = load_dataset(folder, "test")
     check_compatible(data, config)
     return from_dataset(data, offset, limit)

@@ -183,7 +183,7 @@ def _puzzles(build: Any, data: str | None, limit: int | None, offset: int) -> tu
         raise UsageError(
             "no puzzles to run",
             where=str(build.path),
-            why="no dataset is given",
+            why=f"no dataset is given, and {build.no_data}",
             next="Pass the dataset directory with --data DIR",
         )
     everything = load_dataset(folder, "test")

@@ -145,6 +145,14 @@ class Build:
         folder = self.details.get("data")
         return Path(folder) if folder and Path(folder).is_dir() else None
 
+    @property
+    def no_data(self) -> str:
+        """Why there is no `data`, as a clause for a message."""
+        if folder := self.details.get("data"):
+            return f"its dataset {folder} is gone"
+        how = "with arrays from memory, which lie in no folder" if self.details.get("data_in_memory") else "without a dataset"
+        return f"it was built {how}"
+
 
 def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerConfig) -> str:
     """Write the manifest, the last file of a build: it lists every artifact's sha256.

@@ -231,6 +231,7 @@ MANIFEST = record(
             )
         ),
         "data": optional(_PATH),
+        "data_in_memory": boolean,
         "firmware_name": text(1000),
         "halt": optional(record(_HALT)),
     },

@@ -169,7 +169,7 @@ def _quality_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
                 f"{document['model']['steps']}",
             )
         )
-        rows += _halting_row(document, accuracy.get("halting"))
+        rows += _halting_row(document, accuracy.get("halting"), accuracy["n"])
     if verified:
         rows.append(
             (
@@ -180,11 +180,12 @@ def _quality_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _halting_row(document: Mapping[str, Any], halting: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+def _halting_row(document: Mapping[str, Any], halting: Mapping[str, Any] | None, n: int) -> list[tuple[str, str]]:
     if not halting:
         return []
     from recurc.study.evaluate import Halting, Scores
 
-    found = Halting(Scores(halting["cell"], halting["exact"]), halting["mean_steps"], halting["lost"], halting["lost_error"])
+    scores = Scores(halting["cell"], halting["exact"], n)
+    found = Halting(scores, halting["mean_steps"], halting["lost"], halting["lost_error"])
     usual = (halting["threshold"], halting["min_steps"]) == (0, 1)
     return [("halting", halting_text(found, document["model"]["steps"], halting.get("tune") if usual else None))]

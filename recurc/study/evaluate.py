@@ -119,15 +119,26 @@ def reference_runs(
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracy in 0..1: cell = share of valid cells right (clues count, as in the reference), exact = whole puzzles."""
+    """Accuracy in 0..1: cell = share of valid cells right (clues count, as in the reference), exact = whole puzzles; of the n
+    puzzles that have labels."""
 
     cell: float
     exact: float
+    n: int
 
-    def error(self, n: int) -> float:
-        """Standard error of `exact` over n puzzles; by Wilson's interval, so that it is not 0 where all or none are exact."""
-        p = self.exact
-        return math.sqrt(p * (1 - p) / n + 1 / (4 * n * n)) / (1 + 1 / n)
+    @property
+    def exact_error(self) -> float:
+        """Standard error of `exact`; by Wilson's interval, so that it is not 0 where all or none are exact. NaN of none."""
+        p, n = self.exact, self.n
+        return math.sqrt(p * (1 - p) / n + 1 / (4 * n * n)) / (1 + 1 / n) if n else math.nan
+
+    def __repr__(self) -> str:
+        exact = f"{100 * self.exact:.2f} ± {100 * self.exact_error:.2f} %"
+        return f"Scores(exact {exact}, cells {100 * self.cell:.2f} %, {self.n} puzzles)"
+
+    def shares(self) -> dict[str, float]:
+        """For documents: cell and exact."""
+        return {"cell": self.cell, "exact": self.exact}
 
 
 def hopeless(scores: Scores, n: int) -> bool:
@@ -142,8 +153,8 @@ def score(tokens: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> Scores:
     right = ((tokens == labels) & valid).sum(axis=1)[counts > 0]
     counts = counts[counts > 0]
     if not len(counts):
-        return Scores(float("nan"), float("nan"))
-    return Scores(float((right / counts).mean()), float((right == counts).mean()))
+        return Scores(float("nan"), float("nan"), 0)
+    return Scores(float((right / counts).mean()), float((right == counts).mean()), len(counts))
 
 
 @dataclass(frozen=True)
@@ -201,12 +212,25 @@ class EvalResult:
     fidelity_last_error: float | None = None
     halting: Halting | None = None
 
+    @property
+    def final(self) -> Scores:
+        """What was asked for: the scores where the halting head stops, or else after the last step."""
+        return self.halted or self.scores
+
+    @property
+    def cell(self) -> float:
+        return self.final.cell
+
+    @property
+    def exact(self) -> float:
+        return self.final.exact
+
+    @property
+    def exact_error(self) -> float:
+        return self.final.exact_error
+
     def __repr__(self) -> str:
-        s = self.scores
-        return (
-            f"EvalResult(exact {100 * s.exact:.2f} ± {100 * s.error(self.n):.2f} %, cells {100 * s.cell:.2f} %, "
-            f"{self.n} puzzles, {self.steps} steps, fidelity {self.fidelity_last:.4f})"
-        )
+        return f"EvalResult({self.final!r}, {self.mean_steps:.4g} steps, fidelity {self.fidelity_last:.4f})"
 
 
 def evaluate(
@@ -220,6 +244,7 @@ def evaluate(
     min_steps: int = 1,
     fidelity_puzzles: int = 64,
     progress: Progress | None = None,
+    steps: int | None = None,
 ) -> EvalResult:
     """Accuracy of a model on a dataset, and its fidelity to the fp32 reference.
 
@@ -227,9 +252,10 @@ def evaluate(
     stops is scored beside that of the last step.
 
     Args:
+        steps: at most those that the model was lowered for (default: these).
         progress: called with 1 after each puzzle, and after each puzzle of the fidelity run.
     """
-    steps = model.program.steps
+    steps = model.program.steps if steps is None else steps
     keep = min(fidelity_puzzles, len(data.inputs))
     runs = run_engine(engine, data.inputs, data.puzzle_ids, steps, threshold=threshold, keep_carries=keep, progress=progress)
     expected, exact = reference_runs(reasoner, data.inputs[:keep], data.puzzle_ids[:keep], model, steps, progress)

@@ -30,7 +30,7 @@ class _Callable(types.ModuleType):
                 raise UsageError(
                     "no puzzles to run",
                     where=str(build.path),
-                    why="the build knows no dataset",
+                    why=build.no_data,
                     next="pass dataset=recurc.load_dataset(DIR, 'test')",
                 )
             dataset = load_dataset(build.data, "test")

@@ -77,7 +77,7 @@ def test_a_loss_that_was_not_aimed_at_has_no_error_of_another_number():
 
 def test_halting_may_gain():
     def told(lost: float) -> str:
-        return halting_text(Halting(Scores(0.9, 0.9 - lost), 1.0, lost, 0.02), 4, "recurc tune m")
+        return halting_text(Halting(Scores(0.9, 0.9 - lost, 100), 1.0, lost, 0.02), 4, "recurc tune m")
 
     assert told(-0.05) == "stopping at the halting head gains 5.00 ± 2.00 points exact and saves 75 % of the steps"
     assert told(0.1) == (
