@@ -10,7 +10,8 @@ A family is one module in this folder that defines
 * ``expected_tensors(config) -> {name: shape}``: every tensor of the checkpoint, by the original's name without prefix;
 * ``recursion(config, depth) -> Recursion``: its states, tables, blocks of ops, schedule and heads.
 
-Nothing else has to be told about a new family: `families()` finds the module.
+Nothing else has to be told about a new family: `families()` finds the module. Packages of others add theirs by `register`, or
+by an entry point of the group "recurc.families" that names a module.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
@@ -26,7 +29,9 @@ from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.reading import read_text
 from recurc.recursion import Depth, Recursion
 
-__all__ = ["Family", "Reasoner", "ReasonerConfig", "families", "find_family", "recursion_of"]
+__all__ = ["Family", "Reasoner", "ReasonerConfig", "families", "find_family", "recursion_of", "register", "unregister"]
+
+ENTRY_POINTS = "recurc.families"
 
 Shape = tuple[int, ...]
 
@@ -58,9 +63,38 @@ class Family(Protocol):
 _PROTOCOL = ("NAME", "ARCH_NAMES", "recognises", "config_from_fields", "expected_tensors", "recursion")
 
 
+_registered: dict[str, Family] = {}
+
+
+def register(family: Family) -> None:
+    """Add a family that no module of this folder is.
+
+    Raises:
+        ValueError: it lacks a part of what a family is, or another one has its name.
+    """
+    missing = [attribute for attribute in _PROTOCOL if not hasattr(family, attribute)]
+    if missing:
+        raise ValueError(f"a family has {', '.join(missing)}; see recurc.models")
+    if families().get(family.NAME, family) is not family:
+        raise ValueError(f"there is a family {family.NAME!r} already")
+    _registered[family.NAME] = family
+
+
+def unregister(name: str) -> None:
+    """Take back what `register` added."""
+    del _registered[name]
+    _known.pop(name, None)
+
+
+@lru_cache(maxsize=1)
+def _installed() -> tuple[Family, ...]:
+    """The families of installed entry points."""
+    return tuple(point.load() for point in entry_points(group=ENTRY_POINTS))
+
+
 def families() -> dict[str, Family]:
-    """Name -> family module, for every module of this folder that defines the family protocol."""
-    found: dict[str, Family] = {}
+    """Name -> family: every module of this folder that defines the family protocol, installed and registered ones."""
+    found = {family.NAME: family for family in (*_installed(), *_registered.values())}
     for file in sorted(Path(folder) / name for folder in __path__ for name in os.listdir(folder)):
         if file.suffix != ".py" or file.name == "__init__.py":
             continue
@@ -68,7 +102,7 @@ def families() -> dict[str, Family]:
             continue  # not a family; importing it could pull in torch, which takes seconds
         module = importlib.import_module(f"{__name__}.{file.stem}")
         if all(hasattr(module, attribute) for attribute in _PROTOCOL):
-            found[module.NAME] = module  # type: ignore[assignment]
+            found[module.NAME] = module
     return found
 
 

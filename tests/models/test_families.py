@@ -1,6 +1,8 @@
 """A model family is one file: the registry finds it, and no other place has to be told."""
 
 import textwrap
+from importlib.metadata import EntryPoint
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +11,8 @@ from recurc.errors import InputError
 from recurc.models import families, find_family
 from recurc.models.layers import default_heads, infer_expansion
 from recurc.models.reasoner import swiglu_width
+
+PROTOCOL = ("NAME", "ARCH_NAMES", "recognises", "config_from_fields", "expected_tensors", "recursion")
 
 
 def test_trm_is_found():
@@ -57,3 +61,47 @@ def test_published_expansion_is_preferred():
 @pytest.mark.parametrize("hidden, heads", [(512, 8), (128, 2), (64, 1), (96, 3), (48, 3), (10, 1)])
 def test_assumed_heads(hidden, heads):
     assert default_heads(hidden) == heads
+
+
+def test_a_family_of_another_package_is_registered(monkeypatch):
+    outside = SimpleNamespace(
+        NAME="outside",
+        ARCH_NAMES=("models.outside@Outside",),
+        recognises=lambda names: "outside.weight" in set(names),
+        config_from_fields=None,
+        expected_tensors=None,
+        recursion=None,
+    )
+    recurc.models.register(outside)
+    try:
+        assert families()["outside"] is outside and find_family(None, ["outside.weight"], "x") is outside
+        recurc.models.register(outside)  # once more is no contradiction
+        with pytest.raises(ValueError, match="there is a family 'outside' already"):
+            recurc.models.register(SimpleNamespace(**vars(outside)))
+    finally:
+        recurc.models.unregister("outside")
+    assert "outside" not in families()
+
+
+def test_half_a_family_is_refused():
+    with pytest.raises(ValueError, match="expected_tensors, recursion"):
+        recurc.models.register(SimpleNamespace(NAME="half", ARCH_NAMES=(), recognises=None, config_from_fields=None))
+
+
+def test_no_family_takes_the_name_of_one_that_is_there():
+    with pytest.raises(ValueError, match="there is a family 'trm' already"):
+        recurc.models.register(SimpleNamespace(**{n: None for n in PROTOCOL} | {"NAME": "trm", "ARCH_NAMES": ()}))
+
+
+def test_installed_packages_bring_families(monkeypatch, tmp_path):
+    (tmp_path / "brought.py").write_text(
+        'NAME = "brought"\nARCH_NAMES = ()\nrecognises = config_from_fields = expected_tensors = recursion = None\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("brought", "brought", recurc.models.ENTRY_POINTS)
+    monkeypatch.setattr(recurc.models, "entry_points", lambda group: [point] if group == "recurc.families" else [])
+    recurc.models._installed.cache_clear()
+    try:
+        assert families()["brought"].NAME == "brought"
+    finally:
+        recurc.models._installed.cache_clear()

@@ -41,6 +41,7 @@ from recurc.targets.boards import load_board
 from tests.codegen.builder import HERE_SETS, compile_model
 from tests.codegen.test_model_bits import differences
 from tests.models.builders import arch, state_dict, write_checkpoint, write_dataset
+from tests.ops import toy_family
 from tests.randmodels import random_inputs, random_reasoner
 from tests.test_imports import FILES, PACKAGE, imports
 from tests.tools import need
@@ -54,11 +55,10 @@ def toy(monkeypatch):
     recurc.ops.registered()
     for name in ("_packages", "_classes"):
         monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
-    monkeypatch.setattr(recurc.models, "__path__", [*recurc.models.__path__, str(HERE / "families")])
-    monkeypatch.setattr(recurc.models, "_known", {})
     recurc.ops.register("tests.ops.scaled_mix")
+    recurc.models.register(toy_family)
     yield
-    sys.modules.pop("recurc.models.toy", None)
+    recurc.models.unregister("toy")
 
 
 def reasoner(mixer: str = "attention", **options) -> Reasoner:
