@@ -82,6 +82,7 @@ def show_command(console: Console, name: str) -> None:
     emulator = f"QEMU {b.emulator.machine}" if b.emulator else "none" + (f"; twin {b.twin}" if b.twin else "")
     pairs = [
         ("board", f"{b.name}  {b.title}"), ("kind", b.kind), ("stands for", b.reference),
+        ("chip", f"{b.chip} (chips/{b.chip}.toml)" if b.chip else ""),
         ("other names", ", ".join(b.aliases)),
         ("core", f"{b.core}, {', '.join(sorted(b.features)) or 'no extensions'}"),
         ("compiler flags", " ".join(b.cpu_flags)), ("clock", clock), ("tested", f"{b.verified}: {REACH[b.verified]}"),
@@ -140,7 +141,7 @@ def _size(n: int) -> str:
 
 def _document(b: Any) -> dict[str, object]:
     return {
-        "name": b.name, "title": b.title, "aliases": list(b.aliases), "kind": b.kind, "reference": b.reference,
+        "name": b.name, "title": b.title, "aliases": list(b.aliases), "kind": b.kind, "chip": b.chip or None, "reference": b.reference,
         "family": b.family, "core": b.core,
         "features": sorted(b.features), "cpu_flags": list(b.cpu_flags), "clock_hz": b.clock_hz, "verified": b.verified,
         "evidence": b.evidence, "twin": b.twin, "stack_bytes": b.stack_bytes, "mpu": b.mpu,

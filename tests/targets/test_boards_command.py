@@ -52,12 +52,14 @@ def test_the_list_as_json(capsys):
     assert boards["soc-8mb"]["largest_external_ram_bytes"] == 8 << 20
     assert boards["teensy41"]["boot"] == {"port": "imxrt", "place": "first", "bytes": 8192}
     assert boards["soc-8mb"]["placement"]["table"] == ["flash"]
+    assert (boards["nucleo-h743"]["chip"], boards["host"]["chip"]) == ("stm32h7", None)
 
 
 @pytest.mark.parametrize("name", [b.name for b in list_boards()])
 def test_one_board(name, width, capsys):
     assert main(["boards", "show", name]) == 0
     out, board = capsys.readouterr().out, load_board(name)
+    assert (f"chips/{board.chip}.toml" in out) == bool(board.chip)
     lines = out.splitlines()
     assert all(len(line) <= width for line in lines)
     flat = " ".join(out.split())
