@@ -1,1 +1,2 @@
-"""The command line: one module a command. Only here are click and rich imported."""
+"""The command line: one file a command, beside `main`; what commands share is in `common`. Only here are click and rich
+imported."""

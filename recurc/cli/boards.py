@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from recurc.cli._tables import fitted, paragraph
-from recurc.cli.options import pass_console
-from recurc.cli.output import Console
+from recurc.cli.common.options import pass_console
+from recurc.cli.common.output import Console
+from recurc.cli.common.tables import fitted, paragraph
 
 REACH = {
     "emulated": "firmware runs in an emulator and is compared bit for bit",

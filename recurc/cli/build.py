@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from recurc.cli._memory import show_changes, show_memory
-from recurc.cli.options import (
+from recurc.cli.common.memory import show_changes, show_memory
+from recurc.cli.common.options import (
     checkpoint_argument,
     data_option,
     depth_options,
@@ -21,8 +21,8 @@ from recurc.cli.options import (
     storage_options,
     stored_options,
 )
-from recurc.cli.output import Console
-from recurc.cli.quantizing import calibration_options, layer_names, quantize_with_progress
+from recurc.cli.common.output import Console
+from recurc.cli.common.quantizing import calibration_options, layer_names, quantize_with_progress
 from recurc.errors import DoesNotFitError
 from recurc.study.own_gate import DEFAULT_MIN_FIDELITY, least_fidelity
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from recurc.cli.options import data_option, limit_option, open_build, pass_console
-from recurc.cli.output import Console, bytes_text
+from recurc.cli.common.options import data_option, limit_option, open_build, pass_console
+from recurc.cli.common.output import Console, bytes_text
 from recurc.errors import UsageError
 
 DEFAULT_LIMIT = 2

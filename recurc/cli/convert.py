@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from recurc.cli.options import checkpoint_argument, data_option, pass_console, resolve_model
-from recurc.cli.output import Console, bytes_text
+from recurc.cli.common.options import checkpoint_argument, data_option, pass_console, resolve_model
+from recurc.cli.common.output import Console, bytes_text
 
 
 @click.command()

@@ -8,8 +8,8 @@ from typing import Any
 import click
 import numpy as np
 
-from recurc.cli.options import pass_console, seed_option
-from recurc.cli.output import Console
+from recurc.cli.common.options import pass_console, seed_option
+from recurc.cli.common.output import Console
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -83,7 +83,7 @@ def make(console: Console, out: Path, inputs: Path, labels: Path | None, ids: Pa
 @pass_console
 def describe(console: Console, directory: Path) -> None:
     """Say what is in the dataset directory DIR, and all that is wrong with it."""
-    from recurc.cli._drawn import draw_steps
+    from recurc.cli.common.drawn import draw_steps
     from recurc.datadescribe import describe_splits
     from recurc.dataset import load_splits
     from recurc.words import speak_of

@@ -10,8 +10,8 @@ from typing import Any
 import click
 from rich.text import Text
 
-from recurc.cli.options import pass_console
-from recurc.cli.output import Console
+from recurc.cli.common.options import pass_console
+from recurc.cli.common.output import Console
 
 _STYLES = {"ok": "green", "missing": "yellow", "problem": "bold red", "note": "cyan"}
 _ARROW = "→ "

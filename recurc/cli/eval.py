@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from recurc.cli.options import (
+from recurc.cli.common.options import (
     checkpoint_argument,
     data_option,
     depth_options,
@@ -20,8 +20,8 @@ from recurc.cli.options import (
     storage_options,
     stored_options,
 )
-from recurc.cli.output import Console
-from recurc.cli.quantizing import calibration_options, layer_names, quantize_with_progress
+from recurc.cli.common.output import Console
+from recurc.cli.common.quantizing import calibration_options, layer_names, quantize_with_progress
 from recurc.report.numbers import fidelity_text
 from recurc.report.wording import halting_text, tune_command
 

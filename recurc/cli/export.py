@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from recurc.cli.options import (
+from recurc.cli.common.options import (
     checkpoint_argument,
     data_option,
     depth_options,
@@ -19,8 +19,8 @@ from recurc.cli.options import (
     storage_options,
     stored_options,
 )
-from recurc.cli.output import Console, bytes_text
-from recurc.cli.quantizing import calibration_options, quantize_with_progress
+from recurc.cli.common.output import Console, bytes_text
+from recurc.cli.common.quantizing import calibration_options, quantize_with_progress
 from recurc.reading import is_file
 
 

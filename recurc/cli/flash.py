@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from recurc.cli.options import open_build, pass_console, trust_option
-from recurc.cli.output import Console
+from recurc.cli.common.options import open_build, pass_console, trust_option
+from recurc.cli.common.output import Console
 
 _SAME = {True: "byte for byte the build's", False: "NOT the build's bytes: another compiler, or flags of your own",
          None: "compiled now by the board's own SDK; the build has none to compare it with"}  # fmt: skip
@@ -69,7 +69,7 @@ def _document(build: Any, r: Any) -> dict[str, object]:
 
 
 def _show(console: Console, build: Any, r: Any) -> None:
-    from recurc.cli._verified import proof_text
+    from recurc.cli.common.verified import proof_text
 
     rows = [(p.name, f"{p.bytes:,}", f"{p.crc:08x}", "not asked" if p.told is None else f"{p.told:08x}") for p in r.pieces]
     console.table(("on the board", "bytes", "CRC-32 here", "CRC-32 there"), rows)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from recurc.cli.options import checkpoint_argument, data_option, pass_console, resolve_model
-from recurc.cli.output import Console, bytes_text, count_text
+from recurc.cli.common.options import checkpoint_argument, data_option, pass_console, resolve_model
+from recurc.cli.common.output import Console, bytes_text, count_text
 
 
 @click.command()

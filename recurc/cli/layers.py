@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from recurc.cli._project import PROJECT_FILE, Project, project_text
-from recurc.cli.options import (
+from recurc.cli.common.options import (
     DEFAULT_PRECISION,
     Precision,
     checkpoint_argument,
@@ -19,8 +18,9 @@ from recurc.cli.options import (
     seed_option,
     storage_options,
 )
-from recurc.cli.output import Console
-from recurc.cli.quantizing import calibration_options
+from recurc.cli.common.output import Console
+from recurc.cli.common.project import PROJECT_FILE, Project, project_text
+from recurc.cli.common.quantizing import calibration_options
 from recurc.errors import DoesNotFitError, UsageError
 from recurc.files import write_whole
 from recurc.report.numbers import fidelity_text

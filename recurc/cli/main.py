@@ -1,6 +1,7 @@
 """The `recurc` program: finds commands, turns errors into one paragraph and an exit code.
 
-A command is a module of this folder that defines `command` (a click command); its file's name is the command's name.
+A command is a module of this folder that defines `command` (a click command); its file's name is the command's name. What
+commands share is in the folder `common`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import pkgutil
 import sys
 import traceback
 from collections.abc import Sequence
@@ -22,14 +24,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import recurc
 import recurc.cli
 from recurc.arguments import named_as_options
-from recurc.cli._signals import Ended, ended_by_signals
-from recurc.cli._streams import abandon_stdout, leave_gone_folder, repair, unwritten, writing
-from recurc.cli.output import Console, plain_warnings
+from recurc.cli.common.output import Console, plain_warnings
+from recurc.cli.common.signals import Ended, ended_by_signals
+from recurc.cli.common.streams import abandon_stdout, leave_gone_folder, repair, unwritten, writing
 from recurc.errors import RecurcError, UsageError
 from recurc.files import environment_error
 from recurc.words import own_words
 
-_NOT_COMMANDS = {"main", "output", "options", "quantizing"}
+_HERE = __name__.rpartition(".")[2]  # the one file of this folder that is no command
 _NO_TABLES = {"convert", "make"}
 _INTERRUPTED, _BROKEN_PIPE = 130, 141  # 128 + the signal's number, as shells have it
 
@@ -55,9 +57,8 @@ class Commands(click.Group):
             raise _ReaderGone from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        files = [name for folder in recurc.cli.__path__ for name in os.listdir(folder)]
-        names = (name.removesuffix(".py") for name in files if name.endswith(".py"))
-        return sorted(n.replace("_", "-") for n in names if n not in _NOT_COMMANDS and not n.startswith("_"))
+        files = (module.name for module in pkgutil.iter_modules(recurc.cli.__path__) if not module.ispkg)
+        return sorted(name.replace("_", "-") for name in files if name != _HERE)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from recurc.cli._memory import show_changes, show_memory, show_pieces
-from recurc.cli.options import (
+from recurc.cli.common.memory import show_changes, show_memory, show_pieces
+from recurc.cli.common.options import (
     data_option,
     depth_options,
     pass_console,
@@ -18,7 +18,7 @@ from recurc.cli.options import (
     storage_given,
     stored_options,
 )
-from recurc.cli.output import Console
+from recurc.cli.common.output import Console
 from recurc.errors import DoesNotFitError, InputError, UsageError
 from recurc.files import write_whole
 from recurc.reading import is_file

@@ -12,10 +12,10 @@ from typing import Any
 import click
 import numpy as np
 
-from recurc.cli._drawn import draw_steps
-from recurc.cli._grid import one_word
-from recurc.cli._inputs import Inputs, from_dataset, from_file, from_text
-from recurc.cli.options import (
+from recurc.cli.common.drawn import draw_steps
+from recurc.cli.common.grid import one_word
+from recurc.cli.common.inputs import Inputs, from_dataset, from_file, from_text
+from recurc.cli.common.options import (
     Model,
     Precision,
     data_option,
@@ -26,7 +26,7 @@ from recurc.cli.options import (
     resolve_model,
     trust_option,
 )
-from recurc.cli.output import Console
+from recurc.cli.common.output import Console
 from recurc.errors import UsageError
 from recurc.reading import is_file
 
@@ -209,7 +209,7 @@ def _checkpoint(
     if precision is None:
         yield ReferenceAnswerer(loaded.reasoner), config, f"{loaded.name}, the fp32 reference", chosen.data, unknown
         return
-    from recurc.cli.quantizing import quantize_with_progress
+    from recurc.cli.common.quantizing import quantize_with_progress
 
     quantized = quantize_with_progress(console, loaded, chosen, precision, {}, calibration=None, puzzles=128, seed=0)
     answerer = EngineAnswerer(quantized.engine, config.halt_rule, quantized.model.program.steps)

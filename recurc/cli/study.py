@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from recurc.cli.options import (
+from recurc.cli.common.options import (
     checkpoint_argument,
     data_option,
     limit_option,
@@ -18,8 +18,8 @@ from recurc.cli.options import (
     seed_option,
     train_split,
 )
-from recurc.cli.output import Console, json_text
-from recurc.cli.sweep import can_plot, compute_options, executor, store, write, write_results
+from recurc.cli.common.output import Console, json_text
+from recurc.cli.common.research import can_plot, compute_options, executor, store, write, write_results
 from recurc.errors import UsageError
 
 DEFAULT_LIMIT = 64

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from recurc.cli._project import PROJECT_FILE, Project, project_text
-from recurc.cli.options import checkpoint_argument, data_option, pass_console, resolve_model, seed_option, train_split
-from recurc.cli.output import Console, json_text
-from recurc.cli.quantizing import calibration_options
-from recurc.cli.sweep import Names, Numbers, compute_options, executor, store, write, write_results
+from recurc.cli.common.options import checkpoint_argument, data_option, pass_console, resolve_model, seed_option, train_split
+from recurc.cli.common.output import Console, json_text
+from recurc.cli.common.project import PROJECT_FILE, Project, project_text
+from recurc.cli.common.quantizing import calibration_options
+from recurc.cli.common.research import Names, Numbers, compute_options, executor, store, write, write_results
 from recurc.errors import UsageError
 from recurc.files import write_whole
 from recurc.words import said

@@ -8,8 +8,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from recurc.cli.options import data_option, halting_options, limit_option, open_build, pass_console, trust_option
-from recurc.cli.output import Console
+from recurc.cli.common.options import data_option, halting_options, limit_option, open_build, pass_console, trust_option
+from recurc.cli.common.output import Console
 from recurc.errors import DeviceUnreachableError, InputError, MismatchError, RecurcError, UsageError
 
 DEFAULT_LIMIT = 8
@@ -76,8 +76,8 @@ def command(
     compared, after the last one all logits and tokens. At the first difference the puzzle is run again op by op: step,
     block call, op, element and both values are named, and the exit code is 8.
     """
-    from recurc.cli._live import LiveTable
-    from recurc.cli._verified import document, print_result, worst_stack
+    from recurc.cli.common.live import LiveTable
+    from recurc.cli.common.verified import document, print_result, worst_stack
     from recurc.verify.journal import Identity, dataset_digest
     from recurc.verify.junit import check_junit
     from recurc.verify.record import keep as keep_result
@@ -90,7 +90,7 @@ def command(
     check_trusted(made, "its host engine would be loaded into this process, and its firmware run in an emulator or on a board")
     everything, dataset = _puzzles(made, data, limit, offset)
     if on == "onnxruntime":
-        from recurc.cli._onnxruntime import verify_on_onnxruntime
+        from recurc.cli.common.onnxruntime import verify_on_onnxruntime
 
         return verify_on_onnxruntime(console, made, dataset, steps, offset)
     board, artifact = resolve(made, on)

@@ -193,7 +193,7 @@ def test_a_token_out_of_range_is_named(built, tmp_path, capsys):  # noqa: F811
 
 def test_names_in_tables_are_never_broken(capsys, monkeypatch):
     """On 80 columns other columns fold, but what one would copy stays whole."""
-    monkeypatch.setattr("recurc.cli.output.PIPE_WIDTH", 80)
+    monkeypatch.setattr("recurc.cli.common.output.PIPE_WIDTH", 80)
     assert main(["boards"]) == 0
     text = capsys.readouterr().out
     assert all(name in text for name in ("mps2-an500", "mps3-an547", "riscv32-virt", "stm32h7"))

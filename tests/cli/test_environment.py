@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from recurc.cli._signals import Ended, ended_by_signals
+from recurc.cli.common.signals import Ended, ended_by_signals
 from recurc.cli.main import main
 from recurc.errors import InputError, ToolchainError, UsageError
 from recurc.targets import programs, toolchain

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recurc.cli._grid import grid_lines
+from recurc.cli.common.grid import grid_lines
 
 
 @pytest.mark.parametrize(

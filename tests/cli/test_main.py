@@ -14,9 +14,9 @@ import pytest
 import recurc
 import recurc.cli
 from recurc import errors
-from recurc.cli import options
+from recurc.cli.common import options
+from recurc.cli.common.output import Console, bytes_text, count_text
 from recurc.cli.main import main
-from recurc.cli.output import Console, bytes_text, count_text
 
 ROOT = Path(__file__).parents[2]
 CHECKPOINT = str(ROOT / "tests" / "data" / "trm_mlp_sudoku4" / "checkpoint")
@@ -33,8 +33,8 @@ def extra(tmp_path, monkeypatch):
         source = """
         import click
         from recurc import errors
-        from recurc.cli.options import *
-        from recurc.cli.options import pass_console
+        from recurc.cli.common.options import *
+        from recurc.cli.common.options import pass_console
         @click.command()
         @pass_console
         def command(console):
@@ -207,7 +207,7 @@ def test_project_file(tmp_path, monkeypatch, capsys):
 
 
 def test_project_file_says_how_a_model_is_stored(tmp_path, monkeypatch):
-    from recurc.cli._project import Project, project_text
+    from recurc.cli.common.project import Project, project_text
 
     monkeypatch.chdir(tmp_path)
     layers = {"lm_head.weight": "int8", "*.mlp.*": "int3"}

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import recurc
-import recurc.cli._ticks as ticks
-from recurc.cli._ticks import Count, Ticks
+import recurc.cli.common.ticks as ticks
+from recurc.cli.common.output import Console
+from recurc.cli.common.ticks import Count, Ticks
 from recurc.cli.main import main
-from recurc.cli.output import Console
 from recurc.quant.calibrate import calibrate
 from recurc.study.evaluate import run_engine
 from recurc.study.units import Threads

@@ -85,7 +85,7 @@ def test_carry_and_table_options_reach_the_plan(capsys):
 
 @pytest.mark.parametrize("width", [80, 120, 160])
 def test_numbers_never_wrap(capsys, monkeypatch, width):
-    monkeypatch.setattr("recurc.cli.output.PIPE_WIDTH", width)
+    monkeypatch.setattr("recurc.cli.common.output.PIPE_WIDTH", width)
     _, out, _ = run(capsys, "sudoku9-paper", "--pieces")
     lines = out.splitlines()
     tables = re.findall(r"^─+\n((?:.+\n)+)", out, re.M)  # facts and sentences stay whole in a pipe

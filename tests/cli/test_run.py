@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import recurc
-from recurc.cli._inputs import from_text
+from recurc.cli.common.inputs import from_text
 from recurc.cli.main import main
 from recurc.errors import UsageError
 from recurc.resources import bundled_models

@@ -130,7 +130,7 @@ def test_memory_that_runs_out_is_told_with_what_is_left(error, capsys, monkeypat
     monkeypatch.setattr("recurc.cli.boards.command.callback", fail)
     assert main(["boards"]) == 3
     told = capsys.readouterr().err
-    monkeypatch.setattr("recurc.cli.output._TextConsole.print", printing)
+    monkeypatch.setattr("recurc.cli.common.output._TextConsole.print", printing)
     assert main(["boards"]) == 3
     assert "ulimit" in told and "bug" not in told and capsys.readouterr().err.split() == told.split()
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import recurc.cli.output as output
-from recurc.cli._tables import Table, fitted, paragraph
+import recurc.cli.common.output as output
+from recurc.cli.common.tables import Table, fitted, paragraph
 from recurc.cli.main import main
 from recurc.resources import bundled_models
 from tests.tools import need
@@ -71,7 +71,7 @@ def test_every_command(command, build, capsys, monkeypatch):
         return made[-1][2]
 
     monkeypatch.chdir(build)
-    for module in ("output", "boards"):
+    for module in ("common.output", "boards"):
         monkeypatch.setattr(f"recurc.cli.{module}.fitted", recorded)
     monkeypatch.setattr(output, "_is_terminal", lambda stream: True)
     width = 80 if command == "doctor" else 60  # its three columns of words do not wrap further

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from recurc.cli._onnxruntime import agreement_text
+from recurc.cli.common.onnxruntime import agreement_text
 from recurc.exchange.onnx_verify import OnnxPuzzle, OnnxResult, document
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from recurc.arrayfile import npy_of, read_npy
-from recurc.cli._project import read_project
+from recurc.cli.common.project import read_project
 from recurc.codegen.tablefile import TableFile
 from recurc.datafiles import read_examples
 from recurc.dataset import load_dataset

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import rich.text
 
-from recurc.cli import output
+from recurc.cli.common import output
 from recurc.cli.main import main
 from recurc.codegen.manifest import MANIFEST
 from recurc.errors import InputError, RecurcError

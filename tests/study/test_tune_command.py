@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from recurc.cli._project import Project, project_text, read_project
+from recurc.cli.common.project import Project, project_text, read_project
 from recurc.cli.main import main
 from recurc.cli.tune import _frontier
 from recurc.errors import InputError

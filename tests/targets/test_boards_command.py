@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-import recurc.cli.output as output
+import recurc.cli.common.output as output
 from recurc.cli.boards import COLUMNS, GROUPS, REACH
 from recurc.cli.main import main
 from recurc.targets.boards import list_boards, load_board

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import rich.console
 
-import recurc.cli.output
-from recurc.cli._live import LiveTable
-from recurc.cli.output import Console
+import recurc.cli.common.output
+from recurc.cli.common.live import LiveTable
+from recurc.cli.common.output import Console
 from recurc.errors import DeviceUnreachableError, InputError
 from recurc.models.reference import Reference
 from recurc.verify.journal import Identity, Journal, dataset_digest
@@ -50,7 +50,7 @@ def test_junit_file_is_whole_or_absent(tmp_path):
 
 def test_the_live_table_shows_what_has_arrived(monkeypatch):
     screen = rich.console.Console(file=io.StringIO(), force_terminal=True, width=100, height=12)
-    monkeypatch.setattr(recurc.cli.output, "_console", lambda *_: screen)
+    monkeypatch.setattr(recurc.cli.common.output, "_console", lambda *_: screen)
     many = [replace(RESULTS[0], puzzle=i) for i in range(20)]
     with LiveTable(Console(), "verify on x", 25, 16) as live:
         live.resumed(many)

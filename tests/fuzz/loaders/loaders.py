@@ -112,7 +112,7 @@ def _asked(folder: Path) -> None:
 
 
 def _load_asked(folder: Path) -> object:
-    from recurc.cli._inputs import from_file
+    from recurc.cli.common.inputs import from_file
 
     return from_file(str(folder / "in.json"))
 
@@ -140,7 +140,7 @@ def _project(folder: Path) -> None:
 
 
 def _load_project(folder: Path) -> object:
-    from recurc.cli import _project
+    from recurc.cli.common import project as _project
 
     return _project.project_text(_project.read_project(folder / "recurc.toml"))
 

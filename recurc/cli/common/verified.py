@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from recurc.cli._drawn import draw_steps
-from recurc.cli._live import COLUMNS, LEAST, accuracy_text, row
-from recurc.cli.output import Console
+from recurc.cli.common.drawn import draw_steps
+from recurc.cli.common.live import COLUMNS, LEAST, accuracy_text, row
+from recurc.cli.common.output import Console
 from recurc.report.numbers import fidelity_text
 
 MOST_ROWS = 40  # of the table; of more puzzles only those that differ are listed

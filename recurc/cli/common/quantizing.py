@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import click
 
-from recurc.cli._project import CALIBRATIONS
-from recurc.cli.options import Model
-from recurc.cli.output import Console
+from recurc.cli.common.options import Model
+from recurc.cli.common.output import Console
+from recurc.cli.common.project import CALIBRATIONS
 from recurc.errors import InputError
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from recurc.cli.options import Model, resolve_model, train_split
-from recurc.cli.output import Console, json_text
-from recurc.cli.sweep import can_plot, write, write_results
+from recurc.cli.common.options import Model, resolve_model, train_split
+from recurc.cli.common.output import Console, json_text
+from recurc.cli.common.research import can_plot, write, write_results
 from recurc.errors import UsageError
 
 

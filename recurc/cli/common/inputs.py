@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from recurc.arrayfile import MAGIC, npy_of
-from recurc.cli._grid import DIGITS, is_sudoku
+from recurc.cli.common.grid import DIGITS, is_sudoku
 from recurc.dataset import numbers_only
 from recurc.errors import InputError, UsageError, printable
 from recurc.formats import parse_json

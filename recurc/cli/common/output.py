@@ -24,9 +24,9 @@ import rich.progress
 import rich.segment
 import rich.text
 
-from recurc.cli._streams import writing
-from recurc.cli._tables import Table, fitted, paragraph
-from recurc.cli._ticks import Count, Ticks
+from recurc.cli.common.streams import writing
+from recurc.cli.common.tables import Table, fitted, paragraph
+from recurc.cli.common.ticks import Count, Ticks
 from recurc.errors import InputError, RecurcError
 from recurc.report.numbers import bytes_text, count_text
 from recurc.text import one_line, visible

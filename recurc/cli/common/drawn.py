@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from rich.text import Text
 
-from recurc.cli._grid import grid_lines, is_sudoku, sequence_lines, side_by_side
-from recurc.cli.output import Console
+from recurc.cli.common.grid import grid_lines, is_sudoku, sequence_lines, side_by_side
+from recurc.cli.common.output import Console
 from recurc.words import side_of
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recurc.cli.output import Console
+from recurc.cli.common.output import Console
 from recurc.report.document import sum_text
 from recurc.report.numbers import percent_text, size_text
 from recurc.report.wording import change_rows

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from recurc.cli._live import accuracy_text, exact_text
-from recurc.cli.output import Console
+from recurc.cli.common.live import accuracy_text, exact_text
+from recurc.cli.common.output import Console
 from recurc.errors import MismatchError
 
 

@@ -13,9 +13,9 @@ import rich.progress_bar
 import rich.table
 import rich.text
 
-from recurc.cli._tables import fitted
-from recurc.cli._ticks import Ticks
-from recurc.cli.output import Console
+from recurc.cli.common.output import Console
+from recurc.cli.common.tables import fitted
+from recurc.cli.common.ticks import Ticks
 from recurc.targets.boards import Board
 from recurc.verify.result import PuzzleResult
 from recurc.words import said

@@ -11,8 +11,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from recurc.cli._project import PROJECT_FILE, Project, read_project
-from recurc.cli.output import Console
+from recurc.cli.common.output import Console
+from recurc.cli.common.project import PROJECT_FILE, Project, read_project
 from recurc.errors import InputError, UsageError
 from recurc.ir.program import CARRIES, STORAGES
 from recurc.quant.weights import precisions
