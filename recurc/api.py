@@ -34,13 +34,14 @@ from recurc.models.checkpoint import load as load_reasoner
 from recurc.models.inputs import check_inputs
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.models.reference import Reference
+from recurc.models.shards import as_one_file
 from recurc.outputs import Outputs, State, collect, joined
 from recurc.quant.calibrate import DEFAULT_PUZZLES, Calibration, calibrate
 from recurc.quant.fidelity import carry_fidelity, layer_damage, mean_and_error
 from recurc.quant.layers import resolve_layers
 from recurc.quant.model import QuantizedModel, quantize_model
 from recurc.quant.weights import precision_named
-from recurc.reading import shown
+from recurc.reading import shown, user_path
 from recurc.study.build_gate import Gate, GateInputs, choose, puzzles_for, random_inputs
 from recurc.study.evaluate import EvalResult, Scores, evaluate, reference_carries, run_engine, score
 from recurc.study.layers import layers_alone
@@ -421,7 +422,7 @@ class Quantized:
         return build_project(
             self.model,
             board,
-            Path(out),
+            user_path(out),
             note=note,
             engine=compiled,
             details={
@@ -478,7 +479,7 @@ def load(path: Path | str, data: Path | str | None = None) -> Model:
     """
     reasoner = load_reasoner(path, data)
     warn_assumed(reasoner.source, reasoner.notes, 1)
-    source = Path(reasoner.source)
+    source = as_one_file(Path(reasoner.source))
     name = source.parent.name if source.name in ("model.safetensors", "checkpoint") else source.stem
     return Model(reasoner, name or "model")
 

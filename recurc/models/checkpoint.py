@@ -35,12 +35,13 @@ from recurc.models.config_files import (
 )
 from recurc.models.reasoner import Reasoner
 from recurc.models.rotary import ROTARY, check_rotary
+from recurc.models.shards import as_one_file, find_set, part_of_set
+from recurc.models.shards import read as read_shards
 from recurc.reading import Unreadable, clause, enough_memory, is_file, open_regular, read_text, shown, user_path
 from recurc.resources import bundled_models
 
 _STEP = re.compile(r"step_(\d{1,18})(?!\d)")
 _NO_WEIGHTS = re.compile(r"optim|train_?state|preds?(?:iction)?s?\b|_preds|scheduler|rng_state|scaler", re.IGNORECASE)
-_SHARD = re.compile(r"[-_](\d{1,5})-of-(\d{1,5})(?!\d)")
 _NOTE = 400  # characters
 _WEIGHTS, _CONFIG, _TABLE = "model.safetensors", "config.json", "puzzle_emb.safetensors"
 PUZZLE_TABLE = "puzzle_emb.weights"
@@ -68,8 +69,13 @@ def load(path: str | Path, data_dir: str | Path | None = None) -> Reasoner:
 
 def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner:
     files, inside = [file], []
-    if file.suffix == ".safetensors":
-        tensors = tensorfile.read(file, PUZZLE_TABLE)
+    shards = find_set(file)
+    if file.suffix == ".safetensors" or shards is not None:
+        if shards is None:
+            tensors = tensorfile.read(file, PUZZLE_TABLE)
+        else:
+            tensors, more = read_shards(shards, PUZZLE_TABLE)
+            notes, files = [*notes, *more], list(shards.files)
         if is_file(table := file.parent / _TABLE) and PUZZLE_TABLE not in tensors:
             more_tensors = tensorfile.read(table, PUZZLE_TABLE)
             twice = next((name for name in more_tensors if name in tensors), None)
@@ -80,8 +86,10 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
             files.append(table)
         names = rawfile.strip_names(tensors, file)
         notes += check_prefix(tensors, file)
-        inside, more = metadata_sources(tensorfile.metadata(file), file)
-        notes += more
+        for part in files:
+            sources, more = metadata_sources(tensorfile.metadata(part), part)
+            inside += sources
+            notes += more
         tensors = {names[name]: tensor for name, tensor in tensors.items()}
     else:
         tensors, weights = rawfile.read(file)
@@ -89,7 +97,7 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
         if weights.config is not None:
             inside = [flat_source(weights.config, f"{file}[{weights.config_key}]")]
     rotary = {name: tensors.pop(name) for name in list(tensors) if ROTARY.match(name)}
-    fields, config_file, told = read_fields(file, inside)
+    fields, config_file, told = read_fields(as_one_file(file), inside)
     notes += told
     stated = fields.pop(WEIGHTS_SHA256, None)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -210,8 +218,10 @@ def find_checkpoint(path: str | Path) -> tuple[Path, list[str]]:
         why = getattr(error, "strerror", "") or clause(error)
         raise InputError("no checkpoint", where=str(path), why=why, next=rawfile.EXPECTED) from None
     if stat.S_ISREG(mode):
-        _check_shard(given)
-        return given, []
+        shards = find_set(given)
+        if shards is None:
+            _check_shard(given)
+        return (given if shards is None else shards.source), []
     if stat.S_ISDIR(mode):
         return _in_folder(given)
     if mode:
@@ -244,14 +254,13 @@ def _in_folder(folder: Path) -> tuple[Path, list[str]]:
         and p.name != _TABLE
         and (_named_like_checkpoint(p) or (p.suffix not in (".npz", ".zip") and _readable_checkpoint(p)))
     ]
+    found = _one_of_each_set(found, [p for p in files if p not in passed])
     if not found:
         there = ", ".join(p.name for p in names[:6])
         why = f"found {there}" if there else "the folder is empty"
         if passed:
             why = f"{passed[0].name} holds predictions or the state of an optimizer, to judge by its name"
         raise InputError("no checkpoint in this folder", where=str(folder), why=why, next=rawfile.EXPECTED)
-    for shard in found:
-        _check_shard(shard)
     skipped = []
     steps = {p: int(m.group(1)) for p in found if (m := _STEP.search(p.name))}
     if steps and not any(p.name == _WEIGHTS for p in found):  # which of the two is newer in training, nothing tells
@@ -272,13 +281,26 @@ def _in_folder(folder: Path) -> tuple[Path, list[str]]:
     return found[0], []
 
 
+def _one_of_each_set(found: list[Path], files: list[Path]) -> list[Path]:
+    """Checkpoints among the files of a folder, with one file for each set that lies in several.
+
+    Raises:
+        InputError: a file is a part of a set that is not joined.
+    """
+    sets = {s.source: s for path in [*files, *found] if (s := find_set(path)) is not None}
+    for path in found:
+        if not any(s.contains(path) for s in sets.values()):
+            _check_shard(path)
+    return [*sets, *(path for path in found if not any(s.contains(path) for s in sets.values()))]
+
+
 def _check_shard(path: Path) -> None:
     """Raises InputError where a file says by its name that it holds a part of the weights only."""
-    if (shard := _SHARD.search(path.name)) and int(shard[2]) > 1:
+    if shard := part_of_set(path):
         raise InputError(
             "the checkpoint is in several files",
             where=str(path),
-            why=f"to judge by its name it is shard {int(shard[1])} of {int(shard[2])}, and recurc reads one file",
+            why=f"to judge by its name it is shard {shard[0]} of {shard[1]}, and recurc joins only files of safetensors",
             next="Join them: load them all where it was trained, and save one state dict",
         )
 

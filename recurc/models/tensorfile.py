@@ -84,6 +84,15 @@ def metadata(path: Path) -> dict[str, object]:
     return {name: value for name, value in said.items() if value is not None} if isinstance(said, dict) else {}
 
 
+def stored_bytes(path: Path) -> int:
+    """How many bytes the tensors of a safetensors file, which `read` has read, take in it. Raises InputError: as `read`."""
+    try:
+        with open_regular(path) as file:
+            return size_of(file) - _header(file)[1]
+    except Unreadable as error:
+        raise not_read(error, path, "the checkpoint", "not a whole safetensors file", "Copy or export the file again") from None
+
+
 class _OtherType(Unreadable):
     """The file is whole, and a tensor's type is none that is read."""
 
