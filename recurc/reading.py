@@ -124,8 +124,10 @@ def user_path(text: str | Path) -> Path:
     """A path with ~ resolved.
 
     Raises:
-        InputError: no such user.
+        InputError: no such user, or no text at all, which would be the current folder.
     """
+    if text == "":
+        raise InputError("the path is empty", why="it names nothing", next="Give a path; '.' is the folder that you are in")
     try:
         return Path(text).expanduser()
     except (RuntimeError, ValueError, KeyError) as error:

@@ -141,6 +141,7 @@ def main(args: Sequence[str] | None = None) -> int:
 def _run(console: Console, arguments: list[str]) -> int:
     """Run a command; its exit code. What went wrong has been told. Raises _ReaderGone, BrokenPipeError."""
     try:
+        _check_not_empty(arguments)
         with plain_warnings():
             result = cli.main(arguments, prog_name="recurc", standalone_mode=False, obj=console)
         return result if isinstance(result, int) else 0
@@ -162,6 +163,20 @@ def _run(console: Console, arguments: list[str]) -> int:
         raise
     except Exception as error:  # a full disk and the like, or else a bug of ours, whatever it is
         return _told(console, environment_error(error) or _bug(error, console.debug))
+
+
+def _check_not_empty(arguments: list[str]) -> None:
+    """Raises UsageError: an argument is empty. As a path it would be the current folder, as an option's value no value."""
+    for i, word in enumerate(arguments):
+        option, equals, value = word.partition("=")
+        named = option if word.startswith("--") and equals else arguments[i - 1] if i and not word else ""
+        if word and not (word.startswith("--") and equals and not value):
+            continue
+        raise UsageError(
+            f"{named} is empty" if named.startswith("-") and named != "--" else "an argument is empty",
+            why="so it names nothing; a variable that is not set in the shell leaves such an argument",
+            next="Give it a value, or leave it out; a dot names the folder that you are in",
+        )
 
 
 def _told(console: Console, error: RecurcError) -> int:

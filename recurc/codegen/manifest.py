@@ -20,6 +20,7 @@ from recurc.errors import InputError
 from recurc.files import put
 from recurc.models.reasoner import ReasonerConfig
 from recurc.quant.tableformat import TableHeader
+from recurc.reading import user_path
 from recurc.targets.boards import Board, bundled_board, read_board
 from recurc.targets.host import cpu_signature
 from recurc.text import one_line
@@ -210,7 +211,7 @@ def load_build(path: Path | str, to_run: bool = True, trust: bool = False) -> Bu
     """
     from recurc.codegen.swap import look_at
 
-    folder = Path(path)
+    folder = user_path(path)
     look_at(folder)
     d = _read_manifest(folder)
     try:

@@ -262,3 +262,25 @@ def test_bundled_default_is_said(tmp_path, monkeypatch, capsys):
     assert model.load().config.hidden_size == 64
     with pytest.raises(errors.InputError, match="did you mean sudoku9-mlp"):
         load("sudoku9-mpl")
+
+
+@pytest.mark.parametrize("line, words", [
+    (["inspect", ""], "an argument is empty"), (["eval", "sudoku4-tiny", "--data", ""], "--data is empty"),
+    (["eval", "sudoku4-tiny", "--data="], "--data is empty"), (["build", "sudoku4-tiny", "-o", ""], "-o is empty"),
+    (["convert", "sudoku4-tiny", ""], "an argument is empty"), (["verify", ""], "an argument is empty"),
+    (["dataset", "make", "", "--inputs", "x.csv"], "an argument is empty"), (["ci", "--", ""], "an argument is empty"),
+    (["report", "--html", ""], "--html is empty"), ([""], "an argument is empty")])  # fmt: skip
+def test_an_empty_argument_is_not_the_current_folder(line, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "checkpoint").write_bytes(b"")
+    assert main(line) == 2 and words in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["checkpoint"]
+
+
+@pytest.mark.parametrize("call", [recurc.load, recurc.load_build, recurc.verify, recurc.connect,
+                                  lambda path: recurc.load_dataset(path, "test")])  # fmt: skip
+def test_an_empty_path_is_not_the_current_folder(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "checkpoint").write_bytes(b"")
+    with pytest.raises(errors.RecurcError, match="the path is empty"):
+        call("")
