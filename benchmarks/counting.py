@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from recurc.codegen.emit import emit_model
-from recurc.codegen.fit import early_plan
-from recurc.codegen.image import build_image
 from recurc.device.transports import TransportClosed
+from recurc.emit.code import emit_model
+from recurc.emit.image import build_image
+from recurc.emit.linker import Placement, render_linker_script
 from recurc.ir.lower import lower
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.plan.kernels import choose_kernels
@@ -28,7 +28,7 @@ from recurc.quant.model import QuantizedModel
 from recurc.quant.weights import precision_named
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board, load_board
-from recurc.targets.linker import Placement, render_linker_script
+from recurc.targets.fit import early_plan
 from recurc.targets.qemu import QemuTransport
 from recurc.targets.regions import PARTS
 from recurc.targets.toolchain import compile_firmware, port_include_dirs

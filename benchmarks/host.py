@@ -30,7 +30,7 @@ import torch
 
 import recurc
 from benchmarks.common import ENVIRONMENTS, FOLDER, ROOT, peer_python, table
-from recurc.codegen.project import compile_host_engine
+from recurc.make.project import compile_host_engine
 from recurc.models.reference import Reference
 from recurc.quant.fidelity import carry_fidelity
 from recurc.study.evaluate import run_engine

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from recurc import verify
     from recurc.api import load
-    from recurc.codegen.opened import load_build
+    from recurc.build.opened import load_build
     from recurc.dataset import Dataset, load_dataset
     from recurc.errors import RecurcError, RecurcWarning
     from recurc.verify.answers import connect
@@ -31,7 +31,7 @@ __all__ = ["Dataset", "RecurcError", "RecurcWarning", "__version__", "connect", 
 # Public name -> module that defines it; looked up on first use (PEP 562).
 _LAZY = {
     "Dataset": "recurc.dataset", "RecurcError": "recurc.errors", "RecurcWarning": "recurc.errors",
-    "connect": "recurc.verify.answers", "load": "recurc.api", "load_build": "recurc.codegen.opened",
+    "connect": "recurc.verify.answers", "load": "recurc.api", "load_build": "recurc.build.opened",
     "load_dataset": "recurc.dataset",
 }  # fmt: skip
 

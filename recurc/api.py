@@ -23,13 +23,12 @@ from typing import Any
 import numpy as np
 
 from recurc.arguments import argument
-from recurc.codegen.fit import early_plan
-from recurc.codegen.manifest import Build
-from recurc.codegen.project import build_project, compile_host_engine
+from recurc.build.manifest import Build
 from recurc.dataset import Dataset, check_compatible, examples, load_dataset
 from recurc.errors import FidelityError, UsageError, warn_assumed
 from recurc.ir.lower import lower
 from recurc.ir.program import CARRIES, STORAGES
+from recurc.make.project import build_project, compile_host_engine
 from recurc.models.checkpoint import load as load_reasoner
 from recurc.models.inputs import check_inputs
 from recurc.models.reasoner import Reasoner, ReasonerConfig
@@ -47,6 +46,7 @@ from recurc.study.evaluate import EvalResult, Scores, evaluate, reference_carrie
 from recurc.study.layers import layers_alone
 from recurc.study.own_gate import least_fidelity
 from recurc.targets.boards import Board, load_board
+from recurc.targets.fit import early_plan
 from recurc.targets.host import HostEngine
 from recurc.targets.programs import program_folder
 from recurc.text import plain

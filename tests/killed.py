@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from recurc.codegen import swap
+from recurc.build import swap
 
 # Every function of `os` that changes a filesystem, and those that open what is changed.
 CALLS = ("rename", "replace", "unlink", "remove", "rmdir", "mkdir", "link", "symlink", "open", "close", "fsync", "scandir")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from recurc.emit.linker import Placement
 from recurc.targets.boards import Board
-from recurc.targets.linker import Placement
 from recurc.targets.regions import PARTS
 
 

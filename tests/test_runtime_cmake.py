@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recurc.codegen.image import check_image
+from recurc.emit.image import check_image
 from recurc.quant import arith
 from recurc.quant.arith import F32
 from recurc.quant.tableformat import unpack_header

@@ -10,8 +10,8 @@ from itertools import accumulate, takewhile
 
 import pytest
 
-from recurc.codegen import image
 from recurc.device import frames, selftest
+from recurc.emit import image
 from recurc.plan.kernels import KERNEL_SETS
 from recurc.quant import tableformat
 from recurc.resources import resource_dir

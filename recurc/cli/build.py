@@ -104,7 +104,7 @@ def command(
         find_compiler(family)
     precision, layers = chosen.stored(precision, layers)
     from recurc.api import Model as LoadedModel
-    from recurc.codegen.project import check_output
+    from recurc.make.project import check_output
     from recurc.report.document import report_build
 
     reasoner = chosen.load()
@@ -284,7 +284,7 @@ def _with_time(rows: list[tuple[str, str]], document: dict) -> list[tuple[str, s
 
 
 def _show(console: Console, build, document: dict, seconds: float) -> None:
-    from recurc.codegen.platformio import PROJECT
+    from recurc.package.platformio import PROJECT
     from recurc.report.wording import fact_rows
 
     show_memory(console, document["regions"], f"Memory of {build.target}")

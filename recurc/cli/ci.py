@@ -30,8 +30,8 @@ def command(console: Console, build: Path, out: Path, data: str | None, limit: i
     BUILD must lie in the repository and be committed; it is run as it is, nothing is compiled. The puzzles that the job
     runs are written beside the scripts, in recurc-ci. Renode's files have not been run, only checked for their syntax.
     """
-    from recurc.codegen.ci import WORKFLOW, Source, ci_files, ignored_by_git, install_source, write_files
     from recurc.dataset import load_dataset
+    from recurc.make.ci import WORKFLOW, Source, ci_files, ignored_by_git, install_source, write_files
 
     made = open_build(console, build, to_run=False)
     folder = data or made.details.get("data")

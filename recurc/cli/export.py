@@ -58,7 +58,7 @@ def command(
     quantization have no meaning. Quantized layers are in QDQ form, with weights as 4- or 8-bit constants and a scale
     for every row of activations, computed in the graph.
     """
-    from recurc.codegen.manifest import MANIFEST
+    from recurc.build.manifest import MANIFEST
     from recurc.exchange.onnx_export import export_onnx, require
 
     require("onnx")
@@ -100,6 +100,6 @@ def command(
 
 def _stored(console: Console, folder: Path) -> Any:
     """The model that a build's image stores."""
-    from recurc.codegen.readback import read_model
+    from recurc.emit.readback import read_model
 
     return read_model(open_build(console, folder, to_run=False))

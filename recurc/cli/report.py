@@ -111,13 +111,13 @@ def _plain_error(error: DoesNotFitError) -> dict[str, Any]:
 
 
 def _is_build(path: Path) -> bool:
-    from recurc.codegen.manifest import MANIFEST
+    from recurc.build.manifest import MANIFEST
 
     return is_file(path / MANIFEST)
 
 
 def _of_build(folder: Path, target: str | None, not_for_builds: list[str]) -> tuple[dict[str, Any], Path]:
-    from recurc.codegen.manifest import load_build
+    from recurc.build.manifest import load_build
     from recurc.report.document import report_build
 
     if not_for_builds:

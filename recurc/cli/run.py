@@ -162,7 +162,7 @@ def command(
 
 
 def _is_build(model: str | None) -> bool:
-    from recurc.codegen.manifest import MANIFEST
+    from recurc.build.manifest import MANIFEST
 
     return model is not None and is_file(Path(model) / MANIFEST)
 

@@ -71,7 +71,7 @@ def diagnose(build: Path | None = None, port: str | None = None) -> Diagnosis:
 
 
 def _open(folder: Path | None) -> tuple[Any, list[Finding]]:
-    from recurc.codegen.manifest import load_build
+    from recurc.build.manifest import load_build
 
     if folder is None:
         return None, []

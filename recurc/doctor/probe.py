@@ -116,7 +116,7 @@ def check_device(url: str, heard: Heard, baud: int, build: Any = None) -> list[F
     """What a device's answer means, against a build where one is given.
 
     Args:
-        build: a `recurc.codegen.manifest.Build`, or None.
+        build: a `recurc.build.manifest.Build`, or None.
     """
     rate = "" if "://" in url else f" at {baud} baud"
     if heard.failure:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from recurc.arguments import argument
-from recurc.codegen.manifest import Build
-from recurc.codegen.readback import read_model
+from recurc.build.manifest import Build
 from recurc.dataset import Dataset
+from recurc.emit.readback import read_model
 from recurc.errors import UsageError
 from recurc.exchange.onnx_export import export_onnx
 from recurc.exchange.onnx_loop import OnnxLoop

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recurc.arguments import argument
-from recurc.codegen.inside import files_below
-from recurc.codegen.manifest import PROJECT, BoardArtifact, Build, file_sha256
-from recurc.codegen.platformio import BOARDS, environment_name
+from recurc.build.inside import files_below
+from recurc.build.manifest import PROJECT, BoardArtifact, Build, file_sha256
 from recurc.device.session import DeviceSession
 from recurc.device.transports import open_transport
 from recurc.doctor.ports import boards_of, list_ports
 from recurc.errors import DeviceUnreachableError, InputError, RecurcError, UsageError
+from recurc.package.platformio import BOARDS, environment_name
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board
 from recurc.targets.platformio import Environment, environment, run

@@ -1,6 +1,6 @@
 """Exact size of the weights image and of a puzzle table file, from shapes alone: no weights are needed, no work is done.
 
-`codegen.image.build_image` writes exactly these sections in this order; a test holds the two together for every bundled
+`emit.image.build_image` writes exactly these sections in this order; a test holds the two together for every bundled
 model, precision and kernel set.
 """
 

@@ -1,6 +1,6 @@
 """The puzzle table file, to the bit (runtime_c/SPEC.md, section "Puzzle table file"): header, records, their CRC.
 
-Written by `quant/tables.py`, read by `codegen/tablefile.py` and on the device by runtime_c/image/rc_table.c.
+Written by `quant/tables.py`, read by `build/tablefile.py` and on the device by runtime_c/image/rc_table.c.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any
 
 from recurc import __version__
 from recurc.arguments import argument
-from recurc.codegen.manifest import Build
+from recurc.build.manifest import Build
 from recurc.errors import RecurcError, UsageError
 from recurc.report.timing import time_entry
 from recurc.report.wording import tune_command

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from recurc.arguments import argument
-from recurc.codegen.fit import early_plan
 from recurc.errors import DoesNotFitError, UsageError
 from recurc.ir.lower import lower
 from recurc.models.reasoner import ReasonerConfig
@@ -15,6 +14,7 @@ from recurc.plan.summary import plan_summary
 from recurc.quant.layers import layer_forms
 from recurc.quant.weights import precision_named
 from recurc.targets.boards import Board
+from recurc.targets.fit import early_plan
 
 
 @dataclass(frozen=True)

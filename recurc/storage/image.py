@@ -1,6 +1,6 @@
 """The sections of a weights image, in the order of the file: one list that sizes, writes and reads them.
 
-runtime_c/SPEC.md describes the file. What is around the sections (header, checksums) is `recurc.codegen.image`'s.
+runtime_c/SPEC.md describes the file. What is around the sections (header, checksums) is `recurc.emit.image`'s.
 """
 
 from __future__ import annotations

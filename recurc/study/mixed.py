@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from recurc.codegen.project import compile_engine_parts, compile_host_engine
+from recurc.make.project import compile_engine_parts, compile_host_engine
 from recurc.models.reasoner import Reasoner
 from recurc.plan.budget import image_budget
 from recurc.plan.kernels import KernelSet

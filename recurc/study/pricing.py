@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from recurc.codegen.fit import early_plan
 from recurc.errors import DoesNotFitError
 from recurc.models.reasoner import ReasonerConfig
 from recurc.plan.budget import image_budget
@@ -17,6 +16,7 @@ from recurc.quant.weights import precision_named
 from recurc.storage.form import Forms
 from recurc.study.variants import Variant
 from recurc.targets.boards import Board
+from recurc.targets.fit import early_plan
 
 MEASURES = {"time": "estimated time", "instructions": "instructions", "macs": "multiply-adds", "bytes": "image bytes"}
 

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from recurc.codegen.project import compile_engine_parts, compile_host_engine
+from recurc.make.project import compile_engine_parts, compile_host_engine
 from recurc.models.reasoner import Reasoner
 from recurc.models.reference import Reference
 from recurc.quant.model import QuantizedModel

@@ -79,7 +79,7 @@ class HostEngine:
     """One compiled model on this computer; `clone` gives more instances that share code and image.
 
     Args:
-        library: the shared library that codegen built.
+        library: the shared library that `recurc.make` compiled.
         image: path of its model.rcm.
         records: gives a record of the streamed puzzle table by index; needed by models that have one.
         kernels: variant of the library's kernels (see `variants`); the best one that this CPU runs when left out, or

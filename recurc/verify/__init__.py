@@ -18,7 +18,7 @@ class _Callable(types.ModuleType):
         self, build: Any, on: str = "qemu", dataset: Any = None, *, trust: bool = False, **options: Any
     ) -> VerifyResult:
         """See `recurc.verify.run.verify`; `dataset` defaults to the test split that the build knows."""
-        from recurc.codegen.opened import as_build
+        from recurc.build.opened import as_build
         from recurc.dataset import load_dataset
         from recurc.errors import UsageError
         from recurc.verify.run import check_place, verify

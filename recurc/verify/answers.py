@@ -296,7 +296,7 @@ def connect(build: Any, on: str = "qemu", *, trust: bool = False) -> Connection:
                 print(step.step, step.margin, step.carry_crc)
 
     Args:
-        build: a `recurc.codegen.manifest.Build` or the path of one.
+        build: a `recurc.build.manifest.Build` or the path of one.
         on: "qemu" (the target or its emulated twin), "host" (the firmware as a process of this computer), or a port:
             tcp://HOST:PORT, /dev/ttyACM0, any pyserial URL.
         trust: the build's firmware may be run here although this user did not build it on this computer.
@@ -305,6 +305,6 @@ def connect(build: Any, on: str = "qemu", *, trust: bool = False) -> Connection:
         InputError: the build is missing or changed. On entering: UntrustedBuildError, UsageError, ToolchainError,
             DeviceUnreachableError, MismatchError, as of `recurc.verify`.
     """
-    from recurc.codegen.opened import as_build
+    from recurc.build.opened import as_build
 
     return Connection(as_build(build, trust, 1), on)

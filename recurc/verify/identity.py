@@ -13,7 +13,7 @@ def expected_hello(build: Any, board: Board, artifact: Any) -> Expected:
     """HELLO's fields as a build has them; not those that only the chip knows (the clock of a real board).
 
     Args:
-        artifact: the build's firmware for the board (recurc.codegen.manifest.BoardArtifact).
+        artifact: the build's firmware for the board (recurc.build.manifest.BoardArtifact).
     """
     c, table, details = build.config, build.table, build.details
     entry = details["boards"].get(board.name, {})

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from recurc.codegen.manifest import RESULTS_FILE, Build
+from recurc.build.manifest import RESULTS_FILE, Build
 from recurc.errors import InputError, RecurcError
 from recurc.files import write_whole
 from recurc.formats import parse_json

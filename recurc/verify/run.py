@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from recurc.arguments import argument
-from recurc.codegen.manifest import Build
-from recurc.codegen.opened import as_build
+from recurc.build.manifest import Build
+from recurc.build.opened import as_build
 from recurc.device import frames as f
 from recurc.device.expected import Expected, model_fields
 from recurc.device.session import DeviceSession
@@ -321,7 +321,7 @@ def check_trusted(build: Any, action: str) -> None:
 
 def _check_unchanged(build: Any) -> None:
     """That a build folder still holds the build that was opened. Raises InputError."""
-    from recurc.codegen.manifest import manifest_digest
+    from recurc.build.manifest import manifest_digest
 
     wanted = getattr(build, "details", {}).get("digest")
     if wanted is not None and manifest_digest(build.path) != wanted:
@@ -369,7 +369,7 @@ def verify(
     all logits and tokens. At the first difference the puzzle is run again op by op on both sides, down to the element.
 
     Args:
-        build: a `recurc.codegen.manifest.Build` or the path of one.
+        build: a `recurc.build.manifest.Build` or the path of one.
         on: "qemu" (the target, or its emulated twin), "host" (the firmware as a process), or a port: tcp://HOST:PORT,
             /dev/ttyACM0, any pyserial URL.
         dataset: what to run, all of it; see `recurc.dataset.load_dataset`.

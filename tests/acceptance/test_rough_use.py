@@ -17,9 +17,9 @@ import torch
 
 import recurc
 from recurc.api import Model
+from recurc.build.folder import fresh_folder
+from recurc.build.manifest import MANIFEST
 from recurc.cli.main import main
-from recurc.codegen.folder import fresh_folder
-from recurc.codegen.manifest import MANIFEST
 from tests.build.conftest import built, data, gate, model, quantized  # noqa: F401 - fixtures
 from tests.models.builders import PREFIX, arch, state_dict, write_checkpoint, write_dataset, write_model
 from tests.tools import need

@@ -12,7 +12,7 @@ from benchmarks import memory
 from benchmarks.common import table, times
 from benchmarks.own_memory import CARRIES, own_figures
 from benchmarks.shapes import PLANNED, SUBJECTS
-from recurc.codegen.image import build_image
+from recurc.emit.image import build_image
 from recurc.ir.lower import lower
 from recurc.models.reasoner import ReasonerConfig
 from recurc.plan.kernels import choose_kernels

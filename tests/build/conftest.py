@@ -8,9 +8,9 @@ import pytest
 
 import recurc
 from recurc.api import Gate, Model, Quantized
-from recurc.codegen import project
-from recurc.codegen.firmware import Firmware
-from recurc.codegen.manifest import Build
+from recurc.build.manifest import Build
+from recurc.make import project
+from recurc.package.firmware import Firmware
 from recurc.resources import bundled_models
 from tests.tools import need
 

@@ -1,20 +1,28 @@
-"""Build folders of a few small files: what `recurc.codegen.swap` is tested with."""
+"""Build folders of a few small files: what `recurc.build.swap` is tested with."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Mapping
 
-from recurc.codegen.folder import fresh_folder
-from recurc.codegen.manifest import MANIFEST, SCHEMA, _digest, file_sha256
+from recurc.build.folder import fresh_folder
+from recurc.build.manifest import MANIFEST, SCHEMA, _digest, file_sha256
 
 # What a user may have put into a build folder, as `put` makes it: text, None for a folder, "-> x" for a link.
 MINE: dict[str, str | None] = {
-    ".git/HEAD": "ref", ".git/objects/ab/cd": "blob", "notes.txt": "mine", "verify-host.jsonl": "{}\n", "src/own/x.c": "int x;",
-    "src/todo": "later", "empty": None, "link": "-> notes.txt", "only-old/kept.txt": "beside a file that goes away",
-    "verified.json": "{}\n", "report.html": "<p>",
+    ".git/HEAD": "ref",
+    ".git/objects/ab/cd": "blob",
+    "notes.txt": "mine",
+    "verify-host.jsonl": "{}\n",
+    "src/own/x.c": "int x;",
+    "src/todo": "later",
+    "empty": None,
+    "link": "-> notes.txt",
+    "only-old/kept.txt": "beside a file that goes away",
+    "verified.json": "{}\n",
+    "report.html": "<p>",
 }
 OLD = {"src/model.c": "old", "only-old/firmware.elf": "old", "host/a": "old", "same": "same"}
 NEW = {"src/model.c": "new", "src/more.c": "new", "host/a": "new", "deep/er/b": "new", "same": "same"}
@@ -44,6 +52,7 @@ def rebuild(out: Path, files: Mapping[str, str] = NEW, **options) -> None:
 
 def holds(folder: Path, files: Mapping[str, str | None]) -> bool:
     """Whether a folder has all of these, as `put` made them."""
+
     def there(path: Path, text: str | None) -> bool:
         if text is None:
             return path.is_dir()

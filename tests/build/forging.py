@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 from elftools.elf.elffile import ELFFile
 
@@ -17,16 +17,18 @@ Change = Callable[[bytearray], None]
 def sections(image: bytes) -> list[tuple[int, int, int]]:
     """(kind, offset, bytes) of an image's sections."""
     count = struct.unpack_from("<I", image, 24)[0]
-    return [(kind, at, size) for kind, _, at, size, _ in
-            (struct.unpack_from("<5I", image, HEADER + ENTRY * i) for i in range(count))]
+    return [
+        (kind, at, size)
+        for kind, _, at, size, _ in (struct.unpack_from("<5I", image, HEADER + ENTRY * i) for i in range(count))
+    ]
 
 
 def with_right_checksums(image: bytearray) -> None:
     """Make all CRC-32s of an image fit its bytes."""
     found = sections(image)
     for i, (_, at, size) in enumerate(found):
-        struct.pack_into("<I", image, HEADER + ENTRY * i + 16, zlib.crc32(image[at:at + size]))
-    struct.pack_into("<I", image, TABLE_CRC, zlib.crc32(image[HEADER:HEADER + ENTRY * len(found)]))
+        struct.pack_into("<I", image, HEADER + ENTRY * i + 16, zlib.crc32(image[at : at + size]))
+    struct.pack_into("<I", image, TABLE_CRC, zlib.crc32(image[HEADER : HEADER + ENTRY * len(found)]))
     struct.pack_into("<I", image, HEADER_CRC, zlib.crc32(image[:HEADER_CRC]))
 
 
@@ -66,27 +68,34 @@ def swapped(image: bytearray) -> None:
     """The contents of two sections of one kind and size exchanged."""
     found = sections(image)
     (_, a, size), (_, b, _) = next(
-        (x, y) for i, x in enumerate(found) for y in found[i + 1:]
-        if (x[0], x[2]) == (y[0], y[2]) and image[x[1]:x[1] + x[2]] != image[y[1]:y[1] + y[2]])
-    image[a:a + size], image[b:b + size] = image[b:b + size], image[a:a + size]
+        (x, y)
+        for i, x in enumerate(found)
+        for y in found[i + 1 :]
+        if (x[0], x[2]) == (y[0], y[2]) and image[x[1] : x[1] + x[2]] != image[y[1] : y[1] + y[2]]
+    )
+    image[a : a + size], image[b : b + size] = image[b : b + size], image[a : a + size]
     with_right_checksums(image)
 
 
-def forged_elf(elf: Path, out: Path, change: Change, constants: Callable[[bytes, bytes], bytes] = lambda data, image: data
-               ) -> Path:
+def forged_elf(
+    elf: Path, out: Path, change: Change, constants: Callable[[bytes, bytes], bytes] = lambda data, image: data
+) -> Path:
     """A copy of a firmware with its image changed, and then with `constants` done to the whole file."""
     data = bytearray(elf.read_bytes())
     with open(elf, "rb") as file:
         found = ELFFile(file)
         table = found.get_section_by_name(".symtab")
         start, end = (table.get_symbol_by_name(f"rc_image_{which}")[0]["st_value"] for which in ("start", "end"))
-        segment = next(s for s in found.iter_segments() if s["p_type"] == "PT_LOAD" and
-                       s["p_vaddr"] <= start < s["p_vaddr"] + s["p_filesz"])
+        segment = next(
+            s
+            for s in found.iter_segments()
+            if s["p_type"] == "PT_LOAD" and s["p_vaddr"] <= start < s["p_vaddr"] + s["p_filesz"]
+        )
         at = segment["p_offset"] + start - segment["p_vaddr"]
-    image = data[at:at + end - start]
+    image = data[at : at + end - start]
     assert image[:4] == b"RCM1"
     change(image)
-    data[at:at + end - start] = image
+    data[at : at + end - start] = image
     out.write_bytes(constants(bytes(data), bytes(image)))
     out.chmod(0o755)
     return out
@@ -95,7 +104,7 @@ def forged_elf(elf: Path, out: Path, change: Change, constants: Callable[[bytes,
 def with_whole_crc(image: bytearray, wanted: int) -> None:
     """Make the CRC-32 of the whole image `wanted` too, by four bytes of padding: CRC-32 is affine in them."""
     at = next(at + size for _, at, size in sections(image) if -size % 64 >= 4)
-    assert not any(image[at:at + 4])
+    assert not any(image[at : at + 4])
 
     def crc(word: int) -> int:
         struct.pack_into("<I", image, at, word)

@@ -19,17 +19,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Callable, Iterator
 
 import numpy as np
 
 import recurc
 from recurc.api import Gate, Quantized
+from recurc.build import swap
+from recurc.build.manifest import load_build
 from recurc.cli.main import main
-from recurc.codegen import project, swap
-from recurc.codegen.manifest import load_build
 from recurc.errors import InputError, RecurcError
+from recurc.make import project
 from recurc.models.checkpoint import load, save
 from recurc.resources import bundled_models
 from recurc.verify.journal import read_journal
@@ -69,7 +70,9 @@ class Bench:
         for q in self.quantized:
             assert q.engine
         self._compile()
-        self.mine = {name: text for name, text in MINE.items() if name not in ("verify-host.jsonl", "verified.json", "report.html")}
+        self.mine = {
+            name: text for name, text in MINE.items() if name not in ("verify-host.jsonl", "verified.json", "report.html")
+        }
         self.mine["verify-mps2-an500.jsonl"] = "of an earlier build\n"
         self.out.parent.mkdir()
         self.build(0)
@@ -85,8 +88,12 @@ class Bench:
         def copied(board, sources, include_dirs, defines, script, out_dir, *rest, **more):
             key = (include_dirs[0] / "model.rcm").read_bytes()
             if key not in made:
-                made[key] = Path(shutil.copy(real(board, sources, include_dirs, defines, script, out_dir, *rest, **more),
-                                             self.compiled / f"{len(made)}.elf"))
+                made[key] = Path(
+                    shutil.copy(
+                        real(board, sources, include_dirs, defines, script, out_dir, *rest, **more),
+                        self.compiled / f"{len(made)}.elf",
+                    )
+                )
             shutil.copy(made[key], out_dir / "firmware.elf")
             return out_dir / "firmware.elf"
 
@@ -105,12 +112,43 @@ class Bench:
         return 0
 
     def verify(self, which: int) -> int:
-        return main(["verify", str(self.out), "--on", "host", "--data", str(self.data), "--limit", str(2 + which), "--fidelity",
-                     "0", *["--resume"] * which])
+        return main(
+            [
+                "verify",
+                str(self.out),
+                "--on",
+                "host",
+                "--data",
+                str(self.data),
+                "--limit",
+                str(2 + which),
+                "--fidelity",
+                "0",
+                *["--resume"] * which,
+            ]
+        )
 
     def sweep(self, which: int) -> int:
-        return main(["sweep", NAME, "--precisions", "int4", "--engine", "fake", "--steps", str(1 + which), "--limit", "4",
-                     "--jobs", "1", "--cache", str(self.folder / "cache"), "--out", str(self.folder / "sweep")])
+        return main(
+            [
+                "sweep",
+                NAME,
+                "--precisions",
+                "int4",
+                "--engine",
+                "fake",
+                "--steps",
+                str(1 + which),
+                "--limit",
+                "4",
+                "--jobs",
+                "1",
+                "--cache",
+                str(self.folder / "cache"),
+                "--out",
+                str(self.folder / "sweep"),
+            ]
+        )
 
     # -- one run ------------------------------------------------------------------------------------------------------
 
@@ -213,8 +251,9 @@ def small_disk() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="recurc-stress-"))
     disk = folder / "disk"
     disk.mkdir()
-    mounted = not subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "recurc-stress", str(disk)],
-                                 capture_output=True).returncode
+    mounted = not subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "recurc-stress", str(disk)], capture_output=True
+    ).returncode
     if not mounted:
         global FAULTS
         FAULTS = tuple(f for f in FAULTS if f != "full")

@@ -86,7 +86,11 @@ def test_what_is_no_input_is_refused(built, test_split):
     with pytest.raises(UsageError, match="not open"):
         device.run(test_split.inputs)
     with device:
-        for bad, why in ((np.zeros((1, 5), int), "shape"), (np.full((1, 16), 9), "vocabulary"), (np.full((1, 16), 0.5), "whole")):
+        for bad, why in (
+            (np.zeros((1, 5), int), "shape"),
+            (np.full((1, 16), 9), "vocabulary"),
+            (np.full((1, 16), 0.5), "whole"),
+        ):
             with pytest.raises(InputError, match=why):
                 device.run(bad)
         for steps in (0, -1, built.steps + 1):

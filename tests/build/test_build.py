@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 import recurc
-from recurc.codegen import project
-from recurc.codegen.folder import fresh_folder
-from recurc.codegen.manifest import MANIFEST, file_sha256, load_build
+from recurc.build.folder import fresh_folder
+from recurc.build.manifest import MANIFEST, file_sha256, load_build
 from recurc.errors import FidelityError, InputError, ToolchainError, UsageError
+from recurc.make import project
 from recurc.targets.host import HostEngine
 from tests.build.conftest import GOOD
 from tests.tools import need
@@ -86,7 +86,8 @@ def test_the_engine_of_the_gate_is_the_builds(quantized, gate, built, tmp_path, 
     reused = quantized.build("mps2-an386", tmp_path / "reused", gate=gate)
     assert reused.host_library.read_bytes() == fresh.host_library.read_bytes()
     assert {k: v for k, v in reused.details["files"].items() if not k.endswith(".map")} == {
-        k: v for k, v in fresh.details["files"].items() if not k.endswith(".map")}
+        k: v for k, v in fresh.details["files"].items() if not k.endswith(".map")
+    }
     engine = HostEngine(reused.host_library, reused.host_image)
     assert engine.info.hidden == quantized.model.config.hidden_size
 
@@ -121,10 +122,17 @@ def test_no_damaged_manifest_is_taken(copy):
     manifest = copy / MANIFEST
     good = manifest.read_text()
     document = json.loads(good)
-    for bad in ("", "{", "[]", "null", good[:len(good) // 2], json.dumps({**document, "schema": "recurc/build-folder/9"}),
-                json.dumps({k: v for k, v in document.items() if k != "boards"}),
-                json.dumps({k: v for k, v in document.items() if k != "files"}),
-                json.dumps({**document, "config": {"surprise": 1}})):
+    for bad in (
+        "",
+        "{",
+        "[]",
+        "null",
+        good[: len(good) // 2],
+        json.dumps({**document, "schema": "recurc/build-folder/9"}),
+        json.dumps({k: v for k, v in document.items() if k != "boards"}),
+        json.dumps({k: v for k, v in document.items() if k != "files"}),
+        json.dumps({**document, "config": {"surprise": 1}}),
+    ):
         manifest.write_text(bad)
         with pytest.raises(InputError, match="not a usable build"):
             load_build(copy)
@@ -189,9 +197,11 @@ def test_the_stale_half_of_a_killed_build_is_never_used_and_removed(quantized, t
 
 def test_a_killed_process_leaves_no_output(tmp_path):
     """SIGKILL in the middle: the name that was asked for does not exist, and the next build cleans up."""
-    code = ("import os, signal, sys, pathlib\nfrom recurc.codegen.folder import fresh_folder\n"
-            "with fresh_folder(pathlib.Path(sys.argv[1])) as f:\n"
-            "    (f / 'half').write_text('x')\n    os.kill(os.getpid(), signal.SIGKILL)\n")
+    code = (
+        "import os, signal, sys, pathlib\nfrom recurc.build.folder import fresh_folder\n"
+        "with fresh_folder(pathlib.Path(sys.argv[1])) as f:\n"
+        "    (f / 'half').write_text('x')\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "b")])
     assert done.returncode == -9
     assert not (tmp_path / "b").exists()
@@ -281,8 +291,7 @@ def test_puzzle_identifiers_out_of_range(model, quantized, ids):
             runner.run(np.ones((2, 16), np.uint8), np.array(ids), steps=1)
 
 
-@pytest.mark.parametrize("inputs", [np.ones((2, 15)), np.ones(16), np.full((1, 16), 6), np.full((1, 16), -1),
-                                    np.ones((0, 16))])
+@pytest.mark.parametrize("inputs", [np.ones((2, 15)), np.ones(16), np.full((1, 16), 6), np.full((1, 16), -1), np.ones((0, 16))])
 def test_inputs_that_do_not_fit(model, quantized, inputs):
     for runner in (model, quantized):
         with pytest.raises(InputError):

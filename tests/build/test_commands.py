@@ -122,9 +122,10 @@ def test_halting_options(quantized, test_split):
 
 
 def test_eval_is_the_same_with_any_number_of_threads(quantized, test_split):
-    one, three = (evaluation.run_engine(quantized.engine, test_split.inputs, test_split.puzzle_ids, 3, keep_carries=2,
-                                        threads=t)
-                  for t in (1, 3))
+    one, three = (
+        evaluation.run_engine(quantized.engine, test_split.inputs, test_split.puzzle_ids, 3, keep_carries=2, threads=t)
+        for t in (1, 3)
+    )
     assert (one.tokens == three.tokens).all() and one.carries.tobytes() == three.carries.tobytes()
     assert (one.halts == three.halts).all()
 
@@ -134,8 +135,19 @@ def test_eval_is_the_same_with_any_number_of_threads(quantized, test_split):
 
 def test_build_document(capsys, tmp_path, data):
     need("mps2-an500")
-    d = document(capsys, "build", NAME, "--target", "qemu-m7", "--out", str(tmp_path / "b"),
-                 "--calibration-puzzles", "8", "--accuracy-puzzles", "4")
+    d = document(
+        capsys,
+        "build",
+        NAME,
+        "--target",
+        "qemu-m7",
+        "--out",
+        str(tmp_path / "b"),
+        "--calibration-puzzles",
+        "8",
+        "--accuracy-puzzles",
+        "4",
+    )
     assert {"target", "precision", "image_bytes", "elf", "fits", "fidelity", "regions", "schema"} <= set(d)
     assert (d["schema"], d["target"], d["precision"], d["fits"]) == ("recurc/build/1", "mps2-an500", "int4", True)
     for region in d["regions"]:
@@ -146,7 +158,7 @@ def test_build_document(capsys, tmp_path, data):
     # What fidelity was judged on, how sure it is, what halting does, and how long a step takes.
     train = recurc.load_dataset(data, "train")
     assert d["fidelity_inputs"] == SPARE and len(d["fidelity_rows"]) == d["fidelity_puzzles"] == 32
-    assert not set(d["fidelity_rows"]) & set(train.order(0)[:d["calibration_puzzles"]].tolist())
+    assert not set(d["fidelity_rows"]) & set(train.order(0)[: d["calibration_puzzles"]].tolist())
     assert 0 < d["fidelity_error"] < 0.1 and build.details["fidelity_error"] == d["fidelity_error"]
     halting = d["accuracy"]["halting"]
     assert halting["lost"] == pytest.approx(d["accuracy"]["exact"] - halting["exact"]) and halting["lost_error"] > 0
@@ -169,6 +181,7 @@ def test_halting_that_costs_points_names_tune(capsys, quantized, test_split, mon
             runs.tokens[:] = test_split.labels[:, None]
             runs.tokens[:lost, 0, 0] = 0
             return runs
+
         return run
 
     monkeypatch.setattr(evaluation, "run_engine", planted(wrong))
@@ -239,8 +252,19 @@ def test_an_output_folder_that_cannot_be_used(capsys, tmp_path, no_gate, no_comp
     need("mps2-an500")
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("x")
-    args = ("build", NAME, "--target", "mps2-an500", "--precision", "int8", "--accuracy-puzzles", "0",
-            "--calibration-puzzles", "1", "--out")
+    args = (
+        "build",
+        NAME,
+        "--target",
+        "mps2-an500",
+        "--precision",
+        "int8",
+        "--accuracy-puzzles",
+        "0",
+        "--calibration-puzzles",
+        "1",
+        "--out",
+    )
     assert failure(capsys, *args, str(tmp_path / "notes"))[0] == 2
     assert failure(capsys, *args, str(tmp_path / "notes" / "a.txt" / "b"))[0] == 3
     assert (tmp_path / "notes" / "a.txt").read_text() == "x"

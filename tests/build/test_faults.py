@@ -10,17 +10,16 @@ import numpy as np
 import pytest
 
 import recurc
-from tests.device.runs import run_all
-from tests.boardfiles import board_text
 from recurc.device import frames as f
 from recurc.device.session import DeviceRefusedError, DeviceSession
 from recurc.errors import MismatchError
-from recurc.resources import resource_dir
 from recurc.targets.boards import load_board
 from recurc.targets.host import HostEngine
 from recurc.targets.qemu import QemuTransport
 from recurc.verify.run import check_identity, connect, verify_session
+from tests.boardfiles import board_text
 from tests.build.forging import forged_elf
+from tests.device.runs import run_all
 
 HEADER, ENTRY, HEADER_CRC = 128, 32, 124
 MAGIC, VERSION, FLAGS, SIZE, TABLE_CRC, SHA = 0, 8, 12, 28, 36, 40
@@ -37,6 +36,7 @@ def flipped(at: int, fixed: bool):
         image[at] ^= 0x40
         if fixed:
             with_right_checksums(image)
+
     return change
 
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 import pytest
 
 import recurc
-import recurc.codegen.manifest
+import recurc.build.manifest
+from recurc.build.manifest import load_build
 from recurc.cli.main import main
-from recurc.codegen.manifest import load_build
 from recurc.device.session import DeviceSession
 from recurc.errors import MismatchError
 from recurc.targets.boards import load_board
@@ -74,17 +74,18 @@ def test_replacing_the_compiled_hash_too_does_not_help(built, board, tmp_path):
 
     def change(image):
         forging.weight_bytes(image)
-        image[forging.SHA:forging.SHA + 32] = hashlib.sha256(image[forging.HEADER:]).digest()
+        image[forging.SHA : forging.SHA + 32] = hashlib.sha256(image[forging.HEADER :]).digest()
         forging.with_right_checksums(image)
 
     def constants(which):
         def put(data: bytes, image: bytes) -> bytes:
             places = [i for i in range(len(data)) if data.startswith(old, i)]
             assert len(places) == 2, "the image's expected hash, and HELLO's"
-            new = image[forging.SHA:forging.SHA + 32]
+            new = image[forging.SHA : forging.SHA + 32]
             for place in (places[i] for i in which):
-                data = data[:place] + new + data[place + 32:]
+                data = data[:place] + new + data[place + 32 :]
             return data
+
         return put
 
     for which, status, told in (((), MODEL, old), ((0,), None, None), ((1,), None, None), ((0, 1), 0, None)):
@@ -110,8 +111,13 @@ def test_a_stored_answer_is_of_no_use(built, monkeypatch):
         with pytest.raises(MismatchError, match="not the build's"):
             prove(session, built, built.board("host"), artifact)
         for lie in (
-            {"image_bytes": once.image_bytes + 1}, {"image_crc": once.image_crc ^ 1}, {"image_sha256": bytes(32)},
-            {"table_bytes": 1}, {"table_sha256": b"\1" * 32}, {"status": 6}, {"status": 2**32 - 1},
+            {"image_bytes": once.image_bytes + 1},
+            {"image_crc": once.image_crc ^ 1},
+            {"image_sha256": bytes(32)},
+            {"table_bytes": 1},
+            {"table_sha256": b"\1" * 32},
+            {"status": 6},
+            {"status": 2**32 - 1},
         ):
             monkeypatch.setattr("os.urandom", lambda n: b"0123456789abcdef")
             prove(session, built, built.board("host"), artifact)
@@ -124,11 +130,25 @@ def test_a_stored_answer_is_of_no_use(built, monkeypatch):
 @pytest.mark.parametrize("board", BOARDS)
 def test_verify_ends_with_8_and_says_so(built, board, tmp_path, monkeypatch, capsys, data):
     forged = forged_build(built, board, tmp_path, forging.weight_bytes)
-    monkeypatch.setattr(recurc.codegen.manifest, "load_build", lambda *_, **__: forged)
+    monkeypatch.setattr(recurc.build.manifest, "load_build", lambda *_, **__: forged)
     where = ["--on", "host" if board == "host" else "qemu"]
     for arguments in ([], ["--json"]):
-        status = main(["verify", str(built.path), *where, "--data", str(data), "--limit", "1", "--fidelity", "0",
-                       "--journal", str(tmp_path / "journal"), *arguments])
+        status = main(
+            [
+                "verify",
+                str(built.path),
+                *where,
+                "--data",
+                str(data),
+                "--limit",
+                "1",
+                "--fidelity",
+                "0",
+                "--journal",
+                str(tmp_path / "journal"),
+                *arguments,
+            ]
+        )
         said = capsys.readouterr()
         assert status == 8 and "the device's weights are not the build's" in said.err
         assert not (tmp_path / "journal").exists(), "nothing was run"
@@ -137,8 +157,22 @@ def test_verify_ends_with_8_and_says_so(built, board, tmp_path, monkeypatch, cap
 
 
 def test_verify_says_what_was_checked(built, tmp_path, capsys, data):
-    arguments = ["verify", str(built.path), "--on", "host", "--data", str(data), "--limit", "1", "--fidelity", "0",
-                 "--steps", "1", "--journal", str(tmp_path / "journal")]
+    arguments = [
+        "verify",
+        str(built.path),
+        "--on",
+        "host",
+        "--data",
+        str(data),
+        "--limit",
+        "1",
+        "--fidelity",
+        "0",
+        "--steps",
+        "1",
+        "--journal",
+        str(tmp_path / "journal"),
+    ]
     assert main(arguments) == 0
     assert "weights: sha256 computed on the device" in capsys.readouterr().out
     assert main([*arguments, "--json"]) == 0
@@ -175,7 +209,7 @@ def selftest(built):
 
     def call(data: bytes, shift: int = 0) -> int:
         room = _aligned(len(data) + 64)
-        room[shift:shift + len(data)] = list(data)
+        room[shift : shift + len(data)] = list(data)
         return function(room[shift:].ctypes.data_as(_U8P), len(data))
 
     return call

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 import recurc
-from recurc.codegen import firmware as firmware_module
-from recurc.codegen import project
-from recurc.codegen.firmware import Firmware, enlarged
 from recurc.errors import DoesNotFitError, InputError, PlanMismatchError, ToolchainError
+from recurc.make import project
+from recurc.package import firmware as firmware_module
+from recurc.package.firmware import Firmware, enlarged
 from recurc.plan import planner
 from recurc.plan.planner import make_plan
-from recurc.resources import resource_dir
 from recurc.storage import INT4
 from recurc.targets.boards import list_boards, load_board
 from recurc.targets.elf import check_link, differences, linked_sections
@@ -119,8 +118,11 @@ def test_tiles_shrink_when_the_link_leaves_less_than_the_estimate(quantized, tmp
     monkeypatch.setattr(planner, "ESTIMATED_DATA", 0)
     size = -(-(board.stack_bytes + roomy.layout.arena_bytes + 64) // 64) * 64
     region = board.region("ssram23")
-    small = custom_board(tmp_path, "mps2-an386", **{
-        f'base = {region.base:#010x}\nsize = {region.size:#010x}': f"base = {region.base:#010x}\nsize = {size:#x}"})
+    small = custom_board(
+        tmp_path,
+        "mps2-an386",
+        **{f"base = {region.base:#010x}\nsize = {region.size:#010x}": f"base = {region.base:#010x}\nsize = {size:#x}"},
+    )
     first = make_plan(program, form, load_board(small))
     build = quantized.build(str(small), tmp_path / "b", gate=GOOD)
     plan = build.details["boards"]["mine"]["plan"]
@@ -141,8 +143,11 @@ def test_a_board_of_the_users_own_is_built_and_verified_without_its_file(quantiz
 
 
 def test_a_family_without_compiler_has_a_plan_and_a_clear_error(quantized, tmp_path):
-    path = custom_board(tmp_path, "stm32h7", **{'family = "arm"': 'family = "xtensa"', 'twin = "mps2-an500"': "",
-                                                'verified = "compiled"': 'verified = "described"'})
+    path = custom_board(
+        tmp_path,
+        "stm32h7",
+        **{'family = "arm"': 'family = "xtensa"', 'twin = "mps2-an500"': "", 'verified = "compiled"': 'verified = "described"'},
+    )
     board = load_board(str(path))
     assert make_plan(quantized.model.program, INT4, board).fits
     with pytest.raises(ToolchainError) as e:
@@ -153,7 +158,9 @@ def test_a_family_without_compiler_has_a_plan_and_a_clear_error(quantized, tmp_p
 def test_a_board_of_a_known_chip_is_one_file_and_its_build_keeps_all_of_it(quantized, gate, no_host, tmp_path):
     need("mps2-an386")
     path = tmp_path / "mine.toml"
-    path.write_text('name = "mine"\ntitle = "mine"\nchip = "an386"\nstack_bytes = 4096\nverified = "emulated"\n[uart]\nbaud = 9600\n')
+    path.write_text(
+        'name = "mine"\ntitle = "mine"\nchip = "an386"\nstack_bytes = 4096\nverified = "emulated"\n[uart]\nbaud = 9600\n'
+    )
     build = quantized.build(str(path), tmp_path / "out", gate=gate)
     kept = (build.path / "mine" / "board.toml").read_text()
     assert "chip" not in kept.split("\n", 1)[1] and "size = 0x00400000" in kept
@@ -192,9 +199,12 @@ def test_any_other_address_or_size_is_a_mistake_of_ours(planned):
         return replace(plan, sections=sections)
 
     arena, code = plan.section(".recurc_arena"), plan.section(".text")
-    for wrong in (changed(".recurc_arena", bytes=arena.bytes + 64), changed(".recurc_arena", address=arena.address - 64),
-                  changed(".text", bytes=code.bytes + 16),
-                  replace(plan, sections=tuple(s for s in plan.sections if s.name != ".bss"))):
+    for wrong in (
+        changed(".recurc_arena", bytes=arena.bytes + 64),
+        changed(".recurc_arena", address=arena.address - 64),
+        changed(".text", bytes=code.bytes + 16),
+        replace(plan, sections=tuple(s for s in plan.sections if s.name != ".bss")),
+    ):
         with pytest.raises(PlanMismatchError) as e:
             check_link(wrong, elf, board)
         assert e.value.exit_code == 1 and "planned" in e.value.why and "linked" in e.value.why

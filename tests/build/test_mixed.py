@@ -1,11 +1,11 @@
-"""A model whose layers differ in precision, three bits and groups among them, from quantization to the emulated boards, bit for bit."""
+"""A model whose layers differ in precision, three bits and groups among them, through to the emulated boards, bit for bit."""
 
 from __future__ import annotations
 
 import pytest
 
 import recurc
-from recurc.codegen.readback import read_model
+from recurc.emit.readback import read_model
 from tests.build.conftest import GOOD
 from tests.tools import need
 

@@ -20,8 +20,22 @@ def test_reprs_are_one_short_line(model, quantized, built, data):
     with recurc.connect(built, on="host") as device:
         opened = repr(device)
     assert opened.startswith("Connection(") and "open" in opened and "closed" in repr(device) and "object at" not in opened
-    shown = (verified, quantized.evaluate(test), device, model, model.reasoner, quantized, quantized.model, quantized.calibration, quantized.sample, built, test, found,
-             found.steps[0], model.run(test.inputs, steps=1, trajectory=True))
+    shown = (
+        verified,
+        quantized.evaluate(test),
+        device,
+        model,
+        model.reasoner,
+        quantized,
+        quantized.model,
+        quantized.calibration,
+        quantized.sample,
+        built,
+        test,
+        found,
+        found.steps[0],
+        model.run(test.inputs, steps=1, trajectory=True),
+    )
     for thing in shown:
         text = repr(thing)
         assert "\n" not in text and len(text) < 330 and text.startswith(type(thing).__name__), text
@@ -50,7 +64,9 @@ def test_a_model_and_its_quantized_form_are_scored_alike(model, quantized, data)
         assert few == one.evaluate(test.take(6), steps=2) and few.n == 6 and 0 <= few.exact <= few.cell <= 1
         # Wilson's interval of one standard error: its half width.
         p, n = few.exact, few.n
-        assert few.exact_error == pytest.approx(math.sqrt(p * (1 - p) / n + 1 / (4 * n * n)) / (1 + 1 / n)) and few.exact_error > 0
+        assert (
+            few.exact_error == pytest.approx(math.sqrt(p * (1 - p) / n + 1 / (4 * n * n)) / (1 + 1 / n)) and few.exact_error > 0
+        )
         assert "6 puzzles" in repr(few) and f"± {100 * few.exact_error:.2f}" in repr(few)
         halted = one.evaluate(test, 6, steps=3, halt=-1e9)
         assert halted.exact == one.evaluate(test, 6, steps=1).exact

@@ -12,8 +12,8 @@ import torch
 
 import recurc
 from recurc.api import Model
+from recurc.build.manifest import MANIFEST, _digest, load_build
 from recurc.cli.main import main
-from recurc.codegen.manifest import MANIFEST, _digest, load_build
 from recurc.errors import RecurcWarning
 from recurc.models.checkpoint import load
 from recurc.resources import bundled_models
@@ -51,7 +51,7 @@ def test_every_command_of_a_build_says_them(arguments, guessed, tmp_path, capsys
     told = capsys.readouterr().err
     assert all(told.count(f"note: {note}") == 1 for note in guessed.notes), told
     assert main([*line, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["notes"][:len(guessed.notes)] == list(guessed.notes)
+    assert json.loads(capsys.readouterr().out)["notes"][: len(guessed.notes)] == list(guessed.notes)
 
 
 def test_the_report_s_page_has_them(guessed, tmp_path, capsys):
@@ -70,7 +70,8 @@ def test_python_warns_once_where_a_path_is_opened(guessed):
 
     test = recurc.load_dataset(guessed.data, "test")
     calls = (
-        lambda: recurc.load_build(guessed.path), lambda: recurc.connect(str(guessed.path), on="host"),
+        lambda: recurc.load_build(guessed.path),
+        lambda: recurc.connect(str(guessed.path), on="host"),
         lambda: recurc.verify(guessed.path, on="host", dataset=test, limit=1, steps=1),
     )
     for call in calls:

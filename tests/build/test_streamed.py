@@ -9,7 +9,7 @@ import pytest
 
 import recurc
 from recurc.api import Model
-from recurc.codegen.manifest import TABLE_FILE, load_build
+from recurc.build.manifest import TABLE_FILE, load_build
 from recurc.dataset import Dataset
 from recurc.device.frames import TABLE_MAPPED, TABLE_WIRE
 from recurc.errors import InputError, RecurcError
@@ -29,8 +29,17 @@ def quantized(storage: str = "int8", seed: int = 0):
 def puzzles(model, ids) -> Dataset:
     c = model.model.config
     inputs = random_inputs(model.source.reasoner, len(ids))[0]
-    return Dataset(inputs, np.zeros_like(inputs, dtype=np.int32), np.asarray(ids, np.int32), c.seq_len, c.vocab_size,
-                   PUZZLES, None, None, "test")
+    return Dataset(
+        inputs,
+        np.zeros_like(inputs, dtype=np.int32),
+        np.asarray(ids, np.int32),
+        c.seq_len,
+        c.vocab_size,
+        PUZZLES,
+        None,
+        None,
+        "test",
+    )
 
 
 def over_the_wire(name: str):
@@ -81,7 +90,13 @@ def flip(data: bytearray, at: int) -> bytearray:
 
 @pytest.mark.parametrize(
     "change, why",
-    [(lambda d: d[:-1], "truncated"), (lambda d: d[:100], "RCT1|bytes"), (lambda d: flip(d, 9), "CRC"), (lambda d: b"", "RCT1")])
+    [
+        (lambda d: d[:-1], "truncated"),
+        (lambda d: d[:100], "RCT1|bytes"),
+        (lambda d: flip(d, 9), "CRC"),
+        (lambda d: b"", "RCT1"),
+    ],
+)
 def test_a_damaged_table_is_no_usable_build(build, change, why):
     damaged(build, change)
     with pytest.raises(InputError, match=why):
@@ -121,8 +136,28 @@ def test_the_command_says_where_rows_come_from(tmp_path, capsys):
     from recurc.cli.main import main
 
     out = tmp_path / "b"
-    assert main(["build", "sudoku4-tiny", "--target", "mps2-an500", "--calibration", "min-max", "--puzzle-table", "int8",
-                 "--carry", "fp16", "--accuracy-puzzles", "0", "--out", str(out), "--json"]) == 0
+    assert (
+        main(
+            [
+                "build",
+                "sudoku4-tiny",
+                "--target",
+                "mps2-an500",
+                "--calibration",
+                "min-max",
+                "--puzzle-table",
+                "int8",
+                "--carry",
+                "fp16",
+                "--accuracy-puzzles",
+                "0",
+                "--out",
+                str(out),
+                "--json",
+            ]
+        )
+        == 0
+    )
     document = json.loads(capsys.readouterr().out)
     assert (document["carry"], document["puzzle_table"]) == ("fp16", "int8")
     assert main(["report", str(out)]) == 0

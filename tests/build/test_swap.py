@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from recurc.codegen import swap
-from recurc.codegen.folder import check_output, fresh_folder
-from recurc.codegen.manifest import MANIFEST
+from recurc.build import swap
+from recurc.build.folder import check_output, fresh_folder
+from recurc.build.manifest import MANIFEST
 from recurc.errors import InputError, UsageError
 from tests.build.folders import MINE, NEW, OLD, fill, holds, put, rebuild, whole
 from tests.killed import killed_at
@@ -37,8 +37,18 @@ def test_a_rebuild_keeps_what_it_did_not_make(out):
     rebuild(out, kept=kept.extend)
     assert holds(out, {**NEW, **MINE}) and whole(out)
     assert not (out / "only-old/firmware.elf").exists()
-    assert sorted(kept) == [".git", "empty", "link", "notes.txt", "only-old/kept.txt", "report.html", "src/own", "src/todo",
-                            "verified.json", "verify-host.jsonl"]
+    assert sorted(kept) == [
+        ".git",
+        "empty",
+        "link",
+        "notes.txt",
+        "only-old/kept.txt",
+        "report.html",
+        "src/own",
+        "src/todo",
+        "verified.json",
+        "verify-host.jsonl",
+    ]
     assert os.listdir(out.parent) == ["b"]
     rebuild(out, OLD)
     assert holds(out, {**OLD, **MINE}) and not (out / "deep").exists()
@@ -76,8 +86,12 @@ def test_killed_at_any_call_nothing_is_lost(out, exchange, tmp_path):
 @pytest.mark.parametrize("exchange", [True, False])
 def test_killed_at_any_call_of_the_recovery_nothing_is_lost(out, exchange):
     """The old folder is half emptied; then the process that tidies up is killed, again and again."""
-    first = next(n for n in range(60, 1000) if killed_at(n, lambda: rebuild(out), exchange) and (
-        [p for p in out.parent.iterdir() if ".swap-" in p.name] and holds(out, NEW)))
+    first = next(
+        n
+        for n in range(60, 1000)
+        if killed_at(n, lambda: rebuild(out), exchange)
+        and ([p for p in out.parent.iterdir() if ".swap-" in p.name] and holds(out, NEW))
+    )
     assert first
     rounds = 0
     while killed_at(3 + rounds % 9, lambda: swap.look_at(out), exchange):
@@ -88,7 +102,7 @@ def test_killed_at_any_call_of_the_recovery_nothing_is_lost(out, exchange):
 
 def test_a_missing_folder_is_restored_before_anything_is_removed(out, tmp_path):
     """As an earlier recurc left it: the old build under the name of a half, DIR missing."""
-    for name in (".b.swap-1-abc", f".b.partial-{2 ** 22 + 1}-abc-old"):
+    for name in (".b.swap-1-abc", f".b.partial-{2**22 + 1}-abc-old"):
         out.rename(out.parent / name)
         check_output(out)
         assert holds(out, {**OLD, **MINE})

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import recurc
+from recurc.build.manifest import load_build
 from recurc.cli.main import main
-from recurc.codegen.manifest import load_build
 from recurc.errors import InputError
 from recurc.study.evaluate import evaluate
 from recurc.verify.record import verified as verified_of
@@ -122,6 +122,6 @@ def test_a_build_that_is_replaced_meanwhile_is_told_as_that(built, data, tmp_pat
     with pytest.raises(InputError, match="interrupted|replaced"):
         run.verify(build, "host", test, limit=1, steps=1)
     monkeypatch.undo()
-    monkeypatch.setattr("recurc.codegen.manifest.manifest_digest", lambda folder: "of another build")
+    monkeypatch.setattr("recurc.build.manifest.manifest_digest", lambda folder: "of another build")
     with pytest.raises(InputError, match="replaced while it was being verified"):
         run.verify(recurc.load_build(built.path), "host", test, limit=1, steps=1)

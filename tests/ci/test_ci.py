@@ -17,9 +17,9 @@ from robot import api
 
 import recurc
 from recurc.cli.main import main
-from recurc.codegen import ci
-from recurc.codegen.ci import WORKFLOW, ci_files, dataset_files, write_files
 from recurc.errors import InputError, UsageError
+from recurc.make import ci
+from recurc.make.ci import WORKFLOW, ci_files, dataset_files, write_files
 from recurc.targets.boards import load_board
 from tests.ci.test_renode import check_resc
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from recurc.codegen.renode import describable, port_registers, render_renode, uart_model
+from recurc.make.renode import describable, port_registers, render_renode, uart_model
 from recurc.resources import resource_dir
 from recurc.targets.boards import list_boards, load_board
 from tests.ci.repl import ReplError, parse

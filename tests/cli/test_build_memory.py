@@ -7,8 +7,8 @@ import json
 import pytest
 
 from recurc.api import Gate, Quantized
+from recurc.build.manifest import load_build
 from recurc.cli.main import main
-from recurc.codegen.manifest import load_build
 from tests.report.samples import build_folder
 from tests.tools import need
 

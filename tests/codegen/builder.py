@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from recurc.codegen.emit import emit_model
-from recurc.codegen.firmware import ENGINE_SOURCES
-from recurc.codegen.image import Image, build_image
+from recurc.emit.code import emit_model
+from recurc.emit.image import Image, build_image
+from recurc.emit.linker import render_linker_script, render_main
+from recurc.package.firmware import ENGINE_SOURCES
 from recurc.plan.kernels import KernelSet, choose_kernels, kernel_set
 from recurc.plan.layout import Layout, make_layout
 from recurc.quant.model import QuantizedModel
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board
 from recurc.targets.host import HostEngine
-from recurc.targets.linker import render_linker_script, render_main
 from recurc.targets.toolchain import compile_firmware, compile_shared, port_include_dirs, runtime_sources
 from tests.placing import default_placement
 

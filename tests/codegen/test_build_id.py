@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from recurc.codegen import firmware
+from recurc.package import firmware
 from recurc.plan.kernels import choose_kernels
 from recurc.resources import resource_dir
 from recurc.targets.boards import load_board

@@ -13,9 +13,9 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from recurc.codegen import image as image_module
-from recurc.codegen.emit import emit_model
-from recurc.codegen.image import ENTRY, HEADER, KINDS, build_image, check_image
+from recurc.emit import image as image_module
+from recurc.emit.code import emit_model
+from recurc.emit.image import ENTRY, HEADER, KINDS, build_image, check_image
 from recurc.errors import InputError
 from recurc.plan.kernels import KERNEL_SETS, kernel_set
 from recurc.plan.layout import make_layout

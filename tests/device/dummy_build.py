@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from recurc.emit.linker import Placement, render_linker_script, render_main
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board, load_board
-from recurc.targets.linker import Placement, render_linker_script, render_main
 from recurc.targets.toolchain import compile_firmware, compile_shared, port_include_dirs, runtime_sources
 from tests.placing import default_placement
 

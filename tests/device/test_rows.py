@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
-from recurc.codegen.tablefile import TableFile
+from recurc.build.tablefile import TableFile
 from recurc.device import frames as f
 from recurc.device.session import DeviceRefusedError, DeviceSession
 from recurc.device.transports import ProcessTransport

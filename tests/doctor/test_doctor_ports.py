@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from recurc.build import manifest
+from recurc.build.manifest import BoardArtifact
 from recurc.cli.main import main
-from recurc.codegen import manifest
-from recurc.codegen.manifest import BoardArtifact
 from recurc.device import frames as f
 from recurc.device.ports import holders
 from recurc.device.transports import ProcessTransport

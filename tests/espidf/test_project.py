@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from recurc.build.manifest import TABLE_FILE, load_build
 from recurc.cli.main import main
-from recurc.codegen import project as building
-from recurc.codegen.espidf import FIRST_FREE, flash_bytes, partitions, sdkconfig
-from recurc.codegen.manifest import TABLE_FILE, load_build
 from recurc.errors import DoesNotFitError, InputError, ToolchainError, UsageError
 from recurc.flash import flash
+from recurc.make import project as building
+from recurc.package.espidf import FIRST_FREE, flash_bytes, partitions, sdkconfig
 from recurc.plan.planner import make_plan
 from recurc.storage import INT4, INT8
 from recurc.targets import platformio as pio

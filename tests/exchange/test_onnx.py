@@ -13,9 +13,9 @@ import pytest
 import torch
 
 import recurc
+from recurc.build.manifest import load_build
 from recurc.cli.main import main
-from recurc.codegen.manifest import load_build
-from recurc.codegen.readback import read_model
+from recurc.emit.readback import read_model
 from recurc.errors import InputError
 from recurc.exchange.onnx_export import LOOP_FILE, export_onnx
 from recurc.exchange.onnx_loop import OnnxLoop

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from recurc.codegen.image import ENTRY, HEADER, check_image
+from recurc.emit.image import ENTRY, HEADER, check_image
 from recurc.errors import InputError
 from recurc.exchange.onnx_export import LOOP_FILE, loop_document
 from recurc.exchange.onnx_loop import read_loop

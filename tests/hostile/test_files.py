@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from recurc.arrayfile import npy_of, read_npy
+from recurc.build.tablefile import TableFile
 from recurc.cli.common.project import read_project
-from recurc.codegen.tablefile import TableFile
 from recurc.datafiles import read_examples
 from recurc.dataset import load_dataset
 from recurc.errors import InputError, RecurcError

@@ -13,12 +13,12 @@ OWN = {
     "files.py": "what this process wrote, and /proc",
     "models/pages.py": "/proc", "doctor/holders.py": "/proc", "device/ports.py": "/proc",
     "models/tensorfile.py": "maps the file that it has checked",
-    "plan/cost.py": "bundled", "codegen/renode.py": "bundled", "codegen/firmware.py": "bundled sources",
-    "codegen/project.py": "what this build compiled", "codegen/ci.py": "installed metadata, and a comparison of what is there",
+    "plan/cost.py": "bundled", "make/renode.py": "bundled", "package/firmware.py": "bundled sources",
+    "make/project.py": "what this build compiled", "make/ci.py": "installed metadata, and a comparison of what is there",
     "targets/stack.py": "what this build compiled", "targets/objectcache.py": "sources, and entries bound to their content",
     "targets/host.py": "an image whose hash the manifest has",
     "targets/platformio.py": "a project whose files the manifest has", "flash/run.py": "a project whose files the manifest has",
-    "codegen/manifest.py": "the manifest's own checks", "verify/journal.py": "the journal's own checks",
+    "build/manifest.py": "the manifest's own checks", "verify/journal.py": "the journal's own checks",
     "study/store.py": "the cache's own checks",
 }  # fmt: skip
 _CALLS = {

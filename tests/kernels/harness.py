@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recurc.device.transports import TransportClosed
+from recurc.emit.linker import render_linker_script
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board
-from recurc.targets.linker import render_linker_script
 from recurc.targets.qemu import QemuTransport
 from recurc.targets.toolchain import compile_firmware, port_include_dirs
 from tests.kernels.vectors import Case

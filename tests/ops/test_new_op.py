@@ -17,8 +17,8 @@ import torch
 import recurc.models
 import recurc.ops
 from recurc.cli.main import main
-from recurc.codegen.emit import emit_model
-from recurc.codegen.image import build_image
+from recurc.emit.code import emit_model
+from recurc.emit.image import build_image
 from recurc.errors import InputError
 from recurc.exchange.onnx_export import export_onnx
 from recurc.exchange.onnx_loop import OnnxLoop

@@ -8,8 +8,8 @@ import pytest
 
 import recurc
 from recurc.api import Gate
-from recurc.codegen.manifest import Build
-from recurc.codegen.platformio import PROJECT
+from recurc.build.manifest import Build
+from recurc.package.platformio import PROJECT
 from recurc.targets.platformio import find_platformio
 from tests.tools import missing, need
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from recurc.build.manifest import load_build
 from recurc.cli.main import main
-from recurc.codegen.manifest import load_build
 from recurc.device.session import DeviceSession
 from recurc.device.transports import open_transport
 from recurc.doctor.ports import SerialPort

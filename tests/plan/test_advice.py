@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from recurc.arguments import named_as_options
-from recurc.codegen.fit import alternatives, early_plan, refusal
 from recurc.errors import DoesNotFitError
 from recurc.ir.lower import lower
 from recurc.plan.advice import advice_text, cheapest_changes
 from recurc.plan.planner import make_plan
 from recurc.storage import FP32, GROUPED, INT4, INT8
 from recurc.targets.boards import list_boards, load_board
+from recurc.targets.fit import alternatives, early_plan, refusal
 from tests.plan.test_layout import program
 from tests.plan.test_planner import with_sizes
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import recurc
-from recurc.codegen.image import ENTRY, HEADER, build_image
+from recurc.emit.image import ENTRY, HEADER, build_image
 from recurc.ir.lower import lower
 from recurc.ir.program import STORAGES
 from recurc.plan.budget import (

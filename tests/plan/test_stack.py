@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from recurc.emit.linker import render_linker_script
 from recurc.errors import ToolchainError, UnboundedStackError
 from recurc.targets.boards import load_board
-from recurc.targets.linker import render_linker_script
 from recurc.targets.stack import (
     Function,
     add_falls,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from recurc.codegen.manifest import Build, write_manifest
+from recurc.build.manifest import Build, write_manifest
 from recurc.models.reasoner import ReasonerConfig
 from recurc.report.document import report_plan
 from recurc.report.planning import plan_checkpoint

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from recurc.codegen.manifest import load_build
+from recurc.build.manifest import load_build
 from recurc.errors import UsageError
 from recurc.report.document import SCHEMA, printable, region_rows, report_build, report_plan, sum_text
 from recurc.report.planning import plan_checkpoint

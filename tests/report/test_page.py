@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from recurc.arguments import named_as_options
-from recurc.codegen.manifest import load_build
+from recurc.build.manifest import load_build
 from recurc.report.document import KINDS, report_build, report_plan
 from recurc.report.page import render_page
 from recurc.report.planning import plan_checkpoint

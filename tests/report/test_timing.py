@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from recurc.codegen.manifest import load_build
+from recurc.build.manifest import load_build
 from recurc.report.document import report_build
 from recurc.report.page import render_page
 from recurc.report.timing import seconds_text, time_bars, time_columns, time_facts, time_rows

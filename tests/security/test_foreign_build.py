@@ -12,12 +12,12 @@ import pytest
 
 import recurc
 from recurc.api import Model
+from recurc.build import trust
+from recurc.build.manifest import MANIFEST, _digest, file_sha256, load_build
 from recurc.cli.main import main
-from recurc.codegen import trust
-from recurc.codegen.ci import ignored_by_git, write_files
-from recurc.codegen.manifest import MANIFEST, _digest, file_sha256, load_build
 from recurc.errors import InputError
 from recurc.flash.run import only_listed
+from recurc.make.ci import ignored_by_git, write_files
 from recurc.targets.boards import load_board
 from recurc.targets.chips import whole_text
 from tests.report.samples import build_folder
@@ -226,7 +226,7 @@ def test_a_manifest_that_is_no_json_is_refused(folder, text):
 
 
 def test_a_manifest_without_end_is_not_read(folder, monkeypatch):
-    monkeypatch.setattr("recurc.codegen.manifest.LARGEST_MANIFEST", 1000)
+    monkeypatch.setattr("recurc.build.manifest.LARGEST_MANIFEST", 1000)
     assert "more than 1,000 bytes" in refusal(folder)
 
 

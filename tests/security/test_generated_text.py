@@ -17,10 +17,10 @@ from markupsafe import Markup
 
 import recurc
 from recurc import quoting as q
-from recurc.codegen.emit import emit_model
-from recurc.codegen.image import build_image
-from recurc.codegen.renode import render_renode
+from recurc.emit.code import emit_model
+from recurc.emit.image import build_image
 from recurc.errors import InputError
+from recurc.make.renode import render_renode
 from recurc.plan.kernels import kernel_set
 from recurc.plan.layout import make_layout
 from recurc.report.page import render_page

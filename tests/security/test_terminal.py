@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import rich.text
 
+from recurc.build.manifest import MANIFEST
 from recurc.cli.common import output
 from recurc.cli.main import main
-from recurc.codegen.manifest import MANIFEST
 from recurc.errors import InputError, RecurcError
 from recurc.resources import bundled_models
 from recurc.text import hidden, one_line, plain, visible

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from recurc.codegen.image import build_image
+from recurc.emit.image import build_image
 from recurc.errors import UsageError
 from recurc.ir.program import LinearRef
 from recurc.plan.kernels import KERNEL_SETS, kernel_set

@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recurc.codegen.project import build_project
 from recurc.device import frames as f
 from recurc.device.session import DeviceRefusedError
 from recurc.errors import InputError
+from recurc.make.project import build_project
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.targets.boards import load_board

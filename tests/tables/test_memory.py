@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from recurc.codegen.tablefile import TableFile
+from recurc.build.tablefile import TableFile
 from recurc.models import pages
 from tests.tables import builder
 
@@ -22,7 +22,7 @@ LINUX = pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs 
 CONVERT = """
 from recurc.models.checkpoint import load
 from recurc.quant.tables import PuzzleTable
-from recurc.codegen.tablefile import TableFile
+from recurc.build.tablefile import TableFile
 {warm}
 start()
 reasoner = load({source!r})

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recurc.codegen.tablefile import TableFile
+from recurc.build.tablefile import TableFile
 from recurc.errors import InputError
 from recurc.models import checkpoint
 from recurc.models.pages import CHUNK

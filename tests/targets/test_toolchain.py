@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from recurc.device.session import DeviceSession
+from recurc.emit.linker import Placement, render_linker_script, render_main
 from recurc.errors import InputError, ToolchainError
 from recurc.resources import resource_dir
 from recurc.targets.boards import load_board
-from recurc.targets.linker import Placement, render_linker_script, render_main
 from recurc.targets.qemu import QemuTransport
 from recurc.targets.toolchain import compile_shared, find_compiler
 from tests.device.dummy_build import IMAGE_BYTES, build_dummy

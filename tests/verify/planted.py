@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from recurc.emit.linker import render_main
 from recurc.plan.kernels import kernel_set
 from recurc.quant.model import QuantizedModel
 from recurc.targets.boards import load_board
-from recurc.targets.linker import render_main
 from recurc.targets.toolchain import compile_objects, link_firmware, port_include_dirs, runtime_sources
 from tests.codegen.builder import COMMON, RUNTIME, write_sources
 

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
+from recurc.build.manifest import RESULTS_FILE, load_build
 from recurc.cli.main import main
-from recurc.codegen.manifest import RESULTS_FILE, load_build
 from recurc.verify.journal import Identity, Journal
 from recurc.verify.record import verified
 from recurc.verify.result import Difference, PuzzleResult

@@ -18,11 +18,11 @@ import recurc.verify.run as run
 from recurc.dataset import Dataset
 from recurc.device.session import DeviceRefusedError, DeviceSession
 from recurc.device.transports import ProcessTransport
+from recurc.emit.linker import render_linker_script, render_main
 from recurc.plan.kernels import choose_kernels
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.targets.boards import load_board
-from recurc.targets.linker import render_linker_script, render_main
 from recurc.targets.toolchain import compile_firmware, port_include_dirs, runtime_sources
 from recurc.verify.places import step_places
 from tests.codegen.builder import COMMON, RUNTIME, compile_model, write_sources

@@ -219,7 +219,7 @@ def test_where_it_runs():
 @pytest.fixture
 def command(monkeypatch, engine, elfs, tmp_path):
     """`recurc verify` with the stand-in: command(defines, *arguments) -> exit code."""
-    import recurc.codegen.manifest
+    import recurc.build.manifest
     import recurc.dataset
     import recurc.targets.host
 
@@ -230,7 +230,7 @@ def command(monkeypatch, engine, elfs, tmp_path):
     def call(defines: dict, *arguments: str) -> int:
         elf = elfs("host", defines=defines)
         build = Build({"host": Artifact(elf)}, path=tmp_path)
-        monkeypatch.setattr(recurc.codegen.manifest, "load_build", lambda folder, *_, **options: build)
+        monkeypatch.setattr(recurc.build.manifest, "load_build", lambda folder, *_, **options: build)
         return main(["verify", "B", "--on", "host", "--data", "D", *arguments])
 
     return call
@@ -269,9 +269,9 @@ def test_command_json(command, capsys):
 
 def test_command_on_a_port_that_is_not_there(command, capsys, monkeypatch):
     build = Build({"stm32h7": Artifact(Path("x"))})
-    import recurc.codegen.manifest
+    import recurc.build.manifest
 
-    monkeypatch.setattr(recurc.codegen.manifest, "load_build", lambda folder, *_, **options: build)
+    monkeypatch.setattr(recurc.build.manifest, "load_build", lambda folder, *_, **options: build)
     assert main(["verify", "B", "--on", "/dev/nonexistent", "--data", "D"]) == 7
     assert "cannot be opened" in capsys.readouterr().err
 

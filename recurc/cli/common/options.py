@@ -143,8 +143,8 @@ def _data_beside(checkpoint: str) -> Path | None:
 
 
 def open_build(console: Console, path: str | Path, *, to_run: bool = True, trust: bool = False):
-    """The build in a folder, as `recurc.codegen.manifest.load_build`; what was assumed of its checkpoint is told."""
-    from recurc.codegen.manifest import load_build
+    """The build in a folder, as `recurc.build.manifest.load_build`; what was assumed of its checkpoint is told."""
+    from recurc.build.manifest import load_build
 
     build = load_build(path, to_run, trust)
     speak_of(build.config.seq_len)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recurc.codegen.image import ENTRY, HEADER, build_image
+from recurc.emit.image import ENTRY, HEADER, build_image
 from recurc.quant.tableformat import HEADER as TABLE_HEADER
 from tests.boardfiles import board_text
 from tests.fuzz.loaders.archives import directory, members, pickle_ops
@@ -193,7 +193,7 @@ def _image(folder: Path) -> None:
 
 
 def _load_image(folder: Path) -> object:
-    from recurc.codegen.readback import read_model
+    from recurc.emit.readback import read_model
 
     p = _model().program
     build = types.SimpleNamespace(
@@ -233,7 +233,7 @@ def _table(folder: Path) -> None:
 
 
 def _load_table(folder: Path) -> None:
-    from recurc.codegen.tablefile import TableFile
+    from recurc.build.tablefile import TableFile
 
     for name in ("a.rct", "b.rct"):
         with TableFile(folder / name) as file:

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from recurc.codegen.inside import OutsideError, files_below, open_inside, read_inside, sha256_inside
-from recurc.codegen.manifest_schema import LARGEST_MANIFEST
-from recurc.codegen.manifest_schema import MANIFEST as MANIFEST_SHAPE
-from recurc.codegen.tablefile import TableFile
-from recurc.codegen.trust import known, untrusted
+from recurc.build.inside import OutsideError, files_below, open_inside, read_inside, sha256_inside
+from recurc.build.manifest_schema import LARGEST_MANIFEST
+from recurc.build.manifest_schema import MANIFEST as MANIFEST_SHAPE
+from recurc.build.tablefile import TableFile
+from recurc.build.trust import known, untrusted
 from recurc.errors import InputError
 from recurc.files import put
 from recurc.models.reasoner import ReasonerConfig
@@ -209,7 +209,7 @@ def load_build(path: Path | str, to_run: bool = True, trust: bool = False) -> Bu
         InputError: no manifest, another version's, a missing or changed file, one that is not listed among the sources, a
             path that leaves the folder.
     """
-    from recurc.codegen.swap import look_at
+    from recurc.build.swap import look_at
 
     folder = user_path(path)
     look_at(folder)

@@ -1,7 +1,7 @@
 """The output folder of a build: it appears whole, or not at all, and nothing of the user's in it is overwritten or removed.
 
 Of an older build only the files that its manifest lists are replaced, and those only as they were built; whatever else lies in
-the folder (.git, notes, journals, pages) stays in it. How that is safe against being stopped: `recurc.codegen.swap`.
+the folder (.git, notes, journals, pages) stays in it. How that is safe against being stopped: `recurc.build.swap`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from recurc.arguments import argument
-from recurc.codegen.swap import OldBuild, beside, read_old, recover, remove_halves, swap_in
+from recurc.build.swap import OldBuild, beside, read_old, recover, remove_halves, swap_in
 from recurc.errors import InputError, ToolchainError, UsageError
 from recurc.files import NO_ROOM, locked, try_lock
 

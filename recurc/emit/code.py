@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 
 from recurc import __version__
-from recurc.codegen.image import Image
+from recurc.emit.image import Image
 from recurc.errors import InputError
 from recurc.ir.program import LinearRef, Loop, Op, Program, Update
 from recurc.ops.registry import template as op_template

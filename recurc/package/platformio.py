@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from recurc import __version__
-from recurc.codegen.firmware import Sources, firmware_sources, linker_script, table_defines
-from recurc.codegen.manifest import PROJECT, TABLE_FILE
+from recurc.build.manifest import PROJECT, TABLE_FILE
+from recurc.emit.linker import render_main
 from recurc.files import put
+from recurc.package.firmware import Sources, firmware_sources, linker_script, table_defines
 from recurc.plan.planner import MemoryPlan
 from recurc.quoting import environment, markdown_code
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board
-from recurc.targets.linker import render_main
 from recurc.targets.qemu import PACKAGES
 from recurc.targets.toolchain import BARE_LINK_FLAGS, TOOLCHAINS, assembler_flags, board_defines, compile_flags, macro_text
 from recurc.targets.uploads import Stock

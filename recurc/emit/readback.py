@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from recurc.codegen.image import check_image
-from recurc.codegen.manifest import Build
+from recurc.build.manifest import Build
+from recurc.emit.image import check_image
 from recurc.errors import InputError
 from recurc.ir.lower import lower
 from recurc.plan.kernels import kernel_set

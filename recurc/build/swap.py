@@ -28,7 +28,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from recurc.arguments import argument
-from recurc.codegen.manifest import MANIFEST, SCHEMA, TABLE_FILE, _digest, file_sha256
+from recurc.build.manifest import MANIFEST, SCHEMA, TABLE_FILE, _digest, file_sha256
 from recurc.errors import UsageError
 from recurc.files import locked, try_lock
 from recurc.formats import parse_json

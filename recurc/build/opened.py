@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from recurc.codegen import manifest
-from recurc.codegen.manifest import Build
+from recurc.build import manifest
+from recurc.build.manifest import Build
 from recurc.errors import warn_assumed
 
 
 def load_build(path: Path | str, to_run: bool = True, trust: bool = False) -> Build:
-    """Open a build folder and check that every file is the one that was built; see `recurc.codegen.manifest.load_build`.
+    """Open a build folder and check that every file is the one that was built; see `recurc.build.manifest.load_build`.
 
     Args:
         to_run: its host engine will be used here, so it must have been compiled for this CPU.

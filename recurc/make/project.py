@@ -12,9 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from recurc import __version__
-from recurc.codegen.emit import emit_model, firmware_name
-from recurc.codegen.espidf import write_espidf
-from recurc.codegen.firmware import (
+from recurc.build.folder import check_output, fresh_folder
+from recurc.build.manifest import BOARD_FILE, TABLE_FILE, Build, load_build, table_entry, write_manifest
+from recurc.build.trust import remember
+from recurc.emit.code import emit_model, firmware_name
+from recurc.emit.image import Image, build_image
+from recurc.emit.linker import render_main
+from recurc.errors import InputError
+from recurc.files import put
+from recurc.ir.program import Program
+from recurc.package.espidf import write_espidf
+from recurc.package.firmware import (
     ArenaTooLargeError,
     Firmware,
     Sources,
@@ -24,15 +32,7 @@ from recurc.codegen.firmware import (
     plan_entry,
     summary_entry,
 )
-from recurc.codegen.fit import early_plan, refusal
-from recurc.codegen.folder import check_output, fresh_folder
-from recurc.codegen.image import Image, build_image
-from recurc.codegen.manifest import BOARD_FILE, TABLE_FILE, Build, load_build, table_entry, write_manifest
-from recurc.codegen.platformio import BoardFirmware, write_platformio
-from recurc.codegen.trust import remember
-from recurc.errors import InputError
-from recurc.files import put
-from recurc.ir.program import Program
+from recurc.package.platformio import BoardFirmware, write_platformio
 from recurc.plan.kernels import KernelSet, choose_kernels, kernel_set
 from recurc.plan.layout import Layout, make_layout
 from recurc.plan.planner import MemoryPlan, make_plan
@@ -40,8 +40,8 @@ from recurc.quant.model import QuantizedModel
 from recurc.resources import resource_dir
 from recurc.storage.form import Forms
 from recurc.targets.boards import Board, load_board, whole_board_text
+from recurc.targets.fit import early_plan, refusal
 from recurc.targets.host import HostEngine, cpu_signature
-from recurc.targets.linker import render_main
 from recurc.targets.toolchain import (
     check_buildable,
     compile_firmware,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from recurc.codegen.inside import check_relative
-from recurc.codegen.schema import boolean, integer, list_of, number, optional, record, table_of, text, word
+from recurc.build.inside import check_relative
+from recurc.build.schema import boolean, integer, list_of, number, optional, record, table_of, text, word
 from recurc.ir.program import CARRIES, STORAGES
 from recurc.plan.work import work_classes
 from recurc.targets.allowed import NAME

@@ -17,11 +17,11 @@ import numpy as np
 
 from recurc import __version__
 from recurc.arguments import argument
-from recurc.codegen.manifest import Build
-from recurc.codegen.renode import describable, render_renode
+from recurc.build.manifest import Build
 from recurc.dataset import Dataset, check_compatible
 from recurc.errors import InputError, UsageError
 from recurc.files import make_folder, write_whole
+from recurc.make.renode import describable, render_renode
 from recurc.quoting import environment
 from recurc.targets.boards import Board
 from recurc.targets.qemu import PACKAGES

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from recurc import __version__
-from recurc.codegen.fit import refusal
-from recurc.codegen.image import Image
+from recurc.emit.image import Image
+from recurc.emit.linker import Placement, render_linker_script, render_main
 from recurc.files import put
 from recurc.plan.kernels import KernelSet
 from recurc.plan.planner import Measured, MemoryPlan, make_plan, with_stack
 from recurc.plan.summary import plan_summary
 from recurc.targets.boards import Board
 from recurc.targets.elf import Difference, check_link, linked_sections, measure
-from recurc.targets.linker import Placement, render_linker_script, render_main
+from recurc.targets.fit import refusal
 from recurc.targets.stack import stack_use
 from recurc.targets.toolchain import board_defines, compile_objects, link_firmware, port_include_dirs, runtime_sources
 
