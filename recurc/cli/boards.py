@@ -141,7 +141,8 @@ def _size(n: int) -> str:
 
 def _document(b: Any) -> dict[str, object]:
     return {
-        "name": b.name, "title": b.title, "aliases": list(b.aliases), "kind": b.kind, "chip": b.chip or None, "reference": b.reference,
+        "name": b.name, "title": b.title, "aliases": list(b.aliases), "kind": b.kind,
+        "chip": b.chip or None, "reference": b.reference,
         "family": b.family, "core": b.core,
         "features": sorted(b.features), "cpu_flags": list(b.cpu_flags), "clock_hz": b.clock_hz, "verified": b.verified,
         "evidence": b.evidence, "twin": b.twin, "stack_bytes": b.stack_bytes, "mpu": b.mpu,
