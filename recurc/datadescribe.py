@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 
 from recurc.dataset import Dataset
+from recurc.symmetries import Laws, Symmetry, draw, named
+from recurc.symmetries.groups import GROUPS
+
+FORMS = 16  # of each group that are held against the answers
 
 
 def describe_splits(splits: Mapping[str, Dataset]) -> dict[str, Any]:
@@ -49,3 +53,26 @@ def _remarks(splits: Mapping[str, Dataset]) -> list[str]:
     else:
         remarks.append(f"there is only a {next(iter(splits))} split")
     return remarks
+
+
+def symmetries(splits: Mapping[str, Dataset], name: str | None = None) -> dict[str, str]:
+    """Symmetry -> "" where the labels of all splits allow it, else the counterexample as a clause that names the split.
+
+    Args:
+        name: only this one; None: every one that puzzles of this size may have. Empty where no split's labels could refute any.
+
+    Raises:
+        UsageError: there is no symmetry of this name, or none for such puzzles.
+    """
+    first = next(iter(splits.values()))
+    seq, vocab = first.seq_len, first.vocab_size
+    names = [name] if name else [n for group in GROUPS for n in group.candidates(seq, vocab)]
+    forms = {n: draw(named(n, seq, vocab), FORMS, 0) for n in names}
+    laws = {split: Laws.of(data.inputs, data.labels, ~data.valid, vocab) for split, data in splits.items()}
+    known = {split: found for split, found in laws.items() if found.any}
+    return {n: _refuted(forms[n], known) for n in names} if known else {}
+
+
+def _refuted(forms: tuple[Symmetry, ...], laws: Mapping[str, Laws]) -> str:
+    found = ((split, known.broken(form)) for split, known in laws.items() for form in forms)
+    return next((f"in another form, {why} ({split})" for split, why in found if why), "")

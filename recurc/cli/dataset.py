@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,18 +81,25 @@ def make(console: Console, out: Path, inputs: Path, labels: Path | None, ids: Pa
 
 @command.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--symmetry",
+    metavar="NAME",
+    help="Hold this symmetry against the labels: sudoku:3x3, square, tokens:2-10, file:PATH, or several joined by +. Default: "
+    "all that puzzles of this size may have.",
+)
 @pass_console
-def describe(console: Console, directory: Path) -> None:
-    """Say what is in the dataset directory DIR, and all that is wrong with it."""
+def describe(console: Console, directory: Path, symmetry: str | None) -> None:
+    """Say what is in the dataset directory DIR, which symmetries its answers have, and all that is wrong with it."""
     from recurc.cli.common.drawn import draw_steps
-    from recurc.datadescribe import describe_splits
+    from recurc.datadescribe import describe_splits, symmetries
     from recurc.dataset import load_splits
     from recurc.words import speak_of
 
     splits = load_splits(directory)
     speak_of(next(iter(splits.values())).seq_len)
     document = describe_splits(splits)
-    console.emit_json({"directory": directory, **document})
+    found = symmetries(splits, symmetry)
+    console.emit_json({"directory": directory, **document, "symmetries": {name: why or None for name, why in found.items()}})
     if console.json:
         return
     parts = document["splits"]
@@ -99,6 +107,8 @@ def describe(console: Console, directory: Path) -> None:
     console.table(("", *parts), rows, title=str(directory))
     for remark in document["remarks"]:
         console.print(remark)
+    for sentence in _symmetries(found, symmetry):
+        console.print(sentence)
     first: Any = next(iter(splits.values()))
     labels = np.where(first.valid[0], first.labels[0], 0) if first.valid[0].any() else None
     console.print()
@@ -108,6 +118,14 @@ def describe(console: Console, directory: Path) -> None:
         else f"the first example of {first.split}:"
     )
     draw_steps(console, first.inputs[0], [] if labels is None else [labels], first.vocab_size, said=False)
+
+
+def _symmetries(found: Mapping[str, str], asked: str | None) -> list[str]:
+    """What is to be said of symmetries and their counterexamples; "" for one that the labels allow."""
+    allowed = [name for name, why in found.items() if not why]
+    lines = [f"symmetries that the labels allow: {', '.join(allowed)}"] if allowed else []
+    lines += [f"no symmetry: {name}: {why}" for name, why in found.items() if why]
+    return lines if found or not asked else [f"{asked}: there are too few labels to tell"]
 
 
 def _text(value: object) -> str:

@@ -38,6 +38,10 @@ class Group(Protocol):
             ValueError: no such group, or none for puzzles of this size: says why.
         """
 
+    @classmethod
+    def candidates(cls, seq: int, vocab: int) -> tuple[str, ...]:
+        """What such puzzles may have, by name: for a look at data that nobody described."""
+
     @property
     def size(self) -> int:
         """How many symmetries there are, the identity counted."""
@@ -60,6 +64,10 @@ class NoSymmetry:
         if text:
             raise ValueError("it takes nothing after a colon")
         return cls(seq, vocab)
+
+    @classmethod
+    def candidates(cls, seq: int, vocab: int) -> tuple[str, ...]:
+        return ()
 
     @property
     def size(self) -> int:
@@ -91,6 +99,12 @@ class Sudoku:
         if group.side >= vocab:
             raise ValueError(f"{group.side} digits and an empty cell do not fit into {vocab} tokens")
         return group
+
+    @classmethod
+    def candidates(cls, seq: int, vocab: int) -> tuple[str, ...]:
+        side = math.isqrt(seq)
+        boxes = ((rows, side // rows) for rows in range(2, side) if side % rows == 0)
+        return tuple(f"sudoku:{rows}x{columns}" for rows, columns in boxes if side**2 == seq and side < vocab)
 
     @property
     def side(self) -> int:
@@ -135,6 +149,10 @@ class Square:
             raise ValueError(f"these puzzles have {seq} cells, which make no square")
         return cls(side, vocab)
 
+    @classmethod
+    def candidates(cls, seq: int, vocab: int) -> tuple[str, ...]:
+        return ("square",) if math.isqrt(seq) ** 2 == seq > 1 else ()
+
     @property
     def size(self) -> int:
         return 8 if self.side > 1 else 1
@@ -166,6 +184,12 @@ class Relabelling:
             raise ValueError(f"the last token is {vocab - 1}, and the first comes before the last")
         return cls(seq, first, last, vocab)
 
+    @classmethod
+    def candidates(cls, seq: int, vocab: int) -> tuple[str, ...]:
+        return (
+            (f"tokens:2-{vocab - 1}",) if vocab > 3 else ()
+        )  # 0 is padding, 1 an empty cell, as datasets of the field have it
+
     @property
     def size(self) -> int:
         return math.factorial(self.last - self.first + 1)
@@ -190,6 +214,10 @@ class Listed:
             raise ValueError("the file's path comes after the colon")
         return cls(read_symmetries(Path(text), seq, vocab))
 
+    @classmethod
+    def candidates(cls, seq: int, vocab: int) -> tuple[str, ...]:
+        return ()
+
     @property
     def size(self) -> int:
         return len(self.symmetries) + 1
@@ -209,6 +237,10 @@ class Joined:
     @classmethod
     def read(cls, text: str, seq: int, vocab: int) -> Joined:
         raise ValueError("groups are joined by writing + between their names")
+
+    @classmethod
+    def candidates(cls, seq: int, vocab: int) -> tuple[str, ...]:
+        return ()
 
     @property
     def size(self) -> int:
@@ -238,6 +270,10 @@ class Drawn:
     @classmethod
     def read(cls, text: str, seq: int, vocab: int) -> Drawn:
         raise ValueError("a function is given from Python")
+
+    @classmethod
+    def candidates(cls, seq: int, vocab: int) -> tuple[str, ...]:
+        return ()
 
     @property
     def size(self) -> int:

@@ -58,6 +58,11 @@ class Laws:
         answers = (pairs == 0) & (pairs.sum(axis=1)[:, None] * overall >= EXPECTED)
         return cls(tokens, unlike, answers, inputs, labels, ignored)
 
+    @property
+    def any(self) -> bool:
+        """Whether the examples have a law at all: without one they refute nothing."""
+        return bool(self.tokens.any() or self.unlike.any() or self.answers.any())
+
     def broken(self, symmetry: Symmetry) -> str:
         """How the other form of some example breaks a law, as a clause that names it; "" where none does."""
         inputs, labels = symmetry.present(self.inputs), symmetry.present(self.labels)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
+from recurc.cli.main import main
 from recurc.dataset import load_dataset
 from recurc.errors import InputError
 from recurc.resources import bundled_models
@@ -65,3 +68,38 @@ def test_few_examples_prove_nothing():
     found = laws("sudoku6-mlp")
     few = Laws.of(found.inputs[:3], found.labels[:3], found.ignored[:3], 8)
     assert not few.unlike.any() and not few.tokens.any()
+
+
+def test_describe_says_which_symmetries_the_labels_allow(capsys):
+    folder = str(bundled_models()["sudoku6-mlp"] / "data")
+    assert main(["dataset", "describe", folder]) == 0
+    out = capsys.readouterr().out
+    assert "symmetries that the labels allow: sudoku:2x3, tokens:2-7" in out
+    assert "no symmetry: sudoku:3x2: in another form, example" in out and "no symmetry: square:" in out
+    assert main(["dataset", "describe", folder, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["symmetries"]
+    assert list(found) == ["sudoku:2x3", "sudoku:3x2", "square", "tokens:2-7"]
+    assert [name for name, why in found.items() if why is None] == ["sudoku:2x3", "tokens:2-7"]
+
+
+def test_describe_of_one_symmetry(capsys, tmp_path):
+    folder = str(bundled_models()["maze11-mlp"] / "data")
+    assert main(["dataset", "describe", folder, "--symmetry", "square"]) == 0
+    out = capsys.readouterr().out
+    assert "symmetries that the labels allow: square\n" in out and "no symmetry" not in out
+    forms = tmp_path / "forms.json"
+    forms.write_text(json.dumps({"symmetries": [{"cells": [1, 0, *range(2, 121)]}, {"cells": [*range(119), 120, 119]}]}))
+    assert main(["dataset", "describe", folder, "--symmetry", f"file:{forms}"]) == 0
+    assert "symmetries that the labels allow: file:" in capsys.readouterr().out, "two pieces of the wall around"
+    assert main(["dataset", "describe", folder, "--symmetry", "sudoku:3x3"]) == 2
+    assert "--symmetry" in capsys.readouterr().err
+
+
+def test_data_without_labels_tells_no_symmetry(capsys, tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 6, (300, 16)))
+    assert main(["dataset", "make", str(tmp_path / "d"), "--inputs", str(tmp_path / "x.npy"), "--vocab", "6"]) == 0
+    capsys.readouterr()
+    assert main(["dataset", "describe", str(tmp_path / "d"), "--symmetry", "square"]) == 0
+    assert "square: there are too few labels to tell" in capsys.readouterr().out
+    assert main(["dataset", "describe", str(tmp_path / "d")]) == 0
+    assert "symmetr" not in capsys.readouterr().out

@@ -161,6 +161,17 @@ def _load_fidelity(folder: Path) -> object:
     return least_fidelity(_reasoner(folder))
 
 
+def _symmetries(folder: Path) -> None:
+    forms = [{"cells": [3, 1, 2, 0], "tokens": [0, 1, 2, 4, 3]}, {"cells": [1, 0, 3, 2]}, {"tokens": [0, 1, 4, 2, 3]}]
+    (folder / "forms.json").write_text(json.dumps({"symmetries": forms}))
+
+
+def _load_symmetries(folder: Path) -> object:
+    from recurc.symmetries import draw, named
+
+    return draw(named(f"file:{folder / 'forms.json'}", 4, 5), 4, 0)
+
+
 def _loop(folder: Path) -> None:
     from recurc.exchange.onnx_export import LOOP_FILE, loop_document
 
@@ -296,6 +307,7 @@ LOADERS = {
         Loader("board", _board, {"own.toml": _text}, _load_board),
         Loader("project", _project, {"recurc.toml": _text}, _load_project),
         Loader("fidelity", _fidelity, {"fidelity.json": _text}, _load_fidelity),
+        Loader("symmetries", _symmetries, {"forms.json": _text}, _load_symmetries),
         Loader("onnx-loop", _loop, {"loop.json": _text}, _load_loop),
         Loader("image", _image, {"model.rcm": _with_image_sums(mixed((head, head, tail), BYTES))}, _load_image),
         Loader("table", _table, {name: _with_table_sum(mixed((head,), BYTES)) for name in ("a.rct", "b.rct")}, _load_table),
