@@ -51,7 +51,7 @@ def read_npy(path: Path, kinds: str, ndim: int | None = None) -> np.ndarray:
         layout = _layout(read_part(file, 0, min(size, _LONGEST_HEADER + 12)), size, kinds, ndim)
         data = np.empty(math.prod(layout.shape), layout.dtype)
         if data.size:
-            read_into(file, layout.start, memoryview(data.view(np.uint8)))
+            read_into(file, layout.start, data.view(np.uint8).data)
     return layout.arranged(data)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,9 @@ def read_examples(inputs: Path, labels: Path | None = None, ids: Path | None = N
     return Examples(arrays["inputs"], arrays.get("labels"), arrays.get("ids"), found.get("told", ""))
 
 
+Column = np.ndarray | list[Any]  # of what the file has: numbers, or rows of them
+
+
 def _table(path: Path, symbols: str) -> dict[str, Any]:
     """Columns by their standard names; "names": all that the file has, "told": which were taken."""
     suffix = path.suffix.lower()
@@ -131,7 +134,7 @@ def _table(path: Path, symbols: str) -> dict[str, Any]:
             if suffix == ".npy":
                 return {"inputs": read_npy(path, _KINDS), "names": ["one array"]}
             if suffix == ".npz":
-                columns = _npz(path)
+                columns: Mapping[str, Column] = _npz(path)
             else:
                 columns = (_csv if suffix == ".csv" else _json_lines)(read_text(path, _LIMIT), symbols)
     except (ValueError, csv.Error) as error:
@@ -160,7 +163,7 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
     return columns
 
 
-def _named(columns: dict[str, Any]) -> dict[str, Any]:
+def _named(columns: Mapping[str, Column]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     lower = {name.strip().lower(): name for name in columns}
     for standard, names in COLUMNS.items():
@@ -173,7 +176,7 @@ def _named(columns: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _csv(text: str, symbols: str) -> dict[str, list]:
+def _csv(text: str, symbols: str) -> dict[str, list[Any]]:
     """Columns of a table with a header; or, of numbers without one, everything as inputs."""
     rows = [row for row in csv.reader(io.StringIO(text)) if row]
     if not rows:
@@ -205,8 +208,8 @@ def _is_number(cell: str) -> bool:
     return cell.strip().lstrip("+-").isdigit()
 
 
-def _json_lines(text: str, symbols: str) -> dict[str, list]:
-    columns: dict[str, list] = {}
+def _json_lines(text: str, symbols: str) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {}
     for n, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue

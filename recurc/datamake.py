@@ -16,6 +16,7 @@ from recurc.datafiles import Examples, first_problems
 from recurc.dataset import IGNORED
 from recurc.errors import InputError, UsageError
 from recurc.files import write_whole
+from recurc.types import BoolArray
 
 SPLITS = ("train", "test")
 
@@ -59,7 +60,8 @@ def shape_of(examples: Examples, vocab: int | None = None, ignore: int | None = 
 
 def _counted(labels: np.ndarray, ignore: int | None) -> np.ndarray:
     """The labels that name tokens."""
-    return labels[(labels != IGNORED) & (labels != (IGNORED if ignore is None else ignore))]
+    counted: BoolArray = (labels != IGNORED) & (labels != (IGNORED if ignore is None else ignore))
+    return np.asarray(labels[counted])
 
 
 def split_examples(examples: Examples, split: str, seed: int = 0) -> dict[str, Examples]:
@@ -89,7 +91,8 @@ def split_examples(examples: Examples, split: str, seed: int = 0) -> dict[str, E
 
 
 def _select(examples: Examples, index: np.ndarray) -> Examples:
-    return Examples(*(None if a is None else a[index] for a in (examples.inputs, examples.labels, examples.ids)), examples.told)
+    labels, ids = (None if a is None else a[index] for a in (examples.labels, examples.ids))
+    return Examples(examples.inputs[index], labels, ids, examples.told)
 
 
 def write_dataset(out: Path, splits: Mapping[str, Examples], shape: Shape, ignore: int | None = None) -> list[Path]:

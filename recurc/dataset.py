@@ -20,6 +20,7 @@ from recurc.errors import InputError, UsageError
 from recurc.formats import parse_json
 from recurc.problems import Problems
 from recurc.reading import Unreadable, enough_memory, is_folder, is_there, not_read, read_text, shown, user_path
+from recurc.types import BoolArray
 from recurc.words import words_for
 
 IGNORED = -100  # a label that never counts, as in the reference code
@@ -71,7 +72,7 @@ class Dataset:
     @property
     def valid(self) -> np.ndarray:
         """Mask [N, seq_len] of the cells that count for accuracy."""
-        counts = self.labels != IGNORED
+        counts: BoolArray = self.labels != IGNORED
         return counts if self.ignore_label_id is None else counts & (self.labels != self.ignore_label_id)
 
     @classmethod
@@ -183,10 +184,14 @@ class Dataset:
 class ModelShape(Protocol):
     """What `check_compatible` needs of a model's configuration."""
 
-    seq_len: int
-    vocab_size: int
-    num_puzzle_identifiers: int
-    puzzle_emb_ndim: int
+    @property
+    def seq_len(self) -> int: ...
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def num_puzzle_identifiers(self) -> int: ...
+    @property
+    def puzzle_emb_ndim(self) -> int: ...
 
 
 def read_metadata(folder: Path) -> Metadata:

@@ -16,11 +16,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypeVar
 
 from recurc.arguments import argument
 from recurc.errors import InputError
 from recurc.reading import Refused
+
+T = TypeVar("T")
 
 PARTIAL = ".part"  # how the temporary names end
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -43,7 +45,7 @@ _OURS = frozenset(
 
 
 @contextmanager
-def whole_file(path: Path | str, what: str, next: str, *, follow: bool = True) -> Iterator[BinaryIO]:
+def whole_file(path: Path | str, what: str, next: str, *, follow: bool = True) -> Iterator[WholeFile]:
     """A binary file to write; it takes the place of `path` when the block ends well, and is removed otherwise.
 
     A symbolic link keeps pointing where it points: the file behind it is replaced. What is no regular file (/dev/stdout, a
@@ -66,8 +68,8 @@ def whole_file(path: Path | str, what: str, next: str, *, follow: bool = True) -
         raise not_written(what, path, error, next) from None
     done = False
     try:
-        watched = _Watched(file)
-        yield watched  # type: ignore[misc]
+        watched = WholeFile(file)
+        yield watched
         done = True
     except OSError as error:
         if error is watched.error:
@@ -243,14 +245,14 @@ def _gone() -> bool:
     return False
 
 
-class _Watched:
-    """A file that remembers the error that one of its own calls ended with."""
+class WholeFile:
+    """A file that `whole_file` gives to write; it remembers the error that one of its own calls ended with."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.error: OSError | None = None
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         return self._done(lambda: self._file.write(data))
 
     def flush(self) -> None:
@@ -262,15 +264,12 @@ class _Watched:
         if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
             self._done(lambda: os.fsync(self._file.fileno()))
 
-    def _done(self, call: Callable[[], Any]) -> Any:
+    def _done(self, call: Callable[[], T]) -> T:
         try:
             return call()
         except OSError as error:
             self.error = error
             raise
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._file, name)
 
 
 def _target(path: Path, follow: bool) -> tuple[Path, bool]:

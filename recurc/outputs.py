@@ -44,7 +44,7 @@ class Outputs:
     @property
     def tokens(self) -> np.ndarray:
         """Predicted tokens [N, seq]."""
-        return self.logits.argmax(axis=-1)
+        return np.asarray(self.logits.argmax(axis=-1))
 
 
 @dataclass

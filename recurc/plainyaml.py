@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from typing import Any
 
 import yaml
@@ -24,18 +25,19 @@ _WORDS = (  # implicit kinds, and the first characters by which PyYAML looks the
 class PlainLoader(yaml.SafeLoader):
     """One document of plain values; see `recurc.formats.parse_yaml`."""
 
-    yaml_implicit_resolvers: dict[str, list] = {}
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call] # types-PyYAML gives it no types
         if isinstance(event, yaml.AliasEvent):
             raise _refused(f"an alias (*{event.anchor}) stands for a value given elsewhere: write the value itself", event)
-        if getattr(event, "tag", None) not in (None, "!", *_TAGS):
-            raise _refused(f"the tag {shown(event.tag)} is not read here", event)
+        tag = getattr(event, "tag", None)
+        if tag not in (None, "!", *_TAGS):
+            raise _refused(f"the tag {shown(tag)} is not read here", event)
         self._depth += 1
         if self._depth > DEPTH:
             raise _refused(f"lists and tables are nested deeper than {DEPTH}", event)
@@ -43,10 +45,10 @@ class PlainLoader(yaml.SafeLoader):
         self._depth -= 1
         return node
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         if not isinstance(node, yaml.MappingNode):
             raise _refused("a table is expected", node)
-        found: dict[str, Any] = {}
+        found: dict[Hashable, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise _refused("a key is a list or a table", key_node)

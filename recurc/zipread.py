@@ -129,7 +129,7 @@ class ZipMembers:
         except UnicodeDecodeError:
             raise Unreadable("a member's name is not UTF-8") from None
         more = data[at + long : at + long + extra]
-        after = at + long + extra + comment
+        after = int(at + long + extra + comment)
         if after > len(data) or long > _NAME:
             raise Unreadable("its directory is damaged")
         if name in self.members:

@@ -32,7 +32,7 @@ def test_what_was_there_stays_when_it_fails(call, number, tmp_path, monkeypatch)
         raise OSError(number, os.strerror(number))
 
     if call == "write":
-        monkeypatch.setattr(files._Watched, "write", lambda self, data: _raise_through(self, fail))
+        monkeypatch.setattr(files.WholeFile, "write", lambda self, data: _raise_through(self, fail))
     else:
         monkeypatch.setattr(
             *{"fsync": (os, "fsync"), "replace": (os, "replace"), "mkstemp": (files.tempfile, "mkstemp")}[call], fail

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from recurc.device import frames as f
 from recurc.errors import DeviceUnreachableError
@@ -23,14 +23,24 @@ _MCAUSE = (
 )  # fmt: skip
 
 
+class Place(Protocol):
+    """A place in the source (recurc.targets.sourcemap.SourcePlace); its text names it."""
+
+    @property
+    def function(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+
+
 class Places(Protocol):
     """Looks addresses up in a firmware (recurc.targets.sourcemap.SourceMap)."""
 
-    riscv: bool
+    @property
+    def riscv(self) -> bool: ...
 
-    def place(self, address: int) -> Any: ...
+    def place(self, address: int) -> Place | None: ...
 
-    def caller(self, return_address: int) -> Any: ...
+    def caller(self, return_address: int) -> Place | None: ...
 
 
 def describe(fault: f.Fault, riscv: bool) -> str:
@@ -71,7 +81,7 @@ class DeviceFaultError(DeviceUnreachableError):
         self.fault = fault
         self.place = places.place(fault.pc) if places and fault.pc else None
         self.caller = places.caller(fault.lr) if places and self.place else None
-        if self.caller and (self.caller.function, self.caller.line) == (self.place.function, self.place.line):
+        if self.caller and self.place and (self.caller.function, self.caller.line) == (self.place.function, self.place.line):
             self.caller = None
         at = f" at {self.place}" if self.place else ""
         called = f", called from {self.caller}" if self.caller else ""

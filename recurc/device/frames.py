@@ -9,17 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from recurc.device.coding import (  # noqa: F401 - whoever speaks of messages speaks of frames
-    LONGEST,
-    MAX_BODY,
-    Frame,
-    FrameError,
-    Receiver,
-    cobs_decode,
-    cobs_encode,
-    decode,
-    encode,
-)  # fmt: skip
+from recurc.device.coding import LONGEST as LONGEST  # whoever speaks of messages speaks of frames  # fmt: skip
+from recurc.device.coding import MAX_BODY as MAX_BODY
+from recurc.device.coding import Frame as Frame
+from recurc.device.coding import FrameError as FrameError
+from recurc.device.coding import Receiver as Receiver
+from recurc.device.coding import cobs_decode as cobs_decode
+from recurc.device.coding import cobs_encode as cobs_encode
+from recurc.device.coding import decode as decode
+from recurc.device.coding import encode as encode
+from recurc.types import F32Array
 
 VERSION = 5
 MAX_NAME = 31
@@ -320,7 +319,7 @@ def parse_row(body: bytes) -> tuple[int, bool]:
 
 def parse_crc(body: bytes) -> int:
     """LOAD's reply: CRC-32 of the input row. Raises FrameError."""
-    return LAYOUTS[LOAD | REPLY].unpack(body)["crc"]
+    return int(LAYOUTS[LOAD | REPLY].unpack(body)["crc"])
 
 
 def parse_data(body: bytes) -> tuple[int, int]:
@@ -372,6 +371,6 @@ def decode_carry(carry: str, stored: bytes, scales: bytes = b"", columns: bool =
     values = np.frombuffer(stored, kind)
     if carry != "int8":
         return values.astype(np.float32)
-    scale = np.frombuffer(scales, "<f4")
-    q = values.reshape((-1, rows) if columns else (rows, -1)).astype(np.float32)
+    scale: F32Array = np.frombuffer(scales, "<f4")
+    q: F32Array = values.reshape((-1, rows) if columns else (rows, -1)).astype(np.float32)
     return (q * (scale if columns else scale[:, None])).reshape(-1)

@@ -10,8 +10,9 @@ import subprocess
 import termios
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from recurc.device.ports import PortLock, holders, in_use
 from recurc.errors import DeviceUnreachableError
@@ -40,7 +41,7 @@ class Transport(Protocol):
         """Release it; may be called twice."""
 
 
-def _wait_writable(file: object, deadline: float) -> None:
+def _wait_writable(file: IO[bytes] | socket.socket, deadline: float) -> None:
     """Return when `file` takes data. Raises TransportClosed when it does not for _WRITE_SECONDS."""
     if not select.select([], [file], [], max(0.0, deadline - time.monotonic()))[1]:
         raise TransportClosed(f"it has taken no data for {_WRITE_SECONDS:g} s")
@@ -177,11 +178,13 @@ class SerialTransport:
         self._errors: tuple[type[Exception], ...] = (serial.SerialException, OSError, termios.error, TypeError)
         self._lock = PortLock(url)
         try:
-            only = {"exclusive": True} if self._path else {}
+            open_port = partial(serial.serial_for_url, url, baudrate=baud, timeout=0)
+            if self._path:
+                open_port = partial(open_port, exclusive=True)
             try:
-                self._port = serial.serial_for_url(url, baudrate=baud, timeout=0, write_timeout=_WRITE_SECONDS, **only)
+                self._port = open_port(write_timeout=_WRITE_SECONDS)
             except NotImplementedError:  # some of pyserial's URLs, such as rfc2217://, know no write time-out
-                self._port = serial.serial_for_url(url, baudrate=baud, timeout=0, **only)
+                self._port = open_port()
         except (serial.SerialException, OSError, ValueError, termios.error, NotImplementedError) as e:
             self._lock.release()
             if "exclusively lock" in str(e):

@@ -47,7 +47,8 @@ def hidden() -> int:
 def at_tcp(port: int) -> tuple[list[Holder], list[Holder]]:
     """Other processes of this computer that listen at a TCP port, and those that are connected to it."""
     listening, connected = (_sockets(port, which) for which in (_LISTENING, _ESTABLISHED))
-    servers, clients = [], []
+    servers: list[Holder] = []
+    clients: list[Holder] = []
     for process in _processes():
         try:
             links = {os.readlink(entry.path) for entry in os.scandir(process / "fd")}

@@ -9,6 +9,7 @@ import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from recurc.device import frames as f
@@ -81,7 +82,7 @@ def listen(url: str, bauds: Sequence[int] = BAUDS) -> tuple[Heard, int]:
     """
     heard, rates = Heard(), tuple(dict.fromkeys(bauds)) if "://" not in url else tuple(bauds)[:1]
     for baud in rates:
-        got = within(_OPEN_SECONDS + 2 * _REPLY_SECONDS, lambda baud=baud: _listen(url, baud), _stuck)
+        got = within(_OPEN_SECONDS + 2 * _REPLY_SECONDS, partial(_listen, url, baud), _stuck)
         if got.failure or _understood(got):
             return got, baud
         heard = got if len(got.raw) >= len(heard.raw) else heard

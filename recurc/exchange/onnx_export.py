@@ -123,9 +123,10 @@ def _check_ours(out: Path, files: list[str]) -> None:
     """That nothing is written over that is of no export. Raises UsageError."""
     if not os.path.lexists(out):
         return
-    why, there = "it is no folder", []
+    why = "it is no folder"
     if out.is_dir():
-        there, graphs = [name for name in (LOOP_FILE, *files) if os.path.lexists(out / name)], ()
+        there = [name for name in (LOOP_FILE, *files) if os.path.lexists(out / name)]
+        graphs: set[str] = set()
         why = f"it exists and has no {LOOP_FILE} of recurc's"
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             said = parse_json(read_text(out / LOOP_FILE))

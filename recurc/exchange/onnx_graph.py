@@ -44,11 +44,13 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
-    def add(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        """A node; its result's name, or a tuple of them."""
-        names = [f"{op.lower()}_{len(self.nodes)}" + (f"_{i}" if outputs > 1 else "") for i in range(outputs)]
-        self.nodes.append(helper.make_node(op, list(inputs), names, name=names[0], **attributes))
-        return names[0] if outputs == 1 else tuple(names)
+    def add(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """A node; its result's name."""
+        return self._node(op, (f"{op.lower()}_{len(self.nodes)}",), inputs, attributes)[0]
+
+    def _node(self, op: str, names: tuple[str, ...], inputs: Sequence[str], attributes: Mapping[str, Any]) -> tuple[str, ...]:
+        self.nodes.append(helper.make_node(op, list(inputs), list(names), name=names[0], **attributes))
+        return names
 
     def constant(self, value: np.ndarray, name: str = "") -> str:
         name = name or f"constant_{len(self.constants)}"
@@ -59,13 +61,15 @@ class Graph:
         return self.constant(np.array(values, dtype=np.int64))
 
     def number(self, value: float) -> str:
-        return self.constant(np.float32(value))
+        return self.constant(np.asarray(value, np.float32))
 
     def reshape(self, x: str, *shape: int) -> str:
         return self.add("Reshape", x, self.ints(*shape))
 
     def split(self, x: str, axis: int, *sizes: int) -> tuple[str, ...]:
-        return self.add("Split", x, self.ints(*sizes), outputs=len(sizes), axis=axis)
+        inputs = (x, self.ints(*sizes))
+        names = tuple(f"split_{len(self.nodes)}_{i}" for i in range(len(sizes)))
+        return self._node("Split", names, inputs, {"axis": axis})
 
     # -- arithmetic ----------------------------------------------------------------------------------------------
 

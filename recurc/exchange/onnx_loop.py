@@ -14,6 +14,7 @@ from recurc.errors import InputError
 from recurc.exchange.onnx_export import LOOP_FILE, SCHEMA, require
 from recurc.formats import parse_json
 from recurc.reading import Unreadable, not_read, read_text, shown
+from recurc.types import I64Array
 
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _TURNS = 100_000
@@ -26,7 +27,7 @@ def read_loop(folder: Path) -> dict[str, Any]:
         InputError: it cannot be read, or is none.
     """
     try:
-        loop = parse_json(read_text(folder / LOOP_FILE))
+        loop: Any = parse_json(read_text(folder / LOOP_FILE))
         stated = loop.get("schema") if isinstance(loop, dict) else None
         if stated != SCHEMA:
             raise Unreadable(f"its schema is {shown(stated)}, this recurc reads {SCHEMA!r}")
@@ -49,7 +50,7 @@ def read_loop(folder: Path) -> dict[str, Any]:
         raise not_read(
             e, folder / LOOP_FILE, "the exported model", "this is not an exported model", "Write one with `recurc export`"
         ) from None
-    return loop
+    return dict(loop)
 
 
 def _check_steps(body: Any, blocks: Mapping[str, Any], states: Sequence[str]) -> None:
@@ -157,4 +158,5 @@ class OnnxLoop:
     @property
     def tokens(self) -> np.ndarray:
         """Predicted tokens [seq]."""
-        return self.logits.argmax(axis=-1).astype(np.uint8)
+        tokens: I64Array = self.logits.argmax(axis=-1)
+        return tokens.astype(np.uint8)

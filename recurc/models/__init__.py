@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from recurc.errors import InputError
 from recurc.models.reasoner import Reasoner, ReasonerConfig
@@ -102,7 +102,7 @@ def families() -> dict[str, Family]:
             continue  # not a family; importing it could pull in torch, which takes seconds
         module = importlib.import_module(f"{__name__}.{file.stem}")
         if all(hasattr(module, attribute) for attribute in _PROTOCOL):
-            found[module.NAME] = module
+            found[module.NAME] = cast(Family, module)  # it has all of the protocol, see above
     return found
 
 

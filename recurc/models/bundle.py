@@ -66,9 +66,12 @@ _DANGEROUS = re.compile(r"^(?:builtins|__builtin__)\.(?!object$|set$|frozenset$|
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights that are meant: name -> tensor, notes on how they were chosen, and the configuration that lay beside them."""
+    """The weights that are meant: name -> tensor, notes on how they were chosen, and the configuration that lay beside them.
 
-    state: Mapping[str, Stored]
+    What of `state` is no tensor is for the reader to refuse.
+    """
+
+    state: Mapping[str, object]
     notes: tuple[str, ...] = ()
     config: Mapping[str, object] | None = None
     config_key: str = ""
@@ -205,7 +208,7 @@ def _state(candidate: _Candidate) -> dict[str, object]:
     }
 
 
-def _chosen(live: _Candidate, loaded: object) -> tuple[Mapping, tuple[str, ...]]:
+def _chosen(live: _Candidate, loaded: object) -> tuple[Mapping[str, object], tuple[str, ...]]:
     if not live.path:
         return _state(live), ()
     others = _others(loaded, live.path[0])
@@ -213,7 +216,7 @@ def _chosen(live: _Candidate, loaded: object) -> tuple[Mapping, tuple[str, ...]]
     return _state(live), (told,) if others or len(live.path) > 1 or live.path[0] not in _KNOWN else ()
 
 
-def _averaged(averaged: _Candidate, live: _Candidate | None, loaded: object) -> tuple[Mapping, tuple[str, ...]]:
+def _averaged(averaged: _Candidate, live: _Candidate | None, loaded: object) -> tuple[Mapping[str, object], tuple[str, ...]]:
     """Averaged weights, with what is not averaged (the initial states, the puzzle table) from the live ones."""
     told = f"averaged weights (EMA) are read from {averaged.key!r}, as they are what is evaluated"
     state = _state(averaged)
@@ -281,9 +284,9 @@ def _no_weights(loaded: object, path: Path) -> InputError:
 
 
 def _leaves(value: object, depth: int, seen: set[int]) -> Iterator[object]:
-    fresh = isinstance(value, Mapping) and id(value) not in seen
+    fresh = id(value) not in seen
     seen.add(id(value))
-    for inner in value.values() if fresh else ():
+    for inner in value.values() if isinstance(value, Mapping) and fresh else ():
         if isinstance(inner, Mapping) and depth < _DEPTH:
             yield from _leaves(inner, depth + 1, seen)
         else:

@@ -9,7 +9,9 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -25,6 +27,7 @@ from recurc.models.config_files import (
     FIELDS_SHA256,
     NEARBY,
     WEIGHTS_SHA256,
+    Source,
     fields_digest,
     find_dataset,
     flat_fields,
@@ -68,7 +71,8 @@ def load(path: str | Path, data_dir: str | Path | None = None) -> Reasoner:
 
 
 def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner:
-    files, inside = [file], []
+    files = [file]
+    inside: list[Source] = []
     shards = find_set(file)
     if file.suffix == ".safetensors" or shards is not None:
         if shards is None:
@@ -274,9 +278,9 @@ def _in_folder(folder: Path) -> tuple[Path, list[str]]:
             return best[0], [*skipped, *more]
         found = best
     if len(found) > 1:
-        names = ", ".join(p.name for p in found[:8])
+        listed = ", ".join(p.name for p in found[:8])
         raise InputError(
-            "several checkpoints in this folder", where=str(folder), why=f"any of {names} could be meant", next="Name the file"
+            "several checkpoints in this folder", where=str(folder), why=f"any of {listed} could be meant", next="Name the file"
         )
     return found[0], []
 
@@ -347,11 +351,11 @@ def _own(name: str, tensor: np.ndarray) -> np.ndarray:
 
 
 def _digests(files: list[Path]) -> list[bytes]:
-    digests = []
+    digests: list[bytes] = []
     for path in files:
         try:
             with open_regular(path) as file:
-                digests.append(hashlib.file_digest(file, "sha256").digest())
+                digests.append(hashlib.file_digest(cast(BufferedReader, file), "sha256").digest())  # what a plain file is
         except (Unreadable, OSError) as error:
             raise InputError("the checkpoint cannot be read", where=str(path), why=clause(error)) from None
     return digests

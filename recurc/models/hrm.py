@@ -72,7 +72,8 @@ def config_from_fields(
         InputError: fields of the wrong kind or out of range, configuration and tensors that disagree, a variant that the
             original code does not have, or a sequence length that nothing tells.
     """
-    f, notes = Fields(fields, where), []
+    f = Fields(fields, where)
+    notes: list[str] = []
     mixer = mixer_field(f, shapes)
     hidden, vocab = sizes(f, shapes)
     ndim, puzzle_len, identifiers = puzzle_fields(f, shapes)

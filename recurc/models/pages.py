@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class _Mapping:
 def _mappings() -> Iterator[_Mapping]:
     """This process's mappings; none where the system does not tell."""
     for listing in ("/proc/self/smaps", "/proc/self/maps"):  # the second does not tell what was changed
-        found: list[list] = []
+        found: list[_Mapping] = []
         try:
             with open(listing) as file:
                 for line in file:
@@ -40,12 +40,12 @@ def _mappings() -> Iterator[_Mapping]:
                     if not first.endswith(":"):
                         start, end = (int(x, 16) for x in first.split("-"))
                         permissions, _, _, inode = rest.split()[:4]
-                        found.append([start, end, int(inode), permissions[3] == "p", True])
+                        found.append(_Mapping(start, end, int(inode), permissions[3] == "p", True))
                     elif first == "Anonymous:":
-                        found[-1][4] = int(rest.split()[0]) != 0
+                        found[-1] = replace(found[-1], changed=int(rest.split()[0]) != 0)
         except (OSError, ValueError, IndexError):
             continue
-        yield from (_Mapping(*fields) for fields in found)
+        yield from found
         return
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 from recurc.reading import Unreadable, clause, shown
 
@@ -116,10 +116,12 @@ class _Reader:
         self._memo: dict[int, Any] = {}
 
     def run(self, stream: BinaryIO) -> None:
-        for count, (opcode, arg, _) in enumerate(pickletools.genops(_Window(stream))):
+        window = cast(IO[bytes], _Window(stream))  # `genops` asks a stream for `read` and `readline` alone
+        for count, (opcode, arg, _) in enumerate(pickletools.genops(window)):
             if count > _OPCODES:
                 raise Unreadable(f"its pickle has more than {_OPCODES:,} steps, a state dict has thousands")
             name = opcode.name
+            index: Any = arg  # a number, of steps that take one
             if name == "STOP":
                 self.found.value = self._stack.pop()
                 return
@@ -130,11 +132,11 @@ class _Reader:
             elif name in _MADE:
                 self._stack.append(_MADE[name]())
             elif name in ("BINGET", "LONG_BINGET", "GET"):
-                self._stack.append(self._memo[arg])
+                self._stack.append(self._memo[index])
             elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
-                self._memo[arg] = self._stack[-1]
+                self._memo[index] = self._stack[-1]
             elif name == "GLOBAL":
-                self.name(arg.replace(" ", "."))
+                self.name(str(arg).replace(" ", "."))
             elif name == "MEMOIZE":
                 self._memo[len(self._memo)] = self._stack[-1]
             elif name not in ("PROTO", "FRAME"):

@@ -151,7 +151,8 @@ def strip_names(state: Mapping[str, object], path: Path) -> dict[str, str]:
     Raises:
         InputError: two names become the same.
     """
-    names, seen = {}, {}
+    names: dict[str, str] = {}
+    seen: dict[str, str] = {}
     if len(state) > _TENSORS or any(not isinstance(name, str) or len(name) > _NAME for name in state):
         raise InputError("the checkpoint's names are none of a model", where=str(path),
                          why=f"a state dict has at most {_TENSORS} tensors, named by texts of at most {_NAME} characters",

@@ -109,6 +109,7 @@ class Reference:
         c = self.config
         x = self.w["embed_tokens.embedding_weight"][tokens]
         if c.puzzle_emb_ndim > 0:
+            assert self.puzzle_table is not None
             rows = torch.from_numpy(np.array(self.puzzle_table[puzzle_ids.numpy()], dtype=np.float32)).to(self.dtype)
             rows = F.pad(rows, (0, c.puzzle_rows * c.hidden_size - rows.shape[-1]))
             x = torch.cat((rows.view(-1, c.puzzle_rows, c.hidden_size), x), dim=1)

@@ -10,19 +10,20 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, TypeGuard
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recurc.errors import InputError
 from recurc.formats import parse_json
 from recurc.models.pages import pieces
 from recurc.reading import Unreadable, map_array, not_read, open_regular, read_into, read_part, shown, size_of
 
-_DTYPES = {
+_DTYPES: dict[str, np.dtype] = {
     "F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype("<u2"),
     "I64": np.dtype("<i8"), "I32": np.dtype("<i4"), "I16": np.dtype("<i2"), "I8": np.dtype("i1"), "U8": np.dtype("u1"),
     "BOOL": np.dtype("?"),
@@ -40,7 +41,7 @@ def widen_bfloat16(bits: np.ndarray) -> np.ndarray:
 
 def narrow_bfloat16(values: np.ndarray) -> np.ndarray:
     """float32 -> bfloat16 bit patterns (uint16), rounded to nearest even. Finite values only."""
-    bits = np.ascontiguousarray(values, dtype="<f4").view("<u4")
+    bits: NDArray[np.uint32] = np.ascontiguousarray(values, dtype="<f4").view("<u4")
     return ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype("<u2")
 
 
@@ -91,6 +92,12 @@ def stored_bytes(path: Path) -> int:
             return size_of(file) - _header(file)[1]
     except Unreadable as error:
         raise not_read(error, path, "the checkpoint", "not a whole safetensors file", "Copy or export the file again") from None
+
+
+class Out(Protocol):
+    """What tensors are written to."""
+
+    def write(self, data: bytes, /) -> int: ...
 
 
 class _OtherType(Unreadable):
@@ -147,12 +154,12 @@ def _entries(file: BinaryIO) -> tuple[dict[str, _Entry], int]:
 
 
 def _entry(name: str, raw: object) -> _Entry:
-    if not isinstance(raw, dict) or not isinstance(raw.get("dtype"), str):
+    if not isinstance(raw, dict) or not isinstance(code := raw.get("dtype"), str):
         raise Unreadable(f"the header's entry for {shown(name)} is not valid, or of an unsupported dtype")
-    dtype = _DTYPES.get(raw["dtype"])
+    dtype = _DTYPES.get(code)
     if dtype is None:
-        raise _OtherType(f"{shown(name)} is stored as {shown(raw['dtype'])}")
-    shape, offsets = raw.get("shape"), raw.get("data_offsets")  # type: ignore[union-attr]
+        raise _OtherType(f"{shown(name)} is stored as {shown(code)}")
+    shape, offsets = raw.get("shape"), raw.get("data_offsets")
     if not _counts(shape) or not _counts(offsets) or len(offsets) != 2 or len(shape) > _AXES:
         raise Unreadable(f"the header's entry for {shown(name)} is not valid: shape and data_offsets are whole numbers from 0")
     begin, end = offsets
@@ -160,13 +167,12 @@ def _entry(name: str, raw: object) -> _Entry:
         raise Unreadable(f"{shown(name)} has no values")
     if end - begin != math.prod(shape) * dtype.itemsize:
         raise Unreadable(f"the header gives {shown(name)} {end - begin} bytes, which does not match its shape {tuple(shape)}")
-    code = raw["dtype"]  # type: ignore[index]
     if code not in _FLOATS:
         raise _OtherType(f"{shown(name)} is not of floating point, it is stored as {code}: recurc does its own quantization")
     return _Entry(code, tuple(shape), begin, end)
 
 
-def _counts(value: object) -> bool:
+def _counts(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(n) is int and n >= 0 for n in value)
 
 
@@ -177,11 +183,11 @@ def _tensor(file: BinaryIO, start: int, entry: _Entry, keep: bool) -> np.ndarray
         mapped = map_array(file, dtype, start + entry.begin, entry.shape)
         return mapped if entry.code == "F32" else widen(mapped, convert)
     data = np.empty(entry.shape, dtype)
-    read_into(file, start + entry.begin, memoryview(data.reshape(-1).view(np.uint8)))
+    read_into(file, start + entry.begin, data.reshape(-1).view(np.uint8).data)
     return data if entry.code == "F32" else np.asarray(convert(data), np.float32)
 
 
-def widen(source: np.ndarray, convert) -> np.ndarray:
+def widen(source: np.ndarray, convert: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """`source` as float32, some rows at a time; a large table goes to an unnamed temporary file, not to memory."""
     if source.size <= _IN_MEMORY:
         return np.ascontiguousarray(convert(np.asarray(source)))
@@ -190,7 +196,7 @@ def widen(source: np.ndarray, convert) -> np.ndarray:
         # Written, not mapped and filled: where there is no room, a page of a mapping is SIGBUS, a write is an error.
         with tempfile.TemporaryFile() as file:
             for _, part in pieces(source):
-                file.write(np.ascontiguousarray(convert(np.asarray(part)), np.float32))
+                file.write(np.ascontiguousarray(convert(np.asarray(part)), np.float32).data)
             file.flush()
             return np.memmap(file, dtype=np.float32, mode="r", shape=source.shape)
     except OSError as error:
@@ -210,7 +216,7 @@ def _no_room(size: int, error: OSError) -> InputError:
     )  # fmt: skip
 
 
-def write(out: BinaryIO, tensors: Mapping[str, np.ndarray], dtype: str) -> str:
+def write(out: Out, tensors: Mapping[str, np.ndarray], dtype: str) -> str:
     """Write float32 tensors as `dtype` ("f32" or "bf16") to an open file; the sha256 of what was written.
 
     Raises:

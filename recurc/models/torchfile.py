@@ -94,7 +94,7 @@ class TorchFile:
             raw = map_array(self._file, kind, at, tensor.shape)
             return raw if kind == "<f4" else widen(raw, lambda part: _floats(part, tensor.dtype))
         flat = np.empty(span, kind)
-        read_into(self._file, at, memoryview(flat.view(np.uint8)))
+        read_into(self._file, at, flat.view(np.uint8).data)
         if tensor.strides == _contiguous(tensor.shape):
             return _floats(flat, tensor.dtype).reshape(tensor.shape)
         strides = tuple(n * kind.itemsize for n in tensor.strides)

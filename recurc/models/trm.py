@@ -64,7 +64,8 @@ def config_from_fields(
     Raises:
         InputError: fields of the wrong kind or out of range, or a sequence length that nothing tells.
     """
-    f, notes = Fields(fields, where), []
+    f = Fields(fields, where)
+    notes: list[str] = []
     mixer = mixer_field(f, shapes)
     hidden, vocab = sizes(f, shapes)
     layers = layers_field(f, shapes, "L_layers", "L_level")

@@ -36,13 +36,28 @@ CYCLES_BY = {
 CYCLES_LIKE = {"cortex-m33": "cortex-m4"}
 
 
-class ClockedBoard(Protocol):
-    """What the estimate needs of a board. Regions have `name`, `wait_states` and `bandwidth` (None: unknown)."""
+class WaitingRegion(Protocol):
+    """What the estimate needs of a memory region; None: unknown."""
 
-    core: str
-    clock_hz: int
-    features: frozenset[str]
-    regions: Sequence[Any]
+    @property
+    def name(self) -> str: ...
+    @property
+    def wait_states(self) -> int | None: ...
+    @property
+    def bandwidth(self) -> int | None: ...
+
+
+class ClockedBoard(Protocol):
+    """What the estimate needs of a board."""
+
+    @property
+    def core(self) -> str: ...
+    @property
+    def clock_hz(self) -> int: ...
+    @property
+    def features(self) -> frozenset[str]: ...
+    @property
+    def regions(self) -> Sequence[WaitingRegion]: ...
 
 
 def entry_key(kernels: str, core: str) -> str:
@@ -60,7 +75,8 @@ def merged_units(work: Iterable[ClassWork]) -> dict[str, float]:
 
 @lru_cache(maxsize=1)
 def _table() -> Mapping[str, Mapping[str, Any]]:
-    return json.loads(TABLE.read_text())
+    table: dict[str, dict[str, Any]] = json.loads(TABLE.read_text())
+    return table
 
 
 def constants(kernels: str, core: str) -> Mapping[str, Any] | None:

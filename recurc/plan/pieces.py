@@ -53,10 +53,14 @@ _SECTION_PIECES = {
 class RegionLike(Protocol):
     """A memory region: `size` bytes from address `base`; kind "flash", "ram", "external-flash" or "external-ram"."""
 
-    name: str
-    kind: str
-    base: int
-    size: int
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def base(self) -> int: ...
+    @property
+    def size(self) -> int: ...
 
 
 @dataclass(frozen=True)

@@ -30,15 +30,18 @@ TABLE_ALIGN = 4096  # a streamed table starts at a page of its flash
 class BoardLike(Protocol):
     """What the planner needs of a board."""
 
-    name: str
-    features: frozenset[str]
-    stack_bytes: int
-    regions: Sequence[RegionLike]
-    placement: Mapping[str, Sequence[str]]
-
+    @property
+    def name(self) -> str: ...
+    @property
+    def features(self) -> frozenset[str]: ...
+    @property
+    def stack_bytes(self) -> int: ...
+    @property
+    def regions(self) -> Sequence[RegionLike]: ...
+    @property
+    def placement(self) -> Mapping[str, Sequence[str]]: ...
     @property
     def linkable(self) -> bool: ...
-
     @property
     def buildable(self) -> bool: ...
 
@@ -268,7 +271,7 @@ def with_stack(plan: MemoryPlan, use: StackUse) -> MemoryPlan:
     return replace(plan, stack=use, missing=missing)
 
 
-def does_not_fit(plan: MemoryPlan, advice: str = "", summary: Mapping | None = None) -> DoesNotFitError:
+def does_not_fit(plan: MemoryPlan, advice: str = "", summary: Mapping[str, object] | None = None) -> DoesNotFitError:
     """The error for a plan that does not fit: what is missing where, the sums of that region, what would help."""
     worst = plan.missing[0]
     if worst.parts == ("stack",) and plan.stack is not None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
+
+from recurc.plan.cost import WaitingRegion
 
 CRC = {"cortex-m7": 7.0, "cortex-m4": 7.0, "cortex-m33": 7.0, "cortex-m55": 6.0, "rv32imafc": 10.0, "rv32imafcv": 10.0}
 SHA256 = {"cortex-m7": 36.0, "cortex-m4": 35.4, "cortex-m33": 35.6, "cortex-m55": 34.9, "rv32imafc": 60.8, "rv32imafcv": 60.8}
@@ -16,11 +18,14 @@ LINE_BYTES = 32
 
 
 class ClockedBoard(Protocol):
-    """What the estimate needs of a board. Regions have `name`, `wait_states` and `bandwidth` (None: unknown)."""
+    """What the estimate needs of a board."""
 
-    core: str
-    clock_hz: int
-    regions: Sequence[Any]
+    @property
+    def core(self) -> str: ...
+    @property
+    def clock_hz(self) -> int: ...
+    @property
+    def regions(self) -> Sequence[WaitingRegion]: ...
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,6 @@ def selftest_cost(board: ClockedBoard, pieces: Mapping[str, tuple[int, str | Non
 def _wait(board: ClockedBoard, region: str | None) -> float:
     """Seconds that the core waits for a byte of a region; 0 where the board file does not know."""
     found = next((r for r in board.regions if r.name == region), None)
-    if bandwidth := getattr(found, "bandwidth", None):
-        return 1.0 / float(bandwidth)
-    return float(getattr(found, "wait_states", None) or 0) / LINE_BYTES / board.clock_hz
+    if found is not None and found.bandwidth:
+        return 1.0 / float(found.bandwidth)
+    return float((found and found.wait_states) or 0) / LINE_BYTES / board.clock_hz

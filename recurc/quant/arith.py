@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recurc.types import F32Array, F64Array, I32Array, I64Array
+
 F32 = np.float32
 ROW_TINY = F32(2.0**-96)
 _MAGIC = F32(12582912.0)
@@ -20,27 +22,27 @@ _MAGIC_BITS = 0x4B400000
 class Rows:
     """Quantized activation rows: value = q * a. q [..., K] int32 holding int8 values, a [...] float32."""
 
-    q: np.ndarray
-    a: np.ndarray
+    q: I32Array
+    a: F32Array
 
     @property
-    def total(self) -> np.ndarray:
+    def total(self) -> I64Array:
         """Sum of q along each row, int64 [...]."""
-        return self.q.sum(axis=-1, dtype=np.int64)
+        return np.asarray(self.q.sum(axis=-1, dtype=np.int64))
 
 
-def round_half_even(x: np.ndarray) -> np.ndarray:
+def round_half_even(x: np.ndarray) -> I32Array:
     """Nearest integer, ties to even, for |x| < 2^22; int32."""
-    return (F32(x) + _MAGIC).astype(F32).view(np.int32) - np.int32(_MAGIC_BITS)
+    return (np.asarray(x, dtype=F32) + _MAGIC).astype(F32).view(np.int32) - np.int32(_MAGIC_BITS)
 
 
-def sum_mod4(x: np.ndarray) -> np.ndarray:
+def sum_mod4(x: F32Array) -> F32Array:
     """Sum along the last axis in the contract's order. x [..., n] -> [...]."""
     n = x.shape[-1]
     padded = np.zeros((*x.shape[:-1], 4 + -(-n // 4) * 4), dtype=F32)
     padded[..., 4 : 4 + n] = x  # four leading zeros: the accumulators' initial value
     lanes = padded.reshape(*x.shape[:-1], -1, 4)
-    s = np.cumsum(lanes, axis=-2, dtype=F32)[..., -1, :]
+    s: F32Array = np.cumsum(lanes, axis=-2, dtype=F32)[..., -1, :]
     return (s[..., 0] + s[..., 1]) + (s[..., 2] + s[..., 3])
 
 
@@ -58,7 +60,7 @@ def quantize_rows(x: np.ndarray) -> Rows:
     return Rows(q.astype(np.int32), scale)
 
 
-def stored_rows(x: np.ndarray, kind: str) -> np.ndarray:
+def stored_rows(x: F32Array, kind: str) -> F32Array:
     """float32 rows as they read back after being stored as "fp32", "fp16" or "int8" with a scale a row."""
     if kind == "int8":
         rows = quantize_rows(x)
@@ -68,7 +70,7 @@ def stored_rows(x: np.ndarray, kind: str) -> np.ndarray:
     return x
 
 
-def exp(x: np.ndarray) -> np.ndarray:
+def exp(x: F32Array) -> F32Array:
     """e^x by the contract's polynomial, argument clamped to [-87, 88]."""
     x = np.asarray(x, dtype=F32)
     x = np.where(x < F32(-87.0), F32(-87.0), x)
@@ -77,20 +79,21 @@ def exp(x: np.ndarray) -> np.ndarray:
     n = t - _MAGIC
     e = t.view(np.int32) - np.int32(_MAGIC_BITS)
     r = (x - n * F32(0.693359375)) - n * F32(-2.12194440e-4)
-    p = np.full_like(r, F32(1.9875691500e-4))
+    p: F32Array = np.full_like(r, F32(1.9875691500e-4))
     for c in (1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1):
         p = p * r + F32(c)
     p = (p * (r * r) + r) + F32(1.0)
-    return p * ((e + np.int32(127)) << np.int32(23)).astype(np.int32).view(F32)
+    power: F32Array = ((e + np.int32(127)) << np.int32(23)).astype(np.int32).view(F32)
+    return p * power
 
 
-def silu(x: np.ndarray) -> np.ndarray:
+def silu(x: F32Array) -> F32Array:
     """x / (1 + e^-x)."""
     x = np.asarray(x, dtype=F32)
     return x / (F32(1.0) + exp(-x))
 
 
-def rms_norm(x: np.ndarray, eps: float) -> np.ndarray:
+def rms_norm(x: F32Array, eps: float) -> F32Array:
     """x * (1 / sqrt(mean(x^2) + eps)) along the last axis; NaN where the mean is not finite."""
     x = np.asarray(x, dtype=F32)
     mean = sum_mod4(x * x) / F32(x.shape[-1])
@@ -98,35 +101,36 @@ def rms_norm(x: np.ndarray, eps: float) -> np.ndarray:
     return x * r[..., None]
 
 
-def softmax(x: np.ndarray) -> np.ndarray:
+def softmax(x: F32Array) -> F32Array:
     """Softmax along the last axis."""
     e = exp(x - x.max(axis=-1, keepdims=True))
     return e * (F32(1.0) / sum_mod4(e))[..., None]
 
 
-def rope(x: np.ndarray, cosine: np.ndarray, sine: np.ndarray) -> np.ndarray:
+def rope(x: F32Array, cosine: F32Array, sine: F32Array) -> F32Array:
     """Rotary embedding: x [..., S, 2*half], tables [S, half]."""
     half = x.shape[-1] // 2
     lo, hi = x[..., :half], x[..., half:]
     return np.concatenate((lo * cosine - hi * sine, hi * cosine + lo * sine), axis=-1)
 
 
-def int_matmul(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+def int_matmul(x: np.ndarray, w: np.ndarray) -> I64Array:
     """Exact integer product x [..., K] w [N, K] -> int64 [..., N] (float64 holds every partial sum below 2^53)."""
-    return np.rint(np.matmul(x.astype(np.float64), w.astype(np.float64).T)).astype(np.int64)
+    product: F64Array = np.matmul(x.astype(np.float64), w.astype(np.float64).T)
+    return np.rint(product).astype(np.int64)
 
 
-def linear_int(x: Rows, q: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
+def linear_int(x: Rows, q: np.ndarray, scale: F32Array, zero: np.ndarray) -> F32Array:
     """y = float(sum q x - zero * sum x) * (a * scale). q [N, K], scale float32 [N], zero [N] -> float32 [..., N]."""
     acc = int_matmul(x.q, q) - zero.astype(np.int64) * x.total[..., None]
     return acc.astype(np.int32).astype(F32) * (x.a[..., None] * scale)
 
 
-def linear_f32(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+def linear_f32(x: F32Array, w: F32Array) -> F32Array:
     """fp32 product with the contract's order of summation. x [..., K], w [N, K] -> [..., N]."""
     x = np.asarray(x, dtype=F32)
     k = x.shape[-1]
-    lanes = [np.zeros((*x.shape[:-1], w.shape[0]), dtype=F32) for _ in range(4)]
+    lanes: list[F32Array] = [np.zeros((*x.shape[:-1], w.shape[0]), dtype=F32) for _ in range(4)]
     for i in range(k):
         lanes[i % 4] += x[..., i, None] * w[:, i]
     return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])

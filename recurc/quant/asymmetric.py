@@ -35,7 +35,7 @@ def _grid(lo: np.ndarray, hi: np.ndarray, levels: int) -> tuple[np.ndarray, np.n
 
 
 def _round(w: np.ndarray, scale: np.ndarray, zero: np.ndarray, levels: int) -> np.ndarray:
-    return np.clip(np.rint(w / scale[..., None]) + zero[..., None], 0, levels)
+    return np.asarray(np.clip(np.rint(w / scale[..., None]) + zero[..., None], 0, levels))
 
 
 def _search_clip(w: np.ndarray, energy: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -112,7 +112,7 @@ class Feedback:
     def loss(self, w: np.ndarray, q: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
         """Squared output error of each row on the calibration inputs, [N]."""
         error = (q - zero[:, None]) * scale.reshape(len(w), -1) - w
-        return ((error @ self.moment) * error).sum(axis=1)
+        return np.asarray(((error @ self.moment) * error).sum(axis=1))
 
     def descend(self, w: np.ndarray, q: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
         """Coordinate descent on the loss: each q in turn moves to its best level, the others held."""

@@ -12,20 +12,24 @@ import numpy as np
 
 from recurc.ir.program import Program
 from recurc.storage.form import Weights
+from recurc.types import F64Array
 
 
-def cosine_rows(z: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def cosine_rows(z: np.ndarray, reference: np.ndarray) -> F64Array:
     """Cosine along the last axis, float64. Rows that are zero in both count as 1, in one only as 0."""
+    a: F64Array
+    b: F64Array
     a, b = z.astype(np.float64), reference.astype(np.float64)
     dot, na, nb = (a * b).sum(-1), (a * a).sum(-1), (b * b).sum(-1)
     norm = np.sqrt(na * nb)
-    same_zero = ((na == 0) & (nb == 0)).astype(np.float64)
-    return np.divide(dot, norm, out=same_zero, where=norm > 0)
+    same_zero: F64Array = ((na == 0) & (nb == 0)).astype(np.float64)
+    np.divide(dot, norm, out=same_zero, where=norm > 0)
+    return same_zero
 
 
-def carry_fidelity(z: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def carry_fidelity(z: np.ndarray, reference: np.ndarray) -> F64Array:
     """phi of each input: z, reference [N, S, D] -> float64 [N], the mean over positions."""
-    return cosine_rows(z, reference).mean(axis=-1)
+    return np.asarray(cosine_rows(z, reference).mean(axis=-1))
 
 
 def mean_and_error(phi: np.ndarray) -> tuple[float, float | None]:

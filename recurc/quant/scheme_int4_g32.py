@@ -14,6 +14,7 @@ from recurc.quant.weights import Precision
 from recurc.storage import GROUPED
 from recurc.storage.grouped import GroupWeights, spread
 from recurc.storage.packings.packing import GROUP
+from recurc.types import F32Array
 
 _LEVELS, _ZERO = 15, 8  # as unsigned levels with a zero point, which error feedback takes
 _MOST = np.float32(255)
@@ -28,15 +29,16 @@ def _groups(w: np.ndarray) -> np.ndarray:
     return full.reshape(len(w), -1, GROUP)
 
 
-def _ranges(groups: np.ndarray) -> np.ndarray:
+def _ranges(groups: F32Array) -> F32Array:
     """Step of each group so that -8..7 of them hold all of its weights, float32 [N, groups]."""
-    return np.maximum(groups.max(axis=2) / np.float32(7), groups.min(axis=2) / np.float32(-8)).astype(np.float32)
+    most, least = np.asarray(groups.max(axis=2)), np.asarray(groups.min(axis=2))
+    return np.maximum(most / np.float32(7), least / np.float32(-8)).astype(np.float32)
 
 
 def _rounded(groups: np.ndarray, step: np.ndarray) -> np.ndarray:
     """Weights [N, groups, 32] as levels -8..7 of their group's step; 0 where that is 0."""
     q = np.divide(groups, step[..., None], out=np.zeros_like(groups), where=step[..., None] > 0)
-    return np.clip(np.rint(q), -_ZERO, _LEVELS - _ZERO)
+    return np.asarray(np.clip(np.rint(q), -_ZERO, _LEVELS - _ZERO))
 
 
 def _searched(groups: np.ndarray, energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -125,7 +127,7 @@ def quantize(w: np.ndarray, moment: np.ndarray | None, method: str) -> GroupWeig
     ranges = _ranges(groups * sign[:, None, None])
 
     def stored_size(steps: np.ndarray) -> np.ndarray:
-        return np.ldexp(steps, exponent[:, None])
+        return np.asarray(np.ldexp(steps, exponent[:, None]))
 
     if method == "gptq" and moment is not None:
         clips = asymmetric.FEEDBACK_CLIPS if w.size <= asymmetric.LARGE else asymmetric.FEEDBACK_CLIPS[::2]

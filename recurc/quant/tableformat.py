@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recurc.types import F32Array
+
 MAGIC = b"RCT1"
 ENDIAN_MARK = 0x01020304
 VERSION = (1, 0)
@@ -98,8 +100,9 @@ def decode_record(header: TableHeader, index: int, record: bytes) -> np.ndarray:
         if not np.isfinite(row).all():
             raise TableError("a value is not finite")
         return row.astype(np.float32)
-    scale = np.frombuffer(body, "<f4", 1)[0]
+    scale: np.float32 = np.frombuffer(body, "<f4", 1)[0]
     with np.errstate(over="ignore"):
         if not (scale >= 0 and scale * np.float32(128) <= _LARGEST):
             raise TableError(f"its scale is {scale}")
-    return np.frombuffer(body, "i1", header.dim, _SCALE_BYTES).astype(np.float32) * scale
+    values: F32Array = np.frombuffer(body, "i1", header.dim, _SCALE_BYTES).astype(np.float32)
+    return values * scale

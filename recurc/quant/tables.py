@@ -58,11 +58,11 @@ class PuzzleTable:
 
     @property
     def rows(self) -> int:
-        return self.source.shape[0]
+        return int(self.source.shape[0])
 
     @property
     def dim(self) -> int:
-        return self.source.shape[1]
+        return int(self.source.shape[1])
 
     @property
     def header(self) -> TableHeader:

@@ -93,7 +93,7 @@ class Twin:
         self.q = self.linear(program.q_head, z[:, 0]) + self.model.vectors[program.heads.q_bias.name]
         self.tokens = self.logits.argmax(axis=-1).astype(np.uint8)
 
-    def _run(self, body: tuple) -> None:
+    def _run(self, body: tuple[Loop | Update, ...]) -> None:
         for item in body:
             if isinstance(item, Loop):
                 for _ in range(item.count):

@@ -165,7 +165,7 @@ def report_build(build: Build, board: str | None = None) -> dict[str, Any]:
         )
     d, entry = build.details, build.details["boards"][name]
     known_board = _board_or_none(build, name)
-    known, doubts = verified_here(build, name)
+    found, doubts = verified_here(build, name)
     plan = entry.get("plan") or {}
     linked = entry.get("regions", [])
     notes = {r["name"]: {"optional": r.get("optional", False), "note": r.get("note", "")} for r in linked}
@@ -206,18 +206,18 @@ def report_build(build: Build, board: str | None = None) -> dict[str, Any]:
         regions=region_rows(kinds, notes),
         estimated=bool(plan.get("estimated")) and not entry.get("link"),
         linked=_linked(entry),
-        measured=_measured(known),
+        measured=_measured(found),
         more={
             "kernels": entry.get("kernels"),
             "image_bytes": d.get("image_bytes"),
             "arena_bytes": d.get("arena_bytes"),
             "boards": list(build.boards),
-            "verified": known,
+            "verified": found,
             "notes": [*build.notes, *doubts],
             "fidelity": fidelity,
             "accuracy": _accuracy(d, build),
             "table": plan.get("table"),
-            "time": time_entry(plan, known_board, known),
+            "time": time_entry(plan, known_board, found),
         },
     )
 
@@ -307,7 +307,7 @@ def _document(
 ) -> dict[str, Any]:
     verdict = plan.get("verdict") or {"fits": True}
     steps, h_cycles, l_cycles = depth
-    return printable(
+    document: dict[str, Any] = printable(
         {
             "schema": SCHEMA,
             "source": {**dict.fromkeys(_SOURCE), **source},
@@ -331,6 +331,7 @@ def _document(
             **more,
         }
     )
+    return document
 
 
 def _carry(details: Mapping[str, Any], plan: Mapping[str, Any]) -> str | None:

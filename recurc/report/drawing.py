@@ -170,8 +170,8 @@ def region_bar(region: Mapping[str, Any]) -> Bar:
     else:
         shares = widths(sizes)
     spans, x = [], 0.0
-    for (start, stop, block), share in zip(runs, shares):
-        spans.append(_span(x, share, start, stop, block, cut, region["base"] is not None))
+    for (start, stop, held), share in zip(runs, shares):
+        spans.append(_span(x, share, start, stop, held, cut, region["base"] is not None))
         x += share
     limit = _position(base + region["size"], runs, spans) if region["used"] > region["size"] else None
     return Bar(tuple(spans), _ticks(runs, spans, end) if region["base"] is not None else (), limit)

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from recurc.arguments import argument
 from recurc.files import make_folder, write_whole
@@ -57,7 +57,7 @@ def _style(salt: str) -> Iterator[Any]:
         "legend.frameon": False,
         "axes.axisbelow": True,
     }
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(cast(Any, settings)):  # its stub wants each key as a literal of its own
         yield matplotlib
 
 
@@ -182,7 +182,7 @@ def accuracy_against_cost(lines: Sequence[Line], looks: Looks) -> Drawing:
 
     def draw(figure: Any) -> None:
         axis = figure.subplots()
-        runs: dict[tuple, list[Line]] = defaultdict(list)
+        runs: dict[tuple[str, int, int], list[Line]] = defaultdict(list)
         for line in lines:
             runs[line["label"], line["h_cycles"], line["l_cycles"]].append(line)
         for run in runs.values():
@@ -227,7 +227,7 @@ def accuracy_against_cost(lines: Sequence[Line], looks: Looks) -> Drawing:
 
 def _share_error(line: Line) -> float:
     """Standard error of puzzles exact, in percent."""
-    return 100 * float(line["exact"] * (1 - line["exact"]) / line["n"]) ** 0.5
+    return 100 * math.sqrt(line["exact"] * (1 - line["exact"]) / line["n"])
 
 
 def cost_axis(axis: Any, costs: Sequence[float], spelled: Callable[[float], str] = count_text) -> None:

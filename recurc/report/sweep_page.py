@@ -126,7 +126,7 @@ def _number(value: float | None, digits: int = 3) -> str:
 
 def gate_cells(document: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Lines of the gate's table as text, in GATE_COLUMNS: each model, then all together."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for m in [*document["models"], *([{"model": "all", **document["all"]}] if len(document["models"]) > 1 else [])]:
         t, rho = m["threshold"], m["spearman"]
         found.append(

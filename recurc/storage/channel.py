@@ -10,6 +10,7 @@ import numpy as np
 from recurc.ir.program import LinearRef
 from recurc.storage.form import Dequantization, Form, LayerSection, Weights, floats_section, in_parts, of_parts
 from recurc.storage.packings.packing import Integers, Packing
+from recurc.types import F32Array, I16Array, U8Array
 
 KERNEL_WIDTHS = (3, 4, 8)
 
@@ -28,7 +29,7 @@ class PerChannel(Form):
         return self.width
 
     @property
-    def suffix(self) -> str:  # type: ignore[override]
+    def suffix(self) -> str:
         return f"s{self.kernel_form.width}"
 
     @property
@@ -49,15 +50,15 @@ class PerChannel(Form):
         found = [
             LayerSection(
                 "weights", "q", codec.part_bytes(ref.part_n, ref.k) * ref.parts,
-                lambda weights: in_parts(ref.parts, codec.pack, weights.q),  # type: ignore[attr-defined]
+                lambda weights: in_parts(ref.parts, codec.pack, weights.integers),
                 lambda data: of_parts(ref.parts, lambda part: codec.unpack(part, ref.part_n, ref.k), data),
             ),
-            floats_section("scales", "scale", ref.n, lambda weights: weights.scale),  # type: ignore[attr-defined]
+            floats_section("scales", "scale", ref.n, lambda weights: weights.scale),
         ]  # fmt: skip
         if codec.zeros_stored:
             found.append(LayerSection(
                 "zeros", "zero", ref.n,
-                lambda weights: codec.zeros(weights.zero).tobytes(),  # type: ignore[attr-defined]
+                lambda weights: codec.zeros(weights.zero).tobytes(),
                 lambda data: np.frombuffer(data, np.uint8),
             ))  # fmt: skip
         return tuple(found)
@@ -78,9 +79,9 @@ class IntWeights(Weights):
     """
 
     bits: int
-    q: np.ndarray
-    scale: np.ndarray
-    zero: np.ndarray
+    q: I16Array
+    scale: F32Array
+    zero: U8Array
 
     @property
     def form(self) -> Form:
@@ -91,13 +92,13 @@ class IntWeights(Weights):
         return self.q.shape[0], self.q.shape[1]
 
     @property
-    def integers(self) -> np.ndarray:  # type: ignore[override]
+    def integers(self) -> I16Array:
         """q."""
         return self.q
 
-    def dequantized(self) -> np.ndarray:
+    def dequantized(self) -> F32Array:
         """float32 [N, K]."""
-        centred = self.q.astype(np.float32) - self.zero.astype(np.float32)[:, None]
+        centred: F32Array = self.q.astype(np.float32) - self.zero.astype(np.float32)[:, None]
         return centred * self.scale[:, None]
 
     def dequantization(self) -> Dequantization:

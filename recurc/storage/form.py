@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from recurc.ir.program import LinearRef, Program
+from recurc.types import F32Array, U8Array
 
 if TYPE_CHECKING:
     from recurc.storage.packings.packing import Codec, Packing
@@ -41,9 +42,14 @@ class Weights(ABC):
     """
 
     kinds: ClassVar[dict[str, type[Weights]]] = {}  # all of them by name, for what keeps weights in files
-    integers: np.ndarray
-    scale: np.ndarray
-    zero: np.ndarray
+    if TYPE_CHECKING:  # fields of some, worked out by others; a property here would be taken for a field's default
+
+        @property
+        def integers(self) -> np.ndarray: ...
+        @property
+        def scale(self) -> F32Array: ...
+        @property
+        def zero(self) -> U8Array: ...
 
     def __init_subclass__(cls) -> None:
         Weights.kinds[cls.__name__] = cls
@@ -64,12 +70,16 @@ class Weights(ABC):
         return self.form.bytes_of(*self.shape)
 
     @abstractmethod
-    def dequantized(self) -> np.ndarray:
+    def dequantized(self) -> F32Array:
         """float32 [N, K]: what they stand for."""
 
     def dequantization(self) -> Dequantization:
         """The same for exchange formats; of integer forms."""
         raise NotImplementedError(type(self).__name__)
+
+
+Pack = Callable[[Weights], bytes]
+Unpack = Callable[[bytes], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -83,8 +93,8 @@ class LayerSection:
     kind: str
     field: str
     bytes: int
-    pack: Callable[[Weights], bytes]
-    unpack: Callable[[bytes], np.ndarray]
+    pack: Pack
+    unpack: Unpack
 
 
 class Form(ABC):
@@ -94,7 +104,11 @@ class Form(ABC):
     `grouped`: whether inputs of a channel share a scale in groups.
     """
 
-    suffix: str
+    if TYPE_CHECKING:  # some forms work it out
+
+        @property
+        def suffix(self) -> str: ...
+
     integer: bool = True
     grouped: bool = False
 

@@ -10,6 +10,7 @@ import numpy as np
 from recurc.ir.program import LinearRef
 from recurc.storage.form import Form, LayerSection, Weights, in_parts, of_parts
 from recurc.storage.packings.packing import Codec, Packing
+from recurc.types import F32Array
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Fp32(Form):
         codec = self.codec(packing)
         return (LayerSection(
             "weights", "w", codec.part_bytes(ref.part_n, ref.k) * ref.parts,
-            lambda weights: in_parts(ref.parts, codec.pack, weights.w),  # type: ignore[attr-defined]
+            lambda weights: in_parts(ref.parts, codec.pack, weights.dequantized()),
             lambda data: of_parts(ref.parts, lambda part: codec.unpack(part, ref.part_n, ref.k), data),
         ),)  # fmt: skip
 
@@ -61,5 +62,5 @@ class FloatWeights(Weights):
     def shape(self) -> tuple[int, int]:
         return self.w.shape[0], self.w.shape[1]
 
-    def dequantized(self) -> np.ndarray:
+    def dequantized(self) -> F32Array:
         return self.w

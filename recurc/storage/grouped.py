@@ -10,6 +10,7 @@ import numpy as np
 from recurc.ir.program import LinearRef
 from recurc.storage.form import Dequantization, Form, LayerSection, Weights, floats_section, in_parts, of_parts
 from recurc.storage.packings.packing import GROUP, Groups, Packing
+from recurc.types import F32Array, I16Array, I32Array, U8Array
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,13 @@ class Grouped(Form):
         return (
             LayerSection(
                 "weights", "q", codec.part_bytes(n, k) * parts,
-                lambda weights: in_parts(parts, codec.pack, weights.q),  # type: ignore[attr-defined]
+                lambda weights: in_parts(parts, codec.pack, _grouped(weights).q),
                 lambda data: of_parts(parts, lambda part: codec.unpack(part, n, k), data),
             ),
-            floats_section("scales", "scale", ref.n, lambda weights: weights.scale),  # type: ignore[attr-defined]
+            floats_section("scales", "scale", ref.n, lambda weights: weights.scale),
             LayerSection(
                 "groups", "m", codec.scale_bytes(n, k) * parts,
-                lambda weights: in_parts(parts, codec.pack_scales, weights.m),  # type: ignore[attr-defined]
+                lambda weights: in_parts(parts, codec.pack_scales, _grouped(weights).m),
                 lambda data: of_parts(parts, lambda part: codec.unpack_scales(part, n, k), data),
             ),
         )  # fmt: skip
@@ -68,9 +69,9 @@ class GroupWeights(Weights):
     it is exact.
     """
 
-    q: np.ndarray
-    scale: np.ndarray
-    m: np.ndarray
+    q: I16Array
+    scale: F32Array
+    m: U8Array
 
     @property
     def form(self) -> Form:
@@ -81,17 +82,23 @@ class GroupWeights(Weights):
         return self.q.shape[0], self.q.shape[1]
 
     @property
-    def integers(self) -> np.ndarray:  # type: ignore[override]
+    def integers(self) -> I32Array:
         """m * q, int32 [N, K], magnitudes up to 2040."""
         return self.q.astype(np.int32) * spread(self.m, self.q.shape[1]).astype(np.int32)
 
     @property
-    def zero(self) -> np.ndarray:  # type: ignore[override]
+    def zero(self) -> U8Array:
         return np.zeros(len(self.q), np.uint8)
 
-    def dequantized(self) -> np.ndarray:
+    def dequantized(self) -> F32Array:
         """float32 [N, K]."""
-        return self.integers.astype(np.float32) * self.scale[:, None]
+        integers: F32Array = self.integers.astype(np.float32)
+        return integers * self.scale[:, None]
 
     def dequantization(self) -> Dequantization:
         return Dequantization(self.q, "int4", (self.m * self.scale[:, None]).astype(np.float32), block=GROUP)
+
+
+def _grouped(weights: Weights) -> GroupWeights:
+    assert isinstance(weights, GroupWeights)  # a form is asked for its own weights
+    return weights

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from recurc.ir.program import Program
-from recurc.storage.form import Form, Weights
+from recurc.storage.form import Form, LayerSection, Weights
 from recurc.storage.packings.packing import Packing
 
 IMAGE_ALIGN = 64  # sections start at multiples of it
@@ -60,6 +60,10 @@ class Contents:
         return {name: forms[name].weights(fields) for name, fields in self.fields.items()}
 
 
+Write = Callable[[StoredModel], bytes]
+Read = Callable[[bytes, Contents], None]
+
+
 @dataclass(frozen=True)
 class SectionSpec:
     """One section: `kind` as in the file, a name for people and generated code, its size without padding.
@@ -70,22 +74,22 @@ class SectionSpec:
     kind: str
     name: str
     bytes: int
-    write: Callable[[StoredModel], bytes]
-    read: Callable[[bytes, Contents], None]
+    write: Write
+    read: Read
 
 
 def _floats(
     kind: str,
     name: str,
     shape: tuple[int, ...],
-    source: Callable[[StoredModel], np.ndarray],
+    source: Callable[[StoredModel], Mapping[str, np.ndarray]],
     target: Callable[[Contents], dict[str, np.ndarray]],
     key: str,
 ) -> SectionSpec:
-    """A section of binary32 numbers of this shape."""
+    """A section of the binary32 numbers that are called `key`, of this shape."""
 
     def write(model: StoredModel) -> bytes:
-        return np.ascontiguousarray(source(model), dtype="<f4").tobytes()
+        return np.ascontiguousarray(source(model)[key], dtype="<f4").tobytes()
 
     def read(data: bytes, into: Contents) -> None:
         target(into)[key] = np.frombuffer(data, "<f4").astype(np.float32).reshape(shape)
@@ -109,27 +113,29 @@ def image_sections(program: Program, forms: Mapping[str, Form], packing: Packing
         forms: of every linear layer, by tensor name.
     """
     found = [
-        _floats("table", f"table.{role}", (t.rows, t.dim), lambda model, role=role: model.tables[role],
-                lambda contents: contents.tables, role)
-        for role, t in program.tables.items() if not t.streamed
-    ]  # fmt: skip
-    for vector in program.vectors:
-        found.append(_floats("vector", vector.name, (vector.n,), lambda model, name=vector.name: model.vectors[name],
-                             lambda contents: contents.vectors, vector.name))  # fmt: skip
+        _floats("table", f"table.{role}", (t.rows, t.dim), lambda model: model.tables, lambda contents: contents.tables, role)
+        for role, t in program.tables.items()
+        if not t.streamed
+    ]
+    for v in program.vectors:
+        found.append(_floats("vector", v.name, (v.n,), lambda model: model.vectors, lambda into: into.vectors, v.name))
     if program.puzzle_table:  # the model's identity covers the table that belongs to it
         found.append(SectionSpec("vector", "puzzle_key", KEY_BYTES, _key, _set_key))
-    for constant in program.constants:
-        found.append(_floats("table", constant.name, (constant.rows, constant.n),
-                             lambda model, name=constant.name: model.constants()[name],
-                             lambda contents: contents.constants, constant.name))  # fmt: skip
+    for c in program.constants:
+        shape = (c.rows, c.n)
+        found.append(_floats("table", c.name, shape, lambda model: model.constants(), lambda into: into.constants, c.name))
     for ref in program.linears:
-        for section in forms[ref.name].sections(ref, packing):
-
-            def read(data: bytes, into: Contents, section=section, layer: str = ref.name) -> None:
-                into.fields.setdefault(layer, {})[section.field] = section.unpack(data)
-
-            found.append(SectionSpec(
-                section.kind, f"{ref.name}:{section.kind}", section.bytes,
-                lambda model, section=section, layer=ref.name: section.pack(model.weights[layer]), read,
-            ))  # fmt: skip
+        found.extend(_of_layer(section, ref.name) for section in forms[ref.name].sections(ref, packing))
     return tuple(found)
+
+
+def _of_layer(section: LayerSection, layer: str) -> SectionSpec:
+    """One of a layer's sections."""
+
+    def write(model: StoredModel) -> bytes:
+        return section.pack(model.weights[layer])
+
+    def read(data: bytes, into: Contents) -> None:
+        into.fields.setdefault(layer, {})[section.field] = section.unpack(data)
+
+    return SectionSpec(section.kind, f"{layer}:{section.kind}", section.bytes, write, read)

@@ -218,7 +218,7 @@ def parse_board(text: str, path: Path) -> Board:
         emulator=emulator,
         regions=regions,
         placement=read_placement(t, regions, family, emulator is not None),
-        defines=read_defines(t, facts) | (watchdog.defines if watchdog else {}),
+        defines={**read_defines(t, facts), **(watchdog.defines if watchdog else {})},
         platformio=read_stock(t),
         flash=read_flash(t),
         path=path,

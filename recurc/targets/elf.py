@@ -106,11 +106,8 @@ def differences(plan: MemoryPlan, elf: Path) -> tuple[Difference, ...]:
     for name in dict.fromkeys((*planned, *linked)):
         p, q = planned.get(name), linked.get(name)
         align = q.align if q else 1
-        for what, a, b in (
-            ("address", p and p.address, q and q.address),
-            ("bytes", p and p.bytes, q and q.bytes),
-            ("load address", p and p.load_address, q and q.load_address),
-        ):
+        for what, key in (("address", "address"), ("bytes", "bytes"), ("load address", "load_address")):
+            a, b = getattr(p, key, None), getattr(q, key, None)
             if a != b:
                 found.append(Difference(name, what, a, b, align))
     return tuple(found)

@@ -21,7 +21,28 @@ from recurc.files import remedy
 _U8P = ctypes.POINTER(ctypes.c_uint8)
 
 
-class _Info(ctypes.Structure):
+class ModelInfo(ctypes.Structure):
+    """Constants of a model, as rc_model.h has them."""
+
+    seq_len: int
+    vocab: int
+    rows: int
+    hidden: int
+    puzzles: int
+    steps: int
+    h_cycles: int
+    l_cycles: int
+    arena_bytes: int
+    image_bytes: int
+    halt_rule: int
+    carry: int
+    table_dtype: int
+    table_rows: int
+    record_bytes: int
+    ops: int
+    model_sha256: ctypes.Array[ctypes.c_uint8]
+    table_key: ctypes.Array[ctypes.c_uint8]
+    name: bytes
     _fields_ = [
         *(
             (name, ctypes.c_uint32)
@@ -72,6 +93,7 @@ def _aligned(size: int) -> np.ndarray:
 
 
 class _Variant(ctypes.Structure):
+    name: bytes
     _fields_ = [("name", ctypes.c_char_p)]  # functions follow
 
 
@@ -104,7 +126,7 @@ class HostEngine:
         self._declare()
         self._image = _aligned(len(data))
         self._image[:] = np.frombuffer(data, dtype=np.uint8)
-        self.info = _Info.in_dll(self._lib, "rc_model_info")
+        self.info = ModelInfo.in_dll(self._lib, "rc_model_info")
         wanted = kernels or os.environ.get("RECURC_KERNELS")
         if wanted and self.variants:
             self._use(wanted)
@@ -118,7 +140,8 @@ class HostEngine:
     @property
     def kernels(self) -> str | None:
         """The variant in use; None for libraries that have no choice."""
-        return _Variant.from_address(self._chosen().value).name.decode() if self.variants else None
+        address = self._chosen().value if self.variants else None
+        return _Variant.from_address(address).name.decode() if address is not None else None
 
     def _chosen(self) -> ctypes.c_void_p:
         return ctypes.c_void_p.in_dll(self._lib, "rc_host")
@@ -174,7 +197,7 @@ class HostEngine:
         self._check(status, where)
 
     @staticmethod
-    def _pointer(array: np.ndarray) -> ctypes._Pointer:
+    def _pointer(array: np.ndarray) -> ctypes._Pointer[ctypes.c_uint8]:
         return array.ctypes.data_as(_U8P)
 
     def _check(self, status: int, where: str) -> None:

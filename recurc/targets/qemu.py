@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import shutil
 import signal
 import socket
@@ -71,11 +70,11 @@ class QemuTransport(SocketTransport):
             raise InputError("there is no firmware to run", where=str(elf), why="the file does not exist", next="Build again")
         self.board, self._heard = board, False
         self._folder = tempfile.mkdtemp(prefix="recurc-")
-        path = os.path.join(self._folder, "uart")
-        if len(path) > _LONGEST_SOCKET_PATH:
+        path = Path(self._folder, "uart")
+        if len(str(path)) > _LONGEST_SOCKET_PATH:
             shutil.rmtree(self._folder)
             self._folder = tempfile.mkdtemp(prefix="recurc-", dir="/tmp")
-            path = os.path.join(self._folder, "uart")
+            path = Path(self._folder, "uart")
         command = [
             program,
             *("-M", board.emulator.machine, "-display", "none", "-monitor", "none", "-nodefaults", "-no-reboot"),
@@ -112,14 +111,14 @@ class QemuTransport(SocketTransport):
             next="Check that this QEMU knows the machine",
         )
 
-    def _connect(self, path: str, board: Board) -> socket.socket:
+    def _connect(self, path: Path, board: Board) -> socket.socket:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise self._never_started()
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
-                connection.connect(path)
+                connection.connect(str(path))
                 return connection
             except OSError:
                 connection.close()

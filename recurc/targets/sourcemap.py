@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elftools.dwarf.dwarfinfo import DWARFInfo
+from elftools.dwarf.lineprogram import LineProgram
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from recurc.reading import Unreadable
 from recurc.targets.elffile import open_elf
@@ -48,7 +50,7 @@ class SourceMap:
         """Whether the ELF is for RISC-V, whose fault registers mean something else."""
         try:
             with open_elf(self.elf) as file:
-                return file["e_machine"] == "EM_RISCV"
+                return str(file["e_machine"]) == "EM_RISCV"
         except Unreadable:
             return False
 
@@ -75,7 +77,7 @@ def _function(file: ELFFile, address: int) -> tuple[str, int] | None:
     """(name, start) of the function that holds an address; assembly without sizes reaches to the next function."""
     table = file.get_section_by_name(".symtab")
     code = [s for s in file.iter_sections() if s["sh_flags"] & 4 and s["sh_addr"] <= address < s["sh_addr"] + s["sh_size"]]
-    if table is None or not code:
+    if not isinstance(table, SymbolTableSection) or not code:
         return None
     low = code[0]["sh_addr"]
     best: tuple[int, int, str] | None = None
@@ -90,7 +92,7 @@ def _function(file: ELFFile, address: int) -> tuple[str, int] | None:
     return (best[2], best[0]) if best else None
 
 
-def _programs(dwarf: DWARFInfo, address: int) -> Iterator:
+def _programs(dwarf: DWARFInfo, address: int) -> Iterator[LineProgram]:
     """Line programs that may hold an address: the one that the range table names, or all."""
     ranges = dwarf.get_aranges()
     offset = ranges.cu_offset_at_addr(address) if ranges else None
@@ -114,7 +116,7 @@ def _line(dwarf: DWARFInfo, address: int) -> tuple[str, int] | None:
     return None
 
 
-def _file(program, index: int) -> str:
+def _file(program: LineProgram, index: int) -> str:
     """A source file's path, as the compiler was told it."""
     header = program.header
     first = 0 if header["version"] >= 5 else 1

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import Symbol, SymbolTableSection
 
 from recurc.errors import ToolchainError, UnboundedStackError
 from recurc.files import remedy
@@ -143,10 +144,17 @@ def parse_disassembly(text: str) -> dict[str, Function]:
     return found
 
 
+def _symbols(file: ELFFile) -> Iterator[Symbol]:
+    """All symbols of a firmware."""
+    table = file.get_section_by_name(".symtab")
+    assert isinstance(table, SymbolTableSection)  # our own linker's work
+    yield from table.iter_symbols()
+
+
 def _merge(elf: Path, compiler_told: dict[str, Function], counted: dict[str, Function]) -> dict[str, Function]:
     """Functions that are in the firmware, under one name each, with the compiler's word where there is one."""
-    with open(elf, "rb") as f:
-        symbols = [s for s in ELFFile(f).get_section_by_name(".symtab").iter_symbols() if s.name]
+    with open(elf, "rb") as file:
+        symbols = [s for s in _symbols(ELFFile(file)) if s.name]
         alias = {s["st_value"] & ~1: s.name for s in symbols if s.name in counted}
         names = {s.name: alias.get(s["st_value"] & ~1, s.name) for s in symbols}
         data = {s.name for s in symbols if s["st_info"]["type"] == "STT_OBJECT"}
@@ -160,8 +168,8 @@ def _merge(elf: Path, compiler_told: dict[str, Function], counted: dict[str, Fun
             target.frame, target.known, target.indirect = told.frame, True, told.indirect
             target.calls |= told.calls
     add_falls(merged)
-    for f in merged.values():
-        f.calls = {names.get(c, c) for c in f.calls} & merged.keys()
+    for function in merged.values():
+        function.calls = {names.get(c, c) for c in function.calls} & merged.keys()
     return merged
 
 
@@ -280,5 +288,5 @@ def stack_use(elf: Path, objects: Sequence[Path], board: Board) -> StackUse:
     with open(elf, "rb") as f:
         file = ELFFile(f)
         entry = file.header["e_entry"] & ~1
-        names = [s.name for s in file.get_section_by_name(".symtab").iter_symbols() if s["st_value"] & ~1 == entry]
+        names = [s.name for s in _symbols(file) if s["st_value"] & ~1 == entry]
     return worst_path(functions, next(n for n in names if n in functions), exception_frame_bytes(board))

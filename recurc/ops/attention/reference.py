@@ -17,7 +17,7 @@ def attended(reference: Reference, op: Attention, h: torch.Tensor) -> torch.Tens
     """What attention adds to h [N, S, D]."""
     n, s, _ = h.shape
     qkv = reference.linear(op.qkv.name, h).view(n, s, 3 * op.heads, op.head_dim)
-    q, k, v = qkv.split(op.heads, dim=2)
+    q, k, v = torch.split(qkv, op.heads, dim=2)
     if op.rope:
         q, k = (reference.rotate(x, *tables(reference, op)) for x in (q, k))
     q, k, v = (t.transpose(1, 2) for t in (q, k, v))

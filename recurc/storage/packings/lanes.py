@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from recurc.storage.packings.packing import Groups, Integers, Packing
+from recurc.types import I64Array
 
 
 def _nibbles(full: np.ndarray) -> bytes:
     """Values 0..15 [tiles, tile, k]: [k/2][tile] bytes, the lower k in the low nibble."""
-    lanes = full.swapaxes(1, 2)  # [tiles, k, tile]
+    lanes: I64Array = full.swapaxes(1, 2)  # [tiles, k, tile]
     return (lanes[:, 0::2] + 16 * lanes[:, 1::2]).astype(np.uint8).tobytes()
 
 

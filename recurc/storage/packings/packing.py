@@ -11,6 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from recurc.types import I64Array
+
 GROUP = 32  # inputs of a channel that share a scale in weights in groups
 _TOPS = np.uint32(0x88888888)  # the top bits of eight int4 operands
 _BITS = np.uint32(0x77777777)  # the other ones
@@ -59,7 +61,7 @@ class Codec:
         """The inverse of `pack`."""
         raise NotImplementedError
 
-    def full(self, q: np.ndarray, tile: int = 0) -> np.ndarray:
+    def full(self, q: np.ndarray, tile: int = 0) -> I64Array:
         """q with zero channels up to whole tiles and zeros up to the padded depth, [tiles, tile, padded k]."""
         (n, k), tile = q.shape, tile or self.packing.tile
         full = np.zeros((up(n, tile), self.packing.padded(k)), dtype=np.int64)

@@ -23,7 +23,7 @@ class PairIntegers(Integers):
 
     def operands(self, q: np.ndarray) -> bytes:
         full = self.full(q)
-        w0, w1, w2, w3 = full.swapaxes(0, 1)
+        w0, w1, w2, w3 = (full[:, i] for i in range(4))
         if self.bits != 8:
             return (w0 + 16 * w1 + 256 * w2 + 4096 * (w3 - 8)).astype("<i2").tobytes()
         halves = np.stack((w0 + 128 + 256 * w1, w2 + 128 + 256 * w3), axis=-1)  # [tiles, k, 2]
