@@ -30,10 +30,10 @@ import torch
 
 import recurc
 from benchmarks.common import ENVIRONMENTS, FOLDER, ROOT, peer_python, table
+from recurc.evaluate.fidelity import carry_fidelity
+from recurc.evaluate.runs import run_engine
 from recurc.make.project import compile_host_engine
 from recurc.models.reference import Reference
-from recurc.quant.fidelity import carry_fidelity
-from recurc.study.evaluate import run_engine
 from recurc.targets.host import HostEngine
 
 MEASURED, PAGE, PLOT = FOLDER / "host.json", FOLDER / "host.md", FOLDER / "host.png"

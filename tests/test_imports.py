@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).parents[1] / "recurc"
 LAYERS = (
     {"cli", "__main__"},
     {"api"},
-    {"outputs"},
     {"study", "verify", "flash", "report", "exchange", "doctor"},
+    {"evaluate"},
     {"make"},
     {"package"},
     {"emit"},

@@ -8,8 +8,8 @@ import pytest
 import recurc
 from recurc.api import Model
 from recurc.errors import InputError, UsageError
+from recurc.evaluate.fidelity import carry_fidelity
 from recurc.models.reference import Reference
-from recurc.quant.fidelity import carry_fidelity
 from recurc.quant.twin import Twin
 from recurc.resources import bundled_models
 from recurc.study.outliers import outlier_copy

@@ -24,7 +24,7 @@ from recurc.cli.common.options import (
 from recurc.cli.common.output import Console
 from recurc.cli.common.quantizing import calibration_options, layer_names, quantize_with_progress
 from recurc.errors import DoesNotFitError
-from recurc.study.own_gate import DEFAULT_MIN_FIDELITY, least_fidelity
+from recurc.evaluate.min_fidelity import DEFAULT_MIN_FIDELITY, least_fidelity
 
 
 @click.command()
@@ -222,8 +222,10 @@ def _accuracy(console: Console, chosen, quantized, count: int) -> dict | None:
     """Accuracy on the first test puzzles, where there is a test split and the work is small; beside it that of fp32, and what
     stopping at the halting head does."""
     from recurc.cli.eval import hopeless_text
-    from recurc.study.build_gate import GATE_MACS
-    from recurc.study.evaluate import halting, hopeless, run_engine, score
+    from recurc.evaluate.gate import GATE_MACS
+    from recurc.evaluate.runs import run_engine
+    from recurc.evaluate.scores import hopeless, score
+    from recurc.evaluate.stopping import halting
 
     program = quantized.model.program
     affordable = int(GATE_MACS * 4 // max(program.macs_per_step * program.steps, 1))

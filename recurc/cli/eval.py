@@ -71,7 +71,7 @@ def command(
     The arithmetic is the firmware's, bit for bit: the generated C runs on this computer.
     """
     from recurc.api import Model as LoadedModel
-    from recurc.study.evaluate import hopeless
+    from recurc.evaluate.scores import hopeless
 
     chosen = resolve_model(console, checkpoint, data, project_file)
     lowering = chosen.settled(steps=steps, h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)

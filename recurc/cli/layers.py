@@ -87,11 +87,11 @@ def command(
 
     Fidelity is that after one supervision step on calibration puzzles, in the device's arithmetic.
     """
+    from recurc.evaluate.layer_study import LayerStudy
+    from recurc.evaluate.sensitivity import choose_layers
     from recurc.plan.kernels import choose_kernels
     from recurc.quant.calibrate import calibrate
-    from recurc.quant.sensitivity import choose_layers
     from recurc.quant.weights import precision_named
-    from recurc.study.mixed import LayerStudy
     from recurc.targets.boards import load_board
 
     _check(precision, higher, budget, toml)

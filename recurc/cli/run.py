@@ -104,8 +104,8 @@ def command(
     Without --tokens and --input the first test example of its dataset is asked. CHECKPOINT runs in fp32, as trained, or in
     the device's arithmetic with --precision; a BUILD runs as it was compiled.
     """
+    from recurc.evaluate.halting import Halt
     from recurc.verify.answers import answer
-    from recurc.verify.result import Halt
 
     if tokens is not None and file is not None:
         raise UsageError("--tokens and --input exclude each other", next="Pass one of them")

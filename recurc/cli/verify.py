@@ -161,7 +161,7 @@ def command(
 
 def _rule(build: Any, halt: bool | None, threshold: float, min_steps: int) -> Any:
     """When to stop early: as the command line says, where it leaves that open as the build was tuned; None: never."""
-    from recurc.verify.result import Halt
+    from recurc.evaluate.halting import Halt
 
     tuned = getattr(build, "details", {}).get("halt")
     if halt is False or (halt is None and tuned is None):

@@ -16,9 +16,9 @@ from recurc.build.manifest import Build
 from recurc.dataset import Dataset
 from recurc.emit.readback import read_model
 from recurc.errors import UsageError
+from recurc.evaluate.fidelity import carry_fidelity
 from recurc.exchange.onnx_export import export_onnx
 from recurc.exchange.onnx_loop import OnnxLoop
-from recurc.quant.fidelity import carry_fidelity
 from recurc.targets.host import HostEngine
 
 # The largest distance 1 - cosine that z_H may have from the engine's after a step that both began from the same carry.

@@ -9,8 +9,8 @@ from typing import Any
 from recurc.arguments import argument
 from recurc.errors import InputError
 from recurc.models.fields import Fields
-from recurc.models.layers import default_heads, first_axis, infer_expansion, level_depth, mixer_of
 from recurc.models.reasoner import ReasonerConfig
+from recurc.models.shapes import default_heads, first_axis, infer_expansion, level_depth, mixer_of
 
 Shape = tuple[int, ...]
 

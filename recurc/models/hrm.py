@@ -21,8 +21,8 @@ from recurc.models.common_fields import (
     told_length,
 )
 from recurc.models.fields import Fields
-from recurc.models.layers import first_axis, model_tensors
 from recurc.models.reasoner import ReasonerConfig
+from recurc.models.shapes import first_axis, model_tensors
 from recurc.models.two_states import two_states
 from recurc.recursion import Depth, Recursion
 

@@ -14,7 +14,7 @@ from recurc.ir.lower import lower
 from recurc.ir.program import Program
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.ops import part
-from recurc.quant.layers import resolve_layers
+from recurc.quant.layer_precisions import resolve_layers
 from recurc.quant.weights import Precision
 from recurc.storage.form import Forms, Weights
 

@@ -11,7 +11,7 @@ from recurc.errors import DoesNotFitError, UsageError
 from recurc.ir.lower import lower
 from recurc.models.reasoner import ReasonerConfig
 from recurc.plan.summary import plan_summary
-from recurc.quant.layers import layer_forms
+from recurc.quant.layer_precisions import layer_forms
 from recurc.quant.weights import precision_named
 from recurc.targets.boards import Board
 from recurc.targets.fit import early_plan
@@ -32,7 +32,7 @@ def plan_checkpoint(
     """Plan a configuration; one that does not fit comes with its error, not as an exception.
 
     Args:
-        layers: layers in another precision (see `recurc.quant.layers.resolve_layers`).
+        layers: layers in another precision (see `recurc.quant.layer_precisions.resolve_layers`).
         lowering: steps, h_cycles, l_cycles, carry, puzzle_table ("auto" when left out), scratch; see `lower`.
 
     Raises:

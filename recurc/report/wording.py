@@ -138,7 +138,7 @@ def halting_text(halting: Any, steps: int, advice: str | None = None) -> str:
     """What stopping at the halting head does to the answers of `steps` steps: more steps are not always better.
 
     Args:
-        halting: see `recurc.study.evaluate.Halting`. advice: the command that finds a better rule, told where this one costs.
+        halting: see `recurc.evaluate.stopping.Halting`. advice: the command that finds a better rule, if this one costs.
     """
     lost, error = 100 * halting.lost, 100 * halting.error
     said = (
@@ -183,7 +183,8 @@ def _quality_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _halting_row(document: Mapping[str, Any], halting: Mapping[str, Any] | None, n: int) -> list[tuple[str, str]]:
     if not halting:
         return []
-    from recurc.study.evaluate import Halting, Scores
+    from recurc.evaluate.scores import Scores
+    from recurc.evaluate.stopping import Halting
 
     scores = Scores(halting["cell"], halting["exact"], n)
     found = Halting(scores, halting["mean_steps"], halting["lost"], halting["lost_error"])

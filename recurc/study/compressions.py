@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from recurc.dataset import Dataset
-from recurc.models.layers import model_tensors
 from recurc.models.reasoner import Reasoner, ReasonerConfig
+from recurc.models.shapes import model_tensors
 from recurc.quant.weights import precision_named
 from recurc.study.learning import Learner, Recipe, identity, learn
 from recurc.study.store import Store, content, digest, files_version

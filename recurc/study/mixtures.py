@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 
-from recurc.quant.sensitivity import Sensitivity, choose_layers, layer_gains
+from recurc.evaluate.sensitivity import Sensitivity, choose_layers, layer_gains
 from recurc.quant.weights import precision_named
 from recurc.study.pricing import Prices
 from recurc.study.units import Executor

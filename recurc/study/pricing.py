@@ -11,7 +11,7 @@ from recurc.plan.budget import image_budget
 from recurc.plan.cost import estimate, work_summary
 from recurc.plan.kernels import kernel_set
 from recurc.plan.planner import MemoryPlan, make_plan
-from recurc.quant.layers import layer_forms
+from recurc.quant.layer_precisions import layer_forms
 from recurc.quant.weights import precision_named
 from recurc.storage.form import Forms
 from recurc.study.variants import Variant

@@ -10,9 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
+from recurc.evaluate.fidelity import cosine_rows
 from recurc.models.reasoner import ReasonerConfig
 from recurc.models.reference import Reference
-from recurc.quant.fidelity import cosine_rows
 from recurc.targets.host import HostEngine
 
 CHUNK = 64  # puzzles a unit of work, at most

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from recurc.evaluate.scores import mean_difference
 from recurc.study.variants import Outcome
 
 THRESHOLDS = tuple(float(q) for q in np.arange(-4, 8.5, 0.5))
@@ -53,7 +54,7 @@ class Aim:
 
     def mean_and_error(self, deficits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of `deficits` [..., n], over puzzles."""
-        return mean_and_error(deficits, whole=self.kind == "exact")
+        return mean_difference(deficits, whole=self.kind == "exact")
 
     def deficits(self, outcome: Outcome, full: Outcome) -> np.ndarray:
         """What each puzzle loses against fp32 at full depth after each step: float32 [steps, n].
@@ -63,16 +64,6 @@ class Aim:
         if self.kind == "phi":
             return 1 - outcome.part.phi
         return full.solved[-1].astype(np.float32) - outcome.solved
-
-
-def mean_and_error(deficits: np.ndarray, whole: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of paired differences [..., n] and its standard error, as though one puzzle more had differed: that none of a few
-    puzzles differs is no certainty. By a whole answer, or where a difference is no matter of yes or no by the most of any."""
-    n = deficits.shape[-1]
-    mean = deficits.mean(axis=-1, dtype=np.float64)
-    spread = np.square(deficits, dtype=np.float64).sum(axis=-1) - n * np.square(mean)
-    more = 1.0 if whole else np.square(np.abs(deficits).max(axis=-1), dtype=np.float64)
-    return mean, np.sqrt(np.maximum(spread, 0) + more) / n
 
 
 @dataclass(frozen=True)

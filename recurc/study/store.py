@@ -24,7 +24,7 @@ from recurc.resources import resource_dir
 Made = TypeVar("Made")
 _DIGEST = hashlib.sha256().digest_size
 # No result depends on these rooms; every other one counts, a new one too.
-_BESIDE = ("cli", "device", "doctor", "exchange", "flash", "report", "study", "verify")
+_BESIDE = ("api", "cli", "device", "doctor", "exchange", "flash", "report", "study", "verify")
 _CODE = ("recursion.py", "study/fake.py", "study/runners.py", "study/units.py")
 
 

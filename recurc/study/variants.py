@@ -16,10 +16,10 @@ import numpy as np
 
 from recurc.arguments import argument
 from recurc.errors import UsageError
+from recurc.evaluate.fidelity import mean_and_error
 from recurc.ir.lower import lower
 from recurc.ir.program import CARRIES, Program
 from recurc.models.reasoner import Reasoner, ReasonerConfig
-from recurc.quant.fidelity import mean_and_error
 from recurc.quant.model import QuantizedModel
 from recurc.quant.weights import precisions
 from recurc.study.fake import ACTIVATIONS, weight_schemes

@@ -18,12 +18,10 @@ import numpy as np
 from recurc.arguments import argument
 from recurc.device.frames import TABLE_WIRE
 from recurc.errors import InputError, UsageError
+from recurc.evaluate.halting import Halt, margin
 from recurc.models.inputs import check_inputs
 from recurc.reading import shown
-from recurc.verify.result import Halt
 from recurc.verify.run import open_device
-
-HRM_RULE = "q_halt>q_continue"  # the other rule, TRM's, asks for q_halt alone
 
 
 @dataclass(frozen=True)
@@ -99,12 +97,6 @@ class Answerer(Protocol):
     def steps(self, tokens: np.ndarray, puzzle_id: int = 0, steps: int | None = None) -> Iterator[Step]:
         """Reset the carry, then yield after every one of `steps` steps (default: `max_steps`)."""
         ...
-
-
-def margin(q: np.ndarray, rule: str) -> float:
-    """By how much the halting head q [2] is for stopping: q_halt, or q_halt - q_continue for HRM's rule."""
-    halt, go_on = (np.float32(v) for v in q)
-    return float(halt - go_on) if rule == HRM_RULE else float(halt)
 
 
 def answer(

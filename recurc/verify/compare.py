@@ -11,8 +11,9 @@ import numpy as np
 
 from recurc.device import frames as f
 from recurc.device.session import DeviceSession
+from recurc.evaluate.halting import Halt
 from recurc.verify.divergence import TracedEngine, Tracer, compare_tensors, first_element
-from recurc.verify.result import Difference, Halt
+from recurc.verify.result import Difference
 
 Step = Callable[[int], None]
 

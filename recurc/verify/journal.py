@@ -22,9 +22,10 @@ import numpy as np
 
 from recurc.arguments import argument
 from recurc.errors import InputError, UsageError
+from recurc.evaluate.halting import Halt
 from recurc.files import not_written, write_whole
 from recurc.reading import Unreadable, open_regular
-from recurc.verify.result import Halt, PuzzleResult
+from recurc.verify.result import PuzzleResult
 
 SCHEMA = "recurc/verify-journal/1"
 _BEGIN = b'{"schema": "recurc/verify-journal/'  # of every journal, of whatever version

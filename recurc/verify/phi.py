@@ -10,7 +10,7 @@ import numpy as np
 
 from recurc.arguments import argument
 from recurc.errors import InputError
-from recurc.quant.fidelity import carry_fidelity
+from recurc.evaluate.fidelity import carry_fidelity
 
 MOST_PUZZLES = 4
 MACS = 1e11  # fp32 compute that the default number of puzzles may take

@@ -10,18 +10,10 @@ from typing import Any
 import numpy as np
 
 from recurc.device.frames import Hello
-from recurc.quant.fidelity import mean_and_error
+from recurc.evaluate.fidelity import mean_and_error
 from recurc.targets.boards import Board
 from recurc.verify.places import Place
 from recurc.verify.proof import Proof
-
-
-@dataclass(frozen=True)
-class Halt:
-    """Stop early on the halting head: at the earliest after `min_steps` steps."""
-
-    threshold: float = 0.0
-    min_steps: int = 1
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from recurc.device.expected import Expected, model_fields
 from recurc.device.session import DeviceSession
 from recurc.device.transports import ProcessTransport, Transport, open_transport
 from recurc.errors import DeviceUnreachableError, InputError, MismatchError, UsageError
+from recurc.evaluate.halting import Halt
 from recurc.reading import is_there
 from recurc.targets.boards import Board
 from recurc.targets.qemu import QemuTransport
@@ -30,7 +31,7 @@ from recurc.verify.journal import Journal
 from recurc.verify.phi import FidelityMeter
 from recurc.verify.places import Place, step_places
 from recurc.verify.proof import Proof, prove
-from recurc.verify.result import Halt, PuzzleResult, StepView, VerifyResult
+from recurc.verify.result import PuzzleResult, StepView, VerifyResult
 
 EMULATOR_STEP_SECONDS = 3600.0  # an emulated step of a large model takes minutes on a busy computer
 DEVICE_STEP_SECONDS = 120.0

@@ -11,7 +11,7 @@ import recurc
 from recurc.api import Gate, Model, Quantized
 from recurc.cli.main import main
 from recurc.dataset import Dataset
-from recurc.quant.fidelity import carry_fidelity
+from recurc.evaluate.fidelity import carry_fidelity
 from recurc.quant.twin import Twin
 from tests.codegen.builder import compile_model
 from tests.models.builders import write_dataset

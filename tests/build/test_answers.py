@@ -11,8 +11,8 @@ import pytest
 import recurc
 from recurc.cli.main import main
 from recurc.errors import InputError, UsageError
+from recurc.evaluate.halting import Halt
 from recurc.verify.answers import EngineAnswerer, ReferenceAnswerer, answer
-from recurc.verify.result import Halt
 from tests.tools import need
 
 STEPS = 3

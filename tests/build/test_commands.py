@@ -10,10 +10,10 @@ import pytest
 import recurc
 from recurc.api import Quantized
 from recurc.cli.main import main
+from recurc.evaluate import evaluation
+from recurc.evaluate.fidelity import carry_fidelity
+from recurc.evaluate.gate import SPARE
 from recurc.models.reference import Reference
-from recurc.quant.fidelity import carry_fidelity
-from recurc.study import evaluate as evaluation
-from recurc.study.build_gate import SPARE
 from tests.build.conftest import NAME
 from tests.randmodels import random_reasoner
 from tests.tools import need

@@ -9,8 +9,8 @@ import shutil
 import pytest
 
 import recurc
+from recurc.evaluate.halting import Halt
 from recurc.verify.answers import EngineAnswerer, answer
-from recurc.verify.result import Halt
 
 
 def test_reprs_are_one_short_line(model, quantized, built, data):

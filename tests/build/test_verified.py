@@ -17,7 +17,7 @@ import recurc
 from recurc.build.manifest import load_build
 from recurc.cli.main import main
 from recurc.errors import InputError
-from recurc.study.evaluate import evaluate
+from recurc.evaluate.evaluation import evaluate
 from recurc.verify.record import verified as verified_of
 from recurc.verify.run import build_places
 from tests.tools import need

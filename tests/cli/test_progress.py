@@ -17,8 +17,8 @@ import recurc.cli.common.ticks as ticks
 from recurc.cli.common.output import Console
 from recurc.cli.common.ticks import Count, Ticks
 from recurc.cli.main import main
+from recurc.evaluate.runs import run_engine
 from recurc.quant.calibrate import calibrate
-from recurc.study.evaluate import run_engine
 from recurc.study.units import Threads
 from recurc.study.variants import Variant
 from recurc.study.workbench import Workbench

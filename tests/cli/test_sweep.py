@@ -88,9 +88,9 @@ def test_json(capsys, cache, tmp_path):
 
 
 def test_gate_of_one_checkpoint(capsys, cache, tmp_path, monkeypatch):
-    monkeypatch.setattr("recurc.study.gate._PAIRS", (("int8", "int8-tensor"),))
-    monkeypatch.setattr("recurc.study.gate._OUTLIER_PAIRS", ())
-    monkeypatch.setattr("recurc.study.gate.NOISE", (0.02, 0.64))
+    monkeypatch.setattr("recurc.study.ladder._PAIRS", (("int8", "int8-tensor"),))
+    monkeypatch.setattr("recurc.study.ladder._OUTLIER_PAIRS", ())
+    monkeypatch.setattr("recurc.study.ladder.NOISE", (0.02, 0.64))
     monkeypatch.setattr("recurc.study.workbench.can_compile", lambda: False)
     args = (TINY, "--gate", "--limit", "32", "--tolerance", "4", "--steps", "2", "--cache", str(cache), "--out", str(tmp_path))
     status, out, _ = run(capsys, *args)

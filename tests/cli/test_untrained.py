@@ -6,10 +6,11 @@ import shutil
 import pytest
 
 from recurc.cli.main import main
+from recurc.evaluate.scores import Scores
+from recurc.evaluate.stopping import Halting
 from recurc.models.checkpoint import save
 from recurc.report import tune_page
 from recurc.report.wording import halting_text
-from recurc.study.evaluate import Halting, Scores
 from tests.randmodels import DATA, random_reasoner
 
 

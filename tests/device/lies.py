@@ -34,11 +34,12 @@ from recurc.device.expected import Expected, model_fields
 from recurc.device.session import DeviceSession
 from recurc.device.transports import TransportClosed
 from recurc.errors import RecurcError
+from recurc.evaluate.halting import Halt
 from recurc.quant.tables import PuzzleTable
 from recurc.targets.boards import load_board
 from recurc.targets.host import HostEngine
 from recurc.verify.proof import prove
-from recurc.verify.result import Halt, VerifyResult
+from recurc.verify.result import VerifyResult
 from recurc.verify.run import check_identity, verify_session
 from tests.device import dummy_build as dummy
 from tests.device.inprocess import Clock, Line, build_server

@@ -17,10 +17,10 @@ from recurc.build.manifest import load_build
 from recurc.cli.main import main
 from recurc.emit.readback import read_model
 from recurc.errors import InputError
+from recurc.evaluate.fidelity import carry_fidelity
 from recurc.exchange.onnx_export import LOOP_FILE, export_onnx
 from recurc.exchange.onnx_loop import OnnxLoop
 from recurc.exchange.onnx_verify import TOLERANCE, verify_onnx
-from recurc.quant.fidelity import carry_fidelity
 from recurc.quant.model import quantize_model
 from recurc.quant.twin import Twin
 from recurc.quant.weights import precision_named

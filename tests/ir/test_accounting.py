@@ -5,8 +5,8 @@ import pytest
 
 from recurc.ir.accounting import cost, linear_weights
 from recurc.models.hrm import HALT_RULE
-from recurc.models.layers import model_tensors
 from recurc.models.reasoner import Reasoner, ReasonerConfig
+from recurc.models.shapes import model_tensors
 from recurc.quant.weights import weight_bytes
 
 

@@ -40,7 +40,7 @@ def arch(**changes) -> dict:
 
 
 def width(expansion: float, n: int) -> int:
-    """Inner width of a SwiGLU, as `models/layers.py` has it."""
+    """Inner width of a SwiGLU, as `models/shapes.py` has it."""
     return math.ceil(round(expansion * n * 2 / 3) / 256) * 256
 
 

@@ -9,8 +9,8 @@ import pytest
 import recurc.models
 from recurc.errors import InputError
 from recurc.models import families, find_family
-from recurc.models.layers import default_heads, infer_expansion
 from recurc.models.reasoner import swiglu_width
+from recurc.models.shapes import default_heads, infer_expansion
 
 PROTOCOL = ("NAME", "ARCH_NAMES", "recognises", "config_from_fields", "expected_tensors", "recursion")
 

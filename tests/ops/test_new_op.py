@@ -23,9 +23,9 @@ from recurc.errors import InputError
 from recurc.exchange.onnx_export import export_onnx
 from recurc.exchange.onnx_loop import OnnxLoop
 from recurc.ir.lower import lower
-from recurc.models.layers import model_tensors
 from recurc.models.reasoner import Reasoner
 from recurc.models.reference import Reference
+from recurc.models.shapes import model_tensors
 from recurc.ops import LinearRef, Op, OpError, RmsNorm, registry
 from recurc.plan.budget import image_budget
 from recurc.plan.cost import estimate, work_summary

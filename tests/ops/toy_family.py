@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from recurc.models import trm
-from recurc.models.layers import model_tensors
+from recurc.models.shapes import model_tensors
 from recurc.ops import LinearRef
 from recurc.ops.base import RmsNorm
 from recurc.recursion import Block

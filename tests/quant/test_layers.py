@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from recurc.errors import UsageError
+from recurc.evaluate.sensitivity import choose_layers, layer_gains
 from recurc.ir.lower import lower
-from recurc.quant.layers import layer_forms, resolve_layers
+from recurc.quant.layer_precisions import layer_forms, resolve_layers
 from recurc.quant.model import quantize_model
-from recurc.quant.sensitivity import choose_layers, layer_gains
 from recurc.quant.weights import precision_named
 from recurc.storage import FP32, INT4, INT8
 from tests.randmodels import random_reasoner
@@ -90,10 +90,10 @@ def test_no_other_choice_within_the_budget_buys_more(room):
 def test_the_study_measures_what_a_mixed_model_does(tmp_path):
     """Against a whole engine of the same mix, compiled the usual way."""
     from recurc.api import Model
+    from recurc.evaluate.fidelity import carry_fidelity
+    from recurc.evaluate.layer_study import LayerStudy
+    from recurc.evaluate.runs import run_engine
     from recurc.plan.kernels import kernel_set
-    from recurc.quant.fidelity import carry_fidelity
-    from recurc.study.evaluate import run_engine
-    from recurc.study.mixed import LayerStudy
     from tests.randmodels import random_inputs, sudoku4
     from tests.tools import need
 

@@ -12,12 +12,13 @@ import pytest
 import recurc.quant
 from recurc.dataset import load_dataset
 from recurc.errors import DoesNotFitError, UsageError
+from recurc.evaluate.fidelity import carry_fidelity, cosine_rows
+from recurc.evaluate.layer_damage import layer_damage
 from recurc.ir.lower import lower
 from recurc.models.reasoner import Reasoner
 from recurc.models.reference import Reference
 from recurc.quant import calibrate as calibration_module
 from recurc.quant.calibrate import MAC_BUDGET, calibrate, depth_for_budget
-from recurc.quant.fidelity import carry_fidelity, cosine_rows, layer_damage
 from recurc.quant.model import quantize_model, scaled_tables
 from recurc.quant.twin import Twin
 from recurc.quant.weights import precision_named, precisions

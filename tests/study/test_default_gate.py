@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from recurc.evaluate.min_fidelity import DEFAULT_MIN_FIDELITY, kept
 from recurc.models.checkpoint import load
 from recurc.resources import bundled_models
-from recurc.study.gate import ModelGate, Point, careful, least_puzzles, spearman, threshold
-from recurc.study.own_gate import DEFAULT_MIN_FIDELITY, kept
+from recurc.study.ladder import ModelGate, Point, careful, least_puzzles, spearman, threshold
 
 ROOT = Path(__file__).parents[2]
 NUMBERS = ("phi_first", "phi_last", "kept", "exact", "loss", "loss_se")

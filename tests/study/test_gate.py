@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recurc.report.sweep_page import gate_verdicts
-from recurc.study.gate import ModelGate, Point, affordable, ladder, noisy_copy, points_of, ranks, spearman, summary, threshold
+from recurc.study.ladder import ModelGate, Point, affordable, ladder, noisy_copy, points_of, ranks, spearman, summary, threshold
 from recurc.study.variants import Variant
 from tests.randmodels import sudoku4
 from tests.study.bench import workbench

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recurc.cli.main import main
-from recurc.study.gate import ModelGate, Point, careful, least_puzzles, threshold
+from recurc.study.ladder import ModelGate, Point, careful, least_puzzles, threshold
 from tests.study.test_gate import point
 
 RECORDED = json.loads(Path(__file__).with_name("ladder_sudoku4_tiny.json").read_text())
@@ -64,7 +64,7 @@ def test_the_stricter_of_two():
 
 
 def test_too_few_are_refused_before_anything_is_measured(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("recurc.study.gate.gate_of", lambda *a, **k: pytest.fail("measured"))
+    monkeypatch.setattr("recurc.study.ladder.gate_of", lambda *a, **k: pytest.fail("measured"))
     line = ["sweep", "sudoku4-tiny", "--gate", "--keep", "--out", str(tmp_path)]
     assert main([*line, "--limit", "8"]) == 2
     said = " ".join(capsys.readouterr().err.split())

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from recurc.errors import UsageError
-from recurc.study import gate as gate_module
-from recurc.study.gate import ModelGate, affordable, noisy_copy, points_of, subjects, threshold
+from recurc.study import ladder as gate_module
+from recurc.study.ladder import ModelGate, affordable, noisy_copy, points_of, subjects, threshold
 from recurc.study.runners import CHUNK_BYTES, Part, Run, chunk_size, margin, measure
 from recurc.study.variants import Outcome, Variant
 from recurc.study.verdict import sorted_out, verdict

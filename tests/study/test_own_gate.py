@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from recurc.errors import InputError
-from recurc.study.gate import ModelGate
-from recurc.study.own_gate import DEFAULT_MIN_FIDELITY, OWN_GATE_FILE, OwnGate, keep, kept, least_fidelity
+from recurc.evaluate.min_fidelity import DEFAULT_MIN_FIDELITY, OWN_GATE_FILE, OwnGate, keep, kept, least_fidelity
+from recurc.study.ladder import ModelGate
 from tests.randmodels import sudoku4
 from tests.study.test_gate import point
 

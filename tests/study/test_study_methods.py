@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from recurc.errors import UsageError
-from recurc.models.layers import model_tensors
 from recurc.models.reference import Reference
+from recurc.models.shapes import model_tensors
 from recurc.ops.attention import reference as attention
 from recurc.study.compressions import linear_attention, pruned, student
 from recurc.study.fake import FakeModel, weight_schemes

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from recurc.errors import DoesNotFitError, FidelityError, UsageError
+from recurc.evaluate.scores import mean_difference
 from recurc.study.pricing import Price, Prices
 from recurc.study.runners import Part
-from recurc.study.settings import Aim, Measured, Scored, Setting, mean_and_error, measure_setting
+from recurc.study.settings import Aim, Measured, Scored, Setting, measure_setting
 from recurc.study.tune import FP32, Arm, Search, Tried, undominated, variants_of
 from recurc.study.units import Threads
 from recurc.study.variants import Outcome, Variant
@@ -91,11 +92,11 @@ def test_every_setting_scores_as_it_does_alone():
 
 
 def test_no_difference_on_few_puzzles_is_no_certainty():
-    assert mean_and_error(np.zeros(100)) == (0.0, 0.01)
-    assert mean_and_error(np.full(100, 0.001), whole=False) == pytest.approx((0.001, 0.00001)), "phi is no matter of yes or no"
+    assert mean_difference(np.zeros(100)) == (0.0, 0.01)
+    assert mean_difference(np.full(100, 0.001), whole=False) == pytest.approx((0.001, 0.00001)), "phi is no matter of yes or no"
     assert Aim("phi", 0.01).least_puzzles == 1 and Aim("exact", 0.01).least_puzzles == 100
     d = np.array([1.0] * 10 + [-1.0] * 6 + [0.0] * 84)
-    mean, error = mean_and_error(d)
+    mean, error = mean_difference(d)
     assert mean == pytest.approx(0.04) and error == pytest.approx(np.sqrt(16 - 100 * 0.0016 + 1) / 100)
 
 
@@ -222,7 +223,7 @@ def test_nothing_keeps_enough():
 
 @pytest.mark.parametrize("losses, limit", [([0] * 60, 0.02), ([1] * 3 + [-1] * 3 + [0] * 54, 0.05)])
 def test_it_says_how_many_puzzles_would_be_enough(losses, limit):
-    mean, error = mean_and_error(np.array(losses, float))
+    mean, error = mean_difference(np.array(losses, float))
     s = next(search(Aim("exact", 0.1), n=64))
     s.aim = Aim("exact", limit)
     said = s._more_puzzles(Measured(Setting(1), len(losses), 1.0, float(mean), float(error), 0.9, 0.9, 0.9))

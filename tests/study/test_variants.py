@@ -9,10 +9,10 @@ import torch
 
 import recurc.study.workbench as workbench_module
 from recurc.errors import UsageError
+from recurc.evaluate.layer_damage import layers_alone
 from recurc.models.reference import Reference
 from recurc.study import units
 from recurc.study.fake import ACTIVATIONS, round_activations, weight_schemes
-from recurc.study.layers import layers_alone
 from recurc.study.memo import Memo
 from recurc.study.runners import Part, TorchRunner, chunk_size
 from recurc.study.store import Store, content
@@ -170,7 +170,7 @@ def test_halting_takes_the_first_stop_within_the_steps():
 
 
 def test_transformed_models_are_compared_with_the_checkpoint():
-    from recurc.study.gate import noisy_copy
+    from recurc.study.ladder import noisy_copy
 
     bench = workbench(subjects={"noise": noisy_copy(sudoku4(), 0.9)})
     plain, noise = bench.evaluate([Variant("fp32", "fp32", steps=1), Variant("fp32", "fp32", steps=1, transform="noise")])

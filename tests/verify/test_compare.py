@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from recurc.device import frames as f
+from recurc.evaluate.halting import Halt
 from recurc.verify.compare import Comparison
-from recurc.verify.result import Halt
 
 TOKENS = np.array([1, 2, 3], np.uint8)
 STEPS = 5

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from recurc.errors import InputError, UsageError
+from recurc.evaluate.halting import Halt
 from recurc.verify.journal import Identity, Journal, dataset_digest
 from recurc.verify.places import Place
-from recurc.verify.result import Difference, Halt, PuzzleResult
+from recurc.verify.result import Difference, PuzzleResult
 from tests.verify.test_verify import Artifact, dataset
 
 RUN = Identity("b" * 32, "a" * 64, "mps2-an500", "d" * 64, 16)

@@ -15,8 +15,8 @@ import recurc.verify.run as run
 from recurc.cli.main import main
 from recurc.dataset import Dataset
 from recurc.errors import InputError, MismatchError, UsageError
+from recurc.evaluate.halting import Halt
 from recurc.targets.boards import load_board
-from recurc.verify.result import Halt
 from tests.device import dummy_build as dummy
 from tests.tools import EMULATED
 

@@ -39,9 +39,9 @@ def run_gate(
     Raises:
         InputError, UsageError, ToolchainError.
     """
+    from recurc.evaluate import min_fidelity as own_gate
     from recurc.report.csvfile import csv_text
-    from recurc.study import own_gate
-    from recurc.study.gate import gate_of, ladder, summary
+    from recurc.study.ladder import gate_of, ladder, summary
 
     gates, kept = [], {}
     tests = [chosen.dataset("test", labels=True).take(limit) for chosen in models]
@@ -74,7 +74,7 @@ def run_gate(
 
 def _check_number(n: int, tolerance: float, checkpoint: str) -> None:
     """That so many puzzles tell harm from none. Raises UsageError."""
-    from recurc.study.gate import least_puzzles
+    from recurc.study.ladder import least_puzzles
 
     least = least_puzzles(tolerance)
     if n < least:

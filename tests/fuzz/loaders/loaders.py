@@ -146,7 +146,7 @@ def _load_project(folder: Path) -> object:
 
 
 def _fidelity(folder: Path) -> None:
-    from recurc.study.own_gate import OwnGate, keep
+    from recurc.evaluate.min_fidelity import OwnGate, keep
 
     keep(OwnGate("a" * 64, 0.925, 0.02, 128, 16, 2, 0, 2, 0), _reasoner(folder))
 
@@ -156,7 +156,7 @@ def _reasoner(folder: Path):
 
 
 def _load_fidelity(folder: Path) -> object:
-    from recurc.study.own_gate import least_fidelity
+    from recurc.evaluate.min_fidelity import least_fidelity
 
     return least_fidelity(_reasoner(folder))
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from recurc.dataset import Dataset
+from recurc.evaluate.min_fidelity import OwnGate
 from recurc.ir.lower import lower
 from recurc.models.reasoner import Reasoner
 from recurc.study.outliers import outlier_copy
-from recurc.study.own_gate import OwnGate
 from recurc.study.store import Store
 from recurc.study.units import Executor
 from recurc.study.variants import Outcome, Variant

@@ -6,12 +6,8 @@ phi is the mean over inputs and positions of cos(z_H quantized, z_H fp32) after 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
-from recurc.ir.program import Program
-from recurc.storage.form import Weights
 from recurc.types import F64Array
 
 
@@ -36,23 +32,3 @@ def mean_and_error(phi: np.ndarray) -> tuple[float, float | None]:
     """Mean of phi over inputs [N], and its standard error; None of a single input."""
     n = len(phi)
     return float(np.mean(phi)), float(np.std(phi, ddof=1) / np.sqrt(n)) if n > 1 else None
-
-
-def layer_damage(
-    program: Program, weights: Mapping[str, Weights], originals: Mapping[str, np.ndarray], moments: Mapping[str, np.ndarray]
-) -> list[tuple[str, float]]:
-    """Relative squared output error that storing each layer's weights causes on the calibration inputs, worst first.
-
-    Without moments (no data) all inputs count alike.
-    """
-    damage = []
-    for ref in program.linears:
-        w = np.asarray(originals[ref.name], dtype=np.float64)
-        error = weights[ref.name].dequantized().astype(np.float64) - w
-        m = moments.get(ref.name)
-        if m is None:
-            lost, whole = (error**2).sum(), (w**2).sum()
-        else:
-            lost, whole = ((error @ m) * error).sum(), ((w @ m) * w).sum()
-        damage.append((ref.name, float(lost / whole) if whole > 0 else 0.0))
-    return sorted(damage, key=lambda item: -item[1])

@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from recurc.evaluate.fidelity import carry_fidelity, mean_and_error
+from recurc.evaluate.runs import reference_carries, run_engine
+from recurc.evaluate.sensitivity import Sensitivity, layer_gains
 from recurc.make.project import compile_engine_parts, compile_host_engine
 from recurc.models.reasoner import Reasoner
 from recurc.plan.budget import image_budget
 from recurc.plan.kernels import KernelSet
 from recurc.quant.calibrate import Calibration
-from recurc.quant.fidelity import carry_fidelity, mean_and_error
 from recurc.quant.model import QuantizedModel, quantize_model
-from recurc.quant.sensitivity import Sensitivity, layer_gains
 from recurc.quant.weights import Precision
-from recurc.study.evaluate import reference_carries, run_engine
 from recurc.targets.programs import program_folder
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from recurc.api import Model
 from recurc.dataset import Dataset
-from recurc.quant.fidelity import mean_and_error
-from recurc.study.build_gate import CALIBRATION, GATE_PUZZLES, RANDOM, SPARE, TRAINING, choose, puzzles_for
+from recurc.evaluate.fidelity import mean_and_error
+from recurc.evaluate.gate import CALIBRATION, GATE_PUZZLES, RANDOM, SPARE, TRAINING, choose, puzzles_for
 from tests.randmodels import sudoku4
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recurc.verify.answers import margin
-from recurc.verify.result import Halt
+from recurc.evaluate.halting import Halt, margin
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,250 @@
+"""A model in a precision, in the device's arithmetic: run, evaluate, build."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recurc.arguments import argument
+from recurc.build.manifest import Build
+from recurc.dataset import Dataset, check_compatible, examples
+from recurc.errors import FidelityError
+from recurc.evaluate.evaluation import EvalResult, evaluate
+from recurc.evaluate.fidelity import carry_fidelity, mean_and_error
+from recurc.evaluate.gate import Gate, GateInputs, puzzles_for, random_inputs
+from recurc.evaluate.halting import Halt, as_halt
+from recurc.evaluate.layer_damage import layer_damage, layers_alone
+from recurc.evaluate.min_fidelity import least_fidelity
+from recurc.evaluate.outputs import Outputs, State, collect, joined
+from recurc.evaluate.runs import reference_carries, run_engine
+from recurc.evaluate.scores import Scores, score
+from recurc.make.project import build_project, compile_host_engine
+from recurc.models.inputs import check_inputs
+from recurc.quant.calibrate import Calibration
+from recurc.quant.model import QuantizedModel
+from recurc.reading import user_path
+from recurc.targets.boards import Board, load_board
+from recurc.targets.fit import early_plan
+from recurc.targets.host import HostEngine
+from recurc.targets.programs import program_folder
+from recurc.verify.answers import check_steps
+
+if TYPE_CHECKING:
+    from recurc.api.model import Model
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A model in a precision; runs in the device's arithmetic on the host engine (compiled at first use)."""
+
+    source: Model
+    model: QuantizedModel
+    calibration: Calibration | None
+    sample: Dataset | None
+    judged: GateInputs | None = None  # what `gate` takes; None where there are no training puzzles
+
+    def __repr__(self) -> str:
+        return f"Quantized({self.model.name}, {self.model.label}, {self.model.program.carry} carry)"
+
+    @cached_property
+    def engine(self) -> HostEngine:
+        """The generated C, compiled for this computer."""
+        return compile_host_engine(self._engine_folder, self.model)
+
+    @cached_property
+    def _engine_folder(self) -> Path:
+        """Where the engine is compiled; builds take it from there. Removed with this object."""
+        folder = program_folder("recurc-engine-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
+    def run(
+        self,
+        inputs: np.ndarray,
+        puzzle_ids: np.ndarray | None = None,
+        steps: int | None = None,
+        *,
+        trajectory: bool = False,
+        halt: Halt | float | None = None,
+    ) -> Outputs:
+        """As `Model.run`, with the device's arithmetic, bit for bit. UsageError also for more steps than it was lowered for."""
+        inputs, ids = check_inputs(self.model.config, inputs, puzzle_ids)
+        wanted, engine = check_steps(steps, self.model.program.steps), self.engine.clone()
+
+        def states(row: np.ndarray, puzzle: int) -> Iterator[State]:
+            engine.begin(row, puzzle)
+            for _ in range(wanted):
+                engine.step()
+                yield State(*(engine.tensor(name)[None] for name in ("logits", "q", "z_H", "z_L")))
+
+        return joined(
+            [
+                collect(states(row, int(puzzle)), self.model.config.halt_rule, as_halt(halt), trajectory)
+                for row, puzzle in zip(inputs, ids, strict=True)
+            ]
+        )
+
+    def evaluate(
+        self,
+        dataset: Dataset | Path | str,
+        limit: int | None = None,
+        *,
+        steps: int | None = None,
+        halt: Halt | float | None = None,
+        threshold: float = 0.0,
+        min_steps: int = 1,
+        fidelity_puzzles: int = 64,
+        progress: Callable[[float], None] | None = None,
+    ) -> EvalResult:
+        """As `Model.evaluate`, with the device's arithmetic: accuracy, and fidelity to fp32.
+
+        Args:
+            threshold, min_steps: of the halting rule, where `halt` is True, and of what the result tells of halting without it.
+            fidelity_puzzles: on how many puzzles fidelity is measured, and fp32 scored beside.
+        """
+        data = examples(dataset, limit)
+        check_compatible(data, self.model.config)
+        rule = Halt(threshold, min_steps) if halt is True else as_halt(halt)
+        return evaluate(
+            self.source.reasoner,
+            self.model,
+            self.engine,
+            data,
+            halt=rule is not None,
+            threshold=threshold if rule is None else rule.threshold,
+            min_steps=min_steps if rule is None else rule.min_steps,
+            fidelity_puzzles=fidelity_puzzles,
+            progress=progress,
+            steps=check_steps(steps, self.model.program.steps),
+        )
+
+    def accuracy(self, data: Dataset, progress: Callable[[float], None] | None = None) -> Scores:
+        """Accuracy after the last step on a dataset, without the fp32 model."""
+        check_compatible(data, self.model.config)
+        steps = self.model.program.steps
+        runs = run_engine(self.engine, data.inputs, data.puzzle_ids, steps, progress=progress)
+        return score(runs.tokens[:, -1], data.labels, data.valid)
+
+    def gate(self) -> Gate:
+        """Fidelity after one supervision step, on training puzzles that calibration did not use (see
+        `recurc.evaluate.gate`), or on random inputs where there are no training puzzles."""
+        program, judged = self.model.program, self._gate_inputs()
+        count = len(judged.inputs)
+        runs = run_engine(self.engine, judged.inputs, judged.puzzle_ids, 1, keep_carries=count)
+        expected = reference_carries(self.source.reasoner, judged.inputs, judged.puzzle_ids, self.model, 1)
+        phi, error = mean_and_error(carry_fidelity(runs.carries[:, 0], expected[:, 0]))
+        moments = self.calibration.moments if self.calibration else {}
+        damage = layer_damage(program, self.model.weights, self.source.reasoner.tensors, moments)
+        return Gate(phi, count, judged.kind, tuple(damage[:3]), error, judged.rows, judged.note)
+
+    def _gate_inputs(self) -> GateInputs:
+        c = self.model.config
+        return self.judged or random_inputs(c.vocab_size, c.seq_len, puzzles_for(self.model.program.macs_per_step))
+
+    def layers(self) -> list[tuple[str, float]]:
+        """Layers behind a low fidelity, worst first: phi after one step with that layer's weights rounded and all else fp32,
+        on some of the gate's inputs."""
+        program = self.model.program
+        judged = self._gate_inputs()
+        few = max(1, len(judged.inputs) // 4)
+        inputs, ids = judged.inputs, judged.puzzle_ids
+        expected = reference_carries(self.source.reasoner, inputs[:few], ids[:few], self.model, 1)[:, 0]
+        weights = {name: w.dequantized() for name, w in self.model.weights.items()}
+        return layers_alone(
+            self.source.reasoner, weights, inputs[:few], ids[:few], expected, program.h_cycles, program.l_cycles
+        )
+
+    def check_target(self, board: Board, *, allow_lossy: bool = False) -> None:
+        """What can be refused before anything runs: a lossy precision, and a model that does not fit the board.
+
+        Raises:
+            FidelityError, DoesNotFitError.
+        """
+        if self.model.lossy and not allow_lossy:
+            raise FidelityError(
+                f"{self.model.lossy[0]} is for comparison only",
+                where=argument("precision"),
+                why="it keeps cells right and loses whole puzzles",
+                next=f"Use int4, or pass {argument('allow_lossy', True)}",
+            )
+        if board.family != "host":
+            early_plan(self.model.program, self.model.forms, board)
+
+    def build(
+        self,
+        target: str | Board,
+        out: Path | str,
+        *,
+        min_fidelity: float | None = None,
+        allow_lossy: bool = False,
+        gate: Gate | None = None,
+        details: Mapping[str, Any] | None = None,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> Build:
+        """Build firmware into the folder `out`.
+
+        Args:
+            min_fidelity: refuse below it; None: what is kept beside the checkpoint, else `own_gate.DEFAULT_MIN_FIDELITY`.
+
+        Raises:
+            FidelityError: fidelity after one step on training puzzles below `min_fidelity`, or a lossy precision,
+                without `allow_lossy`.
+            DoesNotFitError, ToolchainError, UsageError, InputError.
+        """
+        board = target if isinstance(target, Board) else load_board(target)
+        self.check_target(board, allow_lossy=allow_lossy)
+        least, whence = least_fidelity(self.source.reasoner, min_fidelity)
+        gate = gate or self.gate()
+        if gate.note:
+            note(gate.note)
+        # Random inputs are not what the model was trained on: without calibration data fidelity is told, not judged.
+        if gate.fidelity < least and not allow_lossy and self.sample is not None:
+            worst = ", ".join(f"{name} ({phi:.3f})" for name, phi in self.layers()[:3])
+            error = "" if gate.error is None else f" ± {gate.error:.3f}"
+            raise FidelityError(
+                f"fidelity is {gate.fidelity:.3f}{error} after one supervision step, below {least:g} ({whence})",
+                where=f"{self.model.stored_as}, {gate.puzzles} {gate.inputs}",
+                why=f"the layers behind it, with the fidelity when each alone is rounded, are {worst}; errors add up over "
+                f"{self.model.program.calls_per_step} calls",
+                next="Use a higher precision (int8), calibrate with data, see with `recurc sweep CHECKPOINT --gate` which "
+                f"fidelity this model needs, lower {argument('min_fidelity')}, or pass {argument('allow_lossy', True)}",
+            )
+        calibration = self.calibration
+        compiled = self._engine_folder if "engine" in vars(self) else None
+        return build_project(
+            self.model,
+            board,
+            user_path(out),
+            note=note,
+            engine=compiled,
+            details={
+                "checkpoint": {
+                    "source": self.source.reasoner.source,
+                    "sha256": self.source.reasoner.sha256,
+                    "notes": list(self.source.reasoner.notes),
+                },
+                **gate.as_dict(),
+                "min_fidelity": least,
+                "min_fidelity_from": whence,
+                "calibration": None
+                if calibration is None
+                else {"puzzles": calibration.puzzles, "steps": calibration.steps, "seed": calibration.seed},
+                **_data_entries(self.sample),
+                **(details or {}),
+            },
+        )
+
+
+def _data_entries(sample: Dataset | None) -> dict[str, Any]:
+    """What a build's manifest says of the dataset: its folder, or that it was arrays in memory."""
+    if sample is None:
+        return {}
+    return {"data_in_memory": True} if sample.in_memory else {"data": os.path.realpath(sample.path)}

@@ -1,0 +1,58 @@
+"""Which layers are behind a low phi: what each one's rounding does to its own output, and to phi when it alone is rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from recurc.evaluate.fidelity import carry_fidelity
+from recurc.ir.program import Program
+from recurc.models.reasoner import Reasoner
+from recurc.models.reference import Reference
+from recurc.storage.form import Weights
+
+
+def layer_damage(
+    program: Program, weights: Mapping[str, Weights], originals: Mapping[str, np.ndarray], moments: Mapping[str, np.ndarray]
+) -> list[tuple[str, float]]:
+    """Relative squared output error that storing each layer's weights causes on the calibration inputs, worst first.
+
+    Without moments (no data) all inputs count alike.
+    """
+    damage = []
+    for ref in program.linears:
+        w = np.asarray(originals[ref.name], dtype=np.float64)
+        error = weights[ref.name].dequantized().astype(np.float64) - w
+        m = moments.get(ref.name)
+        if m is None:
+            lost, whole = (error**2).sum(), (w**2).sum()
+        else:
+            lost, whole = ((error @ m) * error).sum(), ((w @ m) * w).sum()
+        damage.append((ref.name, float(lost / whole) if whole > 0 else 0.0))
+    return sorted(damage, key=lambda item: -item[1])
+
+
+def layers_alone(
+    reasoner: Reasoner,
+    weights: Mapping[str, np.ndarray],
+    inputs: np.ndarray,
+    puzzle_ids: np.ndarray,
+    expected: np.ndarray,
+    h_cycles: int,
+    l_cycles: int,
+) -> list[tuple[str, float]]:
+    """phi after one supervision step when only one layer's weights are rounded, the worst first.
+
+    Args:
+        weights: layer's name -> float32 [N, K] as they read back.
+        inputs: tokens [n, seq]; puzzle_ids [n].
+        expected: z_H of the fp32 model after that step, [n, S, D].
+    """
+    found = []
+    for name, w in weights.items():
+        model = Reference(replace(reasoner, tensors={**reasoner.tensors, name: w}))
+        state = next(iter(model.steps(inputs, puzzle_ids, 1, h_cycles, l_cycles)))
+        found.append((name, float(carry_fidelity(state.z_H.numpy(), expected).mean())))
+    return sorted(found, key=lambda item: item[1])

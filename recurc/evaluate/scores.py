@@ -1,0 +1,58 @@
+"""How many answers are right: cells, whole puzzles, and differences of two models on the same puzzles."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Accuracy in 0..1: cell = share of valid cells right (clues count, as in the reference), exact = whole puzzles; of the n
+    puzzles that have labels."""
+
+    cell: float
+    exact: float
+    n: int
+
+    @property
+    def exact_error(self) -> float:
+        """Standard error of `exact`; by Wilson's interval, so that it is not 0 where all or none are exact. NaN of none."""
+        p, n = self.exact, self.n
+        return math.sqrt(p * (1 - p) / n + 1 / (4 * n * n)) / (1 + 1 / n) if n else math.nan
+
+    def __repr__(self) -> str:
+        exact = f"{100 * self.exact:.2f} ± {100 * self.exact_error:.2f} %"
+        return f"Scores(exact {exact}, cells {100 * self.cell:.2f} %, {self.n} puzzles)"
+
+    def shares(self) -> dict[str, float]:
+        """For documents: cell and exact."""
+        return {"cell": self.cell, "exact": self.exact}
+
+
+def hopeless(scores: Scores, n: int) -> bool:
+    """Whether fp32 itself solves next to none of n puzzles: then most likely the model or the dataset is not the one meant."""
+    return n >= 4 and scores.exact < 0.05 and scores.exact * n < 2
+
+
+def score(tokens: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> Scores:
+    """Score predictions [N, seq] against labels [N, seq]; only cells marked in `valid` [N, seq] count, and only examples that
+    have some, as in the reference code. NaN where none has any."""
+    counts = valid.sum(axis=1)
+    right = ((tokens == labels) & valid).sum(axis=1)[counts > 0]
+    counts = counts[counts > 0]
+    if not len(counts):
+        return Scores(float("nan"), float("nan"), 0)
+    return Scores(float((right / counts).mean()), float((right == counts).mean()), len(counts))
+
+
+def mean_difference(deficits: np.ndarray, whole: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of paired differences [..., n] and its standard error, as though one puzzle more had differed: that none of a few
+    puzzles differs is no certainty. By a whole answer, or where a difference is no matter of yes or no by the most of any."""
+    n = deficits.shape[-1]
+    mean = deficits.mean(axis=-1, dtype=np.float64)
+    spread = np.square(deficits, dtype=np.float64).sum(axis=-1) - n * np.square(mean)
+    more = 1.0 if whole else np.square(np.abs(deficits).max(axis=-1), dtype=np.float64)
+    return mean, np.sqrt(np.maximum(spread, 0) + more) / n
