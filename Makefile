@@ -40,6 +40,7 @@ bench-instructions: setup
 lint: setup
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
+	@find runtime_c tests benchmarks -name '*.[ch]' -print0 | xargs -0 .venv/bin/clang-format --dry-run -Werror
 
 clean:
 	rm -rf build

@@ -63,7 +63,8 @@ static void ended(qemu_plugin_id_t id, void *p)
     fclose(f);
 }
 
-__attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv)
+__attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc,
+                                                               char **argv)
 {
     (void)info;
     for (int i = 0; i < argc; i++) {

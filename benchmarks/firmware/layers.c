@@ -5,10 +5,10 @@
 #include "recurc/rc_kernels.h"
 #include "recurc/rc_port.h"
 
-#define MAX_ROWS 97u
-#define MAX_INPUT (97u * 1536u)
-#define MAX_OUTPUT (97u * TILE)
-#define MAX_DEPTH 1536u
+#define MAX_ROWS     97u
+#define MAX_INPUT    (97u * 1536u)
+#define MAX_OUTPUT   (97u * TILE)
+#define MAX_DEPTH    1536u
 #define MAX_CHANNELS 3072u
 
 extern const uint8_t rc_image_start[];

@@ -74,8 +74,8 @@ esp_err_t uart_driver_install(uart_port_t num, int rx, int tx, int queue, QueueH
 
 esp_err_t uart_param_config(uart_port_t num, const uart_config_t *c)
 {
-    fprintf(stderr, "uart %d baud %d bits %d parity %d stop %d\n", (int)num, c->baud_rate, (int)c->data_bits, (int)c->parity,
-            (int)c->stop_bits);
+    fprintf(stderr, "uart %d baud %d bits %d parity %d stop %d\n", (int)num, c->baud_rate, (int)c->data_bits,
+            (int)c->parity, (int)c->stop_bits);
     return ESP_OK;
 }
 
@@ -185,7 +185,8 @@ UBaseType_t uxTaskGetStackHighWaterMark(TaskHandle_t task)
     return 5000;
 }
 
-const esp_partition_t *esp_partition_find_first(esp_partition_type_t type, esp_partition_subtype_t subtype, const char *label)
+const esp_partition_t *esp_partition_find_first(esp_partition_type_t type, esp_partition_subtype_t subtype,
+                                                const char *label)
 {
     static esp_partition_t found[4];
     static int count;

@@ -18,11 +18,13 @@ static const rc_section_t WANTED[SECTIONS] = {{1, 256, 64}, {3, 320, 100}, {4, 4
 static const uint8_t SHA256[32] = {7, 7, 7};
 static const rc_image_spec_t SPEC = {WANTED, SECTIONS, BYTES, 4, SHA256};
 
-static void entry_at(uint8_t *image, uint32_t i, rc_image_entry_t *entry) {
+static void entry_at(uint8_t *image, uint32_t i, rc_image_entry_t *entry)
+{
     memcpy(entry, image + RC_IMAGE_HEADER_BYTES + i * RC_IMAGE_ENTRY_BYTES, sizeof *entry);
 }
 
-static void fix(uint8_t *image, uint32_t which) {
+static void fix(uint8_t *image, uint32_t which)
+{
     rc_image_header_t header;
     for (uint32_t i = 0; i < SECTIONS && (which & 1u) != 0u; i++) {
         rc_image_entry_t entry;
@@ -43,7 +45,8 @@ static void fix(uint8_t *image, uint32_t which) {
     }
 }
 
-static void good(uint8_t *image) {
+static void good(uint8_t *image)
+{
     rc_image_header_t header;
     memset(image, 0, BYTES);
     for (uint32_t i = 0; i < SECTIONS; i++) {
@@ -65,7 +68,8 @@ static void good(uint8_t *image) {
     fix(image, 7);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
     static uint8_t reference[BYTES];
     static int made;
     if (made == 0) {

@@ -7,7 +7,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
     static rc_frame_rx_t rx;
     static uint8_t encoded[RC_WIRE_MAX_ENCODED], held[RC_WIRE_MAX_ENCODED];
     rc_frame_t frame = {0, 0, 0, 0};

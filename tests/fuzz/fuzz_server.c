@@ -21,7 +21,8 @@ static uint8_t encoded[RC_WIRE_MAX_ENCODED];
 static rc_frame_t last; /* the reply that was heard last; its body is gone with the next request */
 
 /* Replies of number `seq` among what was said; aborts on anything that is no frame. */
-static uint32_t replies(uint8_t seq) {
+static uint32_t replies(uint8_t seq)
+{
     static rc_frame_rx_t rx;
     uint32_t n = 0, found = 0;
     const uint8_t *said = dummy_said(&n);
@@ -39,7 +40,8 @@ static uint32_t replies(uint8_t seq) {
     return found;
 }
 
-static uint32_t ask(uint8_t type, uint8_t seq, const uint8_t *body, uint32_t n) {
+static uint32_t ask(uint8_t type, uint8_t seq, const uint8_t *body, uint32_t n)
+{
     uint32_t ended = dummy_take(encoded, rc_frame_build(type, seq, body, n, encoded));
     if (replies(seq) != 1u) {
         abort();
@@ -55,7 +57,8 @@ static uint32_t ask(uint8_t type, uint8_t seq, const uint8_t *body, uint32_t n) 
 }
 
 /* Asks for each tensor's size, and for bytes at its end. */
-static void read_around_ends(uint8_t seq) {
+static void read_around_ends(uint8_t seq)
+{
     for (uint8_t id = 0; id < RC_TENSOR_COUNT; id++) {
         uint8_t body[7] = {id, 0, 0, 0, 0, 0, 0};
         (void)ask(RC_FRAME_READ, seq, body, sizeof body);
@@ -76,7 +79,8 @@ static void read_around_ends(uint8_t seq) {
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
     static const uint8_t zero = 0, version[2] = {RC_WIRE_VERSION, 0};
     uint32_t at = 0, n = (uint32_t)size, steps = 0;
     uint8_t seq = 1;

@@ -16,11 +16,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const uint8_t KEY[RC_TABLE_KEY_BYTES] = {3, 1, 4, 1, 5, 9};
 
-static void put_crc(uint8_t *p, uint32_t crc) {
+static void put_crc(uint8_t *p, uint32_t crc)
+{
     memcpy(p, &crc, sizeof crc);
 }
 
-static void try_record(const rc_table_spec_t *spec, const uint8_t *data, size_t size, uint32_t index, uint32_t right) {
+static void try_record(const rc_table_spec_t *spec, const uint8_t *data, size_t size, uint32_t index, uint32_t right)
+{
     uint8_t *record = malloc(spec->record_bytes);
     float row[DIM], before[DIM];
     memset(record, 0, spec->record_bytes);
@@ -45,9 +47,10 @@ static void try_record(const rc_table_spec_t *spec, const uint8_t *data, size_t 
     free(record);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const rc_table_spec_t SPECS[2] = {
-        {ROWS, DIM, RC_TABLE_F32, 4u * DIM + 4u, KEY}, {ROWS, DIM, RC_TABLE_I8, 4u + 12u + 4u, KEY}};
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const rc_table_spec_t SPECS[2] = {{ROWS, DIM, RC_TABLE_F32, 4u * DIM + 4u, KEY},
+                                             {ROWS, DIM, RC_TABLE_I8, 4u + 12u + 4u, KEY}};
     if (size < 2u) {
         return 0;
     }

@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #endif
 
-#define WORDS 32u
-#define GUARD 64u
-#define SENTINEL 0xA5
+#define WORDS       32u
+#define GUARD       64u
+#define SENTINEL    0xA5
 #define FLOAT_BYTES 4u
 
 extern const uint8_t rc_image_start[];
@@ -27,25 +27,29 @@ __attribute__((section(".recurc_arena"), aligned(64))) static uint8_t arena[AREN
 static uint32_t used;
 #endif
 
-void rc_fault(const rc_fault_t *fault) {
+void rc_fault(const rc_fault_t *fault)
+{
     (void)fault;
     rc_port_exit(99);
     for (;;) {
     }
 }
 
-static uint32_t word(const uint8_t *record, uint32_t i) {
+static uint32_t word(const uint8_t *record, uint32_t i)
+{
     uint32_t value;
     memcpy(&value, record + 4u * i, sizeof value);
     return value;
 }
 
-static uint32_t param(const uint8_t *record, uint32_t i) {
+static uint32_t param(const uint8_t *record, uint32_t i)
+{
     return word(record, 2u + i);
 }
 
 /* DRIVER_HEAP: each array in a block of its own, so that a sanitizer sees the first byte beyond it. */
-static void *room(uint32_t bytes, uint32_t skew) {
+static void *room(uint32_t bytes, uint32_t skew)
+{
 #ifdef DRIVER_HEAP
     uint8_t *block = (uint8_t *)malloc(bytes + skew) + skew;
 #else
@@ -59,7 +63,8 @@ static void *room(uint32_t bytes, uint32_t skew) {
 }
 
 /* An input array at its own misalignment, read only. */
-static const void *in(const uint8_t *record, uint32_t i) {
+static const void *in(const uint8_t *record, uint32_t i)
+{
     const uint8_t *from = record + word(record, 10u + 2u * i);
 #ifdef DRIVER_HEAP
     const uint32_t bytes = word(record, 11u + 2u * i);
@@ -72,7 +77,8 @@ static const void *in(const uint8_t *record, uint32_t i) {
 }
 
 /* An output array filled with a sentinel, followed by a guard. */
-static void *out(uint32_t bytes, uint32_t skew) {
+static void *out(uint32_t bytes, uint32_t skew)
+{
 #ifdef DRIVER_HEAP
     void *block = room(bytes, skew);
     memset(block, SENTINEL, bytes);
@@ -83,7 +89,8 @@ static void *out(uint32_t bytes, uint32_t skew) {
     return block;
 }
 
-static void send(const void *data, uint32_t bytes) {
+static void send(const void *data, uint32_t bytes)
+{
     rc_port_write((const uint8_t *)data, bytes);
 #ifdef DRIVER_HEAP
     uint8_t guard[GUARD];
@@ -95,7 +102,8 @@ static void send(const void *data, uint32_t bytes) {
 }
 
 /* Parameter 4: x lies where q goes, as the inner rows of a SwiGLU do; q is then sent as far as it is written. */
-static void quantize(const uint8_t *r, uint32_t element, rc_quantize_rows8_t *rows8) {
+static void quantize(const uint8_t *r, uint32_t element, rc_quantize_rows8_t *rows8)
+{
     const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldx = param(r, 3), in_place = param(r, 4);
     const uint32_t floats = rows * ldx * FLOAT_BYTES, bytes = rows * ld * element;
     void *q = out(in_place != 0u && floats > bytes ? floats : bytes, 0);
@@ -121,7 +129,8 @@ static void quantize(const uint8_t *r, uint32_t element, rc_quantize_rows8_t *ro
     send(sum, rows * 4u);
 }
 
-static void silu_mul(const uint8_t *r, rc_silu_mul_t *kernel) {
+static void silu_mul(const uint8_t *r, rc_silu_mul_t *kernel)
+{
     const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2), ldh = param(r, 3);
     float *h = out(rows * ldh * FLOAT_BYTES, 4);
     kernel(in(r, 0), in(r, 1), ld, rows, n, h, ldh);
@@ -134,7 +143,8 @@ typedef void tile16_t(const rc_rows16_t *, const uint8_t *, uint32_t, const uint
 typedef void tile8_t(const rc_rows8_t *, const uint8_t *, uint32_t, const uint8_t *, const float *, float *, uint32_t,
                      void *);
 
-static void tile(const uint8_t *r, tile16_t *kernel16, tile8_t *kernel8) {
+static void tile(const uint8_t *r, tile16_t *kernel16, tile8_t *kernel8)
+{
     const uint32_t rows = param(r, 0), ld = param(r, 1), n = param(r, 2), ldy = param(r, 3);
     const rc_rows16_t x = {in(r, 0), in(r, 1), in(r, 2), rows, ld};
     const rc_rows8_t b = {(const int8_t *)(const void *)x.q, x.a, x.sum, rows, ld};
@@ -150,7 +160,8 @@ static void tile(const uint8_t *r, tile16_t *kernel16, tile8_t *kernel8) {
 }
 
 /* Parameters: bytes of the packed tile, bits to flip. */
-static void unpack(const uint8_t *r) {
+static void unpack(const uint8_t *r)
+{
     const uint32_t bytes = param(r, 0), unpacked = bytes / 3u * 4u;
     void *w = out(unpacked, 0);
     rc_unpack_s3(in(r, 0), bytes, param(r, 1), w);
@@ -159,7 +170,8 @@ static void unpack(const uint8_t *r) {
 
 typedef void linear_t(const float *, uint32_t, uint32_t, uint32_t, const float *, uint32_t, float *, uint32_t);
 
-static void linear(const uint8_t *r, linear_t *kernel) {
+static void linear(const uint8_t *r, linear_t *kernel)
+{
     const uint32_t rows = param(r, 0), k = param(r, 1), n = param(r, 2), ldx = param(r, 3), ldy = param(r, 4);
     float *y = out(rows * ldy * FLOAT_BYTES, 4);
     kernel(in(r, 0), ldx, rows, k, in(r, 1), n, y, ldy);
@@ -167,13 +179,15 @@ static void linear(const uint8_t *r, linear_t *kernel) {
 }
 
 /* Kernels that work in place get a copy of their input. */
-static float *copy(const uint8_t *r, uint32_t i, uint32_t n) {
+static float *copy(const uint8_t *r, uint32_t i, uint32_t n)
+{
     float *x = out(n * FLOAT_BYTES, 4);
     memcpy(x, in(r, i), n * FLOAT_BYTES);
     return x;
 }
 
-static void vectors(const uint8_t *r) {
+static void vectors(const uint8_t *r)
+{
     const uint32_t n = param(r, 0);
     float *x = 0;
     float eps = 0.0f;
@@ -208,7 +222,8 @@ static void vectors(const uint8_t *r) {
 }
 
 static void dots(const uint8_t *r, int32_t (*s8)(const int8_t *, const int8_t *, uint32_t),
-                 float (*f32)(const float *, const float *, uint32_t)) {
+                 float (*f32)(const float *, const float *, uint32_t))
+{
     if (s8 != 0) {
         int32_t *result = out(4, 0);
         *result = s8(in(r, 0), in(r, 1), param(r, 0));
@@ -222,7 +237,8 @@ static void dots(const uint8_t *r, int32_t (*s8)(const int8_t *, const int8_t *,
 
 #ifdef DRIVER_HOST
 /* Where a variant has none of its own, generated code does it in three calls, all of which have vectors of theirs. */
-static void swiglu(const uint8_t *r) {
+static void swiglu(const uint8_t *r)
+{
     const uint32_t rows = param(r, 0), ld = param(r, 1), n = param(r, 2), ldh = param(r, 3);
     const rc_rows8_t x = {in(r, 0), in(r, 1), in(r, 2), rows, ld};
     const rc_panels_t gate = {in(r, 3), in(r, 4), in(r, 5)}, up = {in(r, 6), in(r, 7), in(r, 8)};
@@ -238,7 +254,8 @@ static void swiglu(const uint8_t *r) {
     send(h, rows * ldh * FLOAT_BYTES);
 }
 
-static void rms_rows(const uint8_t *r) {
+static void rms_rows(const uint8_t *r)
+{
     const uint32_t rows = param(r, 0), n = param(r, 1), ld = param(r, 2);
     float *x = copy(r, 0, rows * ld);
     float eps = 0.0f;
@@ -247,7 +264,8 @@ static void rms_rows(const uint8_t *r) {
     send(x, rows * ld * FLOAT_BYTES);
 }
 
-static void transpose(const uint8_t *r) {
+static void transpose(const uint8_t *r)
+{
     const uint32_t rows = param(r, 0), columns = param(r, 1), ldx = param(r, 2), ldy = param(r, 3);
     float *y = out(columns * ldy * FLOAT_BYTES, 4);
     rc_host->transpose(in(r, 0), ldx, rows, columns, y, ldy);
@@ -255,7 +273,8 @@ static void transpose(const uint8_t *r) {
 }
 
 /* The variant that rc_host.c has chosen. */
-static void host(const uint8_t *r) {
+static void host(const uint8_t *r)
+{
     const uint32_t n = param(r, 0);
     float *x = 0;
     switch (word(r, 0)) {
@@ -311,7 +330,8 @@ static void host(const uint8_t *r) {
 #endif
 
 #ifdef DRIVER_MVE
-static void mve_row(const uint8_t *r) {
+static void mve_row(const uint8_t *r)
+{
     const uint32_t n = param(r, 0);
     float *x = copy(r, 0, n);
     float factor = 0.0f;
@@ -329,7 +349,8 @@ static void mve_row(const uint8_t *r) {
 }
 #endif
 
-static void run(const uint8_t *r) {
+static void run(const uint8_t *r)
+{
 #ifndef DRIVER_HEAP
     used = 0;
 #endif
@@ -441,7 +462,8 @@ static void run(const uint8_t *r) {
     }
 }
 
-int main(void) {
+int main(void)
+{
 #ifdef DRIVER_HOST
     const char *wanted = getenv("RECURC_KERNELS");
     if (wanted != 0 && strcmp(wanted, rc_host->name) != 0) {

@@ -46,9 +46,11 @@ int main(void)
     }
     const rc_table_spec_t none = {1, 1, 0, 8, 0};
     float value;
-    if (rc_table_check(0, 0, &none) != RC_ERR_ARGUMENT || rc_table_check((const uint8_t *)&none, 4, 0) != RC_ERR_ARGUMENT ||
+    if (rc_table_check(0, 0, &none) != RC_ERR_ARGUMENT ||
+        rc_table_check((const uint8_t *)&none, 4, 0) != RC_ERR_ARGUMENT ||
         rc_table_decode(0, 0, &none, &value) != RC_ERR_ARGUMENT ||
-        rc_table_decode((const uint8_t *)&none, 0, &none, &value) != RC_ERR_ARGUMENT || rc_table_record(0, &none, 0) != 0) {
+        rc_table_decode((const uint8_t *)&none, 0, &none, &value) != RC_ERR_ARGUMENT ||
+        rc_table_record(0, &none, 0) != 0) {
         return 4;
     }
     return 0;

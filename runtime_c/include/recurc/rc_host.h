@@ -18,7 +18,8 @@
 #else
 #define RC_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,prefer-vector-width=512")))
 #endif
-#elif defined(__aarch64__) && (!defined(__clang__) || __clang_major__ >= 16) /* older ones have it for whole files only */
+#elif defined(__aarch64__) && (!defined(__clang__) || __clang_major__ >= 16)
+/* older ones have it for whole files only */
 #define RC_DOT __attribute__((target("arch=armv8.2-a+dotprod")))
 #endif
 
@@ -46,8 +47,8 @@ rc_transpose_t rc_transpose, rc_transpose_avx2;
 
 typedef struct {
     const char *name;
-    rc_gemm_panel_t *gemm8; /* weights of any byte */
-    rc_gemm_panel_t *gemm4; /* weights below 16 */
+    rc_gemm_panel_t *gemm8;    /* weights of any byte */
+    rc_gemm_panel_t *gemm4;    /* weights below 16 */
     rc_gemm_panel_t *gemm_g32; /* weights in groups */
     rc_linear_f32_t *linear_f32;
     rc_quantize_rows8_t *quantize_rows8;

@@ -45,30 +45,30 @@ void rc_unpack_s3(const uint8_t *packed, uint32_t bytes, uint32_t flip, void *w)
  * says.
  *
  * Packing 4, tiles of 4, plain rows of bytes, packed 4-byte aligned; no scratch. */
-void rc_tile_s4(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
-                uint32_t ldy, void *w);
-void rc_tile_s8(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
-                uint32_t ldy, void *w);
+void rc_tile_s4(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
+                float *y, uint32_t ldy, void *w);
+void rc_tile_s8(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
+                float *y, uint32_t ldy, void *w);
 
 /* The same with weights in groups, in packing 4's order (SPEC "int4 in groups"): any n, in the place of zero points the
  * groups' scales m, w being m * q. */
-void rc_tile_g32(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *groups, const float *scale, float *y,
-                 uint32_t ldy, void *w);
+void rc_tile_g32(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *groups, const float *scale,
+                 float *y, uint32_t ldy, void *w);
 
 /* Packing 3, tiles of 4, rows in pairs (rc_quantize_pairs16), packed and rows 4-byte aligned; no scratch. */
-void rc_tile_s4_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
-                    uint32_t ldy, void *w);
-void rc_tile_s8_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
-                    uint32_t ldy, void *w);
+void rc_tile_s4_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
+                    float *y, uint32_t ldy, void *w);
+void rc_tile_s8_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
+                    float *y, uint32_t ldy, void *w);
 
 void rc_tile_g32_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *groups, const float *scale,
                      float *y, uint32_t ldy, void *w);
 
 /* Packing 5, tiles of 16, plain rows of bytes; no scratch. */
-void rc_tile_s4_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
-                    uint32_t ldy, void *w);
-void rc_tile_s8_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
-                    uint32_t ldy, void *w);
+void rc_tile_s4_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
+                    float *y, uint32_t ldy, void *w);
+void rc_tile_s8_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
+                    float *y, uint32_t ldy, void *w);
 
 void rc_tile_g32_mve(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *groups, const float *scale,
                      float *y, uint32_t ldy, void *w);
@@ -81,10 +81,10 @@ rc_gemm_panel_t rc_gemm_panel8, rc_gemm_panel8_avx2, rc_gemm_panel4_avx2, rc_gem
     rc_gemm_panel8_dot, rc_gemm_panel_g32, rc_gemm_panel_g32_avx2;
 
 /* Packing 8, tiles of 32, plain rows of bytes, ld a multiple of 16; no scratch. RISC-V V, any length of its registers. */
-void rc_tile_s4_rvv(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
-                    uint32_t ldy, void *w);
-void rc_tile_s8_rvv(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
-                    uint32_t ldy, void *w);
+void rc_tile_s4_rvv(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
+                    float *y, uint32_t ldy, void *w);
+void rc_tile_s8_rvv(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
+                    float *y, uint32_t ldy, void *w);
 
 void rc_tile_g32_rvv(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *groups, const float *scale,
                      float *y, uint32_t ldy, void *w);
@@ -116,8 +116,7 @@ void rc_rope(float *x, uint32_t half, const float *cosine, const float *sine);
 
 /* Dot products: exact int32; fp32 by index mod 4. */
 typedef int32_t rc_dot_s8_t(const int8_t *x, const int8_t *y, uint32_t n);
-rc_dot_s8_t rc_dot_s8, rc_dot_s8_avx2, rc_dot_s8_avx512, rc_dot_s8_dot, rc_dot_s8_dsp, rc_dot_s8_rvv,
-    rc_dot_s8_mve;
+rc_dot_s8_t rc_dot_s8, rc_dot_s8_avx2, rc_dot_s8_avx512, rc_dot_s8_dot, rc_dot_s8_dsp, rc_dot_s8_rvv, rc_dot_s8_mve;
 float rc_dot_f32(const float *x, const float *y, uint32_t n);
 
 #endif

@@ -11,9 +11,8 @@
 #define RC_WIRE_VERSION     5u
 #define RC_WIRE_MAX_BODY    1024u
 #define RC_WIRE_MAX_PAYLOAD (2u + RC_WIRE_MAX_BODY + 4u) /* type, seq, body, crc */
-#define RC_WIRE_MAX_ENCODED                                                                                            \
-    (RC_WIRE_MAX_PAYLOAD + RC_WIRE_MAX_PAYLOAD / 254u + 1u + 1u) /* COBS overhead, delimiter                           \
-                                                                  */
+/* With COBS overhead and delimiter. */
+#define RC_WIRE_MAX_ENCODED (RC_WIRE_MAX_PAYLOAD + RC_WIRE_MAX_PAYLOAD / 254u + 1u + 1u)
 
 /* Requests; the reply of a request carries its type with bit 7 set. */
 enum {

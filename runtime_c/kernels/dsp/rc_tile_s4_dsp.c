@@ -11,10 +11,10 @@
  * only sums[2] must not wrap (SPEC, packing 3). */
 
 typedef struct {
-    const int16_t *x;    /* two rows, interleaved word by word: where they would begin if the loop began at its first step */
-    const uint8_t *w;    /* a packed tile, likewise */
+    const int16_t *x; /* two rows, interleaved by words: where they would begin if the loop began at its first step */
+    const uint8_t *w; /* a packed tile, likewise */
     const int16_t *last; /* the two rows' last step */
-    uint32_t skip, code; /* steps of the loop that its first turn leaves out, and their bytes of code plus one (Thumb) */
+    uint32_t skip, code; /* steps of the loop that its first turn leaves out, their bytes of code plus one (Thumb) */
     int32_t sums[8];     /* of the first row, of the second: by the word, w1 * 16, w2 * 256, w2 + 16 (w3 - 8) */
 } pass_t;
 
@@ -27,6 +27,7 @@ RC_ASM_FIELD(pass_t, code, 16);
 RC_ASM_FIELD(pass_t, sums, 20);
 RC_ASM_BYTES(pass_t, 52);
 
+/* clang-format off */
 /* One step of two k; its loads are for the step after it, `rc_step` counts them within the loop. Most SMLAD have a partner
  * that can issue with them on a Cortex-M7 (post-indexed loads could not). Elsewhere LDRD saves an instruction. Of the cores
  * with Armv7E-M only the M7 has doubles. */
@@ -82,6 +83,7 @@ __asm__(".section .text.rc_pass_s4_dsp, \"ax\", %progbits\n"
         ".balign 4\n"
         ".size rc_pass_s4_dsp, . - rc_pass_s4_dsp\n"
         ".text\n");
+/* clang-format on */
 
 static inline uint32_t word_at(const void *p)
 {
@@ -129,7 +131,8 @@ static inline void finish(const int32_t *sums, const int32_t *z, int32_t sum, in
 }
 
 /* One row's results; all is known at compile time where n is, and stays in registers. */
-static inline void results(const int32_t *sums, const int32_t *z, const float *s, float a, int32_t sum, float *y, uint32_t n)
+static inline void results(const int32_t *sums, const int32_t *z, const float *s, float a, int32_t sum, float *y,
+                           uint32_t n)
 {
     int32_t acc[4];
     finish(sums, z, sum, acc);
@@ -138,8 +141,8 @@ static inline void results(const int32_t *sums, const int32_t *z, const float *s
     }
 }
 
-static inline void all_rows(const rc_rows16_t *x, const uint8_t *packed, const int32_t *z, const float *s, float *y, uint32_t ldy,
-                            uint32_t n)
+static inline void all_rows(const rc_rows16_t *x, const uint8_t *packed, const int32_t *z, const float *s, float *y,
+                            uint32_t ldy, uint32_t n)
 {
     const uint32_t pair = 2u * x->ld, skip = STEPS - (x->ld / 2u - 1u) % STEPS; /* ld is a multiple of 8 */
     const int16_t *q = x->q;
@@ -160,8 +163,8 @@ static inline void all_rows(const rc_rows16_t *x, const uint8_t *packed, const i
     }
 }
 
-void rc_tile_s4_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
-                    uint32_t ldy, void *w)
+void rc_tile_s4_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
+                    float *y, uint32_t ldy, void *w)
 {
     (void)w;
     if (n == 4u) {

@@ -9,10 +9,10 @@
  * place, so that two rows by four channels fit the 14 registers. Arithmetic is modulo 2^32. */
 
 typedef struct {
-    const int16_t *x;    /* two rows, interleaved word by word: where they would begin if the loop began at its first step */
-    const uint8_t *w;    /* a packed tile, likewise */
+    const int16_t *x; /* two rows, interleaved by words: where they would begin if the loop began at its first step */
+    const uint8_t *w; /* a packed tile, likewise */
     const int16_t *last; /* the two rows' last step */
-    uint32_t skip, code; /* steps of the loop that its first turn leaves out, and their bytes of code plus one (Thumb) */
+    uint32_t skip, code; /* steps of the loop that its first turn leaves out, their bytes of code plus one (Thumb) */
     int32_t sums[8];     /* of the first row, of the second: by the first word, w1, by the second, w3 */
 } pass_t;
 
@@ -25,6 +25,7 @@ RC_ASM_FIELD(pass_t, code, 16);
 RC_ASM_FIELD(pass_t, sums, 20);
 RC_ASM_BYTES(pass_t, 52);
 
+/* clang-format off */
 /* One step of two k; its loads are for the step after it, `rc_step` counts them within the loop. */
 #define WORDS "smlad r4, r3, r2, r4\n smlad r8, r12, r2, r8\n sxtb16 r2, r2, ror #8\n smlad r6, r3, lr, r6\n"
 #define ODD_BYTES_1 "smlad r10, r12, lr, r10\n sxtb16 lr, lr, ror #8\n smlad r5, r3, r2, r5\n smlad r9, r12, r2, r9\n"
@@ -74,6 +75,7 @@ __asm__(".section .text.rc_pass_s8_dsp, \"ax\", %progbits\n"
         ".balign 4\n"
         ".size rc_pass_s8_dsp, . - rc_pass_s8_dsp\n"
         ".text\n");
+/* clang-format on */
 
 static inline uint32_t word_at(const void *p)
 {
@@ -151,8 +153,8 @@ static inline void all_rows(const rc_rows16_t *x, const uint8_t *packed, const f
     }
 }
 
-void rc_tile_s8_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
-                    uint32_t ldy, void *w)
+void rc_tile_s8_dsp(const rc_rows16_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
+                    float *y, uint32_t ldy, void *w)
 {
     (void)zero;
     (void)w;

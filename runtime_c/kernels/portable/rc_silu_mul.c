@@ -1,7 +1,7 @@
 #include "recurc/rc_arith.h"
 #include "recurc/rc_kernels.h"
 
-#define GROUP 4u
+#define GROUP  4u
 #define INSIDE 0x855C0000u /* twice the bits of 87: up to there rc_exp clamps nothing */
 
 /* Four elements at a time, step by step side by side: each step of one waits for the one before it. */

@@ -3,7 +3,7 @@
 /* Packing 4, int4: weights of two channels lie 16 bits apart, so one multiplication makes two products, and sums of 16 of
  * them stay apart: |16 * 15 * 127| < 2^15. Four rows share each weight, four channels each activation. */
 
-#define APART 16u /* k after which the sums are taken apart */
+#define APART  16u /* k after which the sums are taken apart */
 #define FIELDS 0x000F000Fu
 
 #define ROWS 4u
@@ -48,13 +48,14 @@ static inline void results(const rc_rows8_t *x, uint32_t first, uint32_t rows, c
     pass(x->q + first * x->ld, x->ld, packed, acc, rows);
     for (uint32_t r = 0; r < rows; r++) {
         for (uint32_t j = 0; j < n; j++) {
-            y[(first + r) * ldy + j] = (float)(acc[r][j] - (int32_t)zero[j] * x->sum[first + r]) * (x->a[first + r] * scale[j]);
+            y[(first + r) * ldy + j] =
+                (float)(acc[r][j] - (int32_t)zero[j] * x->sum[first + r]) * (x->a[first + r] * scale[j]);
         }
     }
 }
 
-void rc_tile_s4(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
-                uint32_t ldy, void *w)
+void rc_tile_s4(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
+                float *y, uint32_t ldy, void *w)
 {
     (void)w;
     uint32_t r = 0;

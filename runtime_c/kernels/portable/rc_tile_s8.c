@@ -33,8 +33,8 @@ static inline void results(const rc_rows8_t *x, uint32_t first, uint32_t rows, c
     }
 }
 
-void rc_tile_s8(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale, float *y,
-                uint32_t ldy, void *w)
+void rc_tile_s8(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero, const float *scale,
+                float *y, uint32_t ldy, void *w)
 {
     (void)zero;
     (void)w;

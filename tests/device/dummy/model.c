@@ -9,9 +9,9 @@
 #include "recurc/rc_model.h"
 #include "recurc/rc_table.h"
 
-#define CARRY (RC_ROWS * RC_HIDDEN)
+#define CARRY       (RC_ROWS * RC_HIDDEN)
 #define IMAGE_BYTES 1028u
-#define NO_ROW 0xFFFFFFFFu
+#define NO_ROW      0xFFFFFFFFu
 
 typedef struct {
     float z_h[CARRY];
@@ -67,15 +67,18 @@ static const uint8_t TABLE_KEY[16] = KEY;
 static const rc_table_spec_t TABLE = {RC_PUZZLES, RC_PUZZLE_DIM, DUMMY_TABLE - 1, RC_RECORD_BYTES, TABLE_KEY};
 #endif
 
-static arena_t *arena_of(const rc_ctx_t *ctx) {
+static arena_t *arena_of(const rc_ctx_t *ctx)
+{
     return (arena_t *)(void *)ctx->arena;
 }
 
-static uint32_t get_u32(const uint8_t *p) {
+static uint32_t get_u32(const uint8_t *p)
+{
     return (uint32_t)p[0] | ((uint32_t)p[1] << 8) | ((uint32_t)p[2] << 16) | ((uint32_t)p[3] << 24);
 }
 
-rc_status_t rc_model_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena, uint32_t arena_size) {
+rc_status_t rc_model_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena, uint32_t arena_size)
+{
     ctx->state = 0;
     if (image_size != IMAGE_BYTES) {
         return RC_ERR_IMAGE_SIZE;
@@ -100,7 +103,8 @@ rc_status_t rc_model_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_si
     return RC_OK;
 }
 
-rc_status_t rc_model_table(rc_ctx_t *ctx, const uint8_t *table, uint32_t bytes) {
+rc_status_t rc_model_table(rc_ctx_t *ctx, const uint8_t *table, uint32_t bytes)
+{
 #if DUMMY_TABLE
     rc_status_t status = rc_table_check(table, bytes, &TABLE);
     arena_of(ctx)->table = status == RC_OK ? table : 0;
@@ -113,7 +117,8 @@ rc_status_t rc_model_table(rc_ctx_t *ctx, const uint8_t *table, uint32_t bytes) 
 #endif
 }
 
-rc_status_t rc_model_row(rc_ctx_t *ctx, uint32_t index, uint32_t offset, const uint8_t *data, uint32_t n) {
+rc_status_t rc_model_row(rc_ctx_t *ctx, uint32_t index, uint32_t offset, const uint8_t *data, uint32_t n)
+{
 #if DUMMY_TABLE
     arena_t *a = arena_of(ctx);
     if (n == 0u || offset > RC_RECORD_BYTES || n > RC_RECORD_BYTES - offset) {
@@ -149,7 +154,8 @@ rc_status_t rc_model_row(rc_ctx_t *ctx, uint32_t index, uint32_t offset, const u
 }
 
 /* The stored form of a carry that is not f32: a copy, so that the arithmetic stays what it is. */
-static void store_carry(arena_t *a) {
+static void store_carry(arena_t *a)
+{
 #if DUMMY_CARRY == 1
     for (uint32_t i = 0; i < 2u * CARRY; i++) { /* magnitudes of normal binary16 numbers, cut off; the rest become 0 */
         uint32_t bits;
@@ -172,7 +178,8 @@ static void store_carry(arena_t *a) {
 #endif
 }
 
-rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle) {
+rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle)
+{
     arena_t *a = arena_of(ctx);
     if (ctx->state == 0u) {
         return RC_ERR_STATE;
@@ -211,7 +218,8 @@ rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle
 
 #ifdef DUMMY_DEEP_STEP
 /* Uses up any stack: each level keeps a buffer that the next one reads. */
-static uint32_t deep(const volatile uint8_t *above, uint32_t levels) {
+static uint32_t deep(const volatile uint8_t *above, uint32_t levels)
+{
     volatile uint8_t buffer[64];
     for (uint32_t i = 0; i < sizeof buffer; i++) {
         buffer[i] = (uint8_t)(above[i & 15u] + i);
@@ -224,7 +232,8 @@ static uint32_t deep(const volatile uint8_t *above, uint32_t levels) {
 extern uint8_t rc_image_start[];
 
 /* One access that the memory protection decides on; DUMMY_ADDRESS where it is not a symbol's. */
-static rc_status_t probe(void) {
+static rc_status_t probe(void)
+{
 #if DUMMY_PROBE == 1 /* write into the weights image */
     ((volatile uint8_t *)rc_image_start)[4] ^= 1u;
 #elif DUMMY_PROBE == 2 /* write into code */
@@ -246,7 +255,8 @@ static rc_status_t probe(void) {
 
 #ifdef DUMMY_HANG_STEP
 /* A loop without end; DUMMY_HANG_MASKED: with interrupts off. */
-__attribute__((noinline)) static void hang(void) {
+__attribute__((noinline)) static void hang(void)
+{
     static volatile uint32_t turns;
 #ifdef DUMMY_HANG_MASKED
     __asm__ volatile("cpsid i" ::: "memory");
@@ -257,7 +267,8 @@ __attribute__((noinline)) static void hang(void) {
 }
 #endif
 
-rc_status_t rc_model_step(rc_ctx_t *ctx) {
+rc_status_t rc_model_step(rc_ctx_t *ctx)
+{
     arena_t *a = arena_of(ctx);
     if (ctx->state != 2u) {
         return RC_ERR_STATE;
@@ -320,11 +331,13 @@ rc_status_t rc_model_step(rc_ctx_t *ctx) {
 }
 
 /* A step is a single op here. */
-rc_status_t rc_model_ops(rc_ctx_t *ctx, uint32_t ops) {
+rc_status_t rc_model_ops(rc_ctx_t *ctx, uint32_t ops)
+{
     return ops == 0u ? RC_OK : rc_model_step(ctx);
 }
 
-const uint8_t *rc_model_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes) {
+const uint8_t *rc_model_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes)
+{
     const arena_t *a = arena_of(ctx);
     switch (id) {
 #if DUMMY_CARRY
@@ -368,6 +381,7 @@ const uint8_t *rc_model_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes
     }
 }
 
-uint32_t rc_model_halts(const rc_ctx_t *ctx, float threshold) {
+uint32_t rc_model_halts(const rc_ctx_t *ctx, float threshold)
+{
     return arena_of(ctx)->q[0] > threshold ? 1u : 0u;
 }

@@ -3,7 +3,11 @@
 #include <stdbool.h>
 typedef void (*panic_info_dump_fn_t)(const void *frame);
 typedef enum {
-    PANIC_EXCEPTION_DEBUG, PANIC_EXCEPTION_IWDT, PANIC_EXCEPTION_TWDT, PANIC_EXCEPTION_ABORT, PANIC_EXCEPTION_FAULT
+    PANIC_EXCEPTION_DEBUG,
+    PANIC_EXCEPTION_IWDT,
+    PANIC_EXCEPTION_TWDT,
+    PANIC_EXCEPTION_ABORT,
+    PANIC_EXCEPTION_FAULT
 } panic_exception_t;
 typedef struct {
     int core;
