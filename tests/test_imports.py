@@ -43,6 +43,7 @@ LAYERS = (
         "quoting",
         "reading",
         "resources",
+        "solve",
         "symmetries",
         "text",
         "threefry",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from recurc.errors import InputError
 
-Tokens = NDArray[np.integer]
+Tokens = TypeVar("Tokens", bound=NDArray[np.integer])
 
 
 def _bijection(values: ArrayLike, what: str, where: str) -> NDArray[np.uint16]:
@@ -68,13 +69,13 @@ class Symmetry:
 
     def present(self, puzzle: Tokens) -> Tokens:
         """A puzzle or an answer [..., seq] in the other form, of the same dtype."""
-        return self.tokens[puzzle[..., self.cells]].astype(puzzle.dtype)
+        return cast(Tokens, self.tokens[puzzle[..., self.cells]].astype(puzzle.dtype))
 
     def back(self, answer: Tokens) -> Tokens:
         """What `present` made, or an answer in the other form, in the original's: [..., seq] of the same dtype."""
         found = np.empty_like(answer)
         found[..., self.cells] = self._names()[answer]
-        return found
+        return cast(Tokens, found)
 
     def inverse(self) -> Symmetry:
         """The symmetry that leads back: its `present` is this one's `back`."""

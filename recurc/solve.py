@@ -1,0 +1,128 @@
+"""The procedure that answers a puzzle: run, and ask again in another form when the model has not halted.
+
+One definition for host, device and page (runtime_c/SPEC.md, "Solving"). A run is a number of supervision steps from the start
+of one form of the puzzle; what it needs of a model is the tokens and the halting margin after each step, and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recurc.arguments import argument
+from recurc.errors import UsageError
+from recurc.symmetries import Symmetry
+
+Tokens = NDArray[np.uint8]
+# Form (0: the puzzle itself) -> (tokens [seq] of the form, margin) after each of its steps, as many as are asked for.
+Runs = Callable[[int], Iterable[tuple[Tokens, float]]]
+
+ACCEPT = ("margin", "agreement")
+MOST_STEPS = 255
+MOST_RESTARTS = 255
+
+
+@dataclass(frozen=True)
+class Policy:
+    """When a run ends, when another one begins, and when an answer is believed.
+
+    steps: of the first run, at most; `restart_steps`: of each other one. restarts: how many there may be. threshold: a run has
+    halted when the margin is above it (float32) and the tokens have stayed the same for `patience` steps. accept: "margin": the
+    first run that halts gives the answer; "agreement": two runs that end with the same answer do.
+    """
+
+    steps: int
+    restarts: int = 0
+    restart_steps: int = 0
+    threshold: float = 0.0
+    patience: int = 1
+    accept: str = "margin"
+
+    def __post_init__(self) -> None:
+        """Raises UsageError where a number is out of range."""
+        restart_steps = self.restart_steps or self.steps
+        object.__setattr__(self, "restart_steps", restart_steps)
+        object.__setattr__(self, "threshold", float(np.float32(self.threshold)))
+        for name, low, high in (("steps", 1, MOST_STEPS), ("restart_steps", 1, MOST_STEPS), ("restarts", 0, MOST_RESTARTS),
+                                ("patience", 0, MOST_STEPS)):  # fmt: skip
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise UsageError(f"{value} is out of range", where=argument(name), next=f"Give a number from {low} to {high}")
+        if not math.isfinite(self.threshold):
+            raise UsageError(
+                "the threshold is no finite number", where=argument("threshold"), next="Give a number, such as 1.5"
+            )
+        if self.accept not in ACCEPT:
+            raise UsageError(f"{self.accept!r} is no way to accept an answer", where=argument("accept"),
+                             next=f"Choose {' or '.join(ACCEPT)}")  # fmt: skip
+        if self.accept == "agreement" and not self.restarts:
+            raise UsageError("one run agrees with nobody", where=argument("accept"),
+                             next=f"Allow restarts with {argument('restarts', 'K')}")  # fmt: skip
+
+    def budget(self, run: int) -> int:
+        """Steps that a run may take; 0 is the first."""
+        return self.restart_steps if run else self.steps
+
+    @property
+    def worst_steps(self) -> int:
+        """Steps of a puzzle that is never solved."""
+        return self.steps + self.restarts * self.restart_steps
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `solve` found: tokens uint8 [seq]; whether it is believed; supervision steps of all runs; restarts that began;
+    the margin after the last step of the run that the tokens are from."""
+
+    tokens: Tokens
+    solved: bool
+    steps: int
+    restarts: int
+    margin: float
+
+
+def solve(runs: Runs, forms: tuple[Symmetry, ...], policy: Policy) -> Answer:
+    """Answer one puzzle.
+
+    Args:
+        runs: steps of the puzzle's forms; number 0 is the puzzle, number i the one that `forms[i - 1]` presents. At least as
+            many steps as the policy allows.
+        forms: at least one; the policy's restarts take them in turn. With none there is one run.
+
+    Where no run is accepted, the answer is that of the run with the highest margin, the earliest of equal ones.
+    """
+    best: Answer | None = None
+    ends: list[Tokens] = []
+    steps = 0
+    for run in range(1 + (policy.restarts if forms else 0)):
+        tokens, margin, taken, halted = _run(runs(run), policy.budget(run), policy)
+        steps += taken
+        answer = tokens if run == 0 else forms[(run - 1) % len(forms)].back(tokens)
+        solved = halted if policy.accept == "margin" else any(np.array_equal(answer, end) for end in ends)
+        if solved:
+            return Answer(answer, True, steps, run, margin)
+        ends.append(answer)
+        if best is None or margin > best.margin:
+            best = Answer(answer, False, steps, run, margin)
+    assert best is not None
+    return Answer(best.tokens, False, steps, len(ends) - 1, best.margin)
+
+
+def _run(steps: Iterable[tuple[Tokens, float]], most: int, policy: Policy) -> tuple[Tokens, float, int, bool]:
+    """(tokens, margin, steps taken, whether it halted) of one run."""
+    before: Tokens | None = None
+    unchanged = taken = 0
+    tokens, margin = np.empty(0, np.uint8), math.nan
+    for tokens, margin in steps:
+        taken += 1
+        unchanged = unchanged + 1 if before is not None and np.array_equal(tokens, before) else 0
+        if margin > policy.threshold and unchanged >= policy.patience:
+            return tokens, margin, taken, True
+        if taken == most:
+            break
+        before = tokens.copy()
+    return tokens, margin, taken, False
