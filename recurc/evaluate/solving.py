@@ -1,0 +1,152 @@
+"""How `recurc.solve` does on puzzles, in the device's arithmetic on this computer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recurc.dataset import Dataset
+from recurc.evaluate.halting import margin
+from recurc.evaluate.scores import Scores, score
+from recurc.solve import Answer, Policy, solve
+from recurc.symmetries import Symmetry
+
+Progress = Callable[[float], None]
+
+
+class Engine(Protocol):
+    """What is asked of an engine: begin a puzzle, take a step, read a tensor."""
+
+    def begin(self, tokens: NDArray[Any], puzzle_id: int = 0) -> None: ...
+
+    def step(self) -> object: ...
+
+    def tensor(self, name: str) -> NDArray[Any]: ...
+
+    def clone(self) -> Engine: ...
+
+
+@dataclass(frozen=True)
+class Solved:
+    """What solving did on N puzzles: tokens uint8 [N, seq], solved bool [N], steps and restarts int [N], margins float32 [N].
+
+    scores: of all answers. right: bool [N], whether the answer is exact; only puzzles in `labelled` bool [N] have labels.
+    """
+
+    policy: Policy
+    tokens: NDArray[np.uint8]
+    solved: NDArray[np.bool_]
+    steps: NDArray[np.intp]
+    restarts: NDArray[np.intp]
+    margins: NDArray[np.float32]
+    scores: Scores
+    right: NDArray[np.bool_]
+    labelled: NDArray[np.bool_]
+
+    @property
+    def mean_steps(self) -> float:
+        """Supervision steps of a puzzle, restarts counted, on average."""
+        return float(self.steps.mean())
+
+    @property
+    def mean_error(self) -> float:
+        """Standard error of `mean_steps`; NaN of one puzzle."""
+        return float(self.steps.std(ddof=1) / np.sqrt(len(self.steps))) if len(self.steps) > 1 else float("nan")
+
+    @property
+    def wrong_solved(self) -> int:
+        """Puzzles that were called solved, with another answer than their label."""
+        return int((self.solved & ~self.right & self.labelled).sum())
+
+    @property
+    def right_unsure(self) -> int:
+        """Puzzles that were called unsure, with the right answer."""
+        return int((~self.solved & self.right & self.labelled).sum())
+
+    def as_dict(self) -> Mapping[str, Any]:
+        """For documents."""
+        p = self.policy
+        return {
+            "exact": self.scores.exact,
+            "exact_error": self.scores.exact_error,
+            "cell": self.scores.cell,
+            "mean_steps": self.mean_steps,
+            "mean_steps_error": self.mean_error,
+            "worst_steps": int(self.steps.max()),
+            "solved": int(self.solved.sum()),
+            "wrong_solved": self.wrong_solved,
+            "right_unsure": self.right_unsure,
+            "restarted": int((self.restarts > 0).sum()),
+            "accept": p.accept,
+            "theta": p.threshold,
+            "patience": p.patience,
+            "first_steps": p.steps,
+            "restarts": p.restarts,
+            "restart_steps": p.restart_steps,
+        }
+
+
+def solve_puzzle(
+    engine: Engine, rule: str, tokens: NDArray[Any], puzzle_id: int, forms: tuple[Symmetry, ...], policy: Policy
+) -> Answer:
+    """Answer one puzzle: tokens [seq] and its identifier, which its other forms share. `rule`: the family's halting rule."""
+
+    def steps(run: int) -> Iterator[tuple[NDArray[np.uint8], float]]:
+        engine.begin(tokens if run == 0 else forms[(run - 1) % len(forms)].present(tokens), puzzle_id)
+        while True:
+            engine.step()
+            yield engine.tensor("tokens"), margin(engine.tensor("q"), rule)
+
+    return solve(steps, forms, policy)
+
+
+def solve_puzzles(
+    engine: Engine,
+    rule: str,
+    data: Dataset,
+    forms: tuple[Symmetry, ...],
+    policy: Policy,
+    *,
+    progress: Progress | None = None,
+    threads: int | None = None,
+) -> Solved:
+    """Answer the puzzles of a dataset, several at a time.
+
+    Args:
+        rule: the family's halting rule, `ReasonerConfig.halt_rule`.
+        forms: of the puzzles, none where they have no symmetry.
+        progress: called with 1 after each puzzle.
+    """
+    n = len(data)
+    workers = max(1, min(threads or os.cpu_count() or 1, n))
+    engines = [engine.clone() for _ in range(workers)]
+
+    def work(lane: int) -> list[tuple[int, Answer]]:
+        found = []
+        for i in range(lane, n, workers):
+            found.append((i, solve_puzzle(engines[lane], rule, data.inputs[i], int(data.puzzle_ids[i]), forms, policy)))
+            if progress:
+                progress(1)
+        return found
+
+    with ThreadPoolExecutor(workers) as pool:
+        answers = dict(pair for part in pool.map(work, range(workers)) for pair in part)
+    ordered = [answers[i] for i in range(n)]
+    tokens = np.stack([a.tokens for a in ordered])
+    return Solved(
+        policy,
+        tokens,
+        np.array([a.solved for a in ordered]),
+        np.array([a.steps for a in ordered]),
+        np.array([a.restarts for a in ordered]),
+        np.array([a.margin for a in ordered], dtype=np.float32),
+        score(tokens, data.labels, data.valid),
+        np.asarray(((tokens == data.labels) | ~data.valid).all(axis=1)),
+        data.valid.any(axis=1),
+    )
