@@ -3,8 +3,14 @@
 import os
 import tempfile
 
+from hypothesis import settings
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Which builds were made here is noted for this run, not for the user.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="recurc-tests-")
 # The page is as wide as a pipe's, whatever terminal the tests are started from.
 os.environ.pop("COLUMNS", None)
+
+# Tests judge no times, and a run can be repeated: what hypothesis tries depends on the test alone.
+settings.register_profile("recurc", deadline=None, derandomize=True)
+settings.load_profile("recurc")
