@@ -19,6 +19,7 @@ from recurc.arrayfile import read_npy
 from recurc.errors import InputError, UsageError
 from recurc.formats import parse_json
 from recurc.problems import Problems
+from recurc.puzzlenames import check_names, names_in
 from recurc.reading import Unreadable, enough_memory, is_folder, is_there, not_read, read_text, shown, user_path
 from recurc.types import BoolArray
 from recurc.words import words_for
@@ -267,6 +268,11 @@ def load_dataset(directory: str | Path, split: str) -> Dataset:
             why = "this is a split's own folder; the dataset directory is the one above it"
         raise InputError(f"the dataset has no {split} split", where=str(root), why=why, next=_LAYOUT)
     meta = read_metadata(folder)
+    check_names(
+        dataset_names(root),
+        "the splits of the dataset name their puzzles differently",
+        "Move away the split that is not of this dataset",
+    )
     with enough_memory("the dataset", str(folder)):
         return _load(root, split, folder, meta)
 
@@ -319,8 +325,11 @@ def examples(dataset: object, limit: object = None, split: str = "test") -> Data
     return dataset.take(int(limit))
 
 
-def check_compatible(dataset: Dataset, config: ModelShape) -> None:
+def check_compatible(dataset: Dataset, config: ModelShape, checkpoint: str | Path | None = None) -> None:
     """Check that a dataset's sequence length, vocabulary and puzzle identifiers are the model's.
+
+    Args:
+        checkpoint: its file, where it is known: names of identifiers beside it are those of its puzzle embeddings.
 
     Raises:
         InputError: they are not; all differences are named.
@@ -336,6 +345,12 @@ def check_compatible(dataset: Dataset, config: ModelShape) -> None:
             f"{dataset.num_puzzle_identifiers:,} puzzle identifiers where the model has "
             f"{config.num_puzzle_identifiers:,} embeddings"
         )
+    if not wrong and config.puzzle_emb_ndim > 0 and checkpoint is not None and not dataset.in_memory:
+        check_names(
+            [*names_in(Path(checkpoint).parent), *dataset_names(dataset.path)[:1]],
+            "the dataset names its puzzles otherwise than the checkpoint",
+            f"Pass the dataset that the checkpoint was trained on with {argument('data', 'DIR')}",
+        )
     if wrong:
         raise InputError(
             "the dataset is not of this model",
@@ -343,6 +358,11 @@ def check_compatible(dataset: Dataset, config: ModelShape) -> None:
             why="it has " + " and ".join(wrong),
             next=f"Pass the dataset that the checkpoint was trained on with {argument('data', 'DIR')}",
         )
+
+
+def dataset_names(root: Path) -> list[Path]:
+    """The files that name a dataset directory's puzzle identifiers."""
+    return names_in(root, root / "train", root / "test")
 
 
 def load_splits(directory: str | Path) -> dict[str, Dataset]:

@@ -40,6 +40,7 @@ LAYERS = (
         "formats",
         "plainyaml",
         "problems",
+        "puzzlenames",
         "quoting",
         "reading",
         "resources",

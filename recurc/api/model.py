@@ -127,7 +127,7 @@ class Model:
             InputError: the dataset is not of this model.
         """
         data = examples(dataset, limit)
-        check_compatible(data, self.config)
+        check_compatible(data, self.config, self.reasoner.source)
         ids, found = data.puzzle_ids if self.config.puzzle_emb_ndim else None, []
         for part in self._batches(data.inputs, ids, steps, halt, False, h_cycles, l_cycles, progress):
             found.append(part.tokens)
@@ -189,7 +189,7 @@ class Model:
         if isinstance(calibration, (str, Path)):
             calibration = load_dataset(calibration, "train")
         if calibration is not None:
-            check_compatible(calibration, self.config)
+            check_compatible(calibration, self.config, self.reasoner.source)
             sample = calibration.sample(puzzles, seed)
             if any(p.form.integer for p in used):
                 found = calibrate(self.reasoner, sample.inputs, sample.puzzle_ids, seed=seed, progress=progress)

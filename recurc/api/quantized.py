@@ -111,7 +111,7 @@ class Quantized:
             fidelity_puzzles: on how many puzzles fidelity is measured, and fp32 scored beside.
         """
         data = examples(dataset, limit)
-        check_compatible(data, self.model.config)
+        check_compatible(data, self.model.config, self.source.reasoner.source)
         rule = Halt(threshold, min_steps) if halt is True else as_halt(halt)
         return evaluate(
             self.source.reasoner,
@@ -128,7 +128,7 @@ class Quantized:
 
     def accuracy(self, data: Dataset, progress: Callable[[float], None] | None = None) -> Scores:
         """Accuracy after the last step on a dataset, without the fp32 model."""
-        check_compatible(data, self.model.config)
+        check_compatible(data, self.model.config, self.source.reasoner.source)
         steps = self.model.program.steps
         runs = run_engine(self.engine, data.inputs, data.puzzle_ids, steps, progress=progress)
         return score(runs.tokens[:, -1], data.labels, data.valid)

@@ -91,6 +91,11 @@ class Build:
         return tuple((self.details.get("checkpoint") or {}).get("notes", ()))
 
     @property
+    def checkpoint(self) -> str | None:
+        """File of the checkpoint that it was built from; it need not be there any more."""
+        return (self.details.get("checkpoint") or {}).get("source")
+
+    @property
     def host_library(self) -> Path:
         """The host engine's shared library, to be loaded into this process.
 

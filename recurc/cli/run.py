@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -124,10 +124,12 @@ def command(
             next="Name another file for the answers",
         )
     asked = (
-        _build(console, model, on, precision, trust) if _is_build(model) else _checkpoint(console, model, on, precision, data)
+        _build(console, model, on, precision, data, trust)
+        if _is_build(model)
+        else _checkpoint(console, model, on, precision, data)
     )
-    with asked as (answerer, config, told, own_data, no_data):
-        inputs = _inputs(tokens, file, data or own_data, no_data, offset, limit, config)
+    with asked as (answerer, config, told, source):
+        inputs = _inputs(tokens, file, source, offset, limit, config)
         rows, ids = _checked(config, inputs, puzzle)
         stop = Halt(halt_threshold, min_steps) if halt else None
         found = []
@@ -161,6 +163,15 @@ def command(
 # -- what runs ------------------------------------------------------------------------------------------------------------
 
 
+class Source(NamedTuple):
+    """Where examples come from unless they are given: a dataset directory, or None and why there is none; and the file of the
+    checkpoint that they must suit, where it is known."""
+
+    data: str | Path | None
+    no_data: str
+    checkpoint: str | None
+
+
 def _is_build(model: str | None) -> bool:
     from recurc.build.manifest import MANIFEST
 
@@ -169,9 +180,9 @@ def _is_build(model: str | None) -> bool:
 
 @contextmanager
 def _build(
-    console: Console, model: str | None, on: str | None, precision: str | None, trust: bool
+    console: Console, model: str | None, on: str | None, precision: str | None, data: str | None, trust: bool
 ) -> Iterator[tuple[Any, ...]]:
-    """A build's firmware: what answers, its configuration, words for it, the dataset it knows, and why if none."""
+    """A build's firmware: what answers, its configuration, words for it, and where examples come from."""
     from recurc.verify.answers import Connection
 
     if precision is not None:
@@ -185,7 +196,7 @@ def _build(
     with Connection(made, on or "host") as connection:
         where = "as a process of this computer" if connection.on == "host" else f"on {connection.board.name}"
         told = f"{made.name}, {made.details.get('label', made.precision)}, firmware {where}"
-        yield connection, made.config, told, made.data, made.no_data
+        yield connection, made.config, told, Source(data or made.data, made.no_data, made.checkpoint)
 
 
 @contextmanager
@@ -205,33 +216,32 @@ def _checkpoint(
             next="Make one with `recurc build`, or leave --on out",
         )
     loaded = LoadedModel(chosen.load(), chosen.checkpoint)
-    config, unknown = loaded.config, "no dataset is known for this model"
+    config = loaded.config
+    source = Source(chosen.data, "no dataset is known for this model", loaded.reasoner.source)
     if precision is None:
-        yield ReferenceAnswerer(loaded.reasoner), config, f"{loaded.name}, the fp32 reference", chosen.data, unknown
+        yield ReferenceAnswerer(loaded.reasoner), config, f"{loaded.name}, the fp32 reference", source
         return
     from recurc.cli.common.quantizing import quantize_with_progress
 
     quantized = quantize_with_progress(console, loaded, chosen, precision, {}, calibration=None, puzzles=128, seed=0)
     answerer = EngineAnswerer(quantized.engine, config.halt_rule, quantized.model.program.steps)
-    yield answerer, config, f"{loaded.name}, {quantized.model.label}, the device's arithmetic", chosen.data, unknown
+    yield answerer, config, f"{loaded.name}, {quantized.model.label}, the device's arithmetic", source
 
 
 # -- what is asked --------------------------------------------------------------------------------------------------------
 
 
-def _inputs(
-    tokens: str | None, file: str | None, folder: Any, no_data: str, offset: int, limit: int | None, config: Any
-) -> Inputs:
+def _inputs(tokens: str | None, file: str | None, source: Source, offset: int, limit: int | None, config: Any) -> Inputs:
     from recurc.dataset import check_compatible, load_dataset
 
     if tokens is not None:
         return from_text(tokens, config.seq_len, config.vocab_size)
     if file is not None:
         return from_file(file)
-    if folder is None:
-        raise UsageError("no input is given", why=no_data, next="Pass --tokens, --input FILE or --data DIR")
-    data = load_dataset(folder, "test")
-    check_compatible(data, config)
+    if source.data is None:
+        raise UsageError("no input is given", why=source.no_data, next="Pass --tokens, --input FILE or --data DIR")
+    data = load_dataset(source.data, "test")
+    check_compatible(data, config, source.checkpoint)
     return from_dataset(data, offset, limit)
 
 

@@ -187,7 +187,7 @@ def _puzzles(build: Any, data: str | None, limit: int | None, offset: int) -> tu
             next="Pass the dataset directory with --data DIR",
         )
     everything = load_dataset(folder, "test")
-    check_compatible(everything, build.config)
+    check_compatible(everything, build.config, build.checkpoint)
     dataset = everything.take(limit, offset)
     if not len(dataset):
         raise UsageError(

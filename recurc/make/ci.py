@@ -67,7 +67,7 @@ def ci_files(build: Build, root: Path, dataset: Dataset, install: str) -> CiFile
     """
     where = _inside(build.path, root)
     board = _emulated(build)
-    check_compatible(dataset, build.config)
+    check_compatible(dataset, build.config, build.checkpoint)
     assert board.emulator is not None
     program = board.emulator.program
     env = environment()

@@ -28,6 +28,7 @@ from recurc.models.config_files import (
     NEARBY,
     WEIGHTS_SHA256,
     Source,
+    compare_names,
     fields_digest,
     find_dataset,
     flat_fields,
@@ -128,6 +129,8 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
     notes += check_rotary(rotary, config, str(file), config_file or "what is assumed without a configuration")
     if data_dir is not None and data_len != config.seq_len:
         raise other_dataset(data_dir, f"sequences of {data_len} tokens where the model takes {config.seq_len}")
+    if config.puzzle_emb_ndim:
+        notes += compare_names(fields, file, data_dir)
     ordered = {name: _own(name, tensors[name]) for name in expected}
     digests = _digests(files)
     if config_file is not None and Path(config_file).name == _CONFIG:

@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recurc.arguments import argument
-from recurc.dataset import Metadata, read_metadata
+from recurc.dataset import Metadata, dataset_names, read_metadata
 from recurc.errors import InputError
 from recurc.formats import parse_json, parse_yaml
 from recurc.models.arch_fields import MODEL_FIELDS, differences, nearest_field, unknown_notes
 from recurc.models.reasoner import ReasonerConfig
+from recurc.puzzlenames import check_names, difference, names_in
 from recurc.reading import Unreadable, is_file, not_read, read_text, shown, user_path
 
 CONFIG_FORMAT = "recurc/checkpoint/1"
@@ -292,6 +293,31 @@ def find_dataset(
         if (meta := _metadata(candidate)) is not None and vocab in (None, meta.vocab_size):
             return meta, False
     return None
+
+
+def compare_names(fields: Mapping[str, object], checkpoint: Path, data_dir: str | Path | None) -> list[str]:
+    """That everything which names the puzzle identifiers of a checkpoint's embeddings says the same: its folder, its dataset as
+    configured, and the one that is given. A dataset that only lies near is no more than a hint, unless it is what is used.
+
+    Returns:
+        A note, where a dataset near the checkpoint names them otherwise than the one that is given.
+
+    Raises:
+        InputError: two contradict each other.
+    """
+    folder = _folder(checkpoint)
+    configured = next((p for p in _configured(fields, folder) if _metadata(p, private=True) is not None), None)
+    near = next(iter(nearby_datasets(checkpoint)), None)
+    used = near if data_dir is None else user_path(data_dir)
+    sure = [file for place in (configured, used) if place is not None for file in dataset_names(place)[:1]]
+    check_names(
+        [*names_in(folder), *sure],
+        "the dataset names its puzzles otherwise than the checkpoint",
+        f"Pass the dataset that the checkpoint was trained on with {argument('data', 'DIR')}",
+    )
+    hints = [] if near is None else dataset_names(near)[:1]
+    told = next((text for file in sure for other in hints if (text := difference(other, file))), "")
+    return [f"{told}: which of the two datasets the embeddings are of, nothing tells"] if told else []
 
 
 def other_dataset(data_dir: str | Path, difference: str) -> InputError:

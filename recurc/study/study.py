@@ -159,7 +159,7 @@ def study(
     methods = [FP32, *(m for m in methods if m.name != FP32.name)]
     data, options = train if learning is None else learning, {"store": store, "seed": seed}
     if data is not None:
-        check_compatible(data, reasoner.config)
+        check_compatible(data, reasoner.config, reasoner.source)
     plain = Workbench(reasoner, test, train, **options)
     subjects: dict[str, Reasoner] = {m.name: m.alters(reasoner) for m in methods if m.alters is not None}
     outcomes: dict[str, Outcome] = {}

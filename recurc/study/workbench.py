@@ -65,7 +65,7 @@ class Workbench:
     ) -> None:
         for dataset in (data, calibration):
             if dataset is not None:
-                check_compatible(dataset, reasoner.config)
+                check_compatible(dataset, reasoner.config, reasoner.source)
         self.reasoner, self.data, self.seed, self.full = reasoner, data, seed, full
         self.sample = None if calibration is None else calibration.sample(puzzles, seed)
         self.subjects = {"": reasoner, **(subjects or {})}
