@@ -25,6 +25,7 @@ def _row(data: Dataset) -> dict[str, Any]:
     return {
         "examples": len(data), "cells": data.seq_len, "vocabulary": data.vocab_size, "tokens used": len(np.unique(data.inputs)),
         "identifiers": data.num_puzzle_identifiers, "in use": len(np.unique(data.puzzle_ids)),
+        **({"symbols": data.symbols} if data.symbols else {}),
         "labelled": int((counts > 0).sum()), "cells that count": float(counts.sum() / max(1, data.valid.size)),
     }  # fmt: skip
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from recurc.alphabet import Alphabet
 from recurc.arguments import argument
 from recurc.arrayfile import npy_of, read_npy
 from recurc.dataset import whole_numbers
@@ -36,6 +37,7 @@ _LIMIT = 1 << 30  # bytes of a table
 _LINE = 1 << 24  # characters of a line
 _UNPACKED = 1 << 28  # bytes that a .npz may have unpacked, or 16 times its own
 _COLUMNS = 5000
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,16 @@ def read_examples(inputs: Path, labels: Path | None = None, ids: Path | None = N
         InputError: a file cannot be read or holds something else (all problems of the first rows are named).
         UsageError: a column is in two files, or of an unknown kind.
     """
-    if twice := sorted({c for c in symbols if symbols.count(c) > 1}):
+    try:
+        alphabet = Alphabet(symbols) if symbols else None
+    except ValueError as error:
         raise UsageError(
-            f"the character {twice[0]!r} is there twice",
+            str(error),
             where=argument("symbols"),
             why="each stands for one token, numbered in their order from 1 on",
             next="Name each character once",
-        )
-    found = _table(inputs, symbols)
+        ) from None
+    found = _table(inputs, alphabet)
     if "inputs" not in found:
         raise InputError(
             "no column of inputs",
@@ -86,7 +90,7 @@ def read_examples(inputs: Path, labels: Path | None = None, ids: Path | None = N
                 why="the table has that column too",
                 next=f"Leave out {argument(name)}, or take the column out of the table",
             )
-        other = _table(file, "" if name == "ids" else symbols)
+        other = _table(file, None if name == "ids" else alphabet)
         found[name] = other.get(name, other.get("inputs"))
         own[name] = file
     arrays = {
@@ -115,7 +119,7 @@ def read_examples(inputs: Path, labels: Path | None = None, ids: Path | None = N
 Column = np.ndarray | list[Any]  # of what the file has: numbers, or rows of them
 
 
-def _table(path: Path, symbols: str) -> dict[str, Any]:
+def _table(path: Path, symbols: Alphabet | None) -> dict[str, Any]:
     """Columns by their standard names; "names": all that the file has, "told": which were taken."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -133,10 +137,13 @@ def _table(path: Path, symbols: str) -> dict[str, Any]:
         with enough_memory("the file", str(path)):
             if suffix == ".npy":
                 return {"inputs": read_npy(path, _KINDS), "names": ["one array"]}
+            separated = ""
             if suffix == ".npz":
                 columns: Mapping[str, Column] = _npz(path)
+            elif suffix == ".jsonl":
+                columns = _json_lines(read_text(path, _LIMIT), symbols)
             else:
-                columns = (_csv if suffix == ".csv" else _json_lines)(read_text(path, _LIMIT), symbols)
+                columns, separated = _csv(read_text(path, _LIMIT), symbols)
     except (ValueError, csv.Error) as error:
         raise InputError(
             "the file is not what it should be",
@@ -144,7 +151,7 @@ def _table(path: Path, symbols: str) -> dict[str, Any]:
             why=clause(error, 300),
             next="See `recurc dataset make --help` for the forms",
         ) from None
-    return {**_named(columns), "names": [printable(name, 40) for name in list(columns)[:20]]}
+    return {**_named(columns, separated), "names": [printable(name, 40) for name in list(columns)[:20]]}
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
@@ -163,7 +170,7 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
     return columns
 
 
-def _named(columns: Mapping[str, Column]) -> dict[str, Any]:
+def _named(columns: Mapping[str, Column], separated: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     lower = {name.strip().lower(): name for name in columns}
     for standard, names in COLUMNS.items():
@@ -173,12 +180,31 @@ def _named(columns: Mapping[str, Column]) -> dict[str, Any]:
                 break
     taken = {standard: next(lower[n] for n in COLUMNS[standard] if n in lower) for standard in found}
     found["told"] = ", ".join(f"{standard} from {name!r}" if standard != name else standard for standard, name in taken.items())
+    found["told"] += separated
     return found
 
 
-def _csv(text: str, symbols: str) -> dict[str, list[Any]]:
-    """Columns of a table with a header; or, of numbers without one, everything as inputs."""
-    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+def _csv(text: str, symbols: Alphabet | None) -> tuple[dict[str, list[Any]], str]:
+    """(columns of a table with a header, or, of numbers without one, everything as inputs; what to say of the separator).
+
+    It is a comma, unless inputs are found with just one of the others and not with commas.
+    """
+    first = text.lstrip("\n").partition("\n")[0]
+    found = [
+        mark for mark in _SEPARATORS if _has_inputs([cell.strip() for cell in next(csv.reader([first], delimiter=mark), [])])
+    ]
+    mark = found[0] if len(found) == 1 else ","
+    columns = _columns([row for row in csv.reader(io.StringIO(text), delimiter=mark) if row], symbols)
+    return columns, "" if mark == "," else f"; columns are separated by {_SEPARATORS[mark]}"
+
+
+def _has_inputs(header: list[str]) -> bool:
+    """Whether a first line names a column of inputs, or is several numbers."""
+    return any(cell.lower() in COLUMNS["inputs"] for cell in header) or (len(header) > 1 and all(map(_is_number, header)))
+
+
+def _columns(rows: list[list[str]], symbols: Alphabet | None) -> dict[str, list[Any]]:
+    """The columns of a table's rows."""
     if not rows:
         raise ValueError("it has no rows")
     header = [cell.strip() for cell in rows[0]]
@@ -199,16 +225,16 @@ def _csv(text: str, symbols: str) -> dict[str, list[Any]]:
     }
 
 
-def _symbols_of(column: str, symbols: str) -> str:
+def _symbols_of(column: str, symbols: Alphabet | None) -> Alphabet | None:
     """Identifiers are numbers, whatever characters stand for tokens."""
-    return "" if column.lower() in COLUMNS["ids"] else symbols
+    return None if column.lower() in COLUMNS["ids"] else symbols
 
 
 def _is_number(cell: str) -> bool:
     return cell.strip().lstrip("+-").isdigit()
 
 
-def _json_lines(text: str, symbols: str) -> dict[str, list[Any]]:
+def _json_lines(text: str, symbols: Alphabet | None) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {}
     for n, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
@@ -230,15 +256,16 @@ def _json_lines(text: str, symbols: str) -> dict[str, list[Any]]:
     return columns
 
 
-def _cells(cell: str, symbols: str, line: int) -> list[int] | int:
-    """The tokens of a cell of text."""
+def _cells(cell: str, symbols: Alphabet | None, line: int) -> list[int] | int:
+    """The tokens of a cell of text: one word of symbols, which may be spaces too, or else numbers."""
     words = cell.replace(",", " ").split()
-    if symbols and len(words) <= 1:
-        known = {c: i for i, c in enumerate(symbols, start=1)}
-        unknown = sorted({c for c in cell if c not in known})
-        if unknown:
+    if symbols is not None:
+        tokens = symbols.tokens(cell)
+        if tokens is None and len(words) <= 1:
+            unknown = sorted({c for c in cell if symbols.tokens(c) is None})
             raise ValueError(f"line {line} has {shown(''.join(unknown))}, which {argument('symbols')} does not name")
-        return [known[c] for c in cell]
+        if tokens is not None:
+            return tokens
     if not all(map(_is_number, words)):
         bad = next(w for w in words if not _is_number(w))
         hint = "" if symbols else f"; where characters are tokens, name them with {argument('symbols')}"

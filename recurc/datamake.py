@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,20 +23,23 @@ SPLITS = ("train", "test")
 
 @dataclass(frozen=True)
 class Shape:
-    """What a directory's splits have in common: cells of an example, tokens, puzzle identifiers (0 is the blank one)."""
+    """What a directory's splits have in common: cells of an example, tokens, puzzle identifiers (0 is the blank one), and the
+    characters of tokens 1, 2, ..., where there are such."""
 
     seq_len: int
     vocab_size: int
     identifiers: int
+    symbols: str = ""
 
 
-def shape_of(examples: Examples, vocab: int | None = None, ignore: int | None = None) -> Shape:
-    """The smallest shape that examples fit in; `vocab` tokens when given.
+def shape_of(examples: Examples, vocab: int | None = None, ignore: int | None = None, symbols: str = "") -> Shape:
+    """The smallest shape that examples fit in; `vocab` tokens when given, or else one for each of the `symbols` and padding.
 
     Raises:
         InputError: tokens, labels or identifiers out of range; all kinds of them are named.
     """
     problems = []
+    vocab = vocab if vocab is not None or not symbols else len(symbols) + 1
     labels = [] if examples.labels is None else [_counted(examples.labels, ignore)]
     tokens = np.concatenate([examples.inputs.ravel(), *labels])
     highest, lowest = int(tokens.max()), int(tokens.min())
@@ -48,6 +51,8 @@ def shape_of(examples: Examples, vocab: int | None = None, ignore: int | None = 
         problems.append(f"a token is {highest}; vocabularies of more than 65,536 tokens are named with {argument('vocab')}")
     if examples.ids is not None and int(examples.ids.min()) < 0:
         problems.append(f"a puzzle identifier is {int(examples.ids.min())}; they are numbered from 0")
+    if symbols and vocab is not None and len(symbols) >= vocab:
+        problems.append(f"{len(symbols)} characters and padding are more than a vocabulary of {vocab}")
     if problems:
         raise InputError(
             "the examples are not tokens of one vocabulary",
@@ -55,7 +60,7 @@ def shape_of(examples: Examples, vocab: int | None = None, ignore: int | None = 
             next=f"Number the tokens from 0 on, or name their characters with {argument('symbols')}",
         )
     ids = 1 if examples.ids is None else int(examples.ids.max()) + 1
-    return Shape(examples.inputs.shape[1], highest + 1 if vocab is None else vocab, ids)
+    return Shape(examples.inputs.shape[1], highest + 1 if vocab is None else vocab, ids, symbols)
 
 
 def _counted(labels: np.ndarray, ignore: int | None) -> np.ndarray:
@@ -114,7 +119,7 @@ def write_dataset(out: Path, splits: Mapping[str, Examples], shape: Shape, ignor
         )
     for other in SPLITS:
         if (out / other / "dataset.json").exists():
-            _same_shape(out / other, shape)
+            shape = _same_shape(out / other, shape)
     written, made = [], [] if out.exists() else [out]
     try:
         for split, examples in splits.items():
@@ -136,7 +141,8 @@ def write_dataset(out: Path, splits: Mapping[str, Examples], shape: Shape, ignor
     return written
 
 
-def _same_shape(folder: Path, shape: Shape) -> None:
+def _same_shape(folder: Path, shape: Shape) -> Shape:
+    """The shape of a split that is added beside another one, whose symbols hold for it too. Raises InputError."""
     from recurc.dataset import read_metadata
 
     there = read_metadata(folder)
@@ -146,6 +152,7 @@ def _same_shape(folder: Path, shape: Shape) -> None:
             ("sequences of", there.seq_len, shape.seq_len),
             ("a vocabulary of", there.vocab_size, shape.vocab_size),
             ("puzzle identifiers:", there.num_puzzle_identifiers, shape.identifiers),
+            ("symbols", there.symbols or shape.symbols, shape.symbols or there.symbols),
         )
         if a != b
     ]
@@ -156,6 +163,7 @@ def _same_shape(folder: Path, shape: Shape) -> None:
             why="it has " + " and ".join(differences),
             next=f"Make both splits at once, or name the sizes with {argument('vocab')}",
         )
+    return replace(shape, symbols=shape.symbols or there.symbols)
 
 
 def _write_split(folder: Path, examples: Examples, shape: Shape, ignore: int | None) -> list[Path]:
@@ -188,6 +196,7 @@ def _write_split(folder: Path, examples: Examples, shape: Shape, ignore: int | N
         "mean_puzzle_examples": len(ids) / len(puzzles),
         "total_puzzles": len(puzzles),
         "sets": ["all"],
+        **({"symbols": shape.symbols} if shape.symbols else {}),
     }
     next = "Make room, or choose another folder"
     written = []

@@ -14,13 +14,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from recurc.alphabet import Alphabet
 from recurc.arguments import argument
 from recurc.arrayfile import read_npy
 from recurc.errors import InputError, UsageError
 from recurc.formats import parse_json
 from recurc.problems import Problems
 from recurc.puzzlenames import check_names, names_in
-from recurc.reading import Unreadable, enough_memory, is_folder, is_there, not_read, read_text, shown, user_path
+from recurc.reading import Unreadable, enough_memory, is_file, is_folder, is_there, not_read, read_text, shown, user_path
 from recurc.types import BoolArray
 from recurc.words import words_for
 
@@ -46,6 +47,7 @@ class Metadata:
     ignore_label_id: int | None
     blank_identifier_id: int
     sets: tuple[str, ...]
+    symbols: str = ""  # characters of tokens 1, 2, ...; "": not known
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Dataset:
     path: Path
     split: str
     in_memory: bool = False  # made of arrays: `path` names no folder
+    symbols: str = ""  # characters of tokens 1, 2, ... (see `recurc.alphabet`); "": not known
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -87,6 +90,7 @@ class Dataset:
         num_puzzle_identifiers: int | None = None,
         ignore_label_id: int | None = None,
         split: str = "test",
+        symbols: str = "",
     ) -> Dataset:
         """A dataset from arrays at hand.
 
@@ -96,6 +100,7 @@ class Dataset:
             puzzle_ids: [N]; zeros when left out.
             vocab_size, num_puzzle_identifiers: default to the smallest numbers that fit.
             split: what it stands for, "train" or "test".
+            symbols: the characters of tokens 1, 2, ..., for drawings and answers.
 
         Raises:
             InputError: arrays of other shapes, or of no whole numbers, or tokens out of range.
@@ -115,6 +120,11 @@ class Dataset:
         named = known[(known != IGNORED) & (known != (IGNORED if ignore is None else ignore))]
         vocab = int(max(tokens.max(), named.max(initial=0))) + 1 if vocab_size is None else vocab_size
         puzzles = int(ids.max()) + 1 if num_puzzle_identifiers is None else num_puzzle_identifiers
+        if symbols:
+            try:
+                Alphabet(symbols)
+            except ValueError as error:
+                raise InputError(str(error), where=argument("symbols"), next="Name each character once") from None
         for name, values, limit in (("inputs", tokens, vocab), ("labels", named, vocab), ("puzzle_ids", ids, puzzles)):
             if values.size and (values.min() < 0 or values.max() >= limit):
                 raise InputError(
@@ -134,6 +144,7 @@ class Dataset:
             Path("arrays"),
             split,
             in_memory=True,
+            symbols=symbols,
         )
 
     def __repr__(self) -> str:
@@ -218,6 +229,7 @@ def read_metadata(folder: Path) -> Metadata:
             ignore_label_id=None if raw.get("ignore_label_id") is None else _count(raw, "ignore_label_id", -_LARGEST),
             blank_identifier_id=_count(raw, "blank_identifier_id", 0, absent=0),
             sets=_sets(raw),
+            symbols=_symbols(raw),
         )
     except Unreadable as error:
         raise InputError("dataset.json is not valid", where=str(path), why=str(error), next=_LAYOUT) from None
@@ -244,6 +256,19 @@ def _sets(raw: dict[str, Any]) -> tuple[str, ...]:
     if wrong:
         raise Unreadable(f"{shown(wrong[0])} is no name of a set, or stands there twice")
     return tuple(names)
+
+
+def _symbols(raw: dict[str, Any]) -> str:
+    """The characters that stand for tokens; none where the file does not say."""
+    text = raw.get("symbols")
+    if text is None or text == "":
+        return ""
+    try:
+        if not isinstance(text, str) or len(text) >= int(raw["vocab_size"]):
+            raise ValueError("no text of one character for each token from 1 on")
+        return Alphabet(text).symbols
+    except ValueError as error:
+        raise Unreadable(f"symbols is {shown(text)}: {error}") from None
 
 
 def load_dataset(directory: str | Path, split: str) -> Dataset:
@@ -296,6 +321,7 @@ def _load(root: Path, split: str, folder: Path, meta: Metadata) -> Dataset:
         _NO_LABEL if meta.ignore_label_id is None and labels.min() == _NO_LABEL else meta.ignore_label_id,
         root,
         split,
+        symbols=meta.symbols,
     )
 
 
@@ -358,6 +384,12 @@ def check_compatible(dataset: Dataset, config: ModelShape, checkpoint: str | Pat
             why="it has " + " and ".join(wrong),
             next=f"Pass the dataset that the checkpoint was trained on with {argument('data', 'DIR')}",
         )
+
+
+def dataset_symbols(root: Path) -> str:
+    """The characters that stand for a dataset directory's tokens; "" where it does not say. Raises InputError."""
+    splits = [root / split for split in ("test", "train") if is_file(root / split / "dataset.json")]
+    return next((text for split in splits if (text := read_metadata(split).symbols)), "")
 
 
 def dataset_names(root: Path) -> list[Path]:

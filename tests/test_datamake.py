@@ -228,3 +228,38 @@ def test_a_model_scores_arrays_of_ones_own(tmp_path):
     assert model.evaluate(own) == model.evaluate(test)
     with pytest.raises(RecurcError):
         model.evaluate(Dataset.from_arrays(ROWS, LABELS))
+
+
+@pytest.mark.parametrize("mark, word", [(";", "semicolons"), ("\t", "tabs")])
+def test_other_separators_are_taken_where_nothing_else_is_possible(mark, word, tmp_path, capsys):
+    pairs = list(zip(ROWS, LABELS))
+    tables = {
+        "head": "question,answer,id\n" + "".join(f"{text(q)},{text(a)},{i}\n" for i, (q, a) in enumerate(pairs)),
+        "bare": "".join(",".join(map(str, q)) + "\n" for q in ROWS),
+    }
+    for name, content in tables.items():
+        for one in (",", mark):
+            file = tmp_path / f"{name}{ord(one)}.csv"
+            file.write_text(content.replace(",", one))
+            assert make(tmp_path / file.stem, "--inputs", file, "--symbols", WORDS, "--split", "test") == 0
+            assert (f"separated by {word}" in capsys.readouterr().err) == (one == mark)
+        one, other = (load_dataset(tmp_path / f"{name}{ord(m)}", "test") for m in (",", mark))
+        assert (one.inputs == other.inputs).all() and (one.puzzle_ids == other.puzzle_ids).all()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "a;b\n1;2\n",
+        "1,5;2,5\n",
+        "question;answer\n1;2;3\n",
+        "1 2;3 4\n",
+        "question|answer\n1|2\n",
+        "question;x,inputs;y\n1,2\n",
+    ],
+)
+def test_a_separator_is_never_guessed_wrongly(content, tmp_path, capsys):
+    (tmp_path / "a.csv").write_text(content)
+    code = make(tmp_path / "out", "--inputs", tmp_path / "a.csv")
+    told = capsys.readouterr().err
+    assert code == 3 and "bug" not in told, told

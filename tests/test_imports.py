@@ -28,6 +28,7 @@ LAYERS = (
     {"recursion"},
     {"ops"},
     {
+        "alphabet",
         "arguments",
         "arrayfile",
         "cachedir",
@@ -36,6 +37,7 @@ LAYERS = (
         "datamake",
         "dataset",
         "errors",
+        "filekinds",
         "files",
         "formats",
         "plainyaml",

@@ -247,4 +247,5 @@ def _data_entries(sample: Dataset | None) -> dict[str, Any]:
     """What a build's manifest says of the dataset: its folder, or that it was arrays in memory."""
     if sample is None:
         return {}
-    return {"data_in_memory": True} if sample.in_memory else {"data": os.path.realpath(sample.path)}
+    found: dict[str, Any] = {"data_in_memory": True} if sample.in_memory else {"data": os.path.realpath(sample.path)}
+    return {**found, "symbols": sample.symbols} if sample.symbols else found

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from recurc.alphabet import Alphabet
 from recurc.build.inside import OutsideError, files_below, open_inside, read_inside, sha256_inside
 from recurc.build.manifest_schema import LARGEST_MANIFEST
 from recurc.build.manifest_schema import MANIFEST as MANIFEST_SHAPE
@@ -94,6 +95,11 @@ class Build:
     def checkpoint(self) -> str | None:
         """File of the checkpoint that it was built from; it need not be there any more."""
         return (self.details.get("checkpoint") or {}).get("source")
+
+    @property
+    def symbols(self) -> str:
+        """Characters of tokens 1, 2, ..., as its dataset names them; "" where it does not."""
+        return self.details.get("symbols", "")
 
     @property
     def host_library(self) -> Path:
@@ -225,6 +231,8 @@ def load_build(path: Path | str, to_run: bool = True, trust: bool = False) -> Bu
         for name in (d["host_library"], d["host_image"], *(b[k] for b in d["boards"].values() for k in ("elf", "image"))):
             if name is not None and name not in listed:
                 raise _broken(folder, f"{MANIFEST} names {name} and does not list it")
+        if d.get("symbols"):
+            Alphabet(d["symbols"])
         if d["target"] not in d["boards"]:
             raise _broken(folder, f"it has no firmware for its target {d['target']}")
     except ValueError as e:

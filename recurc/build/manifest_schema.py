@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recurc.alphabet import MOST_SYMBOLS
 from recurc.build.inside import check_relative
 from recurc.build.schema import boolean, integer, list_of, number, optional, record, table_of, text, word
 from recurc.ir.program import CARRIES, STORAGES
@@ -232,6 +233,7 @@ MANIFEST = record(
         ),
         "data": optional(_PATH),
         "data_in_memory": boolean,
+        "symbols": text(MOST_SYMBOLS),
         "firmware_name": text(1000),
         "halt": optional(record(_HALT)),
     },

@@ -36,7 +36,7 @@ def command() -> None:
     metavar="TEXT",
     default="",
     help="In cells of text: the characters, in the order of their tokens from 1 on (0 is padding). A sudoku's are "
-    "'.123456789'.",
+    "'.123456789'. They are kept, and answers are written in them.",
 )
 @click.option(
     "--vocab", type=click.IntRange(2, 2**20), metavar="N", help="Tokens of the vocabulary. Default: as many as are used."
@@ -62,7 +62,7 @@ def make(console: Console, out: Path, inputs: Path, labels: Path | None, ids: Pa
     from recurc.words import speak_of
 
     examples = read_examples(inputs, labels, ids, symbols)
-    shape = shape_of(examples, vocab if vocab or not symbols else len(symbols) + 1, ignore_label)
+    shape = shape_of(examples, vocab, ignore_label, symbols)
     speak_of(shape.seq_len)
     parts = split_examples(examples, split, seed)
     write_dataset(out, parts, shape, ignore_label)
@@ -117,7 +117,9 @@ def describe(console: Console, directory: Path, symmetry: str | None) -> None:
         if labels is not None
         else f"the first example of {first.split}:"
     )
-    draw_steps(console, first.inputs[0], [] if labels is None else [labels], first.vocab_size, said=False)
+    draw_steps(
+        console, first.inputs[0], [] if labels is None else [labels], first.vocab_size, said=False, symbols=first.symbols
+    )
 
 
 def _symmetries(found: Mapping[str, str], asked: str | None) -> list[str]:

@@ -45,7 +45,8 @@ MOST_DRAWN = 4  # answers; of more only the table is printed
     "--tokens",
     metavar="TEXT",
     default=None,
-    help="The input: numbers with spaces or commas between them; a sudoku also as its cells, '53..7....6...'.",
+    help="The input: numbers with spaces or commas between them; or one word of the symbols that the dataset names; a sudoku "
+    "also as its cells, '53..7....6...'.",
 )
 @click.option("--input", "file", metavar="FILE", default=None, help="Inputs from a .npy or JSON file, or from stdin with -.")
 @data_option
@@ -150,12 +151,12 @@ def command(
             "runs_in": told,
             "n": len(found),
             "halt": None if stop is None else vars(stop),
-            "answers": [_document(a, inputs, i, config.vocab_size) for i, a in enumerate(found)],
+            "answers": [_document(a, inputs, i, config.vocab_size, source.symbols) for i, a in enumerate(found)],
             "out": out,
         }
     )
     if not console.json:
-        _show(console, found, inputs, config, told)
+        _show(console, found, inputs, config, told, source.symbols)
         if out is not None:
             console.print(f"answers: {out}")
 
@@ -164,12 +165,13 @@ def command(
 
 
 class Source(NamedTuple):
-    """Where examples come from unless they are given: a dataset directory, or None and why there is none; and the file of the
-    checkpoint that they must suit, where it is known."""
+    """Where examples come from unless they are given: a dataset directory, or None and why there is none; the file of the
+    checkpoint that they must suit, where it is known; the characters of tokens 1, 2, ..., where they are."""
 
     data: str | Path | None
     no_data: str
     checkpoint: str | None
+    symbols: str = ""
 
 
 def _is_build(model: str | None) -> bool:
@@ -196,7 +198,12 @@ def _build(
     with Connection(made, on or "host") as connection:
         where = "as a process of this computer" if connection.on == "host" else f"on {connection.board.name}"
         told = f"{made.name}, {made.details.get('label', made.precision)}, firmware {where}"
-        yield connection, made.config, told, Source(data or made.data, made.no_data, made.checkpoint)
+        yield (
+            connection,
+            made.config,
+            told,
+            Source(data or made.data, made.no_data, made.checkpoint, _symbols(data or made.data, made.config) or made.symbols),
+        )
 
 
 @contextmanager
@@ -217,7 +224,8 @@ def _checkpoint(
         )
     loaded = LoadedModel(chosen.load(), chosen.checkpoint)
     config = loaded.config
-    source = Source(chosen.data, "no dataset is known for this model", loaded.reasoner.source)
+    unknown = "no dataset is known for this model"
+    source = Source(chosen.data, unknown, loaded.reasoner.source, _symbols(chosen.data, config))
     if precision is None:
         yield ReferenceAnswerer(loaded.reasoner), config, f"{loaded.name}, the fp32 reference", source
         return
@@ -228,6 +236,14 @@ def _checkpoint(
     yield answerer, config, f"{loaded.name}, {quantized.model.label}, the device's arithmetic", source
 
 
+def _symbols(folder: str | Path | None, config: Any) -> str:
+    """The characters of a dataset's tokens, where they can be the model's; "" where there are none."""
+    from recurc.dataset import dataset_symbols
+
+    found = "" if folder is None else dataset_symbols(Path(folder).expanduser())
+    return found if len(found) < config.vocab_size else ""
+
+
 # -- what is asked --------------------------------------------------------------------------------------------------------
 
 
@@ -235,7 +251,7 @@ def _inputs(tokens: str | None, file: str | None, source: Source, offset: int, l
     from recurc.dataset import check_compatible, load_dataset
 
     if tokens is not None:
-        return from_text(tokens, config.seq_len, config.vocab_size)
+        return from_text(tokens, config.seq_len, config.vocab_size, source.symbols)
     if file is not None:
         return from_file(file)
     if source.data is None:
@@ -259,10 +275,10 @@ def _checked(config: Any, inputs: Inputs, puzzle: int | None) -> tuple[np.ndarra
 # -- what is said ---------------------------------------------------------------------------------------------------------
 
 
-def _document(found: Any, inputs: Inputs, i: int, vocab: int) -> dict[str, Any]:
-    """An answer for JSON: its tokens, of a sudoku its cells as one word ("text") too, and how much of it is right."""
+def _document(found: Any, inputs: Inputs, i: int, vocab: int, symbols: str) -> dict[str, Any]:
+    """An answer for JSON: its tokens, as one word ("text") too where they have symbols, and how much of it is right."""
     document = {"number": inputs.first + i, **found.as_dict()}
-    if (word := one_word(found.tokens, vocab)) is not None:
+    if (word := one_word(found.tokens, vocab, symbols)) is not None:
         document["text"] = word
     if inputs.labels is not None and inputs.valid is not None and inputs.valid[i].any():
         right, cells = _right(found, inputs, i)
@@ -283,14 +299,14 @@ def _write(path: Path, tokens: np.ndarray) -> None:
     write_whole(path, data.getvalue(), "the file of answers", "Name a file that you may write with --out FILE.npy")
 
 
-def _show(console: Console, found: list[Any], inputs: Inputs, config: Any, told: str) -> None:
+def _show(console: Console, found: list[Any], inputs: Inputs, config: Any, told: str, symbols: str) -> None:
     console.print(told, style="bold")
     known = inputs.valid is not None and bool(inputs.valid.any())
     if len(found) <= MOST_DRAWN:
         for i, a in enumerate(found):
             labels = (inputs.labels[i], inputs.valid[i]) if known and inputs.labels is not None else None  # type: ignore[index]
             console.print()
-            draw_steps(console, a.input, [s.tokens for s in a.steps], config.vocab_size, labels)
+            draw_steps(console, a.input, [s.tokens for s in a.steps], config.vocab_size, labels, symbols=symbols)
     rows = []
     for i, a in enumerate(found):
         cells = ("-", "-")
@@ -311,5 +327,5 @@ def _show(console: Console, found: list[Any], inputs: Inputs, config: Any, told:
     columns = ("input", "steps", "settled at", "halting margin", "stopped early")
     console.table((*columns, *(("cells", "exact") if known else ())), rows, least=("stopped early", "settled at"))
     for a in found[: MOST_DRAWN if len(found) <= MOST_DRAWN else 0]:
-        word = one_word(a.tokens, config.vocab_size)
+        word = one_word(a.tokens, config.vocab_size, symbols)
         console.print(f"answer: {word}" if word else "answer, tokens: " + " ".join(map(str, a.tokens.tolist())))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from recurc.errors import InputError, printable
+from recurc.filekinds import kind_of
 from recurc.models.bundle import NotWeights, Weights, find_weights, is_harmless, short_names
 from recurc.models.picklefile import Opaque, Stored
 from recurc.models.rotary import ROTARY
@@ -18,13 +19,6 @@ from recurc.reading import Unreadable, not_read, open_regular, read_part, size_o
 _NON_PERSISTENT = re.compile(r"^puzzle_emb\.local_\w+$")
 _TENSORS, _NAME = 20_000, 256  # more tensors, or longer names, than any model here has
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
-_MAGIC = (
-    (b"\x89PNG", "a PNG image"),
-    (b"\xff\xd8\xff", "a JPEG image"), (b"\x7fELF", "an ELF program"), (b"%PDF", "a PDF document"),
-    (b"\x1f\x8b", "a gzip archive: unpack it first"), (b"GGUF", "a GGUF file"), (b"\x93NUMPY", "a NumPy array"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"version https://git-lfs", "a Git LFS pointer: the file itself was not downloaded (git lfs pull)"),
-)  # fmt: skip
 EXPECTED = (
     "Give a checkpoint that the original code wrote (torch.save of the state dict), "
     "or a folder with config.json and model.safetensors"
@@ -59,11 +53,8 @@ def describe_foreign(path: Path) -> str:
     head = _head(path, 512)
     if not head:
         return "the file is empty"
-    for magic, name in _MAGIC:
-        if head.startswith(magic):
-            return f"it is {name}"
-    if head.lstrip()[:1] == b"<":
-        return "it is an HTML or XML page: perhaps a download page was saved instead of the file"
+    if kind := kind_of(head):
+        return f"it is {kind}"
     if all(byte in b"\t\n\r\x0c\x1b" or 32 <= byte < 127 or byte >= 128 for byte in head):
         return "it is a text file"
     return f"it starts with bytes {head[:4].hex(' ')}, not like a file of torch.save"

@@ -110,7 +110,7 @@ def test_a_build_knows_the_folder_that_calibrated_it(built, data):
 @pytest.mark.usefixtures("no_compile", "no_gate")
 def test_a_build_says_that_arrays_from_memory_calibrated_it(model, data, tmp_path):
     train = recurc.load_dataset(data, "train").take(8)
-    own = recurc.Dataset.from_arrays(train.inputs, train.labels, vocab_size=train.vocab_size, split="train")
+    own = recurc.Dataset.from_arrays(train.inputs, train.labels, vocab_size=train.vocab_size, split="train", symbols=".abcd")
     with_arrays = model.quantize("int8", own, puzzles=4).build("host", tmp_path / "arrays")
     without = model.quantize("int8").build("host", tmp_path / "none")
     for build, why in ((with_arrays, "arrays from memory"), (without, "without a dataset")):
@@ -118,6 +118,7 @@ def test_a_build_says_that_arrays_from_memory_calibrated_it(model, data, tmp_pat
         assert opened.data is None and why in opened.no_data
         with pytest.raises(recurc.RecurcError, match=why):
             recurc.verify(opened, on="host")
+    assert (recurc.load_build(with_arrays.path).symbols, without.symbols) == (".abcd", "")
     gone = tmp_path / "gone"
     shutil.copytree(data, gone)
     lost = model.quantize("int8", recurc.load_dataset(gone, "train"), puzzles=4).build("host", tmp_path / "lost")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 import recurc
+from recurc.alphabet import Alphabet
+from recurc.cli.common.grid import sequence_lines
 from recurc.cli.common.inputs import from_text
 from recurc.cli.main import main
 from recurc.errors import UsageError
@@ -127,3 +130,80 @@ def test_a_dot_is_an_empty_cell_of_sudokus_only():
     assert from_text("." * 15 + "4", 16, 6).tokens[0].tolist() == [1] * 15 + [5]
     with pytest.raises(UsageError, match="not a list of tokens"):
         from_text("." * 16, 16, 12)
+
+
+SYMBOLS = " äbC漢"  # a space for an empty cell, letters, and one that is two columns wide
+
+
+@pytest.fixture
+def lettered(split, tmp_path):
+    """The same examples as somebody has them who writes letters: a table, and the dataset made of it."""
+
+    def word(row) -> str:
+        return "".join(SYMBOLS[t - 1] for t in row)
+
+    rows = [f'"{word(q)}";"{word(a)}"' for q, a in zip(split.inputs[:6], split.labels[:6], strict=True)]
+    (tmp_path / "mine.csv").write_text("\n".join(["question;answer", *rows]) + "\n")
+    assert main(["dataset", "make", str(tmp_path / "mine"), "--inputs", str(tmp_path / "mine.csv"),
+                 "--symbols", SYMBOLS, "--split", "0.5"]) == 0  # fmt: skip
+    return tmp_path / "mine", word
+
+
+def test_symbols_of_ones_own_come_back(capsys, lettered, split):
+    folder, word = lettered
+    assert "separated by semicolons" in capsys.readouterr().err
+    data = recurc.load_dataset(folder, "test")
+    assert data.symbols == SYMBOLS and {r.tobytes() for r in data.inputs} <= {r.tobytes() for r in split.inputs[:6]}
+    assert json.loads((folder / "train/dataset.json").read_text())["symbols"] == SYMBOLS
+    want = word(recurc.load(NAME).run(data.inputs[:1]).tokens[0])
+    code, out, _ = run(capsys, NAME, "--data", str(folder))
+    assert code == 0 and f"answer: {want}\n" in out and out.count("漢") > 8
+    code, out, err = run(capsys, NAME, "--data", str(folder), "--tokens", word(data.inputs[0]), "--json")
+    assert code == 0 and json.loads(out)["answers"][0]["text"] == want, err
+    assert run(capsys, NAME, "--data", str(folder), "--tokens", want)[0] == 0, "an answer is a question again"
+    for wrong in ("12.." * 4, "äbC漢"):
+        code, _, err = run(capsys, NAME, "--data", str(folder), "--tokens", wrong)
+        assert code == 2 and f"of the characters {SYMBOLS!r}" in err
+    assert main(["dataset", "describe", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert "symbols" in out and word(split.labels[0])[:4].strip() and "漢" in out
+
+
+def test_a_split_that_is_added_has_the_symbols_of_the_other(capsys, lettered, tmp_path):
+    folder, _ = lettered
+    shutil.rmtree(folder / "test")
+    table = ["--inputs", str(tmp_path / "mine.csv")]
+    assert main(["dataset", "make", str(folder), *table, "--symbols", SYMBOLS[::-1], "--split", "test"]) == 3
+    assert "symbols" in capsys.readouterr().err
+    np.savez(tmp_path / "numbers.npz", inputs=np.full((2, 16), 3), labels=np.full((2, 16), 3))
+    numbers = ["--inputs", str(tmp_path / "numbers.npz"), "--vocab", "6"]
+    assert main(["dataset", "make", str(folder), *numbers, "--split", "test"]) == 0
+    assert recurc.load_dataset(folder, "test").symbols == SYMBOLS
+
+
+@pytest.mark.parametrize("symbols", ["aa", "a\nb", "abcdef", 3, ["a"], "\u202e", "\u25a1"])
+def test_symbols_that_are_none(symbols, lettered):
+    path = lettered[0] / "test/dataset.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "symbols": symbols}))
+    with pytest.raises(recurc.RecurcError, match="symbols is"):
+        recurc.load_dataset(lettered[0], "test")
+
+
+def test_alphabet():
+    for word in ("", "a", "ba□", "□□"):
+        assert Alphabet("ab").word(Alphabet("ab").tokens(word)) == word
+    assert Alphabet("ab").tokens("c") is None and Alphabet("ab").word([3]) is None and Alphabet("ab").word([0, 2]) == "□b"
+    assert Alphabet("ab").drawn(5) == [" ", "a", "b", "3", "4"] and Alphabet("ab").drawn(2) == [" ", "a"]
+    lines = sequence_lines(np.array([1, 2, 0, 4, 1]), None, 5, False, 9, "a漢")
+    assert [str(line) for line in lines] == ["a  漢    ", "4  a  "]
+
+
+@pytest.mark.parametrize("name, data, words", [
+    ("a.png", b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "it is a PNG image"), ("a.npz", b"PK\x03\x04", "recurc dataset make"),
+    ("a.csv", b"1,2,3\n", "recurc dataset make"), ("a.jsonl", b"[1]\n[2]\n", "recurc dataset make"),
+    ("a", b"PK\x03\x04...", "it is a zip archive"), ("a.json", '"é"'.encode("latin-1"), "it is no text"),
+    ("a.json", b" \n", "it is empty"), ("a.txt", b"<html>", "an HTML or XML page")])  # fmt: skip
+def test_a_file_of_another_kind_is_called_what_it_is(name, data, words, tmp_path, capsys):
+    (tmp_path / name).write_bytes(data)
+    code, _, err = run(capsys, NAME, "--input", str(tmp_path / name))
+    assert code == 3 and words in err and "NumPy (.npy)" in err and "codec" not in err and "Expecting" not in err

@@ -19,12 +19,14 @@ def draw_steps(
     vocab: int,
     labels: tuple[np.ndarray, np.ndarray] | None = None,
     said: bool = True,
+    symbols: str = "",
 ) -> None:
     """Draw an input [seq_len] and the tokens after each step, until nothing changes any more; then say when that was.
 
     Args:
         labels: what is right, and the mask of the cells that count, where they are known.
         said: whether the pictures have titles, and a sentence at the end.
+        symbols: characters of tokens 1, 2, ..., where they are known.
     """
     out = console.people
     color = out.is_terminal
@@ -33,7 +35,7 @@ def draw_steps(
     blocks = []
     for number, tokens in enumerate(shown[: last + 1]):
         previous = shown[number - 1] if number else None
-        lines = _lines(tokens, shown[0], previous, vocab, color, out.width)
+        lines = _lines(tokens, shown[0], previous, vocab, color, out.width, symbols)
         title = [Text(_title(number, tokens, previous, labels), style="bold")] if said else []
         blocks.append([*title, *lines])
     square = side_of(len(shown[0])) is not None
@@ -46,13 +48,13 @@ def draw_steps(
 
 
 def _lines(
-    tokens: np.ndarray, first: np.ndarray, previous: np.ndarray | None, vocab: int, color: bool, width: int
+    tokens: np.ndarray, first: np.ndarray, previous: np.ndarray | None, vocab: int, color: bool, width: int, symbols: str
 ) -> list[Text]:
     if side_of(len(tokens)) is None:
-        return sequence_lines(tokens, previous, vocab, color, width)
+        return sequence_lines(tokens, previous, vocab, color, width, symbols)
     # What a sudoku gives is what is not blank; other puzzles give everything and predict something else.
     given = first > 1 if is_sudoku(len(first), vocab) else np.zeros(len(first), bool)
-    return grid_lines(tokens, given, previous, vocab, color)
+    return grid_lines(tokens, given, previous, vocab, color, symbols)
 
 
 def _title(number: int, tokens: np.ndarray, previous: np.ndarray | None, labels: tuple[np.ndarray, np.ndarray] | None) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from rich.cells import cell_len
 from rich.text import Text
 
+from recurc.alphabet import Alphabet
 from recurc.words import side_of
 
 DIGITS = "123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -17,8 +19,12 @@ def is_sudoku(seq_len: int, vocab: int) -> bool:
     return side is not None and vocab == side + 2
 
 
-def _symbols(vocab: int, sudoku: bool) -> list[str]:
-    """What each token is drawn as, all equally wide: one character, or the number where there are too many."""
+def _symbols(vocab: int, sudoku: bool, symbols: str = "") -> list[str]:
+    """What each token is drawn as, all equally wide: its symbol, one character, or the number where there are too many."""
+    if symbols:
+        drawn = Alphabet(symbols).drawn(vocab)
+        wide = max(map(cell_len, drawn))
+        return [text + " " * (wide - cell_len(text)) for text in drawn]
     if sudoku:
         return [" ", "·", *DIGITS[: vocab - 2]]
     if vocab <= 1 + len(DIGITS):
@@ -26,14 +32,18 @@ def _symbols(vocab: int, sudoku: bool) -> list[str]:
     return [f"{token:{len(str(vocab - 1))}}" for token in range(vocab)]
 
 
-def one_word(tokens: np.ndarray, vocab: int) -> str | None:
-    """A sudoku's cells as one word, as `recurc run --tokens` takes them; None for any other puzzle."""
+def one_word(tokens: np.ndarray, vocab: int, symbols: str = "") -> str | None:
+    """Tokens as one word of the task's symbols, or a sudoku's cells, as `recurc run --tokens` takes them; None for others."""
+    if symbols and (word := Alphabet(symbols).word(tokens)) is not None:
+        return word
     if not is_sudoku(len(tokens), vocab):
         return None
     return "".join("." if t < 2 else DIGITS[t - 2] for t in tokens.tolist())
 
 
-def grid_lines(tokens: np.ndarray, given: np.ndarray, previous: np.ndarray | None, vocab: int, color: bool) -> list[Text]:
+def grid_lines(
+    tokens: np.ndarray, given: np.ndarray, previous: np.ndarray | None, vocab: int, color: bool, symbols: str = ""
+) -> list[Text]:
     """A grid as lines of text.
 
     Args:
@@ -41,13 +51,14 @@ def grid_lines(tokens: np.ndarray, given: np.ndarray, previous: np.ndarray | Non
         given: mask of the cells that the puzzle gives.
         previous: the tokens before, to highlight what changed; None for nothing.
         color: style the cells; without it changed cells carry a star.
+        symbols: characters of tokens 1, 2, ..., where they are known.
     """
     side = side_of(len(tokens))
     assert side is not None
     sudoku = is_sudoku(len(tokens), vocab)
     box_rows, box_columns = _BOXES.get(side, (side, side)) if sudoku else (side, side)
-    symbols = _symbols(vocab, sudoku)
-    rule = "┼─".join("─" * ((len(symbols[0]) + 1) * box_columns) for _ in range(side // box_columns))
+    drawn = _symbols(vocab, sudoku, symbols)
+    rule = "┼─".join("─" * ((cell_len(drawn[0]) + 1) * box_columns) for _ in range(side // box_columns))
     lines: list[Text] = []
     for r in range(side):
         if r and r % box_rows == 0:
@@ -59,20 +70,24 @@ def grid_lines(tokens: np.ndarray, given: np.ndarray, previous: np.ndarray | Non
             i = r * side + c
             changed = previous is not None and tokens[i] != previous[i]
             style = "bold green" if changed else "dim" if given[i] else ""
-            line.append(symbols[int(tokens[i])], style=style if color else "")
+            line.append(drawn[int(tokens[i])], style=style if color else "")
             line.append("*" if changed and not color else " ")
         lines.append(line)
     return lines
 
 
-def sequence_lines(tokens: np.ndarray, previous: np.ndarray | None, vocab: int, color: bool, width: int) -> list[Text]:
-    """Tokens of no square as numbers in as many lines as they need; what changed since `previous` is marked as in a grid."""
-    wide, lines = len(str(vocab - 1)), [Text()]
+def sequence_lines(
+    tokens: np.ndarray, previous: np.ndarray | None, vocab: int, color: bool, width: int, symbols: str = ""
+) -> list[Text]:
+    """Tokens of no square, as their symbols or as numbers, in as many lines as they need; what changed since `previous` is
+    marked as in a grid."""
+    drawn = _symbols(vocab, False, symbols) if symbols else [f"{token:{len(str(vocab - 1))}}" for token in range(vocab)]
+    wide, lines = cell_len(drawn[0]), [Text()]
     for i, token in enumerate(tokens):
         changed = previous is not None and token != previous[i]
         if lines[-1].cell_len + wide + 1 > width:
             lines.append(Text())
-        lines[-1].append(f"{int(token):{wide}}", style="bold green" if changed and color else "")
+        lines[-1].append(drawn[int(token)], style="bold green" if changed and color else "")
         lines[-1].append("*" if changed and not color else " ")
     return lines
 

@@ -10,16 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from recurc.alphabet import Alphabet
 from recurc.arrayfile import MAGIC, npy_of
 from recurc.cli.common.grid import DIGITS, is_sudoku
+from recurc.datafiles import SUFFIXES as EXAMPLES
 from recurc.dataset import numbers_only
 from recurc.errors import InputError, UsageError, printable
+from recurc.filekinds import kind_of
 from recurc.formats import parse_json
 from recurc.reading import Unreadable, clause, enough_memory, read_regular
 
 _LIMIT = 1 << 28  # bytes
 _FORMS = (
-    "a .npy array [N, seq_len] or [seq_len], or JSON: a list of tokens, a list of such lists, or an object with "
+    "an array of NumPy (.npy) [N, seq_len] or [seq_len], or JSON: a list of tokens, a list of such lists, or an object with "
     "inputs and, where the model has puzzle embeddings, puzzle_ids"
 )
 
@@ -36,14 +39,17 @@ class Inputs:
     first: int = 0
 
 
-def from_text(text: str, seq_len: int, vocab: int) -> Inputs:
-    """Numbers with spaces or commas between them; of a sudoku also its cells as one word, a dot or 0 for an empty one.
+def from_text(text: str, seq_len: int, vocab: int, symbols: str = "") -> Inputs:
+    """Numbers with spaces or commas between them; one word of `symbols`, the characters of tokens 1, 2, ..., where they are
+    known; of a sudoku also its cells as one word, a dot or 0 for an empty one.
 
     Raises:
         UsageError: neither, or another number of them.
     """
+    if symbols and len(text) == seq_len > 1 and (named := Alphabet(symbols).tokens(text)) is not None:
+        return Inputs(np.array([named]))
     words = re.split(r"[\s,]+", text.strip().strip("[]").strip())
-    if len(words) == 1 and len(words[0]) == seq_len and seq_len > 1 and is_sudoku(seq_len, vocab):
+    if len(words) == 1 and len(words[0]) == seq_len and seq_len > 1 and is_sudoku(seq_len, vocab) and not symbols:
         return Inputs(np.array([[_cell(c, vocab) for c in words[0]]]))
     try:
         tokens = [int(word) for word in words if word]
@@ -53,20 +59,20 @@ def from_text(text: str, seq_len: int, vocab: int) -> Inputs:
             if len(words) == 1
             else (f"{next(w for w in words if not w.lstrip('-').isdigit())[:40]!r} is no number")
         )
-        raise UsageError("not a list of tokens", where="--tokens", why=why, next=_text_form(seq_len, vocab)) from None
+        raise UsageError("not a list of tokens", where="--tokens", why=why, next=_text_form(seq_len, vocab, symbols)) from None
     if len(tokens) != seq_len:
         raise UsageError(
             f"{len(tokens)} tokens are given",
             where="--tokens",
             why=f"the model takes {seq_len}",
-            next=_text_form(seq_len, vocab),
+            next=_text_form(seq_len, vocab, symbols),
         )
     if odd := [t for t in tokens if not 0 <= t < vocab]:
         raise UsageError(
             f"{odd[0]} is no token of this model",
             where="--tokens",
             why=f"its vocabulary is {vocab}",
-            next=_text_form(seq_len, vocab),
+            next=_text_form(seq_len, vocab, symbols),
         )
     return Inputs(np.array([tokens]))
 
@@ -86,8 +92,10 @@ def _cell(character: str, vocab: int) -> int:
     return digit + 2
 
 
-def _text_form(seq_len: int, vocab: int) -> str:
+def _text_form(seq_len: int, vocab: int, symbols: str) -> str:
     numbers = f"Give {seq_len} numbers from 0 to {vocab - 1}, with spaces or commas between them"
+    if symbols:
+        return numbers + f", or one word of {seq_len} of the characters {symbols!r}"
     return numbers + (f", or the {seq_len} cells as one word with dots for empty ones" if is_sudoku(seq_len, vocab) else "")
 
 
@@ -107,6 +115,8 @@ def from_file(name: str) -> Inputs:
             "the input file cannot be read", where=name, why=why, next="Name a file with --input, or - for stdin"
         ) from None
     where = "stdin" if name == "-" else name
+    if odd := _other_kind(name, data):
+        raise InputError("the input file is of another kind", where=where, why=odd, next=f"Give {_FORMS}")
     try:
         with enough_memory("the input file", where):
             if data.startswith(MAGIC):
@@ -116,6 +126,21 @@ def from_file(name: str) -> Inputs:
         raise InputError(
             "the input file is not what it should be", where=where, why=clause(error), next=f"Give {_FORMS}"
         ) from None
+
+
+def _other_kind(name: str, data: bytes) -> str:
+    """What a file holds that is neither a NumPy array nor JSON, as a clause; empty where it may be one of them."""
+    if data.startswith(MAGIC):
+        return ""
+    suffix = Path(name).suffix.lower()
+    if suffix in EXAMPLES and suffix != ".npy":
+        return f"a {suffix} file holds examples of a dataset: `recurc dataset make` reads it, and --data takes what that writes"
+    if kind := kind_of(data):
+        return f"it is {kind}"
+    try:
+        return "" if data.decode("utf-8-sig").strip() else "it is empty"
+    except UnicodeDecodeError:
+        return "it is no text, and no array of NumPy"
 
 
 def _from_document(document: Any) -> Inputs:

@@ -57,7 +57,7 @@ def document(result: Any, offset: int, worst: int | None) -> dict[str, object]:
 def print_result(console: Console, build: Any, result: Any, views: list) -> None:
     """Table and summary."""
     if views:
-        _show(console, views, build.config.vocab_size)
+        _show(console, views, build.config.vocab_size, build.symbols)
     counted = result.instructions(1) is not None
     rows = []
     for p in result.puzzles:
@@ -95,7 +95,7 @@ def print_result(console: Console, build: Any, result: Any, views: list) -> None
         console.print(f"{build.target} itself was compiled, not run: {result.board.name} is its emulated twin")
 
 
-def _show(console: Console, views: list, vocab: int) -> None:
+def _show(console: Console, views: list, vocab: int, symbols: str) -> None:
     """Draw the first puzzle's steps until nothing changes any more."""
     first = views[0]
-    draw_steps(console, first.input, [v.tokens for v in views[1:]], vocab, (first.labels, first.valid))
+    draw_steps(console, first.input, [v.tokens for v in views[1:]], vocab, (first.labels, first.valid), symbols=symbols)
