@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from recurc.cli.common.options import checkpoint_argument, data_option, pass_console, resolve_model
 from recurc.cli.common.output import Console, bytes_text, count_text
+from recurc.report.numbers import IMAGE_BYTES, LINEAR_BYTES
+
+if TYPE_CHECKING:
+    from recurc.models.reasoner import Reasoner
 
 
 @click.command()
@@ -88,7 +94,7 @@ def _show(console: Console, reasoner, work, sizes: dict[str, int]) -> None:
                 "recursion",
                 f"H {c.H_cycles} x L {c.L_cycles}, {work.calls_per_step} block calls a step, {c.halt_max_steps} steps",
             ),
-            ("parameters", f"{reasoner.parameters:,}"),
+            ("parameters", _parameters(reasoner)),
             ("puzzle table", table),
             ("MACs a call", calls),
             ("MACs a step", count_text(work.macs_per_step)),
@@ -96,6 +102,13 @@ def _show(console: Console, reasoner, work, sizes: dict[str, int]) -> None:
             ("one state", f"{bytes_text(state)} fp32 (two are kept: z_H and z_L)"),
         ]
     )
-    console.table(
-        ("linear weights", "bytes with scales", ""), [(name, f"{size:,}", bytes_text(size)) for name, size in sizes.items()]
-    )
+    console.table(("linear weights", "bytes", ""), [(name, f"{size:,}", bytes_text(size)) for name, size in sizes.items()])
+    console.print(f"bytes: {LINEAR_BYTES}, without padding. `recurc report` and `recurc build` show {IMAGE_BYTES}.")
+
+
+def _parameters(reasoner: Reasoner) -> str:
+    """As the original counts them, and with the puzzle embeddings, which it counts as buffers."""
+    c = reasoner.config
+    puzzles = c.num_puzzle_identifiers * c.puzzle_emb_ndim
+    more = f" without puzzle embeddings, {reasoner.parameters + puzzles:,} with them" if puzzles else ""
+    return f"{reasoner.parameters:,}{more}"

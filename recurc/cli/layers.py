@@ -23,7 +23,7 @@ from recurc.cli.common.project import PROJECT_FILE, Project, project_text
 from recurc.cli.common.quantizing import calibration_options
 from recurc.errors import DoesNotFitError, UsageError
 from recurc.files import write_whole
-from recurc.report.numbers import fidelity_text
+from recurc.report.numbers import IMAGE_BYTES, fidelity_text
 
 _PUZZLES = 32
 
@@ -200,6 +200,7 @@ def _show(console: Console, document: dict[str, Any], toml: Path | None) -> None
     console.table(
         ("layer", "fidelity", "gain", "bytes more", *(["chosen"] if chosen else [])), rows, least=("fidelity", "gain")
     )
+    console.print(f"bytes: of {IMAGE_BYTES}")
     if chosen:
         console.print(
             f"within {chosen['budget']:,} bytes: {len(chosen['layers'])} layers in {high}, image "

@@ -210,6 +210,7 @@ def report_build(build: Build, board: str | None = None) -> dict[str, Any]:
         more={
             "kernels": entry.get("kernels"),
             "image_bytes": d.get("image_bytes"),
+            "image_parts": (plan.get("image") or {}).get("parts"),
             "arena_bytes": d.get("arena_bytes"),
             "boards": list(build.boards),
             "verified": found,
@@ -278,6 +279,7 @@ def report_plan(
         more={
             "kernels": (plan.get("model") or {}).get("kernels"),
             "image_bytes": (plan.get("image") or {}).get("bytes"),
+            "image_parts": (plan.get("image") or {}).get("parts"),
             "arena_bytes": plan.get("arena_bytes"),
             "notes": [],
             "fidelity": None,

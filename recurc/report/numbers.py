@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+# What a number of bytes counts, in one set of words wherever one is shown: each of the three holds the one before it.
+LINEAR_BYTES = "weights and scales of the linear layers"
+READ_BYTES = f"{LINEAR_BYTES} as they are stored, tables and vectors"
+IMAGE_BYTES = "the weights image of a build: weights, scales, tables, vectors, headers and padding"
+
 
 def bytes_text(n: int) -> str:
     """A byte count for people: exact below 10 KiB, else KiB or MiB."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recurc.report import plots
-from recurc.report.numbers import loss_text
+from recurc.report.numbers import READ_BYTES, loss_text
 from recurc.report.results import Plot, Results, Table, near
 from recurc.report.sweep_page import percent, phi_text
 
@@ -15,8 +15,9 @@ COLUMNS = ("method", "by", "cells", "exact", "lost to fp32", "phi 1 step", "phi 
 LEAST = ("by", "phi last", "8 MB", "4 MB", "phi 1 step", "cells", "bytes")  # to leave out first
 NOTES = (
     "exact: whole puzzles right; lost to fp32: points of it, with the standard error of the difference on the same puzzles. "
-    "phi: cosine of z_H to the fp32 checkpoint's, mean over positions; none where the carries differ in shape. bytes: weights "
-    "with scales, tables and vectors (onnxruntime: its graph files); 4 MB, 8 MB: whether they fit beside 32 KB of code.",
+    "phi: cosine of z_H to the fp32 checkpoint's, mean over positions; none where the carries differ in shape. "
+    f"bytes: {READ_BYTES} (onnxruntime: its graph files); "
+    "4 MB, 8 MB: whether they fit beside 32 KB of code.",
     "by: device, the generated C on this computer, the firmware's bits; fake, torch with rounded weights and activations; "
     "reference, the fp32 model; onnxruntime, its own kernels.",
 )

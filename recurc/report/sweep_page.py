@@ -8,7 +8,7 @@ from typing import Any
 
 from recurc.arguments import argument
 from recurc.report import plots
-from recurc.report.numbers import count_text, loss_text
+from recurc.report.numbers import READ_BYTES, count_text, loss_text
 from recurc.report.results import Plot, Results, Table
 from recurc.study.sweep import cost_of
 
@@ -72,7 +72,8 @@ NOTES = (
     "difference on the same puzzles. phi: cosine of z_H to the fp32 model's at the same depth, mean over positions. MACs: of "
     "a puzzle. *: on the Pareto front of exact against MACs (against bytes where all take the same MACs): it solves more than "
     "all that cost less, beyond a standard error of the difference on the same puzzles; of equals the one of fewest bytes. ~: "
-    "not told from it, nothing of no more cost solves more beyond that error.",
+    "not told from it, nothing of no more cost solves more beyond that error. "
+    f"bytes: {READ_BYTES}.",
     "by: device, the generated C on this computer, the firmware's bits; fake, torch with rounded weights and activations; "
     "reference, the fp32 model.",
 )

@@ -59,7 +59,8 @@ def seconds_text(seconds: float) -> str:
 
 def time_columns(estimated: Mapping[str, Any]) -> tuple[str, ...]:
     """Heads of the table."""
-    return ("a step", "MACs", "from flash", "from RAM", "instructions", "share", *(("time",) if estimated["seconds"] else ()))
+    share = "share of time" if estimated["seconds"] else "share of cycles"
+    return ("a step", "MACs", "from flash", "from RAM", "instructions", share, *(("time",) if estimated["seconds"] else ()))
 
 
 TIME_LEAST = ("from RAM", "from flash", "MACs")  # columns that a narrow page leaves out first

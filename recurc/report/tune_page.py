@@ -8,7 +8,7 @@ from typing import Any
 
 from recurc.arguments import argument
 from recurc.report import plots
-from recurc.report.numbers import count_text
+from recurc.report.numbers import IMAGE_BYTES, count_text
 from recurc.report.results import Results, Table
 from recurc.report.sweep_page import percent, phi_text
 from recurc.report.timing import seconds_text
@@ -35,7 +35,8 @@ NOTES = (
     "held-out ones (or what is said above). "
     "exact: whole puzzles right at the step where each one ends. lost to fp32: points of it against fp32 at the trained depth, "
     "with the standard error of the difference on the same puzzles, as though one more had differed. phi: cosine of z_H there "
-    "to that of fp32 after all steps of the trained depth. MACs, time: of a puzzle, mean over puzzles.",
+    "to that of fp32 after all steps of the trained depth. MACs, time: of a puzzle, mean over puzzles. "
+    f"Image bytes: {IMAGE_BYTES}.",
     "The front leaves out what solves nothing, and what is better than the line before it by less than its standard error. "
     "Variants that were dropped early were scored on fewer puzzles. With the same depth, fewer bits in weights or carry are "
     "taken never to gain accuracy: a variant that costs no less than such a better one was not run.",

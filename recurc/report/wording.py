@@ -48,7 +48,7 @@ def fact_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     m, board = document["model"], document["board"]
     if m.get("parameters"):
-        rows.append(("parameters", f"{m['parameters']:,}"))
+        rows.append(("parameters", f"{m['parameters']:,}, puzzle embeddings not counted"))
     blocks = m.get("macs_by_block") or {}
     if len(set(blocks.values())) > 1:
         rows.append(("MACs a call", ", ".join(f"{name} {count_text(n)}" for name, n in blocks.items())))
@@ -63,6 +63,7 @@ def fact_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     kernels = f", kernels {document['kernels']}" if document.get("kernels") else ""
     image = f"{bytes_text(document['image_bytes'])}, " if document.get("image_bytes") else ""
     rows.append(("image", f"{image}{document['label']}{carry}{kernels}"))
+    rows += _image_sum(document.get("image_parts"))
     if document.get("arena_bytes"):
         rows.append(("carry + scratch", f"{bytes_text(document['arena_bytes'])} (z_H and z_L in place, X never stored)"))
     rows += _table_row(document.get("table"))
@@ -84,6 +85,15 @@ def fact_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         if r["optional"] and r["used"]
     ]
     return rows
+
+
+def _image_sum(parts: Mapping[str, int] | None) -> list[tuple[str, str]]:
+    """How the weights image's bytes add up."""
+    if not parts:
+        return []
+    named = {"headers": "headers and padding"}
+    terms = " + ".join(f"{named.get(kind, kind)} {size:,}" for kind, size in parts.items() if size)
+    return [("image bytes", f"{terms} = {sum(parts.values()):,}")]
 
 
 def _table_row(table: Mapping[str, Any] | None) -> list[tuple[str, str]]:
