@@ -90,6 +90,38 @@ def write_whole(path: Path | str, data: bytes | str, what: str, next: str, *, fo
     return Path(path)
 
 
+def check_file(path: Path | str, what: str, next: str) -> None:
+    """That `whole_file` may write there, as far as that can be told before there is anything to write. Raises InputError."""
+    path = Path(path)
+    wrong = 0
+    if os.path.isdir(path):
+        wrong = errno.EISDIR
+    elif not os.path.isdir(path.parent):
+        wrong = errno.ENOTDIR if os.path.lexists(path.parent) else errno.ENOENT
+    elif not os.access(path if _is_special(path) else path.resolve().parent, os.W_OK):
+        wrong = errno.EACCES
+    if wrong:
+        raise not_written(what, path, OSError(wrong, os.strerror(wrong)), next)
+
+
+def _is_special(path: Path) -> bool:
+    """Whether something is there that is no file, and is written as it is."""
+    return path.exists() and not path.is_file()
+
+
+def check_folder(folder: Path | str, what: str, next: str) -> None:
+    """That `make_folder` may make a folder, or has made it, and files may be written into it, as far as that can be told
+    before. Raises InputError."""
+    above = Path(os.path.abspath(folder))
+    while not os.path.lexists(above):
+        above = above.parent
+    wrong = 0 if os.access(above, os.W_OK | os.X_OK) else errno.EACCES
+    if not above.is_dir():
+        wrong = errno.EEXIST if above.name == Path(folder).name else errno.ENOTDIR
+    if wrong:
+        raise not_written(what, folder, OSError(wrong, os.strerror(wrong)), next)
+
+
 def make_folder(folder: Path, what: str, next: str) -> None:
     """Make a folder, and those above it, for a file that `what` names. Raises InputError."""
     try:

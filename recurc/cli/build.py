@@ -25,6 +25,7 @@ from recurc.cli.common.output import Console
 from recurc.cli.common.quantizing import calibration_options, layer_names, quantize_with_progress
 from recurc.errors import DoesNotFitError
 from recurc.evaluate.min_fidelity import DEFAULT_MIN_FIDELITY, least_fidelity
+from recurc.reading import is_folder
 
 
 @click.command()
@@ -39,7 +40,8 @@ from recurc.evaluate.min_fidelity import DEFAULT_MIN_FIDELITY, least_fidelity
     type=click.Path(path_type=Path),
     default=None,
     metavar="DIR",
-    help="Build folder. Default: build/MODEL-BOARD-PRECISION (and -mixed where layers differ).",
+    help="Build folder. Default: build/MODEL-BOARD-PRECISION, and -mixed where layers differ, -hHlLsN at another depth than "
+    "the trained one.",
 )
 @seed_option
 @depth_options
@@ -111,8 +113,13 @@ def command(
     least, least_from = least_fidelity(reasoner, min_fidelity)  # a broken fidelity.json is told before the long work
     name = Path(chosen.checkpoint).name or "model"
     model = LoadedModel(reasoner, name)
-    folder = out or Path("build") / f"{name}-{board.name}-{precision}{'-mixed' if layers else ''}"
+    folder = (
+        out
+        or Path("build")
+        / f"{name}-{board.name}-{precision}{'-mixed' if layers else ''}{_depth_name(lowering, reasoner.config)}"
+    )
     check_output(folder, console.note)
+    test = _test_split(console, chosen, model) if accuracy_puzzles else None
     try:
         # Planned from shapes alone first: who is refused is not kept waiting for the calibration.
         _plan_first(board, reasoner, precision, {**lowering, "layers": layers})
@@ -120,7 +127,7 @@ def command(
         quantized.check_target(board, allow_lossy=allow_lossy)
         with console.progress("fidelity", 1):
             gate = quantized.gate()
-        accuracy = _accuracy(console, chosen, quantized, accuracy_puzzles)
+        accuracy = _accuracy(console, chosen, quantized, test, accuracy_puzzles)
         with console.progress("compiling", 1):
             build = quantized.build(
                 board,
@@ -177,6 +184,13 @@ def command(
         _show(console, build, document, time.monotonic() - started)
 
 
+def _depth_name(lowering: dict, config) -> str:
+    """What tells a build of another depth from one of the trained depth, in its folder's name."""
+    trained = {"h_cycles": config.H_cycles, "l_cycles": config.L_cycles, "steps": config.halt_max_steps}
+    depth = {name: lowering[name] or value for name, value in trained.items()}
+    return "" if depth == trained else "-" + "".join(f"{name[0]}{value}" for name, value in depth.items())
+
+
 def _plan_first(board, reasoner, precision: str, lowering: dict) -> None:
     """Raises DoesNotFitError where no build can end well."""
     from recurc.report.planning import plan_checkpoint
@@ -218,8 +232,25 @@ def _show_refused(console: Console, error: DoesNotFitError, board, name: str, pr
         show_changes(console, document)
 
 
-def _accuracy(console: Console, chosen, quantized, count: int) -> dict | None:
-    """Accuracy on the first test puzzles, where there is a test split and the work is small; beside it that of fp32, and what
+def _test_split(console: Console, chosen, model):
+    """The test split, read before the long work; None, with a word, where there is none or it has no labels."""
+    from recurc.dataset import check_compatible
+
+    if chosen.data is None:
+        return None
+    if not is_folder(chosen.data / "test") and is_folder(chosen.data / "train"):
+        console.note("the dataset has no test split, so accuracy is not shown")
+        return None
+    test = chosen.dataset("test")
+    check_compatible(test, model.config, model.reasoner.source)
+    if not test.valid.any():
+        console.note("the test split has no labels, so accuracy is not shown")
+        return None
+    return test.labelled()
+
+
+def _accuracy(console: Console, chosen, quantized, test, count: int) -> dict | None:
+    """Accuracy on the first of some test puzzles, where there are any and the work is small; beside it that of fp32, and what
     stopping at the halting head does."""
     from recurc.cli.eval import hopeless_text
     from recurc.evaluate.gate import GATE_MACS
@@ -229,13 +260,9 @@ def _accuracy(console: Console, chosen, quantized, count: int) -> dict | None:
 
     program = quantized.model.program
     affordable = int(GATE_MACS * 4 // max(program.macs_per_step * program.steps, 1))
-    if chosen.data is None or min(count, affordable) < 1:
+    if test is None or min(count, affordable) < 1:
         return None
-    test = chosen.dataset("test")
-    if not test.valid.any():
-        console.note("the test split has no labels, so accuracy is not shown")
-        return None
-    test = test.labelled().take(min(count, affordable))
+    test = test.take(min(count, affordable))
     rule = chosen.project.halt or {"threshold": 0.0, "min_steps": 1}
     with console.progress("accuracy, beside fp32", 2 * len(test), "puzzles") as advance:
         runs = run_engine(

@@ -71,6 +71,7 @@ def command(
     The arithmetic is the firmware's, bit for bit: the generated C runs on this computer.
     """
     from recurc.api import Model as LoadedModel
+    from recurc.dataset import check_compatible
     from recurc.evaluate.scores import hopeless
 
     chosen = resolve_model(console, checkpoint, data, project_file)
@@ -81,6 +82,7 @@ def command(
     precision, layers = chosen.stored(precision, layers)
     test = chosen.dataset("test", labels=True).take(limit)
     model = LoadedModel(chosen.load(), chosen.checkpoint)
+    check_compatible(test, model.config, model.reasoner.source)  # before the calibration, not after it
     quantized = quantize_with_progress(console, model, chosen, precision, layers, **learning, **lowering)
     total = len(test) + min(fidelity_puzzles, len(test))
     with console.progress(f"{precision}, then fidelity", total, "puzzles") as advance:
@@ -135,7 +137,8 @@ def command(
     if halt and result.halted:
         rows.append((f"halting, {result.mean_steps:.2f} steps on average", *_cells(result.halted)))
     few = result.fidelity_n
-    rows.append((f"fp32, first {few}", *_cells(result.reference)))
+    fp32 = "fp32 at this depth" if any(lowering[n] for n in ("steps", "h_cycles", "l_cycles")) else "fp32"
+    rows.append((f"{fp32}, first {few}", *_cells(result.reference)))
     if few < result.n:
         rows.append((f"{precision}, first {few}", *_cells(result.beside_reference)))
     console.table(("", "cells", "puzzles exact"), rows)

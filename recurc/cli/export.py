@@ -21,6 +21,7 @@ from recurc.cli.common.options import (
 )
 from recurc.cli.common.output import Console, bytes_text
 from recurc.cli.common.quantizing import calibration_options, quantize_with_progress
+from recurc.files import check_folder
 from recurc.reading import is_file
 
 
@@ -62,6 +63,7 @@ def command(
     from recurc.exchange.onnx_export import export_onnx, require
 
     require("onnx")
+    check_folder(out, "the graphs", "Name another folder with --onnx DIR")
     if checkpoint is not None and is_file(Path(checkpoint) / MANIFEST):
         model = _stored(console, Path(checkpoint))
     else:

@@ -22,10 +22,11 @@ from recurc.cli.common.output import Console
 from recurc.cli.common.project import PROJECT_FILE, Project, project_text
 from recurc.cli.common.quantizing import calibration_options
 from recurc.errors import DoesNotFitError, UsageError
-from recurc.files import write_whole
+from recurc.files import check_file, write_whole
 from recurc.report.numbers import IMAGE_BYTES, fidelity_text
 
 _PUZZLES = 32
+_PROJECT = ("the project file", "Name a file that you may write with --write FILE")
 
 
 @click.command()
@@ -87,6 +88,7 @@ def command(
 
     Fidelity is that after one supervision step on calibration puzzles, in the device's arithmetic.
     """
+    from recurc.dataset import check_compatible
     from recurc.evaluate.layer_study import LayerStudy
     from recurc.evaluate.sensitivity import choose_layers
     from recurc.plan.kernels import choose_kernels
@@ -98,6 +100,9 @@ def command(
     kernels = choose_kernels(load_board(target).features)
     chosen = resolve_model(console, checkpoint, data)
     reasoner, sample = chosen.load(), chosen.dataset("train").sample(puzzles, seed)
+    check_compatible(sample, reasoner.config, reasoner.source)
+    if budget is not None:
+        _check_budget(reasoner.config, precision, kernels, budget, lowering)
     layers = len(reasoner.linear_names())
     with console.progress("calibration puzzles, then layers", len(sample) + layers + 2) as advance:
         so_far = 0.0
@@ -136,13 +141,6 @@ def command(
         "layers": [{"name": g.name, "fidelity": g.fidelity, "gain": result.gain(g), "bytes": g.bytes} for g in result.layers],
     }
     if budget is not None:
-        if result.low_bytes > budget:
-            raise DoesNotFitError(
-                f"{precision} takes {result.low_bytes:,} bytes already",
-                where=f"--budget {budget:,}",
-                why="more bits for some layers only add to that",
-                next="Begin with a lower --precision, or raise the budget",
-            )
         document["choice"] = {
             "layers": study.layers(raised),
             "budget": budget,
@@ -154,10 +152,28 @@ def command(
         text = project_text(
             Project(chosen.checkpoint, str(chosen.data) if chosen.named else None, precision, study.layers(raised))
         )
-        write_whole(toml, text, "the project file", "name a file that you may write with --write FILE")
+        write_whole(toml, text, *_PROJECT)
     console.emit_json({**document, "written": toml})
     if not console.json:
         _show(console, document, toml)
+
+
+def _check_budget(config: Any, precision: str, kernels: Any, budget: int, lowering: dict[str, Any]) -> None:
+    """Raises DoesNotFitError: the lower precision is over the budget already; shapes alone tell that."""
+    from recurc.ir.lower import lower
+    from recurc.plan.budget import image_budget
+    from recurc.quant.layer_precisions import layer_forms
+    from recurc.quant.weights import precision_named
+
+    program = lower(config, **lowering)
+    least = image_budget(program, layer_forms(program, precision_named(precision), {}), kernels).total
+    if least > budget:
+        raise DoesNotFitError(
+            f"{precision} takes {least:,} bytes already",
+            where=f"--budget {budget:,}",
+            why="more bits for some layers only add to that",
+            next="Begin with a lower --precision, or raise the budget",
+        )
 
 
 def _check(precision: str, higher: str, budget: int | None, toml: Path | None) -> None:
@@ -178,6 +194,8 @@ def _check(precision: str, higher: str, budget: int | None, toml: Path | None) -
             why="without --budget nothing is chosen",
             next="Say how many bytes the image may have with --budget BYTES",
         )
+    if toml is not None:
+        check_file(toml, *_PROJECT)
 
 
 def _show(console: Console, document: dict[str, Any], toml: Path | None) -> None:

@@ -28,9 +28,11 @@ from recurc.cli.common.options import (
 )
 from recurc.cli.common.output import Console
 from recurc.errors import UsageError
+from recurc.files import check_file
 from recurc.reading import is_file
 
 MOST_DRAWN = 4  # answers; of more only the table is printed
+_ANSWERS = ("the file of answers", "Name a file that you may write with --out FILE.npy")
 
 
 @click.command()
@@ -57,7 +59,8 @@ MOST_DRAWN = 4  # answers; of more only the table is printed
     type=click.IntRange(min=0),
     default=None,
     metavar="ID",
-    help="Puzzle identifier of the inputs, where the model has puzzle embeddings. Default: 0.",
+    help="Number of the puzzle embedding that the inputs are asked with, of a model that has some. Default: that of the "
+    "example in the dataset or file, else 0.",
 )
 @click.option(
     "--precision",
@@ -124,6 +127,8 @@ def command(
             why="--input names the same file",
             next="Name another file for the answers",
         )
+    if out is not None:
+        check_file(out, *_ANSWERS)
     asked = (
         _build(console, model, on, precision, data, trust)
         if _is_build(model)
@@ -266,6 +271,14 @@ def _checked(config: Any, inputs: Inputs, puzzle: int | None) -> tuple[np.ndarra
 
     ids = inputs.puzzle_ids
     if puzzle is not None:
+        count = config.num_puzzle_identifiers if config.puzzle_emb_ndim else 0
+        if puzzle >= max(count, 1):
+            raise UsageError(
+                f"the model has no puzzle embedding {puzzle}",
+                where=f"--puzzle {puzzle}",
+                why=f"it has {count:,}, numbered from 0" if count else "it has none at all",
+                next="Choose one of them, or leave --puzzle out" if count else "Leave --puzzle out",
+            )
         ids = np.full(len(inputs.tokens), puzzle)
     elif not config.puzzle_emb_ndim:
         ids = None  # a dataset numbers its puzzles also for models that have no rows for them
@@ -296,7 +309,7 @@ def _write(path: Path, tokens: np.ndarray) -> None:
 
     data = io.BytesIO()
     np.save(data, tokens)
-    write_whole(path, data.getvalue(), "the file of answers", "Name a file that you may write with --out FILE.npy")
+    write_whole(path, data.getvalue(), *_ANSWERS)
 
 
 def _show(console: Console, found: list[Any], inputs: Inputs, config: Any, told: str, symbols: str) -> None:

@@ -19,7 +19,7 @@ from recurc.cli.common.options import (
     train_split,
 )
 from recurc.cli.common.output import Console, json_text
-from recurc.cli.common.research import can_plot, compute_options, executor, store, write, write_results
+from recurc.cli.common.research import can_plot, check_results, compute_options, executor, store, write, write_results
 from recurc.errors import UsageError
 
 DEFAULT_LIMIT = 64
@@ -93,6 +93,9 @@ def command(
     from recurc.study.verdict import beside_outliers, verdict
 
     model = resolve_model(console, checkpoint, data)
+    name = Path(model.checkpoint).name or "model"
+    folder = out or Path("build") / f"{name}-study"
+    check_results(folder)
     reasoner = model.load()
     calibration = train_split(console, model, "no training puzzles, so methods that need some are left out")
     test, learning = model.dataset("test", labels=True).take(limit), _learning(train)
@@ -104,7 +107,6 @@ def command(
             next="Leave it out, or choose a method of the group training",
         )
     asked = chosen_methods(_names(methods), reasoner, updates, data=learning is not None)
-    name = Path(model.checkpoint).name or "model"
     todo = [(name, reasoner, asked)]
     if outliers:
         todo.append((f"{name}, outlier copy", outlier_copy(reasoner), [m for m in asked if not m.functional]))
@@ -143,7 +145,6 @@ def command(
         "beside": beside_outliers(*tables) if outliers else [],
         "remarks": _remarks(asked, count, near(train or model.data)),
     }
-    folder = out or Path("build") / f"{name}-study"
     files = [write(folder, "study.csv" if not i else "study-outliers.csv", as_csv(rows)) for i, rows in enumerate(tables)]
     files += [write(folder, "study.json", json_text(document)), *_page(console, folder, name, document)]
     console.emit_json({**document, "files": files})

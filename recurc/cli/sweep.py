@@ -21,7 +21,17 @@ from recurc.cli.common.options import (
 )
 from recurc.cli.common.output import Console, json_text
 from recurc.cli.common.quantizing import calibration_options
-from recurc.cli.common.research import Names, Numbers, can_plot, compute_options, executor, store, write, write_results
+from recurc.cli.common.research import (
+    Names,
+    Numbers,
+    can_plot,
+    check_results,
+    compute_options,
+    executor,
+    store,
+    write,
+    write_results,
+)
 from recurc.errors import UsageError
 
 DEFAULT_LIMIT = 128
@@ -150,6 +160,9 @@ def command(
         if given(ctx, name):
             raise UsageError(f"--{name} belongs to --gate", next="Add --gate, or leave it out")
     chosen = resolve_model(console, checkpoint, data)
+    name = Path(chosen.checkpoint).name or "model"
+    folder = out or Path("build") / f"{name}-sweep"
+    check_results(folder)
     reasoner = chosen.load()
     test, train = chosen.dataset("test", labels=True).take(limit), train_split(console, chosen)
     bench = Workbench(reasoner, test, train, puzzles=puzzles, seed=seed, store=store(console, cache, no_cache))
@@ -173,8 +186,6 @@ def command(
     ):
         outcomes = bench.evaluate(variants, where, advance)
     rows = rows_of(outcomes, steps)
-    name = Path(chosen.checkpoint).name or "model"
-    folder = out or Path("build") / f"{name}-sweep"
     lines = [row.as_dict() for row in rows]
     document = {
         "checkpoint": reasoner.source,
@@ -244,6 +255,8 @@ def _gate(
         )
     models = [resolve_model(console, checkpoint, data)] if checkpoint is not None else bundled(console)
     name = Path(checkpoint).name or "model" if checkpoint is not None else "examples"
+    folder = out or Path("build") / f"{name}-gate"
+    check_results(folder)
     with executor(jobs, scheduler) as where:
         run_gate(
             console,
@@ -255,7 +268,7 @@ def _gate(
             where=where,
             results=results,
             keep=keep,
-            folder=out or Path("build") / f"{name}-gate",
+            folder=folder,
             command=shlex.join(["recurc", *sys.argv[1:]]),
         )
 

@@ -14,9 +14,9 @@ from recurc.cli.common.options import checkpoint_argument, data_option, pass_con
 from recurc.cli.common.output import Console, json_text
 from recurc.cli.common.project import PROJECT_FILE, Project, project_text
 from recurc.cli.common.quantizing import calibration_options
-from recurc.cli.common.research import Names, Numbers, compute_options, executor, store, write, write_results
+from recurc.cli.common.research import Names, Numbers, check_results, compute_options, executor, store, write, write_results
 from recurc.errors import UsageError
-from recurc.files import write_whole
+from recurc.files import check_file, write_whole
 from recurc.words import said
 
 DEFAULT_LIMIT, DEFAULT_TOLERANCE = 512, 2.0
@@ -36,6 +36,9 @@ class Carries(click.ParamType):
             if name not in CARRIES:
                 self.fail(f"{name!r} is not one of {', '.join(CARRIES)}", param, ctx)
         return names
+
+
+_RECIPE = ("the recipe", "Name a file that you may write with --write FILE")
 
 
 @click.command()
@@ -136,6 +139,11 @@ def command(
         )
     board = load_board(target)
     chosen = resolve_model(console, checkpoint, data)
+    name = Path(chosen.checkpoint).name or "model"
+    folder = out or Path("build") / f"{name}-tune-{board.name}"
+    check_results(folder)
+    if toml is not None:
+        check_file(toml, *_RECIPE)
     reasoner = chosen.load()
     some = chosen.dataset("test", labels=min_fidelity is None).sample(limit, seed)
     searched, held = some.take(len(some) - len(some) // 2), some.take(None, len(some) - len(some) // 2)
@@ -165,8 +173,6 @@ def command(
     )
     with executor(jobs, scheduler) as where:
         found = Search(bench, prices, aim, measure, searched, held, where, console.progress).run(variants)
-    name = Path(chosen.checkpoint).name or "model"
-    folder = out or Path("build") / f"{name}-tune-{board.name}"
     document = _document(found, aim, measure, prices, name, reasoner, chosen)
     recipe = _recipe(document, chosen, board.name, calibration, puzzles, seed)
     _write(console, folder, document, recipe, toml)
@@ -359,7 +365,7 @@ def _write(console: Console, folder: Path, document: dict[str, Any], recipe: str
     files = [write(folder, PROJECT_FILE, recipe), write(folder, "tune.json", json_text(document))]
     files += write_results(folder, "tune", tune_page.results(document, recipe, folder, shlex.join(["recurc", *sys.argv[1:]])))
     if toml is not None:
-        write_whole(toml, recipe, "the recipe", "Name a file that you may write with --write FILE")
+        write_whole(toml, recipe, *_RECIPE)
         files.append(toml)
     console.emit_json({**document, "files": files, "recipe": recipe})
     if console.json:

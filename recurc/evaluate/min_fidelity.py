@@ -11,7 +11,7 @@ from typing import Any
 
 from recurc.arguments import argument
 from recurc.errors import InputError
-from recurc.files import write_whole
+from recurc.files import check_file, write_whole
 from recurc.formats import parse_json
 from recurc.models.reasoner import Reasoner
 from recurc.reading import Unreadable, is_there, read_text, shown
@@ -49,12 +49,12 @@ class OwnGate:
 
 def keep(own: OwnGate, reasoner: Reasoner) -> Path:
     """Write it beside the checkpoint, whole or not at all. Raises InputError."""
-    return write_whole(
-        _beside(reasoner),
-        json.dumps({"schema": SCHEMA, **asdict(own)}, indent=2) + "\n",
-        "the threshold",
-        f"Leave out {argument('keep', True)}, and pass it on: `recurc build ... --min-fidelity PHI`",
-    )
+    return write_whole(_beside(reasoner), json.dumps({"schema": SCHEMA, **asdict(own)}, indent=2) + "\n", *_kept_words())
+
+
+def _kept_words() -> tuple[str, str]:
+    """What is written, and what to do where that cannot be."""
+    return "the threshold", f"Leave out {argument('keep', True)}, and pass it on: `recurc build ... --min-fidelity PHI`"
 
 
 def check_keep(checkpoint: Path) -> None:
@@ -68,6 +68,7 @@ def check_keep(checkpoint: Path) -> None:
             next=f"Leave out {argument('keep', True)}, and pass on the threshold that is found: "
             "`recurc build ... --min-fidelity PHI`; or copy the checkpoint to a folder of your own",
         )
+    check_file(folder / OWN_GATE_FILE, *_kept_words())
 
 
 def kept(reasoner: Reasoner) -> OwnGate | None:

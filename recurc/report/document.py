@@ -180,6 +180,7 @@ def report_build(build: Build, board: str | None = None) -> dict[str, Any]:
         "model_sha256": entry.get("model_sha256"),
         "build_id": entry.get("build_id"),
     }
+    c = build.config
     fidelity = (
         None
         if d.get("fidelity") is None
@@ -210,6 +211,7 @@ def report_build(build: Build, board: str | None = None) -> dict[str, Any]:
         more={
             "kernels": entry.get("kernels"),
             "image_bytes": d.get("image_bytes"),
+            "trained": {"steps": c.halt_max_steps, "h_cycles": c.H_cycles, "l_cycles": c.L_cycles},
             "image_parts": (plan.get("image") or {}).get("parts"),
             "arena_bytes": d.get("arena_bytes"),
             "boards": list(build.boards),

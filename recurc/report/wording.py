@@ -36,11 +36,19 @@ def _outcome(change: Mapping[str, Any]) -> str:
 
 
 def schedule_text(document: Mapping[str, Any]) -> str:
-    """The schedule in one line."""
-    m = document["model"]
-    return (
+    """The schedule in one line, and the trained one where that is another."""
+    m, trained = document["model"], document.get("trained")
+    said = (
         f"{m['steps']} steps, each {m['h_cycles']} x ({m['l_cycles']} x low-level call, then 1 high-level call), then the heads"
     )
+    if not trained or not other_depth(document):
+        return said
+    return f"{said}; trained with {trained['steps']} steps of {trained['h_cycles']} x {trained['l_cycles']}"
+
+
+def other_depth(document: Mapping[str, Any]) -> bool:
+    """Whether steps or cycles are others than in training."""
+    return any(document["model"].get(name) != value for name, value in (document.get("trained") or {}).items())
 
 
 def fact_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -169,8 +177,9 @@ def _quality_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         value = fidelity_text(fidelity["value"], fidelity.get("error"))
         rows.append(("fidelity", f"{value} after one step, {fidelity['n']} {fidelity['inputs']}{judged}"))
     if accuracy:
+        fp32 = "fp32 at this depth" if other_depth(document) else "fp32"
         error = "" if accuracy.get("exact_error") is None else f" ± {100 * accuracy['exact_error']:.1f}"
-        beside = "" if accuracy.get("fp32_exact") is None else f" (fp32 {100 * accuracy['fp32_exact']:.1f} %)"
+        beside = "" if accuracy.get("fp32_exact") is None else f" ({fp32} {100 * accuracy['fp32_exact']:.1f} %)"
         rows.append(
             (
                 "accuracy",

@@ -84,7 +84,7 @@ def test_every_way_to_ask_is_the_same(capsys, monkeypatch, split, expected, tmp_
         (("--tokens", "1", "--input", "-"), 2, "exclude each other"),
         (("--offset", "100000"), 2, "no example is there"),
         (("--on", "qemu"), 2, "a checkpoint has no firmware"),
-        (("--puzzle", "7"), 3, "identifiers"),
+        (("--puzzle", "7"), 2, "the model has no puzzle embedding 7 (--puzzle 7): it has 1, numbered from 0"),
         (("--out", "answers.txt"), 2, "names no .npy file"),
         (("--steps", "0"), 2, "0 is not in the range"),
     ],

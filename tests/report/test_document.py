@@ -85,6 +85,9 @@ def test_model_figures_are_the_paper_shapes():
     assert rows["MACs a call"] == "610.3 M (610,271,232)"
     assert rows["MACs a step"].startswith("12.82 G (12,8")
     assert schedule_text(d) == "16 steps, each 3 x (6 x low-level call, then 1 high-level call), then the heads"
+    trained = {"steps": 16, "h_cycles": 3, "l_cycles": 6}
+    assert schedule_text({**d, "trained": trained}) == schedule_text(d)
+    assert schedule_text({**d, "trained": {**trained, "steps": 8}}).endswith("the heads; trained with 8 steps of 3 x 6")
     assert rows["stack"] == f"{d['stack']['reserved']:,} bytes reserved, high-water not measured"
     assert "needs qspi" not in rows and "needs qspi" in dict(fact_rows(CASES["qspi"]()))
 
@@ -197,3 +200,11 @@ def test_accuracy_is_said_with_its_error_and_what_halting_costs(tmp_path):
     )
     assert "tune" not in rows({"lost": 0.01, "lost_error": 0.04})["halting"], "no more than its error"
     assert "tune" not in rows({"lost": 0.1, "lost_error": 0.04, "threshold": 1.0})["halting"], "that rule was chosen"
+
+
+def test_fp32_beside_a_build_of_another_depth_is_said_to_be_at_that_depth(tmp_path):
+    d = report_build(load_build(build_folder(tmp_path / "b"), to_run=False))
+    accuracy = {"n": 8, "cell": 1.0, "exact": 0.9, "exact_error": 0.05, "fp32_cell": 1.0, "fp32_exact": 0.95}
+    assert "(fp32 95.0 %)" in dict(fact_rows({**d, "accuracy": accuracy}))["accuracy"]
+    d["trained"] = {**d["trained"], "l_cycles": 1}
+    assert "(fp32 at this depth 95.0 %)" in dict(fact_rows({**d, "accuracy": accuracy}))["accuracy"]

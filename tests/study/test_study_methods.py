@@ -8,6 +8,7 @@ from recurc.errors import UsageError
 from recurc.models.reference import Reference
 from recurc.models.shapes import model_tensors
 from recurc.ops.attention import reference as attention
+from recurc.quant.weights import precisions
 from recurc.study.compressions import linear_attention, pruned, student
 from recurc.study.fake import FakeModel, weight_schemes
 from recurc.study.methods import FP32, METHODS, chosen, definition
@@ -87,6 +88,8 @@ def test_symmetric_int4_has_a_scale_a_channel():
 def test_methods_by_name_group_and_model():
     mlp, attention = random_reasoner("mlp_t"), random_reasoner("attention")
     assert len({m.slug for m in METHODS}) == len(METHODS) and all(definition(m) for m in METHODS)
+    built = {p.name for p in precisions().values() if not p.lossy}
+    assert built <= {m.precision for m in METHODS}, "what a build can have is studied unasked"
     assert {m.name for m in chosen([], attention)} - {m.name for m in chosen([], mlp)} == {
         "linear attention",
         "linear attention + training",

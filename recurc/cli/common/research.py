@@ -12,7 +12,7 @@ import click
 
 from recurc.cli.common.output import Console
 from recurc.errors import InputError, UsageError
-from recurc.files import make_folder, write_whole
+from recurc.files import check_folder, make_folder, write_whole
 
 _MAX_DEPTH = 255
 _OTHER_FOLDER = "Name another folder with --out"
@@ -133,6 +133,11 @@ def store(console: Console, cache: Path | None, no_cache: bool):
             ) from None
         return Store(None)
     return Store(folder, console.note)
+
+
+def check_results(folder: Path) -> None:
+    """That results may be written into a folder: told before the work, not after it. Raises InputError."""
+    check_folder(folder, "the result", _OTHER_FOLDER)
 
 
 def write(folder: Path, name: str, text: str) -> Path:
