@@ -119,10 +119,10 @@ def command(
         / f"{name}-{board.name}-{precision}{'-mixed' if layers else ''}{_depth_name(lowering, reasoner.config)}"
     )
     check_output(folder, console.note)
-    test = _test_split(console, chosen, model) if accuracy_puzzles else None
     try:
         # Planned from shapes alone first: who is refused is not kept waiting for the calibration.
         _plan_first(board, reasoner, precision, {**lowering, "layers": layers})
+        test = _test_split(console, chosen, model) if accuracy_puzzles else None
         quantized = quantize_with_progress(console, model, chosen, precision, layers, **learning, **lowering)
         quantized.check_target(board, allow_lossy=allow_lossy)
         with console.progress("fidelity", 1):
