@@ -11,6 +11,7 @@ import yaml
 from recurc.formats import DEPTH, DIGITS
 from recurc.reading import shown
 
+_TOO_DEEP = f"lists and tables are nested deeper than {DEPTH}"
 _CORE = "tag:yaml.org,2002:"
 _TAGS = {_CORE + name for name in ("str", "int", "float", "bool", "null", "seq", "map")}
 _WORDS = (  # implicit kinds, and the first characters by which PyYAML looks them up
@@ -31,6 +32,12 @@ class PlainLoader(yaml.SafeLoader):
         super().__init__(stream)
         self._depth = 0
 
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        """Refuses depth already here: PyYAML reads on for a thousand characters, in time that grows with the square of it."""
+        if self.flow_level >= DEPTH:
+            raise _refused(_TOO_DEEP, yaml.Token(self.get_mark(), None))
+        super().fetch_flow_collection_start(token)
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call] # types-PyYAML gives it no types
         if isinstance(event, yaml.AliasEvent):
@@ -40,7 +47,7 @@ class PlainLoader(yaml.SafeLoader):
             raise _refused(f"the tag {shown(tag)} is not read here", event)
         self._depth += 1
         if self._depth > DEPTH:
-            raise _refused(f"lists and tables are nested deeper than {DEPTH}", event)
+            raise _refused(_TOO_DEEP, event)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node

@@ -19,7 +19,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol, cast
@@ -95,7 +95,14 @@ def _installed() -> tuple[Family, ...]:
 def families() -> dict[str, Family]:
     """Name -> family: every module of this folder that defines the family protocol, installed and registered ones."""
     found = {family.NAME: family for family in (*_installed(), *_registered.values())}
-    for file in sorted(Path(folder) / name for folder in __path__ for name in os.listdir(folder)):
+    return found | _in_folders(tuple(__path__))
+
+
+@cache
+def _in_folders(folders: tuple[str, ...]) -> dict[str, Family]:
+    """The families that are modules in these folders."""
+    found: dict[str, Family] = {}
+    for file in sorted(Path(folder) / name for folder in folders for name in os.listdir(folder)):
         if file.suffix != ".py" or file.name == "__init__.py":
             continue
         if "ARCH_NAMES" not in read_text(file):

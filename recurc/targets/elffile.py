@@ -24,15 +24,21 @@ def open_elf(path: Path) -> Iterator[ELFFile]:
     Raises:
         Unreadable: no ELF or a damaged one; also when reading inside the block finds that.
     """
-    with open_regular(path) as file:
-        try:
-            elf = ELFFile(file)
-            _check(elf, size_of(file))
-            yield elf
-        except (RecurcError, Unreadable):
-            raise
-        except Exception as error:  # noqa: BLE001 - pyelftools ends in any way on a damaged file
-            raise Unreadable(f"it is no ELF file, or a damaged one ({clause(error, 120)})") from None
+    with open_regular(path) as file, readable():
+        elf = ELFFile(file)
+        _check(elf, size_of(file))
+        yield elf
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Turns whatever pyelftools raises inside the block, on a damaged file, into Unreadable."""
+    try:
+        yield
+    except (RecurcError, Unreadable):
+        raise
+    except Exception as error:  # noqa: BLE001 - it ends in any way
+        raise Unreadable(f"it is no ELF file, or a damaged one ({clause(error, 120)})") from None
 
 
 def _check(elf: ELFFile, size: int) -> None:

@@ -63,8 +63,8 @@ def peak_memory(anew: bool = False) -> int:
     if anew:
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
-    with open("/proc/self/status", "rb") as file:
-        return 1024 * int(next(line for line in file if line.startswith(b"VmHWM:")).split()[1])
+    text = Path("/proc/self/status").read_bytes()
+    return 1024 * int(text[text.index(b"VmHWM:") :].split(None, 2)[1])
 
 
 def _misdeed(error: BaseException) -> str:
@@ -74,7 +74,7 @@ def _misdeed(error: BaseException) -> str:
     text = str(error)
     if error.exit_code not in (2, 3):
         return f"exit code {error.exit_code}: {text[:200]!a}"
-    if not all(c.isprintable() or unicodedata.category(c) == "Zs" for c in text):
+    if not text.isprintable() and not all(c.isprintable() or unicodedata.category(c) == "Zs" for c in text):
         return f"characters that are not printable: {text[:300]!a}"
     if len(text) >= LONGEST:
         return f"a paragraph of {len(text)} characters: {text[:200]!a}"
@@ -165,8 +165,9 @@ def _run(loader: Loader, folder: Path, report: Report) -> str:
         raise
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is judged
         wrong = _misdeed(error)
-        kind = f"{type(error).__name__} at {_where(error)}"
-        return f"{kind}\n{wrong}\n{''.join(traceback.format_exception(error))[-3000:]}" if wrong else ""
+        if not wrong:
+            return ""
+        return f"{type(error).__name__} at {_where(error)}\n{wrong}\n{''.join(traceback.format_exception(error))[-3000:]}"
 
 
 def _keep(to: Path, folder: Path) -> None:

@@ -7,13 +7,18 @@ import json
 import random
 import types
 import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
+import yaml
 
 from recurc.emit.image import ENTRY, HEADER, build_image
 from recurc.quant.tableformat import HEADER as TABLE_HEADER
+from recurc.reading import Unreadable
 from tests.boardfiles import board_text
 from tests.fuzz.loaders.archives import directory, members, pickle_ops
 from tests.fuzz.loaders.harness import Loader
@@ -38,20 +43,16 @@ def _small() -> tuple[dict, dict]:
 
 
 def _torch(folder: Path, **save: object) -> None:
+    """A file of torch.save. Its configuration is JSON, which reads sooner, where it is not what is mutated."""
     from tests.models.builders import write_checkpoint
 
     a, tensors = _small()
-    write_checkpoint(folder, a, tensors, name="step_1", **save)
+    write_checkpoint(folder, a, tensors, name="step_1", config=False, **save)
+    (folder / "all_config.json").write_text(json.dumps({"arch": a, "data_paths": ["data"], "seed": 0}))
 
 
 def _legacy(folder: Path) -> None:
     _torch(folder, _use_new_zipfile_serialization=False)
-
-
-def _plain_config(folder: Path) -> None:
-    _torch(folder)
-    text = (folder / "all_config.yaml").read_text()
-    (folder / "all_config.yaml").write_text(text + "lr: 1.0e-04\nnote: 'a word'\nlist: [1, 2.5, true, null]\n")
 
 
 def _converted(folder: Path) -> None:
@@ -66,10 +67,25 @@ def _converted(folder: Path) -> None:
     (folder / "raw").rmdir()
 
 
-def _load(folder: Path) -> object:
+def _plain_config(folder: Path) -> None:
+    """A configuration in YAML beside weights that read soon."""
+    _converted(folder)
+    (folder / "config.json").unlink()
+    document = {"arch": _small()[0], "data_paths": ["data"], "ema": True}
+    text = yaml.dump(document) + "lr: 1.0e-04\nnote: 'a word'\nlist: [1, 2.5, true, null]\n"
+    (folder / "all_config.yaml").write_text(text)
+
+
+def _load_torch(folder: Path) -> object:
     from recurc.models.checkpoint import load
 
-    return load(folder)
+    return load(folder / "step_1")
+
+
+def _load_safetensors(folder: Path) -> object:
+    from recurc.models.checkpoint import load
+
+    return load(folder / "model.safetensors")
 
 
 # -- datasets and examples ------------------------------------------------------------------------------------------
@@ -272,14 +288,27 @@ def _elf(folder: Path) -> None:
 
 
 def _load_elf(folder: Path) -> None:
-    from recurc.targets.elf import linked_sections
-    from recurc.targets.sourcemap import SourceMap
+    """All that is read of an ELF, from one that is opened once."""
+    from recurc.targets import elf, elffile, sourcemap
 
-    places = SourceMap(folder / "a.elf")
-    for address in (0x1001, 0x1008, 0x2000):
-        str(places.place(address))
-    places.riscv  # noqa: B018
-    linked_sections(folder / "a.elf")
+    with ExitStack() as stack:
+        try:
+            opened = stack.enter_context(elffile.open_elf(folder / "a.elf"))
+        except Unreadable:
+            elf.linked_sections(folder / "a.elf")
+            raise
+
+        @contextmanager
+        def again(path: Path) -> Iterator[object]:
+            with elffile.readable():
+                yield opened
+
+        with mock.patch.object(sourcemap, "open_elf", again), mock.patch.object(elf, "open_elf", again):
+            places = sourcemap.SourceMap(folder / "a.elf")
+            for address in (0x1001, 0x1008, 0x2000):
+                str(places.place(address))
+            places.riscv  # noqa: B018
+            elf.linked_sections(folder / "a.elf")
 
 
 _torch_zip = mixed((members(pickle_ops, "data.pkl"),) * 3, (members(_bytes, ""),), (directory, directory, tail, head), BYTES)
@@ -290,11 +319,11 @@ _npz = mixed((members(_npy, ".npy"),), (directory, tail), BYTES)
 LOADERS = {
     loader.name: loader
     for loader in (
-        Loader("torch-zip", _torch, {"step_1": _torch_zip}, _load),
-        Loader("torch-legacy", _legacy, {"step_1": _torch_legacy}, _load),
-        Loader("safetensors", _converted, {"model.safetensors": _safetensors}, _load),
-        Loader("config-yaml", _plain_config, {"all_config.yaml": _text}, _load),
-        Loader("config-json", _converted, {"config.json": _text}, _load),
+        Loader("torch-zip", _torch, {"step_1": _torch_zip}, _load_torch),
+        Loader("torch-legacy", _legacy, {"step_1": _torch_legacy}, _load_torch),
+        Loader("safetensors", _converted, {"model.safetensors": _safetensors}, _load_safetensors),
+        Loader("config-yaml", _plain_config, {"all_config.yaml": _text}, _load_safetensors),
+        Loader("config-json", _converted, {"config.json": _text}, _load_safetensors),
         Loader("dataset-json", _dataset, {"test/dataset.json": _text}, _load_dataset),
         Loader("dataset-npy", _dataset, {f"test/all__{kind}.npy": _npy for kind in (
             "inputs", "labels", "puzzle_identifiers", "puzzle_indices")}, _load_dataset),

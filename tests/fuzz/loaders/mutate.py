@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 Mutation = Callable[[random.Random, bytes], bytes]
 
 NUMBERS = (0, 1, 2, 3, 7, 8, 63, 64, 127, 128, 255, 256, 1023, 4096, 32767, 65535, 65536, 2**24, 2**31 - 1, 2**31, 2**32 - 1,
            2**32, 2**40, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1)  # fmt: skip
 _DEEP = 3000
+_PART = 8000  # bytes
 EXTREMES = tuple(text.encode("utf-8", "surrogatepass") for text in (
     "0", "-1", "-0", "1", "3", "255", "65536", "2147483648", "-9223372036854775809", "18446744073709551616", "9" * 400,
     "9" * 5000,
@@ -92,13 +94,28 @@ def tail(r: random.Random, data: bytes) -> bytes:
     return data[:-1024] + r.choice(BYTES)(r, data[-1024:])
 
 
+@lru_cache(maxsize=16)
+def _found(data: bytes) -> tuple[tuple[int, int], ...]:
+    """(begin, end) of the tokens; of the valid file they are asked for again and again."""
+    return tuple(token.span() for token in _TOKEN.finditer(data))
+
+
+def _tokens(r: random.Random, data: bytes) -> Sequence[tuple[int, int]]:
+    """(begin, end) of the tokens, of a part where the data is long: a flood was put in, and its tokens are alike."""
+    if len(data) <= _PART:
+        return _found(data)
+    at = r.randrange(len(data) - _PART)
+    return [(at + begin, at + end) for begin, end in (token.span() for token in _TOKEN.finditer(data[at : at + _PART]))]
+
+
 def _token(r: random.Random, data: bytes) -> bytes:
-    found = list(_TOKEN.finditer(data))
+    found = _tokens(r, data)
     if not found:
         return r.choice(EXTREMES)
-    one = r.choice(found)
-    new = r.choice(EXTREMES) if r.random() < 0.8 else r.choice(found).group()
-    return data[: one.start()] + new + data[one.end() :]
+    begin, end = r.choice(found)
+    a, b = r.choice(found)
+    new = r.choice(EXTREMES) if r.random() < 0.8 else data[a:b]
+    return data[:begin] + new + data[end:]
 
 
 def _lines(r: random.Random, data: bytes) -> bytes:
@@ -119,12 +136,12 @@ def _lines(r: random.Random, data: bytes) -> bytes:
 
 
 def _nest(r: random.Random, data: bytes) -> bytes:
-    found = list(_TOKEN.finditer(data))
+    found = _tokens(r, data)
     if not found:
         return data
-    one, n = r.choice(found), r.choice((10, 63, 64, 65, 500, 3000))
+    (begin, end), n = r.choice(found), r.choice((10, 63, 64, 65, 500, 3000))
     opening, closing = r.choice(((b"[", b"]"), (b'{"a":', b"}"), (b"{a = ", b"}"), (b"{a: ", b"}")))
-    return data[: one.start()] + opening * n + one.group() + closing * n + data[one.end() :]
+    return data[:begin] + opening * n + data[begin:end] + closing * n + data[end:]
 
 
 TEXT: tuple[Mutation, ...] = (_token, _token, _token, _lines, _nest)
