@@ -18,14 +18,14 @@ os.environ["OMP_NUM_THREADS"] = "1"  # the process forks, and threads do not
 
 from tests.errnos.commands import COMMANDS, needed, prepare  # noqa: E402
 from tests.errnos.injecting import ERRORS, Injector  # noqa: E402
-from tests.errnos.trying import attempt, chosen, injectors, judge, spread  # noqa: E402
+from tests.errnos.trying import attempt, chosen, drawn_evenly, injectors, judge, spread  # noqa: E402
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.errnos")
     parser.add_argument("--commands", default="", help="names with commas between them (default: all that are quick; all: all)")
     parser.add_argument("--errors", type=int, default=0, help="errors to try at each call, in turn (default: all)")
-    parser.add_argument("--sample", type=int, default=0, help="calls to try, drawn by the seed (default: all)")
+    parser.add_argument("--sample", type=int, default=0, help="calls to try, all kinds alike, drawn by the seed (default: all)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--prepared", type=Path, help="folder of what the commands need, kept for the next time")
     parser.add_argument("--verbose", action="store_true", help="show each run")
@@ -86,7 +86,7 @@ def campaign(names: list[str], prepared: Path, options: argparse.Namespace) -> i
             continue
         calls = [call for call in chosen(good.calls) if (call.kind, call.place) not in seen]
         seen |= {(call.kind, call.place) for call in calls}
-        drawn = calls if not options.sample else random.Random(options.seed).sample(calls, min(options.sample, len(calls)))
+        drawn = drawn_evenly(calls, options.sample, random.Random(options.seed)) if options.sample else calls
         found: dict[tuple, list[str]] = defaultdict(list)
         shown: dict[tuple, str] = {}
         own = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +14,7 @@ import pytest
 
 from tests.errnos.commands import COMMANDS
 from tests.errnos.injecting import ERRORS, LASTING, Call, Injector
-from tests.errnos.trying import Ending, injectors, judge, spread
+from tests.errnos.trying import Ending, drawn_evenly, injectors, judge, spread
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,6 +92,16 @@ def test_errors_are_spread_and_those_that_last_do():
     assert {name for names in turns for name in names} == set(ERRORS["open"]) and all(len(names) == 2 for names in turns)
     made = injectors(Call("write", ("a.py:1",), 0), ERRORS["write"])
     assert sum(bool(i.lasting) for i in made) == sum("write" in kinds for kinds in LASTING.values())
+
+
+def test_a_sample_has_all_kinds():
+    calls = [Call("look", (f"a.py:{i}",), 0) for i in range(50)] + [
+        Call("rename", ("b.py:1",), 0),
+        Call("mkdir", ("b.py:2",), 0),
+    ]
+    drawn = drawn_evenly(calls, 5, random.Random(1))
+    assert len(set(drawn)) == 5 and {"look", "rename", "mkdir"} == {call.kind for call in drawn}
+    assert sorted(drawn_evenly(calls, 99, random.Random(1)), key=str) == sorted(calls, key=str)
 
 
 def test_every_command_is_in_the_campaign():

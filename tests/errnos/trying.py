@@ -5,8 +5,10 @@ from __future__ import annotations
 import atexit
 import errno
 import hashlib
+import itertools
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -183,6 +185,15 @@ def chosen(calls: list[Call]) -> list[Call]:
     return [call for same in found.values() for call in dict.fromkeys((same[0], same[-1]))]
 
 
+def drawn_evenly(calls: list[Call], count: int, r: random.Random) -> list[Call]:
+    """`count` of the calls: of each kind one, then another, as long as it has some. Most calls look or read."""
+    kinds: dict[str, list[Call]] = {}
+    for call in r.sample(calls, len(calls)):
+        kinds.setdefault(call.kind, []).append(call)
+    turns = itertools.zip_longest(*kinds.values())
+    return [call for turn in turns for call in turn if call is not None][:count]
+
+
 def injectors(call: Call, names: tuple[str, ...]) -> list[Injector]:
     """A call's injectors: each error once, and lasting where the error lasts."""
     made = []
@@ -201,4 +212,4 @@ def spread(names: tuple[str, ...], count: int, turn: int) -> tuple[str, ...]:
     return tuple(names[(turn * count + i) % len(names)] for i in range(count))
 
 
-__all__ = ["Ending", "Optional", "attempt", "chosen", "files", "injectors", "judge", "plain", "spread"]
+__all__ = ["Ending", "Optional", "attempt", "chosen", "drawn_evenly", "files", "injectors", "judge", "plain", "spread"]
