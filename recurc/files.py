@@ -143,8 +143,7 @@ def locked(folder: Path | str) -> Iterator[None]:
                 fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
-        if handle is not None:
-            os.close(handle)
+        _close(handle)
 
 
 @contextmanager
@@ -161,8 +160,7 @@ def try_lock(folder: Path | str) -> Iterator[bool]:
                 pass
         yield free
     finally:
-        if handle is not None:
-            os.close(handle)
+        _close(handle)
 
 
 def _opened(folder: Path | str) -> int | None:
@@ -170,6 +168,13 @@ def _opened(folder: Path | str) -> int | None:
         return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return None
+
+
+def _close(handle: int | None) -> None:
+    """Close what was only opened to be locked: nothing is lost where that fails."""
+    if handle is not None:
+        with suppress(OSError):
+            os.close(handle)
 
 
 def put(path: Path, data: bytes | str) -> None:

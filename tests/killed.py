@@ -1,10 +1,12 @@
-"""A process that is killed at a chosen call of the system, without any clean-up."""
+"""A process that is killed at a chosen call of the system, without any clean-up; and one of which a chosen call fails."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Callable
+
+import pytest
 
 from recurc.build import swap
 
@@ -58,3 +60,38 @@ def killed_at(number: int, work: Callable[[], object], exchange: bool = True) ->
 
 def _without_exchange(source, target, flags) -> None:
     raise OSError(38, "Function not implemented")
+
+
+def fails_at(number: int, work: Callable[[], object], code: int, lasting: bool = False, exchange: bool = True) -> object:
+    """Do some work in this process of which call `number` of the system fails with the error `code`.
+
+    Args:
+        lasting: whether all later ones fail too.
+
+    Returns:
+        What `work` gave, or the error that it raised; None when it made fewer calls.
+    """
+    left = [number]
+
+    def watched(call: Callable) -> Callable:
+        def counted(*args, **kwargs):
+            left[0] -= 1
+            failing = left[0] == -1 or (lasting and left[0] < 0)
+            if not failing or call is close:  # a file is closed whatever that says
+                found = call(*args, **kwargs)
+            if failing:
+                raise OSError(code, os.strerror(code))
+            return found
+
+        return counted
+
+    close = os.close
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(swap, "_renameat2", watched(swap._renameat2 if exchange else _without_exchange))
+        for name in CALLS:
+            patch.setattr(os, name, watched(getattr(os, name)))
+        try:
+            found = work()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the test judges it
+            found = error
+    return found if left[0] < 0 else None

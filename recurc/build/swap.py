@@ -20,6 +20,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -29,15 +30,16 @@ from typing import Any
 
 from recurc.arguments import argument
 from recurc.build.manifest import MANIFEST, SCHEMA, TABLE_FILE, _digest, file_sha256
-from recurc.errors import UsageError
+from recurc.errors import InputError, UsageError
 from recurc.files import locked, try_lock
 from recurc.formats import parse_json
-from recurc.reading import read_text
+from recurc.reading import Refused, read_text
 
 Listing = Mapping[str, str | None]  # path in the folder -> sha256, None where the manifest gives none
 Note = Callable[[str], None]
 _AT_FDCWD, _NOREPLACE, _EXCHANGE = -100, 1, 2
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
+_NOT_SYNCED = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS, errno.EISDIR)  # of filesystems that cannot
 _MANIFEST_LIMIT = 1 << 24  # bytes
 _LONGEST = 150  # bytes of a folder's name that stand in the names of the folders beside it
 
@@ -83,11 +85,16 @@ def _changed(folder: Path, name: str) -> UsageError:
 
 
 def _listing(folder: Path) -> tuple[Listing, Mapping[str, Any]]:
-    """The files that a folder's manifest lists, itself among them; and the manifest. Raises UsageError: it is none of ours."""
+    """The files that a folder's manifest lists, itself among them; and the manifest.
+
+    Raises:
+        UsageError: it is none of ours. InputError: the system does not let it be read.
+    """
     file = folder / MANIFEST
     try:
-        if os.path.islink(file) or not os.path.isfile(file):
-            raise ValueError(f"it has no {MANIFEST}" if not os.path.islink(file) else f"{MANIFEST} is a link")
+        mode = _mode(file)
+        if not stat.S_ISREG(mode):
+            raise ValueError(f"it has no {MANIFEST}" if not stat.S_ISLNK(mode) else f"{MANIFEST} is a link")
         said = parse_json(read_text(file, _MANIFEST_LIMIT), _MANIFEST_LIMIT, infinite=True)  # a halting margin
         if said["schema"] != SCHEMA:
             raise ValueError(f"{MANIFEST} is of schema {str(said['schema'])[:80]!r}, this recurc writes {SCHEMA!r}")
@@ -96,7 +103,14 @@ def _listing(folder: Path) -> tuple[Listing, Mapping[str, Any]]:
         listing = {str(name): str(digest) for name, digest in said["files"].items()}
         if any(PurePosixPath(n).is_absolute() or ".." in n.split("/") or str(PurePosixPath(n)) != n for n in listing):
             raise ValueError(f"{MANIFEST} lists files outside of it")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (Refused, OSError) as error:
+        raise InputError(
+            "the output folder holds a build that cannot be read",
+            where=str(file),
+            why=(isinstance(error, OSError) and error.strerror) or str(error),
+            next=f"check its disk and your permissions, or name another folder with {argument('out')}",
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = f"it exists, and {error}" if type(error) is ValueError else f"it exists, and {MANIFEST} is damaged"
         raise UsageError(
             "the output folder holds something else",
@@ -105,6 +119,14 @@ def _listing(folder: Path) -> tuple[Listing, Mapping[str, Any]]:
             next="name another folder, or remove it yourself",
         ) from None
     return {**listing, MANIFEST: None, **({TABLE_FILE: None} if said.get("table") else {})}, said
+
+
+def _mode(file: Path) -> int:
+    """The mode of what has this name, 0 where nothing has. Raises OSError: the system does not say."""
+    try:
+        return os.lstat(file).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def _folders(listing: Listing) -> set[str]:
@@ -186,7 +208,7 @@ def swap_in(partial: Path, out: Path, note: Note) -> tuple[str, ...]:
         _recover(out, note)
         if not os.path.lexists(out) or _is_empty(out):
             os.rename(partial, out)
-            _sync(out.parent)
+            _settle(out.parent)
             return ()
         old = read_old(out)
         refuse_collisions(partial, out, old.foreign, out)
@@ -196,7 +218,7 @@ def swap_in(partial: Path, out: Path, note: Note) -> tuple[str, ...]:
         except BaseException:
             _recover(out, note)
             raise
-        _sync(out.parent)
+        _settle(out.parent)
         _empty_into(swap, out, note)
         return old.foreign
 
@@ -289,7 +311,7 @@ def _empty_into(swap: Path, out: Path, note: Note) -> None:
                 return
     except OSError as error:
         why = error.strerror or str(error)
-    except UsageError as error:
+    except (UsageError, InputError) as error:
         why = error.why
     note(f"files of an earlier state of {out} are left in {swap}: {why}. Move what you need from there, then remove it")
 
@@ -362,20 +384,34 @@ def _is_empty(folder: Path) -> bool:
     return not _is_no_folder(folder) and not os.listdir(folder)
 
 
+def _settle(folder: Path) -> None:
+    """That a build has taken its place is on disk too, where that can be done: it has, whatever the system says now."""
+    with suppress(OSError):
+        _sync(folder)
+
+
 def _sync_tree(folder: Path) -> None:
-    """All of a folder is on disk: the old build is only removed after that."""
-    for below, _, names in os.walk(folder):
+    """All of a folder is on disk: the old build is only removed after that. Raises OSError: it is not."""
+    for below, _, names in os.walk(folder, onerror=_raised):
         for path in (*(os.path.join(below, name) for name in names), below):
             _sync(path)
 
 
+def _raised(error: OSError) -> None:
+    raise error
+
+
 def _sync(path: Path | str) -> None:
+    """What was written is on disk, where the filesystem does that. Raises OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        with suppress(OSError):  # not every filesystem syncs folders
-            os.fsync(handle)
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NOT_SYNCED:
+            raise
     finally:
-        os.close(handle)
+        with suppress(OSError):
+            os.close(handle)
 
 
 def other_model(old: OldBuild, name: str) -> str | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,10 @@ from recurc.build.folder import check_output, fresh_folder
 from recurc.build.manifest import MANIFEST
 from recurc.errors import InputError, UsageError
 from tests.build.folders import MINE, NEW, OLD, fill, holds, put, rebuild, whole
-from tests.killed import killed_at
+from tests.killed import fails_at, killed_at
+
+
+STEP = 4  # of the calls that fail, one of so many is tried; 1: each
 
 
 @pytest.fixture(autouse=True)
@@ -94,10 +100,47 @@ def test_killed_at_any_call_of_the_recovery_nothing_is_lost(out, exchange):
     )
     assert first
     rounds = 0
-    while killed_at(3 + rounds % 9, lambda: swap.look_at(out), exchange):
+    while killed_at(3 + rounds % 17, lambda: swap.look_at(out), exchange):
         rounds += 1
         assert whole(out) and rounds < 200
     assert holds(out, {**NEW, **MINE}) and os.listdir(out.parent) == ["b"]
+
+
+def _rebuilt(out: Path, said: list[str]) -> str:
+    with fresh_folder(out, "model", said.append) as folder:
+        try:
+            fill(folder, NEW)
+        except OSError as error:
+            raise InputError("the build's own files") from error
+    return "built"
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+@pytest.mark.parametrize("exchange", [True, False])
+def test_whichever_call_fails_what_is_said_is_true(out, exchange, lasting):
+    """A build that failed has left the old one, with all of the user's; one that did not is there."""
+    made = lasting + 2 * exchange
+    while True:
+        said: list[str] = []
+        found = fails_at(made, partial(_rebuilt, out, said), errno.EIO, lasting, exchange)
+        if lasting:  # whoever comes next, when the disk is well again, finds all
+            swap.look_at(out)
+        there = NEW if found in ("built", None) else OLD
+        if found not in ("built", None) and not isinstance(found, InputError):
+            raise AssertionError(f"call {made}") from found
+        assert whole(out) and holds(out, there), (made, found, said)
+        assert said or holds(out, MINE), (made, found)
+        swap.look_at(out)
+        assert whole(out) and holds(out, {**there, **MINE}), (made, found)
+        rebuild(out, OLD)
+        assert holds(out, {**OLD, **MINE}), made
+        for left in set(os.listdir(out.parent)) - {"b"}:  # of this process, which lives
+            assert lasting and left.startswith(f".b.partial-{os.getpid()}-"), (made, left)
+            shutil.rmtree(out.parent / left)
+        if found is None:
+            break
+        made += STEP
+    assert made > 50
 
 
 def test_a_missing_folder_is_restored_before_anything_is_removed(out, tmp_path):
