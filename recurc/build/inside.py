@@ -85,8 +85,18 @@ def sha256_inside(folder: Path, name: str) -> str:
 
 
 def files_below(folder: Path) -> Iterator[str]:
-    """Relative paths of all that lies in a folder and is no folder, links included (they are not followed)."""
-    for root, folders, files in os.walk(folder, followlinks=False):
+    """Relative paths of all that lies in a folder and is no folder, links included (they are not followed).
+
+    Raises:
+        OSError: a folder of it cannot be listed, so that nobody knows what lies there. A missing one has no files.
+    """
+    if not os.path.lexists(folder):
+        return
+    for root, folders, files in os.walk(folder, followlinks=False, onerror=_raised):
         links = [name for name in folders if os.path.islink(os.path.join(root, name))]
         for name in (*files, *links):
             yield os.path.relpath(os.path.join(root, name), folder)
+
+
+def _raised(error: OSError) -> None:
+    raise error

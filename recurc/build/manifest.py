@@ -299,7 +299,11 @@ def _check_files(folder: Path, listed: Mapping[str, str]) -> None:
     Raises:
         InputError: one is missing, has changed, is a link or not listed.
     """
-    for name in sorted(files_below(folder / PROJECT)):
+    try:
+        sources = sorted(files_below(folder / PROJECT))
+    except OSError as e:
+        raise _broken(folder, f"{e.filename or PROJECT} cannot be listed: {e.strerror}") from None
+    for name in sources:
         own = f"{PROJECT}/{name}"
         # An unlisted source would be compiled into the firmware by whoever runs PlatformIO there.
         if own not in listed and not _LEFT_BY_PLATFORMIO.fullmatch(name):

@@ -168,7 +168,16 @@ def only_listed(build: Build) -> Iterator[None]:
         known = build.details["files"]
         return {n for n in files_below(project) if f"{PROJECT}/{n}" not in known and not n.startswith(_CACHE + "/")}
 
-    if found := sorted(others()):
+    try:
+        found = sorted(others())
+    except OSError as e:
+        raise InputError(
+            "the project's folder cannot be listed",
+            where=str(e.filename or project),
+            why=e.strerror or str(e),
+            next="Check your permissions and its disk, then try again",
+        ) from None
+    if found:
         raise InputError(
             "the project has a file that the build did not make",
             where=str(project / found[0]),

@@ -116,19 +116,24 @@ def _request(compiler: str, flags: Sequence[str], source: Path) -> _Request | No
         return None
     try:
         content = hashlib.sha256(source.read_bytes()).hexdigest()
+        headers = [text for folder in folders for text in ("folder", *_headers(folder))]
     except OSError:
         return None
     environment = [f"{name}={os.environ.get(name)}" for name in _ENVIRONMENT]
-    headers = [text for folder in folders for text in ("folder", *_headers(folder))]
     names = (_mapped(maps, str(source)), _mapped(maps, os.getcwd()))
     key = _digest((FORMAT, *identity, *environment, "flags", *rest, "names", *names, content, *headers))
     return _Request(key, folders, maps)
 
 
 def _headers(folder: str) -> list[str]:
-    """Names of the headers below a folder: a new one may take the place of another."""
-    return sorted(os.path.relpath(os.path.join(at, name), folder) for at, _, files in os.walk(folder) for name in files
-                  if name.endswith((".h", ".inc")))  # fmt: skip
+    """Names of the headers below a folder: a new one may take the place of another. Raises OSError: one cannot be listed."""
+    return sorted(os.path.relpath(os.path.join(at, name), folder) for at, _, files in os.walk(folder, onerror=_unlisted)
+                  for name in files if name.endswith((".h", ".inc")))  # fmt: skip
+
+
+def _unlisted(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):  # a folder that is not there has no headers
+        raise error
 
 
 def _identity(compiler: str) -> tuple[str, ...] | None:

@@ -18,7 +18,6 @@ from recurc.errors import InputError, UsageError
 from tests.build.folders import MINE, NEW, OLD, fill, holds, put, rebuild, whole
 from tests.killed import fails_at, killed_at
 
-
 STEP = 4  # of the calls that fail, one of so many is tried; 1: each
 
 

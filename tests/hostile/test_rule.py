@@ -46,6 +46,14 @@ def reads(source: str) -> list[str]:
     return found
 
 
+def forgets(source: str) -> list[int]:
+    """Lines of walks through folders that pass over what cannot be listed, as if it were empty."""
+    return [node.lineno for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "walk"
+            and isinstance(node.func.value, ast.Name) and node.func.value.id == "os"
+            and not any(k.arg == "onerror" for k in node.keywords)]  # fmt: skip
+
+
 FILES = {str(p.relative_to(PACKAGE)): p for p in sorted(PACKAGE.rglob("*.py")) if "_data" not in p.parts}
 
 
@@ -62,6 +70,11 @@ def test_only_the_readers_open_and_parse():
 def test_the_rule_finds_violations(line):
     assert reads(f"def f():\n    return {line}\n")
     assert not reads("open(p, 'wb')\nread_text(p)\njson.dumps(x)\nyaml.safe_dump(x)")
+
+
+def test_a_folder_that_cannot_be_listed_is_not_empty():
+    assert {name: found for name, path in FILES.items() if (found := forgets(path.read_text()))} == {}
+    assert forgets("os.walk(x)") == [1] and forgets("os.walk(x, onerror=y)") == []
 
 
 def test_no_reason_without_a_reader():

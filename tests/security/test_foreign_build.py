@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -143,6 +144,25 @@ def test_an_unlisted_source_is_refused_by_name(folder, name):
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("int evil;\n")
     assert f"project/{name} is not one of the build's files" in refusal(folder)
+
+
+def test_sources_that_cannot_be_listed_are_refused(folder, monkeypatch):
+    """A source in a folder that the system does not list would be compiled by whoever may list it."""
+    (folder / "project" / "lib").mkdir()
+    scandir = os.scandir
+
+    def failing(path):
+        if str(path).endswith("lib"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    assert "lib cannot be listed: Input/output error" in refusal(folder)
+    monkeypatch.setattr(os, "scandir", scandir)
+    build = load_build(folder)
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(InputError, match="cannot be listed"), only_listed(build):
+        raise AssertionError("it was run")
 
 
 def test_an_unlisted_link_among_the_sources_is_refused(folder, tmp_path):
