@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import os
 import pkgutil
 import sys
@@ -57,7 +58,7 @@ class Commands(click.Group):
             raise _ReaderGone from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        files = (module.name for module in pkgutil.iter_modules(recurc.cli.__path__) if not module.ispkg)
+        files = {name for folder in recurc.cli.__path__ for name in _modules(folder)}
         return sorted(name.replace("_", "-") for name in files if name != _HERE)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -77,6 +78,15 @@ class Commands(click.Group):
         name, command, rest = super().resolve_command(ctx, args)
         ctx.ensure_object(Console).command = name or "recurc"
         return name, command, rest
+
+
+def _modules(folder: str) -> list[str]:
+    """Names of a folder's modules, packages left out. Raises OSError: it cannot be listed, which pkgutil takes for empty."""
+    try:
+        found = (inspect.getmodulename(name) for name in os.listdir(folder))
+    except NotADirectoryError:  # in an archive
+        return [module.name for module in pkgutil.iter_modules([folder]) if not module.ispkg]
+    return [name for name in found if name and name.isidentifier() and name != "__init__"]
 
 
 def _add_common_options(command: click.Command) -> None:

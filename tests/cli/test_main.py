@@ -1,5 +1,6 @@
 """The command line's frame: discovery, exit codes, errors as a paragraph and as JSON."""
 
+import errno
 import json
 import os
 import shutil
@@ -284,3 +285,17 @@ def test_an_empty_path_is_not_the_current_folder(call, tmp_path, monkeypatch):
     (tmp_path / "checkpoint").write_bytes(b"")
     with pytest.raises(errors.RecurcError, match="the path is empty"):
         call("")
+
+
+def test_commands_that_the_disk_does_not_give_are_not_unknown(capsys, monkeypatch):
+    listdir = os.listdir
+
+    def failing(path="."):
+        if str(path).endswith("recurc/cli"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", failing)
+    assert main(["boards"]) == 3
+    error = capsys.readouterr().err
+    assert "recurc/cli" in error and "Input/output error" in error and "no command" not in error
