@@ -62,7 +62,7 @@ COMMANDS = {name: command for name, command in {
     "build-host": Command(f"build ck --target host {CHEAP} --accuracy-puzzles 0 --out new", "ck cache", True),
     "build": Command(f"build ck --target mps2-an500 {CHEAP} --accuracy-puzzles 0 --out b", "ck b cache", True),
     "build-written": Command(f"build ck --target esp32s3 {CHEAP} --accuracy-puzzles 0 --out new", "ck", True),
-    "flash": Command("flash b --port socket://127.0.0.1:45993", "b cache", True),
+    "flash": Command("flash b --port socket://127.0.0.1:45993 --trust-build", "b cache", True),
 }.items()}  # fmt: skip
 
 
