@@ -207,10 +207,9 @@ class Model:
             scratch=scratch,
             name=self.name,
         )
-        learns = found is not None and method != "min-max" and any(p.methods != ("none",) for p in used)
-        judged = (
-            None
-            if calibration is None
-            else choose(calibration, puzzles, found.puzzles if learns else 0, seed, puzzles_for(model.program.macs_per_step))
-        )
+        learns = method != "min-max" and any(p.methods != ("none",) for p in used)
+        seen = found.puzzles if found is not None and learns else 0
+        judged = None
+        if calibration is not None:
+            judged = choose(calibration, puzzles, seen, seed, puzzles_for(model.program.macs_per_step))
         return Quantized(self, model, found, sample, judged)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from recurc.text import hidden
@@ -55,7 +55,7 @@ def open_inside(folder: Path, name: str) -> int:
     return file
 
 
-def _check(found: os.stat_result, name: str, wanted, what: str) -> None:
+def _check(found: os.stat_result, name: str, wanted: Callable[[int], bool], what: str) -> None:
     if stat.S_ISLNK(found.st_mode):
         raise OutsideError(f"{name} is a symbolic link")
     if not wanted(found.st_mode):

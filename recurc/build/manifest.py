@@ -99,7 +99,7 @@ class Build:
     @property
     def symbols(self) -> str:
         """Characters of tokens 1, 2, ..., as its dataset names them; "" where it does not."""
-        return self.details.get("symbols", "")
+        return str(self.details.get("symbols", ""))
 
     @property
     def host_library(self) -> Path:
@@ -181,9 +181,9 @@ def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerCon
         "config": asdict(config),
         "files": {str(p.relative_to(folder)): file_sha256(p) for p in files},
     }
-    document["digest"] = _digest(document)
+    document["digest"] = digest = _digest(document)
     put(folder / MANIFEST, json.dumps(document, indent=2) + "\n")
-    return document["digest"]
+    return digest
 
 
 def table_entry(header: TableHeader) -> dict[str, Any]:

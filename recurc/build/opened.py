@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from recurc.build import manifest
 from recurc.build.manifest import Build
@@ -27,7 +27,7 @@ def load_build(path: Path | str, to_run: bool = True, trust: bool = False) -> Bu
     return _warned(manifest.load_build(path, to_run, trust), 1)
 
 
-def as_build(build: Any, trust: bool, depth: int) -> Build:
+def as_build(build: Build | Path | str, trust: bool, depth: int) -> Build:
     """The build that a Python caller means: one that is open, or the path of one.
 
     Args:
@@ -37,7 +37,7 @@ def as_build(build: Any, trust: bool, depth: int) -> Build:
     Raises:
         InputError: as of `load_build`.
     """
-    if isinstance(build, str) or hasattr(build, "__fspath__"):
+    if isinstance(build, (str, os.PathLike)):
         return _warned(manifest.load_build(build, trust=trust), depth + 1)
     return replace(build, trusted=True) if trust else build
 

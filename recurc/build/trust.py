@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def known(digest: str) -> bool:
     return _own(records, stat.S_ISDIR) and _own(records / digest, stat.S_ISREG)
 
 
-def _own(path: Path, kind) -> bool:
+def _own(path: Path, kind: Callable[[int], bool]) -> bool:
     """Whether a path is of that kind, this user's, and written by nobody else."""
     try:
         found = os.lstat(path)

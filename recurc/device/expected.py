@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
@@ -20,7 +20,7 @@ MOST_TENSOR = 1 << 28  # bytes; more than any device holds
 class Expected:
     """Fields of `frames.Hello` by name, as far as the build knows them."""
 
-    fields: Mapping[str, Any]
+    fields: Mapping[str, object]
 
     def __post_init__(self) -> None:
         assert set(self.fields) <= set(FIXED), set(self.fields) - set(FIXED)
@@ -36,12 +36,43 @@ def changed(before: f.Hello, now: f.Hello) -> str | None:
     return next(filter(None, (_difference(now, name, getattr(before, name), "it was") for name in FIXED)), None)
 
 
-def _difference(told: f.Hello, name: str, wanted: Any, words: str) -> str | None:
+def _difference(told: f.Hello, name: str, wanted: object, words: str) -> str | None:
     value = getattr(told, name)
     return None if value == wanted else f"its {name} is {value}, {words} {wanted}"
 
 
-def model_fields(info: Any) -> dict[str, Any]:
+class ModelConstants(Protocol):
+    """Constants of a model, as rc_model.h has them (recurc.targets.host.ModelInfo)."""
+
+    @property
+    def seq_len(self) -> int: ...
+    @property
+    def vocab(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def hidden(self) -> int: ...
+    @property
+    def puzzles(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def h_cycles(self) -> int: ...
+    @property
+    def l_cycles(self) -> int: ...
+    @property
+    def record_bytes(self) -> int: ...
+    @property
+    def carry(self) -> int: ...
+    @property
+    def table_dtype(self) -> int: ...
+    @property
+    def table_key(self) -> Iterable[int]: ...
+    @property
+    def name(self) -> bytes: ...
+
+
+def model_fields(info: ModelConstants) -> dict[str, object]:
     """Fields of HELLO that belong to the model, from a host engine's constants (recurc.targets.host.HostEngine.info)."""
     numbers = ("seq_len", "vocab", "rows", "hidden", "puzzles", "steps", "h_cycles", "l_cycles", "record_bytes")
     return {

@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import jinja2
 import numpy as np
@@ -14,7 +14,8 @@ import numpy as np
 from recurc import __version__
 from recurc.emit.image import Image
 from recurc.errors import InputError
-from recurc.ir.program import LinearRef, Loop, Op, Program, Update
+from recurc.ir.program import LinearRef, Loop, Program, Update
+from recurc.ops.base import RmsNorm
 from recurc.ops.registry import template as op_template
 from recurc.ops.registry import template_file
 from recurc.plan.kernels import IntKernel, KernelSet, padded
@@ -60,6 +61,13 @@ def _environment() -> jinja2.Environment:
     env.loader = jinja2.ChoiceLoader([jinja2.FunctionLoader(_op_source), env.loader])
     env.filters |= {"f32": _f32, "macro": _macro}
     return env
+
+
+class NormedOp(Protocol):
+    """An op that has a norm after its residual."""
+
+    @property
+    def norm(self) -> RmsNorm: ...
 
 
 def render(template: str, **context: Any) -> str:
@@ -140,7 +148,7 @@ def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: 
         """Where storing rows may put their sums."""
         return "m->xs" if any(map(kernel, refs)) else "m->sums" if carry == "int8" else "0"
 
-    def eps_of(op: Op) -> str:
+    def eps_of(op: NormedOp) -> str:
         """The C constant that an op's norm adds before the root."""
         eps = op.norm.eps
         return "RC_EPS" if eps == model.config.rms_norm_eps else _f32(eps)

@@ -101,7 +101,7 @@ def _field(name: str, kind: type, content: dict[str, Any]) -> Any:
     """Take a field out of the file's content, checked. Raises Unreadable."""
     value = content.pop(name, 0 if name == "unclear" else None)
     if kind is str:
-        good = isinstance(value, str) and _SHA256.fullmatch(value)
+        good = isinstance(value, str) and _SHA256.fullmatch(value) is not None
     elif kind is int:
         good = type(value) is int and 0 <= value < 2**31
     else:

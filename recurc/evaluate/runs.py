@@ -101,12 +101,11 @@ def reference_runs(
     found, tokens = [], []
     for start in range(0, len(inputs), REFERENCE_BATCH):
         batch = slice(start, start + REFERENCE_BATCH)
-        first = last = None
+        carries: list[np.ndarray] = []
         for state in reference.steps(inputs[batch], puzzle_ids[batch], steps, p.h_cycles, p.l_cycles):
-            last = state.z_H.numpy()
-            first = last if first is None else first
+            carries = [*carries[:1], state.z_H.numpy()]  # of the first step, of the last
             if progress:
-                progress(len(last) / steps)
-        found.append(np.stack((first, last), axis=1))
+                progress(len(carries[0]) / steps)
+        found.append(np.stack((carries[0], carries[-1]), axis=1))
         tokens.append(state.logits.argmax(-1).numpy())
     return np.concatenate(found), np.concatenate(tokens)

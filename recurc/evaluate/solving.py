@@ -148,5 +148,5 @@ def solve_puzzles(
         np.array([a.margin for a in ordered], dtype=np.float32),
         score(tokens, data.labels, data.valid),
         np.asarray(((tokens == data.labels) | ~data.valid).all(axis=1)),
-        data.valid.any(axis=1),
+        np.asarray(data.valid.any(axis=1)),
     )

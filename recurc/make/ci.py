@@ -213,7 +213,9 @@ def _renode(build: Build, where: str) -> dict[str, str]:
     table = None
     if build.table_path and place.get("address") is not None:
         table = {"path": f"{up}/{where}/{build.table_path.relative_to(build.path)}", "address": place["address"]}
-    elf = build.boards[board.name].elf.relative_to(build.path)
+    firmware = build.boards[board.name].elf
+    assert firmware is not None  # what is emulated was compiled here
+    elf = firmware.relative_to(build.path)
     texts = render_renode(board, build_name=f"{build.name} at {build.precision}", build=where, elf=f"{up}/{where}/{elf}",
                           build_up=f"{up}/{where}", data_up=f"{up}/{DATA}", table=table)  # fmt: skip
     return {f"{RENODE}/{board.name}{suffix}": text for suffix, text in texts.items()}

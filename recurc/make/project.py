@@ -268,6 +268,7 @@ def build_project(
             (folder / TABLE_FILE).parent.mkdir()
             model.puzzles.write(folder / TABLE_FILE)
         told = {"name": model.name, "precision": model.precision.name, "target": target.name}
+        sources: Sources | None
         if target.written:
             note(f"writing the project for {target.name} ...")
             entries, sources = _written(folder, model, target, runtime, told)

@@ -107,7 +107,8 @@ def read(shards: ShardSet, keep: str = "") -> tuple[dict[str, np.ndarray], list[
         InputError: a file is missing, a tensor is there twice or nowhere, or the index is of another set.
     """
     _check_files(shards)
-    tensors, owner = {}, {}
+    tensors: dict[str, np.ndarray] = {}
+    owner: dict[str, str] = {}
     for file in shards.files:
         part = tensorfile.read(file, keep)
         for name in part:

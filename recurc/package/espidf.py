@@ -11,10 +11,10 @@ from typing import Any
 from markupsafe import Markup
 
 from recurc import __version__
-from recurc.build.manifest import TABLE_FILE
+from recurc.build.manifest import PROJECT, TABLE_FILE
 from recurc.files import put
 from recurc.package.firmware import Sources, engine_files, firmware_id
-from recurc.package.platformio import PROJECT, TABLE_COPY, BoardFirmware, environment_name
+from recurc.package.platformio import TABLE_COPY, BoardFirmware, environment_name
 from recurc.plan.layout import align_up
 from recurc.plan.planner import MemoryPlan
 from recurc.quoting import environment

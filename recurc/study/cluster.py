@@ -11,6 +11,7 @@ from typing import Any
 
 from recurc.arguments import argument
 from recurc.errors import ToolchainError, UsageError
+from recurc.study.runners import Part
 from recurc.study.store import code_version
 from recurc.study.units import Chunk, Subject, run_part
 
@@ -118,7 +119,7 @@ class Cluster:
                 next="Install this version of recurc where they run",
             )
 
-    def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: object = None) -> Future:
+    def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: object = None) -> Future[Part]:
         """A future of `run_part`. What the variant needs is made here, and sent once; what happens there is not heard here."""
         made = subject()
         if made.key not in self._sent:
@@ -131,7 +132,8 @@ class Cluster:
                     next=f"Run without {argument('address', option='scheduler')}",
                 )
             self._sent[made.key] = self._client.scatter(made)
-        return self._pool.submit(run_part, self._sent[made.key], chunk)
+        future: Future[Part] = self._pool.submit(run_part, self._sent[made.key], chunk)
+        return future
 
     def __enter__(self) -> Cluster:
         return self

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from recurc.models import recursion_of
 from recurc.models.reasoner import Reasoner
 from recurc.models.reference import Reference
-from recurc.quant.weights import Precision, precisions
+from recurc.quant.weights import Precision, Quantizer, precisions
 from recurc.storage import INT4
 
 ROW_TINY = 2.0**-96  # rows below it become zeros, as in the arithmetic contract
@@ -91,9 +92,10 @@ def _microscaled(w: np.ndarray, moment: np.ndarray | None, method: str) -> FakeW
     return FakeWeights(_flat(np.clip(np.rint(q), -7, 7) * scale, w.shape[1]), scale.size * (BLOCK // 2 + 1))
 
 
+# Fake weights have what is asked of a study's weights: what they stand for, and their bytes.
 _FAKE_ONLY = (
-    Precision("int4-symmetric", INT4, _symmetric, summary="int4 a channel, symmetric"),
-    Precision("int4-mx32", INT4, _microscaled, summary="int4 in blocks of 32 inputs with power-of-two scales"),
+    Precision("int4-symmetric", INT4, cast(Quantizer, _symmetric), summary="int4 a channel, symmetric"),
+    Precision("int4-mx32", INT4, cast(Quantizer, _microscaled), summary="int4 in blocks of 32 inputs with power-of-two scales"),
 )
 
 
@@ -138,7 +140,7 @@ def round_activations(x: torch.Tensor, scheme: Activations, peak: float | None =
         return _rounded(x, torch.tensor(peak / scheme.levels), scheme.levels)
     if scheme.scale == "block":
         k = x.shape[-1]
-        blocks = F.pad(x, (0, -k % BLOCK)).unflatten(-1, (-1, BLOCK))
+        blocks = F.pad(x, (0, -k % BLOCK)).reshape(*x.shape[:-1], -1, BLOCK)
         scale = _power_of_two(blocks.abs().amax(dim=-1, keepdim=True))
         return _rounded(blocks, scale, scheme.levels).flatten(-2)[..., :k]
     return x
@@ -202,7 +204,8 @@ class FakeModel(Reference):
     def _linear_mix(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         q, k = F.elu(q) + 1, F.elu(k) + 1
         size = (q * k.sum(dim=-2, keepdim=True)).sum(dim=-1, keepdim=True)
-        return q @ (k.transpose(-1, -2) @ v) / size.clamp_min(1e-6)
+        mixed: torch.Tensor = q @ (k.transpose(-1, -2) @ v) / size.clamp_min(1e-6)
+        return mixed
 
     def _rounded_mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         p = torch.softmax(round_rows(q) @ round_rows(k).transpose(-1, -2) * self.config.head_dim**-0.5, dim=-1)

@@ -91,8 +91,7 @@ def affordable(reasoner: Reasoner, puzzles: int) -> int:
 
 def ranks(values: Sequence[float]) -> np.ndarray:
     """Ranks from 1, equal values share the mean of theirs."""
-    values = np.asarray(values, dtype=float)
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(np.asarray(values, dtype=float), return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[inverse]
 
@@ -246,7 +245,7 @@ def gate_of(
     store: Store | None = None,
     executor: Executor | None = None,
     seed: int = 0,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> ModelGate:
     """Evaluate the ladder on a checkpoint; `steps` None takes what `affordable` says.
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import FunctionCtx
 
 from recurc.dataset import Dataset
 from recurc.models.reasoner import Reasoner
@@ -28,12 +29,18 @@ class StraightThrough(torch.autograd.Function):
     """The second argument forwards, its gradient to the first backwards."""
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: FunctionCtx, x: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:
         return rounded.view_as(rounded)
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(ctx: FunctionCtx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         return gradient, None
+
+
+def straight_through(x: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:
+    """`rounded`, whose gradient goes to x."""
+    through: torch.Tensor = StraightThrough.apply(x, rounded)  # type: ignore[no-untyped-call] # torch gives it no types
+    return through
 
 
 class Learner(FakeModel):
@@ -63,12 +70,12 @@ class Learner(FakeModel):
         if self.rounding is not None:
             for name in self._linears:
                 w = self.w[name]
-                self._rounded[name] = StraightThrough.apply(w, self.rounding(name, w.detach()))
+                self._rounded[name] = straight_through(w, self.rounding(name, w.detach()))
 
     def _round(self, name: str, x: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             rounded = super()._round(name, x)
-        return rounded if rounded is x or not x.requires_grad else StraightThrough.apply(x, rounded)
+        return rounded if rounded is x or not x.requires_grad else straight_through(x, rounded)
 
     def _rounded_mix(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         return F.scaled_dot_product_attention(q, k, v)  # products between activations stay as they are while training
@@ -191,7 +198,7 @@ def learn(
             for group in optimizer.param_groups:
                 group["lr"] = recipe.rate(len(losses))
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call] # torch gives it no types
             torch.nn.utils.clip_grad_norm_([model.w[n] for n in model.learned], 1.0)
             optimizer.step()
             losses.append(float(loss.detach()))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Memo:
@@ -15,7 +17,8 @@ class Memo:
         self._size, self._lock = size, Lock()
         self._slots: OrderedDict[Hashable, tuple[Lock, list[Any]]] = OrderedDict()
 
-    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The value of a key, which says what type it has."""
         with self._lock:
             lock, slot = self._slots.setdefault(key, (Lock(), []))
             self._slots.move_to_end(key)
@@ -24,4 +27,5 @@ class Memo:
         with lock:
             if not slot:
                 slot.append(make())
-            return slot[0]
+            found: T = slot[0]
+            return found

@@ -39,7 +39,7 @@ def pairs(variants: Sequence[Variant], fits: Callable[[Variant], bool], always: 
 
 
 def mixtures(
-    bench: Workbench, prices: Prices, low: Variant, high: str, executor: Executor, progress: Callable[[int], None]
+    bench: Workbench, prices: Prices, low: Variant, high: str, executor: Executor, progress: Callable[[float], None]
 ) -> list[Layers]:
     """Choices of layers in the precision `high`, the others as in `low`, that fit; the best for several numbers of bytes.
 

@@ -62,7 +62,7 @@ class OnnxRunner:
         """What `OnnxLoop.begin` takes: the puzzle's number, or its row."""
         if self.model.program.puzzle_table is None:
             return int(puzzle_id)
-        return self.model.puzzle_rows(np.array([puzzle_id]))[0]
+        return np.asarray(self.model.puzzle_rows(np.array([puzzle_id]))[0])
 
     def run(
         self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int, progress: Callable[[int], None] = lambda n: None
@@ -86,7 +86,8 @@ class OnnxRunner:
 
 def _trajectory_feeds(folder: Path, model: QuantizedModel, sample: Dataset) -> dict[str, list[Mapping[str, np.ndarray]]]:
     """Inputs of each graph along the fp32 model's real trajectories: file name -> feeds, evenly thinned."""
-    runner, feeds = OnnxRunner(folder, model), {}
+    runner = OnnxRunner(folder, model)
+    feeds: dict[str, list[Mapping[str, np.ndarray]]] = {}
     runner.loop.observe = lambda file, feed: feeds.setdefault(file, []).append({k: v.copy() for k, v in feed.items()})
     count = min(CALIBRATION_PUZZLES, len(sample))
     runner.run(sample.inputs[:count], sample.puzzle_ids[:count], min(4, model.program.steps))
@@ -106,7 +107,7 @@ def quantized_by_onnxruntime(reasoner: Reasoner, peer: Peer, sample: Dataset, fo
     require("onnx", "onnxruntime")
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
-    class Feeds(CalibrationDataReader):
+    class Feeds(CalibrationDataReader):  # type: ignore[misc] # onnxruntime gives it no types
         def __init__(self, feeds: Sequence[Mapping[str, np.ndarray]]) -> None:
             self._left: Iterator[Any] = iter(feeds)
 

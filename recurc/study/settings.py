@@ -63,7 +63,7 @@ class Aim:
         """
         if self.kind == "phi":
             return 1 - outcome.part.phi
-        return full.solved[-1].astype(np.float32) - outcome.solved
+        return np.asarray(full.solved[-1].astype(np.float32) - outcome.solved)
 
 
 @dataclass(frozen=True)

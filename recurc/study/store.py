@@ -38,7 +38,7 @@ def digest(*parts: object) -> str:
     for part in parts:
         if isinstance(part, np.ndarray):
             found.update(f"{part.dtype}{part.shape}".encode())
-            found.update(np.ascontiguousarray(part))
+            found.update(np.ascontiguousarray(part).data)
         else:
             found.update(part if isinstance(part, bytes) else str(part).encode())
         found.update(b"\0")
@@ -110,7 +110,7 @@ class Store:
         if self.folder is None:
             return
         path, packed = self._path(key), BytesIO()
-        np.savez(packed, **arrays)
+        np.savez(packed, **arrays)  # type: ignore[arg-type] # no array is called "allow_pickle"
         data = packed.getvalue()
         try:
             make_folder(path.parent, "a result", _other_cache())

@@ -157,15 +157,15 @@ def study(
     """
     store = store or Store(None)
     methods = [FP32, *(m for m in methods if m.name != FP32.name)]
-    data, options = train if learning is None else learning, {"store": store, "seed": seed}
+    data = train if learning is None else learning
     if data is not None:
         check_compatible(data, reasoner.config, reasoner.source)
-    plain = Workbench(reasoner, test, train, **options)
+    plain = Workbench(reasoner, test, train, store=store, seed=seed)
     subjects: dict[str, Reasoner] = {m.name: m.alters(reasoner) for m in methods if m.alters is not None}
     outcomes: dict[str, Outcome] = {}
     losses: dict[str, list[float]] = {}
     with _jobs(executor.workers if isinstance(executor, Threads) else os.cpu_count() or 1, progress) as (submit, told):
-        pending: dict[Future, Method] = {}
+        pending: dict[Future[Any], Method] = {}  # of what each kind of job gives
         for m in methods:
             if m.schooling is not None:
                 assert data is not None
@@ -179,11 +179,11 @@ def study(
             else:
                 outcomes |= future.result()
     own = [m for m in methods if m.peer is None]
-    bench = Workbench(reasoner, test, train, subjects=subjects, **options)
+    bench = Workbench(reasoner, test, train, subjects=subjects, store=store, seed=seed)
     outcomes |= zip((m.name for m in own), bench.evaluate([m.variant(steps) for m in own], executor, progress))
     seen: dict[str, Outcome] = {}
     if losses and data is not None:
-        bench = Workbench(reasoner, data.take(SEEN), train, subjects=subjects, **options)
+        bench = Workbench(reasoner, data.take(SEEN), train, subjects=subjects, store=store, seed=seed)
         them = [m for m in own if m.schooling is not None or m is FP32]
         seen |= zip((m.name for m in them), bench.evaluate([m.variant(steps) for m in them], executor, progress))
     fp32 = outcomes[FP32.name]
@@ -202,12 +202,12 @@ def study(
 
 
 @contextmanager
-def _jobs(workers: int, progress: Progress) -> Iterator[tuple[Callable[..., Future], Progress]]:
+def _jobs(workers: int, progress: Progress) -> Iterator[tuple[Callable[..., Future[Any]], Progress]]:
     """(submit, progress): jobs in threads, one thread of arithmetic each. On an error or Ctrl-C they stop at their next
     report."""
     stop, before = Event(), torch.get_num_threads()
 
-    def told(n: int) -> None:
+    def told(n: float) -> None:
         if stop.is_set():
             raise InterruptedError("stopped")
         progress(n)

@@ -62,9 +62,8 @@ def grid(
     found = []
     for h in h_cycles or (config.H_cycles,):
         for low in l_cycles or (config.L_cycles,):
-            depth = {"h_cycles": h, "l_cycles": low, "steps": deepest}
-            found.append(Variant(plain.precision, plain.activations, **depth))
-            found += [Variant(p, a, carry=carry, engine=engine, method=method, **depth) for p, a in pairs]
+            found.append(replace(plain, h_cycles=h, l_cycles=low, steps=deepest))
+            found += [Variant(p, a, h, low, deepest, carry=carry, engine=engine, method=method) for p, a in pairs]
     return list(dict.fromkeys(found))
 
 

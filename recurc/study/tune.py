@@ -219,7 +219,8 @@ class Search:
             DoesNotFitError: none fits. FidelityError: none that fits keeps enough.
         """
         candidates, every = self.arms(variants)
-        plain, outcomes = self.bench.resolve(FP32), {}
+        plain = self.bench.resolve(FP32)
+        outcomes: dict[Variant, Outcome] = {}
         self._extend(outcomes, [plain], 0, len(self.data))
         if self.aim.kind == "exact" and outcomes[plain].exact <= self.aim.limit:
             raise UsageError(
@@ -254,7 +255,8 @@ class Search:
 
     def _narrowed(self, arms: Sequence[Arm], outcomes: dict[Variant, Outcome], plain: Variant) -> list[Tried]:
         """Run arms on more and more puzzles, ever fewer of them; all of them as far as they went."""
-        alive, tried, done = list(arms), [], 0
+        alive, done = list(arms), 0
+        tried: list[Tried] = []
         while alive:
             size = min(max(FIRST, 2 * done), len(self.data))
             self._extend(outcomes, [a.variant for a in alive], done, size)

@@ -96,10 +96,11 @@ def reference_run(subject: Subject, chunk: Chunk) -> Run:
     """The fp32 checkpoint's run of a chunk at the variant's depth; kept while other variants want the same."""
     v = subject.variant
     assert v.steps is not None
+    steps = v.steps
 
     def make() -> Run:
         model = _RUNNERS.get(subject.reference_key, lambda: Reference(subject.reasoner))
-        return TorchRunner(model, *v.schedule).run(chunk.inputs, chunk.puzzle_ids, v.steps)
+        return TorchRunner(model, *v.schedule).run(chunk.inputs, chunk.puzzle_ids, steps)
 
     return _REFERENCES.get((subject.reference_key, v.schedule, v.steps, chunk.key), make)
 
@@ -134,7 +135,7 @@ class Executor(Protocol):
 
     workers: int
 
-    def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: Progress | None = None) -> Future:
+    def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: Progress | None = None) -> Future[Part]:
         """A future of `run_part`; `subject` may be called here or there. progress: called with parts of puzzles, if at all."""
 
 
@@ -145,7 +146,7 @@ class Threads:
         self.workers = jobs or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(self.workers)
 
-    def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: Progress | None = None) -> Future:
+    def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: Progress | None = None) -> Future[Part]:
         def work() -> Part:
             with heard_by(progress):
                 return run_part(subject(), chunk)

@@ -24,6 +24,7 @@ from recurc.quant.model import QuantizedModel
 from recurc.quant.weights import precisions
 from recurc.study.fake import ACTIVATIONS, weight_schemes
 from recurc.study.runners import Part
+from recurc.types import BoolArray
 
 ENGINES = ("auto", "device", "fake", "reference")
 
@@ -196,13 +197,13 @@ class Outcome:
         return self if n == self.n else replace(self, part=part)
 
     @cached_property
-    def solved(self) -> np.ndarray:
+    def solved(self) -> BoolArray:
         """bool [steps, n]: every cell right; false where no cell counts, for want of labels."""
-        return (self.part.right == self.part.cells) & (self.part.cells > 0)
+        return np.asarray((self.part.right == self.part.cells) & (self.part.cells > 0))
 
     @cached_property
     def _shares(self) -> np.ndarray:
-        return self.part.right / np.maximum(self.part.cells, 1)
+        return np.asarray(self.part.right / np.maximum(self.part.cells, 1))
 
     @property
     def labelled(self) -> bool:
@@ -219,16 +220,16 @@ class Outcome:
 
     @property
     def phi_by_step(self) -> np.ndarray:
-        return self.part.phi.mean(axis=1, dtype=np.float64)
+        return np.asarray(self.part.phi.mean(axis=1, dtype=np.float64))
 
     @property
     def flat_by_step(self) -> np.ndarray:
-        return self.part.flat.mean(axis=1, dtype=np.float64)
+        return np.asarray(self.part.flat.mean(axis=1, dtype=np.float64))
 
     @property
     def kept_by_step(self) -> np.ndarray:
         """Share of puzzles answered exactly as fp32 answers them at the same step: needs no labels."""
-        return self.part.kept.mean(axis=1)
+        return np.asarray(self.part.kept.mean(axis=1))
 
     @property
     def cell(self) -> float:
@@ -264,7 +265,7 @@ class Outcome:
         stop = self.part.margins > threshold
         stop[: min_steps - 1] = False
         stop[-1] = True
-        return stop.argmax(axis=0)
+        return np.asarray(stop.argmax(axis=0))
 
     @cached_property
     def _stops(self) -> np.ndarray:

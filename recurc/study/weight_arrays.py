@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import Field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,17 @@ from recurc.storage.form import Weights
 from recurc.study.fake import FakeWeights
 
 
+def _fields(weights: Weights) -> tuple[Field[Any], ...]:
+    assert is_dataclass(weights)  # as all weights are
+    return fields(weights)
+
+
 def to_arrays(weights: Mapping[str, Weights]) -> dict[str, np.ndarray]:
     """Every field of every layer's weights, by "layer|class|field"."""
     return {
         f"{name}|{type(w).__name__}|{f.name}": np.asarray(getattr(w, f.name))
         for name, w in weights.items()
-        for f in fields(w)
+        for f in _fields(w)
         if getattr(w, f.name) is not None
     }
 
@@ -37,7 +42,7 @@ def of_model(subject: Reasoner, arrays: Mapping[str, np.ndarray]) -> dict[str, W
     found = _from_arrays(arrays)
     for name in subject.linear_names():
         w = found[name]
-        if subject.tensors[name].shape not in {np.shape(getattr(w, f.name)) for f in fields(w)}:
+        if subject.tensors[name].shape not in {np.shape(getattr(w, f.name)) for f in _fields(w)}:
             raise ValueError(f"{name} is of another shape")
     if len(found) != len(subject.linear_names()):
         raise ValueError("weights of other layers")

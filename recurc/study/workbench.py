@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -262,10 +263,10 @@ class Workbench:
             for j in range(len(chunks))
             for i in (order[k] for k in depth)
         )
-        waiting: dict[Future, tuple[int, int, str, Told]] = {}
+        waiting: dict[Future[Part], tuple[int, int, str, Told]] = {}
         told = progress or (lambda puzzles: None)
 
-        def keep(future: Future) -> None:
+        def keep(future: Future[Part]) -> None:
             i, j, key, unit = waiting.pop(future)
             found[i][j] = part = future.result()
             self.store.put(key, {f.name: getattr(part, f.name) for f in fields(Part)})
@@ -280,12 +281,12 @@ class Workbench:
             for i, j in todo:
                 key = digest("part", self.key(variants[i]), chunks[j].key)
                 n, steps = len(chunks[j].inputs), variants[i].steps or 1
-                if (kept := self.store.read(key, lambda arrays, n=n, steps=steps: Part.stored(arrays, steps, n))) is not None:
+                if (kept := self.store.read(key, partial(Part.stored, steps=steps, n=n))) is not None:
                     found[i][j] = kept
                     told(n)
                     continue
                 unit = Told(n, told)
-                waiting[executor.submit(lambda v=variants[i]: self.subject(v), chunks[j], unit)] = (i, j, key, unit)
+                waiting[executor.submit(partial(self.subject, variants[i]), chunks[j], unit)] = (i, j, key, unit)
                 collect(2 * executor.workers)
             collect(0)
         except BaseException:

@@ -7,15 +7,24 @@ from __future__ import annotations
 
 import sys
 import types
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recurc.build.manifest import Build
+    from recurc.dataset import Dataset
     from recurc.verify.result import VerifyResult
 
 
 class _Callable(types.ModuleType):
     def __call__(
-        self, build: Any, on: str = "qemu", dataset: Any = None, *, trust: bool = False, **options: Any
+        self,
+        build: Build | Path | str,
+        on: str = "qemu",
+        dataset: Dataset | None = None,
+        *,
+        trust: bool = False,
+        **options: Any,  # of `recurc.verify.run.verify`
     ) -> VerifyResult:
         """See `recurc.verify.run.verify`; `dataset` defaults to the test split that the build knows."""
         from recurc.build.opened import as_build

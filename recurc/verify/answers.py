@@ -10,18 +10,26 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from recurc.arguments import argument
-from recurc.device.frames import TABLE_WIRE
+from recurc.build.manifest import Build
+from recurc.device.frames import TABLE_WIRE, StepEvent
+from recurc.device.session import DeviceSession
 from recurc.errors import InputError, UsageError
 from recurc.evaluate.halting import Halt, margin
 from recurc.models.inputs import check_inputs
+from recurc.models.reasoner import Reasoner
 from recurc.reading import shown
 from recurc.verify.run import open_device
+
+if TYPE_CHECKING:
+    from recurc.models.reference import StepResult  # torch, which takes seconds to import
+    from recurc.targets.host import HostEngine
 
 
 @dataclass(frozen=True)
@@ -118,10 +126,17 @@ def answer(
     return Answer(np.array(tokens), puzzle_id, tuple(ran), halted)
 
 
-def answers(model: Answerer, inputs: np.ndarray, puzzle_ids: np.ndarray | None = None, **options: Any) -> list[Answer]:
+def answers(
+    model: Answerer,
+    inputs: np.ndarray,
+    puzzle_ids: np.ndarray | None = None,
+    *,
+    steps: int | None = None,
+    halt: Halt | None = None,
+) -> list[Answer]:
     """`answer` for each of inputs [N, seq_len], in order; puzzle_ids [N] are zeros when left out."""
     ids: Iterable[int] = np.zeros(len(inputs), int) if puzzle_ids is None else puzzle_ids
-    return [answer(model, row, int(puzzle), **options) for row, puzzle in zip(inputs, ids, strict=True)]
+    return [answer(model, row, int(puzzle), steps=steps, halt=halt) for row, puzzle in zip(inputs, ids, strict=True)]
 
 
 def check_steps(steps: int | None, most: int, trained: bool = False) -> int:
@@ -150,7 +165,7 @@ def check_steps(steps: int | None, most: int, trained: bool = False) -> int:
 class ReferenceAnswerer:
     """The fp32 reference as an `Answerer`; `reasoner`: a loaded model."""
 
-    def __init__(self, reasoner: Any, h_cycles: int | None = None, l_cycles: int | None = None) -> None:
+    def __init__(self, reasoner: Reasoner, h_cycles: int | None = None, l_cycles: int | None = None) -> None:
         from recurc.models.reference import Reference
 
         self._reference = Reference(reasoner)
@@ -164,16 +179,18 @@ class ReferenceAnswerer:
         for s in self._reference.steps(np.asarray(tokens)[None], ids, wanted, *self._cycles):
             q = s.q[0].numpy()
 
-            def read(name: str, s: Any = s) -> np.ndarray:
-                return np.array(getattr(s, name)[0].numpy())
+            tokens_now = s.logits[0].argmax(-1).numpy().astype(np.int32)
+            yield Step(s.step, tokens_now, q, margin(q, self._rule), None, partial(_first_of, s))
 
-            yield Step(s.step, s.logits[0].argmax(-1).numpy().astype(np.int32), q, margin(q, self._rule), None, read)
+
+def _first_of(state: StepResult, name: str) -> np.ndarray:
+    return np.array(getattr(state, name)[0].numpy())
 
 
 class EngineAnswerer:
     """The device's arithmetic on this computer as an `Answerer`; `engine`: a HostEngine, of which a clone is taken."""
 
-    def __init__(self, engine: Any, rule: str, max_steps: int) -> None:
+    def __init__(self, engine: HostEngine, rule: str, max_steps: int) -> None:
         self._engine, self._rule, self.max_steps = engine.clone(), rule, max_steps
 
     def steps(self, tokens: np.ndarray, puzzle_id: int = 0, steps: int | None = None) -> Iterator[Step]:
@@ -191,12 +208,12 @@ class Connection:
     A context manager; `recurc.connect` makes it. `board` is the board that answered, `max_steps` what it is compiled for.
     """
 
-    def __init__(self, build: Any, on: str = "qemu") -> None:
+    def __init__(self, build: Build, on: str = "qemu") -> None:
         self.build, self.on = build, on
         self._rule = build.config.halt_rule
         self.max_steps: int = build.steps
         self._stack = ExitStack()
-        self._session: Any = None
+        self._session: DeviceSession | None = None
         self._records: Callable[[int], bytes] | None = None
         self._ran = 0  # steps, all puzzles together
 
@@ -231,10 +248,11 @@ class Connection:
         wanted, session, config = check_steps(steps, self.max_steps), self._session, self.build.config
         (row,), (puzzle,) = check_inputs(config, np.asarray(tokens)[None], np.array([puzzle_id]))
         session.load(row)
-        if self._records is not None and session.info.table_mode == TABLE_WIRE:
+        if self._records is not None and session.info is not None and session.info.table_mode == TABLE_WIRE:
             session.send_row(int(puzzle), self._records(int(puzzle)))
         for number in range(1, wanted + 1):
             event, _ = session.run(1, begin=number == 1, puzzle=int(puzzle))
+            assert isinstance(event, StepEvent)
             q = np.array([event.q_halt, event.q_continue], np.float32)
             self._ran += 1
             yield Step(
@@ -273,13 +291,13 @@ class Connection:
         rows, ids = check_inputs(self.build.config, np.atleast_2d(np.asarray(inputs)), puzzle_ids)
         return [self.answer(row, int(puzzle), steps=steps, halt=halt) for row, puzzle in zip(rows, ids, strict=True)]
 
-    def answer(self, tokens: np.ndarray, puzzle_id: int = 0, **options: Any) -> Answer:
+    def answer(self, tokens: np.ndarray, puzzle_id: int = 0, *, steps: int | None = None, halt: Halt | None = None) -> Answer:
         """The device's answer to one input (tokens [seq_len]); options and errors as of `run`."""
-        ask = partial(answer, self, tokens, puzzle_id, **options)
+        ask = partial(answer, self, tokens, puzzle_id, steps=steps, halt=halt)
         return ask() if self._session is None else self._session.persist(ask)
 
 
-def connect(build: Any, on: str = "qemu", *, trust: bool = False) -> Connection:
+def connect(build: Build | Path | str, on: str = "qemu", *, trust: bool = False) -> Connection:
     """A connection to a build's firmware, to be used in a with block.
 
         with recurc.connect("build/sudoku9", on="qemu") as device:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from recurc.device import frames as f
+from recurc.device.expected import ModelConstants
 from recurc.device.session import DeviceSession
 from recurc.evaluate.halting import Halt
 from recurc.verify.divergence import TracedEngine, Tracer, compare_tensors, first_element
@@ -21,7 +22,8 @@ Step = Callable[[int], None]
 class Engine(TracedEngine, Protocol):
     """The host's side of the comparison (recurc.targets.host.HostEngine)."""
 
-    info: Any  # constants of the model, as rc_model.h has them
+    @property
+    def info(self) -> ModelConstants: ...
 
     def halts(self, threshold: float = 0.0) -> bool: ...
 
@@ -124,7 +126,7 @@ class Comparison:
             read_after: steps after which z_H is read back; the last one is read then too.
         """
         self.session.load(tokens)
-        if self.records and self.session.info.table_mode == f.TABLE_WIRE:
+        if self.records and self.session.info is not None and self.session.info.table_mode == f.TABLE_WIRE:
             self.session.send_row(puzzle_id, self.records(puzzle_id))
         self.engine.begin(tokens, puzzle_id)
         difference: Difference | None = None

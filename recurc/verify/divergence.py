@@ -46,7 +46,7 @@ def first_element(host: np.ndarray, device: np.ndarray) -> tuple[tuple[int, ...]
 
 
 def compare_tensors(
-    engine: Any, session: DeviceSession, puzzle: int, step: int, names: Sequence[str], place: Place | None = None
+    engine: TracedEngine, session: DeviceSession, puzzle: int, step: int, names: Sequence[str], place: Place | None = None
 ) -> Difference | None:
     """First differing element of the last step's tensors, read back from the device; None when all bits are equal."""
     for name in names:

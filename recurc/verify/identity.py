@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from recurc.build.manifest import BoardArtifact, Build
 from recurc.device import frames as f
 from recurc.device.expected import Expected
 from recurc.targets.boards import Board
 
 
-def expected_hello(build: Any, board: Board, artifact: Any) -> Expected:
+def expected_hello(build: Build, board: Board, artifact: BoardArtifact) -> Expected:
     """HELLO's fields as a build has them; not those that only the chip knows (the clock of a real board).
 
     Args:
@@ -19,7 +18,7 @@ def expected_hello(build: Any, board: Board, artifact: Any) -> Expected:
     entry = details["boards"].get(board.name, {})
     plan = entry.get("plan") or {}
     mapped = (plan.get("table") or {}).get("address") is not None
-    fields: dict[str, Any] = {
+    fields: dict[str, object] = {
         "build_id": artifact.build_id, "model_sha256": artifact.model_sha256,
         "seq_len": c.seq_len, "vocab": c.vocab_size, "rows": c.rows, "hidden": c.hidden_size,
         "puzzles": c.num_puzzle_identifiers if c.puzzle_emb_ndim else 0,

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 
 from recurc.arguments import argument
+from recurc.build.manifest import BoardArtifact
+from recurc.dataset import Dataset
 from recurc.errors import InputError, UsageError
 from recurc.evaluate.halting import Halt
 from recurc.files import not_written, write_whole
@@ -60,12 +62,12 @@ class Identity:
     halt: tuple[float, int] | None = None
 
     @classmethod
-    def of(cls, artifact: Any, board: str, dataset: str, steps: int, halt: Halt | None) -> Identity:
+    def of(cls, artifact: BoardArtifact, board: str, dataset: str, steps: int, halt: Halt | None) -> Identity:
         rule = None if halt is None else (halt.threshold, halt.min_steps)
         return cls(artifact.build_id, artifact.model_sha256, board, dataset, steps, rule)
 
 
-def dataset_digest(dataset: Any) -> str:
+def dataset_digest(dataset: Dataset) -> str:
     """sha256 over a split's inputs, labels and puzzle identifiers."""
     digest = hashlib.sha256()
     for array in (dataset.inputs, dataset.labels, dataset.puzzle_ids):
@@ -275,7 +277,7 @@ def _is_journal(data: bytes) -> bool:
     return data[: len(_BEGIN)] == _BEGIN[: len(data)]
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = str(value)
     return text[:16] + "…" if len(text) > 24 else text
 

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as xml
 
 from recurc.arguments import argument
@@ -25,7 +24,7 @@ def _other_file() -> str:
 def junit_document(
     name: str,
     puzzles: Sequence[PuzzleResult],
-    properties: Mapping[str, Any],
+    properties: Mapping[str, object],
     seconds: Mapping[int, float] | None = None,
     error: RecurcError | None = None,
 ) -> bytes:
@@ -56,7 +55,8 @@ def junit_document(
     if error is not None:
         _outcome(_case(suite, name, "session", None), "error", error.code, error.what, error.paragraph())
     xml.indent(suite)
-    return xml.tostring(suite, encoding="utf-8", xml_declaration=True) + b"\n"
+    whole: bytes = xml.tostring(suite, encoding="utf-8", xml_declaration=True)
+    return whole + b"\n"
 
 
 def check_junit(path: Path) -> None:
@@ -86,6 +86,6 @@ def _outcome(case: xml.Element, tag: str, kind: str, message: str, text: str) ->
     xml.SubElement(case, tag, {"type": kind, "message": _text(message)}).text = _text(text)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """As XML can hold it: control characters are shown as escapes."""
     return _NOT_XML.sub("?", visible(value))

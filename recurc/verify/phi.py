@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from recurc.arguments import argument
+from recurc.build.manifest import Build
 from recurc.errors import InputError
 from recurc.evaluate.fidelity import carry_fidelity
+from recurc.models.reasoner import Reasoner
 
 MOST_PUZZLES = 4
 MACS = 1e11  # fp32 compute that the default number of puzzles may take
@@ -24,7 +25,7 @@ class FidelityMeter:
         h_cycles, l_cycles: depth that the build was made with.
     """
 
-    def __init__(self, reasoner: Any, h_cycles: int, l_cycles: int) -> None:
+    def __init__(self, reasoner: Reasoner, h_cycles: int, l_cycles: int) -> None:
         from recurc.models.reference import Reference
 
         self._reference, self._depth = Reference(reasoner), (h_cycles, l_cycles)
@@ -44,7 +45,7 @@ def default_puzzles(macs_per_puzzle: int) -> int:
     return int(max(1, min(MOST_PUZZLES, MACS // max(macs_per_puzzle, 1))))
 
 
-def build_meter(build: Any, checkpoint: Path | str | None = None) -> FidelityMeter:
+def build_meter(build: Build, checkpoint: Path | str | None = None) -> FidelityMeter:
     """The meter of a build, with the fp32 model that it was made of.
 
     Args:

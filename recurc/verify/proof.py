@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recurc.build.manifest import BoardArtifact, Build
 from recurc.device.frames import status_text
 from recurc.device.selftest import NONCE_BYTES
 from recurc.device.session import DeviceSession
@@ -67,11 +68,14 @@ class Proof:
         }
 
 
-def memory_files(build: Any, board: Board, artifact: Any) -> dict[str, Path]:
+def memory_files(build: Build, board: Board, artifact: BoardArtifact) -> dict[str, Path]:
     """Files of a build whose bytes a board's memory holds as they are."""
     place = (build.details["boards"][board.name].get("plan") or {}).get("table") or {}
-    mapped = place.get("address") is not None
-    return {IMAGE: artifact.image, **({TABLE: build.table_path} if mapped else {})}
+    found = {IMAGE: artifact.image}
+    if place.get("address") is not None:
+        assert build.table_path is not None  # what is placed is there
+        found[TABLE] = build.table_path
+    return found
 
 
 def sums(path: Path, nonce: bytes = b"") -> tuple[int, int, bytes]:
@@ -91,7 +95,7 @@ def sums(path: Path, nonce: bytes = b"") -> tuple[int, int, bytes]:
     return size, crc, digest.digest()
 
 
-def prove(session: DeviceSession, build: Any, board: Board, artifact: Any) -> Proof:
+def prove(session: DeviceSession, build: Build, board: Board, artifact: BoardArtifact) -> Proof:
     """Let a device prove that its weights, and its puzzle table where it lies in its memory, are the build's.
 
     The carry is lost. Waits for an answer as long as the number of bytes and the board's clock allow, with a margin.
@@ -141,7 +145,7 @@ def _differs(name: str, told: tuple[int, int, bytes], wanted: tuple[int, int, by
     )
 
 
-def estimated_seconds(build: Any, board: Board, sizes: dict[str, int]) -> float | None:
+def estimated_seconds(build: Build, board: Board, sizes: dict[str, int]) -> float | None:
     """An estimate of the time that hashing takes on a board; None where its clock or core says nothing."""
     plan = build.details["boards"][board.name].get("plan") or {}
     weights = next((r["name"] for r in plan.get("regions", ()) if "weights" in r["parts"]), None)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from recurc.build.manifest import RESULTS_FILE, Build
+from recurc.build.manifest import RESULTS_FILE, BoardArtifact, Build
 from recurc.errors import InputError, RecurcError
 from recurc.files import write_whole
 from recurc.formats import parse_json
@@ -68,7 +68,7 @@ def verified(build: Build, board: str) -> tuple[dict[str, Any] | None, str]:
     return found, ""
 
 
-def _count(path: Path, artifact: Any, board: str, told: Mapping[str, Any]) -> dict[str, Any]:
+def _count(path: Path, artifact: BoardArtifact, board: str, told: Mapping[str, Any]) -> dict[str, Any]:
     """What a journal says of the puzzles that a result is about."""
     header, results = read_journal(path)
     for key, wanted in (("build_id", artifact.build_id), ("model_sha256", artifact.model_sha256), ("board", board)):
@@ -94,11 +94,11 @@ def _instructions(build: Build, board: str, found: Mapping[str, Any]) -> int | N
         return found.get("instructions_per_step")
     if found.get("on") != "qemu" or per is None:
         return None
-    return round(round(found["ticks"] / max(1, found["steps"])) / per)
+    return round(round(float(found["ticks"]) / max(1, int(found["steps"]))) / per)
 
 
-def _same(a: Any, b: Any) -> bool:
-    if type(a) in (int, float) and type(b) in (int, float):
+def _same(a: object, b: object) -> bool:
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)) and not isinstance(a, bool) and not isinstance(b, bool):
         return math.isclose(a, b, rel_tol=1e-9)
     return a is b or (type(a) is type(b) and a == b)
 
@@ -116,7 +116,7 @@ def _named(folder: Path, journal: Path) -> str:
     return str(path)
 
 
-def _journal(folder: Path, name: Any) -> Path:
+def _journal(folder: Path, name: object) -> Path:
     if not isinstance(name, str) or not name or "\0" in name or ".." in PurePosixPath(name).parts:
         raise ValueError("it names no journal")
     return folder / name

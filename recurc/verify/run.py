@@ -6,14 +6,15 @@ import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from recurc.arguments import argument
-from recurc.build.manifest import Build
+from recurc.build.manifest import BoardArtifact, Build
 from recurc.build.opened import as_build
+from recurc.dataset import Dataset
 from recurc.device import frames as f
 from recurc.device.expected import Expected, model_fields
 from recurc.device.session import DeviceSession
@@ -49,13 +50,13 @@ def check_place(on: str) -> None:
         )
 
 
-def resolve(build: Any, on: str) -> tuple[Board, Any]:
+def resolve(build: Build, on: str) -> tuple[Board, BoardArtifact]:
     """The board that `on` means for a build ("qemu", "host", or a port) and the build's artifact for it.
 
     Raises:
         UsageError: the build has no firmware for it.
     """
-    name = build.target
+    name: str | None = build.target
     check_place(on)
     if on == "host":
         name = "host"
@@ -68,8 +69,8 @@ def resolve(build: Any, on: str) -> tuple[Board, Any]:
                 why="it has no emulated twin",
                 next=f"Use {argument('on', 'PORT')} with a board",
             )
-    artifact = build.boards.get(name)
-    if artifact is None:
+    artifact = build.boards.get(name or "")
+    if name is None or artifact is None:
         raise UsageError(
             f"the build has no firmware for {name}",
             where=str(build.path),
@@ -81,7 +82,7 @@ def resolve(build: Any, on: str) -> tuple[Board, Any]:
 
 @contextmanager
 def connect(
-    board: Board, elf: Any, on: str, step_timeout: float | None = None, memory: tuple[tuple[Any, int], ...] = ()
+    board: Board, elf: Path | None, on: str, step_timeout: float | None = None, memory: tuple[tuple[Path, int], ...] = ()
 ) -> Iterator[DeviceSession]:
     """A session with a firmware in QEMU, in a process of this computer, or behind a port; ended on leaving.
 
@@ -93,11 +94,12 @@ def connect(
     """
     transport: Transport
     if on == "qemu":
+        assert elf is not None  # what is emulated was compiled here
         transport = QemuTransport(board, elf, memory=memory)
     elif on == "host":
         transport = ProcessTransport([str(elf)])
     else:
-        transport = open_transport(on, board.uart.baud or 115200)
+        transport = open_transport(on, (board.uart and board.uart.baud) or 115200)
     default = EMULATOR_STEP_SECONDS if on in ("qemu", "host") else DEVICE_STEP_SECONDS
     # An emulator may share a busy computer; a board answers at once or not at all.
     with DeviceSession(
@@ -106,12 +108,12 @@ def connect(
         yield session
 
 
-def _places(elf: Any) -> SourceMap | None:
+def _places(elf: Path | None) -> SourceMap | None:
     """Where addresses are looked up; nowhere for a firmware that was not compiled here."""
     return None if elf is None else SourceMap(elf)
 
 
-def on_device(build: Any, hello: f.Hello, board: Board, artifact: Any) -> tuple[Board, Any]:
+def on_device(build: Build, hello: f.Hello, board: Board, artifact: BoardArtifact) -> tuple[Board, BoardArtifact]:
     """The board of a build whose firmware a device says that it runs, and its artifact: behind a port may also be the twin.
 
     `board` and `artifact`, which were expected there, when it is none of the build's.
@@ -122,7 +124,7 @@ def on_device(build: Any, hello: f.Hello, board: Board, artifact: Any) -> tuple[
     return board, artifact
 
 
-def check_identity(hello: f.Hello, artifact: Any) -> None:
+def check_identity(hello: f.Hello, artifact: BoardArtifact) -> None:
     """That the firmware is the build's own and accepts its image.
 
     Raises:
@@ -157,11 +159,11 @@ def _no_op(puzzle: int, step: int, op: int) -> None:
     """Default of `on_op`."""
 
 
-def _no_journal(board: Board, artifact: Any) -> None:
+def _no_journal(board: Board, artifact: BoardArtifact) -> None:
     """Default of `open_journal`."""
 
 
-def _check_device(info: f.Hello, dataset: Any, steps: int) -> None:
+def _check_device(info: f.Hello, dataset: Dataset, steps: int) -> None:
     """That the dataset's puzzles can be run on a device for so many steps. Raises MismatchError, UsageError, InputError."""
     if info.table_status:
         raise MismatchError(
@@ -189,7 +191,7 @@ def _check_device(info: f.Hello, dataset: Any, steps: int) -> None:
 def verify_session(
     session: DeviceSession,
     engine: Engine,
-    dataset: Any,
+    dataset: Dataset,
     *,
     board: Board,
     on: str,
@@ -224,39 +226,35 @@ def verify_session(
         session.expect(Expected(model_fields(engine.info)))
     steps = info.steps if steps is None else steps
     _check_device(info, dataset, steps)
-    known, results, keep_tokens = done or {}, list[PuzzleResult](), tokens
+    known, results = done or {}, list[PuzzleResult]()
     tracer = None if any(r.difference for r in known.values()) else Tracer(session, engine, places, on_op)
     runner = Comparison(session, engine, steps, halt, records, tracer)
-    for i, (tokens, labels, puzzle_id, valid) in enumerate(
+    for i, (row, labels, identifier, valid) in enumerate(
         zip(dataset.inputs, dataset.labels, dataset.puzzle_ids, dataset.valid, strict=True), start=offset
     ):
         if i in known:
             results.append(known[i])
             progress(i, known[i].steps)
             continue
-        stepwise = show is not None and i == offset
-        if stepwise:
-            assert show is not None
-            show(StepView(0, np.asarray(tokens), tokens, labels, valid))
+        view = partial(StepView, input=row, labels=labels, valid=valid) if i == offset else None
+        if show is not None and view is not None:
+            show(view(0, np.asarray(row)))
 
-        def on_step(step: int, i: int = i, stepwise: bool = stepwise, row: tuple = (tokens, labels, valid)) -> None:
-            if stepwise:
-                show(StepView(step, session.read_tensor("tokens"), *row))  # type: ignore[misc]
+        def on_step(step: int, i: int = i, view: Callable[[int, np.ndarray], StepView] | None = view) -> None:
+            if show is not None and view is not None:
+                show(view(step, session.read_tensor("tokens")))
             progress(i, step)
 
-        measured = meter is not None and i < offset + fidelity
-        tokens, puzzle_id = np.asarray(tokens), int(puzzle_id) if info.puzzles else 0
-        outcome = session.persist(
-            lambda job=(i, tokens, puzzle_id, on_step, range(1, steps) if stepwise else (), (1,) if measured else ()): (
-                runner.puzzle(*job)
-            )
-        )
-        phi = meter.measure(tokens, puzzle_id, outcome.carries) if measured and meter else (None, None)
+        stops = range(1, steps) if show is not None and view is not None else ()
+        measured = meter if i < offset + fidelity else None
+        cells, puzzle_id = np.asarray(row), int(identifier) if info.puzzles else 0
+        outcome = session.persist(partial(runner.puzzle, i, cells, puzzle_id, on_step, stops, (1,) if measured else ()))
+        first_phi, last_phi = measured.measure(cells, puzzle_id, outcome.carries) if measured else (None, None)
         right = int((outcome.tokens == labels)[valid].sum())
         results.append(PuzzleResult(
             i, outcome.steps, outcome.halted, outcome.difference is None, right, int(valid.sum()), outcome.ticks,
-            outcome.equal_steps, outcome.stack_used, *phi, outcome.difference,
-            tuple(outcome.tokens.tolist()) if keep_tokens else None,
+            outcome.equal_steps, outcome.stack_used, first_phi, last_phi, outcome.difference,
+            tuple(outcome.tokens.tolist()) if tokens else None,
         ))  # fmt: skip
         on_result(results[-1])
     first = next((r.difference for r in results if r.difference), None)
@@ -265,13 +263,16 @@ def verify_session(
     return VerifyResult(on, board, info, tuple(results), first, stack, session.retries, resumed=resumed)
 
 
-def _table_memory(build: Any, board: Board) -> tuple[tuple[Any, int], ...]:
+def _table_memory(build: Build, board: Board) -> tuple[tuple[Path, int], ...]:
     """Where a board's memory-mapped puzzle table lies, for an emulator to load it there."""
     place = (build.details["boards"][board.name].get("plan") or {}).get("table") or {}
-    return ((build.table_path, place["address"]),) if place.get("address") is not None else ()
+    if place.get("address") is None:
+        return ()
+    assert build.table_path is not None  # what is placed is there
+    return ((build.table_path, place["address"]),)
 
 
-def build_places(build: Any) -> tuple[Place, ...]:
+def build_places(build: Build) -> tuple[Place, ...]:
     """Names of the ops of a build's supervision step (see `step_places`)."""
     from recurc.ir.lower import lower
 
@@ -285,13 +286,13 @@ class OpenDevice:
 
     session: DeviceSession
     board: Board
-    artifact: Any
+    artifact: BoardArtifact
     records: Callable[[int], bytes] | None
     proof: Proof
 
 
 @contextmanager
-def open_device(build: Any, on: str) -> Iterator[OpenDevice]:
+def open_device(build: Build, on: str) -> Iterator[OpenDevice]:
     """Connect to the device that `on` means for a build; check that it runs that build, with its weights. Closed on leaving.
 
     Raises:
@@ -314,13 +315,13 @@ def open_device(build: Any, on: str) -> Iterator[OpenDevice]:
             yield OpenDevice(session, board, artifact, table.record if table else None, proof)
 
 
-def check_trusted(build: Any, action: str) -> None:
+def check_trusted(build: Build, action: str) -> None:
     """That native code of a build folder may be run. Raises UntrustedBuildError."""
     if isinstance(build, Build):
         build.may_run(action)
 
 
-def _check_unchanged(build: Any) -> None:
+def _check_unchanged(build: Build) -> None:
     """That a build folder still holds the build that was opened. Raises InputError."""
     from recurc.build.manifest import manifest_digest
 
@@ -335,7 +336,7 @@ def _check_unchanged(build: Any) -> None:
 
 
 @contextmanager
-def _of_one_build(build: Any, on: str) -> Iterator[None]:
+def _of_one_build(build: Build, on: str) -> Iterator[None]:
     """A device that differs is told as such only where its firmware cannot be of a build that took this one's place."""
     try:
         yield
@@ -346,9 +347,9 @@ def _of_one_build(build: Any, on: str) -> Iterator[None]:
 
 
 def verify(
-    build: Any,
+    build: Build | Path | str,
     on: str = "qemu",
-    dataset: Any = None,
+    dataset: Dataset | None = None,
     limit: int | None = None,
     steps: int | None = None,
     halt: Halt | None = None,
@@ -358,7 +359,7 @@ def verify(
     *,
     meter: FidelityMeter | None = None,
     fidelity: int = 4,
-    open_journal: Callable[[Board, Any], Journal | None] = _no_journal,
+    open_journal: Callable[[Board, BoardArtifact], Journal | None] = _no_journal,
     on_result: Callable[[PuzzleResult], None] = _no_result,
     on_op: Callable[[int, int, int], None] = _no_op,
     tokens: bool = False,

@@ -49,6 +49,8 @@ class Build:
     host_image: Path = Path("image")
     path: Path = Path("build")
     notes: tuple[str, ...] = ()
+    checkpoint: str | None = None
+    symbols: str = ""
     target: str = "stm32h7"
     twin: str | None = "mps2-an500"
     steps: int = 12
