@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,9 @@ MANIFEST = "recurc-build.json"
 TABLE_FILE = "tables/puzzles.rct"  # the streamed puzzle table, when the model has one
 RESULTS_FILE = "verified.json"  # what `verify` found, beside the manifest and no part of the build
 BOARD_FILE = "board.toml"  # in each board's folder
-PROJECT = "project"  # sources of the firmware, for PlatformIO
+PROJECT = "project"  # sources of the firmware, for PlatformIO or an SDK
 # Caches and configurations that tools leave in a project. `recurc flash` uses none of them.
-_LEFT_BY_PLATFORMIO = re.compile(r"\.pio/.*|build/.*|sdkconfig|sdkconfig\.[A-Za-z0-9._-]+", re.DOTALL)
+_LEFT_BY_TOOLS = re.compile(r"\.pio/.*|build/.*|sdkconfig|sdkconfig\.[A-Za-z0-9._-]+", re.DOTALL)
 SCHEMA = "recurc/build-folder/2"
 
 
@@ -85,6 +85,15 @@ class Build:
 
     def __repr__(self) -> str:
         return f"Build({self.name} for {self.target}, {self.precision}, in {str(self.path)!r})"
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The formats that it is delivered in, by name, in the order in which they were made; see recurc.package.
+
+        Of a build that was made before manifests said it, those that its board's file implies.
+        """
+        said = self.details.get("packages")
+        return tuple(said) if said else self.board(self.target).packages
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -237,7 +246,7 @@ def load_build(path: Path | str, to_run: bool = True, trust: bool = False) -> Bu
             raise _broken(folder, f"it has no firmware for its target {d['target']}")
     except ValueError as e:
         raise _broken(folder, f"{MANIFEST} is damaged: {e}") from None
-    _check_files(folder, listed)
+    _check_files(folder, listed, d.get("packages", {}).values())
     if to_run and d["host_cpu"] != cpu_signature():
         raise _broken(folder, f"its host engine was compiled for {d['host_cpu']}, this computer is {cpu_signature()}")
     boards = {
@@ -293,25 +302,29 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return d
 
 
-def _check_files(folder: Path, listed: Mapping[str, str]) -> None:
+def _check_files(folder: Path, listed: Mapping[str, str], packages: Iterable[str]) -> None:
     """That every listed file is there and is the one that was built, and that nothing else lies among the sources.
+
+    Args:
+        packages: folders of the formats that the build is delivered in.
 
     Raises:
         InputError: one is missing, has changed, is a link or not listed.
     """
-    try:
-        sources = sorted(files_below(folder / PROJECT))
-    except OSError as e:
-        raise _broken(folder, f"{e.filename or PROJECT} cannot be listed: {e.strerror}") from None
-    for name in sources:
-        own = f"{PROJECT}/{name}"
-        # An unlisted source would be compiled into the firmware by whoever runs PlatformIO there.
-        if own not in listed and not _LEFT_BY_PLATFORMIO.fullmatch(name):
-            raise _broken(
-                folder,
-                f"{own} is not one of the build's files, and what lies in {PROJECT} is compiled",
-                "Remove it, or move the project elsewhere to change it",
-            )
+    for package in sorted({PROJECT, *packages} - {""}):  # whatever the manifest says of it, a project is one
+        try:
+            sources = sorted(files_below(folder / package))
+        except OSError as e:
+            raise _broken(folder, f"{e.filename or package} cannot be listed: {e.strerror}") from None
+        for name in sources:
+            own = f"{package}/{name}"
+            # An unlisted source would be compiled into the firmware by whoever compiles what lies there.
+            if own not in listed and not _LEFT_BY_TOOLS.fullmatch(name):
+                raise _broken(
+                    folder,
+                    f"{own} is not one of the build's files, and what lies in {package} is compiled",
+                    "Remove it, or move the project elsewhere to change it",
+                )
     for name, digest in listed.items():
         try:
             found = sha256_inside(folder, name)

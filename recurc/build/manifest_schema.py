@@ -28,6 +28,12 @@ def _file(value: object, at: str) -> None:
     check_relative(str(value))
 
 
+def _folder(value: object, at: str) -> None:
+    """A folder of the build; "" for none of its own."""
+    if value != "":
+        _file(value, at)
+
+
 _PIECE = record({"name": _WORD, "kind": _WORD, "address": _ADDRESS, "offset": _SIGNED, "bytes": _BYTES, "lifetime": text()})
 _REGION = {
     "name": _WORD,
@@ -213,6 +219,7 @@ MANIFEST = record(
         "digest": _SHA256,
     },
     {
+        "packages": table_of(_folder, 16, text(64, NAME.pattern)),
         "layers": table_of(_WORD, 10_000),
         "carry": word(*CARRIES),
         "table": optional(_TABLE),

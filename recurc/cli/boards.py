@@ -10,12 +10,6 @@ from recurc.cli.common.options import pass_console
 from recurc.cli.common.output import Console
 from recurc.cli.common.tables import fitted, paragraph
 
-REACH = {
-    "emulated": "firmware runs in an emulator and is compared bit for bit",
-    "compiled": "firmware links within the real memory map; it has not run on a chip",
-    "written": "project for the chip's own SDK; recurc's tests never compile or run it",
-    "described": "memory map only: models can be planned for it, not built",
-}
 GROUPS = {
     "budget": "Budget classes (emulated in exactly these sizes)", "board": "Boards", "emulator": "Emulated machines",
     "host": "This computer",
@@ -44,6 +38,7 @@ def command(ctx: click.Context) -> None:
 def list_command(console: Console) -> None:
     """List the boards by kind, with their memory in KiB."""
     from recurc.targets.boards import list_boards
+    from recurc.targets.reach import REACH
 
     boards = list_boards()
     made = fitted(
@@ -64,9 +59,9 @@ def list_command(console: Console) -> None:
     console.print()
     console.left_out(made)
     console.print(paragraph(LEGEND, console.width))
-    for word in ("emulated", "compiled", "written", "described"):
+    for word, meaning in REACH.items():
         if any(b.verified == word for b in boards):
-            console.print(f"{word}: {REACH[word]}")
+            console.print(f"{word}: {meaning}")
     console.emit_json({"boards": [_document(b) for b in boards]})
 
 
@@ -76,6 +71,7 @@ def list_command(console: Console) -> None:
 def show_command(console: Console, name: str) -> None:
     """Show one board: NAME, an alias, or the path of a TOML file."""
     from recurc.targets.boards import GUARDED, load_board
+    from recurc.targets.reach import reach_text
 
     b = load_board(name)
     clock = f"{b.clock_hz / 1e6:g} MHz" if b.clock_hz else "not modelled"
@@ -85,8 +81,9 @@ def show_command(console: Console, name: str) -> None:
         ("chip", f"{b.chip} (chips/{b.chip}.toml)" if b.chip else ""),
         ("other names", ", ".join(b.aliases)),
         ("core", f"{b.core}, {', '.join(sorted(b.features)) or 'no extensions'}"),
-        ("compiler flags", " ".join(b.cpu_flags)), ("clock", clock), ("tested", f"{b.verified}: {REACH[b.verified]}"),
-        ("evidence", b.evidence), ("emulator", emulator),
+        ("compiler flags", " ".join(b.cpu_flags)), ("clock", clock),
+        ("tested", f"{b.verified}: {reach_text(b.family, b.verified)}"),
+        ("evidence", b.evidence), ("emulator", emulator), ("delivered as", ", ".join(b.packages)),
         ("protection", GUARDED[b.mpu] if b.mpu else ""),
         ("boot header", f"{_size(b.boot.bytes)}, {b.boot.place}, from port {b.boot.port}" if b.boot else ""),
         ("wire", f"{b.uart.kind} {b.uart.baud or ''} {b.uart.note}".strip()),
@@ -145,6 +142,7 @@ def _document(b: Any) -> dict[str, object]:
         "chip": b.chip or None, "reference": b.reference,
         "family": b.family, "core": b.core,
         "features": sorted(b.features), "cpu_flags": list(b.cpu_flags), "clock_hz": b.clock_hz, "verified": b.verified,
+        "packages": list(b.packages),
         "evidence": b.evidence, "twin": b.twin, "stack_bytes": b.stack_bytes, "mpu": b.mpu,
         "flash_bytes": b.flash_bytes, "largest_ram_bytes": b.largest("ram"),
         "largest_external_ram_bytes": b.largest("external-ram"), "ram_bytes": b.ram_bytes,

@@ -91,6 +91,7 @@ def command(
 
     For a chip that only its own SDK compiles (`recurc boards`: written), the build has a PlatformIO project and no ELF.
     """
+    from recurc.package.registry import toolchains
     from recurc.targets.boards import load_board
     from recurc.targets.toolchain import find_compiler
 
@@ -102,7 +103,7 @@ def command(
     learning = chosen.settled(calibration=calibration, puzzles=puzzles, seed=seed)
     board = load_board(chosen.settled(target=target)["target"])
     # Before the long work, not after it; a board without toolchain or port is told so after its plan.
-    for family in dict.fromkeys((board.family, "host") if board.linkable else ("host",)):
+    for family in dict.fromkeys((*toolchains(board), "host")):
         find_compiler(family)
     precision, layers = chosen.stored(precision, layers)
     from recurc.api import Model as LoadedModel

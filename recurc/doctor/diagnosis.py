@@ -17,6 +17,7 @@ from recurc.doctor.probe import BAUDS, DEVICE, check_device, listen
 from recurc.doctor.python import check_packages, check_platformio
 from recurc.doctor.tools import check_compilers, check_emulators
 from recurc.errors import RecurcError
+from recurc.package.registry import delivered, packages, toolchains
 from recurc.targets.boards import Board, list_boards, load_board
 
 BUILD = "build"
@@ -42,7 +43,11 @@ def diagnose(build: Path | None = None, port: str | None = None) -> Diagnosis:
     made, about_build = _open(build)
     boards = list_boards()
     mine = _boards_of(made) if made else []
-    families = {b.family for b in mine} | {"host"} if made else set(DEFAULT_FAMILIES)
+    families = (
+        {family for b in mine if set(b.packages) <= set(packages()) for family in toolchains(b)} | {"host"}
+        if made
+        else set(DEFAULT_FAMILIES)
+    )
     emulators = {b.emulator.program for b in (mine or [load_board("mps2-an500")]) if b.emulator}
     known = [*boards, *(b for b in mine if b.name not in {x.name for x in boards})]
     checks: list[Callable[[], list[Finding]]] = [
@@ -81,7 +86,8 @@ def _open(folder: Path | None) -> tuple[Any, list[Finding]]:
         why = f"{e.what}: {e.why}" if e.why else e.what
         return None, [Finding(BUILD, str(folder), PROBLEM, why, e.next, e.exit_code)]
     whole = Finding(BUILD, str(folder), OK, f"{made.name} at {made.precision} for {made.target}, whole and unchanged")
-    return made, [whole, *(Finding(BUILD, "assumed", NOTE, text) for text in made.notes)]
+    holds = Finding(BUILD, "delivered as", OK, "; ".join(delivered(made.packages)))
+    return made, [whole, holds, *(Finding(BUILD, "assumed", NOTE, text) for text in made.notes)]
 
 
 def _boards_of(made: Any) -> list[Board]:

@@ -1,36 +1,26 @@
-"""Flashes a build through PlatformIO, then asks the board who it is and lets it prove that it holds what was written."""
+"""Flashes a build as its package format does, then asks the board who it is and lets it prove what it holds."""
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from recurc.arguments import argument
-from recurc.build.inside import files_below
-from recurc.build.manifest import PROJECT, BoardArtifact, Build, file_sha256
+from recurc.build.manifest import BoardArtifact, Build, file_sha256
 from recurc.device.session import DeviceSession
 from recurc.device.transports import open_transport
 from recurc.doctor.ports import boards_of, list_ports
-from recurc.errors import DeviceUnreachableError, InputError, RecurcError, UsageError
-from recurc.package.platformio import BOARDS, environment_name
-from recurc.resources import resource_dir
+from recurc.errors import DeviceUnreachableError, RecurcError, UsageError
+from recurc.package.base import Package, UploadOptions
+from recurc.package.registry import package_named
 from recurc.targets.boards import Board
-from recurc.targets.platformio import Environment, environment, run
 from recurc.verify.identity import expected_hello
 from recurc.verify.proof import Proof, memory_files, prove, sums
 from recurc.verify.run import check_identity
 
 START_SECONDS = 10.0  # a board restarts, and its serial port may vanish and come back
-_CACHE = ".pio"  # PlatformIO's, with compiled objects and packages
-_EMULATED = re.compile(r"emulated board on (\S+) \(process (\d+)\)")
 
 
 @dataclass(frozen=True)
@@ -83,14 +73,14 @@ def choose_board(build: Build, name: str | None = None) -> tuple[Board, BoardArt
     return build.board(name), build.boards[name]
 
 
-def choose_environment(build: Build, board: Board, stock: bool = False) -> Environment:
-    """The environment of the build's project that uploads to a board.
+def flashing(build: Build) -> Package:
+    """The format of a build that puts its firmware on a board: the last one that can, or one that says why it cannot.
 
     Raises:
-        InputError: the build has no project. UsageError: no stock platform is known for the board.
+        InputError: the build has a format that is not installed here.
     """
-    name = environment_name(board.name) + ("-stock" if stock else "")
-    return environment(build.path / PROJECT, name)
+    made = [package_named(name, str(build.path)) for name in reversed(build.packages)]
+    return next((package for package in made if package.uploads), made[0])
 
 
 def flash(build: Build, board: str | None = None, *, port: str = "", disk: str = "", stock: bool = False,
@@ -104,9 +94,9 @@ def flash(build: Build, board: str | None = None, *, port: str = "", disk: str =
         port: where the firmware will answer: a serial port, found by its USB ids when empty; for an emulated board
             socket://127.0.0.1:NUMBER (the project's default when empty) or pty.
         disk: folder of the boot loader's or probe's disk, where there is one; found by itself when empty.
-        stock: use PlatformIO's own platform and uploader.
+        stock: use PlatformIO's own platform and uploader, where the build is its project.
         firmware_only: leave weights and tables in external flash as they are.
-        echo: told each line that PlatformIO says.
+        echo: told each line that the uploader says.
 
     Raises:
         UntrustedBuildError: this user did not build it here, and has not said that it may be run.
@@ -117,89 +107,22 @@ def flash(build: Build, board: str | None = None, *, port: str = "", disk: str =
     started = time.monotonic()
     build.may_run("its project's scripts would be run and its sources compiled")
     chosen, artifact = choose_board(build, board)
-    env = choose_environment(build, chosen, stock and not chosen.written)  # a written project has no other platform
-    emulated = chosen.emulator is not None
-    if disk and (emulated or not (chosen.flash and chosen.flash.disk)):
-        raise UsageError(
-            f"{chosen.name} shows no disk", where=argument("disk"), why="it is flashed in another way", next="Leave it out"
-        )
-    if stock and not chosen.written and not firmware_only and (lying := apart(chosen, env)):
-        raise UsageError(
-            "PlatformIO's own uploader writes the firmware only", where=argument("stock", True),
-            why=f"{', '.join(lying)} would be missing on the board",
-            next=f"Add {argument('firmware_only', True)}, or leave {argument('stock')} out",
-        )  # fmt: skip
-    upload_port = (port or env.options.get("upload_port", "")) if emulated else disk
-    variables = {"RECURC_UPLOAD": "firmware" if firmware_only else "all"}
-    with only_listed(build):
-        said = run(env, "upload", port=upload_port, variables=variables, echo=echo)
-    process = None
-    if emulated:
-        found = _EMULATED.search(said)
-        if found is None:
-            raise RecurcError("the upload does not say where the emulated board is", where=env.name)
-        port, process = found[1], int(found[2])
-    port = port or wire_port(chosen)
+    package = flashing(build)
+    done = package.upload(build, chosen, UploadOptions(port, disk, stock, firmware_only, echo))
+    port = done.port or wire_port(chosen)
     checked = bool(port)
     try:
         proof = _ask(build, chosen, artifact, port) if checked else None
     except RecurcError:
-        if emulated:
-            stop(build, port, chosen.name)
+        if done.process is not None:
+            package.stop(build, chosen, port)
         raise
     told = {} if proof is None else {piece.name: piece.crc for piece in proof.pieces}
     pieces = tuple(Piece(name, *sums(path)[:2], told.get(name)) for name, path in memory_files(build, chosen, artifact).items())
-    same = None if artifact.elf is None else file_sha256(env.elf) == file_sha256(artifact.elf)
-    return FlashResult(chosen, env.name, port, process, env.elf, same, checked, pieces, time.monotonic() - started, proof)
-
-
-@contextmanager
-def only_listed(build: Build) -> Iterator[None]:
-    """PlatformIO sees the build's own files and no others: not what an earlier run, or whoever sent the folder, left there.
-
-    Its cache is removed before; what it leaves beside the sources is removed afterwards.
-
-    Raises:
-        InputError: something else lies in the project, which it would use.
-    """
-    project, cache = build.path / PROJECT, build.path / PROJECT / _CACHE
-
-    def others() -> set[str]:
-        known = build.details["files"]
-        return {n for n in files_below(project) if f"{PROJECT}/{n}" not in known and not n.startswith(_CACHE + "/")}
-
-    try:
-        found = sorted(others())
-    except OSError as e:
-        raise InputError(
-            "the project's folder cannot be listed",
-            where=str(e.filename or project),
-            why=e.strerror or str(e),
-            next="Check your permissions and its disk, then try again",
-        ) from None
-    if found:
-        raise InputError(
-            "the project has a file that the build did not make",
-            where=str(project / found[0]),
-            why="PlatformIO would use it, and the firmware would be another one",
-            next="Remove it",
-        )
-    try:
-        if cache.is_dir():
-            shutil.rmtree(cache)
-    except OSError as e:
-        raise InputError(
-            "the project's folder cannot be written",
-            where=str(e.filename or project),
-            why=e.strerror or str(e),
-            next="Copy the build to a folder that you may write",
-        ) from e
-    try:
-        yield
-    finally:
-        for name in others():
-            with suppress(OSError):
-                (project / name).unlink()
+    same = None if artifact.elf is None else file_sha256(done.elf) == file_sha256(artifact.elf)
+    return FlashResult(
+        chosen, done.environment, port, done.process, done.elf, same, checked, pieces, time.monotonic() - started, proof
+    )
 
 
 def stop(build: Build, port: str = "", board: str | None = None) -> bool:
@@ -209,20 +132,7 @@ def stop(build: Build, port: str = "", board: str | None = None) -> bool:
         UsageError: the board is not emulated.
     """
     chosen, _ = choose_board(build, board)
-    if chosen.emulator is None:
-        raise UsageError(f"{chosen.name} is no emulated board", where=argument("stop", True), why="there is no process to end")
-    port = port or choose_environment(build, chosen).options["upload_port"]
-    script = resource_dir("templates") / "platformio" / "upload.py"  # ours: ending an emulator runs nothing of the build's
-    done = subprocess.run([sys.executable, str(script), "--stop", port], capture_output=True, text=True)
-    if done.returncode:
-        raise UsageError("the emulated board cannot be ended", where=port, why=done.stderr.strip().removeprefix("Error: "))
-    return done.stdout.strip() == "stopped"
-
-
-def apart(board: Board, env: Environment) -> list[str]:
-    """Files of a project that lie in the board's memory apart from the firmware."""
-    recipe = json.loads((env.project / BOARDS / f"{environment_name(board.name)}.json").read_text())["recurc"]
-    return [file["file"] for file in recipe.get("apart", ())]
+    return flashing(build).stop(build, chosen, port)
 
 
 def wire_port(board: Board) -> str:
@@ -264,4 +174,4 @@ def _session(board: Board, port: str) -> DeviceSession:
             time.sleep(0.1)
 
 
-__all__ = ["FlashResult", "Piece", "choose_board", "choose_environment", "flash", "stop"]
+__all__ = ["FlashResult", "Piece", "choose_board", "flash", "flashing", "stop"]

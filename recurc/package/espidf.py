@@ -1,20 +1,22 @@
-"""The project for a chip that only its own SDK compiles: ESP-IDF, through PlatformIO. Nothing is compiled here."""
+"""The format "espidf": a project for a chip that only its own SDK compiles, through PlatformIO. Nothing is compiled here."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from recurc import __version__
-from recurc.build.manifest import PROJECT, TABLE_FILE
+from recurc.build.manifest import PROJECT, TABLE_FILE, Build
+from recurc.emit.runtime import copy_runtime
+from recurc.emit.sources import Sources, engine_files, firmware_id
+from recurc.errors import InputError
 from recurc.files import put
-from recurc.package.firmware import Sources, engine_files, firmware_id
-from recurc.package.platformio import TABLE_COPY, BoardFirmware, environment_name
+from recurc.package.base import Made, Package, Upload, UploadOptions, Work, planned, with_identity
+from recurc.package.pio import TABLE_COPY, environment_name, upload
 from recurc.plan.layout import align_up
 from recurc.plan.planner import MemoryPlan
 from recurc.quoting import environment
@@ -93,29 +95,40 @@ def _copy_component(folder: Path, board: Board, sources: Sources, runtime: Path)
     (folder / "model").mkdir(parents=True)
     for name in ("model.c", "model_config.h"):
         shutil.copyfile(sources.folder / name, folder / "model" / name)
-    shutil.copytree(runtime / "include", folder / "runtime" / "include")
-    files = sorted({*engine_files(sources.kernels, runtime), *runtime_sources(board, runtime)})
-    headers = [h for parent in sorted({f.parent for f in files}) for h in sorted(parent.glob("*.h"))]
-    for file in (*files, *headers):
-        target = folder / "runtime" / file.relative_to(runtime)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
-    return ["model/model.c", *(f"runtime/{f.relative_to(runtime)}" for f in files)]
+    files = copy_runtime(
+        runtime, folder / "runtime", [*engine_files(sources.kernels, runtime), *runtime_sources(board, runtime)]
+    )
+    return ["model/model.c", *(f"runtime/{name}" for name in files)]
 
 
-def write_espidf(
-    build: Path, board: Board, sources: Sources, runtime: Path, plan: MemoryPlan, details: Mapping[str, Any]
-) -> BoardFirmware:
-    """Write the project folder of a build for a board whose SDK compiles it. Nothing in it depends on where it lies.
+class EspidfPackage(Package):
+    """A project folder for ESP-IDF. Nothing in it depends on where it lies. Sizes of code and variables are estimates."""
 
-    Args:
-        build: the build folder; the project becomes its folder `project`.
-        runtime: the build's copy of the C runtime.
-        details: "name", "precision", "label" of the model, for the README.
+    name = "espidf"
+    title = "ESP-IDF project"
+    folder = PROJECT
+    uploads = True
 
-    Returns:
-        The firmware as it will be: its plan, with code and variables estimated, and the build id that HELLO will tell.
-    """
+    def check(self, board: Board) -> None:
+        if board.platformio is None or board.platformio.framework != self.name:
+            raise InputError(
+                "the board's file is not right", where=str(board.path), why="packages names espidf, [platformio] does not",
+                next='Write framework = "espidf" there',
+            )  # fmt: skip
+
+    def write(self, work: Work, made: Made | None) -> Made:
+        work.note(f"writing the project for {work.target.name} ...")
+        made = made or planned(work)
+        plan = made.firmware[0].plan
+        return with_identity(work, made.sources, plan, _write(work, made.sources, plan))
+
+    def upload(self, build: Build, board: Board, options: UploadOptions) -> Upload:
+        return upload(build, board, replace(options, stock=False))
+
+
+def _write(work: Work, sources: Sources, plan: MemoryPlan) -> str:
+    """Write the project; returns the build id that HELLO will tell."""
+    board, build, runtime = work.target, work.folder, work.runtime
     assert board.platformio is not None
     folder, env = build / PROJECT, environment()
     files = _copy_component(folder / _COMPONENT, board, sources, runtime)
@@ -125,7 +138,7 @@ def write_espidf(
         shutil.copyfile(build / TABLE_FILE, folder / TABLE_COPY)
     flags = [f for f in C_FLAGS if f.startswith(("-O", "-f")) and "sections" not in f]  # warnings and sections are ESP-IDF's
     context = {
-        **details, "version": __version__, "board": board, "stock": board.platformio, "name_of": environment_name(board.name),
+        **work.told, "version": __version__, "board": board, "stock": board.platformio, "name_of": environment_name(board.name),
         "usb": USB, "partitions": partitions(board, plan), "sdkconfig": sdkconfig(board, plan), "flags": flags, "files": files,
         "external": board.region(plan.placement["arena"]).kind == "external-ram", "arena": plan.section(".recurc_arena"),
         "table": plan.table, "ports": [f"runtime/ports/{p}" for p in board.ports], "flash_mb": flash_bytes(board) >> 20,
@@ -141,11 +154,13 @@ def write_espidf(
     texts["pio/partition_data.py"] = text("partition_data.py")
     # What the firmware is compiled from names it, apart from the id itself.
     identity = firmware_id(board, sources, runtime, text("main.c", build_id=_PLACEHOLDER), *texts.values())
-    firmware = BoardFirmware(board, plan, identity)
-    texts["src/main.c"] = text("main.c", build_id=firmware.build_id)
-    texts["README.md"] = text("README.md", build_id=firmware.build_id)
+    texts["src/main.c"] = text("main.c", build_id=identity)
+    texts["README.md"] = text("README.md", build_id=identity)
     texts[".gitignore"] = ".pio/\nbuild/\nsdkconfig\nsdkconfig.*\n!sdkconfig.defaults\n"
     for name, content in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         put(folder / name, content)
-    return firmware
+    return identity
+
+
+PACKAGE = EspidfPackage()

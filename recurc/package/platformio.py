@@ -1,60 +1,48 @@
-"""The PlatformIO project of a build: same sources, same flags, same ELF as the direct call of the compiler."""
+"""The format "platformio": a project with the same sources, flags and ELF as the direct call of the compiler."""
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from recurc import __version__
-from recurc.build.manifest import PROJECT, TABLE_FILE
+from recurc.build.manifest import PROJECT, TABLE_FILE, Build
 from recurc.emit.linker import render_main
+from recurc.emit.runtime import copy_runtime
+from recurc.emit.sources import firmware_sources, linker_script, table_defines
+from recurc.errors import InputError
 from recurc.files import put
-from recurc.package.firmware import Sources, firmware_sources, linker_script, table_defines
-from recurc.plan.planner import MemoryPlan
+from recurc.package.base import BoardFirmware, Made, Package, Upload, UploadOptions, Work
+from recurc.package.pio import BOARDS, PLATFORM, TABLE_COPY, environment_name, stop, upload
 from recurc.quoting import environment, markdown_code
 from recurc.resources import resource_dir
 from recurc.targets.boards import Board
 from recurc.targets.qemu import PACKAGES
-from recurc.targets.toolchain import BARE_LINK_FLAGS, TOOLCHAINS, assembler_flags, board_defines, compile_flags, macro_text
+from recurc.targets.reach import reach_text
+from recurc.targets.toolchain import (
+    BARE_LINK_FLAGS,
+    TOOLCHAINS,
+    assembler_flags,
+    board_defines,
+    check_linkable,
+    compile_flags,
+    macro_text,
+)
 from recurc.targets.uploads import Stock
 
 EMULATOR_PORT = 45870  # first TCP port that an emulated board's UART is offered on
 LIBRARY = Path("lib/recurc_runtime")
-# The platform's own: in the project's folder they would hide stock boards of the same name.
-PLATFORM = "pio/platform-recurc"
-BOARDS = f"{PLATFORM}/boards"
-TABLE_COPY, WEIGHTS_FILE = "data/puzzles.rct", "weights.bin"
+WEIGHTS_FILE = "weights.bin"
 _FLASH_SECTIONS = (".text", ".ARM.exidx", ".recurc_image", ".rodata", ".data")
 _RAM_SECTIONS = (".stack", ".data", ".bss", ".recurc_arena")
 
 
-@dataclass(frozen=True)
-class BoardFirmware:
-    """What a project needs to know of one board's firmware: its exact plan and the build id that HELLO tells."""
-
-    board: Board
-    plan: MemoryPlan
-    build_id: str
-
-    @property
-    def stock(self) -> Stock | None:
-        """PlatformIO's own platform for it; None where there is none, or where its uploader would not write all."""
-        return None if external_image(self) else self.board.platformio
-
-    @property
-    def env(self) -> str:
-        """Name of its PlatformIO environment."""
-        return environment_name(self.board.name)
-
-
-def environment_name(board: str) -> str:
-    """A board's name as PlatformIO takes it for an environment."""
-    return re.sub(r"[^A-Za-z0-9_-]", "-", board)
+def stock_of(firmware: BoardFirmware) -> Stock | None:
+    """PlatformIO's own platform for a board; None where there is none, or where its uploader would not write all."""
+    return None if external_image(firmware) else firmware.board.platformio
 
 
 def external_image(firmware: BoardFirmware) -> bool:
@@ -111,8 +99,8 @@ def _board_json(firmware: BoardFirmware) -> dict[str, Any]:
     def room(*parts: str) -> int:
         return sum(board.region(name).size for name in {plan.placement[part] for part in parts})
 
-    recipe: dict[str, Any] = {
-        "board": firmware.env,
+    recipe = {
+        "board": environment_name(firmware.board.name),
         "compilers": list(toolchain.commands),
         "variable": toolchain.variable,
         "packages": toolchain.packages,
@@ -154,14 +142,6 @@ def _board_json(firmware: BoardFirmware) -> dict[str, Any]:
     }
 
 
-_REACH = {
-    "emulated": "runs in recurc's tests",
-    "compiled": "compiled in recurc's tests; neither firmware nor upload has been run on the part",
-    "written": "not compiled by recurc's tests",
-    "described": "not built by recurc's tests",
-}
-
-
 def _how(board: Board) -> str:
     """The upload of a board, for people."""
     if board.emulator:
@@ -176,69 +156,49 @@ def _how(board: Board) -> str:
 def _environment(firmware: BoardFirmware, index: int) -> dict[str, Any]:
     board = firmware.board
     return {
-        "name": firmware.env,
-        "board": firmware.env,
+        "name": environment_name(board.name),
+        "board": environment_name(board.name),
         "title": board.title,
         "emulator": board.emulator is not None,
         "upload_port": f"socket://127.0.0.1:{EMULATOR_PORT + index}",
         "baud": board.uart.baud,
-        "stock": firmware.stock,
+        "stock": stock_of(firmware),
         "how": _how(board),
-        "reach": _REACH[board.verified],
+        "reach": reach_text(board.family, board.verified),
         "hint": board.flash.hint if board.flash else "",
         "apart": apart(firmware),
     }
 
 
-def _copy_runtime(folder: Path, runtime: Path, firmwares: Sequence[BoardFirmware], sources: Sources) -> None:
-    """The runtime as a library: the files that these boards need, and every header."""
-    shutil.copytree(runtime / "include", folder / "include")
-    wanted = {file for f in firmwares for file in firmware_sources(f.board, sources, runtime)[0]}
-    used = {file.parent for file in wanted} | {runtime / "ports" / port for f in firmwares for port in f.board.ports}
-    wanted |= {header for parent in used for header in parent.glob("*.h")}
-    for file in sorted(wanted):
-        target = folder / "src" / file.relative_to(runtime)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
-
-
-def write_platformio(
-    build: Path, sources: Sources, runtime: Path, firmwares: Sequence[BoardFirmware], details: Mapping[str, Any]
-) -> Path:
-    """Write the PlatformIO project of a build: the target's environment first, then its emulated twin's.
-
-    Args:
-        build: the build folder; the project becomes its folder `project`.
-        runtime: the build's copy of the C runtime.
-        details: "name", "precision", "label" of the model, for the README.
-
-    Returns:
-        The project's folder.
-    """
-    folder, env = build / PROJECT, environment()
+def _write(work: Work, made: Made) -> None:
+    folder, env, firmware, sources = work.folder / PROJECT, environment(), made.firmware, made.sources
     templates = resource_dir("templates") / "platformio"
     (folder / "src").mkdir(parents=True)
     for file in sorted(sources.folder.iterdir()):
         shutil.copyfile(file, folder / "src" / file.name)
-    _copy_runtime(folder / LIBRARY, runtime, firmwares, sources)
+    boards = [f.board for f in firmware]
+    files = [file for board in boards for file in firmware_sources(board, sources, work.runtime)[0]]
+    ports = [work.runtime / "ports" / port for board in boards for port in board.ports]
+    copy_runtime(work.runtime, folder / LIBRARY, files, beside=ports, sources="src")
     for name in ("platform.json", "platform.py", "builder/main.py"):
         (folder / PLATFORM / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(templates / "platform" / name, folder / PLATFORM / name)
-    for name in ("firmware_flags.py", "upload.py", *(("stock.py",) if any(f.stock for f in firmwares) else ())):
+    for name in ("firmware_flags.py", "upload.py", *(("stock.py",) if any(stock_of(f) for f in firmware) else ())):
         shutil.copyfile(templates / name, folder / "pio" / name)
     texts: dict[str, str] = {}
-    for f in firmwares:
-        texts[f"src/boards/{f.env}/main.c"] = render_main(f.build_id)
-        texts[f"pio/ld/{f.env}.ld"] = linker_script(f.board, f.plan)
-        texts[f"{BOARDS}/{f.env}.json"] = json.dumps(_board_json(f), indent=2) + "\n"
-    if any(f.plan.table for f in firmwares):
+    for f in firmware:
+        name = environment_name(f.board.name)
+        texts[f"src/boards/{name}/main.c"] = render_main(f.build_id)
+        texts[f"pio/ld/{name}.ld"] = linker_script(f.board, f.plan)
+        texts[f"{BOARDS}/{name}.json"] = json.dumps(_board_json(f), indent=2) + "\n"
+    if any(f.plan.table for f in firmware):
         (folder / TABLE_COPY).parent.mkdir()
-        shutil.copyfile(build / TABLE_FILE, folder / TABLE_COPY)
+        shutil.copyfile(work.folder / TABLE_FILE, folder / TABLE_COPY)
     context = {
-        **details,
+        **work.told,
         "version": __version__,
-        "envs": [_environment(f, i) for i, f in enumerate(firmwares)],
-        "packages": sorted({TOOLCHAINS[f.board.family].packages for f in firmwares}),
+        "envs": [_environment(f, i) for i, f in enumerate(firmware)],
+        "packages": sorted({TOOLCHAINS[f.board.family].packages for f in firmware}),
     }
     for name in ("platformio.ini", "README.md"):
         texts[name] = env.get_template(f"platformio/{name}.j2").render(**context)
@@ -247,4 +207,33 @@ def write_platformio(
     for name, text in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         put(folder / name, text)
-    return folder
+
+
+class PlatformioPackage(Package):
+    """A project for PlatformIO: the target's environment first, then its emulated twin's. It comes after "firmware"."""
+
+    name = "platformio"
+    title = "PlatformIO project"
+    folder = PROJECT
+    uploads = True
+
+    def check(self, board: Board) -> None:
+        check_linkable(board)
+
+    def write(self, work: Work, made: Made | None) -> Made:
+        if made is None or any(entry["elf"] is None for entry in made.entries.values()):
+            raise InputError(
+                "the board's file is not right", where=str(work.target.path), why="platformio comes after firmware in packages",
+                next='Write packages = ["firmware", "platformio"]',
+            )  # fmt: skip
+        _write(work, made)
+        return made
+
+    def upload(self, build: Build, board: Board, options: UploadOptions) -> Upload:
+        return upload(build, board, options)
+
+    def stop(self, build: Build, board: Board, port: str) -> bool:
+        return stop(build, board, port)
+
+
+PACKAGE = PlatformioPackage()

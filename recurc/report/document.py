@@ -18,6 +18,7 @@ from recurc.report.timing import time_entry
 from recurc.report.wording import tune_command
 from recurc.resources import bundled_models
 from recurc.targets.boards import Board
+from recurc.targets.reach import reach_text
 from recurc.verify.record import verified
 
 SCHEMA = "recurc/report/1"
@@ -58,13 +59,6 @@ KIND_MEANING = {
     "arena": "carry, scratch, in- and outputs",
     "stack": "reserved stack",
     "padding": "left by alignment",
-}
-MEANING = {
-    "emulated": "runs in the emulator; what is verified there is this board's own firmware",
-    "compiled": "compiled and linked within the real memory map; never run on the part itself by recurc's tests",
-    "written": "written, not compiled here: its own SDK compiles it; sizes of code and variables are estimates",
-    "described": "described only",
-    "host": "the firmware as a process of this computer",
 }
 
 
@@ -215,6 +209,7 @@ def report_build(build: Build, board: str | None = None) -> dict[str, Any]:
             "image_parts": (plan.get("image") or {}).get("parts"),
             "arena_bytes": d.get("arena_bytes"),
             "boards": list(build.boards),
+            "packages": list(build.packages),
             "verified": found,
             "notes": [*build.notes, *doubts],
             "fidelity": fidelity,
@@ -283,6 +278,7 @@ def report_plan(
             "image_bytes": (plan.get("image") or {}).get("bytes"),
             "image_parts": (plan.get("image") or {}).get("parts"),
             "arena_bytes": plan.get("arena_bytes"),
+            "packages": list(board.packages),
             "notes": [],
             "fidelity": None,
             "accuracy": None,
@@ -353,13 +349,12 @@ def _board_or_none(build: Build, name: str) -> Board | None:
 def _board_entry(board: Board | None, name: str) -> dict[str, Any]:
     if board is None:
         return {"name": name, "title": name, "core": None, "verified": None, "meaning": None, "evidence": "", "reference": ""}
-    word = "host" if board.family == "host" else board.verified
     return {
         "name": board.name,
         "title": board.title,
         "core": board.core,
         "verified": board.verified,
-        "meaning": MEANING.get(word, ""),
+        "meaning": reach_text(board.family, board.verified),
         "evidence": board.evidence,
         "reference": board.reference,
     }

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from recurc.package.registry import delivered
 from recurc.report.numbers import bytes_text, count_text, fidelity_text
 
 
@@ -85,6 +86,8 @@ def fact_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("evidence", board["evidence"]))
     if board["reference"]:
         rows.append(("reference part", board["reference"]))
+    if document["packages"] and board["core"] != "host":
+        rows.append(("delivered as", "; ".join(delivered(document["packages"]))))
     if document["twin"]:
         rows.append((document["twin"], "its emulated twin: same objects but the port; `recurc verify` runs it"))
     rows += [

@@ -18,18 +18,19 @@ from recurc.reading import Unreadable, read_text, shown
 from recurc.resources import resource_dir
 from recurc.targets.allowed import NAME, WORD
 from recurc.targets.chips import whole_text, with_chip
+from recurc.targets.reach import VERIFIED
 from recurc.targets.regions import Region, read_placement, read_regions
 from recurc.targets.requests import Emulator, read_defines, read_emulator, read_flags, read_ports
 from recurc.targets.tomltable import Table, nearest
-from recurc.targets.uploads import Flash, Stock, read_flash, read_stock
+from recurc.targets.uploads import Flash, Stock, read_flash, read_packages, read_stock
 from recurc.targets.usb import read_usb
 from recurc.targets.watchdog import Watchdog, read_watchdog
 
 FAMILIES = ("arm", "riscv", "xtensa", "host")
 KINDS = ("budget", "board", "emulator", "host")
-VERIFIED = ("emulated", "compiled", "written", "described")
 MPUS = ("v7", "v8")
 GUARDED = {mpu: f"PMSA{mpu}: flash-like memory read-only, RAM never executed, what is not listed closed" for mpu in MPUS}
+COMPILED = "firmware"  # the format whose ELF is compiled here
 BOOT_PLACES = ("first", "after-vectors")
 BOARD_LIMIT = 1 << 16  # bytes of a board file; the bundled ones have at most 3,000
 
@@ -77,7 +78,8 @@ class Board:
     part of the firmware to region names in order of preference. `reference` names the part that a budget class stands
     for, `evidence` says in a line what was checked, and how. `mpu` is the memory protection unit that the startup turns
     on from the table in the linker script ("v7": PMSAv7, "v8": PMSAv8, None: as the port sets it). `usb`: its serial adapters.
-    `chip`: the file of `chips/` that the rest comes from, "" where the board's own says all.
+    `chip`: the file of `chips/` that the rest comes from, "" where the board's own says all. `packages`: the formats of
+    recurc.package that a build for it is delivered in, in the order in which they are made; () for one that is only described.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Board:
     usb: tuple[str, ...] = ()
     watchdog: Watchdog | None = None
     chip: str = ""
+    packages: tuple[str, ...] = ()
 
     @property
     def flash_bytes(self) -> int:
@@ -127,18 +130,13 @@ class Board:
 
     @property
     def linkable(self) -> bool:
-        """Whether firmware can be compiled for it: its family has a toolchain here and it has a port."""
-        return self.family != "xtensa" and bool(self.ports) and not self.written
-
-    @property
-    def written(self) -> bool:
-        """Whether a build writes a project for the chip's own SDK, which compiles it elsewhere: no ELF is made here."""
-        return self.platformio is not None and bool(self.platformio.framework) and bool(self.ports)
+        """Whether its firmware is compiled here: it is delivered so, and its family has a toolchain."""
+        return self.family != "xtensa" and COMPILED in self.packages
 
     @property
     def buildable(self) -> bool:
         """Whether `recurc build` takes it as a target."""
-        return self.linkable or self.written
+        return bool(self.packages)
 
     def region(self, name: str) -> Region:
         """The region of that name (KeyError when there is none)."""
@@ -199,6 +197,7 @@ def parse_board(text: str, path: Path) -> Board:
     ports = read_ports(t)
     mpu = t.text("mpu", None, one_of=MPUS)
     watchdog = read_watchdog(t)
+    stock = read_stock(t)
     board = Board(
         name=name,
         title=title,
@@ -219,7 +218,7 @@ def parse_board(text: str, path: Path) -> Board:
         regions=regions,
         placement=read_placement(t, regions, family, emulator is not None),
         defines={**read_defines(t, facts), **(watchdog.defines if watchdog else {})},
-        platformio=read_stock(t),
+        platformio=stock,
         flash=read_flash(t),
         path=path,
         kind=t.text("kind", "host" if family == "host" else "board", one_of=KINDS),
@@ -230,6 +229,7 @@ def parse_board(text: str, path: Path) -> Board:
         usb=read_usb(t),
         watchdog=watchdog,
         chip=t.text("chip", ""),
+        packages=read_packages(t, ports, stock),
     )
     t.close()
     if mpu and family != "arm":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from recurc.errors import ToolchainError
 from recurc.files import remedy
-from recurc.targets.boards import Board
+from recurc.targets.boards import COMPILED, Board
 from recurc.targets.objectcache import compile_once
 
 C_FLAGS = (
@@ -207,12 +207,12 @@ def check_linkable(board: Board) -> None:
     """
     if board.linkable:
         return
-    if board.written:
+    if board.buildable and COMPILED not in board.packages:
         raise ToolchainError(
             f"no firmware can be compiled here for {board.name}",
             where=f"board file {board.path.name}" if board.path else "",
-            why="a build writes a project that the chip's own SDK compiles, through PlatformIO",
-            next="Compile that: `pio run` in the build's folder project",
+            why=f"a build for it is delivered as {' and '.join(board.packages)}, which is compiled elsewhere",
+            next="Build it with `recurc build`; the README in the build's folder says what compiles it",
         )
     missing = (
         "recurc drives no Xtensa compiler (Debian has none; Espressif's SDK brings its own)"
@@ -226,16 +226,6 @@ def check_linkable(board: Board) -> None:
         next="Take a board that `recurc boards` lists as emulated or compiled"
         + ("" if board.family == "xtensa" else ", or write a port (runtime_c/ports)"),
     )
-
-
-def check_buildable(board: Board) -> None:
-    """That a build can be made for a board: its firmware is compiled here, or written for the board's SDK to compile.
-
-    Raises:
-        ToolchainError: neither; says what is missing.
-    """
-    if not board.written:
-        check_linkable(board)
 
 
 def compile_firmware(

@@ -11,6 +11,7 @@ from recurc.targets.tomltable import Table
 DISKS = ("uf2", "probe")
 FORMATS = ("bin", "hex")
 FRAMEWORKS = ("espidf",)
+PACKAGES = ("firmware", "platformio")  # what a board is delivered in whose file does not say
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,25 @@ class Flash:
     format: str = "bin"
     external: tuple[str, ...] = ()
     hint: str = ""
+
+
+def read_packages(t: Table, ports: tuple[str, ...], stock: Stock | None) -> tuple[str, ...]:
+    """`packages` of a board file: the formats in which a build for it is delivered. Which ones there are recurc.package knows.
+
+    Raises:
+        InputError: no words, one of them twice, or some for a board without ports.
+    """
+    if "packages" not in t.data:
+        # As in the board files of builds that were made before boards said it.
+        implied = (stock.framework,) if stock is not None and stock.framework else PACKAGES
+        t.words("packages", [])
+        return implied if ports else ()
+    packages = t.words("packages", pattern=WORD)
+    if len(set(packages)) != len(packages):
+        raise t.bad("packages names one twice", "Leave one of the two out")
+    if packages and not ports:
+        raise t.bad("packages: nothing can be built for a board without ports", "Write packages = []")
+    return packages
 
 
 def read_stock(t: Table) -> Stock | None:

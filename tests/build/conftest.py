@@ -9,8 +9,9 @@ import pytest
 import recurc
 from recurc.api import Gate, Model, Quantized
 from recurc.build.manifest import Build
-from recurc.make import project
-from recurc.package.firmware import Firmware
+from recurc.make import host
+from recurc.package import firmware as package
+from recurc.package.linking import Firmware
 from recurc.resources import bundled_models
 from tests.tools import need
 
@@ -63,10 +64,10 @@ def no_compile(monkeypatch):
         (out_dir / "firmware.elf").write_bytes(b"")
         return out_dir / "firmware.elf"
 
-    monkeypatch.setattr(project, "compile_shared", shared)
-    monkeypatch.setattr(project, "compile_firmware", firmware)
-    monkeypatch.setattr(project, "compile_firmware_for", planned)
-    monkeypatch.setattr(project, "plan_entry", lambda firmware: {})
+    monkeypatch.setattr(host, "compile_shared", shared)
+    monkeypatch.setattr(host, "compile_firmware", firmware)
+    monkeypatch.setattr(package, "compile_firmware_for", planned)
+    monkeypatch.setattr(package, "plan_entry", lambda firmware: {})
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from recurc.build import swap
 from recurc.build.manifest import load_build
 from recurc.cli.main import main
 from recurc.errors import InputError, RecurcError
-from recurc.make import project
+from recurc.make import host
 from recurc.models.checkpoint import load, save
 from recurc.resources import bundled_models
 from recurc.verify.journal import read_journal
@@ -83,7 +83,7 @@ class Bench:
 
     def _compile(self) -> None:
         """Firmware for this computer, once for each model; from then on it is copied."""
-        real, made = project.compile_firmware, {}
+        real, made = host.compile_firmware, {}
 
         def copied(board, sources, include_dirs, defines, script, out_dir, *rest, **more):
             key = (include_dirs[0] / "model.rcm").read_bytes()
@@ -97,7 +97,7 @@ class Bench:
             shutil.copy(made[key], out_dir / "firmware.elf")
             return out_dir / "firmware.elf"
 
-        project.compile_firmware = copied
+        host.compile_firmware = copied
         for i in range(2):
             self.quantized[i].build("host", self.compiled / f"build{i}", gate=GOOD)
 

@@ -17,7 +17,8 @@ import recurc
 from recurc.build.folder import fresh_folder
 from recurc.build.manifest import MANIFEST, file_sha256, load_build
 from recurc.errors import FidelityError, InputError, ToolchainError, UsageError
-from recurc.make import project
+from recurc.make import host, project
+from recurc.package import firmware as package
 from recurc.targets.host import HostEngine
 from tests.build.conftest import GOOD
 from tests.tools import need
@@ -82,7 +83,7 @@ def test_the_engine_of_the_gate_is_the_builds(quantized, gate, built, tmp_path, 
     need("mps2-an386")
     assert quantized.engine
     fresh = replace(quantized).build("mps2-an386", tmp_path / "fresh", gate=gate)
-    monkeypatch.setattr(project, "compile_shared", None)
+    monkeypatch.setattr(host, "compile_shared", None)
     reused = quantized.build("mps2-an386", tmp_path / "reused", gate=gate)
     assert reused.host_library.read_bytes() == fresh.host_library.read_bytes()
     assert {k: v for k, v in reused.details["files"].items() if not k.endswith(".map")} == {
@@ -153,19 +154,21 @@ def test_the_manifest_lists_every_file(built):
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-@pytest.mark.parametrize("where", ["compile_firmware_for", "compile_firmware", "compile_shared", "write_manifest"])
-def test_an_interrupted_build_leaves_nothing(where, error, quantized, tmp_path, monkeypatch, no_compile):
+@pytest.mark.parametrize("room, where", [
+    (package, "compile_firmware_for"), (host, "compile_firmware"), (host, "compile_shared"), (project, "write_manifest"),
+])  # fmt: skip
+def test_an_interrupted_build_leaves_nothing(room, where, error, quantized, tmp_path, monkeypatch, no_compile):
     def stop(*args, **kwargs):
         raise error("stopped here")
 
-    monkeypatch.setattr(project, where, stop)
+    monkeypatch.setattr(room, where, stop)
     with pytest.raises(error):
         replace(quantized).build("mps2-an500", tmp_path / "b", gate=GOOD)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_build_keeps_the_old_one(quantized, copy, monkeypatch):
-    monkeypatch.setattr(project, "_firmware", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt()))
+    monkeypatch.setattr(package, "compile_firmware_for", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt()))
     before = (copy / MANIFEST).read_bytes()
     with pytest.raises(KeyboardInterrupt):
         quantized.build("mps2-an500", copy, gate=GOOD)

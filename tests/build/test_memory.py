@@ -9,9 +9,9 @@ import pytest
 
 import recurc
 from recurc.errors import DoesNotFitError, InputError, PlanMismatchError, ToolchainError
-from recurc.make import project
-from recurc.package import firmware as firmware_module
-from recurc.package.firmware import Firmware, enlarged
+from recurc.make import host, project
+from recurc.package import linking
+from recurc.package.linking import Firmware, enlarged
 from recurc.plan import planner
 from recurc.plan.planner import make_plan
 from recurc.storage import INT4
@@ -50,8 +50,8 @@ def no_host(monkeypatch):
         out.write_bytes(b"")
         return out
 
-    monkeypatch.setattr(project, "_host_program", host_program)
-    monkeypatch.setattr(project, "compile_shared", shared)
+    monkeypatch.setattr(project, "host_program", host_program)
+    monkeypatch.setattr(host, "compile_shared", shared)
 
 
 @pytest.mark.parametrize("name", LINKABLE)
@@ -183,8 +183,8 @@ def planned(quantized, tmp_path, monkeypatch, no_host):
     """Plan, ELF and board of a real firmware."""
     need("mps2-an386")
     kept = []
-    real = firmware_module.check_link
-    monkeypatch.setattr(firmware_module, "check_link", lambda *a: (kept.append(a), real(*a))[1])
+    real = linking.check_link
+    monkeypatch.setattr(linking, "check_link", lambda *a: (kept.append(a), real(*a))[1])
     quantized.build("mps2-an386", tmp_path / "b", gate=GOOD)
     plan, _, board = kept[0]
     return plan, tmp_path / "b" / "mps2-an386" / "firmware.elf", board

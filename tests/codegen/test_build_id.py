@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from recurc.package import firmware
+from recurc.emit import sources as emitted
 from recurc.plan.kernels import choose_kernels
 from recurc.resources import resource_dir
 from recurc.targets.boards import load_board
@@ -19,10 +19,10 @@ def made(tmp_path):
     runtime = tmp_path / "runtime"
     shutil.copytree(resource_dir("runtime_c"), runtime)
     board = load_board("mps2-an500")
-    sources = firmware.Sources(tmp_path / "src", choose_kernels(board.features), None, 0, "digest")  # type: ignore[arg-type]
+    sources = emitted.Sources(tmp_path / "src", choose_kernels(board.features), None, 0, "digest")  # type: ignore[arg-type]
 
     def get(board=board, *extra: str) -> str:
-        return firmware.firmware_id(board, sources, runtime, *extra)
+        return emitted.firmware_id(board, sources, runtime, *extra)
 
     get.runtime, get.board = runtime, board
     return get

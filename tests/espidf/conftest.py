@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from recurc.api import Gate, Model
-from recurc.build.manifest import Build
-from recurc.package.platformio import PROJECT
+from recurc.build.manifest import PROJECT, Build
 from tests.randmodels import random_reasoner
 
 HERE = Path(__file__).parent

@@ -13,11 +13,13 @@ import pytest
 
 from recurc.build.manifest import TABLE_FILE, load_build
 from recurc.cli.main import main
+from recurc.emit.runtime import copy_runtime
 from recurc.errors import DoesNotFitError, InputError, ToolchainError, UsageError
 from recurc.flash import flash
-from recurc.make import project as building
-from recurc.package.espidf import FIRST_FREE, flash_bytes, partitions, sdkconfig
+from recurc.package.base import Made, Work
+from recurc.package.espidf import FIRST_FREE, PACKAGE, flash_bytes, partitions, sdkconfig
 from recurc.plan.planner import make_plan
+from recurc.resources import resource_dir
 from recurc.storage import INT4, INT8
 from recurc.targets import platformio as pio
 from recurc.targets.boards import load_board, parse_board
@@ -40,6 +42,14 @@ KNOWN_OPTIONS = {
     "ESP_MAIN_TASK_AFFINITY_CPU0", "ESP_TASK_WDT_EN", "ESP_TASK_WDT_INIT", "BOOTLOADER_LOG_LEVEL_NONE",
     "LOG_DEFAULT_LEVEL_NONE", "ESP_CONSOLE_UART_DEFAULT", "ESP_CONSOLE_SECONDARY_NONE",
 }  # fmt: skip
+
+
+def written(folder: Path, model, board) -> Made:
+    """The project of a model alone, in a folder of its own."""
+    (folder / TABLE_FILE).parent.mkdir(parents=True)
+    model.puzzles.write(folder / TABLE_FILE)
+    copy_runtime(resource_dir("runtime_c"), folder / "runtime")
+    return PACKAGE.write(Work(folder, folder / "runtime", model, board, lambda text: None), None)
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -76,18 +86,11 @@ def test_every_file_that_cmake_names_is_there_and_every_c_file_is_named(project)
 
 
 def test_two_builds_are_the_same_bytes(made, project, quantized, tmp_path):
-    (tmp_path / TABLE_FILE).parent.mkdir(parents=True)
-    quantized.model.puzzles.write(tmp_path / TABLE_FILE)
-    runtime = building._copy_runtime(tmp_path / "runtime")
-    told = {"name": made.name, "precision": made.precision, "target": TARGET}
-    entries, _ = building._written(tmp_path, quantized.model, load_board(TARGET), runtime, told)
-    assert files_of(tmp_path / "project") == files_of(project)
+    entries = written(tmp_path / "again", quantized.model, load_board(TARGET)).entries
+    assert files_of(tmp_path / "again" / "project") == files_of(project)
     assert entries[TARGET]["build_id"] == made.boards[TARGET].build_id
     changed = replace(load_board(TARGET), stack_bytes=16384)
-    other = tmp_path / "other"
-    (other / TABLE_FILE).parent.mkdir(parents=True)
-    quantized.model.puzzles.write(other / TABLE_FILE)
-    entries, _ = building._written(other, quantized.model, changed, building._copy_runtime(other / "runtime"), told)
+    entries = written(tmp_path / "other", quantized.model, changed).entries
     assert entries[TARGET]["build_id"] != made.boards[TARGET].build_id, "its configuration is part of the firmware"
 
 
@@ -149,11 +152,8 @@ def test_a_large_arena_goes_to_psram_in_the_source_too(quantized, tmp_path):
     board = load_board(TARGET)
     regions = tuple(replace(r, size=0x3100) if r.name == "sram" else r for r in board.regions)
     small = replace(board, regions=regions, stack_bytes=8192)
-    runtime = building._copy_runtime(tmp_path / "runtime")
-    (tmp_path / TABLE_FILE).parent.mkdir(parents=True)
-    quantized.model.puzzles.write(tmp_path / TABLE_FILE)
-    building._written(tmp_path, quantized.model, small, runtime, {"name": "n", "precision": "int4", "target": TARGET})
-    project = tmp_path / "project"
+    written(tmp_path / "made", quantized.model, small)
+    project = tmp_path / "made" / "project"
     assert "EXT_RAM_BSS_ATTR static uint8_t arena" in (project / "src" / "main.c").read_text()
     call, files = compiler_call(project, tmp_path / "w", False)
     subprocess.run([*call, *WARNINGS, "-c", str(files[0]), "-o", str(tmp_path / "main.o")], check=True)
@@ -178,10 +178,10 @@ def test_flash_says_within_seconds_that_the_registry_is_needed(made, monkeypatch
 def test_commands_on_a_build_without_an_elf(made, capsys, tmp_path):
     assert main(["report", str(made.path), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["estimated"] and report["linked"] is None and "not compiled here" in report["board"]["meaning"]
+    assert report["estimated"] and report["linked"] is None and "never compile or run it" in report["board"]["meaning"]
     assert main(["report", str(made.path), "--html", str(tmp_path / "r.html")]) == 0
     capsys.readouterr()
-    assert "Written, not compiled here" in (tmp_path / "r.html").read_text()
+    assert "ESP-IDF project in project/" in (tmp_path / "r.html").read_text()
     assert main(["doctor", str(made.path), "--wide"]) in (0, 6)
     said = " ".join(capsys.readouterr().out.split())
     assert "whole and" in said and "unchanged" in said and "PlatformIO compiles when online" in said
@@ -208,8 +208,17 @@ def test_a_board_file_that_makes_no_sense_is_refused(change, why):
 
 
 def test_without_ports_it_is_described_only():
-    board = parse_board(board_text(TARGET).replace('ports = ["esp_idf"]', "ports = []"), Path("b.toml"))
-    assert not board.written and not board.buildable and not board.linkable
+    text = board_text(TARGET).replace('ports = ["esp_idf"]', "ports = []")
+    with pytest.raises(InputError, match="without ports"):
+        parse_board(text, Path("b.toml"))
+    for packages in ("packages = []\n", ""):
+        board = parse_board(text.replace('packages = ["espidf"]\n', packages), Path("b.toml"))
+        assert not board.packages and not board.buildable and not board.linkable
+
+
+def test_a_board_file_of_a_build_before_packages_says_espidf_by_its_framework():
+    board = parse_board(board_text(TARGET).replace('packages = ["espidf"]\n', ""), Path("b.toml"))
+    assert board.packages == ("espidf",) and board.buildable and not board.linkable
 
 
 def test_a_real_checkout_of_esp_idf_takes_the_partitions(project, tmp_path):

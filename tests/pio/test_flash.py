@@ -20,6 +20,7 @@ from recurc.doctor.ports import SerialPort
 from recurc.errors import DeviceUnreachableError, MismatchError, ToolchainError, UsageError
 from recurc.flash import flash, stop
 from recurc.flash import run as flashing
+from recurc.package import pio
 from recurc.targets.boards import load_board
 from tests.build import forging
 
@@ -200,7 +201,7 @@ def test_another_build_or_nobody_behind_the_port(made, disk, port, monkeypatch):
 
 
 def test_mistakes_are_answered_before_anything_runs(made, disk, monkeypatch):
-    monkeypatch.setattr(flashing, "run", None)
+    monkeypatch.setattr(pio, "run", None)
     for arguments, message in (
         ({"board": "host"}, "this computer needs no flashing"), ({"board": "pico2"}, "it has stm32h7, mps2-an500"),
         ({"stock": True}, "writes the firmware only.*puzzles.rct"),

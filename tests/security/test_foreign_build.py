@@ -17,8 +17,8 @@ from recurc.build import trust
 from recurc.build.manifest import MANIFEST, _digest, file_sha256, load_build
 from recurc.cli.main import main
 from recurc.errors import InputError
-from recurc.flash.run import only_listed
 from recurc.make.ci import ignored_by_git, write_files
+from recurc.package.pio import only_listed
 from recurc.targets.boards import load_board
 from recurc.targets.chips import whole_text
 from tests.report.samples import build_folder

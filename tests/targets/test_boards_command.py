@@ -7,9 +7,10 @@ import json
 import pytest
 
 import recurc.cli.common.output as output
-from recurc.cli.boards import COLUMNS, GROUPS, REACH
+from recurc.cli.boards import COLUMNS, GROUPS
 from recurc.cli.main import main
 from recurc.targets.boards import list_boards, load_board
+from recurc.targets.reach import REACH
 from tests.targets.test_boards import BOOT, GOOD
 
 
@@ -63,6 +64,7 @@ def test_one_board(name, width, capsys):
     lines = out.splitlines()
     assert all(len(line) <= width for line in lines)
     flat = " ".join(out.split())
+    assert ", ".join(board.packages) in flat
     for text in (board.title, board.evidence, board.reference, board.verified, *board.aliases):
         assert text in flat
     for region in board.regions:
