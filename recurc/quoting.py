@@ -190,7 +190,8 @@ class _Templates(jinja2.FileSystemLoader):
 
 
 def environment(folder: str = "") -> jinja2.Environment:
-    """Jinja over recurc's templates, or those of one folder of them; a name that is missing is an error.
+    """Jinja over recurc's templates, those of one folder of them, or those of a folder anywhere, by its absolute path; a name
+    that is missing is an error.
 
     Texts must be quoted for their language, see the top of this module; in pages they are escaped.
     """

@@ -19,7 +19,7 @@ from recurc.package.base import BoardFirmware, Made, Package, Upload, UploadOpti
 from recurc.package.pio import BOARDS, PLATFORM, TABLE_COPY, environment_name, stop, upload
 from recurc.quoting import environment, markdown_code
 from recurc.resources import resource_dir
-from recurc.targets.boards import Board
+from recurc.targets.boards import COMPILED, Board
 from recurc.targets.qemu import PACKAGES
 from recurc.targets.reach import reach_text
 from recurc.targets.toolchain import (
@@ -218,14 +218,15 @@ class PlatformioPackage(Package):
     uploads = True
 
     def check(self, board: Board) -> None:
+        if COMPILED not in board.packages[: board.packages.index(self.name)]:
+            raise InputError(
+                "the board's file is not right", where=str(board.path), why=f"{self.name} comes after {COMPILED} in packages",
+                next=f'Write packages = ["{COMPILED}", "{self.name}"]',
+            )  # fmt: skip
         check_linkable(board)
 
     def write(self, work: Work, made: Made | None) -> Made:
-        if made is None or any(entry["elf"] is None for entry in made.entries.values()):
-            raise InputError(
-                "the board's file is not right", where=str(work.target.path), why="platformio comes after firmware in packages",
-                next='Write packages = ["firmware", "platformio"]',
-            )  # fmt: skip
+        assert made is not None  # `check`
         _write(work, made)
         return made
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from recurc.emit.code import emit_model
 from recurc.emit.image import Image, build_image
 from recurc.emit.linker import render_linker_script, render_main
-from recurc.package.firmware import ENGINE_SOURCES
+from recurc.emit.sources import ENGINE_SOURCES
 from recurc.plan.kernels import KernelSet, choose_kernels, kernel_set
 from recurc.plan.layout import Layout, make_layout
 from recurc.quant.model import QuantizedModel
