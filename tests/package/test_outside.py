@@ -1,0 +1,167 @@
+"""Package formats from outside: one builds, is listed, reported, checked, and refused by name where it is not installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from recurc.api import Gate, Model
+from recurc.build.manifest import PROJECT, Build, load_build
+from recurc.cli.main import main
+from recurc.errors import InputError, ToolchainError, UsageError
+from recurc.flash import flash, stop
+from recurc.package import registry
+from recurc.package.registry import package_named, packages, packages_of, register, unregister
+from recurc.targets.boards import list_boards, load_board
+from tests.boardfiles import board_text
+from tests.package.makefile import PACKAGE
+from tests.randmodels import random_reasoner
+from tests.tools import need
+
+GOOD = Gate(1.0, 1, "calibration puzzles", ())
+
+
+def board_file(folder: Path, packages: str, name: str = "mine") -> Path:
+    """A board of the user's own, without instructions that only its core has, and how it is delivered."""
+    dropped = ("aliases", "features", "packages")
+    lines = [line for line in board_text("mps2-an386").splitlines() if not line.startswith(dropped)]
+    text = "\n".join(lines).replace('name = "mps2-an386"', f'name = "{name}"\nfeatures = []\n{packages}', 1)
+    path = folder / f"{name}.toml"
+    path.write_text(text + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def quantized():
+    return Model(random_reasoner(), "tiny").quantize("int4", method="min-max")
+
+
+@pytest.fixture(scope="module")
+def made(quantized, tmp_path_factory) -> Build:
+    need("host")
+    folder = tmp_path_factory.mktemp("outside")
+    register(PACKAGE)
+    try:
+        return quantized.build(str(board_file(folder, 'packages = ["makefile"]')), folder / "out", gate=GOOD)
+    finally:
+        unregister("makefile")
+
+
+@pytest.fixture
+def installed():
+    register(PACKAGE)
+    yield
+    unregister("makefile")
+
+
+def test_a_build_holds_it_and_a_compiler_takes_it(installed, made):
+    assert made.packages == ("makefile",) and made.details["packages"] == {"makefile": "library"}
+    assert made.elf is None and made.boards["mine"].build_id and not (made.path / PROJECT).exists()
+    listed = {name for name in made.details["files"] if name.startswith("library/")}
+    assert {"library/Makefile", "library/README.md", "library/model.c", "library/weights.S"} <= listed
+    assert "`tiny` at int4 for `mine`" in (made.path / "library" / "README.md").read_text()
+    subprocess.run(["make", "-s", "-n", "CC=cc"], cwd=made.path / "library", check=True)
+
+
+def test_the_library_compiles(made, tmp_path):
+    folder = shutil.copytree(made.path / "library", tmp_path / "library")
+    subprocess.run(["make", "-s", "CC=cc"], cwd=folder, check=True)
+    assert (folder / "librecurc.a").stat().st_size
+
+
+def test_what_lies_beside_its_files_is_refused(made, tmp_path):
+    """As in any project: whoever compiles there would compile it too."""
+    copy = shutil.copytree(made.path, tmp_path / "copy")
+    load_build(copy)
+    (copy / "library" / "more.c").write_text("int more;\n")
+    with pytest.raises(InputError, match="library/more.c is not one of the build's files"):
+        load_build(copy)
+
+
+def test_commands_say_it(installed, made, capsys):
+    assert main(["boards", "show", str(made.path / "mine" / "board.toml")]) == 0
+    assert re.search("delivered as +makefile", capsys.readouterr().out)
+    assert main(["boards", "show", str(made.path / "mine" / "board.toml"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["board"]["packages"] == ["makefile"]
+    assert main(["report", str(made.path)]) == 0
+    assert "library with a Makefile in library/" in capsys.readouterr().out
+    assert main(["report", str(made.path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["packages"] == ["makefile"]
+    main(["doctor", str(made.path), "--wide"])
+    assert re.search("delivered as .*library with a Makefile in library/", capsys.readouterr().out)
+
+
+def test_it_is_not_flashed_and_says_so(installed, made):
+    with pytest.raises(UsageError, match="library with a Makefile is not flashed") as e:
+        flash(made)
+    assert e.value.exit_code == 2
+    with pytest.raises(UsageError, match="starts no board"):
+        stop(made)
+
+
+def test_where_it_is_not_installed_its_builds_are_read_and_new_ones_refused(made, quantized, tmp_path, capsys):
+    assert load_build(made.path).packages == ("makefile",)
+    assert main(["report", str(made.path)]) == 0
+    assert "makefile, a format that is not installed here" in " ".join(capsys.readouterr().out.split())
+    assert main(["doctor", str(made.path)]) in (0, 6)
+    with pytest.raises(InputError, match="no package format 'makefile'"):
+        flash(made)
+    with pytest.raises(InputError, match="no package format 'makefile'") as e:
+        quantized.build(str(board_file(tmp_path, 'packages = ["makefile"]')), tmp_path / "out", gate=GOOD)
+    assert "mine.toml" in str(e.value) and not (tmp_path / "out").exists()
+
+
+def test_it_may_stand_beside_ours(installed, quantized, tmp_path):
+    need("mps2-an386")
+    path = board_file(tmp_path, 'packages = ["firmware", "platformio", "makefile"]')
+    both = quantized.build(str(path), tmp_path / "out", gate=GOOD)
+    assert both.packages == ("firmware", "platformio", "makefile") and both.elf is not None and both.elf.is_file()
+    assert {"project/platformio.ini", "library/Makefile"} <= set(both.details["files"])
+    alone = quantized.build(str(board_file(tmp_path, "", "other")), tmp_path / "alone", gate=GOOD)
+    assert alone.packages == ("firmware", "platformio"), "as in board files that do not say it"
+    assert alone.elf is not None and (both.path / "src/model.c").read_bytes() == (alone.path / "src/model.c").read_bytes()
+
+
+def test_an_entry_point_brings_a_format(monkeypatch):
+    point = importlib.metadata.EntryPoint("makefile", "tests.package.makefile:PACKAGE", registry.ENTRY_POINTS)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == registry.ENTRY_POINTS else [])
+    packages.cache_clear()
+    try:
+        assert package_named("makefile") is PACKAGE and set(packages()) == {"makefile", "firmware", "platformio", "espidf"}
+    finally:
+        packages.cache_clear()
+
+
+def test_names_are_single():
+    class Other(type(PACKAGE)):
+        name = "espidf"
+
+    with pytest.raises(ValueError, match="espidf"):
+        register(Other())
+
+
+def test_a_board_that_lists_formats_in_a_wrong_order_or_twice_is_refused(quantized, tmp_path):
+    need("host")
+    for said, why in (('["platformio"]', "comes after firmware"), ('["espidf"]', "packages names espidf"),
+                      ('["firmware", "firmware"]', "twice")):  # fmt: skip
+        with pytest.raises((InputError, ToolchainError), match=why):
+            quantized.build(str(board_file(tmp_path, f"packages = {said}")), tmp_path / "out", gate=GOOD)
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("board", list_boards(), ids=lambda b: b.name)
+def test_every_bundled_board_says_how_it_is_delivered(board):
+    assert "packages = " in board_text(board.name)
+    if board.buildable:
+        assert [p.name for p in packages_of(board)] == list(board.packages)
+        for package in packages_of(board):
+            package.check(board)
+    else:
+        with pytest.raises(ToolchainError):
+            packages_of(load_board(board.name))
