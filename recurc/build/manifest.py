@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from recurc.alphabet import Alphabet
+from recurc.build.document import Manifest, TableEntry
 from recurc.build.inside import OutsideError, files_below, open_inside, read_inside, sha256_inside
 from recurc.build.manifest_schema import LARGEST_MANIFEST
 from recurc.build.manifest_schema import MANIFEST as MANIFEST_SHAPE
@@ -78,7 +79,7 @@ class Build:
     boards: Mapping[str, BoardArtifact]
     library: Path
     host_image: Path
-    details: Mapping[str, Any]
+    details: Manifest
     table: TableHeader | None = None
     trusted: bool = False
     kept: tuple[str, ...] = ()
@@ -98,12 +99,14 @@ class Build:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was assumed of the checkpoint when the build was made."""
-        return tuple((self.details.get("checkpoint") or {}).get("notes", ()))
+        made = self.details.get("checkpoint")
+        return tuple(made.get("notes", ())) if made else ()
 
     @property
     def checkpoint(self) -> str | None:
         """File of the checkpoint that it was built from; it need not be there any more."""
-        return (self.details.get("checkpoint") or {}).get("source")
+        made = self.details.get("checkpoint")
+        return made["source"] if made else None
 
     @property
     def symbols(self) -> str:
@@ -175,6 +178,16 @@ class Build:
         return f"it was built {how}"
 
 
+def mapped_table(build: Build, board: str) -> tuple[Path, int] | None:
+    """File and address of the puzzle table in a board's memory; None where there is none, or rows go over the wire."""
+    plan = build.details["boards"][board].get("plan")
+    place = plan["table"] if plan else None
+    if place is None or place["address"] is None:
+        return None
+    assert build.table_path is not None  # the plan is of this model
+    return build.table_path, place["address"]
+
+
 def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerConfig) -> str:
     """Write the manifest, the last file of a build: it lists every artifact's sha256.
 
@@ -184,7 +197,7 @@ def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerCon
     # The table, which may have gigabytes, has a checksum on each record.
     skipped = (folder / MANIFEST, folder / TABLE_FILE)
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p not in skipped]
-    document = {
+    document: dict[str, Any] = {
         "schema": SCHEMA,
         **details,
         "config": asdict(config),
@@ -195,7 +208,7 @@ def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerCon
     return digest
 
 
-def table_entry(header: TableHeader) -> dict[str, Any]:
+def table_entry(header: TableHeader) -> TableEntry:
     """What the manifest says of the streamed puzzle table."""
     return {
         "path": TABLE_FILE,
@@ -233,11 +246,12 @@ def load_build(path: Path | str, to_run: bool = True, trust: bool = False) -> Bu
 
     folder = user_path(path)
     look_at(folder)
-    d = _read_manifest(folder)
+    document = _read_manifest(folder)
+    d = cast(Manifest, document)
     try:
-        MANIFEST_SHAPE(d, "the manifest")
+        MANIFEST_SHAPE(document, "the manifest")
         listed = d["files"]
-        for name in (d["host_library"], d["host_image"], *(b[k] for b in d["boards"].values() for k in ("elf", "image"))):
+        for name in (d["host_library"], d["host_image"], *(n for b in d["boards"].values() for n in (b["elf"], b["image"]))):
             if name is not None and name not in listed:
                 raise _broken(folder, f"{MANIFEST} names {name} and does not list it")
         if d.get("symbols"):
@@ -250,7 +264,7 @@ def load_build(path: Path | str, to_run: bool = True, trust: bool = False) -> Bu
     if to_run and d["host_cpu"] != cpu_signature():
         raise _broken(folder, f"its host engine was compiled for {d['host_cpu']}, this computer is {cpu_signature()}")
     boards = {
-        name: BoardArtifact(b["elf"] and folder / b["elf"], folder / b["image"], b["model_sha256"], b["build_id"])
+        name: BoardArtifact(folder / b["elf"] if b["elf"] else None, folder / b["image"], b["model_sha256"], b["build_id"])
         for name, b in d["boards"].items()
     }
     return Build(
@@ -336,7 +350,7 @@ def _check_files(folder: Path, listed: Mapping[str, str], packages: Iterable[str
             raise _broken(folder, f"{name} has changed since it was built")
 
 
-def _open_table(folder: Path, entry: Mapping[str, Any] | None) -> TableHeader | None:
+def _open_table(folder: Path, entry: TableEntry | None) -> TableHeader | None:
     """Header of the streamed puzzle table, which is there and belongs to the model."""
     if entry is None:
         return None

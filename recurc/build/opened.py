@@ -27,7 +27,7 @@ def load_build(path: Path | str, to_run: bool = True, trust: bool = False) -> Bu
     return _warned(manifest.load_build(path, to_run, trust), 1)
 
 
-def as_build(build: Build | Path | str, trust: bool, depth: int) -> Build:
+def as_build(build: Build | str | os.PathLike[str], trust: bool, depth: int) -> Build:
     """The build that a Python caller means: one that is open, or the path of one.
 
     Args:
@@ -38,7 +38,7 @@ def as_build(build: Build | Path | str, trust: bool, depth: int) -> Build:
         InputError: as of `load_build`.
     """
     if isinstance(build, (str, os.PathLike)):
-        return _warned(manifest.load_build(build, trust=trust), depth + 1)
+        return _warned(manifest.load_build(os.fspath(build), trust=trust), depth + 1)
     return replace(build, trusted=True) if trust else build
 
 

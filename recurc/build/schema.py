@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from recurc.text import LONGEST_TEXT, hidden, one_line
@@ -107,19 +108,26 @@ def table_of(shape: Shape, most: int = 1 << 16, key: Shape | None = None) -> Sha
     return check
 
 
-def record(needed: Mapping[str, Shape], more: Mapping[str, Shape] | None = None) -> Shape:
-    """An object with these keys and, where they are there, `more`; no others."""
-    shapes = {**needed, **(more or {})}
+@dataclass(frozen=True)
+class Record:
+    """The shape of an object with the keys of `needed` and, where they are there, those of `more`; no others."""
 
-    def check(value: Any, at: str) -> None:
+    needed: Mapping[str, Shape]
+    more: Mapping[str, Shape]
+
+    def __call__(self, value: Any, at: str) -> None:
         if not isinstance(value, dict):
             raise _wrong(at, value, "a table")
-        for name in needed:
+        for name in self.needed:
             if name not in value:
                 raise ShapeError(f"{at} has no {name!r}")
         for name, item in value.items():
-            if name not in shapes:
+            shape = self.needed.get(name) or self.more.get(name)
+            if shape is None:
                 raise ShapeError(f"{at} has an unknown entry {one_line(name)[:80]!r}")
-            shapes[name](item, f"{at}.{name}")
+            shape(item, f"{at}.{name}")
 
-    return check
+
+def record(needed: Mapping[str, Shape], more: Mapping[str, Shape] | None = None) -> Record:
+    """An object with these keys and, where they are there, `more`; no others."""
+    return Record(needed, more or {})

@@ -89,7 +89,7 @@ def command(
 ) -> None:
     """Quantize CHECKPOINT, check that it still reasons, fit it into a board's memory and compile its firmware.
 
-    For a chip that only its own SDK compiles (`recurc boards`: written), the build has a PlatformIO project and no ELF.
+    For a chip that only its own SDK compiles (`recurc boards`: written), the build has a project for that and no ELF.
     """
     from recurc.package.registry import toolchains
     from recurc.targets.boards import load_board
@@ -314,7 +314,7 @@ def _with_time(rows: list[tuple[str, str]], document: dict) -> list[tuple[str, s
 
 
 def _show(console: Console, build, document: dict, seconds: float) -> None:
-    from recurc.package.platformio import PROJECT
+    from recurc.package.registry import delivered
     from recurc.report.wording import fact_rows
 
     show_memory(console, document["regions"], f"Memory of {build.target}")
@@ -326,7 +326,7 @@ def _show(console: Console, build, document: dict, seconds: float) -> None:
                 "firmware",
                 ", ".join(str(a.elf) for n, a in build.boards.items() if n != "host" or n == build.target)
                 if build.elf
-                else f"written, not compiled here: {build.path / PROJECT}; `pio run` there compiles it (README.md)",
+                else f"not compiled here: {'; '.join(delivered(build.packages))} of {build.path}. The README.md there says how",
             ),
             *([("kept in it", ", ".join(build.kept))] if build.kept else []),
             ("build", f"{build.path} in {seconds:.1f} s; `recurc report {build.path} --html` draws its memory"),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from recurc.cli.common.options import open_build, pass_console, trust_option
 from recurc.cli.common.output import Console
+
+if TYPE_CHECKING:
+    from recurc.build.manifest import Build
+    from recurc.flash import FlashResult
 
 _SAME = {True: "byte for byte the build's", False: "NOT the build's bytes: another compiler, or flags of your own",
          None: "compiled now by the board's own SDK; the build has none to compare it with"}  # fmt: skip
@@ -54,7 +58,7 @@ def command(console: Console, build: Path, port: str, board: str | None, disk: s
         _show(console, made, result)
 
 
-def _document(build: Any, r: Any) -> dict[str, object]:
+def _document(build: Build, r: FlashResult) -> dict[str, object]:
     artifact = build.boards[r.board.name]
     return {
         "board": r.board.name, "environment": r.environment, "port": r.port or None, "process": r.process, "elf": r.elf,
@@ -68,7 +72,7 @@ def _document(build: Any, r: Any) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _show(console: Console, build: Any, r: Any) -> None:
+def _show(console: Console, build: Build, r: FlashResult) -> None:
     from recurc.cli.common.verified import proof_text
 
     rows = [(p.name, f"{p.bytes:,}", f"{p.crc:08x}", "not asked" if p.told is None else f"{p.told:08x}") for p in r.pieces]

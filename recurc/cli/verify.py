@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -11,6 +11,14 @@ from click.core import ParameterSource
 from recurc.cli.common.options import data_option, halting_options, limit_option, open_build, pass_console, trust_option
 from recurc.cli.common.output import Console
 from recurc.errors import DeviceUnreachableError, InputError, MismatchError, RecurcError, UsageError
+
+if TYPE_CHECKING:
+    from recurc.build.manifest import BoardArtifact, Build
+    from recurc.dataset import Dataset
+    from recurc.evaluate.halting import Halt
+    from recurc.targets.boards import Board
+    from recurc.verify.journal import Identity, Journal
+    from recurc.verify.phi import FidelityMeter
 
 DEFAULT_LIMIT = 8
 _KEPT = (
@@ -78,11 +86,13 @@ def command(
     """
     from recurc.cli.common.live import LiveTable
     from recurc.cli.common.verified import document, print_result, worst_stack
+    from recurc.verify.device import check_trusted, resolve
     from recurc.verify.journal import Identity, dataset_digest
     from recurc.verify.junit import check_junit
+    from recurc.verify.options import Listener, RunOptions
     from recurc.verify.record import keep as keep_result
     from recurc.verify.result import PuzzleResult, StepView
-    from recurc.verify.run import check_trusted, resolve, verify
+    from recurc.verify.run import verify
 
     if junit is not None:
         check_junit(junit)
@@ -107,7 +117,7 @@ def command(
     }
     written: list[Path] = []
 
-    def opened(answered: Any, artifact: Any) -> Any:
+    def opened(answered: Board, artifact: BoardArtifact) -> Journal | None:
         properties.update(board=answered.name, build_id=artifact.build_id, model_sha256=artifact.model_sha256)
         live.answered(answered, counts=on == "qemu")
         identity = Identity.of(artifact, answered.name, dataset_digest(everything), steps or made.steps, rule)
@@ -125,9 +135,9 @@ def command(
     try:
         with live:
             result = verify(
-                made, on, dataset, steps=steps, halt=rule, progress=live.progress, offset=offset,
-                show=views.append if show else None, meter=meter, fidelity=measured, open_journal=opened, on_result=keep,
-                on_op=live.traced, tokens=tokens,
+                made, on, dataset,
+                RunOptions(steps=steps, halt=rule, offset=offset, meter=meter, fidelity=measured, tokens=tokens),
+                Listener(live.progress, views.append if show else None, keep, live.traced, opened),
             )  # fmt: skip
     except (RecurcError, KeyboardInterrupt) as error:
         if isinstance(error, (DeviceUnreachableError, MismatchError, KeyboardInterrupt)) and arrived and written:
@@ -159,7 +169,7 @@ def command(
         )  # fmt: skip
 
 
-def _rule(build: Any, halt: bool | None, threshold: float, min_steps: int) -> Any:
+def _rule(build: Build, halt: bool | None, threshold: float, min_steps: int) -> Halt | None:
     """When to stop early: as the command line says, where it leaves that open as the build was tuned; None: never."""
     from recurc.evaluate.halting import Halt
 
@@ -174,7 +184,7 @@ def _rule(build: Any, halt: bool | None, threshold: float, min_steps: int) -> An
     return Halt(threshold, min_steps)
 
 
-def _puzzles(build: Any, data: str | None, limit: int | None, offset: int) -> tuple[Any, Any]:
+def _puzzles(build: Build, data: str | None, limit: int | None, offset: int) -> tuple[Dataset, Dataset]:
     """The whole test split, and the part of it that is to be run."""
     from recurc.dataset import check_compatible, load_dataset
 
@@ -199,7 +209,7 @@ def _puzzles(build: Any, data: str | None, limit: int | None, offset: int) -> tu
     return everything, dataset
 
 
-def _meter(console: Console, build: Any, checkpoint: str | None, count: int | None) -> tuple[Any, int]:
+def _meter(console: Console, build: Build, checkpoint: str | None, count: int | None) -> tuple[FidelityMeter | None, int]:
     """What measures fidelity, and on how many puzzles; None when the fp32 model is not to be had."""
     from recurc.ir.lower import lower
     from recurc.verify.phi import build_meter, default_puzzles
@@ -217,7 +227,7 @@ def _meter(console: Console, build: Any, checkpoint: str | None, count: int | No
     return meter, default_puzzles(program.macs_per_step * program.steps) if count is None else count
 
 
-def _journal(console: Console, file: Path, identity: Any, resume: bool, named: bool) -> Any:
+def _journal(console: Console, file: Path, identity: Identity, resume: bool, named: bool) -> Journal | None:
     """The open journal; None, with a note, when the one that nobody asked for cannot be written."""
     from recurc.verify.journal import Journal
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recurc.arguments import argument
+from recurc.build.manifest import Build, load_build
 from recurc.device import frames as f
 from recurc.doctor.cache import check_cache
 from recurc.doctor.findings import NOTE, OK, PROBLEM, Finding
@@ -75,9 +76,7 @@ def diagnose(build: Path | None = None, port: str | None = None) -> Diagnosis:
     return Diagnosis(tuple(findings), named, hello)
 
 
-def _open(folder: Path | None) -> tuple[Any, list[Finding]]:
-    from recurc.build.manifest import load_build
-
+def _open(folder: Path | None) -> tuple[Build | None, list[Finding]]:
     if folder is None:
         return None, []
     try:
@@ -90,11 +89,11 @@ def _open(folder: Path | None) -> tuple[Any, list[Finding]]:
     return made, [whole, holds, *(Finding(BUILD, "assumed", NOTE, text) for text in made.notes)]
 
 
-def _boards_of(made: Any) -> list[Board]:
+def _boards_of(made: Build) -> list[Board]:
     return [made.board(name) for name in made.boards]
 
 
-def _bauds(port: str, made: Any, boards: Sequence[Board], ports: Sequence[Any]) -> tuple[int, ...]:
+def _bauds(port: str, made: Build | None, boards: Sequence[Board], ports: Sequence[Any]) -> tuple[int, ...]:
     """Rates to try, the likeliest first: the build's board's, those of boards the adapter belongs to, the usual ones."""
     first = [made.board(made.target).uart.baud] if made else []
     behind = [b.uart.baud for p in ports if p.device == port for b in boards_of(p, boards)]

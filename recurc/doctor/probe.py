@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
+from recurc.build.manifest import Build
 from recurc.device import frames as f
 from recurc.device.faults import describe
 from recurc.device.transports import Transport, TransportClosed, open_transport
@@ -113,11 +113,11 @@ def _understood(heard: Heard) -> bool:
     return any(x is not None for x in told) or heard.busy or bool(heard.restarted)
 
 
-def check_device(url: str, heard: Heard, baud: int, build: Any = None) -> list[Finding]:
+def check_device(url: str, heard: Heard, baud: int, build: Build | None = None) -> list[Finding]:
     """What a device's answer means, against a build where one is given.
 
     Args:
-        build: a `recurc.build.manifest.Build`, or None.
+        build: what the device should run, or None.
     """
     rate = "" if "://" in url else f" at {baud} baud"
     if heard.failure:
@@ -168,7 +168,7 @@ def _not_ours(heard: Heard, riscv: bool) -> Finding:
                    DIFFERS)  # fmt: skip
 
 
-def _identity(hello: f.Hello, build: Any) -> list[Finding]:
+def _identity(hello: f.Hello, build: Build | None) -> list[Finding]:
     name = "this build"
     told = f"build {hello.build_id[:16]}…, model {hello.model_sha256[:16]}…"
     if build is None:

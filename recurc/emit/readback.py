@@ -68,7 +68,7 @@ def read_model(build: Build) -> QuantizedModel:
             error, build.host_image, "the weights image", "the weights image is not usable", "Build it again"
         ) from None
     layers = {name: precision_named(other) for name, other in d.get("layers", {}).items()}
-    model = QuantizedModel(build.name, program, precision, d["method"], {}, {}, {}, layers=layers)
+    model = QuantizedModel(build.name, program, precision, d["method"] or "none", {}, {}, {}, layers=layers)
     forms, where = forms_of(program, model.forms), str(build.host_image)
     contents = _read(data, where, image_sections(program, forms, kernel_set("host").weights))
     for name, constant in model.constants().items():

@@ -16,9 +16,9 @@ from recurc.errors import DeviceUnreachableError, RecurcError, UsageError
 from recurc.package.base import Package, UploadOptions
 from recurc.package.registry import package_named
 from recurc.targets.boards import Board
+from recurc.verify.device import check_identity
 from recurc.verify.identity import expected_hello
 from recurc.verify.proof import Proof, memory_files, prove, sums
-from recurc.verify.run import check_identity
 
 START_SECONDS = 10.0  # a board restarts, and its serial port may vanish and come back
 

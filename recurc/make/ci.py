@@ -11,13 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from recurc import __version__
 from recurc.arguments import argument
-from recurc.build.manifest import Build
+from recurc.build.manifest import Build, mapped_table
 from recurc.dataset import Dataset, check_compatible
 from recurc.errors import InputError, UsageError
 from recurc.files import make_folder, write_whole
@@ -209,13 +208,11 @@ def _renode(build: Build, where: str) -> dict[str, str]:
     if not describable(board):
         return {}
     up = os.path.relpath(".", RENODE)
-    place: Mapping[str, Any] = (build.details["boards"][board.name].get("plan") or {}).get("table") or {}
-    table = None
-    if build.table_path and place.get("address") is not None:
-        table = {"path": f"{up}/{where}/{build.table_path.relative_to(build.path)}", "address": place["address"]}
-    firmware = build.boards[board.name].elf
-    assert firmware is not None  # what is emulated was compiled here
-    elf = firmware.relative_to(build.path)
+    mapped = mapped_table(build, board.name)
+    table = {"path": f"{up}/{where}/{mapped[0].relative_to(build.path)}", "address": mapped[1]} if mapped else None
+    file = build.boards[board.name].elf
+    assert file is not None  # of a board that Renode describes
+    elf = file.relative_to(build.path)
     texts = render_renode(board, build_name=f"{build.name} at {build.precision}", build=where, elf=f"{up}/{where}/{elf}",
                           build_up=f"{up}/{where}", data_up=f"{up}/{DATA}", table=table)  # fmt: skip
     return {f"{RENODE}/{board.name}{suffix}": text for suffix, text in texts.items()}

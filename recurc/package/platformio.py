@@ -99,7 +99,7 @@ def _board_json(firmware: BoardFirmware) -> dict[str, Any]:
     def room(*parts: str) -> int:
         return sum(board.region(name).size for name in {plan.placement[part] for part in parts})
 
-    recipe = {
+    recipe: dict[str, Any] = {
         "board": environment_name(firmware.board.name),
         "compilers": list(toolchain.commands),
         "variable": toolchain.variable,

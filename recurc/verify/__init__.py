@@ -5,9 +5,9 @@ The package is callable, so that `recurc.verify(build, on="qemu")` reads like th
 
 from __future__ import annotations
 
+import os
 import sys
 import types
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,31 +19,37 @@ if TYPE_CHECKING:
 class _Callable(types.ModuleType):
     def __call__(
         self,
-        build: Build | Path | str,
+        build: Build | str | os.PathLike[str],
         on: str = "qemu",
         dataset: Dataset | None = None,
         *,
         trust: bool = False,
-        **options: Any,  # of `recurc.verify.run.verify`
+        **options: Any,
     ) -> VerifyResult:
-        """See `recurc.verify.run.verify`; `dataset` defaults to the test split that the build knows."""
+        """See `recurc.verify.run.verify`; `dataset` defaults to the test split that the build knows.
+
+        Args:
+            options: fields of `recurc.verify.options.RunOptions` and `Listener`: limit, steps, halt, progress, ...
+        """
         from recurc.build.opened import as_build
         from recurc.dataset import load_dataset
         from recurc.errors import UsageError
-        from recurc.verify.run import check_place, verify
+        from recurc.verify.device import check_place
+        from recurc.verify.options import split
+        from recurc.verify.run import verify
 
         check_place(on)
-        build = as_build(build, trust, 1)
+        made = as_build(build, trust, 1)
         if dataset is None:
-            if build.data is None:
+            if made.data is None:
                 raise UsageError(
                     "no puzzles to run",
-                    where=str(build.path),
-                    why=build.no_data,
+                    where=str(made.path),
+                    why=made.no_data,
                     next="pass dataset=recurc.load_dataset(DIR, 'test')",
                 )
-            dataset = load_dataset(build.data, "test")
-        return verify(build, on, dataset, **options)
+            dataset = load_dataset(made.data, "test")
+        return verify(made, on, dataset, *split(options))
 
 
 sys.modules[__name__].__class__ = _Callable

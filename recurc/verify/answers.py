@@ -25,7 +25,7 @@ from recurc.evaluate.halting import Halt, margin
 from recurc.models.inputs import check_inputs
 from recurc.models.reasoner import Reasoner
 from recurc.reading import shown
-from recurc.verify.run import open_device
+from recurc.verify.device import open_device
 
 if TYPE_CHECKING:
     from recurc.models.reference import StepResult  # torch, which takes seconds to import
@@ -248,11 +248,11 @@ class Connection:
         wanted, session, config = check_steps(steps, self.max_steps), self._session, self.build.config
         (row,), (puzzle,) = check_inputs(config, np.asarray(tokens)[None], np.array([puzzle_id]))
         session.load(row)
-        if self._records is not None and session.info is not None and session.info.table_mode == TABLE_WIRE:
+        if self._records is not None and (session.info or session.hello()).table_mode == TABLE_WIRE:
             session.send_row(int(puzzle), self._records(int(puzzle)))
         for number in range(1, wanted + 1):
             event, _ = session.run(1, begin=number == 1, puzzle=int(puzzle))
-            assert isinstance(event, StepEvent)
+            assert isinstance(event, StepEvent)  # the last one is the run's result
             q = np.array([event.q_halt, event.q_continue], np.float32)
             self._ran += 1
             yield Step(

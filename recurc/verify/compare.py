@@ -126,7 +126,8 @@ class Comparison:
             read_after: steps after which z_H is read back; the last one is read then too.
         """
         self.session.load(tokens)
-        if self.records and self.session.info is not None and self.session.info.table_mode == f.TABLE_WIRE:
+        info = self.session.info or self.session.hello()
+        if self.records and info.table_mode == f.TABLE_WIRE:
             self.session.send_row(puzzle_id, self.records(puzzle_id))
         self.engine.begin(tokens, puzzle_id)
         difference: Difference | None = None

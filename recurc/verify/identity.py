@@ -12,12 +12,13 @@ def expected_hello(build: Build, board: Board, artifact: BoardArtifact) -> Expec
     """HELLO's fields as a build has them; not those that only the chip knows (the clock of a real board).
 
     Args:
-        artifact: the build's firmware for the board (recurc.build.manifest.BoardArtifact).
+        artifact: the build's firmware for the board.
     """
     c, table, details = build.config, build.table, build.details
-    entry = details["boards"].get(board.name, {})
-    plan = entry.get("plan") or {}
-    mapped = (plan.get("table") or {}).get("address") is not None
+    entry = details["boards"].get(board.name)
+    plan = entry.get("plan") if entry else None
+    place = plan["table"] if plan else None
+    mapped = place is not None and place["address"] is not None
     fields: dict[str, object] = {
         "build_id": artifact.build_id, "model_sha256": artifact.model_sha256,
         "seq_len": c.seq_len, "vocab": c.vocab_size, "rows": c.rows, "hidden": c.hidden_size,
@@ -28,9 +29,9 @@ def expected_hello(build: Build, board: Board, artifact: BoardArtifact) -> Expec
         "table_storage": table.storage if table else "", "record_bytes": table.record_bytes if table else 0,
         "table_key": (table.key if table else bytes(16)).hex(),
     }  # fmt: skip
-    if "arena_bytes" in entry:
+    if entry and "arena_bytes" in entry:
         fields |= {"arena_bytes": entry["arena_bytes"], "model": f.told_name(details["firmware_name"])}
-    if "stack" in plan:
+    if plan:
         fields["stack_bytes"] = plan["stack"]["reserved"]
     if board.emulator is not None or board.family == "host":
         fields["tick_hz"] = board.ticks.hz

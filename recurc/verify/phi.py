@@ -56,8 +56,9 @@ def build_meter(build: Build, checkpoint: Path | str | None = None) -> FidelityM
     """
     from recurc.models.checkpoint import load
 
-    made = build.details.get("checkpoint") or {}
-    source = checkpoint or made.get("source")
+    made = build.details.get("checkpoint")
+    source = checkpoint or (made["source"] if made else None)
+    sha256 = made["sha256"] if made else None
     if source is None:
         raise InputError(
             "the build's checkpoint is not known",
@@ -66,11 +67,11 @@ def build_meter(build: Build, checkpoint: Path | str | None = None) -> FidelityM
             next=f"Pass it with {argument('checkpoint', 'CHECKPOINT', option='reference')}",
         )
     reasoner = load(source)
-    if reasoner.sha256 != made.get("sha256"):
+    if reasoner.sha256 != sha256:
         raise InputError(
             "this is not the build's checkpoint",
             where=str(source),
-            why=f"its sha256 is {reasoner.sha256[:16]}…, the build was made of {str(made.get('sha256'))[:16]}…",
+            why=f"its sha256 is {reasoner.sha256[:16]}…, the build was made of {str(sha256)[:16]}…",
             next="Pass the one that the build was made of with " + argument("checkpoint", "CHECKPOINT", option="reference"),
         )
     return FidelityMeter(reasoner, build.h_cycles, build.l_cycles)

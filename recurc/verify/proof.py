@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recurc.build.manifest import BoardArtifact, Build
+from recurc.build.manifest import BoardArtifact, Build, mapped_table
 from recurc.device.frames import status_text
 from recurc.device.selftest import NONCE_BYTES
 from recurc.device.session import DeviceSession
@@ -70,12 +70,8 @@ class Proof:
 
 def memory_files(build: Build, board: Board, artifact: BoardArtifact) -> dict[str, Path]:
     """Files of a build whose bytes a board's memory holds as they are."""
-    place = (build.details["boards"][board.name].get("plan") or {}).get("table") or {}
-    found = {IMAGE: artifact.image}
-    if place.get("address") is not None:
-        assert build.table_path is not None  # what is placed is there
-        found[TABLE] = build.table_path
-    return found
+    table = mapped_table(build, board.name)
+    return {IMAGE: artifact.image, **({TABLE: table[0]} if table else {})}
 
 
 def sums(path: Path, nonce: bytes = b"") -> tuple[int, int, bytes]:
@@ -147,9 +143,10 @@ def _differs(name: str, told: tuple[int, int, bytes], wanted: tuple[int, int, by
 
 def estimated_seconds(build: Build, board: Board, sizes: dict[str, int]) -> float | None:
     """An estimate of the time that hashing takes on a board; None where its clock or core says nothing."""
-    plan = build.details["boards"][board.name].get("plan") or {}
-    weights = next((r["name"] for r in plan.get("regions", ()) if "weights" in r["parts"]), None)
-    regions = {IMAGE: weights, TABLE: (plan.get("table") or {}).get("region")}
+    plan = build.details["boards"][board.name].get("plan")
+    weights = next((r["name"] for r in plan["regions"] if "weights" in r["parts"]), None) if plan else None
+    table = plan["table"] if plan else None
+    regions = {IMAGE: weights, TABLE: table["region"] if table else None}
     return selftest_cost(board, {name: (size, regions[name]) for name, size in sizes.items()}).seconds
 
 

@@ -91,7 +91,8 @@ def _instructions(build: Build, board: str, found: Mapping[str, Any]) -> int | N
     try:
         per = build.board(board).ticks.per_instruction
     except RecurcError:
-        return found.get("instructions_per_step")
+        told = found.get("instructions_per_step")
+        return told if isinstance(told, int) else None
     if found.get("on") != "qemu" or per is None:
         return None
     return round(round(float(found["ticks"]) / max(1, int(found["steps"]))) / per)

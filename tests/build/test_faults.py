@@ -16,7 +16,9 @@ from recurc.errors import MismatchError
 from recurc.targets.boards import load_board
 from recurc.targets.host import HostEngine
 from recurc.targets.qemu import QemuTransport
-from recurc.verify.run import check_identity, connect, verify_session
+from recurc.verify.device import check_identity, connect
+from recurc.verify.options import Listener, RunOptions
+from recurc.verify.run import Side, verify_session
 from tests.boardfiles import board_text
 from tests.build.forging import forged_elf
 from tests.device.runs import run_all
@@ -134,7 +136,9 @@ def test_200_puzzles_over_a_bad_uart(built, data):
         check_identity(session.persist(session.hello), built.boards[board.name])
         engine = HostEngine(built.host_library, built.host_image)
         arrived = []
-        result = verify_session(session, engine, puzzles, board=board, on="qemu", steps=2, on_result=arrived.append)
+        result = verify_session(
+            session, engine, puzzles, Side(board, "qemu"), RunOptions(steps=2), Listener(on_result=arrived.append)
+        )
     assert len(arrived) == len(result.puzzles) == 200 and all(p.matched for p in result.puzzles)
     assert [p.puzzle for p in arrived] == list(range(200))
     assert result.first_difference is None

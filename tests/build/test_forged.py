@@ -18,8 +18,10 @@ from recurc.device.session import DeviceSession
 from recurc.errors import MismatchError
 from recurc.targets.boards import load_board
 from recurc.targets.host import _U8P, HostEngine, _aligned
+from recurc.verify.device import check_identity, connect
+from recurc.verify.options import RunOptions
 from recurc.verify.proof import prove, sums
-from recurc.verify.run import check_identity, connect, verify
+from recurc.verify.run import verify
 from tests.build import forging
 
 HASH, MODEL = 18, 8
@@ -185,8 +187,8 @@ def test_verify_says_what_was_checked(built, tmp_path, capsys, data):
 def test_verify_from_python_raises(built, tmp_path, data):
     forged = forged_build(built, "host", tmp_path, forging.one_weight_bit)
     with pytest.raises(MismatchError, match="weights are not the build's"):
-        verify(forged, "host", recurc.load_dataset(data, "test"), limit=1)
-    assert verify(built, "host", recurc.load_dataset(data, "test"), limit=1, steps=1).proof is not None
+        verify(forged, "host", recurc.load_dataset(data, "test"), RunOptions(limit=1))
+    assert verify(built, "host", recurc.load_dataset(data, "test"), RunOptions(limit=1, steps=1)).proof is not None
 
 
 def test_an_image_that_is_gone_or_a_folder_is_said(built, tmp_path):

@@ -18,6 +18,7 @@ from recurc.build.manifest import load_build
 from recurc.cli.main import main
 from recurc.errors import InputError
 from recurc.evaluate.evaluation import evaluate
+from recurc.verify.options import RunOptions
 from recurc.verify.record import verified as verified_of
 from recurc.verify.run import build_places
 from tests.tools import need
@@ -120,8 +121,8 @@ def test_a_build_that_is_replaced_meanwhile_is_told_as_that(built, data, tmp_pat
 
     monkeypatch.setattr(HostEngine, "__init__", replaced)
     with pytest.raises(InputError, match="interrupted|replaced"):
-        run.verify(build, "host", test, limit=1, steps=1)
+        run.verify(build, "host", test, RunOptions(limit=1, steps=1))
     monkeypatch.undo()
     monkeypatch.setattr("recurc.build.manifest.manifest_digest", lambda folder: "of another build")
     with pytest.raises(InputError, match="replaced while it was being verified"):
-        run.verify(recurc.load_build(built.path), "host", test, limit=1, steps=1)
+        run.verify(recurc.load_build(built.path), "host", test, RunOptions(limit=1, steps=1))

@@ -19,7 +19,7 @@ from recurc.quant.weights import precision_named
 from recurc.storage.fp32 import FloatWeights
 from recurc.targets.boards import load_board
 from recurc.targets.host import HostEngine
-from recurc.verify.run import connect
+from recurc.verify.device import connect
 from tests.codegen.builder import compile_model, emulated_firmware
 from tests.device.runs import run_all
 from tests.randmodels import random_inputs, random_reasoner

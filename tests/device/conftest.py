@@ -6,7 +6,7 @@ import pytest
 
 from recurc.targets.boards import load_board
 from recurc.targets.host import HostEngine
-from recurc.verify.run import connect
+from recurc.verify.device import connect
 from tests.device import dummy_build as dummy
 from tests.tools import need
 

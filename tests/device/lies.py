@@ -38,9 +38,11 @@ from recurc.evaluate.halting import Halt
 from recurc.quant.tables import PuzzleTable
 from recurc.targets.boards import load_board
 from recurc.targets.host import HostEngine
+from recurc.verify.device import check_identity
+from recurc.verify.options import Listener, RunOptions
 from recurc.verify.proof import prove
 from recurc.verify.result import VerifyResult
-from recurc.verify.run import check_identity, verify_session
+from recurc.verify.run import Side, verify_session
 from tests.device import dummy_build as dummy
 from tests.device.inprocess import Clock, Line, build_server
 from tests.device.runs import run_all
@@ -174,19 +176,9 @@ class Scene:
         check_identity(session.hello(), SimpleNamespace(**fields))
         session.expect(Expected(fields))
         prove(session, self.build, self.board, SimpleNamespace(image=self.held))
-        result = verify_session(
-            session,
-            self.engine,
-            self.dataset,
-            board=self.board,
-            on="host",
-            steps=STEPS,
-            halt=self.halt,
-            show=lambda view: None,
-            records=self.records,
-            meter=Meter(),
-            fidelity=1,
-        )  # type: ignore[arg-type]
+        options = RunOptions(steps=STEPS, halt=self.halt, meter=Meter(), fidelity=1)  # type: ignore[arg-type]
+        side, listener = Side(self.board, "host", self.records), Listener(show=lambda view: None)
+        result = verify_session(session, self.engine, self.dataset, side, options, listener)
         session.load(self.dataset.inputs[0])
         if self.records:
             session.send_row(0, self.records(0))

@@ -13,7 +13,7 @@ from recurc.device import frames as f
 from recurc.device.session import DeviceFaultError, DeviceRefusedError
 from recurc.errors import DeviceUnreachableError, InputError
 from recurc.targets.boards import load_board
-from recurc.verify.run import connect
+from recurc.verify.device import connect
 from tests.device import dummy_build as dummy
 from tests.device.runs import run_all
 from tests.tools import EMULATED

@@ -7,7 +7,7 @@ import pytest
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.targets.boards import load_board
-from recurc.verify.run import connect
+from recurc.verify.device import connect
 from tests.codegen.builder import emulated_firmware
 from tests.device.runs import run_all
 from tests.randmodels import random_inputs, random_reasoner

@@ -15,7 +15,7 @@ from recurc.device.transports import ProcessTransport
 from recurc.errors import InputError
 from recurc.quant.tables import PuzzleTable
 from recurc.targets.boards import load_board
-from recurc.verify.run import connect
+from recurc.verify.device import connect
 from tests.device.runs import run_all
 from tests.device.test_session import BadLine, drop, flip
 

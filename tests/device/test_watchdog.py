@@ -13,7 +13,7 @@ from recurc.device.session import DeviceFaultError, DeviceRestartedError
 from recurc.ops.registry import template_file
 from recurc.resources import resource_dir
 from recurc.targets.boards import list_boards, load_board
-from recurc.verify.run import connect
+from recurc.verify.device import connect
 from tests.device import dummy_build as dummy
 from tests.device.runs import run_all
 from tests.tools import EMULATED

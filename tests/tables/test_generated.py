@@ -17,7 +17,7 @@ from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.targets.boards import load_board
 from recurc.targets.host import _U8P
-from recurc.verify.run import connect
+from recurc.verify.device import connect
 from tests.codegen.builder import compile_model
 from tests.randmodels import random_inputs, random_reasoner
 from tests.tools import need

@@ -11,7 +11,7 @@ from recurc.device.session import DeviceFaultError
 from recurc.errors import InputError
 from recurc.targets.boards import list_boards, load_board, parse_board
 from recurc.targets.mpu import SLOTS, mpu_entries
-from recurc.verify.run import connect
+from recurc.verify.device import connect
 from tests.device.dummy_build import build_dummy
 from tests.targets.test_boards import GOOD
 from tests.tools import BUDGETS, need

@@ -13,7 +13,7 @@ from recurc.device.session import DeviceFaultError
 from recurc.targets.boards import load_board
 from recurc.targets.sourcemap import SourceMap
 from recurc.targets.toolchain import find_compiler
-from recurc.verify.run import connect
+from recurc.verify.device import connect
 from tests.device import dummy_build as dummy
 from tests.tools import need
 

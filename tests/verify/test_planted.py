@@ -13,8 +13,9 @@ from recurc.device.frames import CARRY_SCALES
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.targets.boards import load_board
+from recurc.verify.device import connect
 from recurc.verify.places import step_places
-from recurc.verify.run import connect, verify_session
+from recurc.verify.run import Side, verify_session
 from tests.codegen.builder import compile_model
 from tests.randmodels import random_inputs, random_reasoner
 from tests.tools import need
@@ -60,7 +61,7 @@ def difference(subject, monkeypatch):
         monkeypatch.setenv("PLANT", f"{kind} {step} {op}")
         board = load_board("host")
         with connect(board, elf, "host", step_timeout=20) as session:
-            result = verify_session(session, engine, data, board=board, on="host", places=step_places(model.program))
+            result = verify_session(session, engine, data, Side(board, "host", places=step_places(model.program)))
         assert result.bit_exact == (result.first_difference is None)
         return result.first_difference
 
@@ -139,7 +140,7 @@ def test_other_models(common, tmp_path, monkeypatch, name, kind, op, block, bloc
     data = Dataset(inputs, inputs.astype(np.int32), ids.astype(np.int32), c.seq_len, c.vocab_size, 3, None, Path("d"), "test")
     monkeypatch.setenv("PLANT", f"{kind} 2 {op}")
     with connect(board, elf, "host", step_timeout=20) as session:
-        d = verify_session(session, engine, data, board=board, on="host", places=step_places(model.program)).first_difference
+        d = verify_session(session, engine, data, Side(board, "host", places=step_places(model.program))).first_difference
     place = d.place
     assert (d.step, place.op, place.block, place.block_op, place.call, d.tensor) == (2, op, block, block_op, call, tensor)
     assert d.reproduced and d.host == value(engine, data, d) and d.host != d.device

@@ -10,7 +10,7 @@ from recurc.device import frames as f
 from recurc.errors import DeviceUnreachableError, MismatchError
 from recurc.targets.boards import load_board
 from recurc.verify import proof
-from recurc.verify.run import check_identity, connect
+from recurc.verify.device import check_identity, connect
 from tests.device import dummy_build as dummy
 from tests.tools import EMULATED
 from tests.verify.test_verify import Artifact, Build

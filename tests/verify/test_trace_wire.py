@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import recurc.verify.device as device
 import recurc.verify.run as run
 from recurc.dataset import Dataset
 from recurc.device.session import DeviceRefusedError, DeviceSession
@@ -193,8 +194,8 @@ def test_a_planted_bug_is_located_on_an_emulated_core(bug, tmp_path):
     inputs, ids = random_inputs(reasoner, 1)
     c = reasoner.config
     data = Dataset(inputs, inputs.astype(np.int32), ids.astype(np.int32), c.seq_len, c.vocab_size, 3, None, Path("d"), "test")
-    with run.connect(board, elf, "qemu", step_timeout=60) as session:
-        result = run.verify_session(session, engine, data, board=board, on="qemu", places=step_places(model.program))
+    with device.connect(board, elf, "qemu", step_timeout=60) as session:
+        result = run.verify_session(session, engine, data, run.Side(board, "qemu", places=step_places(model.program)))
     d = result.first_difference
     assert (d.step, d.place.op, d.place.call, d.tensor, d.reproduced) == (1, op, 1, "z_L", True)
     assert d.place.kind == ("token_mix", "channel_mix")[op - 1]

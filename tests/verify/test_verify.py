@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import recurc.verify.device as device
 import recurc.verify.divergence
 import recurc.verify.run as run
 from recurc.cli.main import main
@@ -17,6 +18,7 @@ from recurc.dataset import Dataset
 from recurc.errors import InputError, MismatchError, UsageError
 from recurc.evaluate.halting import Halt
 from recurc.targets.boards import load_board
+from recurc.verify.options import split
 from tests.device import dummy_build as dummy
 from tests.tools import EMULATED
 
@@ -92,7 +94,7 @@ def verify(monkeypatch, engine, elfs):
         elf = elfs(board, **(firmware or {}))
         artifact = Artifact(elf)
         build = Build({board: artifact}, target=board if board != "host" else "stm32h7", twin=None)
-        return run.verify(build, "host" if board == "host" else "qemu", data, **options)
+        return run.verify(build, "host" if board == "host" else "qemu", data, *split(options))
 
     return call
 
@@ -193,29 +195,29 @@ def test_limits(verify):
 
 
 def test_another_firmware_is_not_compared(engine, elfs):
-    with run.connect(load_board("host"), elfs("host"), "host") as session:
+    with device.connect(load_board("host"), elfs("host"), "host") as session:
         hello = session.hello()
     good = Artifact(Path("x"))
-    run.check_identity(hello, good)
+    device.check_identity(hello, good)
     for wrong in (replace(good, build_id="f" * 32), replace(good, model_sha256="0" * 64)):
         with pytest.raises(MismatchError, match="runs another") as e:
-            run.check_identity(hello, wrong)
+            device.check_identity(hello, wrong)
         assert e.value.exit_code == 8
     with pytest.raises(MismatchError, match="refuses its weights image.*checksum"):
-        run.check_identity(replace(hello, status=6), good)
+        device.check_identity(replace(hello, status=6), good)
 
 
 def test_where_it_runs():
     artifact = Artifact(Path("x"))
     build = Build({"stm32h7": artifact, "mps2-an500": artifact, "host": artifact})
-    assert run.resolve(build, "qemu")[0].name == "mps2-an500"
-    assert run.resolve(build, "host")[0].name == "host"
-    assert run.resolve(build, "/dev/ttyACM0")[0].name == "stm32h7"
-    assert run.resolve(replace(build, target="mps3-an547", boards={"mps3-an547": artifact}), "qemu")[0].name == "mps3-an547"
+    assert device.resolve(build, "qemu")[0].name == "mps2-an500"
+    assert device.resolve(build, "host")[0].name == "host"
+    assert device.resolve(build, "/dev/ttyACM0")[0].name == "stm32h7"
+    assert device.resolve(replace(build, target="mps3-an547", boards={"mps3-an547": artifact}), "qemu")[0].name == "mps3-an547"
     with pytest.raises(UsageError, match="no emulated twin"):
-        run.resolve(replace(build, twin=None), "qemu")
+        device.resolve(replace(build, twin=None), "qemu")
     with pytest.raises(UsageError, match="no firmware for host"):
-        run.resolve(replace(build, boards={}), "host")
+        device.resolve(replace(build, boards={}), "host")
 
 
 @pytest.fixture

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from recurc.cli.common.drawn import draw_steps
 from recurc.cli.common.live import COLUMNS, LEAST, accuracy_text, row
 from recurc.cli.common.output import Console
 from recurc.report.numbers import fidelity_text
 
+if TYPE_CHECKING:
+    from recurc.build.manifest import Build
+    from recurc.verify.proof import Proof
+    from recurc.verify.result import StepView, VerifyResult
+
 MOST_ROWS = 40  # of the table; of more puzzles only those that differ are listed
 
 
-def worst_stack(build: Any, result: Any) -> int | None:
+def worst_stack(build: Build, result: VerifyResult) -> int | None:
     """Bytes of the worst stack path that the build computed for the board it ran on; None on this computer."""
-    plan = build.details["boards"].get(result.board.name, {}).get("plan")
+    entry = build.details["boards"].get(result.board.name)
+    plan = entry.get("plan") if entry else None
     return plan["stack"]["worst"] if plan else None
 
 
-def proof_text(proof: Any) -> str:
+def proof_text(proof: Proof | None) -> str:
     """What a device proved of its memory, in a line."""
     from recurc.report.timing import seconds_text
 
@@ -29,7 +35,7 @@ def proof_text(proof: Any) -> str:
     return f"sha256 computed on the device behind a fresh nonce: the build's{what}; {proof.bytes:,} bytes{took}"
 
 
-def document(result: Any, offset: int, worst: int | None) -> dict[str, object]:
+def document(result: VerifyResult, offset: int, worst: int | None) -> dict[str, object]:
     """The command's JSON."""
     d, phi = result.first_difference, result.fidelity
     return {
@@ -54,7 +60,7 @@ def document(result: Any, offset: int, worst: int | None) -> dict[str, object]:
     }  # fmt: skip
 
 
-def print_result(console: Console, build: Any, result: Any, views: list) -> None:
+def print_result(console: Console, build: Build, result: VerifyResult, views: list[StepView]) -> None:
     """Table and summary."""
     if views:
         _show(console, views, build.config.vocab_size, build.symbols)
@@ -95,7 +101,7 @@ def print_result(console: Console, build: Any, result: Any, views: list) -> None
         console.print(f"{build.target} itself was compiled, not run: {result.board.name} is its emulated twin")
 
 
-def _show(console: Console, views: list, vocab: int, symbols: str) -> None:
+def _show(console: Console, views: list[StepView], vocab: int, symbols: str) -> None:
     """Draw the first puzzle's steps until nothing changes any more."""
     first = views[0]
     draw_steps(console, first.input, [v.tokens for v in views[1:]], vocab, (first.labels, first.valid), symbols=symbols)

@@ -1,0 +1,35 @@
+"""The manifest's types and its schema are of one mind."""
+
+from __future__ import annotations
+
+from typing import NotRequired, get_origin, get_type_hints
+
+import pytest
+
+from recurc.build import document, manifest_schema
+from recurc.build.schema import Record, ShapeError
+
+PAIRS = [
+    (document.Manifest, manifest_schema.MANIFEST), (document.FirmwareEntry, manifest_schema._FIRMWARE),
+    (document.Plan, manifest_schema._PLAN), (document.Stack, manifest_schema._STACK),
+    (document.Link, manifest_schema._LINK), (document.TableEntry, manifest_schema._TABLE),
+    (document.Placed, manifest_schema._PLACED),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "shape"), PAIRS, ids=lambda x: getattr(x, "__name__", ""))
+def test_types_have_the_keys_of_the_schema(kind: type, shape: Record):
+    hints = get_type_hints(kind, include_extras=True)
+    optional = {name for name, hint in hints.items() if get_origin(hint) is NotRequired}
+    assert set(hints) - optional == set(shape.needed) and optional == set(shape.more)
+
+
+@pytest.mark.parametrize("packages", [{"x": "../y"}, {"x": "/y"}, {"a/b": "y"}, {"x": 1}, ["x"], {"x": "a//b"}])
+def test_folders_of_packages_stay_in_the_build(packages):
+    with pytest.raises(ValueError):
+        manifest_schema.MANIFEST.more["packages"](packages, "packages")
+
+
+def test_a_format_may_have_no_folder_of_its_own():
+    manifest_schema.MANIFEST.more["packages"]({"firmware": "", "library": "library"}, "packages")
+    assert issubclass(ShapeError, ValueError)
