@@ -59,6 +59,8 @@ class Build:
     h_cycles: int = 2
     l_cycles: int = 3
     table: None = None
+    checkpoint: None = None
+    symbols: str = ""
     config: Config = field(default_factory=Config)
     details: dict = field(default_factory=lambda: {"boards": defaultdict(dict), "carry": "fp32"})
 
