@@ -15,7 +15,7 @@ from recurc.cli.common.output import Console
 
 _STYLES = {"ok": "green", "missing": "yellow", "problem": "bold red", "note": "cyan"}
 _ARROW = "→ "
-_WIDEST = 160
+_WIDEST, _LEAST_TEXT = 160, 36  # columns of the page, of what is said beside a name
 _TOLD = (
     "board", "model", "build_id", "model_sha256", "version", "status", "image_bytes", "arena_bytes", "stack_bytes", "steps",
 )  # fmt: skip
@@ -72,10 +72,16 @@ def _print(console: Console, findings: Sequence[Any]) -> None:
 
 
 def _lines(findings: Sequence[Any], width: int) -> Iterator[Text]:
-    """The findings under their groups' headings, in columns; long text goes on below itself."""
+    """The findings under their groups' headings, in columns; long text goes on below itself. Where the page has no room for
+    a column of text beside the names, it stands below them."""
     states = max(len(f.state) for f in findings)
-    names = min(max(len(f.name) for f in findings), max(16, width // 3))
+    longest = max(len(f.name) for f in findings)
+    names = min(longest, max(16, width // 3))
     margin = 2 + states + 2 + names + 2
+    below = width - margin < _LEAST_TEXT
+    if below:
+        margin = 2 + states + 2
+        names = min(longest, max(16, width - margin))
     group = ""
     for f in findings:
         if f.group != group:
@@ -84,11 +90,16 @@ def _lines(findings: Sequence[Any], width: int) -> Iterator[Text]:
             group = f.group
             yield Text(group, style="bold")
         name, *more = textwrap.wrap(f.name, names) or [""]
-        first, *rest = _wrapped(f.detail, width - margin) or [""]
-        yield Text.assemble("  ", (f.state.ljust(states), _STYLES[f.state]), "  ", name.ljust(names), "  ", first)
+        text = _wrapped(f.detail, width - margin)
+        first, *rest = [""] if below or not text else text
+        line = Text.assemble("  ", (f.state.ljust(states), _STYLES[f.state]), "  ", name.ljust(names), "  ", first)
+        line.rstrip()
+        yield line
         for i in range(max(len(more), len(rest))):
             left = more[i] if i < len(more) else ""
-            yield Text(" " * (margin - names - 2) + left.ljust(names + 2) + (rest[i] if i < len(rest) else ""))
+            yield Text(" " * (4 + states) + (left.ljust(names + 2) + (rest[i] if i < len(rest) else "")).rstrip())
+        if below:
+            yield from (Text(" " * margin + line) for line in text)
         if f.next:
             for i, line in enumerate(_wrapped(f.next, width - margin - len(_ARROW))):
                 yield Text(" " * margin + (_ARROW if i == 0 else " " * len(_ARROW)) + line, style="bold" if f.exit_code else "")

@@ -74,7 +74,7 @@ def test_every_command(command, build, capsys, monkeypatch):
     for module in ("common.output", "boards"):
         monkeypatch.setattr(f"recurc.cli.{module}.fitted", recorded)
     monkeypatch.setattr(output, "_is_terminal", lambda stream: True)
-    width = 80 if command == "doctor" else 60  # its three columns of words do not wrap further
+    width = 60
     monkeypatch.setenv("COLUMNS", str(width))
     code = main([*COMMANDS[command]])
     said = capsys.readouterr()
