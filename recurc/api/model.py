@@ -14,8 +14,9 @@ from recurc.dataset import Dataset, check_compatible, examples, load_dataset
 from recurc.errors import UsageError
 from recurc.evaluate.gate import choose, puzzles_for
 from recurc.evaluate.halting import Halt, as_halt
-from recurc.evaluate.outputs import Outputs, State, collect, joined
+from recurc.evaluate.outputs import Outputs, Wanted, joined, outputs
 from recurc.evaluate.scores import Scores, score
+from recurc.evaluate.stepping import TorchStepper, check_steps
 from recurc.ir.lower import lower
 from recurc.ir.program import CARRIES, STORAGES
 from recurc.models.inputs import check_inputs
@@ -26,9 +27,6 @@ from recurc.quant.layer_precisions import resolve_layers
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.text import plain
-from recurc.verify.answers import check_steps
-
-_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -86,22 +84,8 @@ class Model:
     ) -> Iterator[Outputs]:
         """What `run` joins: outputs of a few inputs at a time, in order, all from one reference."""
         inputs, ids = check_inputs(self.config, inputs, puzzle_ids)
-        wanted = check_steps(steps, self.config.halt_max_steps, trained=True)
-        reference = Reference(self.reasoner)
-        for start in range(0, len(inputs), _BATCH):
-            batch, told = slice(start, start + _BATCH), 0.0
-
-            def states(batch: slice = batch) -> Iterator[State]:
-                nonlocal told
-                for s in reference.steps(inputs[batch], ids[batch], wanted, h_cycles, l_cycles):
-                    yield State(*(getattr(s, name).numpy() for name in ("logits", "q", "z_H", "z_L")))
-                    if progress is not None:
-                        progress(len(inputs[batch]) / wanted)
-                        told += len(inputs[batch]) / wanted
-
-            yield collect(states(), self.config.halt_rule, as_halt(halt), trajectory)
-            if progress is not None:
-                progress(len(inputs[batch]) - told)  # what halting saved, and the step whose end nobody waited for
+        wanted = Wanted(check_steps(steps, self.config.halt_max_steps, trained=True), as_halt(halt), trajectory)
+        return outputs(TorchStepper(Reference(self.reasoner), h_cycles, l_cycles), inputs, ids, wanted, progress)
 
     def evaluate(
         self,

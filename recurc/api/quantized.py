@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,15 +17,16 @@ from recurc.arguments import argument
 from recurc.build.manifest import Build
 from recurc.dataset import Dataset, check_compatible, examples
 from recurc.errors import FidelityError
+from recurc.evaluate.candidate import Candidate
 from recurc.evaluate.evaluation import EvalResult, evaluate
-from recurc.evaluate.fidelity import carry_fidelity, mean_and_error
-from recurc.evaluate.gate import Gate, GateInputs, puzzles_for, random_inputs
+from recurc.evaluate.gate import Gate, GateInputs, judge, puzzles_for, random_inputs
 from recurc.evaluate.halting import Halt, as_halt
-from recurc.evaluate.layer_damage import layer_damage, layers_alone
+from recurc.evaluate.layer_damage import layers_alone
 from recurc.evaluate.min_fidelity import least_fidelity
-from recurc.evaluate.outputs import Outputs, State, collect, joined
-from recurc.evaluate.runs import reference_carries, run_engine
+from recurc.evaluate.outputs import Outputs, Wanted, joined, outputs
+from recurc.evaluate.runs import run_engine
 from recurc.evaluate.scores import Scores, score
+from recurc.evaluate.stepping import EngineStepper, check_steps
 from recurc.make.project import build_project, compile_host_engine
 from recurc.models.inputs import check_inputs
 from recurc.quant.calibrate import Calibration
@@ -35,7 +36,6 @@ from recurc.targets.boards import Board, load_board
 from recurc.targets.fit import early_plan
 from recurc.targets.host import HostEngine
 from recurc.targets.programs import program_folder
-from recurc.verify.answers import check_steps
 
 if TYPE_CHECKING:
     from recurc.api.model import Model
@@ -77,20 +77,8 @@ class Quantized:
     ) -> Outputs:
         """As `Model.run`, with the device's arithmetic, bit for bit. UsageError also for more steps than it was lowered for."""
         inputs, ids = check_inputs(self.model.config, inputs, puzzle_ids)
-        wanted, engine = check_steps(steps, self.model.program.steps), self.engine.clone()
-
-        def states(row: np.ndarray, puzzle: int) -> Iterator[State]:
-            engine.begin(row, puzzle)
-            for _ in range(wanted):
-                engine.step()
-                yield State(*(engine.tensor(name)[None] for name in ("logits", "q", "z_H", "z_L")))
-
-        return joined(
-            [
-                collect(states(row, int(puzzle)), self.model.config.halt_rule, as_halt(halt), trajectory)
-                for row, puzzle in zip(inputs, ids, strict=True)
-            ]
-        )
+        wanted = Wanted(check_steps(steps, self.model.program.steps), as_halt(halt), trajectory)
+        return joined(list(outputs(EngineStepper(self.engine).fresh(), inputs, ids, wanted)))
 
     def evaluate(
         self,
@@ -114,36 +102,30 @@ class Quantized:
         check_compatible(data, self.model.config, self.source.reasoner.source)
         rule = Halt(threshold, min_steps) if halt is True else as_halt(halt)
         return evaluate(
-            self.source.reasoner,
-            self.model,
-            self.engine,
+            self._candidate,
             data,
-            halt=rule is not None,
-            threshold=threshold if rule is None else rule.threshold,
-            min_steps=min_steps if rule is None else rule.min_steps,
+            halt=Halt(threshold, min_steps) if rule is None else rule,
+            halted=rule is not None,
             fidelity_puzzles=fidelity_puzzles,
             progress=progress,
             steps=check_steps(steps, self.model.program.steps),
         )
+
+    @property
+    def _candidate(self) -> Candidate:
+        return Candidate(self.source.reasoner, self.model, self.engine)
 
     def accuracy(self, data: Dataset, progress: Callable[[float], None] | None = None) -> Scores:
         """Accuracy after the last step on a dataset, without the fp32 model."""
         check_compatible(data, self.model.config, self.source.reasoner.source)
         steps = self.model.program.steps
         runs = run_engine(self.engine, data.inputs, data.puzzle_ids, steps, progress=progress)
-        return score(runs.tokens[:, -1], data.labels, data.valid)
+        return score(runs.tokens[-1], data.labels, data.valid)
 
     def gate(self) -> Gate:
         """Fidelity after one supervision step, on training puzzles that calibration did not use (see
         `recurc.evaluate.gate`), or on random inputs where there are no training puzzles."""
-        program, judged = self.model.program, self._gate_inputs()
-        count = len(judged.inputs)
-        runs = run_engine(self.engine, judged.inputs, judged.puzzle_ids, 1, keep_carries=count)
-        expected = reference_carries(self.source.reasoner, judged.inputs, judged.puzzle_ids, self.model, 1)
-        phi, error = mean_and_error(carry_fidelity(runs.carries[:, 0], expected[:, 0]))
-        moments = self.calibration.moments if self.calibration else {}
-        damage = layer_damage(program, self.model.weights, self.source.reasoner.tensors, moments)
-        return Gate(phi, count, judged.kind, tuple(damage[:3]), error, judged.rows, judged.note)
+        return judge(self._candidate, self._gate_inputs(), self.calibration.moments if self.calibration else {})
 
     def _gate_inputs(self) -> GateInputs:
         c = self.model.config
@@ -152,15 +134,11 @@ class Quantized:
     def layers(self) -> list[tuple[str, float]]:
         """Layers behind a low fidelity, worst first: phi after one step with that layer's weights rounded and all else fp32,
         on some of the gate's inputs."""
-        program = self.model.program
         judged = self._gate_inputs()
         few = max(1, len(judged.inputs) // 4)
-        inputs, ids = judged.inputs, judged.puzzle_ids
-        expected = reference_carries(self.source.reasoner, inputs[:few], ids[:few], self.model, 1)[:, 0]
         weights = {name: w.dequantized() for name, w in self.model.weights.items()}
-        return layers_alone(
-            self.source.reasoner, weights, inputs[:few], ids[:few], expected, program.h_cycles, program.l_cycles
-        )
+        depth = self._candidate.depth(1)
+        return layers_alone(self.source.reasoner, weights, judged.inputs[:few], judged.puzzle_ids[:few], depth)
 
     def check_target(self, board: Board, *, allow_lossy: bool = False) -> None:
         """What can be refused before anything runs: a lossy precision, and a model that does not fit the board.
@@ -192,7 +170,7 @@ class Quantized:
         """Build firmware into the folder `out`.
 
         Args:
-            min_fidelity: refuse below it; None: what is kept beside the checkpoint, else `own_gate.DEFAULT_MIN_FIDELITY`.
+            min_fidelity: refuse below it; None: what is kept beside the checkpoint, else `DEFAULT_MIN_FIDELITY`.
 
         Raises:
             FidelityError: fidelity after one step on training puzzles below `min_fidelity`, or a lossy precision,

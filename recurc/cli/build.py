@@ -255,6 +255,7 @@ def _accuracy(console: Console, chosen, quantized, test, count: int) -> dict | N
     stopping at the halting head does."""
     from recurc.cli.eval import hopeless_text
     from recurc.evaluate.gate import GATE_MACS
+    from recurc.evaluate.halting import Halt
     from recurc.evaluate.runs import run_engine
     from recurc.evaluate.scores import hopeless, score
     from recurc.evaluate.stopping import halting
@@ -266,13 +267,11 @@ def _accuracy(console: Console, chosen, quantized, test, count: int) -> dict | N
     test = test.take(min(count, affordable))
     rule = chosen.project.halt or {"threshold": 0.0, "min_steps": 1}
     with console.progress("accuracy, beside fp32", 2 * len(test), "puzzles") as advance:
-        runs = run_engine(
-            quantized.engine, test.inputs, test.puzzle_ids, program.steps, threshold=rule["threshold"], progress=advance
-        )
+        run = run_engine(quantized.engine, test.inputs, test.puzzle_ids, program.steps, progress=advance)
         reference = quantized.source.evaluate(
             test, steps=program.steps, h_cycles=program.h_cycles, l_cycles=program.l_cycles, progress=advance
         )
-    scores, stopped = score(runs.tokens[:, -1], test.labels, test.valid), halting(runs, test, rule["min_steps"])
+    scores, stopped = score(run.tokens[-1], test.labels, test.valid), halting(run, test, Halt(**rule))
     if hopeless(reference, len(test)):
         console.assumed([hopeless_text(reference, len(test))])
     return {

@@ -93,6 +93,7 @@ def command(
     from recurc.evaluate.sensitivity import choose_layers
     from recurc.plan.kernels import choose_kernels
     from recurc.quant.calibrate import calibrate
+    from recurc.quant.model import quantize_model
     from recurc.quant.weights import precision_named
     from recurc.targets.boards import load_board
 
@@ -113,18 +114,10 @@ def command(
             so_far = done
 
         found = calibrate(reasoner, sample.inputs, sample.puzzle_ids, seed=seed, steps=lowering["steps"], progress=calibrated)
-        study = LayerStudy(
-            reasoner,
-            precision_named(precision),
-            precision_named(higher),
-            found,
-            sample.inputs[:count],
-            sample.puzzle_ids[:count],
-            kernels,
-            method=calibration,
-            measured=advance,
-            **lowering,
+        low, high = (
+            quantize_model(reasoner, precision_named(p), found, method=calibration, **lowering) for p in (precision, higher)
         )
+        study = LayerStudy(reasoner, low, high, sample.inputs[:count], sample.puzzle_ids[:count], kernels, advance)
         result = study.sensitivity()
     raised = () if budget is None else choose_layers(result, budget)
     document: dict[str, Any] = {

@@ -237,7 +237,7 @@ def _checkpoint(
     from recurc.cli.common.quantizing import quantize_with_progress
 
     quantized = quantize_with_progress(console, loaded, chosen, precision, {}, calibration=None, puzzles=128, seed=0)
-    answerer = EngineAnswerer(quantized.engine, config.halt_rule, quantized.model.program.steps)
+    answerer = EngineAnswerer(quantized.engine, quantized.model.program.steps)
     yield answerer, config, f"{loaded.name}, {quantized.model.label}, the device's arithmetic", source
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recurc.dataset import Dataset
+from recurc.evaluate.candidate import Candidate
 from recurc.evaluate.fidelity import carry_fidelity, mean_and_error
-from recurc.evaluate.runs import Progress, reference_runs, run_engine
+from recurc.evaluate.halting import Halt
+from recurc.evaluate.runs import Kept, Progress, ends, run_engine, run_reference
 from recurc.evaluate.scores import Scores, score
 from recurc.evaluate.stopping import Halting, halting
-from recurc.models.reasoner import Reasoner
-from recurc.quant.model import QuantizedModel
-from recurc.targets.host import HostEngine
 
 
 @dataclass(frozen=True)
@@ -61,46 +60,45 @@ class EvalResult:
 
 
 def evaluate(
-    reasoner: Reasoner,
-    model: QuantizedModel,
-    engine: HostEngine,
+    candidate: Candidate,
     data: Dataset,
     *,
-    halt: bool = False,
-    threshold: float = 0.0,
-    min_steps: int = 1,
+    halt: Halt = Halt(),  # noqa: B008 - it is frozen
+    halted: bool = False,
     fidelity_puzzles: int = 64,
     progress: Progress | None = None,
     steps: int | None = None,
 ) -> EvalResult:
     """Accuracy of a model on a dataset, and its fidelity to the fp32 reference.
 
-    All supervision steps are run, as the reference does; with `halt` the answer at the step where the halting head
+    All supervision steps are run, as the reference does; with `halted` the answer at the step where the halting head
     stops is scored beside that of the last step.
 
     Args:
+        halt: the halting rule, also of what the result tells of halting where it was not asked for.
         steps: at most those that the model was lowered for (default: these).
         progress: called with 1 after each puzzle, and after each puzzle of the fidelity run.
     """
-    steps = model.program.steps if steps is None else steps
-    keep = min(fidelity_puzzles, len(data.inputs))
-    runs = run_engine(engine, data.inputs, data.puzzle_ids, steps, threshold=threshold, keep_carries=keep, progress=progress)
-    expected, exact = reference_runs(reasoner, data.inputs[:keep], data.puzzle_ids[:keep], model, steps, progress)
-    reference, beside = (score(t, data.labels[:keep], data.valid[:keep]) for t in (exact, runs.tokens[:keep, -1]))
+    steps = candidate.model.program.steps if steps is None else steps
+    n, keep = len(data.inputs), min(fidelity_puzzles, len(data.inputs))
+    run = run_engine(candidate.engine, data.inputs, data.puzzle_ids, steps, kept=Kept(ends(steps), keep), progress=progress)
+    fp32 = run_reference(candidate.reasoner, data.inputs[:keep], data.puzzle_ids[:keep], candidate.depth(steps), progress)
+    valid = data.valid
+    reference, beside = (score(t[-1, :keep], data.labels[:keep], valid[:keep]) for t in (fp32.tokens, run.tokens))
     marks = sorted({s for s in (1, 2, 4, 8, 16, 32, 64) if s < steps} | {steps})
-    by_step = {s: score(runs.tokens[:, s - 1], data.labels, data.valid) for s in marks}
-    stopped = halting(runs, data, min_steps)
-    first, last = (mean_and_error(carry_fidelity(runs.carries[:, i], expected[:, i])) for i in (0, 1))
+    by_step = {s: score(run.tokens[s - 1], data.labels, valid) for s in marks}
+    stopped = halting(run, data, halt)
+    first, last = (mean_and_error(carry_fidelity(run.z_H[i], fp32.z_H[i])) for i in (0, -1))
     return EvalResult(
-        len(data.inputs),
+        n,
         steps,
         by_step[steps],
         by_step,
         first[0],
         last[0],
         keep,
-        stopped.scores if halt else None,
-        stopped.mean_steps if halt else float(steps),
+        stopped.scores if halted else None,
+        stopped.mean_steps if halted else float(steps),
         reference,
         beside,
         first[1],

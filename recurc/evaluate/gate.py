@@ -6,6 +6,7 @@ training puzzles that calibration did not use, as long as there are enough of th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,10 @@ import numpy as np
 
 from recurc.arguments import argument
 from recurc.dataset import Dataset
+from recurc.evaluate.candidate import Candidate
+from recurc.evaluate.fidelity import carry_fidelity, mean_and_error
+from recurc.evaluate.layer_damage import layer_damage
+from recurc.evaluate.runs import Kept, run_engine, run_reference
 
 GATE_PUZZLES = 32
 GATE_MACS = 6e10  # compute that the gate may take; large models are judged on fewer puzzles
@@ -97,3 +102,13 @@ def random_inputs(vocab_size: int, seq_len: int, count: int) -> GateInputs:
     """Inputs where there are no puzzles: they tell little, so they are no verdict."""
     inputs = np.random.default_rng(0).integers(0, vocab_size, (count, seq_len)).astype(np.uint8)
     return GateInputs(inputs, np.zeros(count, dtype=np.int64), RANDOM)
+
+
+def judge(candidate: Candidate, judged: GateInputs, moments: Mapping[str, np.ndarray]) -> Gate:
+    """The gate's verdict on a model. moments: of the layers' inputs, from calibration; empty where there was none."""
+    n = len(judged.inputs)
+    run = run_engine(candidate.engine, judged.inputs, judged.puzzle_ids, 1, kept=Kept((1,)))
+    expected = run_reference(candidate.reasoner, judged.inputs, judged.puzzle_ids, candidate.depth(1))
+    phi, error = mean_and_error(carry_fidelity(run.z_H[0], expected.z_H[0]))
+    damage = layer_damage(candidate.model.program, candidate.model.weights, candidate.reasoner.tensors, moments)
+    return Gate(phi, n, judged.kind, tuple(damage[:3]), error, judged.rows, judged.note)

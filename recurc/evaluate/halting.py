@@ -9,23 +9,43 @@ import numpy as np
 
 from recurc.arguments import argument
 from recurc.errors import UsageError
+from recurc.models.reasoner import HALT_RULES
 from recurc.reading import shown
-
-HRM_RULE = "q_halt>q_continue"  # the other rule, TRM's, asks for q_halt alone
+from recurc.types import BoolArray, F32Array, I64Array
 
 
 @dataclass(frozen=True)
 class Halt:
-    """Stop early on the halting head: at the earliest after `min_steps` steps."""
+    """Stop early on the halting head: at the earliest after `min_steps` steps, where its margin exceeds `threshold`."""
 
     threshold: float = 0.0
     min_steps: int = 1
 
+    def may_stop(self, step: int) -> bool:
+        """Whether the head is asked after this step, counted from 1."""
+        return step >= self.min_steps
 
-def margin(q: np.ndarray, rule: str) -> float:
-    """By how much the halting head q [2] is for stopping: q_halt, or q_halt - q_continue for HRM's rule."""
-    halt, go_on = (np.float32(v) for v in q)
-    return float(halt - go_on) if rule == HRM_RULE else float(halt)
+    def stops(self, step: int, margin: F32Array) -> BoolArray:
+        """Which puzzles of these margins [n] stop after this step. As on the device, the threshold is a float32."""
+        with np.errstate(over="ignore"):
+            beyond = np.asarray(margin, np.float32) > np.float32(self.threshold)
+        return np.asarray(beyond & self.may_stop(step))
+
+
+def margin(q: np.ndarray, rule: str) -> F32Array:
+    """What a threshold is compared with, by the rule of a model's configuration: float32 q [..., 2] (halt, continue) -> [...],
+    as the device has it: q_halt, or q_halt - q_continue."""
+    if rule not in HALT_RULES:
+        raise ValueError(f"unknown halting rule {rule!r}")
+    halt, go_on = np.asarray(q[..., 0], np.float32), np.asarray(q[..., 1], np.float32)
+    return halt if rule == HALT_RULES[0] else np.asarray(halt - go_on)
+
+
+def stop_index(margins: F32Array, halt: Halt) -> I64Array:
+    """Index [n] of the step at which each puzzle stops, of margins [steps, n]: the last step at the latest."""
+    stop = np.stack([halt.stops(step, row) for step, row in enumerate(margins, start=1)])
+    stop[-1] = True
+    return np.asarray(stop.argmax(axis=0))
 
 
 def as_halt(rule: Halt | float | None) -> Halt | None:

@@ -7,11 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from recurc.evaluate.fidelity import carry_fidelity
+from recurc.evaluate.fidelity import carry_fidelity, mean_and_error
+from recurc.evaluate.runs import Kept, record
+from recurc.evaluate.stepping import TorchStepper
 from recurc.ir.program import Program
 from recurc.models.reasoner import Reasoner
 from recurc.models.reference import Reference
+from recurc.recursion import Depth
 from recurc.storage.form import Weights
+from recurc.types import F32Array
 
 
 def layer_damage(
@@ -35,24 +39,20 @@ def layer_damage(
 
 
 def layers_alone(
-    reasoner: Reasoner,
-    weights: Mapping[str, np.ndarray],
-    inputs: np.ndarray,
-    puzzle_ids: np.ndarray,
-    expected: np.ndarray,
-    h_cycles: int,
-    l_cycles: int,
+    reasoner: Reasoner, weights: Mapping[str, np.ndarray], inputs: np.ndarray, puzzle_ids: np.ndarray, depth: Depth
 ) -> list[tuple[str, float]]:
-    """phi after one supervision step when only one layer's weights are rounded, the worst first.
+    """phi after the last step of `depth` when only one layer's weights are rounded and all else is fp32, the worst first.
 
     Args:
         weights: layer's name -> float32 [N, K] as they read back.
         inputs: tokens [n, seq]; puzzle_ids [n].
-        expected: z_H of the fp32 model after that step, [n, S, D].
     """
-    found = []
-    for name, w in weights.items():
-        model = Reference(replace(reasoner, tensors={**reasoner.tensors, name: w}))
-        state = next(iter(model.steps(inputs, puzzle_ids, 1, h_cycles, l_cycles)))
-        found.append((name, float(carry_fidelity(state.z_H.numpy(), expected).mean())))
+
+    def carries(weights: Mapping[str, np.ndarray]) -> F32Array:
+        model = Reference(replace(reasoner, tensors={**reasoner.tensors, **weights}))
+        stepper = TorchStepper(model, depth.h_cycles, depth.l_cycles, most=len(inputs))
+        return record(stepper, inputs, puzzle_ids, depth.steps, kept=Kept((depth.steps,))).z_H[-1]
+
+    expected = carries({})
+    found = [(name, mean_and_error(carry_fidelity(carries({name: w}), expected))[0]) for name, w in weights.items()]
     return sorted(found, key=lambda item: item[1])

@@ -8,20 +8,18 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from recurc.evaluate.fidelity import carry_fidelity, mean_and_error
-from recurc.evaluate.runs import reference_carries, run_engine
+from recurc.evaluate.runs import Kept, run_engine, run_reference
 from recurc.evaluate.sensitivity import Sensitivity, layer_gains
 from recurc.make.project import compile_engine_parts, compile_host_engine
 from recurc.models.reasoner import Reasoner
 from recurc.plan.budget import image_budget
 from recurc.plan.kernels import KernelSet
-from recurc.quant.calibrate import Calibration
-from recurc.quant.model import QuantizedModel, quantize_model
-from recurc.quant.weights import Precision
+from recurc.quant.model import QuantizedModel
+from recurc.recursion import Depth
 from recurc.targets.programs import program_folder
 
 
@@ -41,29 +39,26 @@ class LayerStudy:
     """Fidelity after one supervision step, and image bytes, of a model with any of its layers in a higher precision.
 
     Args:
-        low, high: the two precisions. calibration: moments for both. method: see `quantize_model`.
+        low, high: the model in the two precisions, lowered alike.
         inputs, puzzle_ids: tokens [N, seq_len] and ids [N] that fidelity is measured on.
-        kernels: kernel set of the target, for bytes. lowering: steps, h_cycles, carry ... of `quantize_model`.
+        kernels: kernel set of the target, for bytes.
         measured: called after each measurement.
     """
 
     def __init__(
         self,
         reasoner: Reasoner,
-        low: Precision,
-        high: Precision,
-        calibration: Calibration | None,
+        low: QuantizedModel,
+        high: QuantizedModel,
         inputs: np.ndarray,
         puzzle_ids: np.ndarray,
         kernels: KernelSet,
-        *,
-        method: str | None = None,
         measured: Callable[[], None] = lambda: None,
-        **lowering: Any,
     ) -> None:
-        self.pair = _Pair(*(quantize_model(reasoner, p, calibration, method=method, **lowering) for p in (low, high)))
+        self.pair = _Pair(low, high)
         self.inputs, self.ids, self.kernels, self.measured = inputs, puzzle_ids, kernels, measured
-        self.expected = reference_carries(reasoner, inputs, puzzle_ids, self.pair.low, 1)[:, 0]
+        depth = Depth(1, low.program.h_cycles, low.program.l_cycles)
+        self.expected = run_reference(reasoner, inputs, puzzle_ids, depth).z_H[0]
         self.errors: dict[tuple[str, ...], float | None] = {}
         self._folder = program_folder("recurc-layers-")
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
@@ -78,9 +73,9 @@ class LayerStudy:
         """phi with these layers in the higher precision; `errors` has its standard error then, None of a single puzzle."""
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             engine = compile_host_engine(Path(folder), self.pair.mix(raised), self._parts)
-            runs = run_engine(engine, self.inputs, self.ids, 1, keep_carries=len(self.inputs))
+            run = run_engine(engine, self.inputs, self.ids, 1, kept=Kept((1,)))
         self.measured()
-        phi, self.errors[tuple(raised)] = mean_and_error(carry_fidelity(runs.carries[:, 0], self.expected))
+        phi, self.errors[tuple(raised)] = mean_and_error(carry_fidelity(run.z_H[0], self.expected))
         return phi
 
     def image_bytes(self, raised: Sequence[str]) -> int:

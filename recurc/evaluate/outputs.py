@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from recurc.evaluate.halting import Halt, margin
+from recurc.evaluate.runs import Progress
+from recurc.evaluate.stepping import State, Stepper
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Outputs:
         return np.asarray(self.logits.argmax(axis=-1))
 
 
-@dataclass
-class State:
+@dataclass(frozen=True)
+class _Arrays:
     """A batch after one step: logits [N, seq, vocab], q [N, 2], z_H and z_L [N, S, D], all float32."""
 
     logits: np.ndarray
@@ -55,41 +57,73 @@ class State:
     z_H: np.ndarray
     z_L: np.ndarray
 
+    @classmethod
+    def of(cls, state: State) -> _Arrays:
+        return cls(*(state.tensor(field.name) for field in fields(cls)))
 
-def collect(states: Iterable[State], rule: str, halt: Halt | None, trajectory: bool) -> Outputs:
-    """The outputs of a batch from its states, in order; no more are asked for when all inputs have stopped.
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a caller wants of a run: so many steps at most, the rule that stops an input earlier (None: none), and whether every
+    step is kept."""
+
+    steps: int
+    halt: Halt | None = None
+    trajectory: bool = False
+
+
+def outputs(
+    stepper: Stepper, inputs: np.ndarray, puzzle_ids: np.ndarray, wanted: Wanted, progress: Progress | None = None
+) -> Iterator[Outputs]:
+    """Outputs of a few inputs, tokens [n, seq], at a time, in order; `joined` makes one of them.
 
     Args:
-        rule: the halting rule of the model's configuration.
-        halt: when to stop; None: never.
-        trajectory: keep every step.
+        progress: called with the number of puzzles done since the last call, of a part of one for each step.
     """
-    kept: list[State] = []
+    for start in range(0, len(inputs), stepper.most):
+        batch, told = slice(start, start + stepper.most), 0.0
+        count = len(inputs[batch])
+
+        def states(batch: slice = batch, count: int = count) -> Iterator[State]:
+            nonlocal told
+            for state in stepper.steps(inputs[batch], puzzle_ids[batch], wanted.steps):
+                yield state
+                if progress is not None:
+                    progress(count / wanted.steps)
+                    told += count / wanted.steps
+
+        yield _collected(states(), wanted)
+        if progress is not None:
+            progress(count - told)  # what halting saved, and the step whose end nobody waited for
+
+
+def _collected(states: Iterable[State], wanted: Wanted) -> Outputs:
+    """The outputs of a batch from its states, in order; no more are asked for when all inputs have stopped."""
+    kept: list[_Arrays] = []
     q: list[np.ndarray] = []
-    stopped: np.ndarray | None = None
-    for step, state in enumerate(states, start=1):
-        n = len(state.q)
-        stopped = np.zeros(n, dtype=np.int64) if stopped is None else stopped
+    stopped = np.zeros(0, dtype=np.int64)
+    for state in states:
+        now = _Arrays.of(state)
         if kept:
-            state = _frozen(state, kept[-1], stopped > 0)
-        kept = [*kept, state] if trajectory else [state]
-        q.append(state.q)
-        if halt is not None and step >= halt.min_steps:
-            stops = np.array([margin(row, rule) > halt.threshold for row in state.q])
-            stopped[(stopped == 0) & stops] = step
+            now = _frozen(now, kept[-1], stopped > 0)
+        else:
+            stopped = np.zeros(len(now.q), dtype=np.int64)
+        kept = [*kept, now] if wanted.trajectory else [now]
+        q.append(now.q)
+        if wanted.halt is not None:
+            stopped[(stopped == 0) & wanted.halt.stops(state.step, margin(now.q, state.rule))] = state.step
             if (stopped > 0).all():
                 break
-    assert stopped is not None
     stopped[stopped == 0] = len(q)
     last = kept[-1]
-    return Outputs(last.logits, np.stack(q), last.z_H, stopped, _trajectory(kept) if trajectory else None)
+    return Outputs(last.logits, np.stack(q), last.z_H, stopped, _trajectory(kept) if wanted.trajectory else None)
 
 
-def _frozen(new: State, old: State, stays: np.ndarray) -> State:
+def _frozen(new: _Arrays, old: _Arrays, stays: np.ndarray) -> _Arrays:
     """The new state, with the old one where an input has stopped."""
     if not stays.any():
         return new
-    return State(
+    return _Arrays(
         *(
             np.where(stays.reshape(-1, *(1,) * (a.ndim - 1)), b, a)
             for a, b in ((getattr(new, name), getattr(old, name)) for name in ("logits", "q", "z_H", "z_L"))
@@ -97,7 +131,7 @@ def _frozen(new: State, old: State, stays: np.ndarray) -> State:
     )
 
 
-def _trajectory(states: list[State]) -> Trajectory:
+def _trajectory(states: list[_Arrays]) -> Trajectory:
     logits = np.stack([s.logits for s in states])
     return Trajectory(
         logits.argmax(axis=-1).astype(np.int32), logits, np.stack([s.z_H for s in states]), np.stack([s.z_L for s in states])

@@ -3,109 +3,139 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
+from recurc.evaluate.stepping import Engine, EngineStepper, Stepper, TorchStepper
 from recurc.models.reasoner import Reasoner
-from recurc.models.reference import Reference
-from recurc.quant.model import QuantizedModel
-from recurc.targets.host import HostEngine
+from recurc.recursion import Depth
+from recurc.types import F32Array
 
-REFERENCE_BATCH = 16
 Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
-class Trajectories:
-    """What a set of puzzles did: tokens uint8 [N, steps, seq], halts bool [N, steps], carries z_H [M, 2, S, D].
-
-    carries holds z_H after the first and after the last step, of the first M puzzles.
-    """
+class Run:
+    """What n puzzles did at each step: tokens [steps, n, seq], margins float32 [steps, n] (what the halting head is for
+    stopping by; it stops above a threshold), and z_H float32 [k, m, S, D] of the first m puzzles after k of the steps."""
 
     tokens: np.ndarray
-    halts: np.ndarray
-    carries: np.ndarray
+    margins: F32Array
+    z_H: F32Array
+
+    @property
+    def last(self) -> Run:
+        """Its last step alone."""
+        return Run(self.tokens[-1:].copy(), self.margins[-1:].copy(), self.z_H[-1:].copy())
 
 
-def run_engine(
-    engine: HostEngine,
+def ends(steps: int) -> tuple[int, ...]:
+    """The first and the last step."""
+    return (1, steps)
+
+
+def every(steps: int) -> tuple[int, ...]:
+    """All steps."""
+    return tuple(range(1, steps + 1))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of z_H: after these steps, of the first `puzzles` puzzles (None: of all)."""
+
+    steps: Collection[int] = ()
+    puzzles: int | None = None
+
+
+def record(
+    stepper: Stepper,
     inputs: np.ndarray,
     puzzle_ids: np.ndarray,
     steps: int,
     *,
-    threshold: float = 0.0,
-    keep_carries: int = 0,
+    kept: Kept = Kept(),  # noqa: B008 - it is frozen
+    threads: int | None = 1,
     progress: Progress | None = None,
-    threads: int | None = None,
-) -> Trajectories:
-    """Run puzzles (tokens [N, seq], ids [N]) for `steps` supervision steps each, several at a time.
+) -> Run:
+    """Run puzzles, tokens [n, seq] and identifiers [n], for `steps` supervision steps each, in order.
 
     Args:
-        threshold: the halting head's margin, for `halts`.
-        keep_carries: of how many puzzles z_H is kept.
-        progress: called after each step of a puzzle with the part of the puzzle that it is.
+        threads: batches that run beside each other; None: as many as there are processors.
+        progress: called after each step with the part of the puzzles that it is, from any thread.
     """
-    n, info = len(inputs), engine.info
-    keep = min(keep_carries, n)
-    tokens = np.zeros((n, steps, info.seq_len), dtype=np.uint8)
-    halts = np.zeros((n, steps), dtype=bool)
-    carries = np.zeros((keep, 2, info.rows, info.hidden), dtype=np.float32)
-    workers = max(1, min(threads or os.cpu_count() or 1, n))
-    engines = [engine.clone() for _ in range(workers)]
+    starts = range(0, len(inputs), stepper.most)
+    first = len(inputs) if kept.puzzles is None else kept.puzzles
+    workers = max(1, min(threads or os.cpu_count() or 1, len(starts)))
+    parts: list[Run | None] = [None] * len(starts)
 
-    def work(lane: int) -> None:
-        own = engines[lane]
-        for i in range(lane, n, workers):
-            own.begin(inputs[i], int(puzzle_ids[i]))
-            for step in range(steps):
-                own.step()
-                tokens[i, step], halts[i, step] = own.tensor("tokens"), own.halts(threshold)
-                if i < keep and step == 0:
-                    carries[i, 0] = own.tensor("z_H")
-                if progress:
-                    progress(1 / steps)
-            if i < keep:
-                carries[i, 1] = own.tensor("z_H")
+    def lane(number: int) -> None:
+        own = stepper.fresh()
+        for i in range(number, len(starts), workers):
+            batch, keep = slice(starts[i], starts[i] + stepper.most), max(first - starts[i], 0)
+            wanted = frozenset(kept.steps) if keep else frozenset()
+            parts[i] = _batch(own, inputs[batch], puzzle_ids[batch], steps, wanted, keep, progress)
 
-    with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(work, range(workers)))
-    return Trajectories(tokens, halts, carries)
+    if workers == 1:
+        lane(0)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(lane, range(workers)))
+    return _joined([part for part in parts if part is not None])
 
 
-def reference_carries(
-    reasoner: Reasoner,
+def _batch(
+    stepper: Stepper,
     inputs: np.ndarray,
     puzzle_ids: np.ndarray,
-    model: QuantizedModel,
     steps: int,
-    progress: Progress | None = None,
-) -> np.ndarray:
-    """z_H of the fp32 reference after the first and after the last of `steps` steps: float32 [N, 2, S, D]."""
-    return reference_runs(reasoner, inputs, puzzle_ids, model, steps, progress)[0]
+    wanted: frozenset[int],
+    keep: int,
+    progress: Progress | None,
+) -> Run:
+    """Puzzles that run at once."""
+    tokens, margins, carries = [], [], []
+    for state in stepper.steps(inputs, puzzle_ids, steps):
+        tokens.append(state.tensor("tokens"))
+        margins.append(state.margin)
+        if state.step in wanted:
+            carries.append(state.tensor("z_H")[:keep])
+        if progress:
+            progress(len(inputs) / steps)
+    nothing = np.zeros((0, 0, 0, 0), np.float32)
+    return Run(np.stack(tokens), np.stack(margins), np.stack(carries) if carries else nothing)
 
 
-def reference_runs(
-    reasoner: Reasoner,
+def _joined(parts: Sequence[Run]) -> Run:
+    carries = [part.z_H for part in parts if part.z_H.size] or [parts[0].z_H]
+    return Run(
+        np.concatenate([part.tokens for part in parts], axis=1),
+        np.concatenate([part.margins for part in parts], axis=1),
+        np.concatenate(carries, axis=1),
+    )
+
+
+def run_engine(
+    engine: Engine,
     inputs: np.ndarray,
     puzzle_ids: np.ndarray,
-    model: QuantizedModel,
     steps: int,
+    *,
+    kept: Kept = Kept(),  # noqa: B008 - it is frozen
+    threads: int | None = None,
     progress: Progress | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """`reference_carries`, and the tokens [N, seq] after the last step."""
-    reference = Reference(reasoner)
-    p = model.program
-    found, tokens = [], []
-    for start in range(0, len(inputs), REFERENCE_BATCH):
-        batch = slice(start, start + REFERENCE_BATCH)
-        carries: list[np.ndarray] = []
-        for state in reference.steps(inputs[batch], puzzle_ids[batch], steps, p.h_cycles, p.l_cycles):
-            carries = [*carries[:1], state.z_H.numpy()]  # of the first step, of the last
-            if progress:
-                progress(len(carries[0]) / steps)
-        found.append(np.stack((carries[0], carries[-1]), axis=1))
-        tokens.append(state.logits.argmax(-1).numpy())
-    return np.concatenate(found), np.concatenate(tokens)
+) -> Run:
+    """`record` of the device's arithmetic on all processors."""
+    return record(EngineStepper(engine), inputs, puzzle_ids, steps, kept=kept, threads=threads, progress=progress)
+
+
+def run_reference(
+    reasoner: Reasoner, inputs: np.ndarray, puzzle_ids: np.ndarray, depth: Depth, progress: Progress | None = None
+) -> Run:
+    """`record` of the fp32 reference at some depth, with z_H after the first and the last step."""
+    from recurc.models.reference import Reference
+
+    stepper = TorchStepper(Reference(reasoner), depth.h_cycles, depth.l_cycles)
+    return record(stepper, inputs, puzzle_ids, depth.steps, kept=Kept(ends(depth.steps)), progress=progress)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recurc.types import I64Array
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -37,11 +39,16 @@ def hopeless(scores: Scores, n: int) -> bool:
     return n >= 4 and scores.exact < 0.05 and scores.exact * n < 2
 
 
+def right_cells(tokens: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> I64Array:
+    """Cells that are right of those that are marked in `valid`: tokens [..., N, seq], labels and valid [N, seq] -> [..., N]."""
+    return np.asarray(((tokens == labels) & valid).sum(axis=-1))
+
+
 def score(tokens: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> Scores:
     """Score predictions [N, seq] against labels [N, seq]; only cells marked in `valid` [N, seq] count, and only examples that
     have some, as in the reference code. NaN where none has any."""
     counts = valid.sum(axis=1)
-    right = ((tokens == labels) & valid).sum(axis=1)[counts > 0]
+    right = right_cells(tokens, labels, valid)[counts > 0]
     counts = counts[counts > 0]
     if not len(counts):
         return Scores(float("nan"), float("nan"), 0)

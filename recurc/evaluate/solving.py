@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recurc.dataset import Dataset
 from recurc.evaluate.halting import margin
+from recurc.evaluate.runs import Progress
 from recurc.evaluate.scores import Scores, score
+from recurc.evaluate.stepping import Engine, EngineStepper
 from recurc.solve import Answer, Policy, solve
 from recurc.symmetries import Symmetry
-
-Progress = Callable[[float], None]
-
-
-class Engine(Protocol):
-    """What is asked of an engine: begin a puzzle, take a step, read a tensor."""
-
-    def begin(self, tokens: NDArray[Any], puzzle_id: int = 0) -> None: ...
-
-    def step(self) -> object: ...
-
-    def tensor(self, name: str) -> NDArray[Any]: ...
-
-    def clone(self) -> Engine: ...
 
 
 @dataclass(frozen=True)
@@ -98,10 +86,9 @@ def solve_puzzle(
     """Answer one puzzle: tokens [seq] and its identifier, which its other forms share. `rule`: the family's halting rule."""
 
     def steps(run: int) -> Iterator[tuple[NDArray[np.uint8], float]]:
-        engine.begin(tokens if run == 0 else forms[(run - 1) % len(forms)].present(tokens), puzzle_id)
-        while True:
-            engine.step()
-            yield engine.tensor("tokens"), margin(engine.tensor("q"), rule)
+        form = tokens if run == 0 else forms[(run - 1) % len(forms)].present(tokens)
+        for state in EngineStepper(engine).steps(form[None], np.array([puzzle_id]), policy.budget(run)):
+            yield state.tensor("tokens")[0], float(margin(state.tensor("q"), rule)[0])
 
     return solve(steps, forms, policy)
 

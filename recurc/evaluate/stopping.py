@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recurc.dataset import Dataset
+from recurc.evaluate.halting import Halt, stop_index
 from recurc.evaluate.scores import Scores, mean_difference, score
 
 if TYPE_CHECKING:
-    from recurc.evaluate.runs import Trajectories
+    from recurc.evaluate.runs import Run
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,12 @@ class Halting:
         return self.lost > self.error
 
 
-def halting(runs: Trajectories, data: Dataset, min_steps: int = 1) -> Halting:
-    """Score what runs answer at the step where their halting head stops, at the earliest after `min_steps`."""
-    stop = runs.halts.copy()
-    stop[:, : min_steps - 1] = False
-    stop[:, -1] = True
-    at = stop.argmax(axis=1)
-    answers = runs.tokens[np.arange(len(at)), at]
+def halting(run: Run, data: Dataset, halt: Halt) -> Halting:
+    """Score what a run answers at the step where its halting head stops."""
+    at = stop_index(run.margins, halt)
+    answers = run.tokens[at, np.arange(len(at))]
     valid = data.valid
     counts = valid.any(axis=1)
-    full, early = (((t == data.labels) | ~valid).all(axis=1)[counts].astype(float) for t in (runs.tokens[:, -1], answers))
+    full, early = (((t == data.labels) | ~valid).all(axis=1)[counts].astype(float) for t in (run.tokens[-1], answers))
     lost, error = mean_difference(full - early) if counts.any() else (float("nan"), float("nan"))
     return Halting(score(answers, data.labels, valid), float(at.mean() + 1), float(lost), float(error))

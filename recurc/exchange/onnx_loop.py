@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -122,6 +123,12 @@ class OnnxLoop:
         self.observe: Callable[[str, dict[str, np.ndarray]], None] | None = None  # told file and inputs of every call
         self.state: dict[str, np.ndarray] = {}
         self.logits = self.q = np.zeros(0, np.float32)
+
+    def clone(self) -> OnnxLoop:
+        """Another one over the same graphs, with its own state."""
+        other = copy.copy(self)
+        other.state = {}
+        return other
 
     def begin(self, tokens: np.ndarray, puzzle: np.ndarray | int | None = None) -> None:
         """Load a puzzle: tokens [seq]; puzzle: its number, or its row [ndim] where loop.json says so."""

@@ -17,6 +17,9 @@ from recurc.dataset import Dataset
 from recurc.emit.readback import read_model
 from recurc.errors import UsageError
 from recurc.evaluate.fidelity import carry_fidelity
+from recurc.evaluate.scores import right_cells
+from recurc.evaluate.stepping import EngineStepper
+from recurc.exchange.onnx_engine import OnnxEngine
 from recurc.exchange.onnx_export import export_onnx
 from recurc.exchange.onnx_loop import OnnxLoop
 from recurc.targets.host import HostEngine
@@ -121,31 +124,27 @@ def verify_onnx(
     results = []
     with tempfile.TemporaryDirectory(prefix="recurc-onnx-") as folder, build.open_table() or nullcontext() as table:
         export_onnx(model, Path(folder))
-        loop, engine = OnnxLoop(Path(folder)), HostEngine(build.host_library, build.host_image, table.record if table else None)
+        loop, host = OnnxLoop(Path(folder)), HostEngine(build.host_library, build.host_image, table.record if table else None)
+        theirs = EngineStepper(OnnxEngine(loop, table.row if table else int))
+        ours = EngineStepper(host)
         rows = zip(dataset.inputs, dataset.labels, dataset.puzzle_ids, dataset.valid, strict=True)
         for i, (tokens, labels, puzzle, valid) in enumerate(rows, start=offset):
-            loop.begin(tokens, table.row(int(puzzle)) if table else int(puzzle))
-            engine.begin(tokens, int(puzzle) if build.config.puzzle_emb_ndim else 0)
             distance = largest = 0.0
             differing = last = 0
-            for step in range(1, steps + 1):
-                loop.step()
-                engine.step()
-                carry = _carry(engine)
-                distance = max(distance, 1.0 - float(carry_fidelity(loop.state["z_H"][None], carry["z_H"][None]).mean()))
-                largest = max(largest, float(np.abs(loop.state["z_H"] - carry["z_H"]).max()))
-                last = int((loop.tokens != engine.tensor("tokens")).sum())
+            ids = (np.array([puzzle]), np.array([puzzle if build.config.puzzle_emb_ndim else 0]))
+            sides = (stepper.steps(tokens[None], which, steps) for stepper, which in zip((theirs, ours), ids))
+            for here, there in zip(*sides, strict=True):
+                carry = {name: there.tensor(name)[0] for name in ("z_H", "z_L")}
+                z_H = here.tensor("z_H")
+                distance = max(distance, 1.0 - float(carry_fidelity(z_H, carry["z_H"][None]).mean()))
+                largest = max(largest, float(np.abs(z_H[0] - carry["z_H"]).max()))
+                last = int((loop.tokens != there.tensor("tokens")[0]).sum())
                 differing += last
                 loop.state |= carry
-                progress(i, step)
-            right = int((loop.tokens == labels)[valid].sum())
+                progress(i, there.step)
+            right = int(right_cells(loop.tokens, labels, valid))
             results.append(OnnxPuzzle(i, steps, distance, largest, differing, last, len(tokens), right, int(valid.sum())))
     return OnnxResult(tolerance, model.label, tuple(results))
-
-
-def _carry(engine: HostEngine) -> dict[str, np.ndarray]:
-    shape = (engine.info.rows, engine.info.hidden)
-    return {name: engine.tensor(name).reshape(shape).copy() for name in ("z_H", "z_L")}
 
 
 def document(result: OnnxResult, build: Build, offset: int) -> dict[str, Any]:

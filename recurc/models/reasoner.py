@@ -17,6 +17,9 @@ def swiglu_width(expansion: float, n: int) -> int:
     return -(-round(expansion * n * 2 / 3) // 256) * 256
 
 
+HALT_RULES = ("q_halt>0", "q_halt>q_continue")  # as rc_model.h numbers them
+
+
 @dataclass(frozen=True)
 class ReasonerConfig:
     """Architecture and trained depth of a recursive reasoner.

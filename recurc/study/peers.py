@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from recurc.dataset import Dataset
+from recurc.evaluate.runs import record
+from recurc.evaluate.stepping import EngineStepper
+from recurc.exchange.onnx_engine import OnnxEngine
 from recurc.exchange.onnx_export import export_onnx, require, write_loop
 from recurc.exchange.onnx_loop import OnnxLoop
 from recurc.models.reasoner import Reasoner
 from recurc.quant.model import QuantizedModel, quantize_model
 from recurc.quant.weights import precision_named
-from recurc.study.runners import Run, margin
 from recurc.study.store import files_version
 
 CALIBRATION_PUZZLES = 16
@@ -52,49 +54,27 @@ def fp32_model(reasoner: Reasoner) -> QuantizedModel:
     return quantize_model(reasoner, precision_named("fp32"), puzzle_table="auto")
 
 
-class OnnxRunner:
-    """A `Runner` over an exported model."""
+def onnx_stepper(loop: OnnxLoop, model: QuantizedModel) -> EngineStepper:
+    """Steps a model that was exported."""
 
-    def __init__(self, folder: Path, model: QuantizedModel, optimized: bool = True) -> None:
-        self.loop, self.model = OnnxLoop(folder, optimized=optimized), model
+    def puzzle(puzzle_id: int) -> np.ndarray | int:
+        return puzzle_id if model.program.puzzle_table is None else model.puzzle_rows(np.array([puzzle_id]))[0]
 
-    def puzzle(self, puzzle_id: int) -> np.ndarray | int:
-        """What `OnnxLoop.begin` takes: the puzzle's number, or its row."""
-        if self.model.program.puzzle_table is None:
-            return int(puzzle_id)
-        return np.asarray(self.model.puzzle_rows(np.array([puzzle_id]))[0])
-
-    def run(
-        self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int, progress: Callable[[int], None] = lambda n: None
-    ) -> Run:
-        """As any `Runner`; progress is called with 1 after each puzzle."""
-        c, n = self.model.config, len(inputs)
-        found = Run(
-            np.zeros((steps, n, c.seq_len), np.uint8),
-            np.zeros((steps, n), np.float32),
-            np.zeros((steps, n, c.rows, c.hidden_size), np.float32),
-        )
-        for i, (tokens, puzzle) in enumerate(zip(inputs, puzzle_ids)):
-            self.loop.begin(tokens, self.puzzle(puzzle))
-            for at in range(steps):
-                self.loop.step()
-                found.tokens[at, i], found.z_H[at, i] = self.loop.tokens, self.loop.state["z_H"]
-                found.margins[at, i] = margin(c, np.asarray(self.loop.q))
-            progress(1)
-        return found
+    return EngineStepper(OnnxEngine(loop, puzzle))
 
 
 def _trajectory_feeds(folder: Path, model: QuantizedModel, sample: Dataset) -> dict[str, list[Mapping[str, np.ndarray]]]:
     """Inputs of each graph along the fp32 model's real trajectories: file name -> feeds, evenly thinned."""
-    runner = OnnxRunner(folder, model)
     feeds: dict[str, list[Mapping[str, np.ndarray]]] = {}
-    runner.loop.observe = lambda file, feed: feeds.setdefault(file, []).append({k: v.copy() for k, v in feed.items()})
+    loop = OnnxLoop(folder, optimized=True)
+    loop.observe = lambda file, feed: feeds.setdefault(file, []).append({k: v.copy() for k, v in feed.items()})
     count = min(CALIBRATION_PUZZLES, len(sample))
-    runner.run(sample.inputs[:count], sample.puzzle_ids[:count], min(4, model.program.steps))
+    stepper = onnx_stepper(loop, model)
+    record(stepper, sample.inputs[:count], sample.puzzle_ids[:count], min(4, model.program.steps))
     return {file: found[:: max(1, len(found) // MOST_FEEDS)][:MOST_FEEDS] for file, found in feeds.items()}
 
 
-def quantized_by_onnxruntime(reasoner: Reasoner, peer: Peer, sample: Dataset, folder: Path) -> OnnxRunner:
+def quantized_by_onnxruntime(reasoner: Reasoner, peer: Peer, sample: Dataset, folder: Path) -> EngineStepper:
     """Export the checkpoint in fp32 and let onnxruntime's own tool quantize its blocks and heads.
 
     Args:
@@ -139,7 +119,7 @@ def quantized_by_onnxruntime(reasoner: Reasoner, peer: Peer, sample: Dataset, fo
     finally:
         logging.getLogger().setLevel(before)
     write_loop(document, folder)
-    return OnnxRunner(folder, model)
+    return onnx_stepper(OnnxLoop(folder, optimized=True), model)
 
 
 def peer_version() -> str:

@@ -17,15 +17,15 @@ import torch
 
 from recurc.dataset import Dataset, check_compatible
 from recurc.errors import ToolchainError
+from recurc.evaluate.measured import Part, measure
 from recurc.ir.lower import lower
 from recurc.models.reasoner import Reasoner
 from recurc.report.csvfile import csv_text
 from recurc.study.compressions import schooled
 from recurc.study.methods import FP32, Method, definition
 from recurc.study.peers import peer_version, quantized_by_onnxruntime, stored_bytes
-from recurc.study.runners import Part, measure
 from recurc.study.store import Store, code_version, digest
-from recurc.study.units import Chunk, Executor, Threads, reference_run
+from recurc.study.units import Chunk, Executor, Progress, Threads, reference_run, run_chunk
 from recurc.study.variants import Outcome, Variant
 from recurc.study.workbench import Workbench
 
@@ -53,7 +53,6 @@ COLUMNS = (
     "loss_last",
     "exact_seen",
 )
-Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -263,11 +262,11 @@ def _peer_outcome(bench: Workbench, method: Method, steps: int | None, progress:
     kept = [kept_part(chunk) for chunk in chunks]
     if any(part is None for part in kept):
         with tempfile.TemporaryDirectory(prefix="recurc-peer-") as folder:
-            runner = quantized_by_onnxruntime(bench.reasoner, method.peer, bench.sample, Path(folder))
+            stepper = quantized_by_onnxruntime(bench.reasoner, method.peer, bench.sample, Path(folder))
             size = stored_bytes(Path(folder))
             for i, chunk in enumerate(chunks):
                 if kept[i] is None:
-                    run = runner.run(chunk.inputs, chunk.puzzle_ids, plain.steps, progress)
+                    run = run_chunk(stepper, chunk, plain.steps, progress)
                     part = measure(run, reference_run(subject, chunk), chunk.labels, chunk.valid)
                     kept[i] = {**{f.name: getattr(part, f.name) for f in fields(Part)}, "bytes": np.array(size)}
                     bench.store.put(key(chunk), kept[i] or {})

@@ -16,22 +16,24 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from recurc.evaluate.measured import Part, measure
+from recurc.evaluate.runs import Kept, Progress, Run, every, record
+from recurc.evaluate.stepping import EngineStepper, Stepper, TorchStepper
 from recurc.make.project import compile_engine_parts, compile_host_engine
-from recurc.models.reasoner import Reasoner
+from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.models.reference import Reference
 from recurc.quant.model import QuantizedModel
 from recurc.study.fake import FakeModel
 from recurc.study.memo import Memo
-from recurc.study.runners import DeviceRunner, Part, Run, Runner, TorchRunner, count_runs, heard_by, measure
 from recurc.study.variants import Variant
 from recurc.targets.host import HostEngine
 from recurc.targets.programs import program_folder
 
-Progress = Callable[[float], None]
-
+CHUNK = 64  # puzzles a unit of work, at most
+CHUNK_BYTES = 64 << 20  # and at most so much carry kept at once
 
 # Of this process: the units of work of a sweep share them, in any order.
-_REFERENCES, _ENDS, _RUNNERS, _PARTS = Memo(4), Memo(64), Memo(8), Memo(1)
+_REFERENCES, _ENDS, _STEPPERS, _PARTS = Memo(4), Memo(64), Memo(8), Memo(1)
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,15 @@ class Chunk:
     labels: np.ndarray
     valid: np.ndarray
     key: str
+
+
+def chunk_size(config: ReasonerConfig, steps: int) -> int:
+    """Puzzles a unit of work: a power of two, so many that the carries of a run stay within CHUNK_BYTES."""
+    each = 4 * config.rows * config.hidden_size * steps
+    size = CHUNK
+    while size > 1 and size * each > CHUNK_BYTES:
+        size //= 2
+    return size
 
 
 @dataclass(frozen=True)
@@ -82,27 +93,33 @@ def _engine(subject: Subject) -> HostEngine:
     return engine
 
 
-def _runner(subject: Subject) -> Runner:
+def _stepper(subject: Subject) -> Stepper:
     v = subject.variant
     if v.engine == "device":
-        return DeviceRunner(_engine(subject), subject.stand_in.config)
+        return EngineStepper(_engine(subject))
     assert subject.model is not None
     weights = {name: w.dequantized() for name, w in subject.model.weights.items()}
     attention = getattr(subject.stand_in, "attention", "softmax")
-    return TorchRunner(FakeModel(subject.stand_in, weights, v.activations, subject.peaks, v.carry, attention), *v.schedule)
+    model = FakeModel(subject.stand_in, weights, v.activations, subject.peaks, v.carry, attention)
+    return TorchStepper(model, *v.schedule, most=CHUNK)
 
 
-def reference_run(subject: Subject, chunk: Chunk) -> Run:
+def run_chunk(stepper: Stepper, chunk: Chunk, steps: int, progress: Progress | None = None) -> Run:
+    """What a chunk of puzzles does, with z_H after every step."""
+    return record(stepper, chunk.inputs, chunk.puzzle_ids, steps, kept=Kept(every(steps)), progress=progress)
+
+
+def reference_run(subject: Subject, chunk: Chunk, progress: Progress | None = None) -> Run:
     """The fp32 checkpoint's run of a chunk at the variant's depth; kept while other variants want the same."""
     v = subject.variant
-    assert v.steps is not None
     steps = v.steps
+    assert steps is not None
 
     def make() -> Run:
-        model = _RUNNERS.get(subject.reference_key, lambda: Reference(subject.reasoner))
-        return TorchRunner(model, *v.schedule).run(chunk.inputs, chunk.puzzle_ids, steps)
+        model = _STEPPERS.get(subject.reference_key, lambda: Reference(subject.reasoner))
+        return run_chunk(TorchStepper(model, *v.schedule, most=CHUNK), chunk, steps, progress)
 
-    return _REFERENCES.get((subject.reference_key, v.schedule, v.steps, chunk.key), make)
+    return _REFERENCES.get((subject.reference_key, v.schedule, steps, chunk.key), make)
 
 
 def full_end(subject: Subject, chunk: Chunk) -> Run:
@@ -115,18 +132,21 @@ def full_end(subject: Subject, chunk: Chunk) -> Run:
     return _ENDS.get((subject.reference_key, chunk.key), make)
 
 
-def run_part(subject: Subject, chunk: Chunk) -> Part:
-    """The unit of work: one variant on one chunk. One thread, so that its floats never depend on how many there are."""
+def run_part(subject: Subject, chunk: Chunk, progress: Progress | None = None) -> Part:
+    """The unit of work: one variant on one chunk. One thread, so that its floats never depend on how many there are.
+
+    Args:
+        progress: called after each step with the part of the puzzles that it is.
+    """
     torch.set_num_threads(1)
-    count_runs(subject.variant.engine == "reference")
-    expected = full_end(subject, chunk) if subject.full else reference_run(subject, chunk)
-    count_runs(True)
-    if subject.variant.engine == "reference":
-        run = reference_run(subject, chunk)
+    v = subject.variant
+    assert v.steps is not None
+    own = v.engine == "reference"  # what it runs is the reference itself, and counts as progress
+    expected = full_end(subject, chunk) if subject.full else reference_run(subject, chunk, progress if own else None)
+    if own:
+        run = reference_run(subject, chunk, progress)
     else:
-        assert subject.variant.steps is not None
-        runner = _RUNNERS.get(subject.key, lambda: _runner(subject))
-        run = runner.run(chunk.inputs, chunk.puzzle_ids, subject.variant.steps)
+        run = run_chunk(_STEPPERS.get(subject.key, lambda: _stepper(subject)), chunk, v.steps, progress)
     return measure(run, expected, chunk.labels, chunk.valid)
 
 
@@ -147,11 +167,7 @@ class Threads:
         self._pool = ThreadPoolExecutor(self.workers)
 
     def submit(self, subject: Callable[[], Subject], chunk: Chunk, progress: Progress | None = None) -> Future[Part]:
-        def work() -> Part:
-            with heard_by(progress):
-                return run_part(subject(), chunk)
-
-        return self._pool.submit(work)
+        return self._pool.submit(lambda: run_part(subject(), chunk, progress))
 
     def __enter__(self) -> Threads:
         return self

@@ -17,13 +17,14 @@ import numpy as np
 from recurc.arguments import argument
 from recurc.errors import UsageError
 from recurc.evaluate.fidelity import mean_and_error
+from recurc.evaluate.halting import Halt, stop_index
+from recurc.evaluate.measured import Part
 from recurc.ir.lower import lower
 from recurc.ir.program import CARRIES, Program
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.quant.model import QuantizedModel
 from recurc.quant.weights import precisions
 from recurc.study.fake import ACTIVATIONS, weight_schemes
-from recurc.study.runners import Part
 from recurc.types import BoolArray
 
 ENGINES = ("auto", "device", "fake", "reference")
@@ -262,10 +263,7 @@ class Outcome:
         Args:
             threshold: what the head's margin must exceed. min_steps: steps before it is asked.
         """
-        stop = self.part.margins > threshold
-        stop[: min_steps - 1] = False
-        stop[-1] = True
-        return np.asarray(stop.argmax(axis=0))
+        return stop_index(self.part.margins, Halt(threshold, min_steps))
 
     @cached_property
     def _stops(self) -> np.ndarray:

@@ -13,6 +13,7 @@ import torch
 from recurc.arguments import argument
 from recurc.dataset import Dataset, check_compatible
 from recurc.errors import ToolchainError, UsageError
+from recurc.evaluate.measured import Part
 from recurc.models.reasoner import Reasoner
 from recurc.models.reference import Reference
 from recurc.quant.calibrate import BATCH, DEFAULT_PUZZLES, Calibration, calibrate, depth_for_budget
@@ -20,9 +21,8 @@ from recurc.quant.model import QuantizedModel, quantize_model
 from recurc.study import weight_arrays
 from recurc.study.fake import Peaks, weight_schemes
 from recurc.study.memo import Memo
-from recurc.study.runners import Part, chunk_size
 from recurc.study.store import Store, code_version, content, digest
-from recurc.study.units import Chunk, Executor, Progress, Subject, Threads, Told
+from recurc.study.units import Chunk, Executor, Progress, Subject, Threads, Told, chunk_size
 from recurc.study.variants import Outcome, Subjects, Variant, model_bytes
 from recurc.targets.toolchain import find_compiler
 

@@ -17,6 +17,7 @@ import numpy as np
 from recurc.device.frames import CARRIES, CARRY_PARTS, CARRY_SCALES, TENSORS, decode_carry
 from recurc.errors import InputError
 from recurc.files import remedy
+from recurc.models.reasoner import HALT_RULES
 
 _U8P = ctypes.POINTER(ctypes.c_uint8)
 
@@ -247,6 +248,11 @@ class HostEngine:
             InputError: as many as were compiled have been run, or the step left something that is not a finite number.
         """
         self._check(self._lib.rc_model_step(ctypes.byref(self._context)), "step")
+
+    @property
+    def halt_rule(self) -> str:
+        """What its halting head is asked: one of HALT_RULES."""
+        return HALT_RULES[self.info.halt_rule]
 
     @property
     def ops(self) -> int:

@@ -16,19 +16,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from recurc.arguments import argument
 from recurc.build.manifest import Build
 from recurc.device.frames import TABLE_WIRE, StepEvent
 from recurc.device.session import DeviceSession
 from recurc.errors import InputError, UsageError
 from recurc.evaluate.halting import Halt, margin
+from recurc.evaluate.stepping import EngineStepper, State, TorchStepper, check_steps
 from recurc.models.inputs import check_inputs
 from recurc.models.reasoner import Reasoner
-from recurc.reading import shown
 from recurc.verify.device import open_device
 
 if TYPE_CHECKING:
-    from recurc.models.reference import StepResult  # torch, which takes seconds to import
     from recurc.targets.host import HostEngine
 
 
@@ -120,8 +118,8 @@ def answer(
     halted = False
     for step in model.steps(tokens, puzzle_id, steps):
         ran.append(step)
-        if halt is not None and step.step >= halt.min_steps and step.margin > halt.threshold:
-            halted = True
+        halted = halt is not None and bool(halt.stops(step.step, np.float32(step.margin)))
+        if halted:
             break
     return Answer(np.array(tokens), puzzle_id, tuple(ran), halted)
 
@@ -139,27 +137,13 @@ def answers(
     return [answer(model, row, int(puzzle), steps=steps, halt=halt) for row, puzzle in zip(inputs, ids, strict=True)]
 
 
-def check_steps(steps: int | None, most: int, trained: bool = False) -> int:
-    """The number of steps to run: `most` when None.
+def _step(state: State, carry_crc: int | None = None) -> Step:
+    """The only puzzle of a state."""
 
-    Args:
-        trained: `most` is a default that may be exceeded (the fp32 reference has no bound).
+    def read(name: str) -> np.ndarray:
+        return np.array(state.tensor(name)[0])
 
-    Raises:
-        UsageError: none, or too many.
-    """
-    wanted = most if steps is None else steps
-    if isinstance(wanted, bool) or not isinstance(wanted, (int, np.integer)):
-        raise UsageError(f"steps is no whole number: {shown(steps)}", where=argument("steps"), next="Give a number from 1 on")
-    if wanted < 1 or (wanted > most and not trained):
-        why = "at least one step runs" if wanted < 1 else f"the model is compiled for {most}"
-        raise UsageError(
-            f"{wanted} steps cannot be run",
-            where=argument("steps"),
-            why=why,
-            next="Leave steps out, or give a number " + ("from 1 on" if trained else f"from 1 to {most}"),
-        )
-    return wanted
+    return Step(state.step, read("tokens"), read("q"), float(state.margin[0]), carry_crc, read)
 
 
 class ReferenceAnswerer:
@@ -168,38 +152,24 @@ class ReferenceAnswerer:
     def __init__(self, reasoner: Reasoner, h_cycles: int | None = None, l_cycles: int | None = None) -> None:
         from recurc.models.reference import Reference
 
-        self._reference = Reference(reasoner)
-        self._rule = reasoner.config.halt_rule
-        self._cycles = h_cycles, l_cycles
+        self._stepper = TorchStepper(Reference(reasoner), h_cycles, l_cycles)
         self.max_steps = reasoner.config.halt_max_steps
 
     def steps(self, tokens: np.ndarray, puzzle_id: int = 0, steps: int | None = None) -> Iterator[Step]:
         wanted = check_steps(steps, self.max_steps, trained=True)
-        ids = np.array([puzzle_id])
-        for s in self._reference.steps(np.asarray(tokens)[None], ids, wanted, *self._cycles):
-            q = s.q[0].numpy()
-
-            tokens_now = s.logits[0].argmax(-1).numpy().astype(np.int32)
-            yield Step(s.step, tokens_now, q, margin(q, self._rule), None, partial(_first_of, s))
-
-
-def _first_of(state: StepResult, name: str) -> np.ndarray:
-    return np.array(getattr(state, name)[0].numpy())
+        yield from map(_step, self._stepper.steps(np.asarray(tokens)[None], np.array([puzzle_id]), wanted))
 
 
 class EngineAnswerer:
-    """The device's arithmetic on this computer as an `Answerer`; `engine`: a HostEngine, of which a clone is taken."""
+    """The device's arithmetic on this computer as an `Answerer`; a clone of the engine is taken."""
 
-    def __init__(self, engine: HostEngine, rule: str, max_steps: int) -> None:
-        self._engine, self._rule, self.max_steps = engine.clone(), rule, max_steps
+    def __init__(self, engine: HostEngine, max_steps: int) -> None:
+        self._engine, self.max_steps = engine.clone(), max_steps
 
     def steps(self, tokens: np.ndarray, puzzle_id: int = 0, steps: int | None = None) -> Iterator[Step]:
         wanted, engine = check_steps(steps, self.max_steps), self._engine
-        engine.begin(tokens, puzzle_id)
-        for step in range(1, wanted + 1):
-            engine.step()
-            q = engine.tensor("q")
-            yield Step(step, engine.tensor("tokens"), q, margin(q, self._rule), zlib.crc32(engine.carry_bytes()), engine.tensor)
+        for state in EngineStepper(engine).steps(np.asarray(tokens)[None], np.array([puzzle_id]), wanted):
+            yield _step(state, zlib.crc32(engine.carry_bytes()))
 
 
 class Connection:
@@ -259,7 +229,7 @@ class Connection:
                 number,
                 np.array(session.read_tensor("tokens")),
                 q,
-                margin(q, self._rule),
+                float(margin(q, self._rule)),
                 event.carry_crc,
                 partial(self._read, self._ran),
             )

@@ -13,6 +13,7 @@ from recurc.device import frames as f
 from recurc.device.expected import ModelConstants
 from recurc.device.session import DeviceSession
 from recurc.evaluate.halting import Halt
+from recurc.evaluate.stepping import walk
 from recurc.verify.divergence import TracedEngine, Tracer, compare_tensors, first_element
 from recurc.verify.result import Difference
 
@@ -129,7 +130,7 @@ class Comparison:
         info = self.session.info or self.session.hello()
         if self.records and info.table_mode == f.TABLE_WIRE:
             self.session.send_row(puzzle_id, self.records(puzzle_id))
-        self.engine.begin(tokens, puzzle_id)
+        host = walk(self.engine, tokens, puzzle_id, self.steps)
         difference: Difference | None = None
         ticks, equal, host_halts = 0, 0, False
         carries: dict[int, np.ndarray] = {}
@@ -143,12 +144,11 @@ class Comparison:
                 if host_halts:
                     difference = Difference(index, event.step, "halt", None, 1, 0)
                 else:
-                    self.engine.step()
+                    next(host, None)
                     difference = self._compare_step(index, event)
                     equal += difference is None
-                    host_halts = (
-                        self.halt is not None and event.step >= self.halt.min_steps and self.engine.halts(self.halt.threshold)
-                    )
+                    halt = self.halt  # the engine's own C decides, as the device's does
+                    host_halts = halt is not None and halt.may_stop(event.step) and self.engine.halts(halt.threshold)
             if event.step in read_after:
                 carries[event.step], found = self._read_carry(index, event.step, difference)
                 difference = difference or found

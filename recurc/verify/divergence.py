@@ -11,16 +11,13 @@ import numpy as np
 
 from recurc.device import frames as f
 from recurc.device.session import DeviceSession
+from recurc.evaluate.stepping import Stepped, walk
 from recurc.verify.places import Place
 from recurc.verify.result import Difference
 
 
-class TracedEngine(Protocol):
+class TracedEngine(Stepped, Protocol):
     """The host's side (recurc.targets.host.HostEngine)."""
-
-    def begin(self, tokens: np.ndarray, puzzle_id: int = 0) -> None: ...
-
-    def step(self) -> None: ...
 
     @property
     def ops(self) -> int: ...
@@ -97,9 +94,8 @@ class Tracer:
         session, engine = self.session, self.engine
         for _ in session.run(found.step - 1, begin=True, puzzle=puzzle_id):
             pass
-        engine.begin(tokens, puzzle_id)
-        for _ in range(found.step - 1):
-            engine.step()
+        for _ in walk(engine, tokens, puzzle_id, found.step - 1):
+            pass
         for ops in range(engine.ops + 1):
             event = session.trace(found.step, ops)
             if event.of != engine.ops:

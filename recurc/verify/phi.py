@@ -11,6 +11,8 @@ from recurc.arguments import argument
 from recurc.build.manifest import Build
 from recurc.errors import InputError
 from recurc.evaluate.fidelity import carry_fidelity
+from recurc.evaluate.runs import Kept, ends, record
+from recurc.evaluate.stepping import TorchStepper
 from recurc.models.reasoner import Reasoner
 
 MOST_PUZZLES = 4
@@ -28,16 +30,14 @@ class FidelityMeter:
     def __init__(self, reasoner: Reasoner, h_cycles: int, l_cycles: int) -> None:
         from recurc.models.reference import Reference
 
-        self._reference, self._depth = Reference(reasoner), (h_cycles, l_cycles)
+        self._stepper = TorchStepper(Reference(reasoner), h_cycles, l_cycles)
 
     def measure(self, tokens: np.ndarray, puzzle_id: int, carries: Mapping[int, np.ndarray]) -> tuple[float, float]:
         """phi after step 1 and after the last of `carries` (step -> z_H float32 [S, D], as the device sent it)."""
-        inputs, ids, last = np.asarray(tokens)[None], np.array([puzzle_id]), max(carries)
-        found: dict[int, float] = {}
-        for state in self._reference.steps(inputs, ids, last, *self._depth):
-            if state.step in (1, last):
-                found[state.step] = float(carry_fidelity(carries[state.step][None], state.z_H.numpy())[0])
-        return found[1], found[last]
+        last = max(carries)
+        run = record(self._stepper, np.asarray(tokens)[None], np.array([puzzle_id]), last, kept=Kept(ends(last)))
+        first, end = (float(carry_fidelity(carries[at][None], run.z_H[i])[0]) for at, i in ((1, 0), (last, -1)))
+        return first, end
 
 
 def default_puzzles(macs_per_puzzle: int) -> int:

@@ -17,6 +17,7 @@ from recurc.device import frames as f
 from recurc.device.expected import Expected, model_fields
 from recurc.device.session import DeviceSession
 from recurc.errors import DeviceUnreachableError, InputError, MismatchError, UsageError
+from recurc.evaluate.scores import right_cells
 from recurc.ir.lower import lower
 from recurc.targets.boards import Board
 from recurc.verify.compare import Comparison, Engine
@@ -90,7 +91,7 @@ def _run_puzzle(runner: Comparison, example: _Example, options: RunOptions, list
     stops, read_after = range(1, runner.steps) if show is not None else (), () if meter is None else (1,)
     outcome = session.persist(lambda: runner.puzzle(number, example.tokens, example.puzzle_id, on_step, stops, read_after))
     first_phi, last_phi = (None, None) if meter is None else meter.measure(example.tokens, example.puzzle_id, outcome.carries)
-    right = int((outcome.tokens == example.labels)[example.valid].sum())
+    right = int(right_cells(outcome.tokens, example.labels, example.valid))
     return PuzzleResult(
         number, outcome.steps, outcome.halted, outcome.difference is None, right, int(example.valid.sum()), outcome.ticks,
         outcome.equal_steps, outcome.stack_used, first_phi, last_phi, outcome.difference,

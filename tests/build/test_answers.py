@@ -25,7 +25,7 @@ def test_split(data):
 
 @pytest.fixture(scope="module")
 def engine(quantized):
-    return EngineAnswerer(quantized.engine, quantized.model.config.halt_rule, quantized.model.program.steps)
+    return EngineAnswerer(quantized.engine, quantized.model.program.steps)
 
 
 @pytest.mark.parametrize("on", ["host", "qemu"])

@@ -84,7 +84,7 @@ def test_eval_at_fp32_equals_the_reference(capsys, by_hand, test_split, monkeypa
     assert {"precision", "n", "steps", "cell", "exact", "fidelity", "mean_steps", "schema"} <= set(d)
     assert (d["schema"], d["precision"], d["n"], d["steps"]) == ("recurc/eval/1", "fp32", LIMIT, STEPS)
     tokens, q, _, _ = by_hand
-    assert (seen[0].tokens == tokens.transpose(1, 0, 2)).all(), "the engine predicts what the reference predicts"
+    assert (seen[0].tokens == tokens).all(), "the engine predicts what the reference predicts"
     for step in (1, 2, 4):
         cell, exact = scores(tokens[step - 1], test_split)
         assert d["by_step"][str(step)] == {"cell": pytest.approx(cell), "exact": pytest.approx(exact)}
@@ -122,12 +122,13 @@ def test_halting_options(quantized, test_split):
 
 
 def test_eval_is_the_same_with_any_number_of_threads(quantized, test_split):
+    kept = evaluation.Kept((1, 3), 2)
     one, three = (
-        evaluation.run_engine(quantized.engine, test_split.inputs, test_split.puzzle_ids, 3, keep_carries=2, threads=t)
+        evaluation.run_engine(quantized.engine, test_split.inputs, test_split.puzzle_ids, 3, kept=kept, threads=t)
         for t in (1, 3)
     )
-    assert (one.tokens == three.tokens).all() and one.carries.tobytes() == three.carries.tobytes()
-    assert (one.halts == three.halts).all()
+    assert (one.tokens == three.tokens).all() and one.z_H.tobytes() == three.z_H.tobytes()
+    assert one.z_H.shape[:2] == (2, 2) and (one.margins == three.margins).all()
 
 
 # -- build ------------------------------------------------------------------------------------------------------------
@@ -177,9 +178,9 @@ def test_halting_that_costs_points_names_tune(capsys, quantized, test_split, mon
     def planted(lost):
         def run(*a, **k):
             runs = run_engine(*a, **k)
-            runs.halts[:] = True
-            runs.tokens[:] = test_split.labels[:, None]
-            runs.tokens[:lost, 0, 0] = 0
+            runs.margins[:] = 0.5
+            runs.tokens[:] = test_split.labels
+            runs.tokens[0, :lost, 0] = 0
             return runs
 
         return run

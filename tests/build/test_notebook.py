@@ -15,7 +15,7 @@ from recurc.verify.answers import EngineAnswerer, answer
 
 def test_reprs_are_one_short_line(model, quantized, built, data):
     test = recurc.load_dataset(data, "test").take(1)
-    found = answer(EngineAnswerer(quantized.engine, model.config.halt_rule, 2), test.inputs[0])
+    found = answer(EngineAnswerer(quantized.engine, 2), test.inputs[0])
     verified = recurc.verify(built, on="host", dataset=test, limit=1, steps=1)
     with recurc.connect(built, on="host") as device:
         opened = repr(device)

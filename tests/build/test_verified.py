@@ -17,6 +17,7 @@ import recurc
 from recurc.build.manifest import load_build
 from recurc.cli.main import main
 from recurc.errors import InputError
+from recurc.evaluate.candidate import Candidate
 from recurc.evaluate.evaluation import evaluate
 from recurc.verify.options import RunOptions
 from recurc.verify.record import verified as verified_of
@@ -32,7 +33,7 @@ def verified(capsys, *arguments: object) -> dict:
 def test_fidelity_is_that_of_the_simulator(built, model, quantized, data, capsys, tmp_path):
     """The device's carries are the engine's, so phi is what `eval` computes on the same puzzles."""
     document = verified(capsys, built.path, "--data", data, "--on", "host", "--limit", 3, "--journal", tmp_path / "j")
-    expected = evaluate(model.reasoner, quantized.model, quantized.engine, recurc.load_dataset(data, "test").take(3))
+    expected = evaluate(Candidate(model.reasoner, quantized.model, quantized.engine), recurc.load_dataset(data, "test").take(3))
     phi = document["fidelity"]
     assert (phi["n"], phi["last_step"]) == (3, built.steps)
     assert phi["after_step_1"] == pytest.approx(expected.fidelity_first, abs=1e-6)

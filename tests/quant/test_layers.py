@@ -92,7 +92,7 @@ def test_the_study_measures_what_a_mixed_model_does(tmp_path):
     from recurc.api import Model
     from recurc.evaluate.fidelity import carry_fidelity
     from recurc.evaluate.layer_study import LayerStudy
-    from recurc.evaluate.runs import run_engine
+    from recurc.evaluate.runs import Kept, run_engine
     from recurc.plan.kernels import kernel_set
     from tests.randmodels import random_inputs, sudoku4
     from tests.tools import need
@@ -100,11 +100,12 @@ def test_the_study_measures_what_a_mixed_model_does(tmp_path):
     need("host")
     reasoner = sudoku4()
     inputs, ids = random_inputs(reasoner, 3)
-    study = LayerStudy(reasoner, precision_named("int3"), precision_named("int8"), None, inputs, ids, kernel_set("dsp"))
+    low, high = (quantize_model(reasoner, precision_named(name)) for name in ("int3", "int8"))
+    study = LayerStudy(reasoner, low, high, inputs, ids, kernel_set("dsp"))
     raised = study.names[1:3]
     quantized = Model(reasoner, "m").quantize("int3", layers=study.layers(raised))
-    runs = run_engine(quantized.engine, inputs, ids, 1, keep_carries=3)
-    assert study.fidelity(raised) == float(carry_fidelity(runs.carries[:, 0], study.expected).mean())
+    run = run_engine(quantized.engine, inputs, ids, 1, kept=Kept((1,)))
+    assert study.fidelity(raised) == float(carry_fidelity(run.z_H[0], study.expected).mean())
     assert study.image_bytes(()) < study.image_bytes(raised) < study.image_bytes(study.names)
     assert 0 < study.errors[tuple(raised)] < 0.1 and () not in study.errors
     assert study.fidelity(()) < study.fidelity(study.names) and np.isfinite(study.expected).all()

@@ -69,7 +69,7 @@ DECIDE = [
     "recurc/models/reference.py", "recurc/ir/lower.py", "recurc/quant/arith.py", "recurc/quant/asymmetric.py",
     "recurc/storage/grouped.py",
     "recurc/plan/layout.py", "recurc/targets/toolchain.py", "recurc/targets/host.py", "recurc/study/units.py",
-     "recurc/emit/code.py", "recurc/study/fake.py", "recurc/study/runners.py",
+     "recurc/emit/code.py", "recurc/study/fake.py", "recurc/evaluate/stepping.py", "recurc/evaluate/measured.py",
     "templates/model.c.j2", "templates/model_config.h.j2", "templates/ops/linear.c.j2", "runtime_c/include/recurc/rc_arith.h",
     "runtime_c/kernels/portable/rc_softmax.c", "runtime_c/kernels/host/rc_avx2.h",
 ]  # fmt: skip

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from recurc.errors import UsageError
+from recurc.evaluate.halting import margin
+from recurc.evaluate.measured import Part, measure
+from recurc.evaluate.runs import Run
 from recurc.study import ladder as gate_module
 from recurc.study.ladder import ModelGate, affordable, noisy_copy, points_of, subjects, threshold
-from recurc.study.runners import CHUNK_BYTES, Part, Run, chunk_size, margin, measure
+from recurc.study.units import CHUNK_BYTES, chunk_size
 from recurc.study.variants import Outcome, Variant
 from recurc.study.verdict import sorted_out, verdict
 from tests.randmodels import random_reasoner, sudoku4
@@ -225,7 +228,9 @@ def test_a_run_is_compared_step_by_step_or_with_the_only_step_there_is():
 
 def test_margins_are_what_each_rule_compares():
     q = np.array([[2.0, 3.0]], np.float32)
-    assert margin(CONFIG, q).tolist() == [2.0] and margin(random_reasoner(h_layers=1).config, q).tolist() == [-1.0]
+    assert margin(q, CONFIG.halt_rule).tolist() == [2.0] and margin(
+        q, random_reasoner(h_layers=1).config.halt_rule
+    ).tolist() == [-1.0]
 
 
 def test_chunks_halve_when_their_carries_are_too_large():

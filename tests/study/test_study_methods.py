@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from recurc.errors import UsageError
+from recurc.evaluate.runs import Kept, record
+from recurc.evaluate.stepping import TorchStepper
 from recurc.models.reference import Reference
 from recurc.models.shapes import model_tensors
 from recurc.ops.attention import reference as attention
@@ -12,8 +14,7 @@ from recurc.quant.weights import precisions
 from recurc.study.compressions import linear_attention, pruned, student
 from recurc.study.fake import FakeModel, weight_schemes
 from recurc.study.methods import FP32, METHODS, chosen, definition
-from recurc.study.peers import OnnxRunner, fp32_model, quantized_by_onnxruntime
-from recurc.study.runners import TorchRunner
+from recurc.study.peers import fp32_model, onnx_stepper, quantized_by_onnxruntime
 from recurc.study.store import Store
 from recurc.study.study import as_csv, study, work
 from tests.models.tolerances import Rounding
@@ -153,11 +154,14 @@ def test_peers_run_the_same_model_in_integers(tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
     from recurc.exchange.onnx_export import export_onnx
+    from recurc.exchange.onnx_loop import OnnxLoop
 
     model, test = sudoku4(), split("test").take(3)
-    reference = TorchRunner(Reference(model)).run(test.inputs, test.puzzle_ids, 2)
+    kept = Kept((1, 2))
+    reference = record(TorchStepper(Reference(model)), test.inputs, test.puzzle_ids, 2, kept=kept)
     export_onnx(fp32_model(model), tmp_path / "fp32")
-    plain = OnnxRunner(tmp_path / "fp32", fp32_model(model)).run(test.inputs, test.puzzle_ids, 2)
+    stepper = onnx_stepper(OnnxLoop(tmp_path / "fp32", optimized=True), fp32_model(model))
+    plain = record(stepper, test.inputs, test.puzzle_ids, 2, kept=kept)
     rounding = Rounding(model, test.inputs, test.puzzle_ids, 2)
     for step in (1, 2):
         rounding.check("z_H", step, plain.z_H[step - 1])
@@ -165,7 +169,8 @@ def test_peers_run_the_same_model_in_integers(tmp_path):
     assert clear.any() and np.array_equal(plain.margins[clear] > 0, reference.margins[clear] > 0)
     for method in (m for m in METHODS if m.peer):
         folder = tmp_path / method.slug
-        run = quantized_by_onnxruntime(model, method.peer, split("train").take(4), folder).run(test.inputs, test.puzzle_ids, 1)
+        stepper = quantized_by_onnxruntime(model, method.peer, split("train").take(4), folder)
+        run = record(stepper, test.inputs, test.puzzle_ids, 1, kept=Kept((1,)))
         error = np.abs(run.z_H[0] - reference.z_H[0]).max()
         assert 1e-3 < error < 2, "rounded, and still the same model"
         assert (folder / "block_L_level.onnx").stat().st_size < 0.6 * (folder / "block_L_level.fp32.onnx").stat().st_size

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from recurc.evaluate.measured import Part
 from recurc.study.methods import METHODS, _with_updates
-from recurc.study.runners import Part
 from recurc.study.study import Row
 from recurc.study.variants import Outcome
 from recurc.study.verdict import beside_outliers, sorted_out, verdict

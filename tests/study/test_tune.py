@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from recurc.errors import DoesNotFitError, FidelityError, UsageError
+from recurc.evaluate.measured import Part
 from recurc.evaluate.scores import mean_difference
 from recurc.study.pricing import Price, Prices
-from recurc.study.runners import Part
 from recurc.study.settings import Aim, Measured, Scored, Setting, measure_setting
 from recurc.study.tune import FP32, Arm, Search, Tried, undominated, variants_of
 from recurc.study.units import Threads

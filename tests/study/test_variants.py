@@ -10,13 +10,13 @@ import torch
 import recurc.study.workbench as workbench_module
 from recurc.errors import UsageError
 from recurc.evaluate.layer_damage import layers_alone
-from recurc.models.reference import Reference
+from recurc.evaluate.measured import Part
+from recurc.recursion import Depth
 from recurc.study import units
 from recurc.study.fake import ACTIVATIONS, round_activations, weight_schemes
 from recurc.study.memo import Memo
-from recurc.study.runners import Part, TorchRunner, chunk_size
 from recurc.study.store import Store, content
-from recurc.study.units import Threads
+from recurc.study.units import Threads, chunk_size
 from recurc.study.variants import Variant
 from recurc.study.workbench import Workbench, evaluate_variant
 from tests.randmodels import random_inputs, random_reasoner, sudoku4
@@ -210,16 +210,16 @@ def test_nothing_is_computed_twice(tmp_path, monkeypatch):
 def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
     real, done = units.run_part, []
 
-    def breaks(subject, chunk):
+    def breaks(subject, chunk, progress):
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(chunk.key)
-        return real(subject, chunk)
+        return real(subject, chunk, progress)
 
     monkeypatch.setattr(units, "run_part", breaks)
     with pytest.raises(KeyboardInterrupt), Threads(1) as one:
         workbench(140, store=Store(tmp_path)).evaluate(VARIANTS, one)
-    monkeypatch.setattr(units, "run_part", lambda s, c: (done.append(c.key), real(s, c))[1])
+    monkeypatch.setattr(units, "run_part", lambda s, c, p: (done.append(c.key), real(s, c, p))[1])
     found = workbench(140, store=Store(tmp_path)).evaluate(VARIANTS)
     assert len(done) <= 6 + 1 and found[0].n == 140, "three chunks of two variants, and at most one twice"
 
@@ -227,11 +227,11 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
 def test_what_runs_when_interrupted_is_kept(tmp_path, monkeypatch):
     real, begun, interrupted = units.run_part, [], threading.Event()
 
-    def waits(subject, chunk):
+    def waits(subject, chunk, progress):
         begun.append(chunk.key)
         if len(begun) == 2:
             assert interrupted.wait(60)
-        return real(subject, chunk)
+        return real(subject, chunk, progress)
 
     def interrupt(_):
         while len(begun) < 2:
@@ -271,8 +271,7 @@ def test_layers_behind_a_low_phi_are_found_by_trying_each():
     weights = dict(model.tensors)
     weights = {n: weights[n] for n in model.linear_names()}
     weights[name] = np.rint(weights[name] * 2) / 2
-    run = TorchRunner(Reference(model)).run(data.inputs, data.puzzle_ids, 1)
-    found = layers_alone(model, weights, data.inputs, data.puzzle_ids, run.z_H[0], model.config.H_cycles, model.config.L_cycles)
+    found = layers_alone(model, weights, data.inputs, data.puzzle_ids, Depth(1, model.config.H_cycles, model.config.L_cycles))
     assert len(found) == len(weights)
     assert found[0][0] == name and found[0][1] < 0.999 and all(phi > 1 - 1e-5 for _, phi in found[1:])
 
