@@ -13,8 +13,9 @@ PACKAGE = Path(__file__).parents[1] / "recurc"
 # Each layer may import from its own and those after it.
 LAYERS = (
     {"cli", "__main__"},
+    {"study"},
     {"api"},
-    {"study", "verify", "flash", "report", "exchange", "doctor"},
+    {"verify", "flash", "report", "exchange", "doctor"},
     {"evaluate"},
     {"make"},
     {"package"},

@@ -16,14 +16,14 @@ from recurc.formats import parse_json
 from recurc.models.reasoner import Reasoner
 from recurc.reading import Unreadable, is_there, read_text, shown
 
-OWN_GATE_FILE = "fidelity.json"
+MIN_FIDELITY_FILE = "fidelity.json"
 SCHEMA = "recurc/fidelity/1"
 # Where nothing was measured: docs/gate/gate.md, the threshold for all bundled examples together, rounded.
 DEFAULT_MIN_FIDELITY = 0.96
 
 
 @dataclass(frozen=True)
-class OwnGate:
+class MinFidelity:
     """What `recurc sweep CHECKPOINT --gate --keep` measured: refuse below min_fidelity (phi after one supervision step).
 
     n puzzles, `steps` supervision steps; tolerance (0..1): a variant that lost more of puzzles exact, and more than two
@@ -43,11 +43,11 @@ class OwnGate:
     unclear: int = 0
 
     def __str__(self) -> str:
-        said = f"this checkpoint's own, {OWN_GATE_FILE}: {self.n} puzzles, {self.harmful + self.harmless} variants"
+        said = f"this checkpoint's own, {MIN_FIDELITY_FILE}: {self.n} puzzles, {self.harmful + self.harmless} variants"
         return said + (f", {self.unclear} unclear" if self.unclear else "")
 
 
-def keep(own: OwnGate, reasoner: Reasoner) -> Path:
+def keep(own: MinFidelity, reasoner: Reasoner) -> Path:
     """Write it beside the checkpoint, whole or not at all. Raises InputError."""
     return write_whole(_beside(reasoner), json.dumps({"schema": SCHEMA, **asdict(own)}, indent=2) + "\n", *_kept_words())
 
@@ -71,7 +71,7 @@ def check_keep(checkpoint: Path) -> None:
     check_file(folder / OWN_GATE_FILE, *_kept_words())
 
 
-def kept(reasoner: Reasoner) -> OwnGate | None:
+def kept(reasoner: Reasoner) -> MinFidelity | None:
     """What is kept beside a checkpoint; None where nothing is, or what another checkpoint left there.
 
     Raises:
@@ -84,7 +84,7 @@ def kept(reasoner: Reasoner) -> OwnGate | None:
         content = parse_json(read_text(path))
         if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
             raise Unreadable(f"its schema is not {SCHEMA}")
-        own = OwnGate(**{name: _field(name, kind, content) for name, kind in _FIELDS.items()})
+        own = MinFidelity(**{name: _field(name, kind, content) for name, kind in _FIELDS.items()})
         if content:
             raise Unreadable(f"unknown field {shown(next(iter(content)))}")
     except Unreadable as error:
@@ -113,7 +113,7 @@ def _field(name: str, kind: type, content: dict[str, Any]) -> Any:
 
 
 def _beside(reasoner: Reasoner) -> Path:
-    return Path(reasoner.source).parent / OWN_GATE_FILE
+    return Path(reasoner.source).parent / MIN_FIDELITY_FILE
 
 
 def _invalid(path: Path, why: str) -> InputError:

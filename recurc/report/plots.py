@@ -176,7 +176,7 @@ def accuracy_against_phi(lines: Sequence[Line], looks: Looks) -> Drawing:
 
 def accuracy_against_cost(lines: Sequence[Line], looks: Looks) -> Drawing:
     """Puzzles exact against multiply-adds a puzzle, or where all take the same against bytes, with the Pareto front."""
-    from recurc.study.sweep import cost_of
+    from recurc.report.costs import cost_of
 
     key = cost_of(lines)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from recurc.arguments import argument
 from recurc.report import plots
+from recurc.report.costs import cost_of
 from recurc.report.numbers import READ_BYTES, count_text, loss_text
 from recurc.report.results import Plot, Results, Table
-from recurc.study.sweep import cost_of
 
 GATE_COLUMNS = (
     "model",

@@ -16,18 +16,17 @@ from typing import Any
 import numpy as np
 
 from recurc.dataset import Dataset
-from recurc.evaluate.min_fidelity import OwnGate
+from recurc.evaluate.min_fidelity import MinFidelity
 from recurc.ir.lower import lower
 from recurc.models.reasoner import Reasoner
 from recurc.study.outliers import outlier_copy
 from recurc.study.store import Store
+from recurc.study.threshold import TOLERANCE, Point, careful, spearman, threshold
 from recurc.study.units import Executor
 from recurc.study.variants import Outcome, Variant
 from recurc.study.workbench import Workbench
 
-TOLERANCE = 0.02
 _ROUNDED = 0.0005  # a suggestion has three digits
-SURE = 2.0  # standard errors that chance does not explain
 MAC_BUDGET = 1e12  # multiply-adds a variant may take: less than a minute of two cores
 OUTLIERS = "outliers"
 NOISE = (0.04, 0.08, 0.16, 0.24, 0.32, 0.48, 0.64)  # of each row's root mean square
@@ -86,109 +85,11 @@ def affordable(reasoner: Reasoner, puzzles: int) -> int:
     return steps
 
 
-# -- statistics --------------------------------------------------------------------------------------------------------
-
-
-def ranks(values: Sequence[float]) -> np.ndarray:
-    """Ranks from 1, equal values share the mean of theirs."""
-    _, inverse, counts = np.unique(np.asarray(values, dtype=float), return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
-
-
-def spearman(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's rank correlation; NaN where one side is constant or there are fewer than three pairs."""
-    x, y = ranks(a), ranks(b)
-    x, y = x - x.mean(), y - y.mean()
-    size = np.sqrt((x * x).sum() * (y * y).sum())
-    return float((x * y).sum() / size) if len(x) > 2 and size > 0 else float("nan")
-
-
-@dataclass(frozen=True)
-class Point:
-    """One variant of one model: label-free numbers, and the loss of exact (0..1) with its standard error."""
-
-    model: str
-    label: str
-    engine: str
-    phi_first: float
-    phi_last: float
-    kept: float
-    exact: float
-    loss: float
-    loss_se: float
-
-    def harmful(self, tolerance: float, errors: float = SURE) -> bool:
-        """Whether it loses more than `tolerance`, and more than chance explains (two standard errors)."""
-        return self.loss > max(tolerance, errors * self.loss_se)
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """Where to refuse. phi: refuse below; None when there is nothing harmful, or nothing else. missed, alarms: harmful points
-    above, harmless ones below; of so many. safe: the least phi above which nothing was harmful. lowest: the least phi seen.
-    unclear: harmless points above that lost more than the tolerance, though no more than chance explains: with more puzzles
-    they may turn out harmful, and the threshold higher."""
-
-    phi: float | None
-    missed: int
-    harmful: int
-    alarms: int
-    harmless: int
-    safe: float | None
-    lowest: float
-    unclear: int
-
-    @property
-    def suggestion(self) -> float | None:
-        """A round number to build with: the threshold; without anything harmful the lowest phi that did no harm."""
-        value = self.phi if self.harmful else self.lowest
-        return None if value is None else round(float(value), 3)
-
-
-def threshold(points: Sequence[Point], tolerance: float = TOLERANCE, key: str = "phi_first", errors: float = SURE) -> Threshold:
-    """The phi that parts harmful from harmless points with the least sum of both shares of mistakes; of equals the highest.
-
-    Args:
-        errors: standard errors beyond which a loss is harm; 0: by its mean alone.
-    """
-    phi = np.array([getattr(p, key) for p in points])
-    bad = np.array([p.harmful(tolerance, errors) for p in points], dtype=bool)
-    seen = np.unique(phi)
-    found, best = None, np.inf
-    if bad.any() and not bad.all():
-        for at in [(low + high) / 2 for low, high in zip(seen, seen[1:])]:
-            mistakes = (bad & (phi >= at)).sum() / bad.sum() + (~bad & (phi < at)).sum() / (~bad).sum()
-            if mistakes <= best:
-                found, best = float(at), mistakes
-    missed = 0 if found is None else int((bad & (phi >= found)).sum())
-    alarms = 0 if found is None else int((~bad & (phi < found)).sum())
-    above = phi[phi > phi[bad].max()] if bad.any() else phi
-    safe = float(above.min()) if len(above) else None
-    doubted = ~bad & np.array([p.loss > tolerance for p in points], dtype=bool) & (phi >= (-np.inf if found is None else found))
-    return Threshold(found, missed, int(bad.sum()), alarms, int((~bad).sum()), safe, float(phi.min()), int(doubted.sum()))
-
-
-def careful(points: Sequence[Point], tolerance: float = TOLERANCE) -> float | None:
-    """The phi to keep: the stricter of the threshold where harm is sure and of that where it is likelier than not.
-
-    What is surely harmful shrinks with the number of puzzles, so the first alone would be the laxer the less was measured.
-    None: no threshold follows.
-    """
-    found = [threshold(points, tolerance, errors=e).suggestion for e in (SURE, 0.0)]
-    return None if None in found else max(v for v in found if v is not None)
-
-
-def least_puzzles(tolerance: float) -> int:
-    """Puzzles that it takes to keep a threshold: with fewer, a single one is more than the tolerance."""
-    return int(np.ceil(1 / tolerance - 1e-9)) if tolerance > 0 else 2**31
-
-
 # -- a model's points ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class ModelGate:
+class LadderResult:
     """The ladder of one checkpoint: n puzzles, steps, the fp32 model's exact accuracy, a point a variant."""
 
     model: str
@@ -201,7 +102,7 @@ class ModelGate:
         """Spearman's of a point's number ("phi_first", "phi_last", "kept") with the loss of exact: -1 is perfect."""
         return spearman([getattr(p, key) for p in self.points], [p.loss for p in self.points])
 
-    def own(self, checkpoint_sha256: str, tolerance: float = TOLERANCE) -> OwnGate | None:
+    def own(self, checkpoint_sha256: str, tolerance: float = TOLERANCE) -> MinFidelity | None:
         """What there is to keep beside the checkpoint; None where no threshold follows: all of the ladder is harmful, or fp32
         solves too few puzzles to lose any."""
         phi = careful(self.points, tolerance)
@@ -212,7 +113,7 @@ class ModelGate:
         above = [p for p in self.points if p.phi_first >= phi - _ROUNDED]
         unclear = sum(p in good and p.loss > tolerance for p in above)
         missed = sum(p in bad for p in above)
-        return OwnGate(
+        return MinFidelity(
             checkpoint_sha256,
             phi,
             tolerance,
@@ -235,7 +136,7 @@ def points_of(model: str, outcomes: Sequence[Outcome]) -> tuple[Point, ...]:
     )
 
 
-def gate_of(
+def measure_ladder(
     model: str,
     reasoner: Reasoner,
     test: Dataset,
@@ -246,7 +147,7 @@ def gate_of(
     executor: Executor | None = None,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
-) -> ModelGate:
+) -> LadderResult:
     """Evaluate the ladder on a checkpoint; `steps` None takes what `affordable` says.
 
     Raises:
@@ -256,10 +157,10 @@ def gate_of(
     used = steps or affordable(reasoner, len(test))
     variants = [v for v in ladder(used) if v.activations != "int8-static" or train is not None]
     outcomes = bench.evaluate(variants, executor, progress)
-    return ModelGate(model, len(test), used, outcomes[0].exact, points_of(model, outcomes))
+    return LadderResult(model, len(test), used, outcomes[0].exact, points_of(model, outcomes))
 
 
-def summary(gates: Sequence[ModelGate], tolerance: float = TOLERANCE) -> dict[str, Any]:
+def summary(gates: Sequence[LadderResult], tolerance: float = TOLERANCE) -> dict[str, Any]:
     """Everything that the command says, for JSON: correlations and thresholds of each model and of all together."""
     points = [p for g in gates for p in g.points]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from recurc.models.reasoner import ReasonerConfig
+from recurc.report.costs import COSTS, cost_of
 from recurc.report.csvfile import csv_text
 from recurc.study.variants import Outcome, Variant
 
@@ -37,7 +38,6 @@ COLUMNS = (
     "pareto",
     "tied",
 )
-COSTS = ("macs", "bytes")
 
 
 def grid(
@@ -97,11 +97,6 @@ def rows_of(outcomes: Sequence[Outcome], steps: Sequence[int] = ()) -> list[Row]
             fp32 = plain[depth].until(s)
             rows += [Row(o.until(s), fp32) for o in outcomes if o.variant.schedule == depth]
     return with_front(rows)
-
-
-def cost_of(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What lines of a sweep differ in: "macs", or "bytes" where all take the same work."""
-    return COSTS[len({row["macs"] for row in rows}) < 2]
 
 
 def with_front(rows: Sequence[Row]) -> list[Row]:

@@ -192,10 +192,10 @@ def test_urls_without_a_write_time_out(monkeypatch):
 
 
 def test_keep_is_refused_before_the_measurement(tmp_path, capsys, monkeypatch):
-    from recurc.evaluate import min_fidelity as own_gate
+    from recurc.evaluate import min_fidelity
 
-    monkeypatch.setattr(own_gate.os, "access", lambda path, mode: False)
-    monkeypatch.setattr("recurc.study.ladder.gate_of", lambda *args, **options: pytest.fail("it has measured already"))
+    monkeypatch.setattr(min_fidelity.os, "access", lambda path, mode: False)
+    monkeypatch.setattr("recurc.study.ladder.measure_ladder", lambda *args, **options: pytest.fail("it has measured already"))
     options = ["--limit", "2", "--steps", "1", "--out", str(tmp_path / "g")]
     assert main(["sweep", "sudoku4-tiny", "--gate", "--keep", *options]) == 3
     told = capsys.readouterr().err

@@ -40,7 +40,7 @@ def plain(engine, tokens, steps):
     found = []
     for _ in range(steps):
         engine.step()
-        found.append((engine.tensor("tokens").copy(), margin(engine.tensor("q"), RULE)))
+        found.append((engine.tensor("tokens").copy(), float(margin(engine.tensor("q"), RULE))))
     return found
 
 

@@ -9,7 +9,8 @@ import pytest
 from recurc.evaluate.min_fidelity import DEFAULT_MIN_FIDELITY, kept
 from recurc.models.checkpoint import load
 from recurc.resources import bundled_models
-from recurc.study.ladder import ModelGate, Point, careful, least_puzzles, spearman, threshold
+from recurc.study.ladder import LadderResult
+from recurc.study.threshold import Point, careful, least_puzzles, spearman, threshold
 
 ROOT = Path(__file__).parents[2]
 NUMBERS = ("phi_first", "phi_last", "kept", "exact", "loss", "loss_se")
@@ -41,5 +42,5 @@ def test_the_default_is_the_threshold_of_all():
 def test_a_bundled_checkpoint_has_its_own(name):
     own = kept(load(name))
     assert own is not None
-    found = ModelGate(name, own.n, own.steps, 1.0, tuple(points()[name])).own(own.checkpoint_sha256)
+    found = LadderResult(name, own.n, own.steps, 1.0, tuple(points()[name])).own(own.checkpoint_sha256)
     assert own == found and own.min_fidelity == careful(points()[name]) and own.n >= least_puzzles(own.tolerance)

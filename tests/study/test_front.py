@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from recurc.evaluate.measured import Part
+from recurc.report.costs import cost_of
 from recurc.report.numbers import count_text
 from recurc.report.plots import cost_axis
 from recurc.report.sweep_page import cells, draw
 from recurc.report.timing import seconds_text
-from recurc.study.sweep import Row, cost_of, with_front
+from recurc.study.sweep import Row, with_front
 from recurc.study.variants import Outcome, Variant
 
 N = 200

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from recurc.cli.main import main
-from recurc.study.ladder import ModelGate, Point, careful, least_puzzles, threshold
+from recurc.study.ladder import LadderResult
+from recurc.study.threshold import Point, careful, least_puzzles, threshold
 from tests.study.test_gate import point
 
 RECORDED = json.loads(Path(__file__).with_name("ladder_sudoku4_tiny.json").read_text())
@@ -56,7 +57,7 @@ def test_how_many_puzzles_there_must_be():
 def test_the_stricter_of_two():
     doubted = (point(0.99, 0), point(0.95, 0.09, se=0.06), point(0.9, 0.05, se=0.003), point(0.8, 0.2))
     assert threshold(doubted).suggestion == 0.925 and careful(doubted) == 0.97
-    found = ModelGate("m", 128, 16, 0.9, doubted).own("")
+    found = LadderResult("m", 128, 16, 0.9, doubted).own("")
     assert (found.min_fidelity, found.harmful, found.missed) == (0.97, 2, 0)
     assert (found.harmless, found.alarms, found.unclear) == (2, 1, 0)
     assert careful((point(0.99, 0), point(0.5, 0.6))) == threshold((point(0.99, 0), point(0.5, 0.6))).suggestion
@@ -64,7 +65,7 @@ def test_the_stricter_of_two():
 
 
 def test_too_few_are_refused_before_anything_is_measured(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("recurc.study.ladder.gate_of", lambda *a, **k: pytest.fail("measured"))
+    monkeypatch.setattr("recurc.study.ladder.measure_ladder", lambda *a, **k: pytest.fail("measured"))
     line = ["sweep", "sudoku4-tiny", "--gate", "--keep", "--out", str(tmp_path)]
     assert main([*line, "--limit", "8"]) == 2
     said = " ".join(capsys.readouterr().err.split())

@@ -11,8 +11,9 @@ from recurc.errors import UsageError
 from recurc.evaluate.halting import margin
 from recurc.evaluate.measured import Part, measure
 from recurc.evaluate.runs import Run
-from recurc.study import ladder as gate_module
-from recurc.study.ladder import ModelGate, affordable, noisy_copy, points_of, subjects, threshold
+from recurc.study import ladder as ladder
+from recurc.study.ladder import LadderResult, affordable, noisy_copy, points_of, subjects
+from recurc.study.threshold import threshold
 from recurc.study.units import CHUNK_BYTES, chunk_size
 from recurc.study.variants import Outcome, Variant
 from recurc.study.verdict import sorted_out, verdict
@@ -72,15 +73,15 @@ def test_suggestions_are_rounded_to_three_digits():
 
 
 def test_a_model_has_its_own_gate_once_it_has_more_to_lose_than_the_tolerance():
-    made = ModelGate("m", 10, 2, 0.02, (point(0.9, 0), point(0.5, 0.6)))
+    made = LadderResult("m", 10, 2, 0.02, (point(0.9, 0), point(0.5, 0.6)))
     assert made.own("", 0.02) is None and replace(made, fp32_exact=0.0201).own("", 0.02) is not None
 
 
 def test_depth_is_halved_until_it_can_be_afforded(monkeypatch):
-    macs, steps = gate_module.lower(CONFIG).macs_per_step, CONFIG.halt_max_steps
+    macs, steps = ladder.lower(CONFIG).macs_per_step, CONFIG.halt_max_steps
     half = steps // 2
     for budget, used in ((steps, steps), (steps - 1, half), (half, half), (half - 1, half // 2), (0, 1)):
-        monkeypatch.setattr(gate_module, "MAC_BUDGET", macs * 7 * budget)
+        monkeypatch.setattr(ladder, "MAC_BUDGET", macs * 7 * budget)
         assert affordable(sudoku4(), 7) == used, budget
 
 
@@ -116,8 +117,8 @@ def test_static_scales_are_on_the_ladder_only_where_there_is_data_to_calibrate_t
             seen.extend(variants)
             return [outcome()] * 2
 
-    monkeypatch.setattr(gate_module, "Workbench", Bench)
-    gate_module.gate_of("m", sudoku4(), split("test").take(4), split("train") if train else None)
+    monkeypatch.setattr(ladder, "Workbench", Bench)
+    ladder.measure_ladder("m", sudoku4(), split("test").take(4), split("train") if train else None)
     assert ("int8-static" in {v.activations for v in seen}) == train and seen[0].plain
 
 

@@ -39,15 +39,15 @@ def run_gate(
     Raises:
         InputError, UsageError, ToolchainError.
     """
-    from recurc.evaluate import min_fidelity as own_gate
+    from recurc.evaluate import min_fidelity
     from recurc.report.csvfile import csv_text
-    from recurc.study.ladder import gate_of, ladder, summary
+    from recurc.study.ladder import ladder, measure_ladder, summary
 
     gates, kept = [], {}
     tests = [chosen.dataset("test", labels=True).take(limit) for chosen in models]
     if keep:  # before a measurement of minutes, not after it
         for chosen, test in zip(models, tests):
-            own_gate.check_keep(chosen.file())
+            min_fidelity.check_keep(chosen.file())
             _check_number(len(test), tolerance, chosen.checkpoint)
     for chosen, test in zip(models, tests):
         name = Path(chosen.checkpoint).name or "model"
@@ -55,11 +55,13 @@ def run_gate(
         reasoner = chosen.load()
         with console.progress(f"{name}: the ladder x {len(test)} puzzles", len(ladder()) * len(test)) as advance:
             gates.append(
-                gate_of(name, reasoner, test, train, steps=steps, store=results, executor=where, seed=seed, progress=advance)
+                measure_ladder(
+                    name, reasoner, test, train, steps=steps, store=results, executor=where, seed=seed, progress=advance
+                )
             )
         own = gates[-1].own(reasoner.sha256, tolerance) if keep else None
         if own is not None:
-            kept[own_gate.keep(own, reasoner)] = own.min_fidelity
+            kept[min_fidelity.keep(own, reasoner)] = own.min_fidelity
         elif keep:
             console.note(f"{name}: nothing is kept, because no threshold follows")
     document = summary(gates, tolerance)
@@ -74,7 +76,7 @@ def run_gate(
 
 def _check_number(n: int, tolerance: float, checkpoint: str) -> None:
     """That so many puzzles tell harm from none. Raises UsageError."""
-    from recurc.study.ladder import least_puzzles
+    from recurc.study.threshold import least_puzzles
 
     least = least_puzzles(tolerance)
     if n < least:

@@ -162,9 +162,9 @@ def _load_project(folder: Path) -> object:
 
 
 def _fidelity(folder: Path) -> None:
-    from recurc.evaluate.min_fidelity import OwnGate, keep
+    from recurc.evaluate.min_fidelity import MinFidelity, keep
 
-    keep(OwnGate("a" * 64, 0.925, 0.02, 128, 16, 2, 0, 2, 0), _reasoner(folder))
+    keep(MinFidelity("a" * 64, 0.925, 0.02, 128, 16, 2, 0, 2, 0), _reasoner(folder))
 
 
 def _reasoner(folder: Path):

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from recurc.errors import InputError
-from recurc.evaluate.min_fidelity import DEFAULT_MIN_FIDELITY, OWN_GATE_FILE, OwnGate, keep, kept, least_fidelity
-from recurc.study.ladder import ModelGate
+from recurc.evaluate.min_fidelity import DEFAULT_MIN_FIDELITY, MIN_FIDELITY_FILE, MinFidelity, keep, kept, least_fidelity
+from recurc.study.ladder import LadderResult
 from tests.randmodels import sudoku4
 from tests.study.test_gate import point
 
-OWN = OwnGate("", 0.925, 0.02, 128, 16, 2, 0, 2, 0)
+OWN = MinFidelity("", 0.925, 0.02, 128, 16, 2, 0, 2, 0)
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def reasoner(tmp_path):
 
 def test_what_is_kept_of_a_gate(reasoner):
     points = tuple(point(phi, loss) for phi, loss in ((0.99, 0), (0.95, 0.01), (0.9, 0.05), (0.5, 0.6)))
-    gate = ModelGate("m", 128, 16, 0.9, points)
+    gate = LadderResult("m", 128, 16, 0.9, points)
     assert gate.own("", 0.02) == OWN
     lowest = replace(OWN, min_fidelity=0.5, tolerance=0.7, harmful=0, harmless=4)
     assert gate.own("", 0.7) == lowest, "nothing harmful: as low as seen"
@@ -34,7 +34,7 @@ def test_kept_beside_the_checkpoint_and_for_it_alone(reasoner):
     assert kept(reasoner) is None and least_fidelity(reasoner)[0] == DEFAULT_MIN_FIDELITY
     own = replace(OWN, checkpoint_sha256=reasoner.sha256)
     path = keep(own, reasoner)
-    assert path.name == OWN_GATE_FILE and [p.name for p in path.parent.iterdir()] == [OWN_GATE_FILE]
+    assert path.name == MIN_FIDELITY_FILE and [p.name for p in path.parent.iterdir()] == [MIN_FIDELITY_FILE]
     assert kept(reasoner) == own
     value, whence = least_fidelity(reasoner)
     assert value == 0.925 and "this checkpoint's own" in whence and "128 puzzles" in whence
@@ -54,10 +54,10 @@ def test_kept_beside_the_checkpoint_and_for_it_alone(reasoner):
     ],
 )
 def test_a_broken_file_is_no_threshold(reasoner, tmp_path, content):
-    (tmp_path / OWN_GATE_FILE).write_text(content)
+    (tmp_path / MIN_FIDELITY_FILE).write_text(content)
     with pytest.raises(InputError, match="--gate --keep") as e:
         least_fidelity(reasoner)
-    assert e.value.exit_code == 3 and OWN_GATE_FILE in str(e.value)
+    assert e.value.exit_code == 3 and MIN_FIDELITY_FILE in str(e.value)
 
 
 def test_a_folder_that_cannot_be_written(reasoner, tmp_path):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from recurc.report.sweep_page import gate_verdicts
-from recurc.study.ladder import ModelGate, Point, affordable, ladder, noisy_copy, points_of, ranks, spearman, summary, threshold
+from recurc.study.ladder import LadderResult, affordable, ladder, noisy_copy, points_of, summary
+from recurc.study.threshold import Point, ranks, spearman, threshold
 from recurc.study.variants import Variant
 from tests.randmodels import sudoku4
 from tests.study.bench import workbench
@@ -45,7 +46,7 @@ def test_no_harm_and_only_harm_have_no_threshold():
 
 def test_a_model_that_solves_nothing_has_nothing_that_could_be_harmful():
     def said(exact):
-        return " ".join(gate_verdicts(summary([ModelGate("m", 40, 2, exact, (point(0.99, 0), point(-0.1, exact)))])))
+        return " ".join(gate_verdicts(summary([LadderResult("m", 40, 2, exact, (point(0.99, 0), point(-0.1, exact)))])))
 
     assert "fp32 solves 0.0 % of 40 puzzles" in said(0.0) and "down to" not in said(0.0)
     assert "no threshold follows" in said(0.02), "all of it is within the tolerance"
@@ -65,15 +66,15 @@ def test_harm_that_too_few_puzzles_hide_is_said():
         point(0.85, 0.2, se=0.05),
         point(0.8, 0.09, se=0.06),
     )
-    gate = ModelGate("m", 32, 2, 0.9, points)
+    gate = LadderResult("m", 32, 2, 0.9, points)
     assert threshold(points).unclear == 2, "below the threshold it makes no difference"
     said = " ".join(gate_verdicts(summary([gate])))
     assert "2 of the harmless variants above it lost more than 2 points" in said and "32 puzzles" in said and "limit=" in said
     assert gate.own("").unclear == 0 and gate.own("").min_fidelity == 0.97, "what is kept takes them for harm"
     assert "0.97 is what keep=True keeps" in said
-    sure = ModelGate("m", 32, 2, 0.9, (point(0.99, 0), point(0.5, 0.6)))
+    sure = LadderResult("m", 32, 2, 0.9, (point(0.99, 0), point(0.5, 0.6)))
     assert "chance" not in " ".join(gate_verdicts(summary([sure]))) and "unclear" not in str(sure.own(""))
-    nothing = ModelGate("m", 32, 2, 0.9, points[:3])
+    nothing = LadderResult("m", 32, 2, 0.9, points[:3])
     assert "2 of the harmless variants" in " ".join(gate_verdicts(summary([nothing])))
 
 
@@ -103,6 +104,6 @@ def test_points_and_summary_of_measured_outcomes():
     points = points_of("m", outcomes)
     assert [p.label for p in points] == ["int8 x int8-tensor", "fp32, noise"]
     assert points[0].phi_first > points[1].phi_first and points[1].loss > 0.3
-    found = summary([ModelGate("m", 16, 2, outcomes[0].exact, points)])
+    found = summary([LadderResult("m", 16, 2, outcomes[0].exact, points)])
     assert found["all"]["points"] == 2 and found["models"][0]["threshold"]["harmful"] == 1
     assert [p["harmful"] for p in found["points"]] == [False, True]
