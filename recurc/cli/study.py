@@ -89,8 +89,9 @@ def command(
     from recurc.report.results import near
     from recurc.study.methods import chosen as chosen_methods
     from recurc.study.outliers import outlier_copy
-    from recurc.study.study import as_csv, study, work
+    from recurc.study.study import Puzzles, as_csv, study, work
     from recurc.study.verdict import beside_outliers, verdict
+    from recurc.study.workbench import Means
 
     model = resolve_model(console, checkpoint, data)
     name = Path(model.checkpoint).name or "model"
@@ -117,14 +118,10 @@ def command(
             tables.append(
                 study(
                     subject,
-                    test,
-                    calibration,
+                    Puzzles(test, calibration, learning),
                     ms,
                     steps=steps,
-                    learning=learning,
-                    executor=where,
-                    store=results,
-                    seed=seed,
+                    means=Means(where, results, seed),
                     note=console.note,
                     progress=lambda n, title=title: advance(n, note=title),
                 )

@@ -153,7 +153,7 @@ def command(
             out,
         )
         return
-    from recurc.study.sweep import as_csv, grid, rows_of
+    from recurc.study.sweep import Depths, as_csv, grid, rows_of
     from recurc.study.workbench import Workbench
 
     for name in ("tolerance", "keep"):
@@ -172,9 +172,7 @@ def command(
             reasoner.config,
             precisions,
             activations,
-            h_cycles=h_cycles,
-            l_cycles=l_cycles,
-            steps=steps,
+            Depths(h_cycles, l_cycles, steps),
             carry=carry,
             engine=engine,
             method=calibration,

@@ -51,7 +51,8 @@ def layers_alone(
     def carries(weights: Mapping[str, np.ndarray]) -> F32Array:
         model = Reference(replace(reasoner, tensors={**reasoner.tensors, **weights}))
         stepper = TorchStepper(model, depth.h_cycles, depth.l_cycles, most=len(inputs))
-        return record(stepper, inputs, puzzle_ids, depth.steps, kept=Kept((depth.steps,))).z_H[-1]
+        run = record(stepper, inputs, puzzle_ids, depth.steps, kept=Kept((depth.steps,)))
+        return np.asarray(run.z_H[-1], np.float32)
 
     expected = carries({})
     found = [(name, mean_and_error(carry_fidelity(carries({name: w}), expected))[0]) for name, w in weights.items()]

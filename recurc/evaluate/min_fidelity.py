@@ -68,7 +68,7 @@ def check_keep(checkpoint: Path) -> None:
             next=f"Leave out {argument('keep', True)}, and pass on the threshold that is found: "
             "`recurc build ... --min-fidelity PHI`; or copy the checkpoint to a folder of your own",
         )
-    check_file(folder / OWN_GATE_FILE, *_kept_words())
+    check_file(folder / MIN_FIDELITY_FILE, *_kept_words())
 
 
 def kept(reasoner: Reasoner) -> MinFidelity | None:

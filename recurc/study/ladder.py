@@ -20,11 +20,9 @@ from recurc.evaluate.min_fidelity import MinFidelity
 from recurc.ir.lower import lower
 from recurc.models.reasoner import Reasoner
 from recurc.study.outliers import outlier_copy
-from recurc.study.store import Store
 from recurc.study.threshold import TOLERANCE, Point, careful, spearman, threshold
-from recurc.study.units import Executor
 from recurc.study.variants import Outcome, Variant
-from recurc.study.workbench import Workbench
+from recurc.study.workbench import Means, Workbench
 
 _ROUNDED = 0.0005  # a suggestion has three digits
 MAC_BUDGET = 1e12  # multiply-adds a variant may take: less than a minute of two cores
@@ -143,9 +141,7 @@ def measure_ladder(
     train: Dataset | None,
     *,
     steps: int | None = None,
-    store: Store | None = None,
-    executor: Executor | None = None,
-    seed: int = 0,
+    means: Means = Means(),  # noqa: B008 - it is frozen
     progress: Callable[[float], None] | None = None,
 ) -> LadderResult:
     """Evaluate the ladder on a checkpoint; `steps` None takes what `affordable` says.
@@ -153,10 +149,10 @@ def measure_ladder(
     Raises:
         InputError, UsageError, ToolchainError: as `Workbench`.
     """
-    bench = Workbench(reasoner, test, train, subjects=subjects(reasoner), store=store, seed=seed)
+    bench = Workbench(reasoner, test, train, subjects=subjects(reasoner), store=means.store, seed=means.seed)
     used = steps or affordable(reasoner, len(test))
     variants = [v for v in ladder(used) if v.activations != "int8-static" or train is not None]
-    outcomes = bench.evaluate(variants, executor, progress)
+    outcomes = bench.evaluate(variants, means.executor, progress)
     return LadderResult(model, len(test), used, outcomes[0].exact, points_of(model, outcomes))
 
 

@@ -18,6 +18,7 @@ import torch
 from recurc.dataset import Dataset, check_compatible
 from recurc.errors import ToolchainError
 from recurc.evaluate.measured import Part, measure
+from recurc.evaluate.runs import Progress
 from recurc.ir.lower import lower
 from recurc.models.reasoner import Reasoner
 from recurc.report.csvfile import csv_text
@@ -25,9 +26,9 @@ from recurc.study.compressions import schooled
 from recurc.study.methods import FP32, Method, definition
 from recurc.study.peers import peer_version, quantized_by_onnxruntime, stored_bytes
 from recurc.study.store import Store, code_version, digest
-from recurc.study.units import Chunk, Executor, Progress, Threads, reference_run, run_chunk
+from recurc.study.units import Chunk, Threads, reference_run, run_chunk
 from recurc.study.variants import Outcome, Variant
-from recurc.study.workbench import Workbench
+from recurc.study.workbench import Means, Workbench
 
 CODE_BYTES = 32 << 10  # flash set aside for code when it is asked whether a model fits
 SEEN = 64  # puzzles of those trained on that trained models are scored on, at most
@@ -129,37 +130,42 @@ def work(methods: Sequence[Method], puzzles: int, learning: int = 0) -> int:
     return sum(puzzles + m.updates for m in methods) + (trained + 1) * min(SEEN, learning) * bool(trained)
 
 
+@dataclass(frozen=True)
+class Puzzles:
+    """Of a study: `test` is scored, calibration draws from `train`, and methods that train learn from `learning` (default:
+    `train`)."""
+
+    test: Dataset
+    train: Dataset | None = None
+    learning: Dataset | None = None
+
+
 def study(
     reasoner: Reasoner,
-    test: Dataset,
-    train: Dataset | None,
+    puzzles: Puzzles,
     methods: Sequence[Method],
     *,
     steps: int | None = None,
-    learning: Dataset | None = None,
-    executor: Executor | None = None,
+    means: Means = Means(),  # noqa: B008 - it is frozen
     progress: Progress = lambda n: None,
     note: Callable[[str], None] = lambda text: None,
-    store: Store | None = None,
-    seed: int = 0,
 ) -> list[Row]:
-    """Score methods on `test`, plain fp32 first whether it is asked for or not.
+    """Score methods on the test puzzles, plain fp32 first whether it is asked for or not.
 
     Args:
-        train: what calibration draws from. learning: what methods that train learn from (default: `train`).
         steps: supervision steps; None as trained.
-        executor: where variants are evaluated; training and peers run on this computer.
+        means: where variants are evaluated; training and peers run on this computer.
         note: told what is left out, for people.
 
     Raises:
         InputError, UsageError, ToolchainError: as `Workbench`.
     """
-    store = store or Store(None)
+    test, train, executor, store = puzzles.test, puzzles.train, means.executor, means.store or Store(None)
     methods = [FP32, *(m for m in methods if m.name != FP32.name)]
-    data = train if learning is None else learning
+    data = train if puzzles.learning is None else puzzles.learning
     if data is not None:
         check_compatible(data, reasoner.config, reasoner.source)
-    plain = Workbench(reasoner, test, train, store=store, seed=seed)
+    plain = Workbench(reasoner, test, train, store=store, seed=means.seed)
     subjects: dict[str, Reasoner] = {m.name: m.alters(reasoner) for m in methods if m.alters is not None}
     outcomes: dict[str, Outcome] = {}
     losses: dict[str, list[float]] = {}
@@ -178,11 +184,11 @@ def study(
             else:
                 outcomes |= future.result()
     own = [m for m in methods if m.peer is None]
-    bench = Workbench(reasoner, test, train, subjects=subjects, store=store, seed=seed)
+    bench = Workbench(reasoner, test, train, subjects=subjects, store=store, seed=means.seed)
     outcomes |= zip((m.name for m in own), bench.evaluate([m.variant(steps) for m in own], executor, progress))
     seen: dict[str, Outcome] = {}
     if losses and data is not None:
-        bench = Workbench(reasoner, data.take(SEEN), train, subjects=subjects, store=store, seed=seed)
+        bench = Workbench(reasoner, data.take(SEEN), train, subjects=subjects, store=store, seed=means.seed)
         them = [m for m in own if m.schooling is not None or m is FP32]
         seen |= zip((m.name for m in them), bench.evaluate([m.variant(steps) for m in them], executor, progress))
     fp32 = outcomes[FP32.name]

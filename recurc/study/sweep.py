@@ -40,28 +40,35 @@ COLUMNS = (
 )
 
 
+@dataclass(frozen=True)
+class Depths:
+    """Numbers of cycles and steps to try; none: as trained."""
+
+    h_cycles: Sequence[int] = ()
+    l_cycles: Sequence[int] = ()
+    steps: Sequence[int] = ()
+
+
 def grid(
     config: ReasonerConfig,
     precisions: Sequence[str],
     activations: Sequence[str],
+    depths: Depths = Depths(),  # noqa: B008 - it is frozen
     *,
-    h_cycles: Sequence[int] = (),
-    l_cycles: Sequence[int] = (),
-    steps: Sequence[int] = (),
     carry: str = "fp32",
     engine: str = "auto",
     method: str | None = None,
 ) -> list[Variant]:
-    """Every combination, each at the largest number of steps; empty lists mean the trained depth.
+    """Every combination, each at the largest number of steps.
 
     Plain fp32 comes first at every depth, asked for or not: it is what the others are compared with, and costs nothing more.
     """
-    deepest = max(steps, default=config.halt_max_steps)
+    deepest = max(depths.steps, default=config.halt_max_steps)
     plain = Variant("fp32", "fp32")
     pairs = [(p, a) for p in precisions for a in activations if (p, a) != ("fp32", "fp32")]
     found = []
-    for h in h_cycles or (config.H_cycles,):
-        for low in l_cycles or (config.L_cycles,):
+    for h in depths.h_cycles or (config.H_cycles,):
+        for low in depths.l_cycles or (config.L_cycles,):
             found.append(replace(plain, h_cycles=h, l_cycles=low, steps=deepest))
             found += [Variant(p, a, h, low, deepest, carry=carry, engine=engine, method=method) for p, a in pairs]
     return list(dict.fromkeys(found))
@@ -86,7 +93,7 @@ class Row:
 
 
 def rows_of(outcomes: Sequence[Outcome], steps: Sequence[int] = ()) -> list[Row]:
-    """Lines of a sweep, by depth, fewest multiply-adds first; `steps` as in `grid`.
+    """Lines of a sweep, by depth, fewest multiply-adds first; `steps` as in `Depths`.
 
     `outcomes` are of variants of one `grid`: plain fp32 is among them for every depth.
     """

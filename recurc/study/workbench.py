@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from recurc.arguments import argument
 from recurc.dataset import Dataset, check_compatible
 from recurc.errors import ToolchainError, UsageError
 from recurc.evaluate.measured import Part
+from recurc.evaluate.runs import Progress
 from recurc.models.reasoner import Reasoner
 from recurc.models.reference import Reference
 from recurc.quant.calibrate import BATCH, DEFAULT_PUZZLES, Calibration, calibrate, depth_for_budget
@@ -22,7 +23,7 @@ from recurc.study import weight_arrays
 from recurc.study.fake import Peaks, weight_schemes
 from recurc.study.memo import Memo
 from recurc.study.store import Store, code_version, content, digest
-from recurc.study.units import Chunk, Executor, Progress, Subject, Threads, Told, chunk_size
+from recurc.study.units import Chunk, Executor, Subject, Threads, Told, chunk_size
 from recurc.study.variants import Outcome, Subjects, Variant, model_bytes
 from recurc.targets.toolchain import find_compiler
 
@@ -34,6 +35,16 @@ def can_compile() -> bool:
     except ToolchainError:
         return False
     return True
+
+
+@dataclass(frozen=True)
+class Means:
+    """How results come about: where they are computed (None: in threads of this process), where they are kept (None: nowhere),
+    and the seed of what is drawn."""
+
+    executor: Executor | None = None
+    store: Store | None = None
+    seed: int = 0
 
 
 class Workbench:

@@ -118,7 +118,7 @@ def answer(
     halted = False
     for step in model.steps(tokens, puzzle_id, steps):
         ran.append(step)
-        halted = halt is not None and bool(halt.stops(step.step, np.float32(step.margin)))
+        halted = halt is not None and bool(halt.stops(step.step, np.array([step.margin], np.float32))[0])
         if halted:
             break
     return Answer(np.array(tokens), puzzle_id, tuple(ran), halted)

@@ -39,7 +39,7 @@ def test_the_rule_is_that_of_the_generated_c(quantized):
 
 def test_a_threshold_is_a_float_as_on_the_device(quantized):
     """0.1 is no float32: a margin of the float next to it, which is larger, does not exceed it there."""
-    assert np.float32(0.1) > 0.1
+    assert float(np.float32(0.1)) > 0.1
     q = np.array([np.float32(0.1), 0], np.float32)
     for rule in HALT_RULES:
         assert not Halt(0.1).stops(1, margin(q, rule)) and Halt(0.0999).stops(1, margin(q, rule))

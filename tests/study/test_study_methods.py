@@ -16,7 +16,8 @@ from recurc.study.fake import FakeModel, weight_schemes
 from recurc.study.methods import FP32, METHODS, chosen, definition
 from recurc.study.peers import fp32_model, onnx_stepper, quantized_by_onnxruntime
 from recurc.study.store import Store
-from recurc.study.study import as_csv, study, work
+from recurc.study.study import Puzzles, as_csv, study, work
+from recurc.study.workbench import Means
 from tests.models.tolerances import Rounding
 from tests.randmodels import random_inputs, random_reasoner, sudoku4
 from tests.study.bench import split
@@ -128,11 +129,10 @@ def test_study_of_a_checkpoint(tmp_path, monkeypatch):
     def run(progress):
         return study(
             model,
-            split("test").take(12),
-            split("train").take(16),
+            Puzzles(split("test").take(12), split("train").take(16)),
             methods,
             steps=2,
-            store=Store(tmp_path),
+            means=Means(store=Store(tmp_path)),
             progress=progress.append,
         )
 
@@ -186,8 +186,7 @@ def test_a_peer_that_is_not_installed_is_left_out_with_a_remark(monkeypatch):
     said = []
     rows = study(
         sudoku4(),
-        split("test").take(4),
-        split("train"),
+        Puzzles(split("test").take(4), split("train")),
         chosen(["toolchains", "pruned-25"], sudoku4()),
         steps=1,
         note=said.append,

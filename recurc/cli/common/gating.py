@@ -42,6 +42,7 @@ def run_gate(
     from recurc.evaluate import min_fidelity
     from recurc.report.csvfile import csv_text
     from recurc.study.ladder import ladder, measure_ladder, summary
+    from recurc.study.workbench import Means
 
     gates, kept = [], {}
     tests = [chosen.dataset("test", labels=True).take(limit) for chosen in models]
@@ -55,9 +56,7 @@ def run_gate(
         reasoner = chosen.load()
         with console.progress(f"{name}: the ladder x {len(test)} puzzles", len(ladder()) * len(test)) as advance:
             gates.append(
-                measure_ladder(
-                    name, reasoner, test, train, steps=steps, store=results, executor=where, seed=seed, progress=advance
-                )
+                measure_ladder(name, reasoner, test, train, steps=steps, means=Means(where, results, seed), progress=advance)
             )
         own = gates[-1].own(reasoner.sha256, tolerance) if keep else None
         if own is not None:
