@@ -16,7 +16,10 @@ WALKED = {
     "verify/answers.py": "hands steps on as a person sees them",
 }
 HALTED = {"verify/compare.py": "the C of the device's own library decides beside the device"}
-COMPARED = {"solve.py": "the procedure of SPEC, which restarts and waits; its threshold is a float32 too"}
+COMPARED = {
+    "cli/doctor.py": "the margin of a page",
+    "solve.py": "the procedure of SPEC, which restarts and waits; its threshold is a float32 too",
+}
 ORDER = (ast.Gt, ast.GtE, ast.Lt, ast.LtE)
 ENGINES = {"quant/twin.py", "targets/host.py"}
 
