@@ -255,8 +255,6 @@ def _gate(
         )
     models = [resolve_model(console, checkpoint, data)] if checkpoint is not None else bundled(console)
     name = Path(checkpoint).name or "model" if checkpoint is not None else "examples"
-    folder = out or Path("build") / f"{name}-gate"
-    check_results(folder)
     with executor(jobs, scheduler) as where:
         run_gate(
             console,
@@ -268,7 +266,7 @@ def _gate(
             where=where,
             results=results,
             keep=keep,
-            folder=folder,
+            folder=out or Path("build") / f"{name}-gate",
             command=shlex.join(["recurc", *sys.argv[1:]]),
         )
 

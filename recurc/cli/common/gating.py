@@ -7,7 +7,7 @@ from typing import Any
 
 from recurc.cli.common.options import Model, resolve_model, train_split
 from recurc.cli.common.output import Console, json_text
-from recurc.cli.common.research import can_plot, write, write_results
+from recurc.cli.common.research import can_plot, check_results, write, write_results
 from recurc.errors import UsageError
 
 
@@ -49,6 +49,7 @@ def run_gate(
         for chosen, test in zip(models, tests):
             own_gate.check_keep(chosen.file())
             _check_number(len(test), tolerance, chosen.checkpoint)
+    check_results(folder)
     for chosen, test in zip(models, tests):
         name = Path(chosen.checkpoint).name or "model"
         train = train_split(console, chosen, "no calibration puzzles, so no static activation scales")
