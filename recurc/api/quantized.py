@@ -158,9 +158,7 @@ class Quantized:
         inputs, ids = judged.inputs, judged.puzzle_ids
         expected = reference_carries(self.source.reasoner, inputs[:few], ids[:few], self.model, 1)[:, 0]
         weights = {name: w.dequantized() for name, w in self.model.weights.items()}
-        return layers_alone(
-            self.source.reasoner, weights, inputs[:few], ids[:few], expected, program.h_cycles, program.l_cycles
-        )
+        return layers_alone(self.source.reasoner, weights, inputs[:few], ids[:few], expected, program.depth)
 
     def check_target(self, board: Board, *, allow_lossy: bool = False) -> None:
         """What can be refused before anything runs: a lossy precision, and a model that does not fit the board.

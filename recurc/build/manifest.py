@@ -20,9 +20,11 @@ from recurc.build.tablefile import TableFile
 from recurc.build.trust import known, untrusted
 from recurc.errors import InputError
 from recurc.files import put
+from recurc.ir.lowering import Lowering
 from recurc.models.reasoner import ReasonerConfig
 from recurc.quant.tableformat import TableHeader
 from recurc.reading import user_path
+from recurc.recursion import Depth
 from recurc.targets.boards import Board, bundled_board, read_board
 from recurc.targets.host import cpu_signature
 from recurc.text import one_line
@@ -73,9 +75,7 @@ class Build:
     twin: str | None
     precision: str
     config: ReasonerConfig
-    steps: int
-    h_cycles: int
-    l_cycles: int
+    lowering: Lowering
     boards: Mapping[str, BoardArtifact]
     library: Path
     host_image: Path
@@ -95,6 +95,26 @@ class Build:
         """
         said = self.details.get("packages")
         return tuple(said) if said else self.board(self.target).packages
+
+    @property
+    def depth(self) -> Depth:
+        """How often the compiled model turns."""
+        return self.lowering.depth(self.config)
+
+    @property
+    def steps(self) -> int:
+        """Supervision steps that it is compiled for."""
+        return self.depth.steps
+
+    @property
+    def h_cycles(self) -> int:
+        """High-level cycles of a step."""
+        return self.depth.h_cycles
+
+    @property
+    def l_cycles(self) -> int:
+        """Low-level cycles of a high-level one."""
+        return self.depth.l_cycles
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -274,9 +294,7 @@ def load_build(path: Path | str, to_run: bool = True, trust: bool = False) -> Bu
         twin=d["twin"],
         precision=d["precision"],
         config=ReasonerConfig(**d["config"]),
-        steps=d["steps"],
-        h_cycles=d["h_cycles"],
-        l_cycles=d["l_cycles"],
+        lowering=Lowering.of_manifest(d),
         boards=boards,
         library=folder / d["host_library"],
         host_image=folder / d["host_image"],

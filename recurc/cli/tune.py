@@ -29,7 +29,7 @@ class Carries(click.ParamType):
     name = "carries"
 
     def convert(self, value, param, ctx):
-        from recurc.ir.program import CARRIES
+        from recurc.ir.lowering import CARRIES
 
         names = value if isinstance(value, tuple) else tuple(dict.fromkeys(part.strip() for part in value.split(",")))
         for name in names:

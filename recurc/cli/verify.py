@@ -223,7 +223,7 @@ def _meter(console: Console, build: Build, checkpoint: str | None, count: int | 
             raise
         console.note(f"fidelity is not measured: {error.paragraph()}")
         return None, 0
-    program = lower(build.config, steps=build.steps, h_cycles=build.h_cycles, l_cycles=build.l_cycles)
+    program = lower(build.config, build.lowering)
     return meter, default_puzzles(program.macs_per_step * program.steps) if count is None else count
 
 

@@ -11,6 +11,7 @@ from recurc.evaluate.fidelity import carry_fidelity
 from recurc.ir.program import Program
 from recurc.models.reasoner import Reasoner
 from recurc.models.reference import Reference
+from recurc.recursion import Depth
 from recurc.storage.form import Weights
 
 
@@ -40,8 +41,7 @@ def layers_alone(
     inputs: np.ndarray,
     puzzle_ids: np.ndarray,
     expected: np.ndarray,
-    h_cycles: int,
-    l_cycles: int,
+    depth: Depth,
 ) -> list[tuple[str, float]]:
     """phi after one supervision step when only one layer's weights are rounded, the worst first.
 
@@ -53,6 +53,6 @@ def layers_alone(
     found = []
     for name, w in weights.items():
         model = Reference(replace(reasoner, tensors={**reasoner.tensors, name: w}))
-        state = next(iter(model.steps(inputs, puzzle_ids, 1, h_cycles, l_cycles)))
+        state = next(iter(model.steps(inputs, puzzle_ids, depth.but(steps=1))))
         found.append((name, float(carry_fidelity(state.z_H.numpy(), expected).mean())))
     return sorted(found, key=lambda item: item[1])

@@ -8,13 +8,13 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from recurc.evaluate.fidelity import carry_fidelity, mean_and_error
 from recurc.evaluate.runs import reference_carries, run_engine
 from recurc.evaluate.sensitivity import Sensitivity, layer_gains
+from recurc.ir.lowering import Lowering
 from recurc.make.project import compile_engine_parts, compile_host_engine
 from recurc.models.reasoner import Reasoner
 from recurc.plan.budget import image_budget
@@ -43,7 +43,7 @@ class LayerStudy:
     Args:
         low, high: the two precisions. calibration: moments for both. method: see `quantize_model`.
         inputs, puzzle_ids: tokens [N, seq_len] and ids [N] that fidelity is measured on.
-        kernels: kernel set of the target, for bytes. lowering: steps, h_cycles, carry ... of `quantize_model`.
+        kernels: kernel set of the target, for bytes. lowering: of `quantize_model`.
         measured: called after each measurement.
     """
 
@@ -58,10 +58,10 @@ class LayerStudy:
         kernels: KernelSet,
         *,
         method: str | None = None,
+        lowering: Lowering | None = None,
         measured: Callable[[], None] = lambda: None,
-        **lowering: Any,
     ) -> None:
-        self.pair = _Pair(*(quantize_model(reasoner, p, calibration, method=method, **lowering) for p in (low, high)))
+        self.pair = _Pair(*(quantize_model(reasoner, p, calibration, method=method, lowering=lowering) for p in (low, high)))
         self.inputs, self.ids, self.kernels, self.measured = inputs, puzzle_ids, kernels, measured
         self.expected = reference_carries(reasoner, inputs, puzzle_ids, self.pair.low, 1)[:, 0]
         self.errors: dict[tuple[str, ...], float | None] = {}

@@ -102,7 +102,7 @@ def reference_runs(
     for start in range(0, len(inputs), REFERENCE_BATCH):
         batch = slice(start, start + REFERENCE_BATCH)
         carries: list[np.ndarray] = []
-        for state in reference.steps(inputs[batch], puzzle_ids[batch], steps, p.h_cycles, p.l_cycles):
+        for state in reference.steps(inputs[batch], puzzle_ids[batch], p.depth.but(steps=steps)):
             carries = [*carries[:1], state.z_H.numpy()]  # of the first step, of the last
             if progress:
                 progress(len(carries[0]) / steps)

@@ -49,7 +49,7 @@ PEERS = (
 
 def fp32_model(reasoner: Reasoner) -> QuantizedModel:
     """The checkpoint as it is, for export."""
-    return quantize_model(reasoner, precision_named("fp32"), puzzle_table="auto")
+    return quantize_model(reasoner, precision_named("fp32"))
 
 
 class OnnxRunner:

@@ -13,6 +13,7 @@ import numpy as np
 from recurc.evaluate.fidelity import cosine_rows
 from recurc.models.reasoner import ReasonerConfig
 from recurc.models.reference import Reference
+from recurc.recursion import Depth
 from recurc.targets.host import HostEngine
 
 CHUNK = 64  # puzzles a unit of work, at most
@@ -79,16 +80,15 @@ def _empty(config: ReasonerConfig, n: int, steps: int) -> Run:
 
 @dataclass(frozen=True)
 class TorchRunner:
-    """The reference or a FakeModel, at a depth (None: as trained)."""
+    """The reference or a FakeModel, in the cycles of a depth (None: as trained)."""
 
     model: Reference
-    h_cycles: int | None = None
-    l_cycles: int | None = None
+    depth: Depth | None = None
 
     def run(self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int) -> Run:
         c = self.model.config
-        found = _empty(c, len(inputs), steps)
-        for state in self.model.steps(inputs, puzzle_ids, steps, self.h_cycles, self.l_cycles):
+        found, depth = _empty(c, len(inputs), steps), self.depth or c.trained
+        for state in self.model.steps(inputs, puzzle_ids, depth.but(steps=steps)):
             at = state.step - 1
             found.tokens[at] = state.logits.argmax(dim=-1).numpy()
             found.margins[at] = margin(c, state.q.numpy())

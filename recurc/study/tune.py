@@ -25,7 +25,7 @@ import numpy as np
 from recurc.arguments import argument
 from recurc.dataset import Dataset
 from recurc.errors import DoesNotFitError, FidelityError, UsageError
-from recurc.ir.program import CARRIES
+from recurc.ir.lowering import CARRIES
 from recurc.models.reasoner import ReasonerConfig
 from recurc.quant.weights import precision_named, precisions
 from recurc.study.mixtures import PUZZLES, mixtures, pairs
@@ -128,7 +128,7 @@ def variants_of(
     names = names or tuple(name for name, p in precisions().items() if not p.lossy)
     pairs = [(name, "fp32" if precision_named(name).bits == 32 else "int8-row") for name in names]
     return [
-        Variant(name, acts, h, low, carry=carry, method=method)
+        Variant(name, acts, method, h_cycles=h, l_cycles=low, carry=carry)
         for h in h_cycles or depths(config.H_cycles)
         for low in l_cycles or depths(config.L_cycles)
         for name, acts in pairs

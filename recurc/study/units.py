@@ -20,6 +20,7 @@ from recurc.make.project import compile_engine_parts, compile_host_engine
 from recurc.models.reasoner import Reasoner
 from recurc.models.reference import Reference
 from recurc.quant.model import QuantizedModel
+from recurc.recursion import Depth
 from recurc.study.fake import FakeModel
 from recurc.study.memo import Memo
 from recurc.study.runners import DeviceRunner, Part, Run, Runner, TorchRunner, count_runs, heard_by, measure
@@ -60,6 +61,11 @@ class Subject:
     key: str
     full: bool = False
 
+    @property
+    def depth(self) -> Depth:
+        """How often it turns."""
+        return self.variant.depth(self.reasoner.config)
+
 
 def _temporary() -> Path:
     """A folder that goes with this process."""
@@ -89,18 +95,15 @@ def _runner(subject: Subject) -> Runner:
     assert subject.model is not None
     weights = {name: w.dequantized() for name, w in subject.model.weights.items()}
     attention = getattr(subject.stand_in, "attention", "softmax")
-    return TorchRunner(FakeModel(subject.stand_in, weights, v.activations, subject.peaks, v.carry, attention), *v.schedule)
+    return TorchRunner(FakeModel(subject.stand_in, weights, v.activations, subject.peaks, v.carry, attention), subject.depth)
 
 
 def reference_run(subject: Subject, chunk: Chunk) -> Run:
     """The fp32 checkpoint's run of a chunk at the variant's depth; kept while other variants want the same."""
     v = subject.variant
-    assert v.steps is not None
-    steps = v.steps
-
     def make() -> Run:
         model = _RUNNERS.get(subject.reference_key, lambda: Reference(subject.reasoner))
-        return TorchRunner(model, *v.schedule).run(chunk.inputs, chunk.puzzle_ids, steps)
+        return TorchRunner(model, subject.depth).run(chunk.inputs, chunk.puzzle_ids, subject.depth.steps)
 
     return _REFERENCES.get((subject.reference_key, v.schedule, v.steps, chunk.key), make)
 
@@ -124,9 +127,8 @@ def run_part(subject: Subject, chunk: Chunk) -> Part:
     if subject.variant.engine == "reference":
         run = reference_run(subject, chunk)
     else:
-        assert subject.variant.steps is not None
         runner = _RUNNERS.get(subject.key, lambda: _runner(subject))
-        run = runner.run(chunk.inputs, chunk.puzzle_ids, subject.variant.steps)
+        run = runner.run(chunk.inputs, chunk.puzzle_ids, subject.depth.steps)
     return measure(run, expected, chunk.labels, chunk.valid)
 
 

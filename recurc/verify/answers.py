@@ -165,18 +165,17 @@ def check_steps(steps: int | None, most: int, trained: bool = False) -> int:
 class ReferenceAnswerer:
     """The fp32 reference as an `Answerer`; `reasoner`: a loaded model."""
 
-    def __init__(self, reasoner: Reasoner, h_cycles: int | None = None, l_cycles: int | None = None) -> None:
+    def __init__(self, reasoner: Reasoner) -> None:
         from recurc.models.reference import Reference
 
         self._reference = Reference(reasoner)
         self._rule = reasoner.config.halt_rule
-        self._cycles = h_cycles, l_cycles
         self.max_steps = reasoner.config.halt_max_steps
 
     def steps(self, tokens: np.ndarray, puzzle_id: int = 0, steps: int | None = None) -> Iterator[Step]:
         wanted = check_steps(steps, self.max_steps, trained=True)
         ids = np.array([puzzle_id])
-        for s in self._reference.steps(np.asarray(tokens)[None], ids, wanted, *self._cycles):
+        for s in self._reference.steps(np.asarray(tokens)[None], ids, wanted):
             q = s.q[0].numpy()
 
             tokens_now = s.logits[0].argmax(-1).numpy().astype(np.int32)

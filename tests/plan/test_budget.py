@@ -8,7 +8,7 @@ import pytest
 import recurc
 from recurc.emit.image import ENTRY, HEADER, build_image
 from recurc.ir.lower import lower
-from recurc.ir.program import STORAGES
+from recurc.ir.lowering import STORAGES
 from recurc.plan.budget import (
     IMAGE_ENTRY_BYTES,
     IMAGE_HEADER_BYTES,

@@ -272,7 +272,7 @@ def test_layers_behind_a_low_phi_are_found_by_trying_each():
     weights = {n: weights[n] for n in model.linear_names()}
     weights[name] = np.rint(weights[name] * 2) / 2
     run = TorchRunner(Reference(model)).run(data.inputs, data.puzzle_ids, 1)
-    found = layers_alone(model, weights, data.inputs, data.puzzle_ids, run.z_H[0], model.config.H_cycles, model.config.L_cycles)
+    found = layers_alone(model, weights, data.inputs, data.puzzle_ids, run.z_H[0], model.config.trained)
     assert len(found) == len(weights)
     assert found[0][0] == name and found[0][1] < 0.999 and all(phi > 1 - 1e-5 for _, phi in found[1:])
 

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from recurc.cli.common.output import Console
 from recurc.cli.common.project import PROJECT_FILE, Project, read_project
 from recurc.errors import InputError, UsageError
-from recurc.ir.program import CARRIES, STORAGES
+from recurc.ir.lowering import CARRIES, STORAGES
 from recurc.quant.weights import precisions
 from recurc.words import speak_of
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from recurc.errors import InputError
 from recurc.formats import parse_toml
-from recurc.ir.program import CARRIES, STORAGES
+from recurc.ir.lowering import CARRIES, STORAGES
 from recurc.reading import Unreadable, is_file, not_read, read_text, shown
 
 PROJECT_FILE = "recurc.toml"
