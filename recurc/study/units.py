@@ -101,6 +101,7 @@ def _runner(subject: Subject) -> Runner:
 def reference_run(subject: Subject, chunk: Chunk) -> Run:
     """The fp32 checkpoint's run of a chunk at the variant's depth; kept while other variants want the same."""
     v = subject.variant
+
     def make() -> Run:
         model = _RUNNERS.get(subject.reference_key, lambda: Reference(subject.reasoner))
         return TorchRunner(model, subject.depth).run(chunk.inputs, chunk.puzzle_ids, subject.depth.steps)

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import click
-from click.core import ParameterSource
 
+from recurc.cli.common.groups import given
 from recurc.cli.common.output import Console
 from recurc.cli.common.project import PROJECT_FILE, Project, read_project
 from recurc.errors import InputError, UsageError
-from recurc.ir.lowering import CARRIES, STORAGES
+from recurc.ir.lowering import AUTO, CARRIES, MOST_CYCLES, WORDS
 from recurc.quant.weights import precisions
 from recurc.words import speak_of
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 DEFAULT_PRECISION = "int4"
-_IN_PROJECT = {"puzzles": "calibration_puzzles"}  # options that the project file calls otherwise
+
+Options = TypeVar("Options", bound="DataclassInstance")
+T = TypeVar("T")
 
 pass_console = click.make_pass_decorator(Console)
 
@@ -40,20 +45,15 @@ class Model:
     project: Project = Project()
     console: Console | None = field(default=None, repr=False, compare=False)
 
-    def stored(self, precision: str | None, layers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-        """Precision and layers in another one: what the command line asks for, else `recurc.toml`, else int4."""
-        own = {} if precision else dict(self.project.layers)  # another precision for all is another choice of layers too
-        return precision or self.project.precision or DEFAULT_PRECISION, {**own, **layers}
+    def settled(self, options: Options) -> Options:
+        """A group of options of the running command: as the command line has them, where it leaves them open as `recurc.toml`
+        has them, else their defaults."""
+        return replace(options, **{f.name: self.either(f.name, getattr(options, f.name)) for f in fields(options)})
 
-    def settled(self, **options: Any) -> dict[str, Any]:
-        """Options of the running command, by their names: as the command line has them, where it leaves them open as
-        `recurc.toml` has them, else their defaults."""
-        context, found = click.get_current_context(), {}
-        for name, value in options.items():
-            own = getattr(self.project, _IN_PROJECT.get(name, name))
-            given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-            found[name] = value if given or own is None else own
-        return found
+    def either(self, name: str, value: T) -> T:
+        """One option of the running command and its value, in the same way."""
+        own = self.project.value(name)
+        return value if own is None or given(name) else own
 
     def file(self) -> Path:
         """The weights file. Raises InputError."""
@@ -142,6 +142,42 @@ def _data_beside(checkpoint: str) -> Path | None:
     return next(iter(nearby_datasets(file)), None)
 
 
+@dataclass(frozen=True)
+class Source:
+    """What a command works on: CHECKPOINT, --data and --project."""
+
+    checkpoint: str | None = None
+    data: str | None = None
+    project_file: Path | None = None
+
+    def model(self, console: Console) -> Model:
+        """The model that is meant, see `resolve_model`. Raises InputError."""
+        return resolve_model(console, self.checkpoint, self.data, self.project_file)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """--precision (None: not given) and --layer, as a mapping."""
+
+    precision: str | None = None
+    layers: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, model: Model) -> tuple[str, dict[str, str]]:
+        """Precision and layers in another one: what the command line asks for, else `recurc.toml`, else int4."""
+        project = model.project  # another precision for all is another choice of layers too
+        own = {} if self.precision else dict(project.layers)
+        return self.precision or project.precision or DEFAULT_PRECISION, {**own, **self.layers}
+
+
+@dataclass(frozen=True)
+class Halting:
+    """--halt/--no-halt (None: not given), --halt-threshold and --min-steps."""
+
+    halt: bool | None = None
+    halt_threshold: float = 0.0
+    min_steps: int = 1
+
+
 def open_build(console: Console, path: str | Path, *, to_run: bool = True, trust: bool = False):
     """The build in a folder, as `recurc.build.manifest.load_build`; what was assumed of its checkpoint is told."""
     from recurc.build.manifest import load_build
@@ -226,7 +262,7 @@ def project_option(function: Callable) -> Callable:
 
 
 def halting_options(function: Callable) -> Callable:
-    """--halt/--no-halt (None: not given), --halt-threshold, --min-steps; `Model.halting` says what they come to."""
+    """--halt/--no-halt (None: not given), --halt-threshold, --min-steps: a `Halting`."""
     for option in (
         click.option(
             "--min-steps",
@@ -253,7 +289,7 @@ def halting_options(function: Callable) -> Callable:
 
 
 def stored_options(function: Callable) -> Callable:
-    """--precision P (None when not given) and --layer NAME=P, as a mapping; `Model.stored` says what they come to."""
+    """--precision P (None when not given) and --layer NAME=P: a `Stored`."""
     function = click.option(
         "--layer",
         "layers",
@@ -280,8 +316,8 @@ def seed_option(function: Callable) -> Callable:
 
 
 def depth_options(function: Callable) -> Callable:
-    """--h-cycles, --l-cycles, --steps: override the trained depth; each 1 to 255, None when not given."""
-    kind = click.IntRange(1, 255)
+    """--h-cycles, --l-cycles, --steps: override the trained depth; None when not given."""
+    kind = click.IntRange(1, MOST_CYCLES)
     for name, text in (
         ("--steps", "Supervision steps (default: as trained)."),
         ("--l-cycles", "Low-level cycles a high-level one (default: as trained)."),
@@ -291,28 +327,23 @@ def depth_options(function: Callable) -> Callable:
     return function
 
 
-def storage_options(function: Callable, carry: str | None = "fp32", puzzle_table: str | None = "auto") -> Callable:
-    """--carry KIND and --puzzle-table WHERE: how the carry and the puzzle embeddings are stored; with their defaults."""
+def storage_options(function: Callable) -> Callable:
+    """--carry KIND and --puzzle-table WHERE: how the carry and the puzzle embeddings are stored."""
     function = click.option(
         "--puzzle-table",
-        type=click.Choice(("auto", *STORAGES)),
-        default=puzzle_table,
+        type=click.Choice(WORDS["puzzle_table"]),
+        default=AUTO,
         metavar="WHERE",
         help="Puzzle embeddings: in the image, or streamed a row a puzzle from a table file of fp32 or int8 rows. "
         "Default: auto (in the image up to 64 KB, else fp32).",
     )(function)
     return click.option(
         "--carry",
-        type=click.Choice(CARRIES),
-        default=carry,
+        type=click.Choice(WORDS["carry"]),
+        default=CARRIES[0],
         metavar="KIND",
         help="How z_H and z_L are stored between ops: fp32, fp16, or int8 with a scale a row. Default: fp32.",
     )(function)
-
-
-def storage_given(function: Callable) -> Callable:
-    """The same options, None when not given."""
-    return storage_options(function, carry=None, puzzle_table=None)
 
 
 def scratch_option(function: Callable) -> Callable:
