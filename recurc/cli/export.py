@@ -47,7 +47,7 @@ def command(console: Console, out: Path, source: Source, stored: Stored, lowerin
     quantization have no meaning. Quantized layers are in QDQ form, with weights as 4- or 8-bit constants and a scale
     for every row of activations, computed in the graph.
     """
-    from recurc.build.manifest import MANIFEST
+    from recurc.build.listing import MANIFEST
     from recurc.exchange.onnx_export import export_onnx, require
 
     require("onnx")

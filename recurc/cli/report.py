@@ -99,7 +99,7 @@ def _plain_error(error: DoesNotFitError) -> dict[str, Any]:
 
 
 def _is_build(path: Path) -> bool:
-    from recurc.build.manifest import MANIFEST
+    from recurc.build.listing import MANIFEST
 
     return is_file(path / MANIFEST)
 

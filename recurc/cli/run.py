@@ -188,7 +188,7 @@ class Source(NamedTuple):
 
 
 def _is_build(model: str | None) -> bool:
-    from recurc.build.manifest import MANIFEST
+    from recurc.build.listing import MANIFEST
 
     return model is not None and is_file(Path(model) / MANIFEST)
 

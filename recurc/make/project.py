@@ -11,7 +11,8 @@ from typing import Any
 
 from recurc import __version__
 from recurc.build.folder import check_output, fresh_folder
-from recurc.build.manifest import BOARD_FILE, TABLE_FILE, Build, load_build, table_entry, write_manifest
+from recurc.build.listing import TABLE_FILE
+from recurc.build.manifest import BOARD_FILE, Build, load_build, table_entry, write_manifest
 from recurc.build.trust import remember
 from recurc.emit.code import firmware_name
 from recurc.emit.runtime import copy_runtime

@@ -15,7 +15,8 @@ import pytest
 
 import recurc
 from recurc.build.folder import fresh_folder
-from recurc.build.manifest import MANIFEST, file_sha256, load_build
+from recurc.build.listing import MANIFEST, file_sha256
+from recurc.build.manifest import load_build
 from recurc.errors import FidelityError, InputError, ToolchainError, UsageError
 from recurc.make import host, project
 from recurc.package import firmware as package
