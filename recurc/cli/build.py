@@ -6,6 +6,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,6 +32,15 @@ from recurc.evaluate.min_fidelity import DEFAULT_MIN_FIDELITY, least_fidelity
 from recurc.ir.lowering import DEPTH, Lowering
 from recurc.reading import is_folder
 from recurc.recursion import Depth
+
+if TYPE_CHECKING:
+    from recurc.api import Model as LoadedModel
+    from recurc.api import Quantized
+    from recurc.build.manifest import Build
+    from recurc.cli.common.options import Model
+    from recurc.dataset import Dataset
+    from recurc.models.reasoner import Reasoner, ReasonerConfig
+    from recurc.targets.boards import Board
 
 
 @dataclass(frozen=True)
@@ -192,7 +202,7 @@ def _depth_name(lowering: Lowering, config: ReasonerConfig) -> str:
     return "" if lowering.depth(config) == config.trained else "-" + "".join(f"{name[0]}{depth[name]}" for name in names)
 
 
-def _plan_first(board, reasoner, stored: tuple[str, dict[str, str]], lowering: Lowering) -> None:
+def _plan_first(board: Board, reasoner: Reasoner, stored: tuple[str, dict[str, str]], lowering: Lowering) -> None:
     """Raises DoesNotFitError where no build can end well."""
     from recurc.report.planning import plan_checkpoint
 
@@ -203,7 +213,7 @@ def _plan_first(board, reasoner, stored: tuple[str, dict[str, str]], lowering: L
         raise error
 
 
-def _show_refused(console: Console, error: DoesNotFitError, board, name: str, precision: str) -> None:
+def _show_refused(console: Console, error: DoesNotFitError, board: Board, name: str, precision: str) -> None:
     """The plan that does not fit, above the error that says so; in the JSON document beside it."""
     if not error.summary:
         return
@@ -233,7 +243,7 @@ def _show_refused(console: Console, error: DoesNotFitError, board, name: str, pr
         show_changes(console, document)
 
 
-def _test_split(console: Console, chosen, model):
+def _test_split(console: Console, chosen: Model, model: LoadedModel) -> Dataset | None:
     """The test split, read before the long work; None, with a word, where there is none or it has no labels."""
     from recurc.dataset import check_compatible
 
@@ -250,7 +260,7 @@ def _test_split(console: Console, chosen, model):
     return test.labelled()
 
 
-def _accuracy(console: Console, chosen, quantized, test, count: int) -> dict | None:
+def _accuracy(console: Console, chosen: Model, quantized: Quantized, test: Dataset | None, count: int) -> dict[str, Any] | None:
     """Accuracy on the first of some test puzzles, where there are any and the work is small; beside it that of fp32, and what
     stopping at the halting head does."""
     from recurc.cli.eval import hopeless_text
@@ -290,13 +300,13 @@ def _accuracy(console: Console, chosen, quantized, test, count: int) -> dict | N
     }
 
 
-def _time_a_step(document: dict) -> dict | None:
+def _time_a_step(document: dict[str, Any]) -> dict[str, Any] | None:
     """Estimated instructions of a supervision step, and seconds where the board's clock is known; None without an estimate."""
     found = (document.get("time") or {}).get("estimate")
     return found and {"estimated": True, "seconds": found["seconds"], "instructions": found["instructions"]}
 
 
-def _with_time(rows: list[tuple[str, str]], document: dict) -> list[tuple[str, str]]:
+def _with_time(rows: list[tuple[str, str]], document: dict[str, Any]) -> list[tuple[str, str]]:
     """The estimated time of a step among the facts, before the schedule."""
     from recurc.report.timing import seconds_text
 
@@ -311,7 +321,7 @@ def _with_time(rows: list[tuple[str, str]], document: dict) -> list[tuple[str, s
     return [*rows[:at], ("time a step", f"{said}; an estimate, not measured"), *rows[at:]]
 
 
-def _show(console: Console, build, document: dict, seconds: float) -> None:
+def _show(console: Console, build: Build, document: dict[str, Any], seconds: float) -> None:
     from recurc.package.registry import delivered
     from recurc.report.wording import fact_rows
 

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from recurc.cli.common.groups import takes
+from recurc.cli.common.kinds import Precision
 from recurc.cli.common.options import (
     DEFAULT_PRECISION,
-    Precision,
     Source,
     checkpoint_argument,
     data_option,

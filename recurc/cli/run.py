@@ -17,10 +17,10 @@ from recurc.cli.common.drawn import draw_steps
 from recurc.cli.common.grid import one_word
 from recurc.cli.common.groups import takes
 from recurc.cli.common.inputs import Inputs, from_dataset, from_file, from_text
+from recurc.cli.common.kinds import Precision
 from recurc.cli.common.options import (
     Halting,
     Model,
-    Precision,
     data_option,
     halting_options,
     limit_option,

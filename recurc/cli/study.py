@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +25,9 @@ from recurc.cli.common.options import (
 from recurc.cli.common.output import Console, json_text
 from recurc.cli.common.research import Computing, can_plot, check_results, compute_options, write, write_results
 from recurc.errors import UsageError
+
+if TYPE_CHECKING:
+    from recurc.dataset import Dataset
 
 DEFAULT_LIMIT = 64
 
@@ -132,7 +137,7 @@ def command(
                     store=results,
                     seed=seed,
                     note=console.note,
-                    progress=lambda n, title=title: advance(n, note=title),
+                    progress=functools.partial(_advance, advance, title),
                 )
             )
     mixer, count = reasoner.config.mixer, len(learning or ())
@@ -148,8 +153,8 @@ def command(
             {"name": title, "verdict": verdict(rows, mixer=mixer, learning=count), "rows": [row.as_dict() for row in rows]}
             for (title, _, _), rows in zip(todo, tables)
         ],
-        "beside": beside_outliers(*tables) if wanted.outliers else [],
-        "remarks": _remarks(asked, count, near(wanted.train or model.data)),
+        "beside": beside_outliers(tables[0], tables[1]) if wanted.outliers else [],
+        "remarks": _remarks(asked, count, near(wanted.train or str(model.data))),
     }
     files = [write(folder, "study.csv" if not i else "study-outliers.csv", as_csv(rows)) for i, rows in enumerate(tables)]
     files += [write(folder, "study.json", json_text(document)), *_page(console, folder, name, document)]
@@ -158,11 +163,15 @@ def command(
         _show(console, document, folder)
 
 
+def _advance(advance: Callable[..., None], title: str, n: float) -> None:
+    advance(n, note=title)
+
+
 def _names(methods: str) -> list[str]:
     return [part.strip() for part in methods.split(",") if part.strip()]
 
 
-def _learning(train: str | None):
+def _learning(train: str | None) -> Dataset | None:
     """The train split that --train names. Raises InputError."""
     from recurc.dataset import load_dataset
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from recurc.cli.common.groups import takes
+from recurc.cli.common.groups import Command, takes
+from recurc.cli.common.kinds import Names, Numbers
 from recurc.cli.common.options import (
     Source,
     checkpoint_argument,
@@ -24,7 +24,7 @@ from recurc.cli.common.options import (
 )
 from recurc.cli.common.output import Console, json_text
 from recurc.cli.common.quantizing import Learning, calibration_options
-from recurc.cli.common.research import Computing, Names, Numbers, can_plot, check_results, compute_options, write, write_results
+from recurc.cli.common.research import Computing, can_plot, check_results, compute_options, write, write_results
 from recurc.errors import UsageError
 from recurc.ir.lowering import Lowering
 
@@ -44,7 +44,7 @@ class Grid:
     engine: str
 
 
-def _gate_options(function: Callable[..., Any]) -> Callable[..., Any]:
+def _gate_options(function: Command) -> Command:
     """--gate, --tolerance and --keep, which this command once had: it says where they are now."""
 
     def moved(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
@@ -56,8 +56,9 @@ def _gate_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 next="use recurc gate",
             )
 
-    for name, kind in (("--gate", {"is_flag": True}), ("--tolerance", {}), ("--keep", {"is_flag": True})):
-        function = click.option(name, hidden=True, expose_value=False, is_eager=True, callback=moved, **kind)(function)
+    for name in ("--gate", "--tolerance", "--keep"):
+        flag = name != "--tolerance"
+        function = click.option(name, is_flag=flag, hidden=True, expose_value=False, is_eager=True, callback=moved)(function)
     return function
 
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recurc.cli.common.groups import takes
+from recurc.cli.common.kinds import Carries, Names, Numbers
 from recurc.cli.common.options import Source, checkpoint_argument, data_option, pass_console, seed_option, train_split
 from recurc.cli.common.output import Console, json_text
 from recurc.cli.common.project import PROJECT_FILE, Project, project_text
 from recurc.cli.common.quantizing import Learning, calibration_options
-from recurc.cli.common.research import Computing, Names, Numbers, check_results, compute_options, write, write_results
+from recurc.cli.common.research import Computing, check_results, compute_options, write, write_results
 from recurc.errors import UsageError
 from recurc.files import check_file, write_whole
 from recurc.words import said
@@ -25,21 +26,6 @@ if TYPE_CHECKING:
     from recurc.study.settings import Aim
 
 DEFAULT_LIMIT, DEFAULT_TOLERANCE = 512, 2.0
-
-
-class Carries(click.ParamType):
-    """Names of carries with commas between."""
-
-    name = "carries"
-
-    def convert(self, value, param, ctx):
-        from recurc.ir.lowering import CARRIES
-
-        names = value if isinstance(value, tuple) else tuple(dict.fromkeys(part.strip() for part in value.split(",")))
-        for name in names:
-            if name not in CARRIES:
-                self.fail(f"{name!r} is not one of {', '.join(CARRIES)}", param, ctx)
-        return names
 
 
 _RECIPE = ("the recipe", "Name a file that you may write with --write FILE")

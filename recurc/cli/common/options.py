@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -10,16 +9,21 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from recurc.cli.common.groups import given
+from recurc.cli.common.groups import Command, given
+from recurc.cli.common.kinds import LayerPrecision, Precision, Threshold
 from recurc.cli.common.output import Console
 from recurc.cli.common.project import PROJECT_FILE, Project, read_project
-from recurc.errors import InputError, UsageError
+from recurc.errors import InputError
 from recurc.ir.lowering import AUTO, CARRIES, MOST_CYCLES, WORDS
 from recurc.quant.weights import precisions
 from recurc.words import speak_of
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+    from recurc.build.manifest import Build
+    from recurc.dataset import Dataset
+    from recurc.models.reasoner import Reasoner
 
 DEFAULT_PRECISION = "int4"
 
@@ -61,7 +65,7 @@ class Model:
 
         return find_checkpoint(self.checkpoint)[0]
 
-    def load(self):
+    def load(self) -> Reasoner:
         """The model as a `Reasoner`; what was assumed of it is told on the console. Raises InputError."""
         from recurc.models.checkpoint import load
 
@@ -71,7 +75,7 @@ class Model:
             self.console.assumed(reasoner.notes)
         return reasoner
 
-    def dataset(self, split: str, labels: bool = False):
+    def dataset(self, split: str, labels: bool = False) -> Dataset:
         """One split of the dataset; with `labels` only what accuracy counts.
 
         Raises:
@@ -91,7 +95,7 @@ class Model:
         return found.labelled() if labels else found
 
 
-def train_split(console: Console, chosen: Model, without: str = "no calibration puzzles"):
+def train_split(console: Console, chosen: Model, without: str = "no calibration puzzles") -> Dataset | None:
     """The training split, or None with a remark: what it means to be `without`."""
     try:
         return chosen.dataset("train")
@@ -178,7 +182,7 @@ class Halting:
     min_steps: int = 1
 
 
-def open_build(console: Console, path: str | Path, *, to_run: bool = True, trust: bool = False):
+def open_build(console: Console, path: str | Path, *, to_run: bool = True, trust: bool = False) -> Build:
     """The build in a folder, as `recurc.build.manifest.load_build`; what was assumed of its checkpoint is told."""
     from recurc.build.manifest import load_build
 
@@ -191,65 +195,18 @@ def open_build(console: Console, path: str | Path, *, to_run: bool = True, trust
 # -- options --------------------------------------------------------------------------------------------------------
 
 
-class Precision(click.ParamType):
-    """A precision by name; a wrong one is answered with the nearest."""
-
-    name = "precision"
-
-    def convert(self, value, param, ctx):
-        known = list(precisions())
-        if value in known:
-            return value
-        near = difflib.get_close_matches(str(value), known, n=1)
-        raise UsageError(
-            f"unknown precision {value!r}",
-            where="--precision",
-            why=f"precisions are {', '.join(known)}",
-            next=f"Did you mean {near[0]}?" if near else "Choose one of them",
-        )
-
-
-class LayerPrecision(click.ParamType):
-    """NAME=P as (name or pattern, precision)."""
-
-    name = "layer"
-
-    def convert(self, value, param, ctx):
-        pattern, equals, precision = str(value).rpartition("=")
-        if not equals or not pattern:
-            raise UsageError(
-                f"not a layer and its precision: {value!r}",
-                where="--layer",
-                why="they are joined by =",
-                next="For example --layer '*.mlp.down_proj.weight=int8'; `recurc layers` lists the layers",
-            )
-        return pattern, Precision().convert(precision, param, ctx)
-
-
-class Threshold(click.ParamType):
-    """A halting margin: any number but NaN (nothing exceeds NaN); infinity means never or always."""
-
-    name = "number"
-
-    def convert(self, value, param, ctx):
-        number = click.FLOAT.convert(value, param, ctx)
-        if number != number:
-            self.fail(f"{value!r} is not a number", param, ctx)
-        return number
-
-
-def checkpoint_argument(required: bool = False) -> Callable:
+def checkpoint_argument(required: bool = False) -> Callable[[Command], Command]:
     """The argument CHECKPOINT, passed as text or None (see `resolve_model`)."""
     return click.argument("checkpoint", required=required, type=str, metavar="CHECKPOINT" if required else "[CHECKPOINT]")
 
 
-def data_option(function: Callable) -> Callable:
+def data_option(function: Command) -> Command:
     """--data DIR."""
     text = "Dataset directory (with train/ and test/), as the reference code builds it."
     return click.option("--data", metavar="DIR", default=None, help=text)(function)
 
 
-def project_option(function: Callable) -> Callable:
+def project_option(function: Command) -> Command:
     """--project FILE, passed as `project_file`."""
     return click.option(
         "--project",
@@ -261,7 +218,7 @@ def project_option(function: Callable) -> Callable:
     )(function)
 
 
-def halting_options(function: Callable) -> Callable:
+def halting_options(function: Command) -> Command:
     """--halt/--no-halt (None: not given), --halt-threshold, --min-steps: a `Halting`."""
     for option in (
         click.option(
@@ -288,7 +245,7 @@ def halting_options(function: Callable) -> Callable:
     return function
 
 
-def stored_options(function: Callable) -> Callable:
+def stored_options(function: Command) -> Command:
     """--precision P (None when not given) and --layer NAME=P: a `Stored`."""
     function = click.option(
         "--layer",
@@ -303,19 +260,19 @@ def stored_options(function: Callable) -> Callable:
     return click.option("--precision", type=Precision(), default=None, metavar="P", help=text)(function)
 
 
-def limit_option(default: int | None = None) -> Callable:
+def limit_option(default: int | None = None) -> Callable[[Command], Command]:
     """--limit N, at least 1."""
     text = "Use the first N examples" + (f". Default: {default}." if default else " (default: all).")
     return click.option("--limit", type=click.IntRange(min=1), default=default, metavar="N", help=text)
 
 
-def seed_option(function: Callable) -> Callable:
+def seed_option(function: Command) -> Command:
     """--seed N, from 0 to 2^32-1."""
     kind = click.IntRange(0, 2**32 - 1)
     return click.option("--seed", type=kind, default=0, metavar="N", help="Seed of random choices. Default: 0.")(function)
 
 
-def depth_options(function: Callable) -> Callable:
+def depth_options(function: Command) -> Command:
     """--h-cycles, --l-cycles, --steps: override the trained depth; None when not given."""
     kind = click.IntRange(1, MOST_CYCLES)
     for name, text in (
@@ -327,7 +284,7 @@ def depth_options(function: Callable) -> Callable:
     return function
 
 
-def storage_options(function: Callable) -> Callable:
+def storage_options(function: Command) -> Command:
     """--carry KIND and --puzzle-table WHERE: how the carry and the puzzle embeddings are stored."""
     function = click.option(
         "--puzzle-table",
@@ -346,7 +303,7 @@ def storage_options(function: Callable) -> Callable:
     )(function)
 
 
-def scratch_option(function: Callable) -> Callable:
+def scratch_option(function: Command) -> Command:
     """--scratch KB, passed on in bytes; None when not given."""
     return click.option(
         "--scratch",
@@ -358,7 +315,7 @@ def scratch_option(function: Callable) -> Callable:
     )(function)
 
 
-def trust_option(function: Callable) -> Callable:
+def trust_option(function: Command) -> Command:
     """--trust-build, passed as `trust`."""
     return click.option(
         "--trust-build",

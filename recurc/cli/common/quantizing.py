@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from recurc.cli.common.groups import Command
 from recurc.cli.common.options import Model
 from recurc.cli.common.output import Console
 from recurc.cli.common.project import CALIBRATIONS
@@ -30,7 +31,7 @@ class Learning:
     seed: int = 0
 
 
-def calibration_options(function: Callable) -> Callable:
+def calibration_options(function: Command) -> Command:
     """--calibration METHOD and --calibration-puzzles N; with `seed_option` a `Learning`."""
     function = click.option(
         "--calibration-puzzles",

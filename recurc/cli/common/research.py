@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,62 +13,12 @@ import click
 from recurc.cli.common.output import Console
 from recurc.errors import InputError, UsageError
 from recurc.files import check_folder, make_folder, write_whole
-from recurc.ir.lowering import MOST_CYCLES
 
 if TYPE_CHECKING:
     from recurc.study.store import Store
     from recurc.study.units import Executor
 
 _OTHER_FOLDER = "Name another folder with --out"
-
-
-class Names(click.ParamType):
-    """A list of known names with commas between, or "all"."""
-
-    name = "names"
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def known(self) -> tuple[str, ...]:
-        from recurc.study.fake import ACTIVATIONS, weight_schemes
-
-        return tuple(weight_schemes() if self.what == "precision" else ACTIVATIONS)
-
-    def convert(self, value, param, ctx):
-        if isinstance(value, tuple):
-            return value
-        known = self.known()
-        names = known if value == "all" else tuple(dict.fromkeys(part.strip() for part in value.split(",")))
-        for name in names:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                raise UsageError(
-                    f"unknown {self.what} {name!r}",
-                    where=param.opts[0] if param else "",
-                    why=f"known are {', '.join(known)}",
-                    next=f"Did you mean {near[0]}?" if near else "Choose among them, or all",
-                )
-        return names
-
-
-class Numbers(click.ParamType):
-    """Whole numbers from 1 to 255 with commas between; a..b is a range."""
-
-    name = "numbers"
-
-    def convert(self, value, param, ctx):
-        if isinstance(value, tuple):
-            return value
-        found: list[int] = []
-        for part in value.split(","):
-            low, dots, high = part.strip().partition("..")
-            if not low.isdecimal() or (dots and not high.isdecimal()):
-                self.fail(f"{part.strip()!r} is no whole number and no range a..b", param, ctx)
-            found += range(int(low), int(high or low) + 1)
-        if not found or min(found) < 1 or max(found) > MOST_CYCLES:
-            self.fail(f"{value!r}: from 1 to {MOST_CYCLES}", param, ctx)
-        return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)
