@@ -24,7 +24,7 @@ from recurc.cli.common.options import (
 )
 from recurc.cli.common.output import Console
 from recurc.cli.common.quantizing import Learning, calibration_options, layer_names, quantize_with_progress
-from recurc.ir.lowering import Lowering
+from recurc.ir.lowering import DEPTH, Lowering
 from recurc.report.numbers import fidelity_text
 from recurc.report.wording import halting_text, tune_command
 
@@ -128,7 +128,7 @@ def command(
     if halt and result.halted:
         rows.append((f"halting, {result.mean_steps:.2f} steps on average", *_cells(result.halted)))
     few = result.fidelity_n
-    fp32 = "fp32 at this depth" if any(lowering[n] for n in ("steps", "h_cycles", "l_cycles")) else "fp32"
+    fp32 = "fp32 at this depth" if any(getattr(lowering, name) for name in DEPTH) else "fp32"
     rows.append((f"{fp32}, first {few}", *_cells(result.reference)))
     if few < result.n:
         rows.append((f"{precision}, first {few}", *_cells(result.beside_reference)))
