@@ -32,7 +32,7 @@ MODELS = sorted(bundled_models())
 
 def shaped_model(reasoner, precision) -> QuantizedModel:
     """A model of the right shapes with all-zero weights: sizes do not depend on values, and this takes no time."""
-    prog = lower(reasoner.config)
+    prog = lower(reasoner.config, puzzle_table="image")
     zeros = {
         ref.name: FloatWeights(np.zeros((ref.n, ref.k), np.float32))
         if not precision.form.integer
