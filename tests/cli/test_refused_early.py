@@ -47,7 +47,7 @@ def refused(capsys, *args, code=3) -> str:
 
 
 COMMANDS = {
-    "sweep": ("sweep", NAME, "--out"), "gate": ("sweep", NAME, "--gate", "--out"), "study": ("study", NAME, "--out"),
+    "sweep": ("sweep", NAME, "--out"), "gate": ("gate", NAME, "--out"), "study": ("study", NAME, "--out"),
     "tune": ("tune", NAME, "--out"), "recipe": ("tune", NAME, "--write"),
     "layers": ("layers", NAME, "--budget", "90000", "--write"),
     "run": ("run", NAME, "--out"), "export": ("export", NAME, "--onnx"), "build": ("build", NAME, "--out"),
@@ -85,7 +85,7 @@ def test_a_threshold_that_cannot_be_kept(no_work, capsys, tmp_path):
     shutil.copytree(bundled_models()[NAME], tmp_path / "m")
     (tmp_path / "m/fidelity.json").unlink(missing_ok=True)
     (tmp_path / "m/fidelity.json").mkdir()
-    assert "fidelity.json" in refused(capsys, "sweep", tmp_path / "m", "--gate", "--keep")
+    assert "fidelity.json" in refused(capsys, "gate", tmp_path / "m", "--keep")
 
 
 @pytest.mark.parametrize("command", ["build", "eval"])
