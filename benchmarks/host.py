@@ -148,7 +148,7 @@ def measure_steps(rounds: int) -> dict[str, Any]:
     model, data = recurc.load(MODEL), recurc.load_dataset(MODEL / "data", "test")
     inputs, ids = data.inputs[:4], data.puzzle_ids[:4]
     train = recurc.load_dataset(MODEL / "data", "train")
-    state = next(iter(Reference(model.reasoner).steps(inputs[:1], ids[:1], 1, **CYCLES)))
+    state = next(iter(Reference(model.reasoner).steps(inputs[:1], ids[:1], model.config.trained.but(steps=1, **CYCLES))))
     exact = state.z_H.numpy()[0]
     ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ENVIRONMENTS, prefix="host-") as name:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recurc.ir.lower import lower
-from recurc.ir.program import CARRIES
+from recurc.ir.lowering import CARRIES
 from recurc.models.reasoner import ReasonerConfig
 from recurc.plan.budget import image_budget
 from recurc.plan.kernels import choose_kernels

@@ -13,10 +13,8 @@ import tomllib
 from typing import Any, NoReturn
 
 from recurc.errors import printable
-from recurc.reading import TEXT_LIMIT, Unreadable, clause, shown
+from recurc.reading import DEPTH, DIGITS, TEXT_LIMIT, Unreadable, clause, shown
 
-DEPTH = 64  # lists and tables within each other
-DIGITS = 19  # of a whole number: 64 bits
 YAML_LIMIT = 1 << 16  # bytes: its reader takes a second for 30 kB
 _KEY_PARTS = 16  # of a dotted TOML key: reading one takes the cube of it
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]|-?\d[\d.eE+-]*+', re.DOTALL)

@@ -8,8 +8,7 @@ from typing import Any
 
 import yaml
 
-from recurc.formats import DEPTH, DIGITS
-from recurc.reading import shown
+from recurc.reading import DEPTH, DIGITS, shown
 
 _TOO_DEEP = f"lists and tables are nested deeper than {DEPTH}"
 _CORE = "tag:yaml.org,2002:"

@@ -19,6 +19,8 @@ import numpy as np
 from recurc.errors import InputError, printable
 
 TEXT_LIMIT = 1 << 20  # bytes of a file of settings; real ones have a few thousand
+DEPTH = 64  # lists and tables within each other, in a document
+DIGITS = 19  # of a whole number: 64 bits
 SHOWN = 80  # characters of a value in a message
 _KINDS = (
     (stat.S_ISLNK, "a symbolic link"), (stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a named pipe"),

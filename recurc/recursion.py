@@ -105,6 +105,10 @@ class Depth:
     h_cycles: int
     l_cycles: int
 
+    def but(self, *, steps: int | None = None, h_cycles: int | None = None, l_cycles: int | None = None) -> Depth:
+        """The same with what is given, and not None, in its place."""
+        return Depth(steps or self.steps, h_cycles or self.h_cycles, l_cycles or self.l_cycles)
+
 
 @dataclass(frozen=True)
 class Recursion:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from recurc.evaluate.outputs import Outputs, Wanted, joined, outputs
 from recurc.evaluate.scores import Scores, score
 from recurc.evaluate.stepping import TorchStepper, check_steps
 from recurc.ir.lower import lower
-from recurc.ir.program import CARRIES, STORAGES
+from recurc.ir.lowering import Knobs, Lowering
 from recurc.models.inputs import check_inputs
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.models.reference import Reference
@@ -26,6 +27,7 @@ from recurc.quant.calibrate import DEFAULT_PUZZLES, Calibration, calibrate
 from recurc.quant.layer_precisions import resolve_layers
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
+from recurc.recursion import Depth
 from recurc.text import plain
 
 
@@ -69,23 +71,26 @@ class Model:
         Raises:
             InputError: inputs of another shape, or tokens outside the vocabulary. UsageError: no steps.
         """
-        return joined(list(self._batches(inputs, puzzle_ids, steps, halt, trajectory, h_cycles, l_cycles)))
+        depth = self._depth(steps, h_cycles, l_cycles)
+        return joined(list(self._batches(inputs, puzzle_ids, depth, halt, trajectory)))
+
+    def _depth(self, steps: int | None, h_cycles: int | None, l_cycles: int | None) -> Depth:
+        check_steps(steps, self.config.halt_max_steps, trained=True)
+        return Lowering(steps=steps, h_cycles=h_cycles, l_cycles=l_cycles).depth(self.config)
 
     def _batches(
         self,
         inputs: np.ndarray,
         puzzle_ids: np.ndarray | None,
-        steps: int | None,
+        depth: Depth,
         halt: Halt | float | None,
         trajectory: bool,
-        h_cycles: int | None,
-        l_cycles: int | None,
         progress: Callable[[float], None] | None = None,
     ) -> Iterator[Outputs]:
         """What `run` joins: outputs of a few inputs at a time, in order, all from one reference."""
         inputs, ids = check_inputs(self.config, inputs, puzzle_ids)
-        wanted = Wanted(check_steps(steps, self.config.halt_max_steps, trained=True), as_halt(halt), trajectory)
-        return outputs(TorchStepper(Reference(self.reasoner), h_cycles, l_cycles), inputs, ids, wanted, progress)
+        wanted = Wanted(depth.steps, as_halt(halt), trajectory)
+        return outputs(TorchStepper(Reference(self.reasoner), depth), inputs, ids, wanted, progress)
 
     def evaluate(
         self,
@@ -113,7 +118,8 @@ class Model:
         data = examples(dataset, limit)
         check_compatible(data, self.config, self.reasoner.source)
         ids, found = data.puzzle_ids if self.config.puzzle_emb_ndim else None, []
-        for part in self._batches(data.inputs, ids, steps, halt, False, h_cycles, l_cycles, progress):
+        depth = self._depth(steps, h_cycles, l_cycles)
+        for part in self._batches(data.inputs, ids, depth, halt, False, progress):
             found.append(part.tokens)
         return score(np.concatenate(found), data.labels, data.valid)
 
@@ -126,13 +132,9 @@ class Model:
         layers: Mapping[str, str] | None = None,
         puzzles: int = DEFAULT_PUZZLES,
         seed: int = 0,
-        steps: int | None = None,
-        h_cycles: int | None = None,
-        l_cycles: int | None = None,
-        carry: str = "fp32",
-        puzzle_table: str = "auto",
-        scratch: int | None = None,
+        lowering: Lowering | None = None,
         progress: Callable[[float, int], None] | None = None,
+        **knobs: Unpack[Knobs],
     ) -> Quantized:
         """Quantize to a precision.
 
@@ -142,14 +144,11 @@ class Model:
             layers: layers in another precision: name or pattern -> precision (see `resolve_layers`).
             method: calibration method of the precision ("gptq", "mse" or "min-max" for int4).
             seed: of the draw.
-            steps, h_cycles, l_cycles: override the trained depth.
-            carry: how z_H and z_L are stored: "fp32", "fp16", or "int8" with a scale a row.
-            puzzle_table: where puzzle embeddings are: "image", streamed rows of "fp32" or "int8", or "auto": in the
-                image while it is small, else streamed as fp32.
-            scratch: most bytes of working memory on the target (default: 48 KB); more means fewer passes over the weights.
+            lowering: depth, and how carry and puzzle embeddings are stored; single knobs of `recurc.ir.lowering.Lowering` are
+                named in its place, or beside it: steps, h_cycles, l_cycles, carry, puzzle_table, scratch.
 
         Raises:
-            UsageError: unknown precision, method, carry or table. InputError: a dataset of another shape.
+            UsageError: unknown precision or method, no such lowering. InputError: a dataset of another shape.
         """
         scheme = precision_named(precision)
         used = (scheme, *resolve_layers([r.name for r in lower(self.config).linears], layers).values())
@@ -160,14 +159,7 @@ class Model:
                 why="its methods are " + ", ".join(scheme.methods),
                 next="choose one of them",
             )
-        for what, value, known in (("carry", carry, CARRIES), ("puzzle_table", puzzle_table, ("auto", *STORAGES))):
-            if value not in known:
-                raise UsageError(
-                    f"unknown {what} {value!r}",
-                    where=argument(what),
-                    why="it is one of " + ", ".join(known),
-                    next="choose one of them",
-                )
+        wanted = Lowering.of(lowering, **knobs)
         found: Calibration | None = None
         sample = None
         if isinstance(calibration, (str, Path)):
@@ -178,18 +170,7 @@ class Model:
             if any(p.form.integer for p in used):
                 found = calibrate(self.reasoner, sample.inputs, sample.puzzle_ids, seed=seed, progress=progress)
         model = quantize_model(
-            self.reasoner,
-            scheme,
-            found,
-            layer_precisions=layers,
-            method=method,
-            steps=steps,
-            h_cycles=h_cycles,
-            l_cycles=l_cycles,
-            carry=carry,
-            puzzle_table=puzzle_table,
-            scratch=scratch,
-            name=self.name,
+            self.reasoner, scheme, found, layer_precisions=layers, method=method, lowering=wanted, name=self.name
         )
         learns = method != "min-max" and any(p.methods != ("none",) for p in used)
         seen = found.puzzles if found is not None and learns else 0

@@ -192,7 +192,7 @@ class Quantized:
                 where=f"{self.model.stored_as}, {gate.puzzles} {gate.inputs}",
                 why=f"the layers behind it, with the fidelity when each alone is rounded, are {worst}; errors add up over "
                 f"{self.model.program.calls_per_step} calls",
-                next="Use a higher precision (int8), calibrate with data, see with `recurc sweep CHECKPOINT --gate` which "
+                next="Use a higher precision (int8), calibrate with data, see with `recurc gate CHECKPOINT` which "
                 f"fidelity this model needs, lower {argument('min_fidelity')}, or pass {argument('allow_lossy', True)}",
             )
         calibration = self.calibration

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -14,36 +13,28 @@ from typing import Any, cast
 from recurc.alphabet import Alphabet
 from recurc.build.document import Manifest, TableEntry
 from recurc.build.inside import OutsideError, files_below, open_inside, read_inside, sha256_inside
+from recurc.build.listing import MANIFEST, SCHEMA, TABLE_FILE, digest_of, file_sha256
 from recurc.build.manifest_schema import LARGEST_MANIFEST
 from recurc.build.manifest_schema import MANIFEST as MANIFEST_SHAPE
+from recurc.build.swap import look_at
 from recurc.build.tablefile import TableFile
 from recurc.build.trust import known, untrusted
 from recurc.errors import InputError
 from recurc.files import put
+from recurc.ir.lowering import Lowering
 from recurc.models.reasoner import ReasonerConfig
 from recurc.quant.tableformat import TableHeader
 from recurc.reading import user_path
+from recurc.recursion import Depth
 from recurc.targets.boards import Board, bundled_board, read_board
 from recurc.targets.host import cpu_signature
 from recurc.text import one_line
 
-MANIFEST = "recurc-build.json"
-TABLE_FILE = "tables/puzzles.rct"  # the streamed puzzle table, when the model has one
 RESULTS_FILE = "verified.json"  # what `verify` found, beside the manifest and no part of the build
 BOARD_FILE = "board.toml"  # in each board's folder
 PROJECT = "project"  # sources of the firmware, for PlatformIO or an SDK
 # Caches and configurations that tools leave in a project. `recurc flash` uses none of them.
 _LEFT_BY_TOOLS = re.compile(r"\.pio/.*|build/.*|sdkconfig|sdkconfig\.[A-Za-z0-9._-]+", re.DOTALL)
-SCHEMA = "recurc/build-folder/2"
-
-
-def file_sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as f:
-        while chunk := f.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -73,9 +64,7 @@ class Build:
     twin: str | None
     precision: str
     config: ReasonerConfig
-    steps: int
-    h_cycles: int
-    l_cycles: int
+    lowering: Lowering
     boards: Mapping[str, BoardArtifact]
     library: Path
     host_image: Path
@@ -95,6 +84,26 @@ class Build:
         """
         said = self.details.get("packages")
         return tuple(said) if said else self.board(self.target).packages
+
+    @property
+    def depth(self) -> Depth:
+        """How often the compiled model turns."""
+        return self.lowering.depth(self.config)
+
+    @property
+    def steps(self) -> int:
+        """Supervision steps that it is compiled for."""
+        return self.depth.steps
+
+    @property
+    def h_cycles(self) -> int:
+        """High-level cycles of a step."""
+        return self.depth.h_cycles
+
+    @property
+    def l_cycles(self) -> int:
+        """Low-level cycles of a high-level one."""
+        return self.depth.l_cycles
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -203,7 +212,7 @@ def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerCon
         "config": asdict(config),
         "files": {str(p.relative_to(folder)): file_sha256(p) for p in files},
     }
-    document["digest"] = digest = _digest(document)
+    document["digest"] = digest = digest_of(document)
     put(folder / MANIFEST, json.dumps(document, indent=2) + "\n")
     return digest
 
@@ -221,12 +230,6 @@ def table_entry(header: TableHeader) -> TableEntry:
     }
 
 
-def _digest(document: Mapping[str, Any]) -> str:
-    """sha256 over everything else in the manifest: damage to it is found like damage to a file."""
-    rest = {key: value for key, value in document.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
 def _broken(path: Path, why: str, next: str = "make it with `recurc build ... --out DIR` and pass that folder") -> InputError:
     return InputError("this is not a usable build", where=str(path), why=why, next=next)
 
@@ -242,8 +245,6 @@ def load_build(path: Path | str, to_run: bool = True, trust: bool = False) -> Bu
         InputError: no manifest, another version's, a missing or changed file, one that is not listed among the sources, a
             path that leaves the folder.
     """
-    from recurc.build.swap import look_at
-
     folder = user_path(path)
     look_at(folder)
     document = _read_manifest(folder)
@@ -274,9 +275,7 @@ def load_build(path: Path | str, to_run: bool = True, trust: bool = False) -> Bu
         twin=d["twin"],
         precision=d["precision"],
         config=ReasonerConfig(**d["config"]),
-        steps=d["steps"],
-        h_cycles=d["h_cycles"],
-        l_cycles=d["l_cycles"],
+        lowering=Lowering.of_manifest(d),
         boards=boards,
         library=folder / d["host_library"],
         host_image=folder / d["host_image"],
@@ -309,7 +308,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             raise ValueError("it is no table")
         if d.get("schema") != SCHEMA:
             raise _broken(folder, f"its schema is {one_line(d.get('schema'))[:80]!r}, this recurc reads {SCHEMA!r}")
-        if d.get("digest") != _digest(d):
+        if d.get("digest") != digest_of(d):
             raise _broken(folder, f"{MANIFEST} has changed since it was written")
     except (ValueError, RecursionError) as e:
         raise _broken(folder, f"{MANIFEST} is damaged: {one_line(e)[:200]}") from None

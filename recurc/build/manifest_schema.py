@@ -5,7 +5,7 @@ from __future__ import annotations
 from recurc.alphabet import MOST_SYMBOLS
 from recurc.build.inside import check_relative
 from recurc.build.schema import boolean, integer, list_of, number, optional, record, table_of, text, word
-from recurc.ir.program import CARRIES, STORAGES
+from recurc.ir.lowering import CARRIES, DEPTH, MOST, MOST_CYCLES, MOST_STEPS, STORAGES
 from recurc.plan.work import work_classes
 from recurc.targets.allowed import NAME
 from recurc.targets.regions import REGION_KINDS
@@ -14,7 +14,8 @@ LARGEST_MANIFEST = 64 << 20  # bytes
 MOST_FILES = 100_000
 _BYTES, _ADDRESS = integer(0, 1 << 40), integer(0, 1 << 32)
 _SIGNED = integer(-(1 << 62), 1 << 62)
-_DEPTH, _STEPS = integer(1, 255), integer(1, 1 << 16)
+_DEPTHS = {name: integer(1, MOST[name]) for name in DEPTH}
+_CYCLES, _STEPS = integer(1, MOST_CYCLES), integer(1, MOST_STEPS)
 _SHA256, _ID = text(64, "[0-9a-f]{64}"), text(32, "[0-9a-f]{32}")
 _BOARD = text(64, NAME.pattern)
 _WORD = text(200)
@@ -84,9 +85,7 @@ _MODEL = record(
         "bits": _bits,
         "carry": word(*CARRIES),
         "kernels": _WORD,
-        "steps": _STEPS,
-        "h_cycles": _DEPTH,
-        "l_cycles": _DEPTH,
+        **_DEPTHS,
         "calls_per_step": integer(),
         "macs_per_call": integer(),
         "macs_by_block": table_of(integer(), 100),
@@ -176,8 +175,8 @@ _CONFIG = record(
         "expansion": number(0, 1 << 16),
         "num_heads": integer(1, 1 << 16),
         "L_layers": integer(1, 1024),
-        "H_cycles": _DEPTH,
-        "L_cycles": _DEPTH,
+        "H_cycles": _CYCLES,
+        "L_cycles": _CYCLES,
         "halt_max_steps": _STEPS,
         "pos_encodings": word("rope", "learned", "none"),
         "puzzle_emb_ndim": _COUNT,
@@ -205,9 +204,7 @@ MANIFEST = record(
         "precision": _WORD,
         "method": optional(_WORD),
         "label": _WORD,
-        "steps": _STEPS,
-        "h_cycles": _DEPTH,
-        "l_cycles": _DEPTH,
+        **_DEPTHS,
         "boards": table_of(_FIRMWARE, 16, _BOARD),
         "image_bytes": _BYTES,
         "arena_bytes": _BYTES,

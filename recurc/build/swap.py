@@ -29,7 +29,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from recurc.arguments import argument
-from recurc.build.manifest import MANIFEST, SCHEMA, TABLE_FILE, _digest, file_sha256
+from recurc.build.listing import MANIFEST, SCHEMA, TABLE_FILE, digest_of, file_sha256
 from recurc.errors import InputError, UsageError
 from recurc.files import locked, try_lock
 from recurc.formats import parse_json
@@ -98,7 +98,7 @@ def _listing(folder: Path) -> tuple[Listing, Mapping[str, Any]]:
         said = parse_json(read_text(file, _MANIFEST_LIMIT), _MANIFEST_LIMIT, infinite=True)  # a halting margin
         if said["schema"] != SCHEMA:
             raise ValueError(f"{MANIFEST} is of schema {str(said['schema'])[:80]!r}, this recurc writes {SCHEMA!r}")
-        if said["digest"] != _digest(said):
+        if said["digest"] != digest_of(said):
             raise ValueError(f"{MANIFEST} is damaged")
         listing = {str(name): str(digest) for name, digest in said["files"].items()}
         if any(PurePosixPath(n).is_absolute() or ".." in n.split("/") or str(PurePosixPath(n)) != n for n in listing):

@@ -61,7 +61,7 @@ def list_command(console: Console) -> None:
     console.print(paragraph(LEGEND, console.width))
     for word, meaning in REACH.items():
         if any(b.verified == word for b in boards):
-            console.print(f"{word}: {meaning}")
+            console.print(paragraph(f"{word}: {meaning}", console.width))
     console.emit_json({"boards": [_document(b) for b in boards]})
 
 

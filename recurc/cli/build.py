@@ -4,28 +4,52 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from recurc.cli.common.groups import takes
 from recurc.cli.common.memory import show_changes, show_memory
 from recurc.cli.common.options import (
+    Source,
+    Stored,
     checkpoint_argument,
     data_option,
     depth_options,
     pass_console,
     project_option,
-    resolve_model,
     scratch_option,
     seed_option,
     storage_options,
     stored_options,
 )
 from recurc.cli.common.output import Console
-from recurc.cli.common.quantizing import calibration_options, layer_names, quantize_with_progress
+from recurc.cli.common.quantizing import Learning, calibration_options, layer_names, quantize_with_progress
 from recurc.errors import DoesNotFitError
 from recurc.evaluate.min_fidelity import DEFAULT_MIN_FIDELITY, least_fidelity
+from recurc.ir.lowering import DEPTH, Lowering
 from recurc.reading import is_folder
+from recurc.recursion import Depth
+
+if TYPE_CHECKING:
+    from recurc.api import Model as LoadedModel
+    from recurc.api import Quantized
+    from recurc.build.manifest import Build
+    from recurc.cli.common.options import Model
+    from recurc.dataset import Dataset
+    from recurc.models.reasoner import Reasoner, ReasonerConfig
+    from recurc.targets.boards import Board
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What a build must keep, and how many test puzzles show what it keeps."""
+
+    min_fidelity: float | None
+    allow_lossy: bool
+    accuracy_puzzles: int
 
 
 @click.command()
@@ -53,7 +77,7 @@ from recurc.reading import is_folder
     type=click.FloatRange(-1, 1),
     default=None,
     metavar="PHI",
-    help="Refuse below this fidelity after one step. Default: what `recurc sweep CHECKPOINT --gate --keep` kept "
+    help="Refuse below this fidelity after one step. Default: what `recurc gate CHECKPOINT --keep` kept "
     f"beside the checkpoint, else {DEFAULT_MIN_FIDELITY}.",
 )
 @click.option("--allow-lossy", is_flag=True, help="Build in spite of low fidelity or a precision for comparison.")
@@ -64,28 +88,17 @@ from recurc.reading import is_folder
     metavar="N",
     help="Test puzzles that accuracy is shown for, when there is data. Default: 32; 0 for none.",
 )
+@takes(source=Source, stored=Stored, lowering=Lowering, learning=Learning, demands=Demands)
 @pass_console
 def command(
     console: Console,
-    checkpoint: str | None,
-    project_file: Path | None,
     target: str,
-    precision: str | None,
-    layers: dict[str, str],
-    data: str | None,
     out: Path | None,
-    seed: int,
-    steps: int | None,
-    h_cycles: int | None,
-    l_cycles: int | None,
-    carry: str,
-    puzzle_table: str,
-    scratch: int | None,
-    calibration: str | None,
-    puzzles: int,
-    min_fidelity: float | None,
-    allow_lossy: bool,
-    accuracy_puzzles: int,
+    source: Source,
+    stored: Stored,
+    lowering: Lowering,
+    learning: Learning,
+    demands: Demands,
 ) -> None:
     """Quantize CHECKPOINT, check that it still reasons, fit it into a board's memory and compile its firmware.
 
@@ -96,22 +109,19 @@ def command(
     from recurc.targets.toolchain import find_compiler
 
     started = time.monotonic()
-    chosen = resolve_model(console, checkpoint, data, project_file)
-    lowering = chosen.settled(steps=steps, h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)
-    lowering["scratch"] = scratch
-    min_fidelity = chosen.settled(min_fidelity=min_fidelity)["min_fidelity"]
-    learning = chosen.settled(calibration=calibration, puzzles=puzzles, seed=seed)
-    board = load_board(chosen.settled(target=target)["target"])
+    chosen = source.model(console)
+    lowering, learning, demands = chosen.settled(lowering), chosen.settled(learning), chosen.settled(demands)
+    board = load_board(chosen.either("target", target))
     # Before the long work, not after it; a board without toolchain or port is told so after its plan.
     for family in dict.fromkeys((*toolchains(board), "host")):
         find_compiler(family)
-    precision, layers = chosen.stored(precision, layers)
+    precision, layers = stored.of(chosen)
     from recurc.api import Model as LoadedModel
     from recurc.make.project import check_output
     from recurc.report.document import report_build
 
     reasoner = chosen.load()
-    least, least_from = least_fidelity(reasoner, min_fidelity)  # a broken fidelity.json is told before the long work
+    least, least_from = least_fidelity(reasoner, demands.min_fidelity)  # a broken fidelity.json is told before the long work
     name = Path(chosen.checkpoint).name or "model"
     model = LoadedModel(reasoner, name)
     folder = (
@@ -122,19 +132,19 @@ def command(
     check_output(folder, console.note)
     try:
         # Planned from shapes alone first: who is refused is not kept waiting for the calibration.
-        _plan_first(board, reasoner, precision, {**lowering, "layers": layers})
-        test = _test_split(console, chosen, model) if accuracy_puzzles else None
-        quantized = quantize_with_progress(console, model, chosen, precision, layers, **learning, **lowering)
-        quantized.check_target(board, allow_lossy=allow_lossy)
+        _plan_first(board, reasoner, (precision, layers), lowering)
+        test = _test_split(console, chosen, model) if demands.accuracy_puzzles else None
+        quantized = quantize_with_progress(console, model, chosen, (precision, layers), learning, lowering)
+        quantized.check_target(board, allow_lossy=demands.allow_lossy)
         with console.progress("fidelity", 1):
             gate = quantized.gate()
-        accuracy = _accuracy(console, chosen, quantized, test, accuracy_puzzles)
+        accuracy = _accuracy(console, chosen, quantized, test, demands.accuracy_puzzles)
         with console.progress("compiling", 1):
             build = quantized.build(
                 board,
                 folder,
-                min_fidelity=min_fidelity,
-                allow_lossy=allow_lossy,
+                min_fidelity=demands.min_fidelity,
+                allow_lossy=demands.allow_lossy,
                 gate=gate,
                 details={
                     "accuracy": accuracy,
@@ -155,7 +165,7 @@ def command(
             "precision": precision,
             "layers": layer_names(quantized.model),
             "calibration": quantized.model.method,
-            "carry": lowering["carry"],
+            "carry": lowering.carry,
             "halt": chosen.project.halt,
             "puzzle_table": quantized.model.puzzle_storage,
             "image_bytes": build.details["image_bytes"],
@@ -185,25 +195,25 @@ def command(
         _show(console, build, document, time.monotonic() - started)
 
 
-def _depth_name(lowering: dict, config) -> str:
+def _depth_name(lowering: Lowering, config: ReasonerConfig) -> str:
     """What tells a build of another depth from one of the trained depth, in its folder's name."""
-    trained = {"h_cycles": config.H_cycles, "l_cycles": config.L_cycles, "steps": config.halt_max_steps}
-    depth = {name: lowering[name] or value for name, value in trained.items()}
-    return "" if depth == trained else "-" + "".join(f"{name[0]}{value}" for name, value in depth.items())
+    depth = vars(lowering.depth(config))
+    names = ("h_cycles", "l_cycles", "steps")
+    return "" if lowering.depth(config) == config.trained else "-" + "".join(f"{name[0]}{depth[name]}" for name in names)
 
 
-def _plan_first(board, reasoner, precision: str, lowering: dict) -> None:
+def _plan_first(board: Board, reasoner: Reasoner, stored: tuple[str, dict[str, str]], lowering: Lowering) -> None:
     """Raises DoesNotFitError where no build can end well."""
     from recurc.report.planning import plan_checkpoint
 
     if board.family == "host":
         return
-    error = plan_checkpoint(reasoner.config, board, precision, **lowering).error
+    error = plan_checkpoint(reasoner.config, board, *stored, lowering).error
     if error is not None:
         raise error
 
 
-def _show_refused(console: Console, error: DoesNotFitError, board, name: str, precision: str) -> None:
+def _show_refused(console: Console, error: DoesNotFitError, board: Board, name: str, precision: str) -> None:
     """The plan that does not fit, above the error that says so; in the JSON document beside it."""
     if not error.summary:
         return
@@ -216,7 +226,7 @@ def _show_refused(console: Console, error: DoesNotFitError, board, name: str, pr
         {"name": name},
         precision=precision,
         carry=model.get("carry"),
-        depth=(model["steps"], model["h_cycles"], model["l_cycles"]),
+        depth=Depth(**{name: model[name] for name in DEPTH}),
     )
     console.emit_json(
         {
@@ -233,7 +243,7 @@ def _show_refused(console: Console, error: DoesNotFitError, board, name: str, pr
         show_changes(console, document)
 
 
-def _test_split(console: Console, chosen, model):
+def _test_split(console: Console, chosen: Model, model: LoadedModel) -> Dataset | None:
     """The test split, read before the long work; None, with a word, where there is none or it has no labels."""
     from recurc.dataset import check_compatible
 
@@ -250,7 +260,7 @@ def _test_split(console: Console, chosen, model):
     return test.labelled()
 
 
-def _accuracy(console: Console, chosen, quantized, test, count: int) -> dict | None:
+def _accuracy(console: Console, chosen: Model, quantized: Quantized, test: Dataset | None, count: int) -> dict[str, Any] | None:
     """Accuracy on the first of some test puzzles, where there are any and the work is small; beside it that of fp32, and what
     stopping at the halting head does."""
     from recurc.cli.eval import hopeless_text
@@ -268,10 +278,11 @@ def _accuracy(console: Console, chosen, quantized, test, count: int) -> dict | N
     rule = chosen.project.halt or {"threshold": 0.0, "min_steps": 1}
     with console.progress("accuracy, beside fp32", 2 * len(test), "puzzles") as advance:
         run = run_engine(quantized.engine, test.inputs, test.puzzle_ids, program.steps, progress=advance)
-        reference = quantized.source.evaluate(
-            test, steps=program.steps, h_cycles=program.h_cycles, l_cycles=program.l_cycles, progress=advance
-        )
-    scores, stopped = score(run.tokens[-1], test.labels, test.valid), halting(run, test, Halt(**rule))
+        reference = quantized.source.evaluate(test, **vars(program.depth), progress=advance)
+    scores, stopped = (
+        score(run.tokens[-1], test.labels, test.valid),
+        halting(run, test, Halt(rule["threshold"], int(rule["min_steps"]))),
+    )
     if hopeless(reference, len(test)):
         console.assumed([hopeless_text(reference, len(test))])
     return {
@@ -291,13 +302,13 @@ def _accuracy(console: Console, chosen, quantized, test, count: int) -> dict | N
     }
 
 
-def _time_a_step(document: dict) -> dict | None:
+def _time_a_step(document: dict[str, Any]) -> dict[str, Any] | None:
     """Estimated instructions of a supervision step, and seconds where the board's clock is known; None without an estimate."""
     found = (document.get("time") or {}).get("estimate")
     return found and {"estimated": True, "seconds": found["seconds"], "instructions": found["instructions"]}
 
 
-def _with_time(rows: list[tuple[str, str]], document: dict) -> list[tuple[str, str]]:
+def _with_time(rows: list[tuple[str, str]], document: dict[str, Any]) -> list[tuple[str, str]]:
     """The estimated time of a step among the facts, before the schedule."""
     from recurc.report.timing import seconds_text
 
@@ -312,7 +323,7 @@ def _with_time(rows: list[tuple[str, str]], document: dict) -> list[tuple[str, s
     return [*rows[:at], ("time a step", f"{said}; an estimate, not measured"), *rows[at:]]
 
 
-def _show(console: Console, build, document: dict, seconds: float) -> None:
+def _show(console: Console, build: Build, document: dict[str, Any], seconds: float) -> None:
     from recurc.package.registry import delivered
     from recurc.report.wording import fact_rows
 

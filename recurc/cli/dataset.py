@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
+from recurc.cli.common.groups import takes
 from recurc.cli.common.options import pass_console, seed_option
 from recurc.cli.common.output import Console
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The files of examples, and the characters of their cells."""
+
+    inputs: Path
+    labels: Path | None
+    ids: Path | None
+    symbols: str
 
 
 @click.group()
@@ -49,9 +61,11 @@ def command() -> None:
     help="train, test, or the share of the examples that becomes the test split. Default: 0.2.",
 )
 @seed_option
+@takes(examples=Examples)
 @pass_console
-def make(console: Console, out: Path, inputs: Path, labels: Path | None, ids: Path | None, symbols: str, vocab: int | None,
-         ignore_label: int | None, split: str, seed: int) -> None:  # fmt: skip
+def make(
+    console: Console, out: Path, vocab: int | None, ignore_label: int | None, split: str, seed: int, examples: Examples
+) -> None:
     """Write the dataset directory OUT from your own examples.
 
     A table's columns are told by name: inputs (or question, puzzle), labels (or answer, solution), ids. Tokens are whole
@@ -61,14 +75,14 @@ def make(console: Console, out: Path, inputs: Path, labels: Path | None, ids: Pa
     from recurc.datamake import shape_of, split_examples, write_dataset
     from recurc.words import speak_of
 
-    examples = read_examples(inputs, labels, ids, symbols)
-    shape = shape_of(examples, vocab, ignore_label, symbols)
+    read = read_examples(**vars(examples))
+    shape = shape_of(read, vocab, ignore_label, examples.symbols)
     speak_of(shape.seq_len)
-    parts = split_examples(examples, split, seed)
+    parts = split_examples(read, split, seed)
     write_dataset(out, parts, shape, ignore_label)
-    if examples.told:
-        console.note(f"columns: {examples.told}")
-    if examples.labels is None:
+    if read.told:
+        console.note(f"columns: {read.told}")
+    if read.labels is None:
         console.note("there are no labels: what needs none works, and accuracy is not known")
     console.emit_json({"out": out, "splits": {name: len(p.inputs) for name, p in parts.items()}, **vars(shape)})
     if not console.json:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
+from recurc.cli.common.groups import takes
 from recurc.cli.common.options import (
+    Halting,
+    Source,
+    Stored,
     checkpoint_argument,
     data_option,
     depth_options,
@@ -15,13 +18,13 @@ from recurc.cli.common.options import (
     limit_option,
     pass_console,
     project_option,
-    resolve_model,
     seed_option,
     storage_options,
     stored_options,
 )
 from recurc.cli.common.output import Console
-from recurc.cli.common.quantizing import calibration_options, layer_names, quantize_with_progress
+from recurc.cli.common.quantizing import Learning, calibration_options, layer_names, quantize_with_progress
+from recurc.ir.lowering import DEPTH, Lowering
 from recurc.report.numbers import fidelity_text
 from recurc.report.wording import halting_text, tune_command
 
@@ -44,27 +47,17 @@ from recurc.report.wording import halting_text, tune_command
     metavar="N",
     help="Puzzles that fidelity is measured on. Default: 64.",
 )
+@takes(source=Source, stored=Stored, lowering=Lowering, learning=Learning, halting=Halting)
 @pass_console
 def command(
     console: Console,
-    checkpoint: str | None,
-    data: str | None,
-    precision: str | None,
-    layers: dict[str, str],
     limit: int | None,
-    seed: int,
-    steps: int | None,
-    h_cycles: int | None,
-    l_cycles: int | None,
-    carry: str,
-    puzzle_table: str,
-    calibration: str | None,
-    puzzles: int,
-    halt: bool | None,
-    halt_threshold: float,
-    min_steps: int,
-    project_file: Path | None,
     fidelity_puzzles: int,
+    source: Source,
+    stored: Stored,
+    lowering: Lowering,
+    learning: Learning,
+    halting: Halting,
 ) -> None:
     """Cell and puzzle-exact accuracy of CHECKPOINT in a precision, and its fidelity to fp32.
 
@@ -74,23 +67,21 @@ def command(
     from recurc.dataset import check_compatible
     from recurc.evaluate.scores import hopeless
 
-    chosen = resolve_model(console, checkpoint, data, project_file)
-    lowering = chosen.settled(steps=steps, h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)
-    learning = chosen.settled(calibration=calibration, puzzles=puzzles, seed=seed)
-    rule = chosen.settled(halt_threshold=halt_threshold, min_steps=min_steps)
-    halt = chosen.project.halt is not None if halt is None else halt
-    precision, layers = chosen.stored(precision, layers)
+    chosen = source.model(console)
+    lowering, learning, rule = chosen.settled(lowering), chosen.settled(learning), chosen.settled(halting)
+    halt = chosen.project.halt is not None if halting.halt is None else halting.halt
+    precision, layers = stored.of(chosen)
     test = chosen.dataset("test", labels=True).take(limit)
     model = LoadedModel(chosen.load(), chosen.checkpoint)
     check_compatible(test, model.config, model.reasoner.source)  # before the calibration, not after it
-    quantized = quantize_with_progress(console, model, chosen, precision, layers, **learning, **lowering)
+    quantized = quantize_with_progress(console, model, chosen, (precision, layers), learning, lowering)
     total = len(test) + min(fidelity_puzzles, len(test))
     with console.progress(f"{precision}, then fidelity", total, "puzzles") as advance:
         result = quantized.evaluate(
             test,
             halt=halt,
-            threshold=rule["halt_threshold"],
-            min_steps=rule["min_steps"],
+            threshold=rule.halt_threshold,
+            min_steps=rule.min_steps,
             fidelity_puzzles=fidelity_puzzles,
             progress=advance,
         )
@@ -100,7 +91,7 @@ def command(
         "precision": precision,
         "layers": layer_names(quantized.model),
         "calibration": quantized.model.method,
-        "carry": lowering["carry"],
+        "carry": lowering.carry,
         "puzzle_table": quantized.model.puzzle_storage,
         "n": result.n,
         "steps": result.steps,
@@ -118,8 +109,8 @@ def command(
     }
     stopped = result.halting
     document["halting"] = {
-        "threshold": rule["halt_threshold"],
-        "min_steps": rule["min_steps"],
+        "threshold": rule.halt_threshold,
+        "min_steps": rule.min_steps,
         **stopped.scores.shares(),
         "mean_steps": stopped.mean_steps,
         "lost": stopped.lost,
@@ -132,12 +123,12 @@ def command(
     console.emit_json(document)
     if console.json:
         return
-    console.print(f"{quantized.model.label}, {lowering['carry']} carry, {result.n} test puzzles, the device's arithmetic")
+    console.print(f"{quantized.model.label}, {lowering.carry} carry, {result.n} test puzzles, the device's arithmetic")
     rows = [(f"after step {s}", *_cells(v)) for s, v in result.by_step.items()]
     if halt and result.halted:
         rows.append((f"halting, {result.mean_steps:.2f} steps on average", *_cells(result.halted)))
     few = result.fidelity_n
-    fp32 = "fp32 at this depth" if any(lowering[n] for n in ("steps", "h_cycles", "l_cycles")) else "fp32"
+    fp32 = "fp32 at this depth" if any(getattr(lowering, name) for name in DEPTH) else "fp32"
     rows.append((f"{fp32}, first {few}", *_cells(result.reference)))
     if few < result.n:
         rows.append((f"{precision}, first {few}", *_cells(result.beside_reference)))
@@ -147,7 +138,7 @@ def command(
         f"{fidelity_text(result.fidelity_last, result.fidelity_last_error)} after {result.steps} (cosine of z_H, "
         f"first {result.fidelity_n} puzzles)"
     )
-    usual = (rule["halt_threshold"], rule["min_steps"]) == (0, 1)
+    usual = (rule.halt_threshold, rule.min_steps) == (0, 1)
     if halt or (usual and stopped.costs):
         advice = tune_command(chosen.checkpoint, chosen.data if chosen.named else None) if usual else None
         console.print(halting_text(stopped, result.steps, advice))

@@ -7,21 +7,24 @@ from typing import Any
 
 import click
 
+from recurc.cli.common.groups import takes
 from recurc.cli.common.options import (
+    Source,
+    Stored,
     checkpoint_argument,
     data_option,
     depth_options,
     open_build,
     pass_console,
     project_option,
-    resolve_model,
     seed_option,
     storage_options,
     stored_options,
 )
 from recurc.cli.common.output import Console, bytes_text
-from recurc.cli.common.quantizing import calibration_options, quantize_with_progress
+from recurc.cli.common.quantizing import Learning, calibration_options, quantize_with_progress
 from recurc.files import check_folder
+from recurc.ir.lowering import Lowering
 from recurc.reading import is_file
 
 
@@ -35,53 +38,35 @@ from recurc.reading import is_file
 @storage_options
 @calibration_options
 @project_option
+@takes(source=Source, stored=Stored, lowering=Lowering, learning=Learning)
 @pass_console
-def command(
-    console: Console,
-    checkpoint: str | None,
-    out: Path,
-    data: str | None,
-    precision: str | None,
-    layers: dict[str, str],
-    seed: int,
-    steps: int | None,
-    h_cycles: int | None,
-    l_cycles: int | None,
-    carry: str,
-    puzzle_table: str,
-    calibration: str | None,
-    puzzles: int,
-    project_file: Path | None,
-) -> None:
+def command(console: Console, out: Path, source: Source, stored: Stored, lowering: Lowering, learning: Learning) -> None:
     """Write CHECKPOINT as ONNX graphs: start, each block once, heads; loop.json says how they are called.
 
     CHECKPOINT may be a build folder too: what is written is then what its weights image stores, and options of
     quantization have no meaning. Quantized layers are in QDQ form, with weights as 4- or 8-bit constants and a scale
     for every row of activations, computed in the graph.
     """
-    from recurc.build.manifest import MANIFEST
+    from recurc.build.listing import MANIFEST
     from recurc.exchange.onnx_export import export_onnx, require
 
     require("onnx")
     check_folder(out, "the graphs", "Name another folder with --onnx DIR")
-    if checkpoint is not None and is_file(Path(checkpoint) / MANIFEST):
-        model = _stored(console, Path(checkpoint))
+    if source.checkpoint is not None and is_file(Path(source.checkpoint) / MANIFEST):
+        model = _stored(console, Path(source.checkpoint))
     else:
         from recurc.api import Model
 
-        chosen = resolve_model(console, checkpoint, data, project_file)
-        lowering = chosen.settled(steps=steps, h_cycles=h_cycles, l_cycles=l_cycles, carry=carry, puzzle_table=puzzle_table)
-        learning = chosen.settled(calibration=calibration, puzzles=puzzles, seed=seed)
+        chosen = source.model(console)
+        lowering, learning = chosen.settled(lowering), chosen.settled(learning)
         name = Path(chosen.checkpoint).name or "model"
-        model = quantize_with_progress(
-            console, Model(chosen.load(), name), chosen, *chosen.stored(precision, layers), **learning, **lowering
-        ).model
+        model = quantize_with_progress(console, Model(chosen.load(), name), chosen, stored.of(chosen), learning, lowering).model
     document = export_onnx(model, out)
     entries = [document["start"], *document["blocks"].values(), document["heads"]]
     sizes = {e["file"]: (out / e["file"]).stat().st_size for e in entries}
     console.emit_json(
         {
-            "source": checkpoint,
+            "source": source.checkpoint,
             "out": out,
             "precision": model.precision.name,
             "calibration": model.method,

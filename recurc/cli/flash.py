@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from recurc.cli.common.groups import takes
 from recurc.cli.common.options import open_build, pass_console, trust_option
 from recurc.cli.common.output import Console
 
@@ -16,6 +18,17 @@ if TYPE_CHECKING:
 
 _SAME = {True: "byte for byte the build's", False: "NOT the build's bytes: another compiler, or flags of your own",
          None: "compiled now by the board's own SDK; the build has none to compare it with"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Which board of the build it is, how it is reached, and what is written to it."""
+
+    board: str | None
+    port: str
+    disk: str
+    stock: bool
+    firmware_only: bool
 
 
 @click.command()
@@ -34,9 +47,9 @@ _SAME = {True: "byte for byte the build's", False: "NOT the build's bytes: anoth
 @click.option("--stop", "stopping", is_flag=True, help="End the emulated board that an earlier flash left running.")
 @trust_option
 @click.option("--verbose", is_flag=True, help="Show what PlatformIO says.")
+@takes(upload=Upload)
 @pass_console
-def command(console: Console, build: Path, port: str, board: str | None, disk: str, stock: bool, firmware_only: bool,
-            stopping: bool, trust: bool, verbose: bool) -> None:  # fmt: skip
+def command(console: Console, build: Path, stopping: bool, trust: bool, verbose: bool, upload: Upload) -> None:
     """Put the firmware in BUILD on its board and check there that it arrived, by a sha256 that the board computes.
 
     Weights and tables that the board keeps apart are written too. On an emulated board this starts the emulator and
@@ -46,13 +59,12 @@ def command(console: Console, build: Path, port: str, board: str | None, disk: s
 
     made = open_build(console, build, to_run=False, trust=trust)
     if stopping:
-        ended = stop(made, port, board)
+        ended = stop(made, upload.port, upload.board)
         console.print("stopped" if ended else "no emulated board of ours runs there")
         console.emit_json({"stopped": ended})
         return
     with console.progress("build and upload", 1):
-        result = flash(made, board, port=port, disk=disk, stock=stock, firmware_only=firmware_only,
-                       echo=console.note if verbose else lambda line: None)  # fmt: skip
+        result = flash(made, **vars(upload), echo=console.note if verbose else lambda line: None)
     console.emit_json(_document(made, result))
     if not console.json:
         _show(console, made, result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -72,7 +72,7 @@ def command(console: Console, checkpoint: str | None, data: str | None) -> None:
         _show(console, reasoner, work, sizes)
 
 
-def _show(console: Console, reasoner, work, sizes: dict[str, int]) -> None:
+def _show(console: Console, reasoner: Reasoner, work: Any, sizes: dict[str, int]) -> None:
     c = reasoner.config
     mixer = f"MLP over the sequence (width {c.inter_t})" if c.mixer == "mlp_t" else f"attention, {c.num_heads} heads"
     table = "none"

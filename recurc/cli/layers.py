@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+from recurc.cli.common.groups import takes
+from recurc.cli.common.kinds import Precision
 from recurc.cli.common.options import (
     DEFAULT_PRECISION,
-    Precision,
+    Source,
     checkpoint_argument,
     data_option,
     depth_options,
     pass_console,
-    resolve_model,
     seed_option,
     storage_options,
 )
 from recurc.cli.common.output import Console
 from recurc.cli.common.project import PROJECT_FILE, Project, project_text
-from recurc.cli.common.quantizing import calibration_options
+from recurc.cli.common.quantizing import Learning, calibration_options
 from recurc.errors import DoesNotFitError, UsageError
 from recurc.files import check_file, write_whole
+from recurc.ir.lowering import Lowering
 from recurc.report.numbers import IMAGE_BYTES, fidelity_text
 
 _PUZZLES = 32
 _PROJECT = ("the project file", "Name a file that you may write with --write FILE")
+
+
+@dataclass(frozen=True)
+class Raising:
+    """From which precision to which, and for how many bytes of image at most."""
+
+    precision: str
+    higher: str
+    budget: int | None
 
 
 @click.command()
@@ -68,21 +80,17 @@ _PROJECT = ("the project file", "Name a file that you may write with --write FIL
 @depth_options
 @storage_options
 @calibration_options
+@takes(source=Source, raising=Raising, lowering=Lowering, learning=Learning)
 @pass_console
 def command(
     console: Console,
-    checkpoint: str | None,
-    data: str | None,
-    precision: str,
-    higher: str,
     target: str,
-    budget: int | None,
     toml: Path | None,
     count: int,
-    seed: int,
-    calibration: str | None,
-    puzzles: int,
-    **lowering: Any,
+    source: Source,
+    raising: Raising,
+    lowering: Lowering,
+    learning: Learning,
 ) -> None:
     """Raise each layer of CHECKPOINT alone to a higher precision and show what that buys in fidelity, and costs in bytes.
 
@@ -97,10 +105,11 @@ def command(
     from recurc.quant.weights import precision_named
     from recurc.targets.boards import load_board
 
+    precision, higher, budget = raising.precision, raising.higher, raising.budget
     _check(precision, higher, budget, toml)
     kernels = choose_kernels(load_board(target).features)
-    chosen = resolve_model(console, checkpoint, data)
-    reasoner, sample = chosen.load(), chosen.dataset("train").sample(puzzles, seed)
+    chosen = source.model(console)
+    reasoner, sample = chosen.load(), chosen.dataset("train").sample(learning.puzzles, learning.seed)
     check_compatible(sample, reasoner.config, reasoner.source)
     if budget is not None:
         _check_budget(reasoner.config, precision, kernels, budget, lowering)
@@ -113,9 +122,12 @@ def command(
             advance((done - so_far) * len(sample) / total)
             so_far = done
 
-        found = calibrate(reasoner, sample.inputs, sample.puzzle_ids, seed=seed, steps=lowering["steps"], progress=calibrated)
+        found = calibrate(
+            reasoner, sample.inputs, sample.puzzle_ids, seed=learning.seed, steps=lowering.steps, progress=calibrated
+        )
         low, high = (
-            quantize_model(reasoner, precision_named(p), found, method=calibration, **lowering) for p in (precision, higher)
+            quantize_model(reasoner, precision_named(p), found, method=learning.calibration, lowering=lowering)
+            for p in (precision, higher)
         )
         study = LayerStudy(reasoner, low, high, sample.inputs[:count], sample.puzzle_ids[:count], kernels, advance)
         result = study.sensitivity()
@@ -151,14 +163,14 @@ def command(
         _show(console, document, toml)
 
 
-def _check_budget(config: Any, precision: str, kernels: Any, budget: int, lowering: dict[str, Any]) -> None:
+def _check_budget(config: Any, precision: str, kernels: Any, budget: int, lowering: Lowering) -> None:
     """Raises DoesNotFitError: the lower precision is over the budget already; shapes alone tell that."""
     from recurc.ir.lower import lower
     from recurc.plan.budget import image_budget
     from recurc.quant.layer_precisions import layer_forms
     from recurc.quant.weights import precision_named
 
-    program = lower(config, **lowering)
+    program = lower(config, lowering)
     least = image_budget(program, layer_forms(program, precision_named(precision), {}), kernels).total
     if least > budget:
         raise DoesNotFitError(

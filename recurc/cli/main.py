@@ -70,7 +70,7 @@ class Commands(click.Group):
             _add_common_options(command)
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]):
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
             known = f"Commands are {', '.join(self.list_commands(ctx))}"

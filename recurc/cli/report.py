@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
+from recurc.cli.common.groups import given_options, takes
 from recurc.cli.common.memory import show_changes, show_memory, show_pieces
 from recurc.cli.common.options import (
+    Source,
+    Stored,
     data_option,
     depth_options,
     pass_console,
-    resolve_model,
     scratch_option,
-    storage_given,
+    storage_options,
     stored_options,
 )
 from recurc.cli.common.output import Console
 from recurc.errors import DoesNotFitError, InputError, UsageError
 from recurc.files import write_whole
+from recurc.ir.lowering import Lowering
 from recurc.reading import is_file
 from recurc.words import speak_of
 
-_SETTLED = ("carry", "puzzle_table", "steps", "h_cycles", "l_cycles")  # that recurc.toml may hold, too
 _BESIDE = ""  # --html without a value
 _DEFAULT_TARGET = "stm32h7"
 
@@ -38,7 +41,7 @@ _DEFAULT_TARGET = "stm32h7"
     help="Of a build: one of its boards. Else the board to plan for. Default: stm32h7.",
 )
 @stored_options
-@storage_given
+@storage_options
 @depth_options
 @click.option("--pieces", is_flag=True, help="List every piece with address, offset, size and lifetime.")
 @click.option(
@@ -52,22 +55,17 @@ _DEFAULT_TARGET = "stm32h7"
 )
 @scratch_option
 @data_option
+@takes(stored=Stored, lowering=Lowering)
 @pass_console
 def command(
     console: Console,
     source: str | None,
     target: str | None,
-    precision: str | None,
-    layers: dict[str, str],
-    carry: str | None,
-    puzzle_table: str | None,
-    scratch: int | None,
-    steps: int | None,
-    h_cycles: int | None,
-    l_cycles: int | None,
     pieces: bool,
     html: str | None,
     data: str | None,
+    stored: Stored,
+    lowering: Lowering,
 ) -> None:
     """Show a build's memory map, or whether a model would fit.
 
@@ -78,22 +76,12 @@ def command(
     """
     if source is None and html and _is_build(Path(html)):  # `recurc report --html BUILD`
         source, html = html, _BESIDE
-    lowering = {
-        "carry": carry,
-        "puzzle_table": puzzle_table,
-        "scratch": scratch,
-        "steps": steps,
-        "h_cycles": h_cycles,
-        "l_cycles": l_cycles,
-    }
-    lowering = {name: value for name, value in lowering.items() if value is not None}
-    asked = [name for name, value in (("precision", precision), ("layer", layers)) if value]
-    given = [f"--{name.replace('_', '-')}" for name in (*asked, *lowering, *(["data"] if data else []))]
     error: DoesNotFitError | None = None
     if source is not None and _is_build(Path(source)):
-        document, page = _of_build(Path(source), target, given)
+        names = (field.name for group in (Stored, Lowering) for field in fields(group))
+        document, page = _of_build(Path(source), target, list(given_options(*names, "data")))
     else:
-        document, page, error = _of_plan(console, source, target, precision, layers, lowering, data)
+        document, page, error = _of_plan(console, Source(source, data), target, stored, lowering)
     console.assumed(document["notes"])
     written = None
     if html is not None:
@@ -111,7 +99,7 @@ def _plain_error(error: DoesNotFitError) -> dict[str, Any]:
 
 
 def _is_build(path: Path) -> bool:
-    from recurc.build.manifest import MANIFEST
+    from recurc.build.listing import MANIFEST
 
     return is_file(path / MANIFEST)
 
@@ -137,42 +125,35 @@ def _of_build(folder: Path, target: str | None, not_for_builds: list[str]) -> tu
 
 
 def _of_plan(
-    console: Console,
-    source: str | None,
-    target: str | None,
-    precision: str | None,
-    layers: dict[str, str],
-    lowering: dict[str, Any],
-    data: str | None,
+    console: Console, source: Source, target: str | None, stored: Stored, lowering: Lowering
 ) -> tuple[dict[str, Any], Path, DoesNotFitError | None]:
     from recurc.report.document import report_plan
     from recurc.report.planning import plan_checkpoint
     from recurc.targets.boards import load_board
 
     try:
-        chosen = resolve_model(console, source, data)
-        board = load_board(chosen.settled(target=target)["target"] or _DEFAULT_TARGET)
+        chosen = source.model(console)
+        board = load_board(chosen.either("target", target) or _DEFAULT_TARGET)
         reasoner = chosen.load()
     except InputError as e:
-        if source is not None and os.path.isdir(source) and e.what.startswith("no checkpoint"):
+        if source.checkpoint is not None and os.path.isdir(source.checkpoint) and e.what.startswith("no checkpoint"):
             raise InputError(
                 "neither a build nor a checkpoint",
-                where=source,
+                where=source.checkpoint,
                 why=f"{e.what}: {e.why}",
                 next="pass a folder that `recurc build` made, or a checkpoint",
             ) from e
         raise
     name = Path(chosen.checkpoint).name or "model"
-    precision, layers = chosen.stored(precision, layers)
-    depth = chosen.settled(**{name: lowering.get(name) for name in _SETTLED})
-    lowering = {**lowering, **{name: value for name, value in depth.items() if value is not None}}
-    planned = plan_checkpoint(reasoner.config, board, precision, layers, **lowering)
+    precision, layers = stored.of(chosen)
+    lowering = chosen.settled(lowering)
+    planned = plan_checkpoint(reasoner.config, board, precision, layers, lowering)
     document = report_plan(
         planned.summary,
         board,
         {"name": name, "checkpoint": reasoner.source, "sha256": reasoner.sha256},
         precision=precision,
-        carry=lowering.get("carry", "fp32"),
+        carry=lowering.carry,
         depth=planned.depth,
     )
     document["notes"] = list(reasoner.notes)

@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,10 +15,12 @@ import numpy as np
 
 from recurc.cli.common.drawn import draw_steps
 from recurc.cli.common.grid import one_word
+from recurc.cli.common.groups import takes
 from recurc.cli.common.inputs import Inputs, from_dataset, from_file, from_text
+from recurc.cli.common.kinds import Precision
 from recurc.cli.common.options import (
+    Halting,
     Model,
-    Precision,
     data_option,
     halting_options,
     limit_option,
@@ -29,10 +32,32 @@ from recurc.cli.common.options import (
 from recurc.cli.common.output import Console
 from recurc.errors import UsageError
 from recurc.files import check_file
+from recurc.ir.lowering import Lowering
 from recurc.reading import is_file
 
 MOST_DRAWN = 4  # answers; of more only the table is printed
 _ANSWERS = ("the file of answers", "Name a file that you may write with --out FILE.npy")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked: tokens, a file of inputs, or examples of a dataset."""
+
+    tokens: str | None
+    file: str | None
+    data: str | None
+    offset: int
+    limit: int | None
+    puzzle: int | None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a build runs, or what a checkpoint runs in."""
+
+    on: str | None
+    precision: str | None
+    trust: bool
 
 
 @click.command()
@@ -84,24 +109,10 @@ _ANSWERS = ("the file of answers", "Name a file that you may write with --out FI
     metavar="FILE.npy",
     help="Write the answers as an array [N, seq_len] of tokens.",
 )
+@takes(asked=Asked, place=Place, halting=Halting)
 @pass_console
 def command(
-    console: Console,
-    model: str | None,
-    on: str | None,
-    tokens: str | None,
-    file: str | None,
-    data: str | None,
-    offset: int,
-    limit: int | None,
-    puzzle: int | None,
-    precision: str | None,
-    steps: int | None,
-    halt: bool | None,
-    halt_threshold: float,
-    min_steps: int,
-    trust: bool,
-    out: Path | None,
+    console: Console, model: str | None, steps: int | None, out: Path | None, asked: Asked, place: Place, halting: Halting
 ) -> None:
     """Ask CHECKPOINT or BUILD, and print what it answers after each step.
 
@@ -111,7 +122,8 @@ def command(
     from recurc.evaluate.halting import Halt
     from recurc.verify.answers import answer
 
-    if tokens is not None and file is not None:
+    file = asked.file
+    if asked.tokens is not None and file is not None:
         raise UsageError("--tokens and --input exclude each other", next="Pass one of them")
     if out is not None and out.suffix != ".npy":
         raise UsageError(
@@ -129,15 +141,11 @@ def command(
         )
     if out is not None:
         check_file(out, *_ANSWERS)
-    asked = (
-        _build(console, model, on, precision, data, trust)
-        if _is_build(model)
-        else _checkpoint(console, model, on, precision, data)
-    )
-    with asked as (answerer, config, told, source):
-        inputs = _inputs(tokens, file, source, offset, limit, config)
-        rows, ids = _checked(config, inputs, puzzle)
-        stop = Halt(halt_threshold, min_steps) if halt else None
+    runs = _build(console, model, place, asked.data) if _is_build(model) else _checkpoint(console, model, place, asked.data)
+    with runs as (answerer, config, told, source):
+        inputs = _inputs(asked, source, config)
+        rows, ids = _checked(config, inputs, asked.puzzle)
+        stop = Halt(halting.halt_threshold, halting.min_steps) if halting.halt else None
         found = []
         with console.progress(told, len(rows), "inputs") as advance:
             for row, puzzle_id in zip(rows, ids, strict=True):
@@ -180,27 +188,25 @@ class Source(NamedTuple):
 
 
 def _is_build(model: str | None) -> bool:
-    from recurc.build.manifest import MANIFEST
+    from recurc.build.listing import MANIFEST
 
     return model is not None and is_file(Path(model) / MANIFEST)
 
 
 @contextmanager
-def _build(
-    console: Console, model: str | None, on: str | None, precision: str | None, data: str | None, trust: bool
-) -> Iterator[tuple[Any, ...]]:
+def _build(console: Console, model: str | None, place: Place, data: str | None) -> Iterator[tuple[Any, ...]]:
     """A build's firmware: what answers, its configuration, words for it, and where examples come from."""
     from recurc.verify.answers import Connection
 
-    if precision is not None:
+    if place.precision is not None:
         raise UsageError(
             "--precision is for a checkpoint",
             where=str(model),
             why="a build has the precision it was built in",
             next="Leave it out, or name the checkpoint",
         )
-    made = open_build(console, str(model), trust=trust)
-    with Connection(made, on or "host") as connection:
+    made = open_build(console, str(model), trust=place.trust)
+    with Connection(made, place.on or "host") as connection:
         where = "as a process of this computer" if connection.on == "host" else f"on {connection.board.name}"
         told = f"{made.name}, {made.details.get('label', made.precision)}, firmware {where}"
         yield (
@@ -212,15 +218,13 @@ def _build(
 
 
 @contextmanager
-def _checkpoint(
-    console: Console, model: str | None, on: str | None, precision: str | None, data: str | None
-) -> Iterator[tuple[Any, ...]]:
+def _checkpoint(console: Console, model: str | None, place: Place, data: str | None) -> Iterator[tuple[Any, ...]]:
     """A checkpoint: the same."""
     from recurc.api import Model as LoadedModel
     from recurc.verify.answers import EngineAnswerer, ReferenceAnswerer
 
     chosen: Model = resolve_model(console, model, data)
-    if on is not None:
+    if place.on is not None:
         raise UsageError(
             "--on is for a build",
             where=chosen.checkpoint,
@@ -231,12 +235,12 @@ def _checkpoint(
     config = loaded.config
     unknown = "no dataset is known for this model"
     source = Source(chosen.data, unknown, loaded.reasoner.source, _symbols(chosen.data, config))
-    if precision is None:
+    if place.precision is None:
         yield ReferenceAnswerer(loaded.reasoner), config, f"{loaded.name}, the fp32 reference", source
         return
-    from recurc.cli.common.quantizing import quantize_with_progress
+    from recurc.cli.common.quantizing import Learning, quantize_with_progress
 
-    quantized = quantize_with_progress(console, loaded, chosen, precision, {}, calibration=None, puzzles=128, seed=0)
+    quantized = quantize_with_progress(console, loaded, chosen, (place.precision, {}), Learning(), Lowering())
     answerer = EngineAnswerer(quantized.engine, quantized.model.program.steps)
     yield answerer, config, f"{loaded.name}, {quantized.model.label}, the device's arithmetic", source
 
@@ -252,18 +256,18 @@ def _symbols(folder: str | Path | None, config: Any) -> str:
 # -- what is asked --------------------------------------------------------------------------------------------------------
 
 
-def _inputs(tokens: str | None, file: str | None, source: Source, offset: int, limit: int | None, config: Any) -> Inputs:
+def _inputs(asked: Asked, source: Source, config: Any) -> Inputs:
     from recurc.dataset import check_compatible, load_dataset
 
-    if tokens is not None:
-        return from_text(tokens, config.seq_len, config.vocab_size, source.symbols)
-    if file is not None:
-        return from_file(file)
+    if asked.tokens is not None:
+        return from_text(asked.tokens, config.seq_len, config.vocab_size, source.symbols)
+    if asked.file is not None:
+        return from_file(asked.file)
     if source.data is None:
         raise UsageError("no input is given", why=source.no_data, next="Pass --tokens, --input FILE or --data DIR")
     data = load_dataset(source.data, "test")
     check_compatible(data, config, source.checkpoint)
-    return from_dataset(data, offset, limit)
+    return from_dataset(data, asked.offset, asked.limit)
 
 
 def _checked(config: Any, inputs: Inputs, puzzle: int | None) -> tuple[np.ndarray, np.ndarray]:

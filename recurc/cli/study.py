@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from recurc.cli.common.groups import takes
 from recurc.cli.common.options import (
+    Source,
     checkpoint_argument,
     data_option,
     limit_option,
     pass_console,
-    resolve_model,
     seed_option,
     train_split,
 )
 from recurc.cli.common.output import Console, json_text
-from recurc.cli.common.research import can_plot, check_results, compute_options, executor, store, write, write_results
+from recurc.cli.common.research import Computing, can_plot, check_results, compute_options, write, write_results
 from recurc.errors import UsageError
 
+if TYPE_CHECKING:
+    from recurc.dataset import Dataset
+
 DEFAULT_LIMIT = 64
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The methods that are studied, and what those learn from that learn."""
+
+    methods: str
+    outliers: bool
+    train: str | None
+    updates: int | None
 
 
 @click.command()
@@ -64,23 +81,17 @@ DEFAULT_LIMIT = 64
     metavar="DIR",
     help="Folder of the results. Default: build/NAME-study.",
 )
+@takes(source=Source, wanted=Wanted, computing=Computing)
 @pass_console
 def command(
     console: Console,
-    checkpoint: str | None,
-    data: str | None,
-    methods: str,
-    outliers: bool,
-    train: str | None,
-    updates: int | None,
     steps: int | None,
     limit: int,
     seed: int,
-    jobs: int | None,
-    scheduler: str | None,
-    cache: Path | None,
-    no_cache: bool,
     out: Path | None,
+    source: Source,
+    wanted: Wanted,
+    computing: Computing,
 ) -> None:
     """Which compressions CHECKPOINT survives: weights, activations, other toolchains, structure, training.
 
@@ -93,27 +104,27 @@ def command(
     from recurc.study.verdict import beside_outliers, verdict
     from recurc.study.workbench import Means
 
-    model = resolve_model(console, checkpoint, data)
+    model = source.model(console)
     name = Path(model.checkpoint).name or "model"
     folder = out or Path("build") / f"{name}-study"
     check_results(folder)
     reasoner = model.load()
     calibration = train_split(console, model, "no training puzzles, so methods that need some are left out")
-    test, learning = model.dataset("test", labels=True).take(limit), _learning(train)
+    test, learning = model.dataset("test", labels=True).take(limit), _learning(wanted.train)
     calibration, learning = calibration or learning, learning or calibration
-    if train is not None and not any(m.schooling for m in chosen_methods(_names(methods), reasoner)):
+    if wanted.train is not None and not any(m.schooling for m in chosen_methods(_names(wanted.methods), reasoner)):
         raise UsageError(
             "--train names puzzles to learn from, and no chosen method learns",
             where="--train",
             next="Leave it out, or choose a method of the group training",
         )
-    asked = chosen_methods(_names(methods), reasoner, updates, data=learning is not None)
+    asked = chosen_methods(_names(wanted.methods), reasoner, wanted.updates, data=learning is not None)
     todo = [(name, reasoner, asked)]
-    if outliers:
+    if wanted.outliers:
         todo.append((f"{name}, outlier copy", outlier_copy(reasoner), [m for m in asked if not m.functional]))
-    results, total = store(console, cache, no_cache), sum(work(ms, len(test), len(learning or ())) for _, _, ms in todo)
+    results, total = computing.store(console), sum(work(ms, len(test), len(learning or ())) for _, _, ms in todo)
     tables = []
-    with executor(jobs, scheduler) as where, console.progress(name, total, "puzzles and updates") as advance:
+    with computing.executor() as where, console.progress(name, total, "puzzles and updates") as advance:
         for title, subject, ms in todo:
             tables.append(
                 study(
@@ -123,7 +134,7 @@ def command(
                     steps=steps,
                     means=Means(where, results, seed),
                     note=console.note,
-                    progress=lambda n, title=title: advance(n, note=title),
+                    progress=functools.partial(_advance, advance, title),
                 )
             )
     mixer, count = reasoner.config.mixer, len(learning or ())
@@ -134,13 +145,13 @@ def command(
         "n": len(test),
         "steps": tables[0][0].outcome.steps,
         "mixer": mixer,
-        "learning": {"puzzles": count, "data": str(train or model.data)} if learning is not None else None,
+        "learning": {"puzzles": count, "data": str(wanted.train or model.data)} if learning is not None else None,
         "subjects": [
             {"name": title, "verdict": verdict(rows, mixer=mixer, learning=count), "rows": [row.as_dict() for row in rows]}
             for (title, _, _), rows in zip(todo, tables)
         ],
-        "beside": beside_outliers(*tables) if outliers else [],
-        "remarks": _remarks(asked, count, near(train or model.data)),
+        "beside": beside_outliers(tables[0], tables[1]) if wanted.outliers else [],
+        "remarks": _remarks(asked, count, near(wanted.train or str(model.data))),
     }
     files = [write(folder, "study.csv" if not i else "study-outliers.csv", as_csv(rows)) for i, rows in enumerate(tables)]
     files += [write(folder, "study.json", json_text(document)), *_page(console, folder, name, document)]
@@ -149,11 +160,15 @@ def command(
         _show(console, document, folder)
 
 
+def _advance(advance: Callable[..., None], title: str, n: float) -> None:
+    advance(n, note=title)
+
+
 def _names(methods: str) -> list[str]:
     return [part.strip() for part in methods.split(",") if part.strip()]
 
 
-def _learning(train: str | None):
+def _learning(train: str | None) -> Dataset | None:
     """The train split that --train names. Raises InputError."""
     from recurc.dataset import load_dataset
 

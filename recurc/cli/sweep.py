@@ -4,38 +4,62 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+from recurc.cli.common.groups import Command, takes
+from recurc.cli.common.kinds import Names, Numbers
 from recurc.cli.common.options import (
+    Source,
     checkpoint_argument,
     data_option,
     limit_option,
     pass_console,
-    resolve_model,
     seed_option,
     storage_options,
     train_split,
 )
 from recurc.cli.common.output import Console, json_text
-from recurc.cli.common.quantizing import calibration_options
-from recurc.cli.common.research import (
-    Names,
-    Numbers,
-    can_plot,
-    check_results,
-    compute_options,
-    executor,
-    store,
-    write,
-    write_results,
-)
+from recurc.cli.common.quantizing import Learning, calibration_options
+from recurc.cli.common.research import Computing, can_plot, check_results, compute_options, write, write_results
 from recurc.errors import UsageError
+from recurc.ir.lowering import Lowering
 
 DEFAULT_LIMIT = 128
 _MANY = 40  # rows of a table that are still looked at
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is varied: every combination is tried."""
+
+    precisions: tuple[str, ...]
+    activations: tuple[str, ...]
+    h_cycles: tuple[int, ...]
+    l_cycles: tuple[int, ...]
+    steps: tuple[int, ...]
+    engine: str
+
+
+def _gate_options(function: Command) -> Command:
+    """--gate, --tolerance and --keep, which this command once had: it says where they are now."""
+
+    def moved(ctx: click.Context, parameter: click.Parameter, value: object) -> None:
+        if value:
+            raise UsageError(
+                f"{parameter.opts[0]} is not of this command any more",
+                where="recurc sweep",
+                why="how well fidelity predicts a loss, and which threshold follows, is measured by a command of its own",
+                next="use recurc gate",
+            )
+
+    for name in ("--gate", "--tolerance", "--keep"):
+        flag = name != "--tolerance"
+        function = click.option(name, is_flag=flag, hidden=True, expose_value=False, is_eager=True, callback=moved)(function)
+    return function
 
 
 @click.command()
@@ -78,112 +102,59 @@ _MANY = 40  # rows of a table that are still looked at
 @storage_options
 @calibration_options
 @compute_options
-@click.option(
-    "--gate",
-    is_flag=True,
-    help="Measure instead how well fidelity predicts the loss of exact puzzles, and which "
-    "threshold follows: for CHECKPOINT, or for all bundled examples.",
-)
-@click.option(
-    "--tolerance",
-    type=click.FloatRange(0, 100),
-    default=2.0,
-    metavar="POINTS",
-    show_default=True,
-    help="With --gate: a loss of exact above it is harmful.",
-)
-@click.option(
-    "--keep",
-    is_flag=True,
-    help="With --gate: keep the threshold beside the checkpoint (fidelity.json), where build takes it from.",
-)
+@_gate_options
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=None,
     metavar="DIR",
-    help="Folder of the results. Default: build/NAME-sweep, or -gate.",
+    help="Folder of the results. Default: build/NAME-sweep.",
 )
+@takes(source=Source, tried=Grid, learning=Learning, lowering=Lowering, computing=Computing)
 @pass_console
-@click.pass_context
 def command(
-    ctx: click.Context,
     console: Console,
-    checkpoint: str | None,
-    data: str | None,
-    precisions: tuple[str, ...],
-    activations: tuple[str, ...],
-    h_cycles: tuple[int, ...],
-    l_cycles: tuple[int, ...],
-    steps: tuple[int, ...],
-    engine: str,
     limit: int,
-    seed: int,
-    carry: str,
-    puzzle_table: str,
-    calibration: str | None,
-    puzzles: int,
-    jobs: int | None,
-    scheduler: str | None,
-    cache: Path | None,
-    no_cache: bool,
-    gate: bool,
-    tolerance: float,
-    keep: bool,
     out: Path | None,
+    source: Source,
+    tried: Grid,
+    learning: Learning,
+    lowering: Lowering,
+    computing: Computing,
 ) -> None:
     """What CHECKPOINT keeps of its accuracy in each precision at each depth.
 
     Interrupted or repeated, it goes on where it was: results are kept by the content of checkpoint, puzzles and code.
     """
-    if gate:
-        _gate(
-            ctx,
-            console,
-            checkpoint,
-            data,
-            steps,
-            limit,
-            seed,
-            tolerance,
-            jobs,
-            scheduler,
-            store(console, cache, no_cache),
-            keep,
-            out,
-        )
-        return
     from recurc.study.sweep import Depths, as_csv, grid, rows_of
     from recurc.study.workbench import Workbench
 
-    for name in ("tolerance", "keep"):
-        if given(ctx, name):
-            raise UsageError(f"--{name} belongs to --gate", next="Add --gate, or leave it out")
-    chosen = resolve_model(console, checkpoint, data)
+    chosen = source.model(console)
     name = Path(chosen.checkpoint).name or "model"
     folder = out or Path("build") / f"{name}-sweep"
     check_results(folder)
     reasoner = chosen.load()
     test, train = chosen.dataset("test", labels=True).take(limit), train_split(console, chosen)
-    bench = Workbench(reasoner, test, train, puzzles=puzzles, seed=seed, store=store(console, cache, no_cache))
+    bench = Workbench(reasoner, test, train, puzzles=learning.puzzles, seed=learning.seed, store=computing.store(console))
     variants = [
         bench.resolve(v)
         for v in grid(
             reasoner.config,
-            precisions,
-            activations,
-            Depths(h_cycles, l_cycles, steps),
-            carry=carry,
-            engine=engine,
-            method=calibration,
+            tried.precisions,
+            tried.activations,
+            Depths(tried.h_cycles, tried.l_cycles, tried.steps),
+            engine=tried.engine,
+            method=learning.calibration,
+            carry=lowering.carry,
+            puzzle_table=lowering.puzzle_table,
         )
     ]
     with (
-        executor(jobs, scheduler) as where,
+        computing.executor() as where,
         console.progress(f"{len(variants)} variants x {len(test)} puzzles", len(variants) * len(test)) as advance,
     ):
         outcomes = bench.evaluate(variants, where, advance)
-    rows = rows_of(outcomes, steps)
+    rows = rows_of(outcomes, tried.steps)
     lines = [row.as_dict() for row in rows]
     document = {
         "checkpoint": reasoner.source,
@@ -203,72 +174,6 @@ def command(
     console.emit_json({**document, "files": files})
     if not console.json:
         _show(console, lines, name, document, folder)
-
-
-def given(ctx: click.Context, name: str) -> bool:
-    """Whether an option stands on the command line."""
-    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-
-
-def _gate(
-    ctx: click.Context,
-    console: Console,
-    checkpoint: str | None,
-    data: str | None,
-    steps: tuple[int, ...],
-    limit: int,
-    seed: int,
-    tolerance: float,
-    jobs: int | None,
-    scheduler: str | None,
-    results,
-    keep: bool,
-    out: Path | None,
-) -> None:
-    """--gate: its variants and depth are its own. Raises UsageError for options that it has no use for."""
-    from recurc.cli.common.gating import bundled, run_gate
-
-    other = [
-        f"--{name.replace('_', '-')}"
-        for name in (
-            "precisions",
-            "activations",
-            "h_cycles",
-            "l_cycles",
-            "engine",
-            "carry",
-            "puzzle_table",
-            "calibration",
-            "puzzles",
-        )
-        if given(ctx, name)
-    ]
-    other += ["several --steps"] if len(steps) > 1 else []
-    other += ["--data without CHECKPOINT"] if data and checkpoint is None else []
-    if other:
-        raise UsageError(
-            f"--gate does not take {', '.join(other)}",
-            next="Leave it out",
-            why="it evaluates a ladder of its own at the trained depth, of CHECKPOINT or of all bundled examples",
-        )
-    models = [resolve_model(console, checkpoint, data)] if checkpoint is not None else bundled(console)
-    name = Path(checkpoint).name or "model" if checkpoint is not None else "examples"
-    folder = out or Path("build") / f"{name}-gate"
-    check_results(folder)
-    with executor(jobs, scheduler) as where:
-        run_gate(
-            console,
-            models,
-            limit=limit,
-            seed=seed,
-            steps=steps[0] if steps else None,
-            tolerance=tolerance / 100,
-            where=where,
-            results=results,
-            keep=keep,
-            folder=folder,
-            command=shlex.join(["recurc", *sys.argv[1:]]),
-        )
 
 
 def _page(

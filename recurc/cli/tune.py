@@ -5,40 +5,65 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from recurc.cli.common.options import checkpoint_argument, data_option, pass_console, resolve_model, seed_option, train_split
+from recurc.cli.common.groups import takes
+from recurc.cli.common.kinds import Carries, Names, Numbers
+from recurc.cli.common.options import Source, checkpoint_argument, data_option, pass_console, seed_option, train_split
 from recurc.cli.common.output import Console, json_text
 from recurc.cli.common.project import PROJECT_FILE, Project, project_text
-from recurc.cli.common.quantizing import calibration_options
-from recurc.cli.common.research import Names, Numbers, check_results, compute_options, executor, store, write, write_results
+from recurc.cli.common.quantizing import Learning, calibration_options
+from recurc.cli.common.research import Computing, check_results, compute_options, write, write_results
 from recurc.errors import UsageError
 from recurc.files import check_file, write_whole
 from recurc.words import said
 
+if TYPE_CHECKING:
+    from recurc.study.settings import Aim
+
 DEFAULT_LIMIT, DEFAULT_TOLERANCE = 512, 2.0
-_PUZZLES = 128
-
-
-class Carries(click.ParamType):
-    """Names of carries with commas between."""
-
-    name = "carries"
-
-    def convert(self, value, param, ctx):
-        from recurc.ir.program import CARRIES
-
-        names = value if isinstance(value, tuple) else tuple(dict.fromkeys(part.strip() for part in value.split(",")))
-        for name in names:
-            if name not in CARRIES:
-                self.fail(f"{name!r} is not one of {', '.join(CARRIES)}", param, ctx)
-        return names
 
 
 _RECIPE = ("the recipe", "Name a file that you may write with --write FILE")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What must be kept, on how many puzzles, and what is to be cheap."""
+
+    tolerance: float | None
+    min_fidelity: float | None
+    minimize: str
+    limit: int
+
+    def aim(self) -> Aim:
+        from recurc.study.settings import Aim
+
+        if self.min_fidelity is not None:
+            return Aim("phi", 1 - self.min_fidelity)
+        return Aim("exact", (DEFAULT_TOLERANCE if self.tolerance is None else self.tolerance) / 100)
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is tried; empty or None: whatever there is."""
+
+    precisions: tuple[str, ...] | None
+    carries: tuple[str, ...]
+    h_cycles: tuple[int, ...]
+    l_cycles: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the results are written, and the recipe once more."""
+
+    out: Path | None
+    toml: Path | None
 
 
 @click.command()
@@ -96,29 +121,17 @@ _RECIPE = ("the recipe", "Name a file that you may write with --write FILE")
     metavar="DIR",
     help="Folder of the results. Default: build/NAME-tune-BOARD.",
 )
+@takes(source=Source, goal=Goal, space=Space, learning=Learning, computing=Computing, files=Files)
 @pass_console
 def command(
     console: Console,
-    checkpoint: str | None,
-    data: str | None,
     target: str,
-    tolerance: float | None,
-    min_fidelity: float | None,
-    limit: int,
-    minimize: str,
-    precisions: tuple[str, ...] | None,
-    carries: tuple[str, ...],
-    h_cycles: tuple[int, ...],
-    l_cycles: tuple[int, ...],
-    seed: int,
-    calibration: str | None,
-    puzzles: int,
-    jobs: int | None,
-    scheduler: str | None,
-    cache: Path | None,
-    no_cache: bool,
-    toml: Path | None,
-    out: Path | None,
+    source: Source,
+    goal: Goal,
+    space: Space,
+    learning: Learning,
+    computing: Computing,
+    files: Files,
 ) -> None:
     """The cheapest cycles, steps, halting rule, precision and carry of CHECKPOINT that keep its accuracy and fit a board.
 
@@ -126,56 +139,51 @@ def command(
     more, is within the tolerance. The result is a recurc.toml for `recurc build`.
     """
     from recurc.study.pricing import Prices
-    from recurc.study.settings import Aim
     from recurc.study.tune import FP32, Search, variants_of
     from recurc.study.workbench import Workbench
     from recurc.targets.boards import load_board
 
-    if tolerance is not None and min_fidelity is not None:
+    if goal.tolerance is not None and goal.min_fidelity is not None:
         raise UsageError(
             "--tolerance and --min-fidelity exclude each other",
             why="one is measured with labels, one without",
             next="Leave one of them out",
         )
     board = load_board(target)
-    chosen = resolve_model(console, checkpoint, data)
+    chosen = source.model(console)
     name = Path(chosen.checkpoint).name or "model"
-    folder = out or Path("build") / f"{name}-tune-{board.name}"
+    folder = files.out or Path("build") / f"{name}-tune-{board.name}"
     check_results(folder)
-    if toml is not None:
-        check_file(toml, *_RECIPE)
+    if files.toml is not None:
+        check_file(files.toml, *_RECIPE)
     reasoner = chosen.load()
-    some = chosen.dataset("test", labels=min_fidelity is None).sample(limit, seed)
+    some = chosen.dataset("test", labels=goal.min_fidelity is None).sample(goal.limit, learning.seed)
     searched, held = some.take(len(some) - len(some) // 2), some.take(None, len(some) - len(some) // 2)
     bench = Workbench(
         reasoner,
         searched,
         train_split(console, chosen),
-        puzzles=puzzles,
-        seed=seed,
-        store=store(console, cache, no_cache),
+        puzzles=learning.puzzles,
+        seed=learning.seed,
+        store=computing.store(console),
         full=True,
     )
-    aim = (
-        Aim("exact", (DEFAULT_TOLERANCE if tolerance is None else tolerance) / 100)
-        if min_fidelity is None
-        else Aim("phi", 1 - min_fidelity)
-    )
+    aim = goal.aim()
     prices = Prices(reasoner.config, board)
-    measure = _measure(minimize, prices.known(bench.resolve(FP32)), board.name)
+    measure = _measure(goal.minimize, prices.known(bench.resolve(FP32)), board.name)
     variants = variants_of(
         reasoner.config,
-        names=_device_names(precisions),
-        carries=carries,
-        h_cycles=h_cycles,
-        l_cycles=l_cycles,
-        method=calibration,
+        names=_device_names(space.precisions),
+        carries=space.carries,
+        h_cycles=space.h_cycles,
+        l_cycles=space.l_cycles,
+        method=learning.calibration,
     )
-    with executor(jobs, scheduler) as where:
+    with computing.executor() as where:
         found = Search(bench, prices, aim, measure, searched, held, where, console.progress).run(variants)
     document = _document(found, aim, measure, prices, name, reasoner, chosen)
-    recipe = _recipe(document, chosen, board.name, calibration, puzzles, seed)
-    _write(console, folder, document, recipe, toml)
+    recipe = _recipe(document, chosen, board.name, learning)
+    _write(console, folder, document, recipe, files.toml)
 
 
 def _device_names(names: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -332,7 +340,7 @@ def _frontier(lines: list[dict[str, Any]], best: dict[str, Any], measure: str, k
     return kept
 
 
-def _recipe(document: dict[str, Any], chosen: Any, target: str, calibration: str | None, puzzles: int, seed: int) -> str:
+def _recipe(document: dict[str, Any], chosen: Any, target: str, learning: Learning) -> str:
     """The project file's text."""
     from recurc.report.tune_page import confirmation, verdicts
     from recurc.resources import bundled_models
@@ -340,20 +348,17 @@ def _recipe(document: dict[str, Any], chosen: Any, target: str, calibration: str
     c = document["choice"]
     bundled = chosen.checkpoint in bundled_models()
     project = Project(
-        chosen.checkpoint if bundled else os.path.realpath(Path(chosen.checkpoint).expanduser()),
-        os.path.realpath(chosen.data) if chosen.named else None,
-        c["precision"],
-        c["layers"],
-        calibration,
-        puzzles if puzzles != _PUZZLES else None,
-        seed or None,
-        c["h_cycles"],
-        c["l_cycles"],
-        c["max_steps"],
-        c["halt_threshold"],
-        c["min_steps"],
-        target,
-        c["carry"],
+        checkpoint=chosen.checkpoint if bundled else os.path.realpath(Path(chosen.checkpoint).expanduser()),
+        data=os.path.realpath(chosen.data) if chosen.named else None,
+        precision=c["precision"],
+        layers=c["layers"],
+        calibration=learning.calibration,
+        calibration_puzzles=learning.puzzles if learning.puzzles != Learning.puzzles else None,
+        seed=learning.seed or None,
+        halt_threshold=c["halt_threshold"],
+        min_steps=c["min_steps"],
+        target=target,
+        lowering={"steps": c["max_steps"], **{name: c[name] for name in ("h_cycles", "l_cycles", "carry")}},
     )
     return project_text(project, said("\n".join(["recurc tune", *verdicts(document), confirmation(document)])))
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from recurc.cli.common.options import data_option, halting_options, limit_option, open_build, pass_console, trust_option
+from recurc.cli.common.groups import given, takes
+from recurc.cli.common.options import (
+    Halting,
+    data_option,
+    halting_options,
+    limit_option,
+    open_build,
+    pass_console,
+    trust_option,
+)
 from recurc.cli.common.output import Console
 from recurc.errors import DeviceUnreachableError, InputError, MismatchError, RecurcError, UsageError
 
@@ -36,6 +45,42 @@ _KEPT = (
     "instructions_per_step",
     "seconds_per_step",
 )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the firmware runs, and whether the user trusts it."""
+
+    on: str
+    trust: bool
+
+
+@dataclass(frozen=True)
+class Puzzles:
+    """The part of the test split that is run."""
+
+    data: str | None
+    limit: int | None
+    offset: int
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """On how many puzzles fidelity is measured (None: it depends), and the checkpoint that it is measured against."""
+
+    fidelity: int | None
+    reference: str | None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is shown and kept of the run."""
+
+    tokens: bool
+    show: bool
+    journal: Path | None
+    resume: bool
+    junit: Path | None
 
 
 @click.command()
@@ -72,12 +117,18 @@ _KEPT = (
 @click.option("--resume", is_flag=True, help="Go on with the journal: puzzles that are in it are not run again.")
 @trust_option
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write JUnit XML for CI.")
+@takes(puzzles=Puzzles, place=Place, halting=Halting, fidelity=Fidelity, record=Record)
 @pass_console
 def command(
-    console: Console, build: Path, on: str, data: str | None, limit: int | None, offset: int, steps: int | None,
-    halt: bool | None, halt_threshold: float, min_steps: int, tokens: bool, show: bool, fidelity: int | None,
-    reference: str | None, journal: Path | None, resume: bool, trust: bool, junit: Path | None,
-) -> None:  # fmt: skip
+    console: Console,
+    build: Path,
+    steps: int | None,
+    puzzles: Puzzles,
+    place: Place,
+    halting: Halting,
+    fidelity: Fidelity,
+    record: Record,
+) -> None:
     """Run puzzles on the firmware in BUILD and compare every step with the host.
 
     After each supervision step the checksums of carry, logits and predicted tokens and both halting logits are
@@ -94,18 +145,19 @@ def command(
     from recurc.verify.result import PuzzleResult, StepView
     from recurc.verify.run import verify
 
+    on, offset, junit = place.on, puzzles.offset, record.junit
     if junit is not None:
         check_junit(junit)
-    made = open_build(console, build, trust=trust)
+    made = open_build(console, build, trust=place.trust)
     check_trusted(made, "its host engine would be loaded into this process, and its firmware run in an emulator or on a board")
-    everything, dataset = _puzzles(made, data, limit, offset)
+    everything, dataset = _puzzles(made, puzzles)
     if on == "onnxruntime":
         from recurc.cli.common.onnxruntime import verify_on_onnxruntime
 
         return verify_on_onnxruntime(console, made, dataset, steps, offset)
     board, artifact = resolve(made, on)
-    rule = _rule(made, halt, halt_threshold, min_steps)
-    meter, measured = _meter(console, made, reference, fidelity)
+    rule = _rule(made, halting)
+    meter, measured = _meter(console, made, fidelity)
     views: list[StepView] = []
     arrived: list[PuzzleResult] = []
     live = LiveTable(console, f"verify on {board.name}", len(dataset), steps or made.steps)
@@ -121,7 +173,7 @@ def command(
         properties.update(board=answered.name, build_id=artifact.build_id, model_sha256=artifact.model_sha256)
         live.answered(answered, counts=on == "qemu")
         identity = Identity.of(artifact, answered.name, dataset_digest(everything), steps or made.steps, rule)
-        kept = _journal(console, journal or made.path / f"verify-{answered.name}.jsonl", identity, resume, journal is not None)
+        kept = _journal(console, record, made.path / f"verify-{answered.name}.jsonl", identity)
         if kept is not None:
             written.append(kept.path)
             arrived.extend(r for i, r in sorted(kept.results.items()) if offset <= i < offset + len(dataset))
@@ -136,8 +188,8 @@ def command(
         with live:
             result = verify(
                 made, on, dataset,
-                RunOptions(steps=steps, halt=rule, offset=offset, meter=meter, fidelity=measured, tokens=tokens),
-                Listener(live.progress, views.append if show else None, keep, live.traced, opened),
+                RunOptions(steps=steps, halt=rule, offset=offset, meter=meter, fidelity=measured, tokens=record.tokens),
+                Listener(live.progress, views.append if record.show else None, keep, live.traced, opened),
             )  # fmt: skip
     except (RecurcError, KeyboardInterrupt) as error:
         if isinstance(error, (DeviceUnreachableError, MismatchError, KeyboardInterrupt)) and arrived and written:
@@ -169,26 +221,26 @@ def command(
         )  # fmt: skip
 
 
-def _rule(build: Build, halt: bool | None, threshold: float, min_steps: int) -> Halt | None:
+def _rule(build: Build, halting: Halting) -> Halt | None:
     """When to stop early: as the command line says, where it leaves that open as the build was tuned; None: never."""
     from recurc.evaluate.halting import Halt
 
     tuned = getattr(build, "details", {}).get("halt")
-    if halt is False or (halt is None and tuned is None):
+    if halting.halt is False or (halting.halt is None and tuned is None):
         return None
-    given = click.get_current_context().get_parameter_source
-    if tuned is not None and given("halt_threshold") is not ParameterSource.COMMANDLINE:
+    threshold, min_steps = halting.halt_threshold, halting.min_steps
+    if tuned is not None and not given("halt_threshold"):
         threshold = tuned["threshold"]
-    if tuned is not None and given("min_steps") is not ParameterSource.COMMANDLINE:
+    if tuned is not None and not given("min_steps"):
         min_steps = tuned["min_steps"]
     return Halt(threshold, min_steps)
 
 
-def _puzzles(build: Build, data: str | None, limit: int | None, offset: int) -> tuple[Dataset, Dataset]:
+def _puzzles(build: Build, puzzles: Puzzles) -> tuple[Dataset, Dataset]:
     """The whole test split, and the part of it that is to be run."""
     from recurc.dataset import check_compatible, load_dataset
 
-    folder = data or getattr(build, "details", {}).get("data")  # by default what the build was checked with
+    folder = puzzles.data or getattr(build, "details", {}).get("data")  # by default what the build was checked with
     if folder is None:
         raise UsageError(
             "no puzzles to run",
@@ -198,22 +250,23 @@ def _puzzles(build: Build, data: str | None, limit: int | None, offset: int) -> 
         )
     everything = load_dataset(folder, "test")
     check_compatible(everything, build.config, build.checkpoint)
-    dataset = everything.take(limit, offset)
+    dataset = everything.take(puzzles.limit, puzzles.offset)
     if not len(dataset):
         raise UsageError(
             "no puzzles to run",
-            where=f"--offset {offset}",
+            where=f"--offset {puzzles.offset}",
             why=f"the split has {len(everything)} examples",
             next="Use a smaller offset",
         )
     return everything, dataset
 
 
-def _meter(console: Console, build: Build, checkpoint: str | None, count: int | None) -> tuple[FidelityMeter | None, int]:
+def _meter(console: Console, build: Build, wanted: Fidelity) -> tuple[FidelityMeter | None, int]:
     """What measures fidelity, and on how many puzzles; None when the fp32 model is not to be had."""
     from recurc.ir.lower import lower
     from recurc.verify.phi import build_meter, default_puzzles
 
+    checkpoint, count = wanted.reference, wanted.fidelity
     if count == 0:
         return None, 0
     try:
@@ -223,18 +276,18 @@ def _meter(console: Console, build: Build, checkpoint: str | None, count: int | 
             raise
         console.note(f"fidelity is not measured: {error.paragraph()}")
         return None, 0
-    program = lower(build.config, steps=build.steps, h_cycles=build.h_cycles, l_cycles=build.l_cycles)
+    program = lower(build.config, build.lowering)
     return meter, default_puzzles(program.macs_per_step * program.steps) if count is None else count
 
 
-def _journal(console: Console, file: Path, identity: Identity, resume: bool, named: bool) -> Journal | None:
-    """The open journal; None, with a note, when the one that nobody asked for cannot be written."""
+def _journal(console: Console, record: Record, file: Path, identity: Identity) -> Journal | None:
+    """The open journal, in `file` where none is named; None, with a note, when that one cannot be written."""
     from recurc.verify.journal import Journal
 
     try:
-        return Journal(file, identity, resume, follow=named)
+        return Journal(record.journal or file, identity, record.resume, follow=record.journal is not None)
     except (InputError, UsageError) as error:
-        if named or resume:
+        if record.journal is not None or record.resume:
             raise
         console.note(f"results are not journaled: {error.paragraph()}")
         return None

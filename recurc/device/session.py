@@ -223,21 +223,25 @@ class DeviceSession(Reader):
                     self._step = event.step
                     yield event
             elif self._mine(got, frame.seq, f.RUN):
-                result = self._parsed(f.parse_result, got.body, "RESULT")
-                if result.status:
-                    raise DeviceRefusedError("a step", result.status, self.transport.description)
-                if not self._step <= result.total_steps <= end:
-                    raise self._differs("the device contradicts itself about a run", f"it says {result.total_steps} steps, "
-                                        f"told of {self._step}, and was asked for {end}")  # fmt: skip
-                if result.total_steps != self._step:
-                    raise self._lost(f"it ran {result.total_steps} steps, {self._step} were reported", LineError)
-                yield result
+                yield self._result(got, end)
                 return
             elif probe and got.seq == probe and got.type == f.HELLO | f.REPLY:
                 if self._step == at:
                     yield None
                     return
                 raise self._lost(gap or "the end of a run did not arrive", LineError)
+
+    def _result(self, got: f.Frame, end: int) -> f.RunResult:
+        """The RESULT of a run up to step `end`, in keeping with the steps that it told of."""
+        result = self._parsed(f.parse_result, got.body, "RESULT")
+        if result.status:
+            raise DeviceRefusedError("a step", result.status, self.transport.description)
+        if not self._step <= result.total_steps <= end:
+            raise self._differs("the device contradicts itself about a run", f"it says {result.total_steps} steps, "
+                                f"told of {self._step}, and was asked for {end}")  # fmt: skip
+        if result.total_steps != self._step:
+            raise self._lost(f"it ran {result.total_steps} steps, {self._step} were reported", LineError)
+        return result
 
     def trace(self, step: int, ops: int) -> f.TraceEvent:
         """Go on with supervision step `step` (the next one, from 1) until `ops` of its ops are done, and tell of the carry.

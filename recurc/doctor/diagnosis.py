@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from recurc.arguments import argument
-from recurc.build.manifest import Build, load_build
+from recurc.build import manifest
+from recurc.build.manifest import Build
 from recurc.device import frames as f
 from recurc.doctor.cache import check_cache
 from recurc.doctor.findings import NOTE, OK, PROBLEM, Finding
@@ -80,7 +81,7 @@ def _open(folder: Path | None) -> tuple[Build | None, list[Finding]]:
     if folder is None:
         return None, []
     try:
-        made = load_build(folder, to_run=False)
+        made = manifest.load_build(folder, to_run=False)
     except RecurcError as e:
         why = f"{e.what}: {e.why}" if e.why else e.what
         return None, [Finding(BUILD, str(folder), PROBLEM, why, e.next, e.exit_code)]

@@ -50,16 +50,8 @@ def read_model(build: Build) -> QuantizedModel:
     Raises:
         InputError: the image is damaged or not this build's.
     """
-    d, c = build.details, build.config
-    entry = d.get("table")
-    program = lower(
-        c,
-        steps=build.steps,
-        h_cycles=build.h_cycles,
-        l_cycles=build.l_cycles,
-        carry=d["carry"],
-        puzzle_table=entry["storage"] if entry else "image",
-    )
+    d = build.details
+    program = lower(build.config, build.lowering)
     precision = precision_named(build.precision)
     try:
         data = read_regular(build.host_image, IMAGE_LIMIT)

@@ -20,4 +20,4 @@ class Candidate:
 
     def depth(self, steps: int) -> Depth:
         """So many steps, with the cycles that the model was lowered for."""
-        return Depth(steps, self.model.program.h_cycles, self.model.program.l_cycles)
+        return self.model.program.depth.but(steps=steps)

@@ -34,9 +34,9 @@ class EvalResult:
     mean_steps: float
     reference: Scores
     beside_reference: Scores
-    fidelity_first_error: float | None = None
-    fidelity_last_error: float | None = None
-    halting: Halting | None = None
+    fidelity_first_error: float | None
+    fidelity_last_error: float | None
+    halting: Halting
 
     @property
     def final(self) -> Scores:

@@ -50,7 +50,7 @@ def layers_alone(
 
     def carries(weights: Mapping[str, np.ndarray]) -> F32Array:
         model = Reference(replace(reasoner, tensors={**reasoner.tensors, **weights}))
-        stepper = TorchStepper(model, depth.h_cycles, depth.l_cycles, most=len(inputs))
+        stepper = TorchStepper(model, depth, most=len(inputs))
         run = record(stepper, inputs, puzzle_ids, depth.steps, kept=Kept((depth.steps,)))
         return np.asarray(run.z_H[-1], np.float32)
 

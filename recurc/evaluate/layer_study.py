@@ -19,7 +19,6 @@ from recurc.models.reasoner import Reasoner
 from recurc.plan.budget import image_budget
 from recurc.plan.kernels import KernelSet
 from recurc.quant.model import QuantizedModel
-from recurc.recursion import Depth
 from recurc.targets.programs import program_folder
 
 
@@ -57,8 +56,7 @@ class LayerStudy:
     ) -> None:
         self.pair = _Pair(low, high)
         self.inputs, self.ids, self.kernels, self.measured = inputs, puzzle_ids, kernels, measured
-        depth = Depth(1, low.program.h_cycles, low.program.l_cycles)
-        self.expected = run_reference(reasoner, inputs, puzzle_ids, depth).z_H[0]
+        self.expected = run_reference(reasoner, inputs, puzzle_ids, low.program.depth.but(steps=1)).z_H[0]
         self.errors: dict[tuple[str, ...], float | None] = {}
         self._folder = program_folder("recurc-layers-")
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)

@@ -24,7 +24,7 @@ DEFAULT_MIN_FIDELITY = 0.96
 
 @dataclass(frozen=True)
 class MinFidelity:
-    """What `recurc sweep CHECKPOINT --gate --keep` measured: refuse below min_fidelity (phi after one supervision step).
+    """What `recurc gate CHECKPOINT --keep` measured: refuse below min_fidelity (phi after one supervision step).
 
     n puzzles, `steps` supervision steps; tolerance (0..1): a variant that lost more of puzzles exact, and more than two
     standard errors, was harmful. missed of `harmful` variants are above min_fidelity, alarms of `harmless` ones below.
@@ -121,7 +121,7 @@ def _invalid(path: Path, why: str) -> InputError:
         f"{path.name} is not valid",
         where=str(path),
         why=why,
-        next="Remove it, or write it anew with `recurc sweep CHECKPOINT --gate --keep`",
+        next="Remove it, or write it anew with `recurc gate CHECKPOINT --keep`",
     )
 
 
@@ -133,4 +133,4 @@ def least_fidelity(reasoner: Reasoner, asked: float | None = None) -> tuple[floa
     own = kept(reasoner)
     if own is not None:
         return own.min_fidelity, str(own)
-    return DEFAULT_MIN_FIDELITY, "the default; `recurc sweep CHECKPOINT --gate --keep` finds this checkpoint's own"
+    return DEFAULT_MIN_FIDELITY, "the default; `recurc gate CHECKPOINT --keep` finds this checkpoint's own"

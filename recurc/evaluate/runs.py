@@ -137,5 +137,5 @@ def run_reference(
     """`record` of the fp32 reference at some depth, with z_H after the first and the last step."""
     from recurc.models.reference import Reference
 
-    stepper = TorchStepper(Reference(reasoner), depth.h_cycles, depth.l_cycles)
+    stepper = TorchStepper(Reference(reasoner), depth)
     return record(stepper, inputs, puzzle_ids, depth.steps, kept=Kept(ends(depth.steps)), progress=progress)

@@ -13,6 +13,7 @@ from recurc.arguments import argument
 from recurc.errors import UsageError
 from recurc.evaluate.halting import margin
 from recurc.reading import shown
+from recurc.recursion import Depth
 from recurc.types import F32Array
 
 if TYPE_CHECKING:
@@ -107,12 +108,12 @@ class TorchStepper:
     """Steps the fp32 reference, or a model made of it, at some depth (None: as trained)."""
 
     model: Reference
-    h_cycles: int | None = None
-    l_cycles: int | None = None
+    depth: Depth | None = None
     most: int = TORCH_BATCH
 
     def steps(self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int) -> Iterator[State]:
-        for found in self.model.steps(inputs, puzzle_ids, steps, self.h_cycles, self.l_cycles):
+        depth = (self.depth or self.model.config.trained).but(steps=steps)
+        for found in self.model.steps(inputs, puzzle_ids, depth):
             yield State(found.step, self.model.config.halt_rule, partial(_torch_tensor, found))
 
     def fresh(self) -> TorchStepper:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recurc.arguments import argument
-from recurc.build.manifest import file_sha256
+from recurc.build.listing import file_sha256
 from recurc.errors import ToolchainError, UsageError
 from recurc.files import make_folder, write_whole
 from recurc.formats import parse_json

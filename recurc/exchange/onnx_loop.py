@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from recurc.build.manifest import file_sha256
+from recurc.build.listing import file_sha256
 from recurc.errors import InputError
 from recurc.exchange.onnx_export import LOOP_FILE, SCHEMA, require
 from recurc.formats import parse_json

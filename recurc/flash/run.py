@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recurc.arguments import argument
-from recurc.build.manifest import BoardArtifact, Build, file_sha256
+from recurc.build.listing import file_sha256
+from recurc.build.manifest import BoardArtifact, Build
 from recurc.device.session import DeviceSession
 from recurc.device.transports import open_transport
 from recurc.doctor.ports import boards_of, list_ports

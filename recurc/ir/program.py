@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from recurc.ir.lowering import Lowering
 from recurc.models.reasoner import ReasonerConfig
 from recurc.ops.base import Constant, LinearRef, Op
-from recurc.recursion import Block, Heads, Loop, State, Table, Update, Vector
+from recurc.recursion import Block, Depth, Heads, Loop, State, Table, Update, Vector
 
-__all__ = ["CARRIES", "STORAGES", "Block", "LinearRef", "Loop", "Op", "Program", "State", "Table", "Update"]
-
-CARRIES = ("fp32", "fp16", "int8")  # int8 rows have a scale each
-STORAGES = ("image", "fp32", "int8")  # of the puzzle table
+__all__ = ["Block", "LinearRef", "Loop", "Op", "Program", "State", "Table", "Update"]
 
 
 @dataclass(frozen=True)
 class Program:
     """Everything that is compiled, without the weights' values.
 
-    `states` are the carry, in the order of its memory; `tables` maps role ("tokens", "puzzles", "positions") to Table; `carry`
-    is how the states are stored between ops: one of CARRIES. `scratch`: most bytes of working memory that tiles may take; None
-    leaves it to the planner.
+    `states` are the carry, in the order of its memory; `tables` maps role ("tokens", "puzzles", "positions") to Table.
+    `lowering` is settled: only its scratch may be None.
     """
 
     config: ReasonerConfig
@@ -30,11 +27,22 @@ class Program:
     blocks: tuple[Block, ...]
     schedule: Loop
     heads: Heads
-    steps: int
-    h_cycles: int
-    l_cycles: int
-    carry: str = "fp32"
-    scratch: int | None = None
+    lowering: Lowering
+
+    @property
+    def depth(self) -> Depth:
+        """How often it turns."""
+        return self.lowering.depth(self.config)
+
+    @property
+    def steps(self) -> int:
+        """Supervision steps."""
+        return self.depth.steps
+
+    @property
+    def carry(self) -> str:
+        """How the states are stored between ops."""
+        return self.lowering.carry
 
     @property
     def lm_head(self) -> LinearRef:

@@ -11,7 +11,8 @@ from typing import Any
 
 from recurc import __version__
 from recurc.build.folder import check_output, fresh_folder
-from recurc.build.manifest import BOARD_FILE, TABLE_FILE, Build, load_build, table_entry, write_manifest
+from recurc.build.listing import TABLE_FILE
+from recurc.build.manifest import BOARD_FILE, Build, load_build, table_entry, write_manifest
 from recurc.build.trust import remember
 from recurc.emit.code import firmware_name
 from recurc.emit.runtime import copy_runtime
@@ -114,10 +115,7 @@ def build_project(
                 "layers": {name: p.name for name, p in model.layers.items()},
                 "method": model.method,
                 "label": model.label,
-                "steps": model.program.steps,
-                "h_cycles": model.program.h_cycles,
-                "l_cycles": model.program.l_cycles,
-                "carry": model.program.carry,
+                **model.program.lowering.manifest(),
                 "boards": entries,
                 "firmware_name": firmware_name(model),
                 "image_bytes": len(main.image.data),

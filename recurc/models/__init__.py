@@ -127,7 +127,7 @@ def recursion_of(config: ReasonerConfig, depth: Depth | None = None) -> Recursio
     if config.family not in _known:
         raise InputError(f"the model family {config.family!r} is unknown", where="family",
                          why="known are " + ", ".join(sorted(_known)), next="Use the recurc that made this model")  # fmt: skip
-    trained = Depth(config.halt_max_steps, config.H_cycles, config.L_cycles)
+    trained = config.trained
     return _known[config.family].recursion(config, depth or trained)
 
 

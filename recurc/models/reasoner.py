@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from recurc.recursion import Depth
+
 
 def swiglu_width(expansion: float, n: int) -> int:
     """Inner width of a SwiGLU over vectors of length `n`: 2/3 expansion, rounded up to a multiple of 256."""
@@ -48,6 +50,11 @@ class ReasonerConfig:
     H_layers: int = 0  # blocks' depth of HRM's second module; 0 where the family has only one
     forward_dtype: str = "bfloat16"
     halt_rule: str = "q_halt>0"  # TRM's q_continue is an untrained constant; HRM compares the two
+
+    @property
+    def trained(self) -> Depth:
+        """The depth that it was trained with."""
+        return Depth(self.halt_max_steps, self.H_cycles, self.L_cycles)
 
     @property
     def puzzle_rows(self) -> int:

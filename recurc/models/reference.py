@@ -119,25 +119,21 @@ class Reference:
 
     @torch.no_grad()
     def steps(
-        self,
-        inputs: np.ndarray,
-        puzzle_ids: np.ndarray | None = None,
-        steps: int | None = None,
-        h_cycles: int | None = None,
-        l_cycles: int | None = None,
+        self, inputs: np.ndarray, puzzle_ids: np.ndarray | None = None, depth: Depth | int | None = None
     ) -> Iterator[StepResult]:
         """Run the supervision steps on a batch, yielding the state after each.
 
         Args:
             inputs: tokens [N, seq_len].
             puzzle_ids: [N]; zeros when left out.
-            steps, h_cycles, l_cycles: override the trained depth.
+            depth: how often the model turns; a number: so many supervision steps, in cycles as trained.
         """
         c = self.config
         tokens = torch.from_numpy(np.asarray(inputs, dtype=np.int64))
         ids = np.zeros(len(tokens), dtype=np.int64) if puzzle_ids is None else np.asarray(puzzle_ids, dtype=np.int64)
         x = self.embed(tokens, torch.from_numpy(ids))
-        depth = Depth(steps or c.halt_max_steps, h_cycles or c.H_cycles, l_cycles or c.L_cycles)
+        if not isinstance(depth, Depth):
+            depth = c.trained.but(steps=depth)
         made = recursion_of(c, depth)
         states = {INPUT: x, **{state.name: self.w[state.start.tensor].expand_as(x) for state in made.states}}
         for step in range(1, depth.steps + 1):

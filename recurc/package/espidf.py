@@ -10,7 +10,8 @@ from typing import Any
 from markupsafe import Markup
 
 from recurc import __version__
-from recurc.build.manifest import PROJECT, TABLE_FILE, Build
+from recurc.build.listing import TABLE_FILE
+from recurc.build.manifest import PROJECT, Build
 from recurc.emit.runtime import copy_runtime
 from recurc.emit.sources import Sources, engine_files, firmware_id
 from recurc.errors import InputError

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from recurc import __version__
-from recurc.build.manifest import PROJECT, TABLE_FILE, Build
+from recurc.build.listing import TABLE_FILE
+from recurc.build.manifest import PROJECT, Build
 from recurc.emit.linker import render_main
 from recurc.emit.runtime import copy_runtime
 from recurc.emit.sources import firmware_sources, linker_script, table_defines

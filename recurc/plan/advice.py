@@ -8,7 +8,8 @@ from itertools import product
 from typing import Any
 
 from recurc.arguments import argument
-from recurc.ir.program import CARRIES, Program
+from recurc.ir.lowering import CARRIES
+from recurc.ir.program import Program
 from recurc.plan.planner import BoardLike, Measured, MemoryPlan, make_plan
 from recurc.quant.weights import Precision, precisions
 from recurc.storage.form import forms_of
@@ -75,10 +76,10 @@ class _Variant:
 
     def program(self, program: Program) -> Program:
         if self.carry is not None:
-            program = replace(program, carry=self.carry)
+            program = replace(program, lowering=replace(program.lowering, carry=self.carry))
         if self.table:
             tables = {**program.tables, "puzzles": replace(program.tables["puzzles"], storage="fp32")}
-            program = replace(program, tables=tables)
+            program = replace(program, tables=tables, lowering=replace(program.lowering, puzzle_table="fp32"))
         return program
 
 

@@ -231,7 +231,7 @@ def comfortable_scratch(program: Program, forms: Forms, kernels: KernelSet) -> i
     z = Sizing(program, forms_of(program, forms), kernels)
     wanting = [(op, tile) for op in program.ops if (tile := op_layout(op).least_tile)]
     least = [op_struct(z, op, op.rows(program.config), tile).bytes for op, tile in wanting]
-    return max(program.scratch or MAX_SCRATCH, _heads_struct(z, 1).bytes, *least)
+    return max(program.lowering.scratch or MAX_SCRATCH, _heads_struct(z, 1).bytes, *least)
 
 
 def make_layout(program: Program, forms: Forms, kernels: KernelSet, scratch_budget: int) -> Layout:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from recurc.arguments import argument
 from recurc.errors import DoesNotFitError
 from recurc.ir.lower import lower
+from recurc.ir.lowering import Knobs, Lowering
 from recurc.ir.program import Program
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.ops import part
@@ -147,13 +148,9 @@ def quantize_model(
     *,
     layer_precisions: Mapping[str, str] | None = None,
     method: str | None = None,
-    steps: int | None = None,
-    h_cycles: int | None = None,
-    l_cycles: int | None = None,
-    carry: str = "fp32",
-    puzzle_table: str = "image",
-    scratch: int | None = None,
+    lowering: Lowering | None = None,
     name: str = "model",
+    **knobs: Unpack[Knobs],
 ) -> QuantizedModel:
     """Quantize every linear layer of a model (heads too; embeddings, the states' starts and biases stay fp32).
 
@@ -161,21 +158,12 @@ def quantize_model(
         calibration: second moments of the layers' inputs; None means no data.
         layer_precisions: layers that are stored in another precision, by name or pattern (see `resolve_layers`).
         method: one of the precision's calibration methods; a precision that has no such method takes its best one.
-        steps, h_cycles, l_cycles: override the trained depth.
-        carry, puzzle_table, scratch: how carry and puzzle embeddings are stored, and memory for tiles (see `lower`).
+        lowering, knobs: as `lower` takes them.
 
     Raises:
-        UsageError: no such layer or precision.
+        UsageError: no such layer or precision, no such lowering.
     """
-    program = lower(
-        reasoner.config,
-        steps=steps,
-        h_cycles=h_cycles,
-        l_cycles=l_cycles,
-        carry=carry,
-        puzzle_table=puzzle_table,
-        scratch=scratch,
-    )
+    program = lower(reasoner.config, lowering, **knobs)
     names = [ref.name for ref in program.linears]
     layers = {name: p for name, p in resolve_layers(names, layer_precisions).items() if p is not precision}
     moments = calibration.moments if calibration else {}

@@ -14,6 +14,7 @@ from recurc import __version__
 from recurc.arguments import argument
 from recurc.build.manifest import Build
 from recurc.errors import RecurcError, UsageError
+from recurc.recursion import Depth
 from recurc.report.timing import time_entry
 from recurc.report.wording import tune_command
 from recurc.resources import bundled_models
@@ -196,7 +197,7 @@ def report_build(build: Build, board: str | None = None) -> dict[str, Any]:
         precision=build.precision,
         label=d.get("label", build.precision),
         carry=_carry(d, plan),
-        depth=(build.steps, build.h_cycles, build.l_cycles),
+        depth=build.depth,
         plan=plan,
         regions=region_rows(kinds, notes),
         estimated=bool(plan.get("estimated")) and not entry.get("link"),
@@ -249,14 +250,14 @@ def _measured(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def report_plan(
-    plan: Mapping[str, Any], board: Board, source: Mapping[str, Any], *, precision: str, carry: str, depth: tuple[int, int, int]
+    plan: Mapping[str, Any], board: Board, source: Mapping[str, Any], *, precision: str, carry: str, depth: Depth
 ) -> dict[str, Any]:
     """The report of a plan that nothing was built from: sizes of code and data are estimates.
 
     Args:
         plan: what `plan_summary` gives.
         source: name, checkpoint, sha256 of the model.
-        depth: steps, H cycles, L cycles.
+        depth: how often the model turns.
     """
     notes = {r.name: {"optional": r.optional, "note": r.note} for r in board.regions}
     return _document(
@@ -297,7 +298,7 @@ def _document(
     precision: str,
     label: str,
     carry: str | None,
-    depth: tuple[int, int, int],
+    depth: Depth,
     plan: Mapping[str, Any],
     regions: list[dict[str, Any]],
     estimated: bool,
@@ -306,7 +307,6 @@ def _document(
     more: Mapping[str, Any],
 ) -> dict[str, Any]:
     verdict = plan.get("verdict") or {"fits": True}
-    steps, h_cycles, l_cycles = depth
     document: dict[str, Any] = printable(
         {
             "schema": SCHEMA,
@@ -324,7 +324,7 @@ def _document(
             "region": verdict.get("region"),
             "missing": list(verdict.get("missing") or ()),
             "changes": list(verdict.get("changes") or ()),
-            "model": {"steps": steps, "h_cycles": h_cycles, "l_cycles": l_cycles, **(plan.get("model") or {})},
+            "model": {**vars(depth), **(plan.get("model") or {})},
             "regions": regions + _unused(board, regions),
             "stack": _stack(plan, board, regions, measured),
             "linked": linked,

@@ -219,7 +219,7 @@ def gate_results(document: Mapping[str, Any], drawn: Sequence[Plot], command: st
         f"of variants, from harmless to ruinous, was evaluated on {', '.join(names)}; each gives phi, which needs no labels, "
         f"and the loss of puzzles exact against fp32. A variant is harmful when it loses more than {tolerance:g} points and "
         "more than two standard errors. The threshold is the phi after one supervision step that parts harmful from harmless "
-        "variants with the fewest mistakes. `recurc sweep CHECKPOINT --gate --keep` finds the threshold of one checkpoint and "
+        "variants with the fewest mistakes. `recurc gate CHECKPOINT --keep` finds the threshold of one checkpoint and "
         "keeps it beside it, where `recurc build` takes it from."
     )
     points = [Table(name, POINT_COLUMNS, [point_cells(p) for p in document["points"] if p["model"] == name]) for name in names]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from recurc.errors import DoesNotFitError
-from recurc.ir.program import CARRIES
+from recurc.ir.lowering import CARRIES
 from recurc.models.reasoner import ReasonerConfig
 from recurc.quant.weights import precision_named, precisions
 from recurc.study.pricing import Price, Prices
@@ -50,7 +50,7 @@ def variants_of(
     names = names or tuple(name for name, p in precisions().items() if not p.lossy)
     pairs = [(name, "fp32" if precision_named(name).bits == 32 else "int8-row") for name in names]
     return [
-        Variant(name, acts, h, low, carry=carry, method=method)
+        Variant(name, acts, method, h_cycles=h, l_cycles=low, carry=carry)
         for h in h_cycles or depths(config.H_cycles)
         for low in l_cycles or depths(config.L_cycles)
         for name, acts in pairs

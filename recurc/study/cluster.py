@@ -11,7 +11,7 @@ from typing import Any
 
 from recurc.arguments import argument
 from recurc.errors import ToolchainError, UsageError
-from recurc.study.runners import Part
+from recurc.evaluate.measured import Part
 from recurc.study.store import code_version
 from recurc.study.units import Chunk, Subject, run_part
 

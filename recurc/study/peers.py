@@ -51,7 +51,7 @@ PEERS = (
 
 def fp32_model(reasoner: Reasoner) -> QuantizedModel:
     """The checkpoint as it is, for export."""
-    return quantize_model(reasoner, precision_named("fp32"), puzzle_table="auto")
+    return quantize_model(reasoner, precision_named("fp32"))
 
 
 def onnx_stepper(loop: OnnxLoop, model: QuantizedModel) -> EngineStepper:

@@ -55,11 +55,10 @@ class Prices:
 
     Args:
         board: its memory is planned; this computer's is not, everything fits there.
-        lowering: puzzle_table and scratch of `lower`.
     """
 
-    def __init__(self, config: ReasonerConfig, board: Board, **lowering: Any) -> None:
-        self.config, self.board, self.lowering = config, board, {"puzzle_table": "auto", **lowering}
+    def __init__(self, config: ReasonerConfig, board: Board) -> None:
+        self.config, self.board = config, board
         self.basis = ""  # what the estimate rests on, once there is one
         self._plans: dict[tuple[Any, ...], MemoryPlan] = {}
 
@@ -69,9 +68,9 @@ class Prices:
 
     def _plan(self, variant: Variant) -> MemoryPlan:
         """The plan of a resolved variant; no depth changes a byte of it."""
-        key = (variant.precision, variant.layers, variant.carry)
+        key = (variant.precision, variant.layers, variant.carry, variant.puzzle_table, variant.scratch)
         if key not in self._plans:
-            program, forms = variant.program(self.config, **self.lowering), self.forms(variant)
+            program, forms = variant.program(self.config), self.forms(variant)
             plan = make_plan(program, forms, self.board)
             # As `early_plan`: what only the estimate of code rules out is let pass.
             self._plans[key] = plan if plan.fits else make_plan(program, forms, self.board, least=True)
@@ -82,14 +81,14 @@ class Prices:
         if self.board.family == "host":
             return None
         try:
-            early_plan(variant.program(self.config, **self.lowering), self.forms(variant), self.board)
+            early_plan(variant.program(self.config), self.forms(variant), self.board)
         except DoesNotFitError as error:
             return error
         return None
 
     def __call__(self, variant: Variant) -> Price:
         """Price of a resolved variant; its precision is one of the device's."""
-        program, forms = variant.program(self.config, **self.lowering), self.forms(variant)
+        program, forms = variant.program(self.config), self.forms(variant)
         if self.board.family == "host":
             image = image_budget(program, forms, kernel_set("host")).total
             return Price(program.macs_per_step, None, None, image, None)

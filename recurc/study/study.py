@@ -282,6 +282,6 @@ def _peer_outcome(bench: Workbench, method: Method, steps: int | None, progress:
         progress(len(bench.data))
     parts = [dict(part or {}) for part in kept]
     sizes = [int(part.pop("bytes")) for part in parts]
-    program = lower(bench.reasoner.config, steps=plain.steps, puzzle_table="auto")
+    program = lower(bench.reasoner.config, steps=plain.steps)
     variant = replace(plain, precision="int8", name=method.name)
     return Outcome(variant, Part.joined([Part(**part) for part in parts]), program.macs_per_step, sizes[0])

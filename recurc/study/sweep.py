@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
+from recurc.ir.lowering import Knobs, Lowering
 from recurc.models.reasoner import ReasonerConfig
 from recurc.report.costs import COSTS, cost_of
 from recurc.report.csvfile import csv_text
@@ -55,11 +56,11 @@ def grid(
     activations: Sequence[str],
     depths: Depths = Depths(),  # noqa: B008 - it is frozen
     *,
-    carry: str = "fp32",
     engine: str = "auto",
     method: str | None = None,
+    **knobs: Unpack[Knobs],
 ) -> list[Variant]:
-    """Every combination, each at the largest number of steps.
+    """Every combination, each at the largest number of steps. knobs: of all others than plain fp32, see `Lowering`.
 
     Plain fp32 comes first at every depth, asked for or not: it is what the others are compared with, and costs nothing more.
     """
@@ -70,7 +71,8 @@ def grid(
     for h in depths.h_cycles or (config.H_cycles,):
         for low in depths.l_cycles or (config.L_cycles,):
             found.append(replace(plain, h_cycles=h, l_cycles=low, steps=deepest))
-            found += [Variant(p, a, h, low, deepest, carry=carry, engine=engine, method=method) for p, a in pairs]
+            depth = Lowering.of(steps=deepest, h_cycles=h, l_cycles=low, **knobs)
+            found += [Variant(p, a, method, engine=engine, **vars(depth)) for p, a in pairs]
     return list(dict.fromkeys(found))
 
 

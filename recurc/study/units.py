@@ -23,6 +23,7 @@ from recurc.make.project import compile_engine_parts, compile_host_engine
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.models.reference import Reference
 from recurc.quant.model import QuantizedModel
+from recurc.recursion import Depth
 from recurc.study.fake import FakeModel
 from recurc.study.memo import Memo
 from recurc.study.variants import Variant
@@ -71,6 +72,11 @@ class Subject:
     key: str
     full: bool = False
 
+    @property
+    def depth(self) -> Depth:
+        """How often it turns."""
+        return self.variant.depth(self.reasoner.config)
+
 
 def _temporary() -> Path:
     """A folder that goes with this process."""
@@ -101,7 +107,7 @@ def _stepper(subject: Subject) -> Stepper:
     weights = {name: w.dequantized() for name, w in subject.model.weights.items()}
     attention = getattr(subject.stand_in, "attention", "softmax")
     model = FakeModel(subject.stand_in, weights, v.activations, subject.peaks, v.carry, attention)
-    return TorchStepper(model, *v.schedule, most=CHUNK)
+    return TorchStepper(model, subject.depth, most=CHUNK)
 
 
 def run_chunk(stepper: Stepper, chunk: Chunk, steps: int, progress: Progress | None = None) -> Run:
@@ -112,14 +118,13 @@ def run_chunk(stepper: Stepper, chunk: Chunk, steps: int, progress: Progress | N
 def reference_run(subject: Subject, chunk: Chunk, progress: Progress | None = None) -> Run:
     """The fp32 checkpoint's run of a chunk at the variant's depth; kept while other variants want the same."""
     v = subject.variant
-    steps = v.steps
-    assert steps is not None
+    depth = subject.depth
 
     def make() -> Run:
         model = _STEPPERS.get(subject.reference_key, lambda: Reference(subject.reasoner))
-        return run_chunk(TorchStepper(model, *v.schedule, most=CHUNK), chunk, steps, progress)
+        return run_chunk(TorchStepper(model, depth, most=CHUNK), chunk, depth.steps, progress)
 
-    return _REFERENCES.get((subject.reference_key, v.schedule, steps, chunk.key), make)
+    return _REFERENCES.get((subject.reference_key, v.schedule, depth.steps, chunk.key), make)
 
 
 def full_end(subject: Subject, chunk: Chunk) -> Run:
@@ -140,13 +145,12 @@ def run_part(subject: Subject, chunk: Chunk, progress: Progress | None = None) -
     """
     torch.set_num_threads(1)
     v = subject.variant
-    assert v.steps is not None
     own = v.engine == "reference"  # what it runs is the reference itself, and counts as progress
     expected = full_end(subject, chunk) if subject.full else reference_run(subject, chunk, progress if own else None)
     if own:
         run = reference_run(subject, chunk, progress)
     else:
-        run = run_chunk(_STEPPERS.get(subject.key, lambda: _stepper(subject)), chunk, v.steps, progress)
+        run = run_chunk(_STEPPERS.get(subject.key, lambda: _stepper(subject)), chunk, subject.depth.steps, progress)
     return measure(run, expected, chunk.labels, chunk.valid)
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -20,7 +20,8 @@ from recurc.evaluate.fidelity import mean_and_error
 from recurc.evaluate.halting import Halt, stop_index
 from recurc.evaluate.measured import Part
 from recurc.ir.lower import lower
-from recurc.ir.program import CARRIES, Program
+from recurc.ir.lowering import Knobs, Lowering
+from recurc.ir.program import Program
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.quant.model import QuantizedModel
 from recurc.quant.weights import precisions
@@ -31,11 +32,10 @@ ENGINES = ("auto", "device", "fake", "reference")
 
 
 @dataclass(frozen=True)
-class Variant:
-    """A weight scheme, an activation scheme, a schedule, and perhaps another model in the checkpoint's place.
+class Variant(Lowering):
+    """A lowering with a weight scheme, an activation scheme, and perhaps another model in the checkpoint's place.
 
     precision: of `weight_schemes()`; activations: of ACTIVATIONS; method: calibration method (None: the scheme's best).
-    h_cycles, l_cycles, steps: None as trained. carry: how z_H and z_L are stored between ops.
     transform: name of the model that stands in for the checkpoint ("" is the checkpoint itself), see `Workbench`.
     engine: "device", "fake", "reference" (plain fp32), or "auto": the device's code where it has this arithmetic.
     name: for people; what it is when left out. layers: (linear layer's name, its precision) where that is another one.
@@ -43,10 +43,6 @@ class Variant:
 
     precision: str = "int4"
     activations: str = "int8-row"
-    h_cycles: int | None = None
-    l_cycles: int | None = None
-    steps: int | None = None
-    carry: str = "fp32"
     method: str | None = None
     transform: str = ""
     engine: str = "auto"
@@ -101,7 +97,6 @@ class Variant:
         for what, value, known in (
             ("precision", self.precision, tuple(schemes)),
             ("activations", self.activations, tuple(ACTIVATIONS)),
-            ("carry", self.carry, CARRIES),
             ("engine", self.engine, ENGINES),
         ):
             if value not in known:
@@ -123,14 +118,14 @@ class Variant:
                 why="the device rounds activations to int8 a row, for its own precisions",
                 next="use engine auto or fake",
             )
-        return replace(
-            self,
-            h_cycles=self.h_cycles or config.H_cycles,
-            l_cycles=self.l_cycles or config.L_cycles,
-            steps=self.steps or config.halt_max_steps,
-            method=method,
-            engine=engine,
-        )
+        if engine != "device" and self.table_storage(config) == "int8" and config.puzzle_emb_ndim:
+            raise UsageError(
+                f"{self.label} has no puzzle table of int8 rows",
+                where=argument("puzzle_table"),
+                why=f"its engine is {engine}, and only the device's code reads such rows",
+                next="leave puzzle_table out, or use engine device",
+            )
+        return replace(self, **vars(self.depth(config)), method=method, engine=engine)
 
     @property
     def schedule(self) -> tuple[int, int]:
@@ -138,17 +133,9 @@ class Variant:
         assert self.h_cycles and self.l_cycles
         return self.h_cycles, self.l_cycles
 
-    def program(self, config: ReasonerConfig, puzzle_table: str = "auto", scratch: int | None = None) -> Program:
-        """The program of a resolved variant; puzzle embeddings in the image while they are small, unless asked otherwise."""
-        return lower(
-            config,
-            steps=self.steps,
-            h_cycles=self.h_cycles,
-            l_cycles=self.l_cycles,
-            carry=self.carry,
-            puzzle_table=puzzle_table,
-            scratch=scratch,
-        )
+    def program(self, config: ReasonerConfig, **knobs: Unpack[Knobs]) -> Program:
+        """The program of a resolved variant; knobs that are given in the place of its own."""
+        return lower(config, self, **knobs)
 
 
 def model_bytes(model: QuantizedModel) -> int:

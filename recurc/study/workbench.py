@@ -149,7 +149,7 @@ class Workbench:
         """All layers in the variant's precision, at some depth."""
         method = weight_schemes()[variant.precision].method(variant.method)
         alone = replace(variant, layers=(), method=method)
-        return self._memo.get((alone.transform, alone.precision, method), lambda: self._quantized(alone))
+        return self._memo.get((alone.transform, alone.precision, method, alone.puzzle_table), lambda: self._quantized(alone))
 
     def _quantized(self, variant: Variant) -> QuantizedModel:
         subject, scheme = self.subjects[variant.transform], weight_schemes()[variant.precision]
@@ -164,7 +164,7 @@ class Workbench:
                 subject,
                 replace(scheme, quantize=lambda w, moment, method: known[id(w)]),
                 method=variant.method,
-                puzzle_table="auto",
+                puzzle_table=variant.puzzle_table,
                 name=variant.precision,
             )
             return replace(model, precision=scheme)
@@ -173,7 +173,7 @@ class Workbench:
             scheme,
             self.calibration(variant.transform) if learns else None,
             method=variant.method,
-            puzzle_table="auto",
+            puzzle_table=variant.puzzle_table,
             name=variant.precision,
         )
         if learns:

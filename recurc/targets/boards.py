@@ -229,7 +229,7 @@ def parse_board(text: str, path: Path) -> Board:
         usb=read_usb(t),
         watchdog=watchdog,
         chip=t.text("chip", ""),
-        packages=read_packages(t, ports, stock),
+        packages=read_packages(t, family, ports, stock),
     )
     t.close()
     if mpu and family != "arm":

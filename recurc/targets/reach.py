@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 REACH: Mapping[str, str] = {
     "emulated": "firmware runs in an emulator and is compared bit for bit",
-    "compiled": "firmware links within the real memory map; it has not run on a chip",
+    "compiled": "links within the real memory map; neither firmware nor upload has been run on the part",
     "written": "project for the chip's own SDK; recurc's tests never compile or run it",
     "described": "memory map only: models can be planned for it, not built",
 }

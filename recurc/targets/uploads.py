@@ -49,7 +49,7 @@ class Flash:
     hint: str = ""
 
 
-def read_packages(t: Table, ports: tuple[str, ...], stock: Stock | None) -> tuple[str, ...]:
+def read_packages(t: Table, family: str, ports: tuple[str, ...], stock: Stock | None) -> tuple[str, ...]:
     """`packages` of a board file: the formats in which a build for it is delivered. Which ones there are recurc.package knows.
 
     Raises:
@@ -57,7 +57,9 @@ def read_packages(t: Table, ports: tuple[str, ...], stock: Stock | None) -> tupl
     """
     if "packages" not in t.data:
         # As in the board files of builds that were made before boards said it.
-        implied = (stock.framework,) if stock is not None and stock.framework else PACKAGES
+        implied = (
+            (stock.framework,) if stock is not None and stock.framework else PACKAGES[:1] if family == "host" else PACKAGES
+        )
         t.words("packages", [])
         return implied if ports else ()
     packages = t.words("packages", pattern=WORD)

@@ -149,10 +149,10 @@ def _step(state: State, carry_crc: int | None = None) -> Step:
 class ReferenceAnswerer:
     """The fp32 reference as an `Answerer`; `reasoner`: a loaded model."""
 
-    def __init__(self, reasoner: Reasoner, h_cycles: int | None = None, l_cycles: int | None = None) -> None:
+    def __init__(self, reasoner: Reasoner) -> None:
         from recurc.models.reference import Reference
 
-        self._stepper = TorchStepper(Reference(reasoner), h_cycles, l_cycles)
+        self._stepper = TorchStepper(Reference(reasoner))
         self.max_steps = reasoner.config.halt_max_steps
 
     def steps(self, tokens: np.ndarray, puzzle_id: int = 0, steps: int | None = None) -> Iterator[Step]:

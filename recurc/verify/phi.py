@@ -14,6 +14,7 @@ from recurc.evaluate.fidelity import carry_fidelity
 from recurc.evaluate.runs import Kept, ends, record
 from recurc.evaluate.stepping import TorchStepper
 from recurc.models.reasoner import Reasoner
+from recurc.recursion import Depth
 
 MOST_PUZZLES = 4
 MACS = 1e11  # fp32 compute that the default number of puzzles may take
@@ -24,13 +25,13 @@ class FidelityMeter:
 
     Args:
         reasoner: the model that the build was made of.
-        h_cycles, l_cycles: depth that the build was made with.
+        depth: that the build was made with.
     """
 
-    def __init__(self, reasoner: Reasoner, h_cycles: int, l_cycles: int) -> None:
+    def __init__(self, reasoner: Reasoner, depth: Depth) -> None:
         from recurc.models.reference import Reference
 
-        self._stepper = TorchStepper(Reference(reasoner), h_cycles, l_cycles)
+        self._stepper = TorchStepper(Reference(reasoner), depth)
 
     def measure(self, tokens: np.ndarray, puzzle_id: int, carries: Mapping[int, np.ndarray]) -> tuple[float, float]:
         """phi after step 1 and after the last of `carries` (step -> z_H float32 [S, D], as the device sent it)."""
@@ -74,4 +75,4 @@ def build_meter(build: Build, checkpoint: Path | str | None = None) -> FidelityM
             why=f"its sha256 is {reasoner.sha256[:16]}…, the build was made of {str(sha256)[:16]}…",
             next="Pass the one that the build was made of with " + argument("checkpoint", "CHECKPOINT", option="reference"),
         )
-    return FidelityMeter(reasoner, build.h_cycles, build.l_cycles)
+    return FidelityMeter(reasoner, build.depth)

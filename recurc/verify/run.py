@@ -143,7 +143,7 @@ def verify_session(
 
 def build_places(build: Build) -> tuple[Place, ...]:
     """Names of the ops of a build's supervision step (see `step_places`)."""
-    return step_places(lower(build.config, steps=build.steps, h_cycles=build.h_cycles, l_cycles=build.l_cycles))
+    return step_places(lower(build.config, build.lowering))
 
 
 def _check_unchanged(build: Build) -> None:

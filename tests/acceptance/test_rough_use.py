@@ -18,7 +18,7 @@ import torch
 import recurc
 from recurc.api import Model
 from recurc.build.folder import fresh_folder
-from recurc.build.manifest import MANIFEST
+from recurc.build.listing import MANIFEST
 from recurc.cli.main import main
 from tests.build.conftest import built, data, gate, model, quantized  # noqa: F401 - fixtures
 from tests.models.builders import PREFIX, arch, state_dict, write_checkpoint, write_dataset, write_model

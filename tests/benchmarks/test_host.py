@@ -63,7 +63,7 @@ def test_the_exported_graph_is_the_block(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     about, times = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
     assert set(host.BEST_INT8) < set(about["variants"]) and times["wall"] > 0
-    rounding = Rounding(reasoner, inputs[:1], ids[:1], 1, **host.CYCLES)
+    rounding = Rounding(reasoner, inputs[:1], ids[:1], reasoner.config.trained.but(steps=1, **host.CYCLES))
     with np.load(tmp_path / "results.npz") as results:
         rounding.check("z_H", 1, results["fp32"], expected=rounding.exact["z_H"][0, 0])
 

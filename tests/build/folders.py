@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from recurc.build.folder import fresh_folder
-from recurc.build.manifest import MANIFEST, SCHEMA, _digest, file_sha256
+from recurc.build.listing import MANIFEST, SCHEMA, digest_of, file_sha256
 
 # What a user may have put into a build folder, as `put` makes it: text, None for a folder, "-> x" for a link.
 MINE: dict[str, str | None] = {
@@ -42,7 +42,7 @@ def fill(folder: Path, files: Mapping[str, str], name: str = "model") -> None:
     """Make a folder the whole build `name` of these files."""
     put(folder, files)
     said = {"schema": SCHEMA, "name": name, "target": "host", "files": {f: file_sha256(folder / f) for f in files}}
-    (folder / MANIFEST).write_text(json.dumps({**said, "digest": _digest(said)}))
+    (folder / MANIFEST).write_text(json.dumps({**said, "digest": digest_of(said)}))
 
 
 def rebuild(out: Path, files: Mapping[str, str] = NEW, **options) -> None:

@@ -15,7 +15,8 @@ import pytest
 
 import recurc
 from recurc.build.folder import fresh_folder
-from recurc.build.manifest import MANIFEST, file_sha256, load_build
+from recurc.build.listing import MANIFEST, file_sha256
+from recurc.build.manifest import load_build
 from recurc.errors import FidelityError, InputError, ToolchainError, UsageError
 from recurc.make import host, project
 from recurc.package import firmware as package
@@ -272,7 +273,7 @@ def test_low_fidelity_is_refused_and_names_the_layers(quantized, gate, tmp_path,
     worst = quantized.layers()
     assert [phi for _, phi in worst] == sorted(phi for _, phi in worst) and len(worst) == len(quantized.model.weights)
     assert all(f"{name} ({phi:.3f})" in text for name, phi in worst[:3])
-    assert len(gate.damage) == 3 and "--gate" in text
+    assert len(gate.damage) == 3 and "recurc gate" in text
     assert list(tmp_path.iterdir()) == []
     quantized.build("mps2-an500", tmp_path / "b", min_fidelity=1.1, gate=gate, allow_lossy=True)
     # Without calibration data fidelity is told, not judged.

@@ -12,7 +12,8 @@ import torch
 
 import recurc
 from recurc.api import Model
-from recurc.build.manifest import MANIFEST, _digest, load_build
+from recurc.build.listing import MANIFEST, digest_of
+from recurc.build.manifest import load_build
 from recurc.cli.main import main
 from recurc.errors import RecurcWarning
 from recurc.models.checkpoint import load
@@ -85,5 +86,5 @@ def test_a_manifest_without_notes_is_readable(guessed, tmp_path):
     folder = shutil.copytree(guessed.path, tmp_path / "old")
     document = json.loads((folder / MANIFEST).read_text())
     del document["checkpoint"]["notes"]
-    (folder / MANIFEST).write_text(json.dumps({**document, "digest": _digest(document)}))
+    (folder / MANIFEST).write_text(json.dumps({**document, "digest": digest_of(document)}))
     assert load_build(folder, trust=True).notes == ()

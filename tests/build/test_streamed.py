@@ -9,7 +9,8 @@ import pytest
 
 import recurc
 from recurc.api import Model
-from recurc.build.manifest import TABLE_FILE, load_build
+from recurc.build.listing import TABLE_FILE
+from recurc.build.manifest import load_build
 from recurc.dataset import Dataset
 from recurc.device.frames import TABLE_MAPPED, TABLE_WIRE
 from recurc.errors import InputError, RecurcError

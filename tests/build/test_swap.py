@@ -13,7 +13,7 @@ import pytest
 
 from recurc.build import swap
 from recurc.build.folder import check_output, fresh_folder
-from recurc.build.manifest import MANIFEST
+from recurc.build.listing import MANIFEST
 from recurc.errors import InputError, UsageError
 from tests.build.folders import MINE, NEW, OLD, fill, holds, put, rebuild, whole
 from tests.killed import fails_at, killed_at

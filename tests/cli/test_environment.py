@@ -197,7 +197,7 @@ def test_keep_is_refused_before_the_measurement(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(min_fidelity.os, "access", lambda path, mode: False)
     monkeypatch.setattr("recurc.study.ladder.measure_ladder", lambda *args, **options: pytest.fail("it has measured already"))
     options = ["--limit", "2", "--steps", "1", "--out", str(tmp_path / "g")]
-    assert main(["sweep", "sudoku4-tiny", "--gate", "--keep", *options]) == 3
+    assert main(["gate", "sudoku4-tiny", "--keep", *options]) == 3
     told = capsys.readouterr().err
     assert "cannot be kept" in told and "--min-fidelity" in told
 

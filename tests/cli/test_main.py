@@ -208,6 +208,7 @@ def test_project_file(tmp_path, monkeypatch, capsys):
 
 
 def test_project_file_says_how_a_model_is_stored(tmp_path, monkeypatch):
+    from recurc.cli.common.options import Stored
     from recurc.cli.common.project import Project, project_text
 
     monkeypatch.chdir(tmp_path)
@@ -215,10 +216,11 @@ def test_project_file_says_how_a_model_is_stored(tmp_path, monkeypatch):
     Path("recurc.toml").write_text(project_text(Project(CHECKPOINT, 'odd "folder"', "int4", layers)))
     model = options.resolve_model(Console(), None)
     assert (model.checkpoint, model.data) == (CHECKPOINT, Path('odd "folder"'))
-    assert model.stored(None, {}) == ("int4", layers)
-    assert model.stored(None, {"lm_head.weight": "fp32"}) == ("int4", {**layers, "lm_head.weight": "fp32"})
-    assert model.stored("int8", {}) == ("int8", {}), "asked for on the command line: all of it"
-    assert options.resolve_model(Console(), CHECKPOINT).stored(None, {}) == ("int4", {}), "another model's layers are its own"
+    assert Stored().of(model) == ("int4", layers)
+    assert Stored(None, {"lm_head.weight": "fp32"}).of(model) == ("int4", {**layers, "lm_head.weight": "fp32"})
+    assert Stored("int8").of(model) == ("int8", {}), "asked for on the command line: all of it"
+    other = options.resolve_model(Console(), CHECKPOINT)
+    assert Stored().of(other) == ("int4", {}), "another model's layers are its own"
     for content in (
         "[quantize]\nprecison = 'int4'",
         "[quantize]\nprecision = 4",

@@ -18,8 +18,8 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-def run(capsys, *arguments: str) -> tuple[int, str, str]:
-    status = main(["sweep", *arguments])
+def run(capsys, *arguments: str, command: str = "sweep") -> tuple[int, str, str]:
+    status = main([command, *arguments])
     said = capsys.readouterr()
     assert "Traceback" not in said.out + said.err
     return status, said.out, said.err
@@ -92,20 +92,20 @@ def test_gate_of_one_checkpoint(capsys, cache, tmp_path, monkeypatch):
     monkeypatch.setattr("recurc.study.ladder._OUTLIER_PAIRS", ())
     monkeypatch.setattr("recurc.study.ladder.NOISE", (0.02, 0.64))
     monkeypatch.setattr("recurc.study.workbench.can_compile", lambda: False)
-    args = (TINY, "--gate", "--limit", "32", "--tolerance", "4", "--steps", "2", "--cache", str(cache), "--out", str(tmp_path))
-    status, out, _ = run(capsys, *args)
+    args = (TINY, "--limit", "32", "--tolerance", "4", "--steps", "2", "--cache", str(cache), "--out", str(tmp_path))
+    status, out, _ = run(capsys, *args, command="gate")
     assert status == 0 and "--min-fidelity" in out and "fp32, noise 64 %" in out
     assert {p.name for p in tmp_path.iterdir()} == {"gate.csv", "gate.json", "gate.html", "gate.md", "gate.png"}
     ET.fromstring((tmp_path / "gate.html").read_text().replace("<!DOCTYPE html>", ""))
-    status, out, _ = run(capsys, *args, "--json")
+    status, out, _ = run(capsys, *args, "--json", command="gate")
     d = json.loads(out)
-    assert status == 0 and d["schema"] == "recurc/sweep/1" and d["models"][0]["threshold"]["harmful"] == 1
+    assert status == 0 and d["schema"] == "recurc/gate/1" and d["models"][0]["threshold"]["harmful"] == 1
     assert d["models"][0]["spearman"]["phi_first"] <= -0.5 and d["kept"] == []
 
     mine = tmp_path / "mine"
     shutil.copytree(bundled_models()[TINY], mine)
     (mine / "fidelity.json").unlink(missing_ok=True)
-    status, out, _ = run(capsys, str(mine), *args[1:-1], str(tmp_path), "--keep")
+    status, out, _ = run(capsys, str(mine), *args[1:-1], str(tmp_path), "--keep", command="gate")
     own = json.loads((mine / "fidelity.json").read_text())
     assert status == 0 and str(mine / "fidelity.json") in out
     assert own["min_fidelity"] == d["models"][0]["careful"] >= d["models"][0]["threshold"]["suggestion"]
@@ -138,9 +138,9 @@ def test_refusals(capsys, tmp_path):
         (2, (TINY, "--steps", "0"), "from 1 to 255"),
         (2, (TINY, "--steps", "a"), "no whole number"),
         (2, (TINY, "--precisions", "int4", "--activations", "int4-row", "--engine", "device", "--no-cache"), "does not have"),
-        (2, (TINY, "--gate", "--precisions", "int8"), "does not take --precisions"),
-        (2, (TINY, "--tolerance", "3"), "--gate"),
-        (2, (TINY, "--keep"), "--gate"),
+        (2, (TINY, "--gate", "--limit", "64"), "use recurc gate"),
+        (2, (TINY, "--gate", "--keep"), "use recurc gate"),
+        (2, (TINY, "--tolerance", "3"), "use recurc gate"),
         (2, (TINY, "--jobs", "1", "--scheduler", "tcp://127.0.0.1:9"), "exclude each other"),
         (3, ("nothing-here",), "no checkpoint"),
         (3, (TINY, "--data", str(tmp_path)), "test"),

@@ -33,7 +33,7 @@ def run(capsys, *arguments: str) -> tuple[int, str]:
     [
         ("eval",),
         ("sweep", "--no-cache"),
-        ("sweep", "--gate", "--no-cache"),
+        ("gate", "--no-cache"),
         ("study", "--no-cache"),
         ("tune", "--target", "mps2-an500", "--no-cache"),
     ],

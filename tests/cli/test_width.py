@@ -44,7 +44,7 @@ COMMANDS = {
     "ci": ("ci", "b", "--out", ".", "--data", "data"), "doctor": ("doctor",),
     "layers": ("layers", NAME, "--fidelity-puzzles", "1", "--calibration-puzzles", "2"),
     "sweep": ("sweep", NAME, "--precisions", "int8,int4-g32", *STUDY, "--out", "s"),
-    "gate": ("sweep", NAME, "--gate", *STUDY, "--out", "g"),
+    "gate": ("gate", NAME, *STUDY, "--out", "g"),
     "study": ("study", NAME, "--methods", "weights", *STUDY, "--out", "st"),
     "tune": ("tune", NAME, "--target", "mps2-an500", "--precisions", "int8", "--carries", "fp32", "--limit", "16",
              "--tolerance", "50", "--h-cycles", "1", "--l-cycles", "1,2", "--jobs", "1", "--no-cache", "--out", "t"),

@@ -128,6 +128,7 @@ class Made:
     precision: str = "int4"
     target: str = "host"
     notes: tuple = ()
+    packages: tuple = ("firmware",)
 
     def board(self, name: str):
         return load_board(name)

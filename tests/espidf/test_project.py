@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from recurc.build.manifest import TABLE_FILE, load_build
+from recurc.build.listing import TABLE_FILE
+from recurc.build.manifest import load_build
 from recurc.cli.main import main
 from recurc.emit.runtime import copy_runtime
 from recurc.errors import DoesNotFitError, InputError, ToolchainError, UsageError

@@ -55,7 +55,7 @@ def test_kept_beside_the_checkpoint_and_for_it_alone(reasoner):
 )
 def test_a_broken_file_is_no_threshold(reasoner, tmp_path, content):
     (tmp_path / MIN_FIDELITY_FILE).write_text(content)
-    with pytest.raises(InputError, match="--gate --keep") as e:
+    with pytest.raises(InputError, match="recurc gate CHECKPOINT --keep") as e:
         least_fidelity(reasoner)
     assert e.value.exit_code == 3 and MIN_FIDELITY_FILE in str(e.value)
 

@@ -86,9 +86,9 @@ def test_agrees_with_an_independent_forward(name, tmp_path):
     plain = PlainTRM(arch, state, SEQ)
     expected = [list(plain.run(inputs[i], ids[i], 2)) for i in range(PUZZLES)]
     reasoner = load(written(tmp_path, arch, state))
-    rounding = Rounding(reasoner, inputs, ids, steps=2)
+    rounding = Rounding(reasoner, inputs, ids, 2)
     for dtype in UNIT:
-        for step in Reference(reasoner, dtype=dtype).steps(inputs, ids, steps=2):
+        for step in Reference(reasoner, dtype=dtype).steps(inputs, ids, 2):
             for k, name in enumerate(("z_H", "logits", "q")):
                 rounding.check(name, step.step, getattr(step, name), dtype, np.stack([e[step.step - 1][k] for e in expected]))
 

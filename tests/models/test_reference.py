@@ -59,9 +59,9 @@ def test_agrees_with_an_independent_forward(name, tmp_path):
     tokens, ids = rng.integers(0, 7, (3, 9)), np.array([0, 4, 2])
     plain = PlainTRM(a, sd, 9)
     expected = [list(plain.run(tokens[i], ids[i], 2)) for i in range(3)]
-    rounding = Rounding(reasoner, tokens, ids, steps=2)
+    rounding = Rounding(reasoner, tokens, ids, 2)
     for dtype in UNIT:
-        for step in Reference(reasoner, dtype=dtype).steps(tokens, ids, steps=2):
+        for step in Reference(reasoner, dtype=dtype).steps(tokens, ids, 2):
             for k, tensor in enumerate(("z_H", "logits", "q")):
                 wanted = np.stack([e[step.step - 1][k] for e in expected])
                 rounding.check(tensor, step.step, getattr(step, tensor), dtype, wanted)

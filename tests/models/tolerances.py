@@ -29,6 +29,7 @@ import torch.nn.functional as F
 
 from recurc.models.reasoner import Reasoner
 from recurc.models.reference import Reference, StepResult
+from recurc.recursion import Depth
 
 UNIT = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}
 DRAWS = 4
@@ -108,7 +109,7 @@ class Rounding:
     """A model's run in fp64, and how far runs in fp32 and fp64 may be from it.
 
     Args:
-        reasoner, inputs, ids, steps, h_cycles, l_cycles: as `Reference.steps` takes them.
+        reasoner, inputs, ids, depth: as `Reference.steps` takes them.
 
     Attributes:
         exact: z_H, z_L [steps, N, S, D], logits [steps, N, seq, vocab] and q [steps, N, 2] float64.
@@ -116,15 +117,9 @@ class Rounding:
     """
 
     def __init__(
-        self,
-        reasoner: Reasoner,
-        inputs: np.ndarray,
-        ids: np.ndarray | None = None,
-        steps: int | None = None,
-        h_cycles: int | None = None,
-        l_cycles: int | None = None,
+        self, reasoner: Reasoner, inputs: np.ndarray, ids: np.ndarray | None = None, depth: Depth | int | None = None
     ) -> None:
-        run = (inputs, ids, steps, h_cycles, l_cycles)
+        run = (inputs, ids, depth)
         self.exact = _arrays(list(Reference(reasoner, dtype=torch.float64).steps(*run)))
         unit = UNIT[torch.float32]
         noisy = [_arrays(list(Noisy(reasoner, seed).steps(*run))) for seed in range(DRAWS)]

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,13 @@ from recurc.errors import InputError, ToolchainError, UsageError
 from recurc.flash import flash, stop
 from recurc.package import registry
 from recurc.package.registry import package_named, packages, packages_of, register, unregister
-from recurc.targets.boards import list_boards, load_board
+from recurc.targets.boards import list_boards, load_board, parse_board
 from tests.boardfiles import board_text
 from tests.package.makefile import PACKAGE
 from tests.randmodels import random_reasoner
 from tests.tools import need
 
+SAID = (["firmware"], ["firmware", "platformio"], ["espidf"])
 GOOD = Gate(1.0, 1, "calibration puzzles", ())
 
 
@@ -126,6 +128,16 @@ def test_it_may_stand_beside_ours(installed, quantized, tmp_path):
     alone = quantized.build(str(board_file(tmp_path, "", "other")), tmp_path / "alone", gate=GOOD)
     assert alone.packages == ("firmware", "platformio"), "as in board files that do not say it"
     assert alone.elf is not None and (both.path / "src/model.c").read_bytes() == (alone.path / "src/model.c").read_bytes()
+
+
+def test_a_build_whose_manifest_does_not_say_it_has_what_its_board_implies(made):
+    """As builds that were made before manifests did."""
+    old = replace(made, details={k: v for k, v in made.details.items() if k != "packages"})
+    assert old.packages == ("makefile",)
+    for name, implied in (("host", ("firmware",)), ("stm32h7", ("firmware", "platformio")), ("esp32-s3-n8r8", ("espidf",))):
+        lines = board_text(name).splitlines()
+        text = "\n".join(line for line in lines if line not in {f"packages = {json.dumps(said)}" for said in SAID})
+        assert parse_board(text, Path("board.toml")).packages == implied
 
 
 def test_an_entry_point_brings_a_format(monkeypatch):

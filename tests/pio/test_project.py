@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from recurc.build.manifest import file_sha256
+from recurc.build.listing import file_sha256
 from recurc.errors import InputError, ToolchainError, UsageError
 from recurc.resources import resource_dir
 from recurc.targets import platformio as pio

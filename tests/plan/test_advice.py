@@ -66,7 +66,7 @@ def test_a_smaller_carry_for_too_little_ram():
 
 def test_a_streamed_table_comes_first():
     config = replace(program(hidden=128, ndim=128).config, num_puzzle_identifiers=40_000)
-    plan, found = changes(lower(config), FP32, load_board("stm32h7"))
+    plan, found = changes(lower(config, puzzle_table="image"), FP32, load_board("stm32h7"))
     assert plan.missing[0].region == "qspi"
     assert found[0].fits and found[0].options == ("--puzzle-table fp32",)
     assert make_plan(lower(config, puzzle_table="fp32"), FP32, load_board("stm32h7")).fits

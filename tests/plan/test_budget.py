@@ -8,7 +8,7 @@ import pytest
 import recurc
 from recurc.emit.image import ENTRY, HEADER, build_image
 from recurc.ir.lower import lower
-from recurc.ir.program import STORAGES
+from recurc.ir.lowering import STORAGES
 from recurc.plan.budget import (
     IMAGE_ENTRY_BYTES,
     IMAGE_HEADER_BYTES,
@@ -32,7 +32,7 @@ MODELS = sorted(bundled_models())
 
 def shaped_model(reasoner, precision) -> QuantizedModel:
     """A model of the right shapes with all-zero weights: sizes do not depend on values, and this takes no time."""
-    prog = lower(reasoner.config)
+    prog = lower(reasoner.config, puzzle_table="image")
     zeros = {
         ref.name: FloatWeights(np.zeros((ref.n, ref.k), np.float32))
         if not precision.form.integer

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recurc.ir.lower import lower
-from recurc.ir.program import CARRIES, Program
+from recurc.ir.lowering import CARRIES
+from recurc.ir.program import Program
 from recurc.models.reasoner import ReasonerConfig
 from recurc.ops.attention.op import Attention
 from recurc.ops.token_mix.op import TokenMix

@@ -199,8 +199,8 @@ def test_comfortable_scratch_holds_the_heads_and_attentions_own_buffers():
     wide = lower(replace(program("mlp_t", seq=400).config, vocab_size=256))
     heads = _heads_struct(sizing(wide, INT4, kernels), 1).bytes
     assert comfortable_scratch(wide, INT4, kernels) == heads > 400 * 256 * 4
-    assert comfortable_scratch(replace(wide, scratch=1024), INT4, kernels) == heads
-    assert comfortable_scratch(replace(program(hidden=64, ndim=64), scratch=1024), INT4, kernels) < MAX_SCRATCH
+    assert comfortable_scratch(lower(wide.config, scratch=1024), INT4, kernels) == heads
+    assert comfortable_scratch(program(hidden=64, ndim=64, scratch=1024), INT4, kernels) < MAX_SCRATCH
 
 
 def test_a_row_of_the_table_has_room_on_its_way_in():

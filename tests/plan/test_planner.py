@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from recurc.errors import DoesNotFitError
 from recurc.ir.lower import lower
-from recurc.ir.program import CARRIES
+from recurc.ir.lowering import CARRIES
 from recurc.plan.budget import image_budget
 from recurc.plan.layout import MAX_SCRATCH, arena_pieces, comfortable_scratch
 from recurc.plan.pieces import KINDS, SectionSize, StackUse, bytes_by_kind, lay_out

@@ -123,7 +123,7 @@ def test_report_of_a_build(tmp_path):
     assert rows["planned = linked"] == "yes, to the byte: 2 sections, 12,345 bytes, read from the ELF"
     assert rows["fidelity"] == "0.9876 after one step, 32 calibration puzzles"
     assert rows["accuracy"] == "90.0 % puzzles exact, 97.0 % cells, first 40 test puzzles, after step 16"
-    assert "compiled and linked" in rows["stm32h7"] and "twin" in rows["mps2-an500"]
+    assert "links within the real memory map" in rows["stm32h7"] and "twin" in rows["mps2-an500"]
     host = report_build(build, "host")
     assert host["regions"] == [] and host["linked"] is None and host["twin"] is None
     with pytest.raises(UsageError, match="stm32h7, host"):

@@ -10,6 +10,7 @@ import pytest
 
 from recurc.arguments import named_as_options
 from recurc.build.manifest import load_build
+from recurc.recursion import Depth
 from recurc.report.document import KINDS, report_build, report_plan
 from recurc.report.page import render_page
 from recurc.report.planning import plan_checkpoint
@@ -117,7 +118,7 @@ def test_hostile_names_are_text():
             dict.fromkeys(("name", "checkpoint", "sha256"), HOSTILE),
             precision=HOSTILE,
             carry=HOSTILE,
-            depth=(1, 1, 1),
+            depth=Depth(1, 1, 1),
         )
     )
     root = ET.fromstring(page)

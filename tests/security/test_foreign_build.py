@@ -14,7 +14,8 @@ import pytest
 import recurc
 from recurc.api import Model
 from recurc.build import trust
-from recurc.build.manifest import MANIFEST, _digest, file_sha256, load_build
+from recurc.build.listing import MANIFEST, digest_of, file_sha256
+from recurc.build.manifest import load_build
 from recurc.cli.main import main
 from recurc.errors import InputError
 from recurc.make.ci import ignored_by_git, write_files
@@ -40,7 +41,7 @@ def forge(folder: Path, change) -> None:
     """Change the manifest as an attacker would, and make its digest right again."""
     document = json.loads((folder / MANIFEST).read_text())
     change(document)
-    document["digest"] = _digest(document)
+    document["digest"] = digest_of(document)
     (folder / MANIFEST).write_text(json.dumps(document))
 
 
@@ -218,7 +219,7 @@ def test_every_value_of_another_kind_is_refused_or_harmless(folder, capsys):
         value = HOSTILE[i % len(HOSTILE)]
         document = json.loads(json.dumps(good))
         set_at(*path, value)(document)
-        document["digest"] = _digest(document)
+        document["digest"] = digest_of(document)
         (folder / MANIFEST).write_text(json.dumps(document))
         code = main(["report", str(folder)])
         said = capsys.readouterr()
@@ -308,12 +309,12 @@ def state(tmp_path, monkeypatch) -> Path:
     return tmp_path / "state" / "recurc" / "builds"
 
 
-def digest_of(folder: Path) -> str:
+def stated_digest(folder: Path) -> str:
     return json.loads((folder / MANIFEST).read_text())["digest"]
 
 
 def test_a_build_of_this_user_is_known_wherever_it_lies(folder, state, tmp_path):
-    assert trust.remember(digest_of(folder), folder)
+    assert trust.remember(stated_digest(folder), folder)
     assert os.stat(state).st_mode & 0o777 == 0o700
     assert load_build(folder).trusted
     assert load_build(shutil.copytree(folder, tmp_path / "copy")).trusted
@@ -323,15 +324,15 @@ def test_a_build_of_this_user_is_known_wherever_it_lies(folder, state, tmp_path)
 
 
 def test_a_record_that_others_may_write_counts_for_nothing(folder, state, tmp_path):
-    trust.remember(digest_of(folder), folder)
+    trust.remember(stated_digest(folder), folder)
     os.chmod(state, 0o777)
-    assert not load_build(folder).trusted and not trust.remember(digest_of(folder), folder)
+    assert not load_build(folder).trusted and not trust.remember(stated_digest(folder), folder)
     os.chmod(state, 0o700)
-    os.chmod(state / digest_of(folder), 0o666)
+    os.chmod(state / stated_digest(folder), 0o666)
     assert not load_build(folder).trusted
-    (state / digest_of(folder)).unlink()
+    (state / stated_digest(folder)).unlink()
     (tmp_path / "x").write_text("")
-    (state / digest_of(folder)).symlink_to(tmp_path / "x")
+    (state / stated_digest(folder)).symlink_to(tmp_path / "x")
     assert not load_build(folder).trusted
     state.rename(tmp_path / "moved")
     state.symlink_to(tmp_path / "moved")
@@ -341,10 +342,10 @@ def test_a_record_that_others_may_write_counts_for_nothing(folder, state, tmp_pa
 def test_without_a_home_nothing_is_known_and_nothing_fails(folder, monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setattr(trust.Path, "home", classmethod(lambda cls: (_ for _ in ()).throw(RuntimeError("no home"))))
-    assert trust.record_folder() is None and not trust.remember(digest_of(folder), folder)
+    assert trust.record_folder() is None and not trust.remember(stated_digest(folder), folder)
     assert not load_build(folder).trusted
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/nowhere")
-    assert not trust.remember(digest_of(folder), folder)
+    assert not trust.remember(stated_digest(folder), folder)
 
 
 def test_the_record_does_not_grow_without_end(state, tmp_path, monkeypatch):

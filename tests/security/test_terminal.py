@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import rich.text
 
-from recurc.build.manifest import MANIFEST
+from recurc.build.listing import MANIFEST
 from recurc.cli.common import output
 from recurc.cli.main import main
 from recurc.errors import InputError, RecurcError

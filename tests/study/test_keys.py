@@ -172,10 +172,11 @@ def test_weights_of_all_depths_and_activations_are_one():
 
 
 def test_the_results_key_has_every_ingredient_of_the_question(other_code):
-    base = Variant("int4", "int8-row", 2, 2, 2, "fp32", "gptq", "", "fake", "", ())
+    base = Variant("int4", "int8-row", "gptq", engine="fake", steps=2, h_cycles=2, l_cycles=2, puzzle_table="image")
     changes = {
         "precision": "int8", "activations": "int8-tensor", "h_cycles": 1, "l_cycles": 1, "steps": 1, "carry": "fp16",
-        "method": "mse", "transform": "noise", "engine": "device", "layers": (("lm_head.weight", "int8"),),
+        "puzzle_table": "fp32", "scratch": 4096, "method": "mse", "transform": "noise", "engine": "device",
+        "layers": (("lm_head.weight", "int8"),),
     }  # fmt: skip
     assert set(changes) == {f.name for f in fields(Variant)} - {"name"}, "a new field is an ingredient, or says why not"
     noise = {"noise": touched(sudoku4(), "lm_head.weight")}

@@ -66,7 +66,7 @@ def test_the_stricter_of_two():
 
 def test_too_few_are_refused_before_anything_is_measured(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("recurc.study.ladder.measure_ladder", lambda *a, **k: pytest.fail("measured"))
-    line = ["sweep", "sudoku4-tiny", "--gate", "--keep", "--out", str(tmp_path)]
+    line = ["gate", "sudoku4-tiny", "--keep", "--out", str(tmp_path)]
     assert main([*line, "--limit", "8"]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "8 puzzles are too few to keep a threshold" in said and "one puzzle more or less is 12.5 points" in said

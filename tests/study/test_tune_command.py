@@ -58,8 +58,8 @@ def test_recipe_is_built_and_runs_in_the_emulator(tmp_path, monkeypatch, capsys)
     assert "![What is kept at which cost](tune-front.png)" in Path("tuned/tune.md").read_text()
     assert Path("tuned/tune-front.png").stat().st_size > 1000
     project = read_project()
-    assert (project.h_cycles, project.l_cycles, project.steps) == (1, 1, choice["max_steps"])
-    assert (project.precision, project.carry, project.target, project.calibration_puzzles) == ("int8", "int8", "mps2-an500", 16)
+    assert project.lowering == {"h_cycles": 1, "l_cycles": 1, "steps": choice["max_steps"], "carry": "int8"}
+    assert (project.precision, project.target, project.calibration_puzzles) == ("int8", "mps2-an500", 16)
     assert project.halt_threshold == choice["halt_threshold"]
 
     # What is built without a further word is the recipe, and the emulated board halts as it was tuned.
@@ -87,12 +87,13 @@ def test_recipe_is_built_and_runs_in_the_emulator(tmp_path, monkeypatch, capsys)
 
 
 def test_a_project_file_reads_as_it_was_written(tmp_path):
-    project = Project("a", 'b "c"', "int4", {"x.*": "int8"}, "mse", 64, 3, 1, 2, 8, -0.5, 2, "stm32h7", "fp16", "int8")
+    knobs = {"h_cycles": 1, "l_cycles": 2, "steps": 8, "carry": "fp16", "puzzle_table": "int8"}
+    project = Project("a", 'b "c"', "int4", {"x.*": "int8"}, "mse", 64, 3, -0.5, 2, "stm32h7", 0.5, knobs)
     path = tmp_path / "some.toml"
     path.write_text(project_text(project, "said\nabove"))
     assert read_project(path) == project and path.read_text().startswith("# said\n# above\n")
-    path.write_text(project_text(Project(steps=3)))
-    assert read_project(path) == Project(steps=3) and read_project(path).halt is None
+    path.write_text(project_text(Project(lowering={"steps": 3})))
+    assert read_project(path) == Project(lowering={"steps": 3}) and read_project(path).halt is None
     path.write_text(project_text(Project(halt_threshold=float("inf"))))
     assert read_project(path).halt == {"threshold": float("inf"), "min_steps": 1}
 

@@ -11,7 +11,6 @@ import recurc.study.workbench as workbench_module
 from recurc.errors import UsageError
 from recurc.evaluate.layer_damage import layers_alone
 from recurc.evaluate.measured import Part
-from recurc.recursion import Depth
 from recurc.study import units
 from recurc.study.fake import ACTIVATIONS, round_activations, weight_schemes
 from recurc.study.memo import Memo
@@ -271,7 +270,7 @@ def test_layers_behind_a_low_phi_are_found_by_trying_each():
     weights = dict(model.tensors)
     weights = {n: weights[n] for n in model.linear_names()}
     weights[name] = np.rint(weights[name] * 2) / 2
-    found = layers_alone(model, weights, data.inputs, data.puzzle_ids, Depth(1, model.config.H_cycles, model.config.L_cycles))
+    found = layers_alone(model, weights, data.inputs, data.puzzle_ids, model.config.trained.but(steps=1))
     assert len(found) == len(weights)
     assert found[0][0] == name and found[0][1] < 0.999 and all(phi > 1 - 1e-5 for _, phi in found[1:])
 

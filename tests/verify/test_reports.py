@@ -15,6 +15,7 @@ from recurc.cli.common.live import LiveTable
 from recurc.cli.common.output import Console
 from recurc.errors import DeviceUnreachableError, InputError
 from recurc.models.reference import Reference
+from recurc.recursion import Depth
 from recurc.verify.journal import Identity, Journal, dataset_digest
 from recurc.verify.junit import junit_document, write_junit
 from recurc.verify.phi import FidelityMeter, build_meter, default_puzzles
@@ -77,8 +78,8 @@ def test_without_a_terminal_nothing_is_drawn(command, capsys):  # noqa: F811
 def test_fidelity_is_of_the_carries_that_were_sent():
     reasoner = random_reasoner(hidden=24, ndim=24, layers=1, cycles=(2, 2), steps=3)
     inputs, ids = random_inputs(reasoner, 1)
-    states = [s.z_H.numpy()[0] for s in Reference(reasoner).steps(inputs, ids, 3, 1, 2)]
-    meter = FidelityMeter(reasoner, 1, 2)
+    states = [s.z_H.numpy()[0] for s in Reference(reasoner).steps(inputs, ids, Depth(3, 1, 2))]
+    meter = FidelityMeter(reasoner, Depth(3, 1, 2))
     assert meter.measure(inputs[0], int(ids[0]), {1: states[0], 3: states[2]}) == pytest.approx((1.0, 1.0))
     turned = states[2].copy()
     turned[:4] *= -1

@@ -17,6 +17,7 @@ from recurc.cli.main import main
 from recurc.dataset import Dataset
 from recurc.errors import InputError, MismatchError, UsageError
 from recurc.evaluate.halting import Halt
+from recurc.ir.lowering import Lowering
 from recurc.targets.boards import load_board
 from recurc.verify.options import split
 from tests.device import dummy_build as dummy
@@ -56,8 +57,7 @@ class Build:
     target: str = "stm32h7"
     twin: str | None = "mps2-an500"
     steps: int = 12
-    h_cycles: int = 2
-    l_cycles: int = 3
+    lowering: Lowering = Lowering(steps=12, h_cycles=2, l_cycles=3, puzzle_table="image")
     table: None = None
     checkpoint: None = None
     symbols: str = ""

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import click
-from click.core import ParameterSource
 
+from recurc.cli.common.groups import Command, given
+from recurc.cli.common.kinds import LayerPrecision, Precision, Threshold
 from recurc.cli.common.output import Console
 from recurc.cli.common.project import PROJECT_FILE, Project, read_project
-from recurc.errors import InputError, UsageError
-from recurc.ir.program import CARRIES, STORAGES
+from recurc.errors import InputError
+from recurc.ir.lowering import AUTO, CARRIES, MOST_CYCLES, WORDS
 from recurc.quant.weights import precisions
 from recurc.words import speak_of
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from recurc.build.manifest import Build
+    from recurc.dataset import Dataset
+    from recurc.models.reasoner import Reasoner
+
 DEFAULT_PRECISION = "int4"
-_IN_PROJECT = {"puzzles": "calibration_puzzles"}  # options that the project file calls otherwise
+
+Options = TypeVar("Options", bound="DataclassInstance")
+T = TypeVar("T")
 
 pass_console = click.make_pass_decorator(Console)
 
@@ -40,20 +49,15 @@ class Model:
     project: Project = Project()
     console: Console | None = field(default=None, repr=False, compare=False)
 
-    def stored(self, precision: str | None, layers: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-        """Precision and layers in another one: what the command line asks for, else `recurc.toml`, else int4."""
-        own = {} if precision else dict(self.project.layers)  # another precision for all is another choice of layers too
-        return precision or self.project.precision or DEFAULT_PRECISION, {**own, **layers}
+    def settled(self, options: Options) -> Options:
+        """A group of options of the running command: as the command line has them, where it leaves them open as `recurc.toml`
+        has them, else their defaults."""
+        return replace(options, **{f.name: self.either(f.name, getattr(options, f.name)) for f in fields(options)})
 
-    def settled(self, **options: Any) -> dict[str, Any]:
-        """Options of the running command, by their names: as the command line has them, where it leaves them open as
-        `recurc.toml` has them, else their defaults."""
-        context, found = click.get_current_context(), {}
-        for name, value in options.items():
-            own = getattr(self.project, _IN_PROJECT.get(name, name))
-            given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-            found[name] = value if given or own is None else own
-        return found
+    def either(self, name: str, value: T) -> T:
+        """One option of the running command and its value, in the same way."""
+        own = self.project.value(name)
+        return value if own is None or given(name) else own
 
     def file(self) -> Path:
         """The weights file. Raises InputError."""
@@ -61,7 +65,7 @@ class Model:
 
         return find_checkpoint(self.checkpoint)[0]
 
-    def load(self):
+    def load(self) -> Reasoner:
         """The model as a `Reasoner`; what was assumed of it is told on the console. Raises InputError."""
         from recurc.models.checkpoint import load
 
@@ -71,7 +75,7 @@ class Model:
             self.console.assumed(reasoner.notes)
         return reasoner
 
-    def dataset(self, split: str, labels: bool = False):
+    def dataset(self, split: str, labels: bool = False) -> Dataset:
         """One split of the dataset; with `labels` only what accuracy counts.
 
         Raises:
@@ -91,7 +95,7 @@ class Model:
         return found.labelled() if labels else found
 
 
-def train_split(console: Console, chosen: Model, without: str = "no calibration puzzles"):
+def train_split(console: Console, chosen: Model, without: str = "no calibration puzzles") -> Dataset | None:
     """The training split, or None with a remark: what it means to be `without`."""
     try:
         return chosen.dataset("train")
@@ -142,7 +146,43 @@ def _data_beside(checkpoint: str) -> Path | None:
     return next(iter(nearby_datasets(file)), None)
 
 
-def open_build(console: Console, path: str | Path, *, to_run: bool = True, trust: bool = False):
+@dataclass(frozen=True)
+class Source:
+    """What a command works on: CHECKPOINT, --data and --project."""
+
+    checkpoint: str | None = None
+    data: str | None = None
+    project_file: Path | None = None
+
+    def model(self, console: Console) -> Model:
+        """The model that is meant, see `resolve_model`. Raises InputError."""
+        return resolve_model(console, self.checkpoint, self.data, self.project_file)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """--precision (None: not given) and --layer, as a mapping."""
+
+    precision: str | None = None
+    layers: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, model: Model) -> tuple[str, dict[str, str]]:
+        """Precision and layers in another one: what the command line asks for, else `recurc.toml`, else int4."""
+        project = model.project  # another precision for all is another choice of layers too
+        own = {} if self.precision else dict(project.layers)
+        return self.precision or project.precision or DEFAULT_PRECISION, {**own, **self.layers}
+
+
+@dataclass(frozen=True)
+class Halting:
+    """--halt/--no-halt (None: not given), --halt-threshold and --min-steps."""
+
+    halt: bool | None = None
+    halt_threshold: float = 0.0
+    min_steps: int = 1
+
+
+def open_build(console: Console, path: str | Path, *, to_run: bool = True, trust: bool = False) -> Build:
     """The build in a folder, as `recurc.build.manifest.load_build`; what was assumed of its checkpoint is told."""
     from recurc.build.manifest import load_build
 
@@ -155,65 +195,18 @@ def open_build(console: Console, path: str | Path, *, to_run: bool = True, trust
 # -- options --------------------------------------------------------------------------------------------------------
 
 
-class Precision(click.ParamType):
-    """A precision by name; a wrong one is answered with the nearest."""
-
-    name = "precision"
-
-    def convert(self, value, param, ctx):
-        known = list(precisions())
-        if value in known:
-            return value
-        near = difflib.get_close_matches(str(value), known, n=1)
-        raise UsageError(
-            f"unknown precision {value!r}",
-            where="--precision",
-            why=f"precisions are {', '.join(known)}",
-            next=f"Did you mean {near[0]}?" if near else "Choose one of them",
-        )
-
-
-class LayerPrecision(click.ParamType):
-    """NAME=P as (name or pattern, precision)."""
-
-    name = "layer"
-
-    def convert(self, value, param, ctx):
-        pattern, equals, precision = str(value).rpartition("=")
-        if not equals or not pattern:
-            raise UsageError(
-                f"not a layer and its precision: {value!r}",
-                where="--layer",
-                why="they are joined by =",
-                next="For example --layer '*.mlp.down_proj.weight=int8'; `recurc layers` lists the layers",
-            )
-        return pattern, Precision().convert(precision, param, ctx)
-
-
-class Threshold(click.ParamType):
-    """A halting margin: any number but NaN (nothing exceeds NaN); infinity means never or always."""
-
-    name = "number"
-
-    def convert(self, value, param, ctx):
-        number = click.FLOAT.convert(value, param, ctx)
-        if number != number:
-            self.fail(f"{value!r} is not a number", param, ctx)
-        return number
-
-
-def checkpoint_argument(required: bool = False) -> Callable:
+def checkpoint_argument(required: bool = False) -> Callable[[Command], Command]:
     """The argument CHECKPOINT, passed as text or None (see `resolve_model`)."""
     return click.argument("checkpoint", required=required, type=str, metavar="CHECKPOINT" if required else "[CHECKPOINT]")
 
 
-def data_option(function: Callable) -> Callable:
+def data_option(function: Command) -> Command:
     """--data DIR."""
     text = "Dataset directory (with train/ and test/), as the reference code builds it."
     return click.option("--data", metavar="DIR", default=None, help=text)(function)
 
 
-def project_option(function: Callable) -> Callable:
+def project_option(function: Command) -> Command:
     """--project FILE, passed as `project_file`."""
     return click.option(
         "--project",
@@ -225,8 +218,8 @@ def project_option(function: Callable) -> Callable:
     )(function)
 
 
-def halting_options(function: Callable) -> Callable:
-    """--halt/--no-halt (None: not given), --halt-threshold, --min-steps; `Model.halting` says what they come to."""
+def halting_options(function: Command) -> Command:
+    """--halt/--no-halt (None: not given), --halt-threshold, --min-steps: a `Halting`."""
     for option in (
         click.option(
             "--min-steps",
@@ -252,8 +245,8 @@ def halting_options(function: Callable) -> Callable:
     return function
 
 
-def stored_options(function: Callable) -> Callable:
-    """--precision P (None when not given) and --layer NAME=P, as a mapping; `Model.stored` says what they come to."""
+def stored_options(function: Command) -> Command:
+    """--precision P (None when not given) and --layer NAME=P: a `Stored`."""
     function = click.option(
         "--layer",
         "layers",
@@ -267,21 +260,21 @@ def stored_options(function: Callable) -> Callable:
     return click.option("--precision", type=Precision(), default=None, metavar="P", help=text)(function)
 
 
-def limit_option(default: int | None = None) -> Callable:
+def limit_option(default: int | None = None) -> Callable[[Command], Command]:
     """--limit N, at least 1."""
     text = "Use the first N examples" + (f". Default: {default}." if default else " (default: all).")
     return click.option("--limit", type=click.IntRange(min=1), default=default, metavar="N", help=text)
 
 
-def seed_option(function: Callable) -> Callable:
+def seed_option(function: Command) -> Command:
     """--seed N, from 0 to 2^32-1."""
     kind = click.IntRange(0, 2**32 - 1)
     return click.option("--seed", type=kind, default=0, metavar="N", help="Seed of random choices. Default: 0.")(function)
 
 
-def depth_options(function: Callable) -> Callable:
-    """--h-cycles, --l-cycles, --steps: override the trained depth; each 1 to 255, None when not given."""
-    kind = click.IntRange(1, 255)
+def depth_options(function: Command) -> Command:
+    """--h-cycles, --l-cycles, --steps: override the trained depth; None when not given."""
+    kind = click.IntRange(1, MOST_CYCLES)
     for name, text in (
         ("--steps", "Supervision steps (default: as trained)."),
         ("--l-cycles", "Low-level cycles a high-level one (default: as trained)."),
@@ -291,31 +284,26 @@ def depth_options(function: Callable) -> Callable:
     return function
 
 
-def storage_options(function: Callable, carry: str | None = "fp32", puzzle_table: str | None = "auto") -> Callable:
-    """--carry KIND and --puzzle-table WHERE: how the carry and the puzzle embeddings are stored; with their defaults."""
+def storage_options(function: Command) -> Command:
+    """--carry KIND and --puzzle-table WHERE: how the carry and the puzzle embeddings are stored."""
     function = click.option(
         "--puzzle-table",
-        type=click.Choice(("auto", *STORAGES)),
-        default=puzzle_table,
+        type=click.Choice(WORDS["puzzle_table"]),
+        default=AUTO,
         metavar="WHERE",
         help="Puzzle embeddings: in the image, or streamed a row a puzzle from a table file of fp32 or int8 rows. "
         "Default: auto (in the image up to 64 KB, else fp32).",
     )(function)
     return click.option(
         "--carry",
-        type=click.Choice(CARRIES),
-        default=carry,
+        type=click.Choice(WORDS["carry"]),
+        default=CARRIES[0],
         metavar="KIND",
         help="How z_H and z_L are stored between ops: fp32, fp16, or int8 with a scale a row. Default: fp32.",
     )(function)
 
 
-def storage_given(function: Callable) -> Callable:
-    """The same options, None when not given."""
-    return storage_options(function, carry=None, puzzle_table=None)
-
-
-def scratch_option(function: Callable) -> Callable:
+def scratch_option(function: Command) -> Command:
     """--scratch KB, passed on in bytes; None when not given."""
     return click.option(
         "--scratch",
@@ -327,7 +315,7 @@ def scratch_option(function: Callable) -> Callable:
     )(function)
 
 
-def trust_option(function: Callable) -> Callable:
+def trust_option(function: Command) -> Command:
     """--trust-build, passed as `trust`."""
     return click.option(
         "--trust-build",

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import rich.console
 import rich.progress
@@ -107,7 +107,7 @@ class Console:
             [[said(visible(cell)) for cell in row] for row in rows],
             None if self.wide else self.width,
             text=[named.get(name, name) for name in text_columns],
-            least=[named.get(name, name) for name in least],
+            least=[named.get(name, name) if isinstance(name, str) else name for name in least],
             numeric=numeric,
         )
         if title:
@@ -177,7 +177,7 @@ class Console:
 
     # -- for programs -------------------------------------------------------------------------------------------
 
-    def emit_json(self, document: dict[str, object]) -> None:
+    def emit_json(self, document: dict[str, Any]) -> None:
         """Print the command's one JSON document (with `--json` only), its schema first."""
         if not self.json:
             return
@@ -222,7 +222,7 @@ class _TextConsole(rich.console.Console):
             yield segment if segment.control else segment._replace(text=visible(segment.text))
 
 
-def _console(stream) -> rich.console.Console:
+def _console(stream: TextIO) -> rich.console.Console:
     return _TextConsole(file=stream, width=None if stream.isatty() else _told_width() or PIPE_WIDTH)
 
 

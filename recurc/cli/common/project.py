@@ -11,11 +11,12 @@ from typing import Any
 
 from recurc.errors import InputError
 from recurc.formats import parse_toml
-from recurc.ir.program import CARRIES, STORAGES
+from recurc.ir.lowering import MOST_CYCLES, WORDS
 from recurc.reading import Unreadable, is_file, not_read, read_text, shown
 
 PROJECT_FILE = "recurc.toml"
 CALIBRATIONS = ("gptq", "mse", "min-max")
+_DEPTH = ("h_cycles", "l_cycles", "steps")  # of a lowering, in the order in which the file has them
 _SAID = 10  # mistakes that are named at once
 _TEXT, _COUNT, _NUMBER, _SEED = "text", "a whole number from 1", "a number", "a whole number from 0"
 # Table -> key -> what it holds: a kind, or the words that it may be. One reader, one writer, one list.
@@ -28,11 +29,13 @@ _KEYS: dict[str, dict[str, object]] = {
         "calibration_puzzles": _COUNT,
         "seed": _SEED,
     },
-    "schedule": {"h_cycles": _COUNT, "l_cycles": _COUNT, "steps": _COUNT, "halt_threshold": _NUMBER, "min_steps": _COUNT},
-    "build": {"target": _TEXT, "carry": CARRIES, "puzzle_table": ("auto", *STORAGES), "min_fidelity": _NUMBER},
+    "schedule": {**{name: _COUNT for name in _DEPTH}, "halt_threshold": _NUMBER, "min_steps": _COUNT},
+    "build": {"target": _TEXT, **WORDS, "min_fidelity": _NUMBER},
 }
+_LOWERING = {*_DEPTH, *WORDS}
+_OTHERWISE = {"puzzles": "calibration_puzzles"}  # options that the file calls otherwise
 _LIMIT = 1 << 17  # bytes: a line for each layer of the largest model
-_MOST = {"h_cycles": 255, "l_cycles": 255, "steps": 255, "min_steps": 255, "seed": 2**32 - 1}
+_MOST = {**{name: MOST_CYCLES for name in _DEPTH}, "min_steps": 255, "seed": 2**32 - 1}
 _HOLDS = (
     'It holds [model] with checkpoint = "..." and data = "...", [quantize] with precision = "int4", '
     '[quantize.layers] with "name of a layer" = "int8", [schedule] with steps = 8 or halt_threshold = 0.5, and [build] '
@@ -42,7 +45,8 @@ _HOLDS = (
 
 @dataclass(frozen=True)
 class Project:
-    """What a project file says; keys as in the file, None: not given. layers: name or pattern -> precision."""
+    """What a project file says; keys as in the file, None: not given. layers: name or pattern -> precision; lowering: the
+    knobs of a `Lowering` that the file has."""
 
     checkpoint: str | None = None
     data: str | None = None
@@ -51,15 +55,16 @@ class Project:
     calibration: str | None = None
     calibration_puzzles: int | None = None
     seed: int | None = None
-    h_cycles: int | None = None
-    l_cycles: int | None = None
-    steps: int | None = None
     halt_threshold: float | None = None
     min_steps: int | None = None
     target: str | None = None
-    carry: str | None = None
-    puzzle_table: str | None = None
     min_fidelity: float | None = None
+    lowering: Mapping[str, int | str] = field(default_factory=dict)
+
+    def value(self, option: str) -> Any:
+        """What the file says for an option of the command line, None where it says nothing."""
+        name = _OTHERWISE.get(option, option)
+        return self.lowering.get(name) if name in _LOWERING else vars(self).get(name)
 
     @property
     def halt(self) -> dict[str, float | int] | None:
@@ -88,7 +93,11 @@ def read_project(path: Path | None = None) -> Project:
     why = _mistake(content)
     if why:
         raise InputError(f"{path.name} is not valid", where=str(path), why=why, next=_HOLDS)
-    project = Project(**{key: value for table in content.values() for key, value in table.items()})
+    said = {key: value for table in content.values() for key, value in table.items()}
+    project = Project(
+        **{key: value for key, value in said.items() if key not in _LOWERING},
+        lowering={key: value for key, value in said.items() if key in _LOWERING},
+    )
     for name in (*([project.precision] if project.precision else []), *project.layers.values()):
         precision_named(name)
     return project
@@ -126,7 +135,7 @@ def project_text(project: Project, comment: str = "") -> str:
     """A project file's text, as `read_project` reads it. comment: lines that stand above."""
     lines = [f"# {line}".rstrip() for line in comment.splitlines()]
     for table, keys in _KEYS.items():
-        given = {key: value for key in keys if key != "layers" and (value := getattr(project, key)) is not None}
+        given = {key: value for key in keys if key != "layers" and (value := project.value(key)) is not None}
         if given:
             lines += ["", f"[{table}]", *(f"{key} = {_toml(value)}" for key, value in given.items())]
         if "layers" in keys and project.layers:

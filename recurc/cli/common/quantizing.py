@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
+from recurc.cli.common.groups import Command
 from recurc.cli.common.options import Model
 from recurc.cli.common.output import Console
 from recurc.cli.common.project import CALIBRATIONS
 from recurc.errors import InputError
+from recurc.ir.lowering import Lowering
+
+if TYPE_CHECKING:
+    from recurc.api import Model as LoadedModel
+    from recurc.api import Quantized
+    from recurc.quant.model import QuantizedModel
 
 
-def calibration_options(function: Callable) -> Callable:
-    """--calibration METHOD and --calibration-puzzles N."""
+@dataclass(frozen=True)
+class Learning:
+    """What weights are rounded by: the calibration method (None: the precision's own), the training puzzles that it draws, and
+    the seed of the draw."""
+
+    calibration: str | None = None
+    puzzles: int = 128
+    seed: int = 0
+
+
+def calibration_options(function: Command) -> Command:
+    """--calibration METHOD and --calibration-puzzles N; with `seed_option` a `Learning`."""
     function = click.option(
         "--calibration-puzzles",
         "puzzles",
@@ -31,31 +50,28 @@ def calibration_options(function: Callable) -> Callable:
     )(function)
 
 
-def layer_names(quantized) -> dict[str, str]:
+def layer_names(quantized: QuantizedModel) -> dict[str, str]:
     """Layers of a quantized model that are stored in another precision, for documents: name -> precision."""
     return {name: precision.name for name, precision in quantized.layers.items()}
 
 
 def quantize_with_progress(
     console: Console,
-    model,
+    model: LoadedModel,
     chosen: Model,
-    precision: str,
-    layers: Mapping[str, str],
-    *,
-    calibration: str | None,
-    puzzles: int,
-    seed: int,
-    **lowering,
-):
+    stored: tuple[str, Mapping[str, str]],
+    learning: Learning,
+    lowering: Lowering,
+) -> Quantized:
     """Quantize `model`, calibrating on the training split when there is a dataset and the precision uses one.
 
-    `layers`: layers in another precision. `lowering`: steps, h_cycles, l_cycles, carry, puzzle_table of
-    `recurc.api.Model.quantize`.
+    `stored`: the precision, and layers in another one.
     """
     from recurc.quant.weights import precision_named
 
-    learns = any("gptq" in precision_named(p).methods for p in (precision, *layers.values())) and calibration != "min-max"
+    precision, layers = stored
+    puzzles, without = learning.puzzles, learning.calibration == "min-max"
+    learns = not without and any("gptq" in precision_named(p).methods for p in (precision, *layers.values()))
     train = None
     if chosen.data is not None:
         try:
@@ -81,5 +97,12 @@ def quantize_with_progress(
             done = share
 
         return model.quantize(
-            precision, train, layers=layers, method=calibration, puzzles=puzzles, seed=seed, progress=progress, **lowering
+            precision,
+            train,
+            layers=layers,
+            method=learning.calibration,
+            puzzles=puzzles,
+            seed=learning.seed,
+            lowering=lowering,
+            progress=progress,
         )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,61 +14,62 @@ from recurc.cli.common.output import Console
 from recurc.errors import InputError, UsageError
 from recurc.files import check_folder, make_folder, write_whole
 
-_MAX_DEPTH = 255
+if TYPE_CHECKING:
+    from recurc.study.store import Store
+    from recurc.study.units import Executor
+
 _OTHER_FOLDER = "Name another folder with --out"
 
 
-class Names(click.ParamType):
-    """A list of known names with commas between, or "all"."""
+@dataclass(frozen=True)
+class Computing:
+    """Where variants are computed, and where results are kept."""
 
-    name = "names"
+    jobs: int | None = None
+    scheduler: str | None = None
+    cache: Path | None = None
+    no_cache: bool = False
 
-    def __init__(self, what: str) -> None:
-        self.what = what
+    @contextmanager
+    def executor(self) -> Iterator[Executor]:
+        """Where the work is done. Raises ToolchainError, UsageError."""
+        if self.scheduler is not None:
+            if self.jobs is not None:
+                raise UsageError("--jobs and --scheduler exclude each other", next="Leave one of them out")
+            from recurc.study.cluster import Cluster
 
-    def known(self) -> tuple[str, ...]:
-        from recurc.study.fake import ACTIVATIONS, weight_schemes
+            with Cluster(self.scheduler) as cluster:
+                yield cluster
+        else:
+            from recurc.study.units import Threads
 
-        return tuple(weight_schemes() if self.what == "precision" else ACTIVATIONS)
+            with Threads(self.jobs) as threads:
+                yield threads
 
-    def convert(self, value, param, ctx):
-        if isinstance(value, tuple):
-            return value
-        known = self.known()
-        names = known if value == "all" else tuple(dict.fromkeys(part.strip() for part in value.split(",")))
-        for name in names:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                raise UsageError(
-                    f"unknown {self.what} {name!r}",
-                    where=param.opts[0] if param else "",
-                    why=f"known are {', '.join(known)}",
-                    next=f"Did you mean {near[0]}?" if near else "Choose among them, or all",
-                )
-        return names
+    def store(self, console: Console) -> Store:
+        """Where results are kept; a folder that cannot be made keeps none, unless it was named. Raises InputError."""
+        from recurc.cachedir import cache_folder
+        from recurc.study.store import Store
 
-
-class Numbers(click.ParamType):
-    """Whole numbers from 1 to 255 with commas between; a..b is a range."""
-
-    name = "numbers"
-
-    def convert(self, value, param, ctx):
-        if isinstance(value, tuple):
-            return value
-        found: list[int] = []
-        for part in value.split(","):
-            low, dots, high = part.strip().partition("..")
-            if not low.isdecimal() or (dots and not high.isdecimal()):
-                self.fail(f"{part.strip()!r} is no whole number and no range a..b", param, ctx)
-            found += range(int(low), int(high or low) + 1)
-        if not found or min(found) < 1 or max(found) > _MAX_DEPTH:
-            self.fail(f"{value!r}: from 1 to {_MAX_DEPTH}", param, ctx)
-        return tuple(dict.fromkeys(found))
+        folder = None if self.no_cache else self.cache or cache_folder("sweep")
+        if folder is None:
+            return Store(None)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if self.cache is not None:
+                raise InputError(
+                    "the cache folder cannot be made",
+                    where=str(self.cache),
+                    why=error.strerror or str(error),
+                    next="Name another with --cache, or pass --no-cache",
+                ) from None
+            return Store(None)
+        return Store(folder, console.note)
 
 
-def compute_options(function):
-    """--jobs, --scheduler, --cache, --no-cache: where variants are computed and results kept."""
+def compute_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--jobs, --scheduler, --cache, --no-cache: a `Computing`."""
     for option in (
         click.option("--no-cache", is_flag=True, help="Keep no results, use none that are kept."),
         click.option(
@@ -94,45 +95,6 @@ def compute_options(function):
     ):
         function = option(function)
     return function
-
-
-@contextmanager
-def executor(jobs: int | None, scheduler: str | None) -> Iterator[Any]:
-    """Where the work is done. Raises ToolchainError, UsageError."""
-    if scheduler is not None:
-        if jobs is not None:
-            raise UsageError("--jobs and --scheduler exclude each other", next="Leave one of them out")
-        from recurc.study.cluster import Cluster
-
-        with Cluster(scheduler) as cluster:
-            yield cluster
-    else:
-        from recurc.study.units import Threads
-
-        with Threads(jobs) as threads:
-            yield threads
-
-
-def store(console: Console, cache: Path | None, no_cache: bool):
-    """Where results are kept; a folder that cannot be made keeps none, unless it was named."""
-    from recurc.cachedir import cache_folder
-    from recurc.study.store import Store
-
-    folder = None if no_cache else cache or cache_folder("sweep")
-    if folder is None:
-        return Store(None)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if cache is not None:
-            raise InputError(
-                "the cache folder cannot be made",
-                where=str(cache),
-                why=error.strerror or str(error),
-                next="Name another with --cache, or pass --no-cache",
-            ) from None
-        return Store(None)
-    return Store(folder, console.note)
 
 
 def check_results(folder: Path) -> None:

@@ -224,8 +224,8 @@ def _load_image(folder: Path) -> object:
 
     p = _model().program
     build = types.SimpleNamespace(
-        name="a", config=p.config, steps=p.steps, h_cycles=p.h_cycles, l_cycles=p.l_cycles, precision="int4",
-        host_image=folder / "model.rcm", details={"carry": p.carry, "method": "mse", "layers": {}})  # fmt: skip
+        name="a", config=p.config, lowering=p.lowering, precision="int4",
+        host_image=folder / "model.rcm", details={"method": "mse", "layers": {}})  # fmt: skip
     return read_model(build)  # type: ignore[arg-type]
 
 

@@ -7,26 +7,22 @@ identifiers are missing, every example is a puzzle of its own with identifier 0.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from recurc.alphabet import Alphabet
 from recurc.arguments import argument
 from recurc.arrayfile import read_npy
+from recurc.dataset.split import IGNORED, NO_LABEL, Dataset
 from recurc.errors import InputError, UsageError
 from recurc.formats import parse_json
 from recurc.problems import Problems
 from recurc.puzzlenames import check_names, names_in
 from recurc.reading import Unreadable, enough_memory, is_file, is_folder, is_there, not_read, read_text, shown, user_path
-from recurc.types import BoolArray
-from recurc.words import words_for
 
-IGNORED = -100  # a label that never counts, as in the reference code
-_NO_LABEL = -1  # stands for every label where the dataset has none, and names no value to be ignored
 _LARGEST = 2**31 - 1
 _SETS = 64
 _SET = re.compile(r"\w[\w.-]{0,99}")
@@ -48,162 +44,6 @@ class Metadata:
     blank_identifier_id: int
     sets: tuple[str, ...]
     symbols: str = ""  # characters of tokens 1, 2, ...; "": not known
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """One split of a dataset.
-
-    `inputs` [N, seq_len] uint8 (int32 for vocabularies over 256), `labels` [N, seq_len] int32 as stored (cells equal to
-    `ignore_label_id` or -100 do not count, see `valid`; without a file of labels none does), `puzzle_ids` [N] int32.
-    """
-
-    inputs: np.ndarray
-    labels: np.ndarray
-    puzzle_ids: np.ndarray
-    seq_len: int
-    vocab_size: int
-    num_puzzle_identifiers: int
-    ignore_label_id: int | None
-    path: Path
-    split: str
-    in_memory: bool = False  # made of arrays: `path` names no folder
-    symbols: str = ""  # characters of tokens 1, 2, ... (see `recurc.alphabet`); "": not known
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    @property
-    def valid(self) -> np.ndarray:
-        """Mask [N, seq_len] of the cells that count for accuracy."""
-        counts: BoolArray = self.labels != IGNORED
-        return counts if self.ignore_label_id is None else counts & (self.labels != self.ignore_label_id)
-
-    @classmethod
-    def from_arrays(
-        cls,
-        inputs: np.ndarray,
-        labels: np.ndarray | None = None,
-        puzzle_ids: np.ndarray | None = None,
-        *,
-        vocab_size: int | None = None,
-        num_puzzle_identifiers: int | None = None,
-        ignore_label_id: int | None = None,
-        split: str = "test",
-        symbols: str = "",
-    ) -> Dataset:
-        """A dataset from arrays at hand.
-
-        Args:
-            inputs: tokens [N, seq_len].
-            labels: [N, seq_len]; -100 and `ignore_label_id` mark cells that do not count. None: no labels.
-            puzzle_ids: [N]; zeros when left out.
-            vocab_size, num_puzzle_identifiers: default to the smallest numbers that fit.
-            split: what it stands for, "train" or "test".
-            symbols: the characters of tokens 1, 2, ..., for drawings and answers.
-
-        Raises:
-            InputError: arrays of other shapes, or of no whole numbers, or tokens out of range.
-        """
-        arrays = [_flat(inputs, "inputs", 2)]
-        arrays.append(np.full(arrays[0].shape, _NO_LABEL) if labels is None else _flat(labels, "labels", 2))
-        arrays.append(np.zeros(len(arrays[0]), int) if puzzle_ids is None else _flat(puzzle_ids, "puzzle_ids", 1))
-        tokens, known, ids = arrays
-        if known.shape != tokens.shape or len(ids) != len(tokens) or not tokens.size:
-            raise InputError(
-                "the arrays do not belong together",
-                where="Dataset.from_arrays",
-                why=f"inputs {tokens.shape}, labels {known.shape}, puzzle_ids {ids.shape}",
-                next="Give inputs and labels [N, seq_len], and puzzle_ids [N]",
-            )
-        ignore = _NO_LABEL if labels is None and ignore_label_id is None else ignore_label_id
-        named = known[(known != IGNORED) & (known != (IGNORED if ignore is None else ignore))]
-        vocab = int(max(tokens.max(), named.max(initial=0))) + 1 if vocab_size is None else vocab_size
-        puzzles = int(ids.max()) + 1 if num_puzzle_identifiers is None else num_puzzle_identifiers
-        if symbols:
-            try:
-                Alphabet(symbols)
-            except ValueError as error:
-                raise InputError(str(error), where=argument("symbols"), next="Name each character once") from None
-        for name, values, limit in (("inputs", tokens, vocab), ("labels", named, vocab), ("puzzle_ids", ids, puzzles)):
-            if values.size and (values.min() < 0 or values.max() >= limit):
-                raise InputError(
-                    f"{name} are out of range",
-                    where="Dataset.from_arrays",
-                    why=f"they go from {values.min()} to {values.max()}, where 0 to {limit - 1} are allowed",
-                    next="Number tokens and puzzles from 0 on, or give larger sizes",
-                )
-        return cls(
-            tokens.astype(np.uint8 if vocab <= 256 else np.int32),
-            known.astype(np.int32),
-            ids.astype(np.int32),
-            tokens.shape[1],
-            vocab,
-            puzzles,
-            ignore,
-            Path("arrays"),
-            split,
-            in_memory=True,
-            symbols=symbols,
-        )
-
-    def __repr__(self) -> str:
-        labels = "" if self.valid.any() else ", no labels"
-        return (
-            f"Dataset({self.path}/{self.split}: {len(self):,} examples of {self.seq_len} {words_for(self.seq_len).places}, "
-            f"vocabulary {self.vocab_size}{labels})"
-        )
-
-    def labelled(self) -> Dataset:
-        """The examples that accuracy counts: those with at least one such cell, as the reference code does.
-
-        Raises:
-            InputError: there are none.
-        """
-        counts = self.valid.any(axis=1)
-        if not counts.any():
-            raise InputError(
-                "no example has labels, so there is no accuracy", where=f"{self.path}/{self.split}",
-                why="all__labels.npy is missing, or all of it is ignore_label_id",
-                next="Pass a dataset with labels; without any there are `recurc verify` and `recurc tune --min-fidelity PHI`",
-            )  # fmt: skip
-        return self if counts.all() else self._select(np.flatnonzero(counts))
-
-    def take(self, n: int | None, offset: int = 0) -> Dataset:
-        """`n` examples from `offset` on (all that follow when n is None; fewer when the split ends)."""
-        return self._select(np.arange(offset, len(self) if n is None else min(offset + n, len(self))))
-
-    def sample(self, n: int, seed: int) -> Dataset:
-        """`n` examples drawn without replacement (all of them, shuffled, when the split has fewer)."""
-        return self._select(self.order(seed)[:n])
-
-    def order(self, seed: int) -> np.ndarray:
-        """Indices of all examples in the order in which `sample` draws them."""
-        return np.random.default_rng(seed).permutation(len(self))
-
-    def unlike(self, seen: np.ndarray, rows: Sequence[int]) -> np.ndarray:
-        """Those of `rows` whose input, with its puzzle, is none of the examples `seen`; indices, in their order."""
-        known = {self._key(i) for i in seen}
-        return np.array([i for i in rows if self._key(i) not in known], dtype=np.int64)
-
-    def _key(self, i: int) -> tuple[int, bytes]:
-        return int(self.puzzle_ids[i]), self.inputs[i].tobytes()
-
-    def _select(self, index: np.ndarray) -> Dataset:
-        return replace(self, inputs=self.inputs[index], labels=self.labels[index], puzzle_ids=self.puzzle_ids[index])
-
-
-class ModelShape(Protocol):
-    """What `check_compatible` needs of a model's configuration."""
-
-    @property
-    def seq_len(self) -> int: ...
-    @property
-    def vocab_size(self) -> int: ...
-    @property
-    def num_puzzle_identifiers(self) -> int: ...
-    @property
-    def puzzle_emb_ndim(self) -> int: ...
 
 
 def read_metadata(folder: Path) -> Metadata:
@@ -318,7 +158,7 @@ def _load(root: Path, split: str, folder: Path, meta: Metadata) -> Dataset:
         meta.seq_len,
         meta.vocab_size,
         meta.num_puzzle_identifiers,
-        _NO_LABEL if meta.ignore_label_id is None and labels.min() == _NO_LABEL else meta.ignore_label_id,
+        NO_LABEL if meta.ignore_label_id is None and labels.min() == NO_LABEL else meta.ignore_label_id,
         root,
         split,
         symbols=meta.symbols,
@@ -349,41 +189,6 @@ def examples(dataset: object, limit: object = None, split: str = "test") -> Data
             next="Give a whole number from 1, or leave it out for all of them",
         )
     return dataset.take(int(limit))
-
-
-def check_compatible(dataset: Dataset, config: ModelShape, checkpoint: str | Path | None = None) -> None:
-    """Check that a dataset's sequence length, vocabulary and puzzle identifiers are the model's.
-
-    Args:
-        checkpoint: its file, where it is known: names of identifiers beside it are those of its puzzle embeddings.
-
-    Raises:
-        InputError: they are not; all differences are named.
-    """
-    wrong = []
-    if dataset.seq_len != config.seq_len:
-        wrong.append(f"sequences of {dataset.seq_len} tokens where the model takes {config.seq_len}")
-    if dataset.vocab_size != config.vocab_size:
-        wrong.append(f"a vocabulary of {dataset.vocab_size} where the model's is {config.vocab_size}")
-    if config.puzzle_emb_ndim > 0 and dataset.num_puzzle_identifiers != config.num_puzzle_identifiers:
-        # A dataset rebuilt with more or fewer puzzles numbers them otherwise: each would get another one's embedding.
-        wrong.append(
-            f"{dataset.num_puzzle_identifiers:,} puzzle identifiers where the model has "
-            f"{config.num_puzzle_identifiers:,} embeddings"
-        )
-    if not wrong and config.puzzle_emb_ndim > 0 and checkpoint is not None and not dataset.in_memory:
-        check_names(
-            [*names_in(Path(checkpoint).parent), *dataset_names(dataset.path)[:1]],
-            "the dataset names its puzzles otherwise than the checkpoint",
-            f"Pass the dataset that the checkpoint was trained on with {argument('data', 'DIR')}",
-        )
-    if wrong:
-        raise InputError(
-            "the dataset is not of this model",
-            where=f"{dataset.path}/{dataset.split}",
-            why="it has " + " and ".join(wrong),
-            next=f"Pass the dataset that the checkpoint was trained on with {argument('data', 'DIR')}",
-        )
 
 
 def dataset_symbols(root: Path) -> str:
@@ -429,7 +234,7 @@ def _load_set(folder: Path, name: str, meta: Metadata) -> tuple[np.ndarray, np.n
             limit = f"the vocabulary has {meta.vocab_size}"
             _in_range(folder / f"{name}__labels.npy", labels, meta.vocab_size, "label", limit, (IGNORED, extra))
     elif inputs is not None:
-        labels = np.full(inputs.shape, _NO_LABEL if extra is None else extra, dtype=np.int32)
+        labels = np.full(inputs.shape, NO_LABEL if extra is None else extra, dtype=np.int32)
     with problems:
         puzzles = _puzzles(folder, name, meta, None if inputs is None else len(inputs))
     problems.raise_all(folder, _LAYOUT)
@@ -458,48 +263,6 @@ def _puzzles(folder: Path, name: str, meta: Metadata, n: int | None) -> np.ndarr
     count = meta.num_puzzle_identifiers
     _in_range(files[0], identifiers, count, "puzzle identifier", f"there are {count}")
     return identifiers[np.searchsorted(indices, np.arange(n), side="right") - 1].astype(np.int32, copy=False)
-
-
-def _flat(values: np.ndarray, name: str, ndim: int) -> np.ndarray:
-    """An argument of `Dataset.from_arrays` as int64. Raises InputError: other dimensions, or no whole numbers."""
-    array = whole_numbers(values, name, "Dataset.from_arrays")
-    if array.ndim != ndim:
-        raise InputError(
-            f"{name} have the wrong shape",
-            where=f"shape {array.shape}",
-            why=f"it takes {ndim} dimension(s)",
-            next="Give inputs and labels [N, seq_len], and puzzle_ids [N]",
-        )
-    return array
-
-
-def whole_numbers(values: object, what: str, where: str) -> np.ndarray:
-    """Anything that is whole numbers, as an int64 array of its own shape. Raises InputError."""
-    try:
-        array = np.asarray(numbers_only(values))
-        if array.dtype.kind in "iub" or (
-            array.dtype.kind == "f" and bool(np.all(np.abs(array) < 2**53)) and bool(np.all(array == np.floor(array)))
-        ):
-            return array.astype(np.int64)
-        why = f"they are {array.dtype}"
-    except (ValueError, TypeError, OverflowError) as error:
-        why = " ".join(str(error).split())[:200]
-    raise InputError(f"{what} are not whole numbers", where=where, why=why, next="Give integers, in an array or a list")
-
-
-def numbers_only(values: object) -> object:
-    """The values, when lists and tuples of them, however deep, hold numbers and arrays alone.
-
-    NumPy makes an array of texts as wide as the longest: a few of them can ask for all memory. Raises ValueError.
-    """
-    todo = [values]
-    while todo:
-        value = todo.pop()
-        if isinstance(value, (list, tuple)):
-            todo += value
-        elif not isinstance(value, (int, float, np.ndarray, np.generic)):
-            raise ValueError(f"{shown(value)} is among them")
-    return values
 
 
 def _array(folder: Path, name: str, ndim: int) -> np.ndarray:
