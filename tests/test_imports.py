@@ -36,6 +36,7 @@ LAYERS = (
         "datafiles",
         "datamake",
         "dataset",
+        "documents",
         "errors",
         "filekinds",
         "files",
