@@ -71,9 +71,9 @@ def command_schema(name: str) -> dict[str, Any]:
     for kind in COMMANDS[name]:
         document = object_of(kind, found)
         document["properties"] = {
-            "schema": {"const": f"recurc/{name}/1"}, **document["properties"], "notes": {"type": "array", "items": _PLAIN[str]}
+            **document["properties"], "schema": {"const": f"recurc/{name}/1"}, "notes": {"type": "array", "items": _PLAIN[str]}
         }  # fmt: skip
-        document["required"] = ["schema", *document["required"]]
+        document["required"] = list(dict.fromkeys(["schema", *document["required"]]))
         options.append(document)
     return {"$schema": DIALECT, "title": f"recurc {name} --json", "anyOf": options, "$defs": dict(sorted(found.items()))}
 

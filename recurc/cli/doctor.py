@@ -63,7 +63,10 @@ def _print(console: Console, findings: Sequence[Any]) -> None:
         out.print(line, soft_wrap=True, highlight=False)
     wrong = [f for f in findings if f.exit_code]
     wanted = [f for f in findings if f.next and not f.exit_code and f.state in ("missing", "problem")]
-    count = lambda n, one, many: f"{n} {one if n == 1 else many}"  # noqa: E731
+
+    def count(n: int, one: str, many: str) -> str:
+        return f"{n} {one if n == 1 else many}"
+
     parts = [count(len(wrong), "thing to mend", "things to mend")] if wrong else ["nothing that is needed is wrong"]
     if wanted:
         parts.append(count(len(wanted), "optional thing is missing", "optional things are missing"))

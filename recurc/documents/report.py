@@ -174,6 +174,7 @@ class Depth(TypedDict):
 class Report(TypedDict):
     """`recurc report`: where everything lies, and how it was checked. `html`: the page that was written."""
 
+    schema: str
     source: Source
     target: str
     twin: str | None

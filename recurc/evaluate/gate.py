@@ -7,12 +7,12 @@ training puzzles that calibration did not use, as long as there are enough of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from recurc.arguments import argument
 from recurc.dataset import Dataset
+from recurc.documents.commands import GateEntry
 
 GATE_PUZZLES = 32
 GATE_MACS = 6e10  # compute that the gate may take; large models are judged on fewer puzzles
@@ -39,7 +39,7 @@ class Gate:
     rows: tuple[int, ...] = ()
     note: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> GateEntry:
         """For documents and a build's manifest."""
         return {
             "fidelity": self.fidelity,
