@@ -30,7 +30,9 @@ def test_the_published_schemas_are_those_of_the_types():
 
 def _document(capsys, *arguments):
     main(list(arguments))
-    return json.loads(capsys.readouterr().out)
+    written = capsys.readouterr()
+    assert written.out, f"{arguments} wrote no document: {written.err}"
+    return json.loads(written.out)
 
 
 @pytest.fixture(scope="module")

@@ -104,8 +104,10 @@ def _lines(findings: Sequence[Any], width: int) -> Iterator[Text]:
         if below:
             yield from (Text(" " * margin + line) for line in text)
         if f.next:
-            for i, line in enumerate(_wrapped(f.next, width - margin - len(_ARROW))):
-                yield Text(" " * margin + (_ARROW if i == 0 else " " * len(_ARROW)) + line, style="bold" if f.exit_code else "")
+            for i, words in enumerate(_wrapped(f.next, width - margin - len(_ARROW))):
+                yield Text(
+                    " " * margin + (_ARROW if i == 0 else " " * len(_ARROW)) + words, style="bold" if f.exit_code else ""
+                )
 
 
 def _wrapped(text: str, width: int) -> list[str]:

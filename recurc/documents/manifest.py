@@ -91,7 +91,10 @@ class Config(TypedDict):
 
 
 class Manifest(TypedDict):
-    """manifest.json: everything that a build folder holds, with the sha256 of every file, and a digest of itself."""
+    """manifest.json: everything that a build folder holds, with the sha256 of every file, and a digest of itself.
+
+    packages: format -> its folder, "" for none of its own.
+    """
 
     schema: str
     recurc: str
@@ -113,6 +116,7 @@ class Manifest(TypedDict):
     config: Config
     files: dict[str, str]
     digest: str
+    packages: NotRequired[dict[str, str]]
     layers: NotRequired[dict[str, str]]
     carry: NotRequired[Carry]
     table: NotRequired[TableEntry | None]

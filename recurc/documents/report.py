@@ -164,7 +164,7 @@ class Time(TypedDict):
 
 
 class Depth(TypedDict):
-    """Of builds without a plan nothing else is known of the model."""
+    """How often a model is applied: supervision steps, each of high-level cycles of low-level ones."""
 
     steps: int
     h_cycles: int
@@ -195,8 +195,11 @@ class Report(TypedDict):
     linked: Linked | None
     kernels: str | None
     image_bytes: int | None
+    trained: NotRequired[Depth]
+    image_parts: dict[str, int] | None
     arena_bytes: int | None
     boards: NotRequired[list[str]]
+    packages: list[str]
     verified: NotRequired[Verified | None]
     notes: list[str]
     fidelity: Fidelity | None
