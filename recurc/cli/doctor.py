@@ -5,13 +5,17 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from rich.text import Text
 
 from recurc.cli.common.options import pass_console
 from recurc.cli.common.output import Console
+
+if TYPE_CHECKING:
+    from recurc.device.frames import Hello
+    from recurc.documents.commands import DeviceEntry
 
 _STYLES = {"ok": "green", "missing": "yellow", "problem": "bold red", "note": "cyan"}
 _ARROW = "→ "
@@ -51,10 +55,10 @@ def command(console: Console, build: Path | None, port: str | None) -> int:
     return code
 
 
-def _device(hello: Any) -> dict[str, object] | None:
+def _device(hello: Hello | None) -> DeviceEntry | None:
     if hello is None:
         return None
-    return {key: getattr(hello, key) for key in _TOLD}
+    return cast("DeviceEntry", {key: getattr(hello, key) for key in _TOLD})  # these are its fields
 
 
 def _print(console: Console, findings: Sequence[Any]) -> None:
