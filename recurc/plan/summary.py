@@ -109,7 +109,9 @@ def _model(plan: MemoryPlan) -> PlannedModel:
         "bits": _bits(plan.forms),
         "carry": cast(Carry, program.carry),  # `lower` is held to them
         "kernels": plan.kernels.name,
-        **vars(program.depth),
+        "steps": program.depth.steps,
+        "h_cycles": program.depth.h_cycles,
+        "l_cycles": program.depth.l_cycles,
         "calls_per_step": program.calls_per_step,
         "macs_per_call": next(iter(calls.values())),
         "macs_by_block": calls,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Unpack
+from typing import Any, TypedDict, Unpack
 
-from recurc.ir.lowering import Knobs, Lowering
+from recurc.ir.lowering import Lowering
 from recurc.models.reasoner import ReasonerConfig
 from recurc.report.csvfile import csv_text
 from recurc.study.variants import Outcome, Variant
@@ -41,6 +41,14 @@ COLUMNS = (
 COSTS = ("macs", "bytes")
 
 
+class StorageKnobs(TypedDict, total=False):
+    """Of `recurc.ir.lowering.Knobs` those that are no depth."""
+
+    carry: str | None
+    puzzle_table: str | None
+    scratch: int | None
+
+
 def grid(
     config: ReasonerConfig,
     precisions: Sequence[str],
@@ -51,7 +59,7 @@ def grid(
     steps: Sequence[int] = (),
     engine: str = "auto",
     method: str | None = None,
-    **knobs: Unpack[Knobs],
+    **knobs: Unpack[StorageKnobs],
 ) -> list[Variant]:
     """Every combination, each at the largest number of steps; empty lists mean the trained depth. knobs: of all others than
     plain fp32, see `Lowering`.
