@@ -229,9 +229,9 @@ def environment_error(error: BaseException) -> InputError | None:
 
     None when it is none of these.
     """
-    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):  # of copytree: all that failed
-        _, target, why = error.args[0][0]
-        return InputError("a file cannot be copied", where=str(target), why=str(why), next="Make room, or choose another place")
+    if isinstance(error, shutil.Error):
+        target, why = copy_failure(error)
+        return InputError("a file cannot be copied", where=target, why=why, next="Make room, or choose another place")
     if short := _no_memory(error):
         return short
     if isinstance(error, Refused):
@@ -263,6 +263,15 @@ def environment_error(error: BaseException) -> InputError | None:
     return InputError(
         "a file or the output cannot be read or written", where=where, why=error.strerror or str(error), next=following
     )
+
+
+def copy_failure(error: shutil.Error) -> tuple[str, str]:
+    """(file, why) of the first that `shutil.copytree` could not copy: it keeps the text of each error only."""
+    failed = error.args[0] if error.args else None
+    if not (isinstance(failed, list) and failed and len(failed[0]) == 3):
+        return "", str(error)
+    said = re.fullmatch(r"\[Errno -?\d+\] (.*?)(?:: ['\"].*)?", str(failed[0][2]), re.DOTALL)
+    return str(failed[0][1]), said[1] if said else str(failed[0][2])
 
 
 _NOT_MAPPED = ("failed to map segment", "cannot allocate memory")  # of a library, the loader

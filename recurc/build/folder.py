@@ -16,7 +16,7 @@ from pathlib import Path
 from recurc.arguments import argument
 from recurc.build.swap import OldBuild, beside, read_old, recover, remove_halves, swap_in
 from recurc.errors import InputError, ToolchainError, UsageError
-from recurc.files import NO_ROOM, locked, try_lock, unnameable
+from recurc.files import NO_ROOM, copy_failure, locked, try_lock, unnameable
 
 
 @contextmanager
@@ -121,7 +121,7 @@ def _no_room(error: OSError | ToolchainError, partial: Path) -> str:
     if isinstance(error, ToolchainError):
         return full if full in error.why else ""
     if isinstance(error, shutil.Error):  # of copytree: all that failed
-        return str(error.args[0][0][2]) if error.args else str(error)
+        return copy_failure(error)[1]
     ours = any(str(name).startswith(f"{partial}{os.sep}") for name in (error.filename, error.filename2) if name)
     return error.strerror or str(error) if ours or error.errno in NO_ROOM else ""
 
