@@ -1,6 +1,7 @@
 # make demo   set up, build the bundled model for an STM32H7, run it on the emulated twin
 # make test   set up, run all tests
 # make test-c   the C runtime alone, by CMake, under sanitizers; needs no Python
+# make lint   format, lint and types of the Python code, format of the C code
 # make mutants   plants each fault of tests/mutation/faults in a copy of the tree and requires that its tests fail
 # make test-cpus   the numeric tests as other processors would run them: AVX2, AVX-512, AMX, sums in other orders
 # make bench-memory   RAM beside other runtimes: writes benchmarks/memory.md; each peer gets a venv of its own
@@ -40,6 +41,7 @@ bench-instructions: setup
 lint: setup
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
+	@.venv/bin/mypy
 	@find runtime_c tests benchmarks -name '*.[ch]' -print0 | xargs -0 .venv/bin/clang-format --dry-run -Werror
 
 clean:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import unicodedata
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from recurc.documents.plan import ErrorEntry, Plan
 
 _LONGEST = {"what": 300, "where": 400, "next": 700}  # characters of these parts in the paragraph; `why` gets what is left
 
@@ -64,11 +65,24 @@ class RecurcError(Exception):
         parts = (part.strip() for part in (text, next))
         return " ".join(part if part.endswith((".", "?", "!")) else part + "." for part in parts if part)
 
-    def as_dict(self) -> dict[str, Any]:
-        """The error for `--json`: {code, what, where, why, next}, as they are but for their length."""
-        parts = {part: getattr(self, part) for part in ("what", "where", "why", "next")}
+    def entry(self) -> ErrorEntry:
+        """The error for documents that say the rest: {code, what, where, why, next}, as they are but for their length."""
         most = 3 * self.longest  # a path may have 4096 characters
-        return {"code": self.code, **{part: text if len(text) <= most else text[:most] + "..." for part, text in parts.items()}}
+
+        def part(text: str) -> str:
+            return text if len(text) <= most else text[:most] + "..."
+
+        return {
+            "code": self.code,
+            "what": part(self.what),
+            "where": part(self.where),
+            "why": part(self.why),
+            "next": part(self.next),
+        }
+
+    def as_dict(self) -> ErrorEntry:
+        """The error for `--json`."""
+        return self.entry()
 
 
 class RecurcWarning(UserWarning):
@@ -104,14 +118,15 @@ class DoesNotFitError(RecurcError):
 
     exit_code, code = 4, "does-not-fit"
 
-    def __init__(
-        self, what: str, *, where: str = "", why: str = "", next: str = "", summary: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, what: str, *, where: str = "", why: str = "", next: str = "", summary: Plan | None = None) -> None:
         super().__init__(what, where=where, why=why, next=next)
         self.summary = summary
 
-    def as_dict(self) -> dict[str, Any]:
-        return {**super().as_dict(), **({"plan": dict(self.summary)} if self.summary else {})}
+    def as_dict(self) -> ErrorEntry:
+        found = self.entry()
+        if self.summary:
+            found["plan"] = self.summary
+        return found
 
 
 class PlanMismatchError(RecurcError):

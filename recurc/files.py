@@ -24,6 +24,7 @@ from recurc.reading import Refused
 
 T = TypeVar("T")
 
+_BESIDE = 120  # bytes that the path of what is written may be longer than the one that is given
 PARTIAL = ".part"  # how the temporary names end
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _VANISHED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EXDEV})
@@ -93,8 +94,10 @@ def write_whole(path: Path | str, data: bytes | str, what: str, next: str, *, fo
 def check_file(path: Path | str, what: str, next: str) -> None:
     """That `whole_file` may write there, as far as that can be told before there is anything to write. Raises InputError."""
     path = Path(path)
-    wrong = 0
-    if os.path.isdir(path):
+    wrong = unnameable(path)
+    if wrong:
+        pass
+    elif os.path.isdir(path):
         wrong = errno.EISDIR
     elif not os.path.isdir(path.parent):
         wrong = errno.ENOTDIR if os.path.lexists(path.parent) else errno.ENOENT
@@ -116,10 +119,34 @@ def check_folder(folder: Path | str, what: str, next: str) -> None:
     while not os.path.lexists(above):
         above = above.parent
     wrong = 0 if os.access(above, os.W_OK | os.X_OK) else errno.EACCES
-    if not above.is_dir():
+    if name := unnameable(Path(folder)):
+        wrong = name
+    elif not above.is_dir():
         wrong = errno.EEXIST if above.name == Path(folder).name else errno.ENOTDIR
     if wrong:
         raise not_written(what, folder, OSError(wrong, os.strerror(wrong)), next)
+
+
+def unnameable(path: Path) -> int:
+    """The error that the filesystem has for a path's names alone, such as one that is too long; 0 where it has none."""
+    try:
+        above = Path(os.path.abspath(path))
+        asked = [above / ("x" * _BESIDE)]
+        while not os.path.lexists(above) and above != above.parent:
+            asked.append(above)
+            above = above.parent
+    except OSError:
+        return 0
+    # What lies deeper would only tell that its folder is missing: each name is asked for where there is one.
+    for name in (asked[0], *(above / one.name for one in asked[1:])):
+        try:
+            os.lstat(name)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return errno.ENAMETOOLONG
+        except ValueError:
+            return errno.EINVAL
+    return 0
 
 
 def make_folder(folder: Path, what: str, next: str) -> None:
@@ -202,9 +229,9 @@ def environment_error(error: BaseException) -> InputError | None:
 
     None when it is none of these.
     """
-    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):  # of copytree: all that failed
-        _, target, why = error.args[0][0]
-        return InputError("a file cannot be copied", where=str(target), why=str(why), next="Make room, or choose another place")
+    if isinstance(error, shutil.Error):
+        target, why = copy_failure(error)
+        return InputError("a file cannot be copied", where=target, why=why, next="Make room, or choose another place")
     if short := _no_memory(error):
         return short
     if isinstance(error, Refused):
@@ -238,6 +265,15 @@ def environment_error(error: BaseException) -> InputError | None:
     )
 
 
+def copy_failure(error: shutil.Error) -> tuple[str, str]:
+    """(file, why) of the first that `shutil.copytree` could not copy: it keeps the text of each error only."""
+    failed = error.args[0] if error.args else None
+    if not (isinstance(failed, list) and failed and len(failed[0]) == 3):
+        return "", str(error)
+    said = re.fullmatch(r"\[Errno -?\d+\] (.*?)(?:: ['\"].*)?", str(failed[0][2]), re.DOTALL)
+    return str(failed[0][1]), said[1] if said else str(failed[0][2])
+
+
 _NOT_MAPPED = ("failed to map segment", "cannot allocate memory")  # of a library, the loader
 
 
@@ -249,6 +285,8 @@ def remedy(error: OSError, otherwise: str) -> str:
         return "Allow more open files (`ulimit -n`)"
     if error.errno in (errno.ENOMEM, errno.EAGAIN):
         return "Allow more memory and processes (`ulimit -v`, `ulimit -u`), or end others"
+    if error.errno == errno.ENAMETOOLONG:
+        return "Choose a shorter name"
     return otherwise
 
 
@@ -330,7 +368,7 @@ def _open(target: Path, fresh: bool) -> tuple[BinaryIO, Path | None]:
     mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
     # Beside the file, so that renaming is one step; a name of its own, so that two writers do not meet.
     while True:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=PARTIAL, dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=_beginning(target), suffix=PARTIAL, dir=target.parent)
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # tells `_remove_stale` of other writers that we live
         if os.path.exists(name):
@@ -342,9 +380,14 @@ def _open(target: Path, fresh: bool) -> tuple[BinaryIO, Path | None]:
     return os.fdopen(handle, "wb"), Path(name)
 
 
+def _beginning(target: Path) -> str:
+    """How the names of a file's temporary ones begin: with as much of its own as leaves room for the rest."""
+    return f".{os.fsencode(target.name)[:100].decode(errors='ignore')}."
+
+
 def _remove_stale(target: Path, own: Path) -> None:
     """Remove what writers of the same file that were killed left beside it."""
-    stale = re.compile(re.escape(f".{target.name[:100]}.") + "[a-z0-9_]{8}" + re.escape(PARTIAL))
+    stale = re.compile(re.escape(_beginning(target)) + "[a-z0-9_]{8}" + re.escape(PARTIAL))
     with suppress(OSError), os.scandir(target.parent) as entries:
         for entry in entries:
             if stale.fullmatch(entry.name) and entry.name != own.name and entry.is_file(follow_symlinks=False):

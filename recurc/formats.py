@@ -80,8 +80,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise Unreadable(f"the key {shown(twice)} is given twice")
+        for key, _ in pairs:
+            if key in seen:
+                raise Unreadable(f"the key {shown(key)} is given twice")
+            seen.add(key)
     return found
 
 

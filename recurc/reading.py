@@ -6,6 +6,7 @@ Every loader opens its files here. `Unreadable` says in a clause why a file cann
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from recurc.errors import InputError, printable
 TEXT_LIMIT = 1 << 20  # bytes of a file of settings; real ones have a few thousand
 DEPTH = 64  # lists and tables within each other, in a document
 DIGITS = 19  # of a whole number: 64 bits
+COPIED = 64 << 20  # bytes of a file that are read into memory rather than mapped
 SHOWN = 80  # characters of a value in a message
 _KINDS = (
     (stat.S_ISLNK, "a symbolic link"), (stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a named pipe"),
@@ -168,11 +170,20 @@ def _check(mode: int) -> None:
 
 
 def map_array(file: BinaryIO, dtype: np.dtype | str, offset: int, shape: tuple[int, ...]) -> np.ndarray:
-    """An array of an open file, mapped and read-only.
+    """An array of an open file, read-only: in memory up to COPIED bytes, mapped where it is larger.
+
+    A file that somebody cuts short while it is mapped ends the process (SIGBUS) when it is read there, and nothing can make an
+    error of that. So what memory easily holds is not mapped; for a table of gigabytes, which memory may not hold, it stays so.
 
     Raises:
         Unreadable: the file ends before, or cannot be mapped.
     """
+    kind = np.dtype(dtype)
+    if math.prod(shape) * kind.itemsize <= COPIED:
+        data = np.empty(shape, kind)
+        read_into(file, offset, data.reshape(-1).view(np.uint8).data)
+        data.flags.writeable = False
+        return data
     try:
         return np.memmap(file, dtype, "r", offset, shape)
     except OSError as error:

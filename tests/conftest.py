@@ -5,6 +5,8 @@ import tempfile
 
 from hypothesis import settings
 
+from tests.schemas import held_to_schemas  # noqa: F401 - for every test
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Which builds were made here is noted for this run, not for the user.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="recurc-tests-")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 
 import pytest
 
 from recurc import files
 from recurc.errors import InputError
-from recurc.files import whole_file, write_whole
+from recurc.files import copy_failure, whole_file, write_whole
 
 WORDS = {"what": "the page", "next": "Name another file"}
 
@@ -128,3 +129,16 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
         write_whole(tmp_path / "a", "b", **WORDS)
         assert len(os.listdir(tmp_path)) == 3
     assert sorted(os.listdir(tmp_path)) == [".a.mine.part", "a"]
+
+
+def test_a_tree_that_cannot_be_copied_says_why_and_which_file(tmp_path):
+    (tmp_path / "from").mkdir()
+    (tmp_path / "from/a.c").write_text("int a;")
+
+    def full(source, target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
+
+    with pytest.raises(shutil.Error) as found:
+        shutil.copytree(tmp_path / "from", tmp_path / "to", copy_function=full)
+    assert copy_failure(found.value) == (str(tmp_path / "to/a.c"), "No space left on device")
+    assert copy_failure(shutil.Error("the same file")) == ("", "the same file")

@@ -37,6 +37,7 @@ LAYERS = (
         "datafiles",
         "datamake",
         "dataset",
+        "documents",
         "errors",
         "filekinds",
         "files",

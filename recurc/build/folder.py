@@ -16,7 +16,7 @@ from pathlib import Path
 from recurc.arguments import argument
 from recurc.build.swap import OldBuild, beside, read_old, recover, remove_halves, swap_in
 from recurc.errors import InputError, ToolchainError, UsageError
-from recurc.files import NO_ROOM, locked, try_lock
+from recurc.files import NO_ROOM, copy_failure, locked, try_lock, unnameable
 
 
 @contextmanager
@@ -72,6 +72,8 @@ def check_output(out: Path, note: Callable[[str], None] = lambda text: None) -> 
             was changed, which is named.
     """
     real = _real(out)
+    if too_long := unnameable(real):
+        raise _not_writable(out, os.strerror(too_long))
     with locked(real.parent):  # not while another build takes its place
         recover(real, note)
         old = _checked(out, real)
@@ -93,14 +95,14 @@ def _checked(out: Path, real: Path) -> OldBuild | None:
         raise _not_writable(
             out,
             "something is mounted there, so that no folder can take its place",
-            f"name a folder in it with {argument('out')}",
+            f"Name a folder in it with {argument('out')}",
         )
     if real.is_symlink() or not real.is_dir():
         raise UsageError(
             "the output folder holds something else",
             where=str(out),
             why="it is no folder",
-            next="name another folder, or remove it yourself",
+            next="Name another folder, or remove it yourself",
         )
     try:
         return read_old(real) if os.listdir(real) else None
@@ -119,7 +121,7 @@ def _no_room(error: OSError | ToolchainError, partial: Path) -> str:
     if isinstance(error, ToolchainError):
         return full if full in error.why else ""
     if isinstance(error, shutil.Error):  # of copytree: all that failed
-        return str(error.args[0][0][2]) if error.args else str(error)
+        return copy_failure(error)[1]
     ours = any(str(name).startswith(f"{partial}{os.sep}") for name in (error.filename, error.filename2) if name)
     return error.strerror or str(error) if ours or error.errno in NO_ROOM else ""
 
@@ -129,5 +131,5 @@ def _not_writable(out: Path, why: str, next: str = "") -> InputError:
         "the output folder cannot be written",
         where=str(out),
         why=why,
-        next=next or f"name a folder that you may write with {argument('out')}",
+        next=next or f"Name a folder that you may write with {argument('out')}",
     )

@@ -8,10 +8,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from recurc.alphabet import Alphabet
-from recurc.build.document import Manifest, TableEntry
 from recurc.build.inside import OutsideError, files_below, open_inside, read_inside, sha256_inside
 from recurc.build.listing import MANIFEST, SCHEMA, TABLE_FILE, digest_of, file_sha256
 from recurc.build.manifest_schema import LARGEST_MANIFEST
@@ -19,6 +18,7 @@ from recurc.build.manifest_schema import MANIFEST as MANIFEST_SHAPE
 from recurc.build.swap import look_at
 from recurc.build.tablefile import TableFile
 from recurc.build.trust import known, untrusted
+from recurc.documents.manifest import Manifest, TableEntry
 from recurc.errors import InputError
 from recurc.files import put
 from recurc.ir.lowering import Lowering
@@ -221,7 +221,7 @@ def table_entry(header: TableHeader) -> TableEntry:
     """What the manifest says of the streamed puzzle table."""
     return {
         "path": TABLE_FILE,
-        "storage": header.storage,
+        "storage": cast(Literal["fp32", "int8"], header.storage),  # a table is held to them
         "rows": header.rows,
         "dim": header.dim,
         "record_bytes": header.record_bytes,

@@ -80,7 +80,7 @@ def _changed(folder: Path, name: str) -> UsageError:
         "a file of the build was changed, and a new build would overwrite it",
         where=str(folder / name),
         why=f"{MANIFEST} lists it with other contents",
-        next=f"move your version elsewhere, or name another folder with {argument('out')}",
+        next=f"Move your version elsewhere, or name another folder with {argument('out')}",
     )
 
 
@@ -108,7 +108,7 @@ def _listing(folder: Path) -> tuple[Listing, Mapping[str, Any]]:
             "the output folder holds a build that cannot be read",
             where=str(file),
             why=(isinstance(error, OSError) and error.strerror) or str(error),
-            next=f"check its disk and your permissions, or name another folder with {argument('out')}",
+            next=f"Check its disk and your permissions, or name another folder with {argument('out')}",
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = f"it exists, and {error}" if type(error) is ValueError else f"it exists, and {MANIFEST} is damaged"
@@ -116,7 +116,7 @@ def _listing(folder: Path) -> tuple[Listing, Mapping[str, Any]]:
             "the output folder holds something else",
             where=str(folder),
             why=why,
-            next="name another folder, or remove it yourself",
+            next="Name another folder, or remove it yourself",
         ) from None
     return {**listing, MANIFEST: None, **({TABLE_FILE: None} if said.get("table") else {})}, said
 
@@ -162,7 +162,7 @@ def refuse_collisions(new: Path, old: Path, foreign: tuple[str, ...], out: Path)
                 "a file of yours is where the new build has one",
                 where=str(out / taken),
                 why="no build listed it",
-                next=f"move it elsewhere, or name another folder with {argument('out')}",
+                next=f"Move it elsewhere, or name another folder with {argument('out')}",
             )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from recurc.cli.common.options import pass_console
 from recurc.cli.common.output import Console
 from recurc.cli.common.tables import fitted, paragraph
+
+if TYPE_CHECKING:
+    from recurc.targets.boards import Board
 
 GROUPS = {
     "budget": "Budget classes (emulated in exactly these sizes)", "board": "Boards", "emulator": "Emulated machines",
@@ -104,7 +107,7 @@ def show_command(console: Console, name: str) -> None:
     console.emit_json({"board": _document(b)})
 
 
-def _row(b: Any) -> tuple[str, ...]:
+def _row(b: Board) -> tuple[str, ...]:
     core = b.core
     for prefix in _CORE_PREFIXES:
         core = core.removeprefix(prefix)
@@ -136,7 +139,7 @@ def _size(n: int) -> str:
     return f"{n:,} B"
 
 
-def _document(b: Any) -> dict[str, object]:
+def _document(b: Board) -> dict[str, object]:
     return {
         "name": b.name, "title": b.title, "aliases": list(b.aliases), "kind": b.kind,
         "chip": b.chip or None, "reference": b.reference,

@@ -29,7 +29,7 @@ from recurc.cli.common.output import Console
 from recurc.cli.common.quantizing import Learning, calibration_options, layer_names, quantize_with_progress
 from recurc.errors import DoesNotFitError
 from recurc.evaluate.min_fidelity import DEFAULT_MIN_FIDELITY, least_fidelity
-from recurc.ir.lowering import DEPTH, Lowering
+from recurc.ir.lowering import Lowering
 from recurc.reading import is_folder
 from recurc.recursion import Depth
 
@@ -226,14 +226,14 @@ def _show_refused(console: Console, error: DoesNotFitError, board: Board, name: 
         {"name": name},
         precision=precision,
         carry=model.get("carry"),
-        depth=Depth(**{name: model[name] for name in DEPTH}),
+        depth=Depth(model["steps"], model["h_cycles"], model["l_cycles"]),
     )
     console.emit_json(
         {
             "target": board.name,
             "precision": precision,
             "fits": False,
-            "error": {key: value for key, value in error.as_dict().items() if key != "plan"},
+            "error": error.entry(),
             "plan": error.summary,
             "regions": [r for r in document["regions"] if r["used"]],
         }

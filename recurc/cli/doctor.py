@@ -5,13 +5,17 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from rich.text import Text
 
 from recurc.cli.common.options import pass_console
 from recurc.cli.common.output import Console
+
+if TYPE_CHECKING:
+    from recurc.device.frames import Hello
+    from recurc.documents.commands import DeviceEntry
 
 _STYLES = {"ok": "green", "missing": "yellow", "problem": "bold red", "note": "cyan"}
 _ARROW = "→ "
@@ -51,10 +55,10 @@ def command(console: Console, build: Path | None, port: str | None) -> int:
     return code
 
 
-def _device(hello: Any) -> dict[str, object] | None:
+def _device(hello: Hello | None) -> DeviceEntry | None:
     if hello is None:
         return None
-    return {key: getattr(hello, key) for key in _TOLD}
+    return cast("DeviceEntry", {key: getattr(hello, key) for key in _TOLD})  # these are its fields
 
 
 def _print(console: Console, findings: Sequence[Any]) -> None:
@@ -63,7 +67,10 @@ def _print(console: Console, findings: Sequence[Any]) -> None:
         out.print(line, soft_wrap=True, highlight=False)
     wrong = [f for f in findings if f.exit_code]
     wanted = [f for f in findings if f.next and not f.exit_code and f.state in ("missing", "problem")]
-    count = lambda n, one, many: f"{n} {one if n == 1 else many}"  # noqa: E731
+
+    def count(n: int, one: str, many: str) -> str:
+        return f"{n} {one if n == 1 else many}"
+
     parts = [count(len(wrong), "thing to mend", "things to mend")] if wrong else ["nothing that is needed is wrong"]
     if wanted:
         parts.append(count(len(wanted), "optional thing is missing", "optional things are missing"))
@@ -101,8 +108,10 @@ def _lines(findings: Sequence[Any], width: int) -> Iterator[Text]:
         if below:
             yield from (Text(" " * margin + line) for line in text)
         if f.next:
-            for i, line in enumerate(_wrapped(f.next, width - margin - len(_ARROW))):
-                yield Text(" " * margin + (_ARROW if i == 0 else " " * len(_ARROW)) + line, style="bold" if f.exit_code else "")
+            for i, words in enumerate(_wrapped(f.next, width - margin - len(_ARROW))):
+                yield Text(
+                    " " * margin + (_ARROW if i == 0 else " " * len(_ARROW)) + words, style="bold" if f.exit_code else ""
+                )
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -27,6 +27,10 @@ from recurc.cli.common.quantizing import Learning, calibration_options, layer_na
 from recurc.ir.lowering import DEPTH, Lowering
 from recurc.report.numbers import fidelity_text
 from recurc.report.wording import halting_text, tune_command
+
+if TYPE_CHECKING:
+    from recurc.documents.commands import Evaluated
+    from recurc.documents.plan import Carry
 
 
 @click.command()
@@ -86,12 +90,12 @@ def command(
             progress=advance,
         )
     final = result.final
-    document = {
+    document: Evaluated = {
         "checkpoint": model.reasoner.source,
         "precision": precision,
         "layers": layer_names(quantized.model),
         "calibration": quantized.model.method,
-        "carry": lowering.carry,
+        "carry": cast("Carry", lowering.carry),  # `Lowering` is held to them
         "puzzle_table": quantized.model.puzzle_storage,
         "n": result.n,
         "steps": result.steps,
@@ -108,10 +112,12 @@ def command(
         "by_step": {str(s): {"cell": v.cell, "exact": v.exact} for s, v in result.by_step.items()},
     }
     stopped = result.halting
+    assert stopped is not None  # a whole evaluation has one
     document["halting"] = {
         "threshold": rule.halt_threshold,
         "min_steps": rule.min_steps,
-        **stopped.scores.shares(),
+        "cell": stopped.scores.cell,
+        "exact": stopped.scores.exact,
         "mean_steps": stopped.mean_steps,
         "lost": stopped.lost,
         "lost_error": stopped.error,

@@ -321,7 +321,9 @@ def _show(console: Console, found: list[Any], inputs: Inputs, config: Any, told:
     known = inputs.valid is not None and bool(inputs.valid.any())
     if len(found) <= MOST_DRAWN:
         for i, a in enumerate(found):
-            labels = (inputs.labels[i], inputs.valid[i]) if known and inputs.labels is not None else None  # type: ignore[index]
+            labels = None
+            if known and inputs.labels is not None and inputs.valid is not None:
+                labels = inputs.labels[i], inputs.valid[i]
             console.print()
             draw_steps(console, a.input, [s.tokens for s in a.steps], config.vocab_size, labels, symbols=symbols)
     rows = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,7 +199,7 @@ def command(
             _junit(junit, arrived, properties, error=error)
         raise
     print_result(console, made, result, views)
-    told = document(result, offset, worst_stack(made, result))
+    told: Mapping[str, Any] = document(result, offset, worst_stack(made, result))
     keep_result(made, result.info.build_id, {**{k: told[k] for k in _KEPT}, "steps": result.steps}, result.journal)
     if junit is not None:
         phi = result.fidelity

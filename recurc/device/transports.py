@@ -41,9 +41,17 @@ class Transport(Protocol):
         """Release it; may be called twice."""
 
 
+def _ready(file: IO[bytes] | socket.socket, event: int, timeout: float) -> bool:
+    """Whether `event`, or the other side's end, comes within `timeout` seconds. Not by select, whose descriptors end at 1024:
+    a notebook may have more files open."""
+    poll = select.poll()
+    poll.register(file, event)
+    return bool(poll.poll(max(0.0, timeout) * 1000))
+
+
 def _wait_writable(file: IO[bytes] | socket.socket, deadline: float) -> None:
     """Return when `file` takes data. Raises TransportClosed when it does not for _WRITE_SECONDS."""
-    if not select.select([], [file], [], max(0.0, deadline - time.monotonic()))[1]:
+    if not _ready(file, select.POLLOUT, deadline - time.monotonic()):
         raise TransportClosed(f"it has taken no data for {_WRITE_SECONDS:g} s")
 
 
@@ -74,7 +82,7 @@ class ProcessTransport:
         if self._process.stderr is None:
             return ""
         os.set_blocking(self._process.stderr.fileno(), False)
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError):  # nothing is there
             said = os.read(self._process.stderr.fileno(), _CHUNK)[-_STDERR_SHOWN:].decode("utf-8", "replace")
             return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in said).strip()
         return ""
@@ -82,10 +90,12 @@ class ProcessTransport:
     def read(self, timeout: float) -> bytes:
         out = self._process.stdout
         assert out is not None
-        ready, _, _ = select.select([out], [], [], max(0.0, timeout))
-        if not ready:
+        if not _ready(out, select.POLLIN, timeout):
             return b""
-        data = os.read(out.fileno(), _CHUNK)
+        try:
+            data = os.read(out.fileno(), _CHUNK)
+        except OSError as e:
+            raise self._gone() from e
         if not data:
             raise self._gone()
         return data
@@ -133,12 +143,12 @@ class SocketTransport:
             raise DeviceUnreachableError(
                 "nothing listens at that address", where=where, why=str(e), next="Check host and port"
             ) from e
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(OSError):  # it is gone again, as the first read will say; or frames only wait longer
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return cls(connection, where, lock)
 
     def read(self, timeout: float) -> bytes:
-        ready, _, _ = select.select([self._socket], [], [], max(0.0, timeout))
-        if not ready:
+        if not _ready(self._socket, select.POLLIN, timeout):
             return b""
         try:
             data = self._socket.recv(_CHUNK)

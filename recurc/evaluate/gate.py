@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from recurc.arguments import argument
 from recurc.dataset import Dataset
+from recurc.documents.commands import GateEntry
 from recurc.evaluate.candidate import Candidate
 from recurc.evaluate.fidelity import carry_fidelity, mean_and_error
 from recurc.evaluate.layer_damage import layer_damage
@@ -44,7 +44,7 @@ class Gate:
     rows: tuple[int, ...] = ()
     note: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> GateEntry:
         """For documents and a build's manifest."""
         return {
             "fidelity": self.fidelity,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recurc.documents.commands import Shares
 from recurc.types import I64Array
 
 
@@ -29,7 +30,7 @@ class Scores:
         exact = f"{100 * self.exact:.2f} ± {100 * self.exact_error:.2f} %"
         return f"Scores(exact {exact}, cells {100 * self.cell:.2f} %, {self.n} puzzles)"
 
-    def shares(self) -> dict[str, float]:
+    def shares(self) -> Shares:
         """For documents: cell and exact."""
         return {"cell": self.cell, "exact": self.exact}
 

@@ -138,5 +138,5 @@ def _check_ours(out: Path, files: list[str]) -> None:
             other = next(name for name in there if name not in (LOOP_FILE, *graphs))
             why = f"{other} is there, and {LOOP_FILE} does not name it"
     raise UsageError(
-        "the output folder holds something else", where=str(out), why=why, next="name another folder, or remove it yourself"
+        "the output folder holds something else", where=str(out), why=why, next="Name another folder, or remove it yourself"
     )

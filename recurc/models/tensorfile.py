@@ -50,8 +50,8 @@ def read(path: Path, keep: str = "") -> dict[str, np.ndarray]:
 
     Args:
         path: the file.
-        keep: name of a tensor that is not read: a read-only memory map of the file, widened to a file of its own where it is
-            large and stored in fewer bits.
+        keep: name of a tensor that is not read where it is large: a read-only memory map of the file, or, stored in fewer
+            bits, widened to a file of its own.
 
     Raises:
         InputError: not a safetensors file, truncated, or its header lies.

@@ -83,7 +83,7 @@ class TorchFile:
         """A checked tensor as float32, of its own memory.
 
         Args:
-            keep: do not read it into memory where it is contiguous: a read-only memory map, or a file of its own.
+            keep: do not read it into memory where it is large and contiguous: a read-only memory map, or a file of its own.
 
         Raises:
             Unreadable: the file became shorter.

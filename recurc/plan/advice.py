@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from recurc.arguments import argument
+from recurc.documents.plan import Advice
 from recurc.ir.lowering import CARRIES
 from recurc.ir.program import Program
 from recurc.plan.planner import BoardLike, Measured, MemoryPlan, make_plan
@@ -34,7 +35,7 @@ class Change:
     region: str | None = None
     note: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Advice:
         return {
             "change": self.change,
             "options": list(self.options),

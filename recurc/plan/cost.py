@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from recurc.documents.plan import ClassTime, Estimate, FlashWaits, Work
 from recurc.ir.program import Program
 from recurc.plan.kernels import KernelSet
 from recurc.plan.layout import Layout
@@ -85,7 +86,7 @@ def constants(kernels: str, core: str) -> Mapping[str, Any] | None:
     return table.get(entry_key(kernels, core)) or table.get(entry_key(kernels, ALIKE.get(core, core)))
 
 
-def work_summary(program: Program, layout: Layout, forms: Forms, kernels: KernelSet) -> dict[str, Any]:
+def work_summary(program: Program, layout: Layout, forms: Forms, kernels: KernelSet) -> Work:
     """The work of a step as plain data, for plans and manifests: no constants in it.
 
     {"kernels", "classes": [{"name", "macs", "flash_bytes", "flash_again", "ram_bytes", "units": {unit: count}}]}
@@ -108,7 +109,7 @@ def work_summary(program: Program, layout: Layout, forms: Forms, kernels: Kernel
     }
 
 
-def estimate(work: Mapping[str, Any], board: ClockedBoard, image_region: str | None = None) -> dict[str, Any] | None:
+def estimate(work: Work, board: ClockedBoard, image_region: str | None = None) -> Estimate | None:
     """Instructions of each class and, where the board has a clock, an estimated time a step.
 
     Args:
@@ -126,7 +127,7 @@ def estimate(work: Mapping[str, Any], board: ClockedBoard, image_region: str | N
     cached = "dcache" in board.features
     per_unit = entry["instructions"]
     cpi, cycles_by = _cycles_per_instruction(work["kernels"], board.core, entry)
-    classes = []
+    classes: list[dict[str, Any]] = []
     unknown = sorted({unit for c in work["classes"] for unit in c["units"] if unit not in per_unit})
     for c in work["classes"]:
         by_group: Counter[str] = Counter()
@@ -151,15 +152,24 @@ def estimate(work: Mapping[str, Any], board: ClockedBoard, image_region: str | N
 
 
 def _result(
-    classes: list[dict[str, Any]], waits: dict[str, Any], board: ClockedBoard, entry: Mapping[str, Any], cycles_by: str
-) -> dict[str, Any]:
+    classes: list[dict[str, Any]], waits: FlashWaits, board: ClockedBoard, entry: Mapping[str, Any], cycles_by: str
+) -> Estimate:
     cycles = sum(c["cycles"] for c in classes) + waits["cycles"]
     macs, instructions = (sum(c[key] for c in classes) for key in ("macs", "instructions"))
     hz = board.clock_hz
-    for c in classes:
-        c["share"] = c["cycles"] / cycles if cycles else 0.0
-        c["cycles"] = round(c["cycles"]) if hz else None
-        c["seconds"] = c["cycles"] / hz if hz else None
+    timed: list[ClassTime] = [
+        {
+            "name": c["name"],
+            "macs": c["macs"],
+            "flash_bytes": c["flash_bytes"],
+            "ram_bytes": c["ram_bytes"],
+            "instructions": c["instructions"],
+            "cycles": round(c["cycles"]) if hz else None,
+            "share": c["cycles"] / cycles if cycles else 0.0,
+            "seconds": round(c["cycles"]) / hz if hz else None,
+        }
+        for c in classes
+    ]
     model = f"instructions counted in QEMU x cycles an instruction: {cycles_by}; {waits['note']}"
     return {
         "kind": "estimate",
@@ -173,7 +183,7 @@ def _result(
         "cycles": round(cycles) if hz else None,
         "seconds": cycles / hz if hz else None,
         "flash_waits": waits,
-        "classes": classes,
+        "classes": timed,
     }
 
 
@@ -187,7 +197,7 @@ def _cycles_per_instruction(kernels: str, core: str, entry: Mapping[str, Any]) -
     return {**modelled, "": modelled.get("glue", PLAIN_CYCLES)}, CYCLES_BY.get(core, "llvm-mca")
 
 
-def _flash_waits(board: ClockedBoard, region: str | None, read: int) -> dict[str, Any]:
+def _flash_waits(board: ClockedBoard, region: str | None, read: int) -> FlashWaits:
     """Cycles that the core waits for weights, each line once; 0 where the board file does not know."""
     found = next((r for r in board.regions if r.name == region), None)
     if found is not None and found.bandwidth and board.clock_hz:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from recurc.documents.plan import Plan
 from recurc.errors import DoesNotFitError
 from recurc.ir.program import Program
 from recurc.plan.budget import ImageBudget, image_budget, streamed_table_bytes
@@ -271,7 +272,7 @@ def with_stack(plan: MemoryPlan, use: StackUse) -> MemoryPlan:
     return replace(plan, stack=use, missing=missing)
 
 
-def does_not_fit(plan: MemoryPlan, advice: str = "", summary: Mapping[str, object] | None = None) -> DoesNotFitError:
+def does_not_fit(plan: MemoryPlan, advice: str = "", summary: Plan | None = None) -> DoesNotFitError:
     """The error for a plan that does not fit: what is missing where, the sums of that region, what would help."""
     worst = plan.missing[0]
     if worst.parts == ("stack",) and plan.stack is not None:

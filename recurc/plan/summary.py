@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import cast
 
+from recurc.documents.plan import (
+    Carry,
+    Piece,
+    PlacedTable,
+    Plan,
+    PlannedModel,
+    PlannedRegion,
+    PlannedStack,
+    RegionKind,
+    Verdict,
+)
 from recurc.plan.advice import Change
 from recurc.plan.budget import parameter_count
 from recurc.plan.cost import work_summary
@@ -23,8 +34,8 @@ def region_parts(plan: MemoryPlan, region: str) -> dict[str, int]:
     return {kind: size for kind, size in parts.items() if size}
 
 
-def _pieces(plan: MemoryPlan, region: RegionLike) -> list[dict[str, Any]]:
-    found = [
+def _pieces(plan: MemoryPlan, region: RegionLike) -> list[Piece]:
+    found: list[Piece] = [
         {
             "name": p.name,
             "kind": p.kind,
@@ -50,12 +61,12 @@ def _pieces(plan: MemoryPlan, region: RegionLike) -> list[dict[str, Any]]:
     return sorted(found, key=lambda p: (p["address"], -p["bytes"]))
 
 
-def _region(plan: MemoryPlan, region: RegionLike) -> dict[str, Any]:
+def _region(plan: MemoryPlan, region: RegionLike) -> PlannedRegion:
     parts = region_parts(plan, region.name)
     used = plan.end(region.name) - region.base
     return {
         "name": region.name,
-        "kind": region.kind,
+        "kind": cast(RegionKind, region.kind),  # a board file is held to them
         "base": region.base,
         "size": region.size,
         "used": used,
@@ -68,7 +79,7 @@ def _region(plan: MemoryPlan, region: RegionLike) -> dict[str, Any]:
     }
 
 
-def _verdict(plan: MemoryPlan, changes: Sequence[Change]) -> dict[str, Any]:
+def _verdict(plan: MemoryPlan, changes: Sequence[Change]) -> Verdict:
     first = plan.missing[0] if plan.missing else None
     text = "may fit" if plan.least else "fits"
     if first is not None:
@@ -90,15 +101,17 @@ def _bits(forms: Forms) -> float | dict[str, float]:
     return forms.bits if isinstance(forms, Form) else {name: form.bits for name, form in forms.items()}
 
 
-def _model(plan: MemoryPlan) -> dict[str, Any]:
+def _model(plan: MemoryPlan) -> PlannedModel:
     program = plan.program
     calls = program.macs_per_call
     return {
         "parameters": parameter_count(program),
         "bits": _bits(plan.forms),
-        "carry": program.carry,
+        "carry": cast(Carry, program.carry),  # `lower` is held to them
         "kernels": plan.kernels.name,
-        **vars(program.depth),
+        "steps": program.depth.steps,
+        "h_cycles": program.depth.h_cycles,
+        "l_cycles": program.depth.l_cycles,
         "calls_per_step": program.calls_per_step,
         "macs_per_call": next(iter(calls.values())),
         "macs_by_block": calls,
@@ -107,7 +120,7 @@ def _model(plan: MemoryPlan) -> dict[str, Any]:
     }
 
 
-def _stack(plan: MemoryPlan) -> dict[str, Any]:
+def _stack(plan: MemoryPlan) -> PlannedStack:
     use = plan.stack
     return {
         "reserved": plan.stack_bytes,
@@ -118,14 +131,14 @@ def _stack(plan: MemoryPlan) -> dict[str, Any]:
     }
 
 
-def plan_summary(plan: MemoryPlan, changes: Sequence[Change] = ()) -> dict[str, Any]:
+def plan_summary(plan: MemoryPlan, changes: Sequence[Change] = ()) -> Plan:
     """The plan as JSON-able data.
 
     Regions without anything in them are left out. In each, `used` = the sum of `parts` = the extent from the region's base
     to the last byte; buffers of the arena that share memory in turn count once in `parts`.
     """
     used = [r for r in plan.regions if plan.end(r.name) > r.base]
-    table: Mapping[str, Any] | None = None
+    table: PlacedTable | None = None
     if plan.table_bytes:
         table = {
             "bytes": plan.table_bytes,

@@ -12,8 +12,9 @@ from typing import Any
 
 from recurc import __version__
 from recurc.arguments import argument
-from recurc.build.manifest import Build
+from recurc.build.manifest import BOARD_FILE, Build
 from recurc.errors import RecurcError, UsageError
+from recurc.reading import Refused, Unreadable, not_read, read_text
 from recurc.recursion import Depth
 from recurc.report.timing import time_entry
 from recurc.report.wording import tune_command
@@ -339,7 +340,19 @@ def _carry(details: Mapping[str, Any], plan: Mapping[str, Any]) -> str | None:
 
 
 def _board_or_none(build: Build, name: str) -> Board | None:
-    """The board as the build has it, or None where neither the build nor this recurc knows it any more."""
+    """The board as the build has it, or None where neither the build nor this recurc knows it any more.
+
+    Raises:
+        InputError: the build has its file, and the system does not let it be read.
+    """
+    own = f"{name}/{BOARD_FILE}"
+    try:
+        if own in build.details["files"]:
+            read_text(build.path / own)
+    except Refused as error:
+        raise not_read(error, build.path / own, "the build's board file", "", "") from None
+    except Unreadable:
+        pass
     try:
         return build.board(name)
     except RecurcError:

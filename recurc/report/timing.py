@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from recurc.documents.report import MeasuredTime, Time
 from recurc.plan.cost import estimate
 from recurc.plan.work import work_classes
 from recurc.report.numbers import bytes_text, count_text, percent_text
@@ -25,7 +26,7 @@ class TimeBar:
     title: str
 
 
-def time_entry(plan: Mapping[str, Any], board: Board | None, verified: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def time_entry(plan: Mapping[str, Any], board: Board | None, verified: Mapping[str, Any] | None) -> Time | None:
     """The document's "time": {"estimate": see `recurc.plan.cost.estimate` or None, "why": text or None, "measured": {"board",
     "instructions", "seconds"} a step or None}; None where nothing was planned.
 
@@ -38,7 +39,7 @@ def time_entry(plan: Mapping[str, Any], board: Board | None, verified: Mapping[s
         region = next((r["name"] for r in plan.get("regions", ()) if "weights" in r["parts"]), None)
         found = estimate(work, board, region)
         why = None if found else f"no instruction counts of the {work['kernels']} kernels on a {board.core}"
-    measured = None
+    measured: MeasuredTime | None = None
     if verified and (verified.get("instructions_per_step") or verified.get("seconds_per_step")):
         measured = {
             "board": verified["board"],

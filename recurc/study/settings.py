@@ -136,8 +136,8 @@ class Scored:
             )
             mean, error = self.aim.mean_and_error(np.take_along_axis(deficits, stop, axis=0))
             found.append(([Setting(int(s) + 1, threshold, least) for s in last[:, 0]], stop.mean(axis=1) + 1, mean, error))
-        settings, *arrays = zip(*found)
-        return ([s for group in settings for s in group], *(np.concatenate(a) for a in arrays))  # type: ignore[return-value]
+        settings, steps, means, errors = zip(*found)
+        return [s for group in settings for s in group], np.concatenate(steps), np.concatenate(means), np.concatenate(errors)
 
     def _policies(self) -> Iterator[tuple[float | None, int]]:
         yield None, 1

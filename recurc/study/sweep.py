@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Unpack
+from typing import Any, TypedDict, Unpack
 
-from recurc.ir.lowering import Knobs, Lowering
+from recurc.ir.lowering import Lowering
 from recurc.models.reasoner import ReasonerConfig
 from recurc.report.costs import COSTS, cost_of
 from recurc.report.csvfile import csv_text
@@ -50,6 +50,14 @@ class Depths:
     steps: Sequence[int] = ()
 
 
+class StorageKnobs(TypedDict, total=False):
+    """Of `recurc.ir.lowering.Knobs` those that are no depth."""
+
+    carry: str | None
+    puzzle_table: str | None
+    scratch: int | None
+
+
 def grid(
     config: ReasonerConfig,
     precisions: Sequence[str],
@@ -58,7 +66,7 @@ def grid(
     *,
     engine: str = "auto",
     method: str | None = None,
-    **knobs: Unpack[Knobs],
+    **knobs: Unpack[StorageKnobs],
 ) -> list[Variant]:
     """Every combination, each at the largest number of steps. knobs: of all others than plain fp32, see `Lowering`.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from recurc.arguments import argument
 from recurc.errors import InputError, UsageError
@@ -261,7 +261,7 @@ KNOWN = "; ".join((*(group.SPELT for group in GROUPS), Joined.SPELT))
 class Drawn:
     """Symmetries that a function of the user's gives: `function(numbers)` -> (cells [seq], tokens [vocab])."""
 
-    function: Callable[[Stream], tuple[object, object]]
+    function: Callable[[Stream], tuple[ArrayLike, ArrayLike]]
     seq: int
     vocab: int
     NAME: ClassVar[str] = "function"
@@ -281,7 +281,7 @@ class Drawn:
 
     def draw(self, numbers: Stream) -> Symmetry:
         cells, tokens = self.function(numbers)
-        return checked(Symmetry.of(cells, tokens, "symmetry function"), self.seq, self.vocab, "symmetry function")  # type: ignore[arg-type]
+        return checked(Symmetry.of(cells, tokens, "symmetry function"), self.seq, self.vocab, "symmetry function")
 
 
 def checked(symmetry: Symmetry, seq: int, vocab: int, where: str) -> Symmetry:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recurc.reading import shown
+from recurc.reading import is_folder, shown
 from recurc.resources import resource_dir
 from recurc.targets.allowed import EMULATORS, MACHINE, MACRO, bad_emulator_word, bad_flag
 from recurc.targets.tomltable import ADDRESS_LIMIT, Table, nearest
@@ -57,7 +57,7 @@ def read_flags(t: Table, key: str, default: Any = ...) -> tuple[str, ...]:
 
 def read_ports(t: Table) -> tuple[str, ...]:
     """Ports of recurc's runtime: their files are compiled into the firmware."""
-    ports, known = t.words("ports"), sorted(p.name for p in (resource_dir("runtime_c") / "ports").iterdir() if p.is_dir())
+    ports, known = t.words("ports"), sorted(p.name for p in (resource_dir("runtime_c") / "ports").iterdir() if is_folder(p))
     for port in ports:
         if port not in known:
             raise t.bad(f"ports: there is no port {shown(port)}", nearest(port, known))

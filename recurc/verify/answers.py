@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from recurc.build.manifest import Build
 from recurc.device.frames import TABLE_WIRE, StepEvent
 from recurc.device.session import DeviceSession
+from recurc.documents.commands import AnswerEntry
 from recurc.errors import InputError, UsageError
 from recurc.evaluate.halting import Halt, margin
 from recurc.evaluate.stepping import EngineStepper, State, TorchStepper, check_steps
@@ -86,7 +87,7 @@ class Answer:
             last -= 1
         return self.steps[last - 1].step
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> AnswerEntry:
         """For JSON: {input, puzzle_id, answer, halted, steps: [{step, tokens, q, margin, carry_crc}]}."""
         return {
             "input": self.input.tolist(), "puzzle_id": self.puzzle_id, "answer": self.tokens.tolist(), "halted": self.halted,

@@ -184,7 +184,7 @@ class Journal:
             parts.append(part)
         return b"".join(parts)
 
-    def _write(self, entry: dict[str, Any]) -> None:
+    def _write(self, entry: Mapping[str, Any]) -> None:
         data = memoryview(json.dumps(entry).encode() + b"\n")
         try:
             while data:

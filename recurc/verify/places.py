@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
+from recurc.documents.commands import PlaceEntry
 from recurc.ir.program import Loop, Program, Update
 
 _LOOP_NAMES = {"h_cycles": "H cycle", "l_cycles": "L cycle"}
@@ -41,9 +42,9 @@ class Place:
             f"op {self.block_op} of {self.block_ops}: {self.kind} {self.layer}"
         )
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> PlaceEntry:
         """For JSON; `from_dict` reads it."""
-        return asdict(self)
+        return cast(PlaceEntry, asdict(self))  # the same fields
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Place:

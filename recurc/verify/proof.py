@@ -12,12 +12,13 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from recurc.build.manifest import BoardArtifact, Build, mapped_table
 from recurc.device.frames import status_text
 from recurc.device.selftest import NONCE_BYTES
 from recurc.device.session import DeviceSession
+from recurc.documents.commands import ProofEntry, ProvenPiece
 from recurc.errors import InputError, MismatchError
 from recurc.plan.selftest import selftest_cost
 from recurc.reading import Unreadable, clause, open_regular
@@ -56,7 +57,7 @@ class Proof:
     def bytes(self) -> int:
         return sum(piece.bytes for piece in self.pieces)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> ProofEntry:
         """For JSON."""
         return {
             "checked": CHECKED,
@@ -64,7 +65,7 @@ class Proof:
             "bytes": self.bytes,
             "estimated_seconds": self.seconds,
             "estimated_on": self.clocked,
-            "pieces": [vars(piece) for piece in self.pieces],
+            "pieces": [cast(ProvenPiece, vars(piece)) for piece in self.pieces],
         }
 
 

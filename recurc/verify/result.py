@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from recurc.device.frames import Hello
+from recurc.documents.commands import DifferenceEntry, PuzzleEntry
 from recurc.evaluate.fidelity import mean_and_error
 from recurc.targets.boards import Board
 from recurc.verify.places import Place
@@ -50,10 +51,11 @@ class Difference:
             text += "; all bits were equal when the puzzle was run again, so it is not the code: look at memory, clock, power"
         return text
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> DifferenceEntry:
         """For JSON: the fields, `place` as a dictionary or None; `from_dict` reads it."""
         index = None if self.index is None else list(self.index)
-        return {**vars(self), "index": index, "place": None if self.place is None else self.place.as_dict()}
+        place = None if self.place is None else self.place.as_dict()
+        return cast(DifferenceEntry, {**vars(self), "index": index, "place": place})  # the same fields
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Difference:
@@ -98,10 +100,11 @@ class PuzzleResult:
     def exact(self) -> bool:
         return 0 < self.cells == self.right
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> PuzzleEntry:
         """For JSON: the fields, tokens only where there are some; `from_dict` reads it."""
         fields = {**vars(self), "difference": None if self.difference is None else self.difference.as_dict()}
-        return fields if self.tokens is not None else {name: v for name, v in fields.items() if name != "tokens"}
+        kept = fields if self.tokens is not None else {name: v for name, v in fields.items() if name != "tokens"}
+        return cast(PuzzleEntry, kept)  # the same fields
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PuzzleResult:

@@ -6,14 +6,17 @@ from typing import NotRequired, get_origin, get_type_hints
 
 import pytest
 
-from recurc.build import document, manifest_schema
+from recurc.build import manifest_schema
 from recurc.build.schema import Record, ShapeError
+from recurc.documents import manifest, plan
 
 PAIRS = [
-    (document.Manifest, manifest_schema.MANIFEST), (document.FirmwareEntry, manifest_schema._FIRMWARE),
-    (document.Plan, manifest_schema._PLAN), (document.Stack, manifest_schema._STACK),
-    (document.Link, manifest_schema._LINK), (document.TableEntry, manifest_schema._TABLE),
-    (document.Placed, manifest_schema._PLACED),
+    (manifest.Manifest, manifest_schema.MANIFEST), (manifest.FirmwareEntry, manifest_schema._FIRMWARE),
+    (manifest.Link, manifest_schema._LINK), (manifest.TableEntry, manifest_schema._TABLE),
+    (manifest.Config, manifest_schema._CONFIG), (plan.Plan, manifest_schema._PLAN),
+    (plan.PlannedStack, manifest_schema._STACK), (plan.PlacedTable, manifest_schema._PLACED),
+    (plan.PlannedModel, manifest_schema._MODEL), (plan.Verdict, manifest_schema._VERDICT),
+    (plan.Advice, manifest_schema._CHANGE), (plan.Work, manifest_schema._WORK),
 ]  # fmt: skip
 
 

@@ -124,6 +124,6 @@ def test_a_build_that_is_replaced_meanwhile_is_told_as_that(built, data, tmp_pat
     with pytest.raises(InputError, match="interrupted|replaced"):
         run.verify(build, "host", test, RunOptions(limit=1, steps=1))
     monkeypatch.undo()
-    monkeypatch.setattr("recurc.build.manifest.manifest_digest", lambda folder: "of another build")
+    monkeypatch.setattr(run, "manifest_digest", lambda folder: "of another build")
     with pytest.raises(InputError, match="replaced while it was being verified"):
         run.verify(recurc.load_build(built.path), "host", test, RunOptions(limit=1, steps=1))

@@ -112,3 +112,21 @@ def test_a_dataset_without_a_test_split_is_built_with(capsys, tmp_path, no_work)
     assert main(["build", NAME, "--data", str(tmp_path / "data"), "--out", str(tmp_path / "b")]) == 1
     told = capsys.readouterr().err
     assert "no test split, so accuracy is not shown" in told and "Worked" in told
+
+
+@pytest.mark.parametrize(
+    "out", ["x" * 300, "new/" + "x" * 300 + "/more", "/".join(["y" * 200] * 25)], ids=["name", "above", "path"]
+)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_name_that_no_filesystem_takes(name, out, tmp_path, capsys, no_work, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = refused(capsys, *COMMANDS[name], out + ".npy" * (name in FILES))
+    assert "File name too long" in told or (name in FILES and "No such file" in told)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_name_of_many_bytes_is_taken(capsys, tmp_path):
+    """240 bytes in 80 letters, and more with what temporary names add."""
+    out = tmp_path / ("\u4e2d" * 80 + ".npy")
+    assert main(["run", NAME, "--steps", "1", "--limit", "1", "--out", str(out)]) == 0, capsys.readouterr().err
+    assert os.listdir(tmp_path) == [out.name]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
+import resource
 import socket
 import subprocess
 import sys
@@ -181,3 +183,44 @@ def test_a_process_that_is_killed_in_a_run(elfs):
                         process._process.kill()
                 session.hello()
             assert e.value.exit_code == 7
+
+
+def test_many_open_files_are_no_obstacle():
+    """Descriptors above 1023, of which `select` knows nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2000:
+        pytest.skip("this computer allows a process fewer open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        process = ProcessTransport(["/bin/cat"])
+        process.write(b"hello")
+        assert process.read(10) == b"hello" and process.read(0.01) == b""
+        process.close()
+        ours, theirs = socket.socketpair()
+        transport = SocketTransport(ours, "x")
+        transport.write(b"hello")
+        assert theirs.recv(9) == b"hello" and transport.read(0.01) == b""
+        theirs.close()
+        with pytest.raises(TransportClosed):
+            transport.read(10)
+        transport.close()
+    finally:
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_read_that_the_system_fails_closes(monkeypatch):
+    process = ProcessTransport(["/bin/sh", "-c", "echo no >&2; echo x; exec sleep 60"])
+    real = os.read
+
+    def failing(handle, count):
+        if handle == process._process.stdout.fileno():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(handle, count)
+
+    monkeypatch.setattr(os, "read", failing)
+    with pytest.raises(TransportClosed):
+        process.read(10)
+    process.close()

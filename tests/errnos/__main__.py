@@ -95,7 +95,7 @@ def campaign(names: list[str], prepared: Path, options: argparse.Namespace) -> i
             for injector in injectors(call, spread(ERRORS[call.kind], options.errors, turn)):
                 ending = attempt(command, prepared, injector)
                 own += 1
-                wrong = judge(ending, good, injector)
+                wrong = judge(ending, good, injector, command.tells)
                 error = os.strerror(injector.number) + (" from then on" if injector.lasting else "")
                 if options.verbose:
                     print(

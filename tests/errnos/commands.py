@@ -15,11 +15,15 @@ CHEAP = "--calibration min-max"
 
 @dataclass(frozen=True)
 class Command:
-    """A command line, the parts of the prepared folder that it needs, and whether a run takes seconds."""
+    """A command line, the parts of the prepared folder that it needs, and whether a run takes seconds.
+
+    `tells`: what it prints is what fails, such as a table of programs, and no error.
+    """
 
     line: str
     needs: str = "ck"
     slow: bool = False
+    tells: bool = False
 
     @property
     def arguments(self) -> list[str]:
@@ -51,8 +55,8 @@ COMMANDS = {name: command for name, command in {
     "verify": Command(f"verify b --on host {SMALL} --fidelity 1 --trust-build --junit j.xml", "b ck cache"),
     "verify-qemu": Command(f"verify b {SMALL} --fidelity 0", "b ck cache", True),
     "verify-onnx": Command(f"verify b --on onnxruntime {SMALL} --fidelity 0", "b ck", True),
-    "doctor": Command("doctor", "", True),
-    "doctor-build": Command("doctor b", "b", True),
+    "doctor": Command("doctor", "", True, True),
+    "doctor-build": Command("doctor b", "b", True, True),
     "layers": Command(f"layers ck --fidelity-puzzles 1 --steps 1 {CHEAP} --budget 30000 --write recurc.toml",
                       "ck recurc.toml cache", True),
     "sweep": Command(f"sweep ck {SMALL} --precisions int8 --jobs 1 --out out", "ck cache", True),

@@ -94,6 +94,13 @@ def test_errors_are_spread_and_those_that_last_do():
     assert sum(bool(i.lasting) for i in made) == sum("write" in kinds for kinds in LASTING.values())
 
 
+def test_a_command_may_tell_what_fails_in_its_answer():
+    injector, told = Injector(CALL, errno.EIO), replace(FAILED, code=6, out="gcc: missing\n", err="")
+    assert judge(told, GOOD, injector) and not judge(told, GOOD, injector, tells=True)
+    for worse in ({"out": ""}, {"err": "Traceback (most"}, {"code": 1}, {"after": {}}):
+        assert judge(replace(told, **worse), GOOD, injector, tells=True), worse
+
+
 def test_a_sample_has_all_kinds():
     calls = [Call("look", (f"a.py:{i}",), 0) for i in range(50)] + [
         Call("rename", ("b.py:1",), 0),

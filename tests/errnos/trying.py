@@ -138,8 +138,12 @@ def plain(text: str) -> str:
     return _TIMES.sub("T", _SPACE.sub(" ", text))
 
 
-def judge(ending: Ending, good: Ending, injector: Injector) -> list[str]:
-    """What is wrong with how a run ended, in words: nothing for one that ended as it should."""
+def judge(ending: Ending, good: Ending, injector: Injector, tells: bool = False) -> list[str]:
+    """What is wrong with how a run ended, in words: nothing for one that ended as it should.
+
+    Args:
+        tells: whether the command may answer with what fails, where others end with an error.
+    """
     kind = injector.call.kind if injector.call else ""
     wrong = []
     if not ending.hit:
@@ -151,7 +155,9 @@ def judge(ending: Ending, good: Ending, injector: Injector) -> list[str]:
         wrong.append("a bug")
     if "Traceback" in ending.err or "Exception ignored" in ending.err:
         wrong.append("a traceback")
-    if ending.code not in (0, good.code):
+    if tells and not errors and ending.out:
+        pass
+    elif ending.code not in (0, good.code):
         if len(errors) != 1:
             wrong.append(f"{len(errors)} errors")
         elif not _says(errors[0], injector, ending.name):

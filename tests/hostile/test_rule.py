@@ -19,7 +19,8 @@ OWN = {
     "targets/host.py": "an image whose hash the manifest has",
     "targets/platformio.py": "a project whose files the manifest has",
     "package/pio.py": "a project whose files the manifest has",
-    "build/manifest.py": "the manifest's own checks", "verify/journal.py": "the journal's own checks",
+    "build/manifest.py": "the manifest's own checks", "build/listing.py": "the manifest's own checks",
+    "verify/journal.py": "the journal's own checks",
     "study/store.py": "the cache's own checks",
 }  # fmt: skip
 _CALLS = {

@@ -1,6 +1,7 @@
 """Every form of checkpoint that is accepted, and what is inferred where configuration is missing."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,8 @@ def test_two_checkpoints_of_the_same_step_are_ambiguous(tmp_path):
         load(tmp_path)
 
 
-def test_the_puzzle_table_stays_mapped(tmp_path):
+def test_a_large_puzzle_table_stays_mapped(tmp_path, monkeypatch):
+    monkeypatch.setattr("recurc.reading.COPIED", 1000)
     sd = state_dict(MLP, identifiers=1000)
     raw = load(write_checkpoint(tmp_path, MLP, sd)).tensors["puzzle_emb.weights"]
     assert not raw.flags.writeable and not raw.flags.owndata
@@ -82,6 +84,20 @@ def test_the_puzzle_table_stays_mapped(tmp_path):
     table = load(tmp_path / "out").tensors["puzzle_emb.weights"]
     assert isinstance(table, np.memmap) and not table.flags.writeable
     np.testing.assert_array_equal(table, raw)
+
+
+@pytest.mark.parametrize("form", ["raw", "out"])
+def test_a_file_that_is_cut_short_meanwhile_changes_nothing(form, tmp_path):
+    """Where it were mapped, reading the table would end the process."""
+    file = write_checkpoint(tmp_path / "raw", MLP, state_dict(MLP, identifiers=1000))
+    if form == "out":
+        save(load(file), tmp_path / "out")
+        file = tmp_path / "out/model.safetensors"
+    table = load(file).tensors["puzzle_emb.weights"]
+    before = np.array(table)
+    os.truncate(file, 100)
+    np.testing.assert_array_equal(table, before)
+    assert not table.flags.writeable
 
 
 # -- configuration --------------------------------------------------------------------------------------------------

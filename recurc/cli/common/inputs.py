@@ -6,7 +6,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from recurc.errors import InputError, UsageError, printable
 from recurc.filekinds import kind_of
 from recurc.formats import parse_json
 from recurc.reading import Unreadable, clause, enough_memory, read_regular
+
+if TYPE_CHECKING:
+    from recurc.dataset import Dataset
 
 _LIMIT = 1 << 28  # bytes
 _FORMS = (
@@ -160,7 +163,7 @@ def _rows(values: Any) -> np.ndarray:
     return np.atleast_2d(array)
 
 
-def from_dataset(data: Any, offset: int, limit: int | None) -> Inputs:
+def from_dataset(data: Dataset, offset: int, limit: int | None) -> Inputs:
     """Examples of a split, from `offset` on: one when `limit` is None.
 
     Raises:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recurc.cli.common.live import accuracy_text, exact_text
 from recurc.cli.common.output import Console
 from recurc.errors import MismatchError
+
+if TYPE_CHECKING:
+    from recurc.build.manifest import Build
+    from recurc.dataset import Dataset
 
 
 def agreement_text(result: Any) -> list[str]:
@@ -22,7 +26,7 @@ def agreement_text(result: Any) -> list[str]:
     ]
 
 
-def verify_on_onnxruntime(console: Console, build: Any, dataset: Any, steps: int | None, offset: int) -> None:
+def verify_on_onnxruntime(console: Console, build: Build, dataset: Dataset, steps: int | None, offset: int) -> None:
     """Run, print, and say whether they agree.
 
     Raises:

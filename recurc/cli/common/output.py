@@ -14,7 +14,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -177,7 +177,7 @@ class Console:
 
     # -- for programs -------------------------------------------------------------------------------------------
 
-    def emit_json(self, document: dict[str, Any]) -> None:
+    def emit_json(self, document: Mapping[str, Any]) -> None:
         """Print the command's one JSON document (with `--json` only), its schema first."""
         if not self.json:
             return
@@ -241,7 +241,7 @@ def _is_terminal(stream: Any) -> bool:
     return bool(stream.isatty())
 
 
-def json_text(document: dict[str, object]) -> str:
+def json_text(document: Mapping[str, Any]) -> str:
     """A document as JSON in ASCII, whatever numbers, paths and names it holds."""
     return json.dumps(_plain(document), indent=2).replace("\x7f", "\\u007f")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recurc.documents.manifest import Halting
 from recurc.errors import InputError
 from recurc.formats import parse_toml
 from recurc.ir.lowering import MOST_CYCLES, WORDS
@@ -67,7 +68,7 @@ class Project:
         return self.lowering.get(name) if name in _LOWERING else vars(self).get(name)
 
     @property
-    def halt(self) -> dict[str, float | int] | None:
+    def halt(self) -> Halting | None:
         """{"threshold", "min_steps"} where the file says when to stop early; None: all steps are run."""
         if self.halt_threshold is None:
             return None

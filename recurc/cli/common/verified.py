@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from recurc.cli.common.drawn import draw_steps
 from recurc.cli.common.live import COLUMNS, LEAST, accuracy_text, row
 from recurc.cli.common.output import Console
+from recurc.documents.commands import FirstDifference, VerifiedPuzzle, VerifyDocument
 from recurc.report.numbers import fidelity_text
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def proof_text(proof: Proof | None) -> str:
     return f"sha256 computed on the device behind a fresh nonce: the build's{what}; {proof.bytes:,} bytes{took}"
 
 
-def document(result: VerifyResult, offset: int, worst: int | None) -> dict[str, object]:
+def document(result: VerifyResult, offset: int, worst: int | None) -> VerifyDocument:
     """The command's JSON."""
     d, phi = result.first_difference, result.fidelity
     return {
@@ -55,8 +56,8 @@ def document(result: VerifyResult, offset: int, worst: int | None) -> dict[str, 
         "build_id": result.info.build_id, "model_sha256": result.info.model_sha256,
         "weights": {"checked": "CRC only"} if result.proof is None else result.proof.as_dict(),
         "journal": result.journal, "resumed": result.resumed,
-        "first_difference": None if d is None else {**d.as_dict(), "text": str(d)},
-        "puzzles": [{**p.as_dict(), "exact": p.exact} for p in result.puzzles],
+        "first_difference": None if d is None else cast(FirstDifference, {**d.as_dict(), "text": str(d)}),
+        "puzzles": [cast(VerifiedPuzzle, {**p.as_dict(), "exact": p.exact}) for p in result.puzzles],
     }  # fmt: skip
 
 

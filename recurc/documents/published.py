@@ -1,0 +1,20 @@
+"""Which documents are published as JSON Schemas, by the name of their file."""
+
+from __future__ import annotations
+
+from recurc.documents.commands import Built, Diagnosis, Evaluated, Failed, Inspected, Refused, RunDocument, VerifyDocument
+from recurc.documents.manifest import Manifest
+from recurc.documents.plan import Plan
+from recurc.documents.report import Report
+
+# What a command writes with --json is one of its documents, with its schema's name before it and what is to be said after it.
+COMMANDS: dict[str, tuple[type, ...]] = {
+    "build": (Built, Refused, Failed),
+    "doctor": (Diagnosis, Failed),
+    "eval": (Evaluated, Failed),
+    "inspect": (Inspected, Failed),
+    "report": (Report, Failed),
+    "run": (RunDocument, Failed),
+    "verify": (VerifyDocument, Failed),
+}
+FILES: dict[str, type] = {"manifest": Manifest, "plan": Plan}  # documents that stand alone
