@@ -14,6 +14,7 @@ from pathlib import Path
 
 from recurc.device.transports import SocketTransport, TransportClosed
 from recurc.errors import DeviceUnreachableError, InputError, ToolchainError
+from recurc.files import remedy
 from recurc.targets.boards import Board
 
 PACKAGES = {"qemu-system-arm": "qemu-system-arm", "qemu-system-riscv32": "qemu-system-misc"}
@@ -87,16 +88,32 @@ class QemuTransport(SocketTransport):
             ),
             *extra_args,
         ]
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._stderr, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent
-        )
+        try:
+            self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+            self.process = self._started(command)
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         try:
             super().__init__(self._connect(path, board), f"{board.name} in QEMU")
             shutil.rmtree(self._folder, ignore_errors=True)  # connected: nobody needs the socket's name any more
         except BaseException:
             self._end()
             raise
+
+    def _started(self, command: list[str]) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=self._stderr, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent
+            )
+        except OSError as e:
+            self._stderr.close()
+            raise ToolchainError(
+                "QEMU does not start",
+                where=command[0],
+                why=e.strerror or str(e),
+                next=remedy(e, "Check that it is a program of this computer, and that you may run it"),
+            ) from None
 
     def _said(self) -> str:
         self._stderr.seek(0)

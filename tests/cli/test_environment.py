@@ -303,3 +303,22 @@ def test_a_comma_in_the_temporary_folder_reaches_qemu_doubled(tmp_path, monkeypa
         qemu.QemuTransport(load_board("mps2-an500"), tmp_path / "f.elf")
     serial = started[0][started[0].index("-serial") + 1]
     assert serial.startswith(f"unix:{tmp_path}/a,,b/recurc-") and serial.endswith(",server=on,wait=on")
+
+
+def test_an_emulator_that_does_not_start_leaves_nothing(tmp_path, monkeypatch):
+    from recurc.targets import qemu
+    from recurc.targets.boards import load_board
+
+    (tmp_path / "t").mkdir()
+    (tmp_path / "f.elf").touch()
+    program = tmp_path / "qemu"
+    program.write_bytes(b"\x7fELF of another computer")
+    program.chmod(0o755)
+    monkeypatch.setattr(qemu, "find_qemu", lambda board: str(program))
+    monkeypatch.setattr(qemu.tempfile, "tempdir", str(tmp_path / "t"))
+    with pytest.raises(ToolchainError, match=r"QEMU does not start \(.*qemu\): Exec format error"):
+        qemu.QemuTransport(load_board("mps2-an500"), tmp_path / "f.elf")
+    monkeypatch.setattr(qemu.tempfile, "TemporaryFile", lambda: open(tmp_path / "no/such"))
+    with pytest.raises(FileNotFoundError):
+        qemu.QemuTransport(load_board("mps2-an500"), tmp_path / "f.elf")
+    assert os.listdir(tmp_path / "t") == []
