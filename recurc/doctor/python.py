@@ -56,7 +56,7 @@ def _package(requirement: str) -> Finding | None:
     purpose = f"; only for {extra.group(1)}" if extra else ""
     install = f"{sys.executable} -m pip install '{name}{bounds}'"
     try:
-        version = metadata.version(name)
+        version = _version(name)
     except metadata.PackageNotFoundError:
         return Finding(PACKAGES, name, MISSING, f"not installed{purpose}", install, code)
     if not satisfies(version, bounds):
@@ -86,7 +86,7 @@ def check_platformio() -> list[Finding]:
         elsewhere = shutil.which("pio") or shutil.which("platformio")
         detail = f"{elsewhere} belongs to another Python" if elsewhere else "not installed"
         return [Finding(PLATFORMIO, "PlatformIO", MISSING, f"{detail}; only for flashing and its projects", install)]
-    version = metadata.version("platformio")
+    version = _version("platformio")
     if version_in(version) < OLDEST_PLATFORMIO:
         too_old = f"{version} is too old: {dotted(OLDEST_PLATFORMIO)} or newer is needed"
         first = Finding(PLATFORMIO, "PlatformIO", PROBLEM, too_old, install)
@@ -95,11 +95,20 @@ def check_platformio() -> list[Finding]:
     return [first, _scons(), _gcc(), _registry()]
 
 
+def _version(name: str) -> str:
+    """A package's version, "unknown" where its files do not say it. Raises PackageNotFoundError."""
+    try:
+        found: str | None = metadata.version(name)  # where METADATA is missing None, and from Python 3.14 on KeyError
+    except KeyError:
+        found = None
+    return found or "unknown"
+
+
 def _scons() -> Finding:
     install = f"{sys.executable} -m pip install 'scons>={dotted(OLDEST_SCONS)}'"
     if importlib.util.find_spec("SCons") is None:
         return Finding(PLATFORMIO, "SCons", MISSING, "PlatformIO would fetch it from its registry", install)
-    version = metadata.version("scons")
+    version = _version("scons")
     if version_in(version) < OLDEST_SCONS:
         return Finding(PLATFORMIO, "SCons", PROBLEM, f"{version} is too old for building offline", install)
     return Finding(PLATFORMIO, "SCons", OK, f"{version}: builds without the registry")

@@ -186,3 +186,18 @@ def test_platformio_absent_and_a_proxy(monkeypatch):
         told = packages._registry()
         assert (told.state, told.detail) == ("ok", f"{at} can be reached")
     assert packages._registry().state == "note"
+
+
+@pytest.mark.parametrize("found", [None, KeyError("Version")])
+def test_a_package_whose_version_cannot_be_read_is_a_problem(found, monkeypatch):
+    from recurc.doctor import python
+
+    def version(name):
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(python.metadata, "version", version)
+    assert python._version("scons") == "unknown"
+    monkeypatch.setattr(python.importlib.util, "find_spec", lambda name: object())
+    assert python._scons().state == python.PROBLEM

@@ -71,6 +71,14 @@ def test_a_slow_reader_is_found(monkeypatch):
     assert any("TooSlow" in text for text in report.findings.values())
 
 
+def test_waiting_for_the_processor_is_not_slow(monkeypatch):
+    """A campaign of low priority: others have the processor for longer than a run may take."""
+    monkeypatch.setattr("tests.fuzz.loaders.harness.SECONDS", 0.05)
+    waits = iter(range(0, 100_000, 100))
+    monkeypatch.setattr("tests.fuzz.loaders.harness.waited", lambda: next(waits))
+    assert fuzz(_planted(lambda data: time.sleep(0.2)), 1).findings == {}
+
+
 def test_errors_that_reach_a_terminal_are_judged(monkeypatch):
     class Bare(InputError):
         def __str__(self) -> str:
