@@ -60,8 +60,9 @@ COMMANDS = {name: command for name, command in {
     "layers": Command(f"layers ck --fidelity-puzzles 1 --steps 1 {CHEAP} --budget 30000 --write recurc.toml",
                       "ck recurc.toml cache", True),
     "sweep": Command(f"sweep ck {SMALL} --precisions int8 --jobs 1 --out out", "ck cache", True),
+    "gate": Command(f"gate ck {SMALL} --jobs 1 --out out", "ck cache", True),
     "tune": Command(f"tune ck --limit 2 --precisions int8 --carries fp32 --h-cycles 2 --l-cycles 2 {CHEAP} --jobs 1 "
-                    "--tolerance 100", "ck cache", True),
+                    "--min-fidelity 0.1", "ck cache", True),
     "study": Command(f"study ck {SMALL} --methods weights --jobs 1 --out out", "ck cache", True),
     "build-host": Command(f"build ck --target host {CHEAP} --accuracy-puzzles 0 --out new", "ck cache", True),
     "build": Command(f"build ck --target mps2-an500 {CHEAP} --accuracy-puzzles 0 --out b", "ck b cache", True),
