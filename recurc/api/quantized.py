@@ -137,7 +137,7 @@ class Quantized:
         judged = self._gate_inputs()
         few = max(1, len(judged.inputs) // 4)
         weights = {name: w.dequantized() for name, w in self.model.weights.items()}
-        depth = self._candidate.depth(1)
+        depth = self.model.program.depth.but(steps=1)  # needs no engine
         return layers_alone(self.source.reasoner, weights, judged.inputs[:few], judged.puzzle_ids[:few], depth)
 
     def check_target(self, board: Board, *, allow_lossy: bool = False) -> None:
