@@ -1,5 +1,6 @@
 # make demo   set up, build the bundled model for an STM32H7, run it on the emulated twin
 # make test   set up, run all tests
+# make test-fast   a minute and a half: tests of every room, without those of tests/tiers/slow.txt
 # make test-c   the C runtime alone, by CMake, under sanitizers; needs no Python
 # make lint   format, lint and types of the Python code, format of the C code
 # make mutants   plants each fault of tests/mutation/faults in a copy of the tree and requires that its tests fail
@@ -7,13 +8,16 @@
 # make bench-memory   RAM beside other runtimes: writes benchmarks/memory.md; each peer gets a venv of its own
 # make bench-instructions   instructions of layers, block calls and steps on every emulated core: writes benchmarks/instructions.md
 # make bench-host     a supervision step on this computer beside onnxruntime: writes benchmarks/host.md
-.PHONY: demo test test-c test-cpus mutants setup lint clean bench-memory bench-host bench-instructions
+.PHONY: demo test test-fast test-c test-cpus mutants setup lint clean bench-memory bench-host bench-instructions
 
 demo: setup
 	@bash scripts/demo.sh
 
 test: setup
 	@.venv/bin/python -m pytest -q -n 2
+
+test-fast: setup
+	@.venv/bin/python -m pytest -q -n 2 -m "not slow"
 
 test-cpus: setup
 	@.venv/bin/python -m tests.cpus -n 2

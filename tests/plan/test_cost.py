@@ -114,7 +114,6 @@ MODELS = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "board, model, precision, carry",
     [

@@ -64,7 +64,6 @@ def test_a_large_bf16_table_is_widened_in_flat_memory(tmp_path):
 
 
 @LINUX
-@pytest.mark.slow
 def test_a_large_table_in_a_torch_file_stays_mapped(tmp_path):
     file = builder.torch_checkpoint(tmp_path, ROWS, torch.bfloat16)
     small = builder.write_checkpoint(tmp_path / "small", builder.MODEL, builder.state_dict(builder.MODEL))
