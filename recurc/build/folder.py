@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from recurc.arguments import argument
-from recurc.build.swap import OldBuild, beside, read_old, recover, remove_halves, swap_in
+from recurc.build.old import OldBuild, read_old
+from recurc.build.swap import beside, recover, remove_halves, swap_in
 from recurc.errors import InputError, ToolchainError, UsageError
 from recurc.files import NO_ROOM, copy_failure, locked, try_lock, unnameable
 
