@@ -10,8 +10,9 @@ import threading
 import pytest
 
 from recurc import files
+from recurc.environment import copy_failure
 from recurc.errors import InputError
-from recurc.files import copy_failure, whole_file, write_whole
+from recurc.files import whole_file, write_whole
 
 WORDS = {"what": "the page", "next": "Name another file"}
 

@@ -38,6 +38,7 @@ LAYERS = (
         "datamake",
         "dataset",
         "documents",
+        "environment",
         "errors",
         "filekinds",
         "files",

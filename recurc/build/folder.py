@@ -16,8 +16,9 @@ from pathlib import Path
 from recurc.arguments import argument
 from recurc.build.old import OldBuild, read_old
 from recurc.build.swap import beside, recover, remove_halves, swap_in
+from recurc.environment import NO_ROOM, copy_failure
 from recurc.errors import InputError, ToolchainError, UsageError
-from recurc.files import NO_ROOM, copy_failure, locked, try_lock, unnameable
+from recurc.files import locked, try_lock, unnameable
 
 
 @contextmanager

@@ -28,8 +28,8 @@ from recurc.arguments import named_as_options
 from recurc.cli.common.output import Console, plain_warnings
 from recurc.cli.common.signals import Ended, ended_by_signals
 from recurc.cli.common.streams import abandon_stdout, leave_gone_folder, repair, unwritten, writing
+from recurc.environment import environment_error
 from recurc.errors import RecurcError, UsageError
-from recurc.files import environment_error
 from recurc.words import own_words
 
 _HERE = __name__.rpartition(".")[2]  # the one file of this folder that is no command

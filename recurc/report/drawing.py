@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recurc.report.document import kind_rank
 from recurc.report.numbers import size_text
+from recurc.report.regions import kind_rank
 
 _CUT_BELOW = 0.4  # a region used less than this has its free memory cut ...
 _CUT_FREE = 0.25  # ... to this share of the bar

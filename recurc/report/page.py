@@ -8,10 +8,10 @@ from typing import Any
 from jinja2 import Environment
 
 from recurc.quoting import environment
-from recurc.report.document import KIND_MEANING, KINDS, kind_rank, sum_text
 from recurc.report.drawing import overview, region_bar
 from recurc.report.lifetimes import lifetime_chart
 from recurc.report.numbers import bytes_text, count_text, percent_text, size_text
+from recurc.report.regions import KIND_MEANING, KINDS, kind_rank, sum_text
 from recurc.report.timing import time_bars, time_columns, time_facts, time_rows
 from recurc.report.wording import change_rows, fact_rows, schedule_text, verdict_text
 from recurc.words import said

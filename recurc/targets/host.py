@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from recurc.device.frames import CARRIES, CARRY_PARTS, CARRY_SCALES, TENSORS, decode_carry
+from recurc.environment import remedy
 from recurc.errors import InputError
-from recurc.files import remedy
 from recurc.models.reasoner import HALT_RULES
 
 _U8P = ctypes.POINTER(ctypes.c_uint8)

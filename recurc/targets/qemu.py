@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from recurc.device.transports import SocketTransport, TransportClosed
+from recurc.environment import remedy
 from recurc.errors import DeviceUnreachableError, InputError, ToolchainError
-from recurc.files import remedy
 from recurc.targets.boards import Board
 
 PACKAGES = {"qemu-system-arm": "qemu-system-arm", "qemu-system-riscv32": "qemu-system-misc"}

@@ -16,8 +16,8 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import Symbol, SymbolTableSection
 
+from recurc.environment import remedy
 from recurc.errors import ToolchainError, UnboundedStackError
-from recurc.files import remedy
 from recurc.plan.pieces import StackUse
 from recurc.targets.boards import Board
 from recurc.targets.toolchain import find_compiler

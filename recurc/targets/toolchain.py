@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from recurc.environment import remedy
 from recurc.errors import ToolchainError
-from recurc.files import remedy
 from recurc.targets.boards import COMPILED, Board
 from recurc.targets.objectcache import compile_once
 

@@ -11,8 +11,9 @@ import pytest
 
 from recurc import reading
 from recurc.cli.main import main
+from recurc.environment import environment_error
 from recurc.errors import InputError, ToolchainError
-from recurc.files import environment_error, put, write_whole
+from recurc.files import put, write_whole
 
 RUN = f"{sys.executable} -m recurc"
 

@@ -8,8 +8,9 @@ import pytest
 
 from recurc.build.manifest import load_build
 from recurc.errors import UsageError
-from recurc.report.document import SCHEMA, printable, region_rows, report_build, report_plan, sum_text
+from recurc.report.document import SCHEMA, printable, report_build, report_plan
 from recurc.report.planning import plan_checkpoint
+from recurc.report.regions import region_rows, sum_text
 from recurc.report.wording import change_rows, fact_rows, linked_text, schedule_text, verdict_text
 from tests.report.samples import build_folder, config, document, sized
 

@@ -11,9 +11,10 @@ import pytest
 from recurc.arguments import named_as_options
 from recurc.build.manifest import load_build
 from recurc.recursion import Depth
-from recurc.report.document import KINDS, report_build, report_plan
+from recurc.report.document import report_build, report_plan
 from recurc.report.page import render_page
 from recurc.report.planning import plan_checkpoint
+from recurc.report.regions import KINDS
 from recurc.targets.boards import list_boards
 from tests.report.samples import build_folder, config, document, sized
 

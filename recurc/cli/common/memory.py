@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recurc.cli.common.output import Console
-from recurc.report.document import sum_text
 from recurc.report.numbers import percent_text, size_text
+from recurc.report.regions import sum_text
 from recurc.report.wording import change_rows
 
 _WIDE = 140  # columns from which the sums stand in the table itself
 
 
 def show_memory(console: Console, regions: Sequence[Mapping[str, Any]], title: str) -> None:
-    """A line a region (see `recurc.report.document.region_rows`), each region's sum spelled out, what is unused."""
+    """A line a region (see `recurc.report.regions.region_rows`), each region's sum spelled out, what is unused."""
     used = [r for r in regions if r["used"]]
     if not used:
         return
