@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recurc.documents.commands import Built, Diagnosis, Evaluated, Failed, Inspected, Refused, RunDocument, VerifyDocument
 from recurc.documents.manifest import Manifest
+from recurc.documents.onnx import OnnxVerifyDocument
 from recurc.documents.plan import Plan
 from recurc.documents.report import Report
 
@@ -15,6 +16,6 @@ COMMANDS: dict[str, tuple[type, ...]] = {
     "inspect": (Inspected, Failed),
     "report": (Report, Failed),
     "run": (RunDocument, Failed),
-    "verify": (VerifyDocument, Failed),
+    "verify": (VerifyDocument, OnnxVerifyDocument, Failed),
 }
 FILES: dict[str, type] = {"manifest": Manifest, "plan": Plan}  # documents that stand alone

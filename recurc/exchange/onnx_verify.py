@@ -7,13 +7,13 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from recurc.arguments import argument
 from recurc.build.manifest import Build
 from recurc.dataset import Dataset
+from recurc.documents.onnx import OnnxVerifyDocument
 from recurc.emit.readback import read_model
 from recurc.errors import UsageError
 from recurc.evaluate.fidelity import carry_fidelity
@@ -147,7 +147,7 @@ def verify_onnx(
     return OnnxResult(tolerance, model.label, tuple(results))
 
 
-def document(result: OnnxResult, build: Build, offset: int) -> dict[str, Any]:
+def document(result: OnnxResult, build: Build, offset: int) -> OnnxVerifyDocument:
     """What `--json` says."""
     return {
         "on": "onnxruntime",
