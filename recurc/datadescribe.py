@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recurc.dataset import Dataset
-from recurc.symmetries import Laws, Symmetry, draw, named
+from recurc.symmetries import Laws, Symmetry, check, draw, named
 from recurc.symmetries.groups import GROUPS
 
 FORMS = 16  # of each group that are held against the answers
@@ -77,3 +77,20 @@ def symmetries(splits: Mapping[str, Dataset], name: str | None = None) -> dict[s
 def _refuted(forms: tuple[Symmetry, ...], laws: Mapping[str, Laws]) -> str:
     found = ((split, known.broken(form)) for split, known in laws.items() for form in forms)
     return next((f"in another form, {why} ({split})" for split, why in found if why), "")
+
+
+def allowed_symmetry(splits: Mapping[str, Dataset]) -> str:
+    """The name of the largest symmetry that puzzles of this size may have and the labels allow; "none" where there is none."""
+    first = next(iter(splits.values()))
+    sizes = {n: named(n, first.seq_len, first.vocab_size).size for n, why in symmetries(splits).items() if not why}
+    return max(sizes, key=sizes.__getitem__, default="none")
+
+
+def check_symmetry(name: str, forms: tuple[Symmetry, ...], splits: Mapping[str, Dataset]) -> None:
+    """That labels allow these forms.
+
+    Raises:
+        InputError: they do not; the counterexample is named.
+    """
+    for split, data in splits.items():
+        check(forms, Laws.of(data.inputs, data.labels, ~data.valid, data.vocab_size), f"{name}, {split}")

@@ -26,12 +26,15 @@ from recurc.evaluate.min_fidelity import least_fidelity
 from recurc.evaluate.outputs import Outputs, Wanted, joined, outputs
 from recurc.evaluate.runs import run_engine
 from recurc.evaluate.scores import Scores, score
+from recurc.evaluate.solving import Solved, solve_puzzles
 from recurc.evaluate.stepping import EngineStepper, check_steps
 from recurc.make.project import build_project, compile_host_engine
 from recurc.models.inputs import check_inputs
 from recurc.quant.calibrate import Calibration
 from recurc.quant.model import QuantizedModel
 from recurc.reading import user_path
+from recurc.solve import Policy
+from recurc.symmetries import Symmetry
 from recurc.targets.boards import Board, load_board
 from recurc.targets.fit import early_plan
 from recurc.targets.host import HostEngine
@@ -110,6 +113,30 @@ class Quantized:
             progress=progress,
             steps=check_steps(steps, self.model.program.steps),
         )
+
+    def solve(
+        self,
+        dataset: Dataset | Path | str,
+        policy: Policy,
+        forms: tuple[Symmetry, ...] = (),
+        limit: int | None = None,
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> Solved:
+        """Answer puzzles with restarts, in the device's arithmetic, and score the answers.
+
+        Args:
+            policy: steps of the runs, restarts, and what is believed.
+            forms: other forms of the puzzles, such as draw(named("sudoku:3x3", 81, 11), 8, 0) of `recurc.symmetries`.
+            progress: called with 1 after each puzzle.
+
+        Raises:
+            UsageError: a run of more steps than the model was lowered for.
+        """
+        data = examples(dataset, limit)
+        check_compatible(data, self.model.config, self.source.reasoner.source)
+        check_steps(max(policy.steps, policy.restart_steps), self.model.program.steps)
+        return solve_puzzles(self.engine, self.model.config.halt_rule, data, forms, policy, progress=progress)
 
     @property
     def _candidate(self) -> Candidate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -24,6 +25,7 @@ from recurc.cli.common.options import (
 )
 from recurc.cli.common.output import Console
 from recurc.cli.common.quantizing import Learning, calibration_options, layer_names, quantize_with_progress
+from recurc.cli.common.solving import Solving, solved_text, solving_options
 from recurc.ir.lowering import DEPTH, Lowering
 from recurc.report.numbers import fidelity_text
 from recurc.report.wording import halting_text, tune_command
@@ -31,6 +33,15 @@ from recurc.report.wording import halting_text, tune_command
 if TYPE_CHECKING:
     from recurc.documents.commands import Evaluated
     from recurc.documents.plan import Carry
+    from recurc.documents.shares import SolvedEntry
+
+
+@dataclass(frozen=True)
+class Puzzles:
+    """How many examples are measured, and on how many of them fidelity is."""
+
+    limit: int | None
+    fidelity_puzzles: int
 
 
 @click.command()
@@ -43,6 +54,7 @@ if TYPE_CHECKING:
 @storage_options
 @calibration_options
 @halting_options
+@solving_options
 @project_option
 @click.option(
     "--fidelity-puzzles",
@@ -51,17 +63,17 @@ if TYPE_CHECKING:
     metavar="N",
     help="Puzzles that fidelity is measured on. Default: 64.",
 )
-@takes(source=Source, stored=Stored, lowering=Lowering, learning=Learning, halting=Halting)
+@takes(puzzles=Puzzles, source=Source, stored=Stored, lowering=Lowering, learning=Learning, halting=Halting, solving=Solving)
 @pass_console
 def command(
     console: Console,
-    limit: int | None,
-    fidelity_puzzles: int,
+    puzzles: Puzzles,
     source: Source,
     stored: Stored,
     lowering: Lowering,
     learning: Learning,
     halting: Halting,
+    solving: Solving,
 ) -> None:
     """Cell and puzzle-exact accuracy of CHECKPOINT in a precision, and its fidelity to fp32.
 
@@ -75,9 +87,12 @@ def command(
     lowering, learning, rule = chosen.settled(lowering), chosen.settled(learning), chosen.settled(halting)
     halt = chosen.project.halt is not None if halting.halt is None else halting.halt
     precision, layers = stored.of(chosen)
-    test = chosen.dataset("test", labels=True).take(limit)
+    test = chosen.dataset("test", labels=True).take(puzzles.limit)
+    fidelity_puzzles = puzzles.fidelity_puzzles
     model = LoadedModel(chosen.load(), chosen.checkpoint)
     check_compatible(test, model.config, model.reasoner.source)  # before the calibration, not after it
+    policy = solving.policy(lowering.steps or model.config.halt_max_steps, rule.halt_threshold)
+    symmetry, forms = solving.forms(console, chosen.dataset("test", labels=True), learning.seed) if policy else ("", ())
     quantized = quantize_with_progress(console, model, chosen, (precision, layers), learning, lowering)
     total = len(test) + min(fidelity_puzzles, len(test))
     with console.progress(f"{precision}, then fidelity", total, "puzzles") as advance:
@@ -124,6 +139,11 @@ def command(
     }
     if halt:
         document["full"] = {"cell": result.scores.cell, "exact": result.scores.exact, "steps": result.steps}
+    solved = None
+    if policy:
+        with console.progress("with restarts", len(test), "puzzles") as advance:
+            solved = quantized.solve(test, policy, forms, progress=advance)
+        document["solve"] = cast("SolvedEntry", {"symmetry": symmetry, **solved.as_dict()})
     if hopeless(result.reference, result.fidelity_n):
         console.assumed([hopeless_text(result.reference, result.fidelity_n)])
     console.emit_json(document)
@@ -133,6 +153,8 @@ def command(
     rows = [(f"after step {s}", *_cells(v)) for s, v in result.by_step.items()]
     if halt and result.halted:
         rows.append((f"halting, {result.mean_steps:.2f} steps on average", *_cells(result.halted)))
+    if solved:
+        rows.append((f"with restarts, {solved.mean_steps:.2f} steps on average", *_cells(solved.scores)))
     few = result.fidelity_n
     fp32 = "fp32 at this depth" if any(getattr(lowering, name) for name in DEPTH) else "fp32"
     rows.append((f"{fp32}, first {few}", *_cells(result.reference)))
@@ -144,6 +166,8 @@ def command(
         f"{fidelity_text(result.fidelity_last, result.fidelity_last_error)} after {result.steps} (cosine of z_H, "
         f"first {result.fidelity_n} puzzles)"
     )
+    for line in solved_text(solved, symmetry) if solved else []:
+        console.print(line)
     usual = (rule.halt_threshold, rule.min_steps) == (0, 1)
     if halt or (usual and stopped.costs):
         advice = tune_command(chosen.checkpoint, chosen.data if chosen.named else None) if usual else None

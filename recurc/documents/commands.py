@@ -8,6 +8,7 @@ from typing import Literal, NotRequired, TypedDict
 from recurc.documents.manifest import Halting
 from recurc.documents.plan import Carry, ErrorEntry, Plan, PlannedModel
 from recurc.documents.report import Accuracy, Depth, Linked, Region, Stack, Stopping
+from recurc.documents.shares import Shares, SolvedEntry
 
 
 class Failed(TypedDict):
@@ -78,13 +79,6 @@ class Refused(TypedDict):
     regions: list[Region]
 
 
-class Shares(TypedDict):
-    """Shares of cells and of puzzles that are right, 0..1; null without labels."""
-
-    cell: float | None
-    exact: float | None
-
-
 class ReferenceShares(Shares):
     """fp32 on n puzzles; `exact_beside`: the precision on the same ones."""
 
@@ -120,6 +114,7 @@ class Evaluated(Shares):
     by_step: dict[str, Shares]
     halting: NotRequired[Stopping]
     full: NotRequired[FullDepth]
+    solve: NotRequired[SolvedEntry]
 
 
 class PlaceEntry(TypedDict):

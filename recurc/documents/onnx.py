@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from recurc.documents.commands import Shares
+from recurc.documents.shares import Shares
 
 
 class OnnxAgreement(TypedDict):

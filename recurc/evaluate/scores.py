@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recurc.documents.commands import Shares
+from recurc.documents.shares import Shares
 from recurc.types import I64Array
 
 

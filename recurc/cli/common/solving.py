@@ -1,0 +1,128 @@
+"""Shared by the commands that answer puzzles with restarts: options, and what they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import click
+
+from recurc.cli.common.groups import Command, given_options
+from recurc.cli.common.output import Console
+from recurc.errors import UsageError
+from recurc.solve import ACCEPT, MOST_RESTARTS, MOST_STEPS, Policy
+from recurc.symmetries import Symmetry, draw, named
+
+if TYPE_CHECKING:
+    from recurc.dataset import Dataset
+    from recurc.evaluate.solving import Solved
+
+FIRST_STEPS = 8  # a run that has not halted by then seldom does
+
+
+@dataclass(frozen=True)
+class Solving:
+    """--solve and what belongs to it."""
+
+    solve: bool = False
+    symmetry: str | None = None
+    restarts: int = 8
+    first_steps: int | None = None
+    restart_steps: int | None = None
+    patience: int = 1
+    accept: str = ACCEPT[0]
+
+    def policy(self, steps: int, threshold: float) -> Policy | None:
+        """The procedure for a model that is lowered for `steps`; None where --solve is not given.
+
+        Raises:
+            UsageError: more steps are asked of a run, the numbers do not go together, or options are given without --solve.
+        """
+        from recurc.evaluate.stepping import check_steps
+
+        if not self.solve:
+            if alone := next(given_options(*(f.name for f in fields(self))), None):
+                raise UsageError("it says how to solve", where=alone, next="Add --solve, or leave it out")
+            return None
+        first = check_steps(self.first_steps or min(FIRST_STEPS, steps), steps)
+        later = check_steps(self.restart_steps or first, steps)
+        return Policy(first, self.restarts, later, threshold, self.patience, self.accept)
+
+    def forms(self, console: Console, data: Dataset, seed: int) -> tuple[str, tuple[Symmetry, ...]]:
+        """The symmetry's name, and the other forms that restarts take.
+
+        Args:
+            data: labelled examples that the symmetry is held against, and found by where none is named.
+
+        Raises:
+            UsageError: no symmetry of this name. InputError: the labels contradict it.
+        """
+        from recurc.datadescribe import allowed_symmetry, check_symmetry
+
+        if self.symmetry is None:
+            name = allowed_symmetry({data.split: data})
+            reason = "the largest that the labels allow" if name != "none" else "the labels allow no other"
+            console.assumed([f"symmetry: {name}, {reason}"])
+        else:
+            name = self.symmetry
+        group = named(name, data.seq_len, data.vocab_size)
+        forms = draw(group, self.restarts, seed)
+        check_symmetry(name, forms, {data.split: data})
+        return name, forms
+
+
+def solving_options(function: Command) -> Command:
+    """The options of `Solving`."""
+    steps, restarts = click.IntRange(1, MOST_STEPS), click.IntRange(0, MOST_RESTARTS)
+    options: list[Callable[[Command], Command]] = [
+        click.option(
+            "--solve",
+            is_flag=True,
+            help="Score the procedure that asks again: a run that does not halt is followed by others, of other forms.",
+        ),
+        click.option(
+            "--symmetry",
+            metavar="NAME",
+            help="With --solve, the other forms: sudoku:3x3, square, tokens:2-10, file:PATH, several joined by +, or none. "
+            "Default: the largest that the labels allow.",
+        ),
+        click.option("--restarts", type=restarts, default=8, metavar="K", help="With --solve, at most so many. Default: 8."),
+        click.option("--first-steps", type=steps, metavar="B", help="With --solve, steps of the first run. Default: 8."),
+        click.option("--restart-steps", type=steps, metavar="R", help="With --solve, steps of the others. Default: as many."),
+        click.option(
+            "--patience",
+            type=click.IntRange(0, MOST_STEPS),
+            default=1,
+            metavar="P",
+            help="With --solve, a run halts when its tokens have stayed so many steps. Default: 1.",
+        ),
+        click.option(
+            "--accept",
+            type=click.Choice(ACCEPT),
+            default=ACCEPT[0],
+            help="With --solve, believe the first run that halts (margin), or two that agree. Default: margin.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def solved_text(found: Solved, symmetry: str) -> list[str]:
+    """What to say of a set of puzzles that were solved with restarts, as sentences."""
+    p, n, solved = found.policy, len(found.steps), int(found.solved.sum())
+    stayed = f" and tokens that stayed {p.patience} step{'s' if p.patience > 1 else ''}" if p.patience else ""
+    halted = f"a margin above {p.threshold:g}{stayed}"
+    if p.accept == "margin":
+        believed = f"the first run with {halted}"
+    else:
+        believed = f"the first answer that two runs give; a run ends with {halted}"
+    return [
+        f"with restarts: {p.steps} steps, then up to {p.restarts} runs of {p.restart_steps} in another form ({symmetry}); "
+        f"believed is {believed}",
+        f"{solved} of {n} puzzles are called solved, {found.wrong_solved} of them wrongly; {n - solved} unsure, "
+        f"{found.right_unsure} of them right",
+        f"{int((found.restarts > 0).sum())} were asked again; {found.mean_steps:.2f} ± {found.mean_error:.2f} steps a puzzle, "
+        f"at most {int(found.steps.max())}",
+    ]

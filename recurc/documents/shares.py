@@ -1,0 +1,32 @@
+"""Shares of right answers, and what solving with restarts does, in documents."""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+
+class Shares(TypedDict):
+    """Shares of cells and of puzzles that are right, 0..1; null without labels."""
+
+    cell: float | None
+    exact: float | None
+
+
+class SolvedEntry(Shares):
+    """What the procedure with restarts does: puzzles called solved, wrongly so, called unsure although right; its numbers."""
+
+    symmetry: str
+    exact_error: float | None
+    mean_steps: float
+    mean_steps_error: float | None
+    worst_steps: int
+    solved: int
+    wrong_solved: int
+    right_unsure: int
+    restarted: int
+    accept: Literal["margin", "agreement"]
+    theta: float
+    patience: int
+    first_steps: int
+    restarts: int
+    restart_steps: int
