@@ -75,6 +75,24 @@ def random_reasoner(
     return Reasoner(c, {name: np.float32(v) for name, v in t.items()}, "random", "0" * 64)
 
 
+def smallest_reasoner(seq: int, vocab: int) -> Reasoner:
+    """A TRM-MLP that is as small as one can be and solves nothing: for what does not depend on answers."""
+    return random_reasoner(
+        "mlp_t",
+        seq=seq,
+        vocab=vocab,
+        hidden=16,
+        heads=2,
+        pos="none",
+        layers=1,
+        cycles=(1, 1),
+        steps=2,
+        puzzles=1,
+        ndim=0,
+        plen=0,
+    )
+
+
 def random_inputs(reasoner: Reasoner, n: int = 2, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Tokens [n, seq] and puzzle identifiers [n]."""
     c, rng = reasoner.config, np.random.default_rng(seed)

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from recurc.cli.main import cli
-from tests.test_imports import FILES, PACKAGE, imports
+from tests.imports import FILES, PACKAGE, imports
 
 MOST_BRANCHES, MOST_LINES, MOST_PARAMETERS = 15, 400, 8
 # What is above it today, by name; an entry that is not any more has to leave the list.
 BRANCHED: set[str] = set()
 LONG: set[str] = set()
 
+TESTS = Path(__file__).parent
 _FORKS = (ast.If, ast.For, ast.While, ast.ExceptHandler, ast.match_case)
 
 
@@ -161,3 +162,14 @@ def test_circles_are_found():
     assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
     sources = {"p.__init__": "from p.a import f", "p.a": "def f():\n    from .b import g", "p.b": "from p import a\n"}
     assert circles(arrows_of(sources, {"p", "p.a", "p.b"})) == [["p.a", "p.b"]]
+
+
+def test_tests_share_helpers_and_fixtures_not_each_other():
+    """What two test files need is in a module of its own, or a fixture in a conftest."""
+    found = [
+        f"{path.relative_to(TESTS)}: {name}"
+        for path in sorted(TESTS.rglob("*.py"))
+        for name in imports(ast.parse(path.read_text()), "tests")
+        if any(part.startswith("test_") for part in name.split(".")[:-1]) and name.startswith("tests.")
+    ]
+    assert not found

@@ -3,12 +3,11 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "recurc"
+from tests.imports import FILES, PACKAGE, imports, part_of, part_of_name
 
 # Each layer may import from its own and those after it.
 LAYERS = (
@@ -59,42 +58,7 @@ LAYERS = (
     },
 )
 LEVEL = {part: i for i, layer in enumerate(LAYERS) for part in layer}
-# An op's folder is a column through the layers: each of its parts is asked for by one room, and stands where that room stands.
-PARTS_OF_OPS = {
-    "layout": "plan", "work": "plan", "twin": "quant", "constants": "quant", "reference": "models", "onnx": "exchange",
-}  # fmt: skip
 TERMINAL = {"click", "rich"}
-
-
-def part_of(path: Path) -> str:
-    return part_of_name(path.relative_to(PACKAGE).with_suffix("").parts)
-
-
-def part_of_name(names: Sequence[str]) -> str:
-    """The part that recurc.NAMES belongs to."""
-    if names[0] == "ops" and len(names) > 2:
-        return PARTS_OF_OPS.get(names[2], "ops")
-    return names[0]
-
-
-def imports(tree: ast.AST, package: str) -> list[str]:
-    """Absolute names of the modules a tree imports, in functions too, but not under `if TYPE_CHECKING:`."""
-    names: list[str] = []
-
-    def visit(node: ast.AST) -> None:
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            return
-        if isinstance(node, ast.Import):
-            names.extend(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1]) if node.level else ""
-            module = ".".join(x for x in (base, node.module or "") if x)
-            names.extend(f"{module}.{alias.name}" for alias in node.names)
-        for child in ast.iter_child_nodes(node):
-            visit(child)
-
-    visit(tree)
-    return names
 
 
 def violations(path: Path, source: str) -> list[str]:
@@ -108,9 +72,6 @@ def violations(path: Path, source: str) -> list[str]:
         if top == "recurc" and target in LEVEL and part in LEVEL and LEVEL[target] < LEVEL[part]:
             found.append(f"{path.name}: {part} imports {name}")
     return found
-
-
-FILES = [p for p in sorted(PACKAGE.rglob("*.py")) if "_data" not in p.parts]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -21,42 +21,12 @@ from recurc.storage.packings import PANELS
 from recurc.storage.packings.packing import GROUP
 from recurc.storage.packings.panels import PANEL
 from recurc.targets.toolchain import find_compiler
+from tests.structs import IMAGE_FIELDS, TABLE_FIELDS
 from tests.tools import need
 
 RUNTIME = resource_dir("runtime_c")
 SPEC = (RUNTIME / "SPEC.md").read_text(encoding="utf-8")
 SIZES = {"u8": "B", "u16": "H", "u32": "I", "u64": "Q", "f32": "f"}
-IMAGE_FIELDS = (
-    "magic",
-    "endian",
-    "version_major",
-    "version_minor",
-    "flags",
-    "arithmetic",
-    "packing",
-    "section_count",
-    "total_bytes",
-    "table_offset",
-    "table_crc",
-    "body_sha256",
-    "reserved",
-    "header_crc",
-)
-TABLE_FIELDS = (
-    "magic",
-    "endian",
-    "version_major",
-    "version_minor",
-    "flags",
-    "dtype",
-    "rows",
-    "dim",
-    "record_bytes",
-    "total_low",
-    "key",
-    "reserved",
-    "header_crc",
-)
 
 
 def the(pattern: str, text: str = SPEC) -> tuple[str, ...]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 
 import pytest
 
 from benchmarks import counting, instructions, modelled
-from recurc.targets.boards import load_board
-from recurc.targets.toolchain import find_compiler
-from tests.tools import EMULATED, need
+from tests.benchmarks.compilers import committed, need_same_compiler
+from tests.tools import EMULATED
 
 SLACK = 1.02
 GOALS = {
@@ -24,18 +21,6 @@ GOALS = {
     ("riscv32-v-virt", "int4-g32"): 0.19,
 }
 BIG, DEEP, ROW = counting.SHAPES
-
-
-def committed() -> dict:
-    return json.loads(instructions.DATA.read_text(encoding="utf-8"))
-
-
-def need_same_compiler(name: str) -> None:
-    """The counts belong to one compiler's code."""
-    need(name)
-    said = subprocess.run([find_compiler(load_board(name).family), "-dumpfullversion"], capture_output=True, text=True)
-    if said.stdout.strip() != committed()[name]["gcc"]:
-        pytest.skip(f"the committed counts are GCC {committed()[name]['gcc']}'s")
 
 
 @pytest.mark.parametrize("name", EMULATED)

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.counting import BOARDS, count_sums
 from recurc.plan.selftest import CRC, SHA256, selftest_cost
 from recurc.targets.boards import list_boards, load_board
-from tests.benchmarks.test_instructions import need_same_compiler
+from tests.benchmarks.compilers import need_same_compiler
 
 
 @pytest.mark.parametrize("name", BOARDS)

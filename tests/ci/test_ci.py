@@ -21,7 +21,7 @@ from recurc.errors import InputError, UsageError
 from recurc.make import ci
 from recurc.make.ci import WORKFLOW, ci_files, dataset_files, write_files
 from recurc.targets.boards import load_board
-from tests.ci.test_renode import check_resc
+from tests.ci.resc import check_resc
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from recurc.make.renode import describable, port_registers, render_renode, uart_
 from recurc.resources import resource_dir
 from recurc.targets.boards import list_boards, load_board
 from tests.ci.repl import ReplError, parse
+from tests.ci.resc import check_resc
 
 BOARDS = [b for b in list_boards() if describable(b)]
 # Models of Renode 1.16.1 with the attributes that their constructors take.
@@ -124,31 +125,6 @@ def test_the_waits_are_found():
 
 
 # -- the script -----------------------------------------------------------------------------------------------------
-
-COMMANDS = {"mach", "machine", "emulation", "connector", "macro", "runMacro", "sysbus", "cpu", "using"}
-
-
-def check_resc(text: str, folder: Path) -> list[str]:
-    """Commands of a Renode script; macros are read like the rest. Fails on what the monitor would not take."""
-    assert text.count('"""') % 2 == 0
-    variables, found = {"ORIGIN"}, []
-    for line in (x.strip() for x in text.splitlines()):
-        if not line or line.startswith("#") or line == '"""' or re.match(r":(name|description): \S", line):
-            continue
-        assignment = re.match(r"\$(\w+)\s*\?=\s*(\S+)$", line)
-        for name in re.findall(r"\$(\w+)", assignment[2] if assignment else line):
-            assert name in variables, f"{name} is set nowhere: {line}"
-        for path in re.findall(r"\$ORIGIN/(\S+)", line):
-            assert (folder / path).is_file(), path
-        if assignment:
-            variables.add(assignment[1])
-            continue
-        assert line.count('"') % 2 == 0 and line.count("`") % 2 == 0, line
-        assert line.split()[0] in COMMANDS, line
-        if line.startswith("macro "):
-            variables.add(line.split()[1])
-        found.append(line)
-    return found
 
 
 def write(folder: Path, name: str, texts: dict[str, str]) -> Path:

@@ -8,17 +8,14 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from recurc.cli.main import main
+from tests.cli.running import ran
 from tests.report.samples import build_folder
 
 TINY = "sudoku4-tiny"
 
 
 def run(capsys, *args: str) -> tuple[int, str, str]:
-    status = main(["report", *args])
-    said = capsys.readouterr()
-    assert "Traceback" not in said.out + said.err
-    return status, said.out, said.err
+    return ran(capsys, "report", *args)
 
 
 def test_plan_as_text(capsys):

@@ -16,6 +16,7 @@ from recurc.cli.common.inputs import from_text
 from recurc.cli.main import main
 from recurc.errors import UsageError
 from recurc.resources import bundled_models
+from tests.cli.running import ran
 
 NAME = "sudoku4-tiny"
 
@@ -31,9 +32,7 @@ def expected(split):
 
 
 def run(capsys, *args):
-    code = main(["run", *args])
-    got = capsys.readouterr()
-    return code, got.out, got.err
+    return ran(capsys, "run", *args)
 
 
 def asked(capsys, *args):

@@ -5,25 +5,15 @@ import json
 import shutil
 import xml.etree.ElementTree as ET
 
-import pytest
-
-from recurc.cli.main import main
+from tests.cli.running import ran
 from tests.randmodels import DATA
 
 TINY = "sudoku4-tiny"
 FEW = "int8,int4-naive,int4-naive-qat-short,pruned-25,distilled"
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
-    status = main(["study", *arguments])
-    said = capsys.readouterr()
-    assert "Traceback" not in said.out + said.err
-    return status, said.out, said.err
+    return ran(capsys, "study", *arguments)
 
 
 def brief(cache, out, *more: str) -> tuple[str, ...]:

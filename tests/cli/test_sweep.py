@@ -9,20 +9,13 @@ import pytest
 
 from recurc.cli.main import main
 from recurc.resources import bundled_models
+from tests.cli.running import ran
 
 TINY = "sudoku4-tiny"
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
 def run(capsys, *arguments: str, command: str = "sweep") -> tuple[int, str, str]:
-    status = main([command, *arguments])
-    said = capsys.readouterr()
-    assert "Traceback" not in said.out + said.err
-    return status, said.out, said.err
+    return ran(capsys, command, *arguments)
 
 
 def sweep(capsys, cache, out, *more: str) -> tuple[int, str, str]:

@@ -8,6 +8,7 @@ import pytest
 
 from recurc.cli.main import main
 from recurc.resources import bundled_models
+from tests.cli.running import ran
 from tests.tools import need
 
 TINY = "sudoku4-tiny"
@@ -22,10 +23,8 @@ def data(tmp_path_factory):
 
 
 def run(capsys, *arguments: str) -> tuple[int, str]:
-    status = main([*arguments])
-    said = capsys.readouterr()
-    assert "Traceback" not in said.out + said.err
-    return status, said.out + said.err
+    status, out, err = ran(capsys, *arguments)
+    return status, out + err
 
 
 @pytest.mark.parametrize(

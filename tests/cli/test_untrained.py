@@ -11,37 +11,19 @@ from recurc.evaluate.stopping import Halting
 from recurc.models.checkpoint import save
 from recurc.report import tune_page
 from recurc.report.wording import halting_text
-from tests.randmodels import DATA, random_reasoner
+from tests.cli.running import ran
+from tests.randmodels import DATA, smallest_reasoner
 
 
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("untrained")
-    save(
-        random_reasoner(
-            "mlp_t",
-            seq=16,
-            vocab=6,
-            hidden=16,
-            heads=2,
-            pos="none",
-            layers=1,
-            cycles=(1, 1),
-            steps=2,
-            puzzles=1,
-            ndim=0,
-            plen=0,
-        ),
-        folder,
-    )
+    save(smallest_reasoner(16, 6), folder)
     return str(folder)
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
-    status = main([*arguments, "--data", str(DATA / "data"), "--no-cache"])
-    said = capsys.readouterr()
-    assert "Traceback" not in said.out + said.err
-    return status, said.out, said.err
+    return ran(capsys, *arguments, "--data", str(DATA / "data"), "--no-cache")
 
 
 def test_sweep_has_no_front(capsys, tmp_path, untrained):

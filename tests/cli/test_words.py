@@ -11,7 +11,7 @@ import pytest
 from recurc.cli.main import main
 from recurc.models.checkpoint import save
 from recurc.words import PUZZLE, SEQUENCE, own_words, said, side_of, speak_of, words_for
-from tests.randmodels import random_reasoner
+from tests.randmodels import smallest_reasoner
 from tests.tools import need
 
 SEQ, VOCAB = 12, 6
@@ -22,23 +22,7 @@ def task(tmp_path_factory):
     """A checkpoint that reverses sequences (badly), its dataset, and a build of it."""
     need("host")
     folder = tmp_path_factory.mktemp("reverse")
-    save(
-        random_reasoner(
-            "mlp_t",
-            seq=SEQ,
-            vocab=VOCAB,
-            hidden=16,
-            heads=2,
-            pos="none",
-            layers=1,
-            cycles=(1, 1),
-            steps=2,
-            puzzles=1,
-            ndim=0,
-            plen=0,
-        ),
-        folder / "ck",
-    )
+    save(smallest_reasoner(SEQ, VOCAB), folder / "ck")
     tokens = np.random.default_rng(0).integers(1, VOCAB, (40, SEQ))
     np.savez(folder / "mine.npz", inputs=tokens, labels=tokens[:, ::-1])
     assert main(["dataset", "make", str(folder / "data"), "--inputs", str(folder / "mine.npz"), "--vocab", str(VOCAB)]) == 0

@@ -30,6 +30,7 @@ from recurc.targets.host import _U8P, _aligned, _Context
 from recurc.targets.toolchain import find_compiler
 from tests.codegen.builder import compile_model
 from tests.randmodels import random_reasoner
+from tests.structs import IMAGE_FIELDS
 from tests.tools import need
 
 PORTABLE = kernel_set("portable")
@@ -97,24 +98,8 @@ def flipped(data: bytes, at: int, bit: int = 1) -> bytes:
 
 def test_layout_equals_the_c_structs(tmp_path):
     need("host")
-    header = (
-        "magic",
-        "endian",
-        "version_major",
-        "version_minor",
-        "flags",
-        "arithmetic",
-        "packing",
-        "section_count",
-        "total_bytes",
-        "table_offset",
-        "table_crc",
-        "body_sha256",
-        "reserved",
-        "header_crc",
-    )
     entry = ("kind", "index", "offset", "bytes", "crc", "reserved")
-    prints = [f'printf("%zu\\n", offsetof(rc_image_header_t, {f}));' for f in header]
+    prints = [f'printf("%zu\\n", offsetof(rc_image_header_t, {f}));' for f in IMAGE_FIELDS]
     prints += [f'printf("%zu\\n", offsetof(rc_image_entry_t, {f}));' for f in entry]
     for value in ("RC_IMAGE_MAGIC", "RC_IMAGE_ENDIAN", "RC_IMAGE_VERSION", "RC_IMAGE_ALIGN", "RC_ARITHMETIC_ID"):
         prints.append(f'printf("%lu\\n", (unsigned long){value});')

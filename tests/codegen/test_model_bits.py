@@ -15,12 +15,12 @@ from recurc.quant.twin import Twin
 from recurc.quant.weights import precision_named
 from recurc.targets.boards import load_board
 from recurc.targets.toolchain import compile_objects, find_compiler
+from tests.codegen.bits import TENSORS, differences
 from tests.codegen.builder import COMMON, HERE_SETS, RUNTIME, compile_model, write_sources
-from tests.kernels.test_kernels import SANITIZE
+from tests.kernels.sanitizers import SANITIZE
 from tests.randmodels import random_inputs, random_reasoner, sudoku4
 from tests.tools import missing, need
 
-TENSORS = ("z_H", "z_L", "logits", "q", "tokens")
 token_mix = partial(random_reasoner, "mlp_t", pos="none")
 MODELS = {
     "trained sudoku4": sudoku4,
@@ -38,31 +38,6 @@ MODELS = {
     "one cell": partial(token_mix, seq=1, vocab=2, hidden=8, heads=1, ndim=8),
 }
 PRECISIONS = ("fp32", "int8", "int4")
-
-
-def differences(model, reasoner, engines: dict, steps: int = 2) -> list[str]:
-    """What differs between the twin and each engine, after begin and after every step."""
-    inputs, ids = random_inputs(reasoner, 2)
-    twin, found = Twin(model), []
-    twin.begin(inputs, ids)
-    lanes = [
-        (f"{name}[{i}]", i, engine if i == 0 else engine.clone())
-        for name, engine in engines.items()
-        for i in range(len(inputs))
-    ]
-    for _, i, engine in lanes:
-        engine.begin(inputs[i], int(ids[i]))
-    for step in range(steps + 1):
-        for name, i, engine in lanes:
-            for tensor in TENSORS if step else TENSORS[:2]:
-                if getattr(twin, tensor)[i].tobytes() != engine.tensor(tensor).tobytes():
-                    found.append(f"{name} step {step}: {tensor}")
-            assert (engine.tensor("input") == inputs[i]).all()
-        if step < steps:
-            twin.step()
-            for _, _, engine in lanes:
-                engine.step()
-    return found
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from recurc.errors import InputError
 from recurc.quant.tables import PuzzleTable
 from recurc.targets.boards import load_board
 from recurc.verify.device import connect
+from tests.device.badline import BadLine, drop, flip
 from tests.device.runs import run_all
-from tests.device.test_session import BadLine, drop, flip
 
 KEY = bytes([0x51, *range(1, 16)])  # as in dummy/model.c
 ROWS, DIM = 3, 601

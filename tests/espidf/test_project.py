@@ -26,8 +26,8 @@ from recurc.targets import platformio as pio
 from recurc.targets.boards import load_board, parse_board
 from tests.boardfiles import board_text
 from tests.espidf.conftest import FLASH_BYTES, GOOD, TARGET, WARNINGS, compiler_call, extra_images, partition_rows
-from tests.pio.test_project import LOCAL_FOLDERS
-from tests.plan.test_layout import program
+from tests.pio.local import LOCAL_FOLDERS
+from tests.plan.programs import program
 
 LAYOUT = {
     "platformio.ini", "CMakeLists.txt", "README.md", "sdkconfig.defaults", "partitions.csv", ".gitignore", "src/main.c",

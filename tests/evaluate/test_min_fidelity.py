@@ -10,7 +10,7 @@ from recurc.errors import InputError
 from recurc.evaluate.min_fidelity import DEFAULT_MIN_FIDELITY, MIN_FIDELITY_FILE, MinFidelity, keep, kept, least_fidelity
 from recurc.study.ladder import LadderResult
 from tests.randmodels import sudoku4
-from tests.study.test_ladder import point
+from tests.study.points import point
 
 OWN = MinFidelity("", 0.925, 0.02, 128, 16, 2, 0, 2, 0)
 

@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from tests.test_imports import FILES, PACKAGE, imports, part_of
+from tests.imports import FILES, PACKAGE, imports, part_of
 
 STEPPED = {"exchange/onnx_engine.py": "an engine hands the step on", "study/learning.py": "an optimizer's step"}
 WALKED = {

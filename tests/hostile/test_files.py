@@ -27,7 +27,7 @@ from recurc.models.checkpoint import load, save
 from recurc.reading import Unreadable, open_regular, read_into, read_regular, read_text, user_path
 from recurc.targets.boards import read_board
 from tests.fuzz.loaders.harness import peak_memory
-from tests.hostile.test_formats import LAUGHS
+from tests.hostile.laughs import LAUGHS
 from tests.models.builders import arch, state_dict, write_checkpoint, write_dataset
 
 MLP = arch(mlp_t=True, pos_encodings="none")

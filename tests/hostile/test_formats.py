@@ -7,10 +7,7 @@ import pytest
 from recurc.errors import InputError, ToolchainError, printable
 from recurc.formats import YAML_LIMIT, parse_json, parse_toml, parse_yaml
 from recurc.reading import Unreadable, shown
-
-LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi")
-)
+from tests.hostile.laughs import LAUGHS
 
 
 def refused(parse, text: str, *words: str) -> None:

@@ -14,11 +14,11 @@ from recurc.resources import resource_dir
 from recurc.targets.boards import load_board
 from recurc.targets.toolchain import find_compiler
 from tests.kernels import harness
+from tests.kernels.sanitizers import SANITIZE
 from tests.kernels.vectors import OPS, Case, cases
 from tests.tools import EMULATED, missing, need, need_aarch64, need_clang
 
 HOST = frozenset({"host"})
-SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 X86 = platform.machine() == "x86_64"
 HERE = ("portable", "avx2", "avxvnni", "avx512vnni") if X86 else ("portable", "neon-dot")
 NOT_THIS_CPU = 96

@@ -14,33 +14,14 @@ import yaml
 
 import recurc
 from recurc.cli.main import main
-from recurc.errors import InputError, RecurcWarning
+from recurc.errors import RecurcWarning
 from recurc.models.checkpoint import load, save
 from recurc.resources import bundled_models
-from tests.models.builders import PREFIX, arch, state_dict, write_checkpoint, write_dataset
+from tests.models.builders import PREFIX, arch, write_dataset
+from tests.models.rightly import TENSORS, checkpoint, notes, refused, same
 from tests.models.silent import attempts
 
-TENSORS = state_dict(arch())
 OTHER = {name: t + 1 for name, t in TENSORS.items()}
-
-
-def checkpoint(folder, fields=None, name="step_1", **wrapped):
-    """A folder as the original writes it, with its dataset beside it; `wrapped` replaces what is saved."""
-    write_dataset(folder / "data")
-    path = write_checkpoint(folder, fields or arch(), TENSORS, name=name)
-    if wrapped:
-        torch.save(wrapped, path)
-    return path
-
-
-def notes(path) -> str:
-    return "\n".join(load(path).notes)
-
-
-def refused(path, *words: str) -> None:
-    with pytest.raises(InputError) as caught:
-        load(path)
-    assert all(word in caught.value.paragraph() for word in words), caught.value.paragraph()
 
 
 # -- configurations ---------------------------------------------------------------------------------------------------------
@@ -172,11 +153,6 @@ def test_unknown_positions_of_attention_are_refused(tmp_path):
 
 
 # -- which weights ----------------------------------------------------------------------------------------------------------
-
-
-def same(path, expected=TENSORS) -> None:
-    found = load(path).tensors
-    assert all(np.array_equal(found[n], expected[n].float().numpy()) for n in found)
 
 
 NO_BUFFERS = {n: t for n, t in OTHER.items() if n not in ("H_init", "L_init", "puzzle_emb.weights")}

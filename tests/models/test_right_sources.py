@@ -11,8 +11,8 @@ import torch
 from recurc.errors import InputError
 from recurc.models.checkpoint import load, save
 from tests.models.builders import PREFIX, arch
+from tests.models.rightly import TENSORS, checkpoint, notes, refused, same
 from tests.models.silent import write_config
-from tests.models.test_right_model import TENSORS, checkpoint, notes, refused, same
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from recurc.models.checkpoint import load
 from recurc.models.reference import Reference
 from tests.models.hrm_cases import CASES, puzzles
-from tests.models.test_hrm import recorded_state, written
+from tests.models.recorded import recorded_state, written
 from tests.models.tolerances import TENSORS, Rounding
 
 CHOSEN = ["rope", "learned", "copy-no-positions", "copy-mlp-t", "copy-mlp-t-learned"]

@@ -38,12 +38,12 @@ from recurc.quant.weights import precision_named
 from recurc.recursion import Block
 from recurc.study.fake import FakeModel
 from recurc.targets.boards import load_board
+from tests.codegen.bits import differences
 from tests.codegen.builder import HERE_SETS, compile_model
-from tests.codegen.test_model_bits import differences
+from tests.imports import FILES, PACKAGE, imports
 from tests.models.builders import arch, state_dict, write_checkpoint, write_dataset
 from tests.ops import toy_family
 from tests.randmodels import random_inputs, random_reasoner
-from tests.test_imports import FILES, PACKAGE, imports
 from tests.tools import need
 
 HERE = Path(__file__).parent

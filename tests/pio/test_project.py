@@ -20,8 +20,7 @@ from recurc.errors import InputError, ToolchainError, UsageError
 from recurc.resources import resource_dir
 from recurc.targets import platformio as pio
 from recurc.targets.boards import load_board
-
-LOCAL_FOLDERS = re.compile(r"/(?:home|tmp|usr|root|work|var)/")
+from tests.pio.local import LOCAL_FOLDERS
 
 
 def offline(command: list[str]) -> list[str]:

@@ -14,8 +14,8 @@ from recurc.plan.planner import make_plan
 from recurc.storage import FP32, GROUPED, INT4, INT8
 from recurc.targets.boards import list_boards, load_board
 from recurc.targets.fit import alternatives, early_plan, refusal
-from tests.plan.test_layout import program
-from tests.plan.test_planner import with_sizes
+from tests.plan.programs import program
+from tests.plan.sizes import with_sizes
 
 
 @pytest.fixture(autouse=True)

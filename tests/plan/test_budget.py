@@ -24,7 +24,7 @@ from recurc.resources import bundled_models
 from recurc.storage import INT3, INT4
 from recurc.storage.channel import IntWeights
 from recurc.storage.fp32 import FloatWeights
-from tests.plan.test_layout import program
+from tests.plan.programs import program
 from tests.randmodels import random_reasoner
 
 MODELS = sorted(bundled_models())

@@ -10,20 +10,13 @@ from hypothesis import strategies as st
 
 from recurc.ir.lower import lower
 from recurc.ir.lowering import CARRIES
-from recurc.ir.program import Program
-from recurc.models.reasoner import ReasonerConfig
 from recurc.ops.attention.op import Attention
 from recurc.ops.token_mix.op import TokenMix
 from recurc.plan.kernels import KERNEL_SETS, IntKernel, choose_kernels, kernel_set, padded
 from recurc.plan.layout import _SIZES, Struct, arena_pieces, comfortable_scratch, make_layout
 from recurc.storage import FP32, INT4, INT8
+from tests.plan.programs import program
 from tests.randmodels import random_reasoner
-
-
-def program(mixer="mlp_t", seq=81, hidden=512, plen=16, ndim=512, heads=8, layers=2, **depth) -> Program:
-    pos = "none" if mixer == "mlp_t" else "rope"
-    return lower(ReasonerConfig("trm", mixer, seq, 11, 1, hidden, 4, heads, layers, 3, 6, 16, pos, ndim, plen), **depth)
-
 
 PROGRAMS = st.builds(
     program,

@@ -27,8 +27,8 @@ from recurc.storage import FP32, INT4, INT8
 from recurc.storage.form import forms_of
 from recurc.targets.boards import load_board
 from tests.plan.fitting import plan_memory
-from tests.plan.test_layout import program
-from tests.plan.test_planner import measured, streamed, with_sizes
+from tests.plan.programs import program
+from tests.plan.sizes import measured, streamed, with_sizes
 
 MODEL = program(hidden=64, ndim=64)
 

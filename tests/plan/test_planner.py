@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recurc.errors import DoesNotFitError
-from recurc.ir.lower import lower
 from recurc.ir.lowering import CARRIES
 from recurc.plan.budget import image_budget
 from recurc.plan.layout import MAX_SCRATCH, arena_pieces, comfortable_scratch
@@ -22,7 +21,6 @@ from recurc.plan.planner import (
     ESTIMATED_CONSTANTS,
     ESTIMATED_DATA,
     LEAST_CODE,
-    Measured,
     does_not_fit,
     make_plan,
     with_stack,
@@ -31,36 +29,12 @@ from recurc.plan.summary import plan_summary
 from recurc.storage import FP32, INT4, INT8
 from recurc.targets.boards import list_boards, load_board
 from tests.plan.fitting import plan_memory
-from tests.plan.test_layout import program
+from tests.plan.programs import program
+from tests.plan.sizes import DATA, measured, streamed, with_sizes
 from tests.tools import EMULATED
 
 CARRY = 97 * 512 * 4  # bytes of z_H at paper shape: 81 cells and 16 puzzle rows of 512 features
 PLANNED = [b.name for b in list_boards() if b.family != "host"]
-DATA = 3300  # variables of a firmware of today, for exact plans
-
-
-def streamed(prog, storage="fp32", rows=10_000):
-    """The program with its puzzle table of `rows` rows in a file of its own."""
-    config = replace(prog.config, num_puzzle_identifiers=rows)
-    return lower(config, puzzle_table=storage)
-
-
-def with_sizes(board, **sizes):
-    """The board with other region sizes."""
-    return replace(board, regions=tuple(replace(r, size=sizes.get(r.name, r.size)) for r in board.regions))
-
-
-def measured(code=12_000, data=DATA, **others):
-    return Measured(
-        (
-            SectionSize(".text", code, 16),
-            SectionSize(".recurc_image", 0, 64),
-            SectionSize(".rodata", 1900, 8),
-            *(SectionSize(f".{n}", size, 8) for n, size in others.items()),
-            SectionSize(".bss", data, 8),
-            SectionSize(".recurc_arena", 0, 64),
-        )
-    )
 
 
 def test_the_papers_shape_fits_an_stm32h7_at_int4():

@@ -22,8 +22,8 @@ from recurc.storage.form import Form, LayerSection, Weights, forms_of, unpack_la
 from recurc.storage.image import image_sections
 from recurc.storage.packings.packing import Codec, Packing
 from recurc.targets.boards import load_board
+from tests.codegen.bits import differences
 from tests.codegen.builder import HERE_SETS, compile_model
-from tests.codegen.test_model_bits import differences
 from tests.randmodels import random_reasoner
 from tests.tools import need
 

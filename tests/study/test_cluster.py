@@ -13,8 +13,8 @@ from recurc.study.settings import Aim
 from recurc.study.tune import variants_of
 from recurc.study.variants import Variant
 from tests.study.bench import workbench
-from tests.study.test_tune import CONFIG
-from tests.study.test_tune import search as search_on_threads
+from tests.study.searching import CONFIG
+from tests.study.searching import search as search_on_threads
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,11 @@ import pytest
 
 from recurc.report.sweep_page import gate_verdicts
 from recurc.study.ladder import LadderResult, affordable, ladder, noisy_copy, points_of, summary
-from recurc.study.threshold import Point, ranks, spearman, threshold
+from recurc.study.threshold import ranks, spearman, threshold
 from recurc.study.variants import Variant
 from tests.randmodels import sudoku4
 from tests.study.bench import workbench
-
-
-def point(phi: float, loss: float, se: float = 0.001, model: str = "m") -> Point:
-    return Point(model, "x", "fake", phi, phi, 1 - loss, 1 - loss, loss, se)
+from tests.study.points import point
 
 
 def test_ranks_share_ties():

@@ -11,7 +11,7 @@ import pytest
 from recurc.cli.main import main
 from recurc.study.ladder import LadderResult
 from recurc.study.threshold import Point, careful, least_puzzles, threshold
-from tests.study.test_ladder import point
+from tests.study.points import point
 
 RECORDED = json.loads(Path(__file__).with_name("ladder_sudoku4_tiny.json").read_text())
 N = RECORDED["n"]

@@ -19,8 +19,8 @@ from recurc.study.variants import Outcome, Variant
 from recurc.study.verdict import sorted_out, verdict
 from tests.randmodels import random_reasoner, sudoku4
 from tests.study.bench import split
-from tests.study.test_ladder import point
-from tests.study.test_study_verdict import rows
+from tests.study.points import point
+from tests.study.rows import rows
 
 CONFIG = sudoku4().config
 

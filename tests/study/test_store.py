@@ -9,7 +9,7 @@ import pytest
 from recurc.study import units
 from recurc.study.store import Store
 from recurc.study.variants import Variant
-from tests.study.test_variants import workbench
+from tests.study.bench import workbench
 
 KEY = "ab" + "0" * 62
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(True)}

@@ -2,36 +2,11 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from recurc.evaluate.measured import Part
-from recurc.study.methods import METHODS, _with_updates
-from recurc.study.study import Row
-from recurc.study.variants import Outcome
+from recurc.study.methods import _with_updates
 from recurc.study.verdict import beside_outliers, sorted_out, verdict
-
-N = 100
-BY = {m.slug: m for m in METHODS}
-
-
-def outcome(method, exact, cell=None, phi=0.9, size=1000, n=N):
-    solved = np.arange(n) < round(exact * n)
-    right = np.where(solved, 10, 0 if cell is None else round(10 * (cell - exact) / max(1 - exact, 1e-9)))
-    flat = np.full((1, n), phi, np.float32)
-    part = Part(right[None].astype(np.uint16), np.full(n, 10, np.uint16), np.ones((1, n), bool), flat, flat, solved[None])
-    variant = replace(method.variant(1), engine="device")
-    return Outcome(variant, part, 1, size)
-
-
-def rows(**exact):
-    made = {slug.replace("_", "-"): value for slug, value in exact.items()}
-    fp32 = outcome(BY["fp32"], made.pop("fp32"))
-    found = [Row(BY["fp32"], fp32, 1, 0.0, 0.0)]
-    for slug, value in made.items():
-        one = outcome(BY[slug], *value) if isinstance(value, tuple) else outcome(BY[slug], value)
-        found.append(Row(BY[slug], one, 1, *one.loss(fp32)))
-    return found
+from tests.study.rows import outcome, rows
 
 
 def said(**exact):

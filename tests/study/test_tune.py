@@ -1,6 +1,5 @@
 """Settings and their guard, prices, the search on a small trained model, and its errors."""
 
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -11,35 +10,11 @@ from recurc.evaluate.measured import Part
 from recurc.evaluate.scores import mean_difference
 from recurc.study.pricing import Price, Prices
 from recurc.study.settings import Aim, Measured, Scored, Setting, measure_setting
-from recurc.study.tune import FP32, Arm, Search, Tried, undominated, variants_of
-from recurc.study.units import Threads
+from recurc.study.tune import FP32, Arm, Tried, undominated, variants_of
 from recurc.study.variants import Outcome, Variant
 from recurc.targets.boards import load_board
-from tests.randmodels import sudoku4
-from tests.study.bench import split, workbench
-
-CONFIG = sudoku4().config
-
-
-@contextmanager
-def quiet(what, total):
-    yield lambda n: None
-
-
-def search(aim, board="mps2-an500", n=64, minimize="time", **options):
-    some = split("test").take(n)
-    bench = workbench(1, full=True, **options)
-    with Threads(1) as threads:
-        yield Search(
-            bench,
-            Prices(CONFIG, load_board(board) if isinstance(board, str) else board),
-            aim,
-            minimize,
-            some.take(n // 2),
-            some.take(None, n // 2),
-            threads,
-            quiet,
-        )
+from tests.study.bench import workbench
+from tests.study.searching import CONFIG, search
 
 
 def outcome_of(right, margins, n=4) -> Outcome:

@@ -20,6 +20,7 @@ from recurc.quant.tableformat import HEADER, TableError, TableHeader, decode_rec
 from recurc.quant.tables import PuzzleTable, table_key
 from recurc.resources import resource_dir
 from recurc.targets.toolchain import C_FLAGS, find_compiler
+from tests.structs import TABLE_FIELDS
 from tests.tables.builder import KEY, table
 from tests.tools import need
 
@@ -293,23 +294,8 @@ def test_a_table_larger_than_32_bits_has_its_size_in_the_header():
 
 def test_layout_equals_the_c_struct(tmp_path):
     need("host")
-    names = (
-        "magic",
-        "endian",
-        "version_major",
-        "version_minor",
-        "flags",
-        "dtype",
-        "rows",
-        "dim",
-        "record_bytes",
-        "total_low",
-        "key",
-        "reserved",
-        "header_crc",
-    )
     source = tmp_path / "offsets.c"
-    prints = "".join(f'printf("%zu\\n", offsetof(rc_table_header_t, {n}));' for n in names)
+    prints = "".join(f'printf("%zu\\n", offsetof(rc_table_header_t, {n}));' for n in TABLE_FIELDS)
     source.write_text(
         '#include <stddef.h>\n#include <stdio.h>\n#include "recurc/rc_table.h"\nint main(void) {'
         + prints

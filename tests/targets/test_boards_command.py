@@ -11,7 +11,7 @@ from recurc.cli.boards import COLUMNS, GROUPS
 from recurc.cli.main import main
 from recurc.targets.boards import list_boards, load_board
 from recurc.targets.reach import REACH
-from tests.targets.test_boards import BOOT, GOOD
+from tests.targets.texts import BOOT, GOOD
 
 
 @pytest.fixture(params=[80, 120, 160])

@@ -13,7 +13,7 @@ from recurc.errors import InputError
 from recurc.resources import resource_dir
 from recurc.targets import chips
 from recurc.targets.boards import list_boards, load_board, parse_board, read_board, whole_board_text
-from tests.targets.test_boards import GOOD
+from tests.targets.texts import GOOD
 
 NUCLEO = """
 name = "mine"

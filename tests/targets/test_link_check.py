@@ -14,7 +14,7 @@ from recurc.storage import INT4
 from recurc.targets import elf as elf_module
 from recurc.targets.boards import load_board
 from recurc.targets.elf import LinkedSection, check_link, differences, measure
-from tests.plan.test_layout import program
+from tests.plan.programs import program
 
 BOARD = load_board("stm32h7")
 SIZES = (SectionSize(".text", 12_001, 16), SectionSize(".recurc_image", 0, 64), SectionSize(".rodata", 1901, 8),

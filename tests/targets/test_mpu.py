@@ -13,7 +13,7 @@ from recurc.targets.boards import list_boards, load_board, parse_board
 from recurc.targets.mpu import SLOTS, mpu_entries
 from recurc.verify.device import connect
 from tests.device.dummy_build import build_dummy
-from tests.targets.test_boards import GOOD
+from tests.targets.texts import GOOD
 from tests.tools import BUDGETS, need
 
 WRITE_IMAGE, WRITE_CODE, RUN_RAM, READ, WRITE = range(1, 6)

@@ -16,19 +16,9 @@ import pytest
 from recurc.errors import InputError, UsageError
 from recurc.evaluate.halting import Halt
 from recurc.verify.journal import Identity, Journal, dataset_digest
-from recurc.verify.places import Place
-from recurc.verify.result import Difference, PuzzleResult
-from tests.verify.test_verify import Artifact, dataset
-
-RUN = Identity("b" * 32, "a" * 64, "mps2-an500", "d" * 64, 16)
-TURNS = (("h_cycles", 1, 2), ("l_cycles", 2, 2))
-PLACE = Place(4, 13, "channel_mix", "z_L", TURNS, 2, 6, "L_level", 2, 2, "L_level.layers.0.mlp")
-RESULTS = [
-    PuzzleResult(3, 16, False, True, 81, 81, 1 << 60, 16, 1292, 0.998, 0.5),
-    PuzzleResult(4, 2, True, False, 0, 81, 7, 1, 1292,
-                 difference=Difference(4, 2, "z_L", (3, 5), 0.1, -1.5, PLACE, 3, 200)),
-    PuzzleResult(5, 2, True, False, 0, 81, 7, 1, 1292, difference=Difference(5, 2, "carry", None, 0xFFFFFFFF, 0)),
-]  # fmt: skip
+from recurc.verify.result import PuzzleResult
+from tests.verify.journals import RESULTS, RUN
+from tests.verify.standins import Artifact, dataset
 
 
 @pytest.fixture
@@ -68,7 +58,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from recurc.verify.journal import Journal
-from tests.verify.test_journal import RESULTS, RUN
+from tests.verify.journals import RESULTS, RUN
 with Journal(Path(sys.argv[1]), RUN, resume=True) as journal:
     for puzzle in range(len(journal.results), 100_000):
         journal.append(replace(RESULTS[1], puzzle=puzzle))

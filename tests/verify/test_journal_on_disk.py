@@ -9,7 +9,7 @@ import pytest
 
 from recurc.errors import DeviceUnreachableError, InputError
 from recurc.verify.journal import Journal
-from tests.verify.test_journal import RESULTS, RUN
+from tests.verify.journals import RESULTS, RUN
 
 
 class Disk:

@@ -13,7 +13,7 @@ from recurc.verify import proof
 from recurc.verify.device import check_identity, connect
 from tests.device import dummy_build as dummy
 from tests.tools import EMULATED
-from tests.verify.test_verify import Artifact, Build
+from tests.verify.standins import Artifact, Build
 
 
 @pytest.mark.parametrize("board", ("host", *EMULATED))

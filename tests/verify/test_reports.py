@@ -20,8 +20,8 @@ from recurc.verify.journal import Identity, Journal, dataset_digest
 from recurc.verify.junit import junit_document, write_junit
 from recurc.verify.phi import FidelityMeter, build_meter, default_puzzles
 from tests.randmodels import random_inputs, random_reasoner
-from tests.verify.test_journal import RESULTS, RUN
-from tests.verify.test_verify import Build, command, dataset, verify  # noqa: F401 - fixtures
+from tests.verify.journals import RESULTS, RUN
+from tests.verify.standins import Build, command, dataset, verify  # noqa: F401 - fixtures
 
 
 def test_junit_has_a_case_a_puzzle():

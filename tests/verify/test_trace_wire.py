@@ -27,12 +27,12 @@ from recurc.targets.boards import load_board
 from recurc.targets.toolchain import compile_firmware, port_include_dirs, runtime_sources
 from recurc.verify.places import step_places
 from tests.codegen.builder import COMMON, RUNTIME, compile_model, write_sources
-from tests.device.test_session import BadLine, drop, flip
+from tests.device.badline import BadLine, drop, flip
 from tests.placing import default_placement
 from tests.randmodels import random_inputs, random_reasoner
 from tests.tools import need
 from tests.verify import planted
-from tests.verify.test_verify import Artifact, Build, dataset
+from tests.verify.standins import Artifact, Build, dataset
 
 
 @pytest.fixture(scope="module")
