@@ -328,7 +328,7 @@ def test_where_fp32_itself_solves_nothing_eval_says_so(guessed, tmp_path, capsys
     line = ["eval", str(tmp_path / "ck"), "--precision", "int8", "--limit", "8", "--steps", "1"]
     assert main(line) == 0
     got = capsys.readouterr()
-    assert "fp32 itself solves 0 of 8 puzzles" in got.err and "fp32, first 8" in got.out
+    assert "fp32 itself solves 0 of 8 puzzles" in got.err and "fp32 at this depth, first 8" in got.out
     assert main([*line, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["fp32"]["exact"] == 0 and any("fp32 itself" in n for n in document["notes"])

@@ -171,7 +171,7 @@ def test_an_absurd_puzzle_table_does_not_fit():
     r = random_reasoner()
     config = r.config.__class__(**{**r.config.__dict__, "num_puzzle_identifiers": 10**6})
     with pytest.raises(DoesNotFitError, match="puzzle embedding table"):
-        scaled_tables(Reasoner(config, r.tensors, "x", "y"), lower(config))
+        scaled_tables(Reasoner(config, r.tensors, "x", "y"), lower(config, puzzle_table="image"))
 
 
 @pytest.mark.parametrize("mixer", ["mlp_t", "attention"])
