@@ -86,6 +86,11 @@ def allowed_symmetry(splits: Mapping[str, Dataset]) -> str:
     return max(sizes, key=sizes.__getitem__, default="none")
 
 
+def tells_symmetry(data: Dataset) -> bool:
+    """Whether the labels are enough to refute a symmetry."""
+    return Laws.of(data.inputs, data.labels, ~data.valid, data.vocab_size).any
+
+
 def check_symmetry(name: str, forms: tuple[Symmetry, ...], splits: Mapping[str, Dataset]) -> None:
     """That labels allow these forms.
 

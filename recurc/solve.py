@@ -46,7 +46,8 @@ class Policy:
         """Raises UsageError where a number is out of range."""
         restart_steps = self.restart_steps or self.steps
         object.__setattr__(self, "restart_steps", restart_steps)
-        object.__setattr__(self, "threshold", float(np.float32(self.threshold)))
+        with np.errstate(over="ignore"):
+            object.__setattr__(self, "threshold", float(np.float32(self.threshold)))
         for name, low, high in (("steps", 1, MOST_STEPS), ("restart_steps", 1, MOST_STEPS), ("restarts", 0, MOST_RESTARTS),
                                 ("patience", 0, MOST_STEPS)):  # fmt: skip
             value = getattr(self, name)
@@ -54,7 +55,9 @@ class Policy:
                 raise UsageError(f"{value} is out of range", where=argument(name), next=f"Give a number from {low} to {high}")
         if not math.isfinite(self.threshold):
             raise UsageError(
-                "the threshold is no finite number", where=argument("threshold"), next="Give a number, such as 1.5"
+                "the threshold is no finite number of 32 bits",
+                where=argument("threshold", option="halt-threshold"),
+                next="Give a number, such as 1.5",
             )
         if self.accept not in ACCEPT:
             raise UsageError(f"{self.accept!r} is no way to accept an answer", where=argument("accept"),
@@ -91,22 +94,24 @@ def solve(runs: Runs, forms: tuple[Symmetry, ...], policy: Policy) -> Answer:
     Args:
         runs: steps of the puzzle's forms; number 0 is the puzzle, number i the one that `forms[i - 1]` presents. At least as
             many steps as the policy allows.
-        forms: at least one; the policy's restarts take them in turn. With none there is one run.
+        forms: of the puzzle, all different. A form is asked once, so there are no more restarts than forms: the same run again
+            would end the same, and agree with itself.
 
-    Where no run is accepted, the answer is that of the run with the highest margin, the earliest of equal ones.
+    Where no run is accepted, the answer is that of the run with the highest margin, the earliest of equal ones; a NaN is less
+    than all else.
     """
     best: Answer | None = None
     ends: list[Tokens] = []
     steps = 0
-    for run in range(1 + (policy.restarts if forms else 0)):
+    for run in range(1 + min(policy.restarts, len(forms))):
         tokens, margin, taken, halted = _run(runs(run), policy.budget(run), policy)
         steps += taken
-        answer = tokens if run == 0 else forms[(run - 1) % len(forms)].back(tokens)
+        answer = tokens if run == 0 else forms[run - 1].back(tokens)
         solved = halted if policy.accept == "margin" else any(np.array_equal(answer, end) for end in ends)
         if solved:
             return Answer(answer, True, steps, run, margin)
         ends.append(answer)
-        if best is None or margin > best.margin:
+        if best is None or margin > best.margin or (math.isnan(best.margin) and not math.isnan(margin)):
             best = Answer(answer, False, steps, run, margin)
     assert best is not None
     return Answer(best.tokens, False, steps, len(ends) - 1, best.margin)

@@ -81,16 +81,15 @@ def test_without_forms_there_is_one_run():
     assert told(solve(steps, (), Policy(2, 5, 2))) == (2, False, 2, 0) and asked == [[0, 2]]
 
 
-def test_more_restarts_than_forms_take_them_in_turn():
-    seen = []
+def test_a_form_is_asked_once_and_agrees_with_no_copy_of_itself():
+    steps, asked = script(*([(token, -1.0)] for token in (2, 3, 4, 5)))
+    assert told(solve(steps, FORMS, Policy(1, 5, 1, accept="agreement"))) == (2, False, 4, 3)
+    assert [form for form, _ in asked] == [0, 1, 2, 3]
 
-    def steps(form: int):
-        seen.append(form)
-        grid = np.full(SEQ, 2, np.uint8)
-        return [(grid if form == 0 else FORMS[(form - 1) % 3].present(grid), -1.0)]
 
-    assert told(solve(steps, FORMS, Policy(1, 5, 1))) == (2, False, 6, 5)
-    assert seen == [0, 1, 2, 3, 4, 5]
+def test_a_margin_that_is_no_number_is_less_than_all_else():
+    steps, _ = script([(2, float("nan"))], [(3, -9.0)], [(4, float("nan"))])
+    assert told(solve(steps, FORMS, Policy(1, 2, 1))) == (3, False, 3, 2)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from recurc.arguments import argument
 from recurc.cli.common.groups import takes
 from recurc.cli.common.options import (
     Halting,
@@ -26,14 +27,18 @@ from recurc.cli.common.options import (
 from recurc.cli.common.output import Console
 from recurc.cli.common.quantizing import Learning, calibration_options, layer_names, quantize_with_progress
 from recurc.cli.common.solving import Solving, solved_text, solving_options
+from recurc.errors import InputError, UsageError
 from recurc.ir.lowering import DEPTH, Lowering
 from recurc.report.numbers import fidelity_text
 from recurc.report.wording import halting_text, tune_command
 
 if TYPE_CHECKING:
+    from recurc.cli.common.options import Model
+    from recurc.dataset import Dataset
     from recurc.documents.commands import Evaluated
     from recurc.documents.plan import Carry
     from recurc.documents.shares import SolvedEntry
+    from recurc.symmetries import Symmetry
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,14 @@ def command(
     model = LoadedModel(chosen.load(), chosen.checkpoint)
     check_compatible(test, model.config, model.reasoner.source)  # before the calibration, not after it
     policy = solving.policy(lowering.steps or model.config.halt_max_steps, rule.halt_threshold)
-    symmetry, forms = solving.forms(console, chosen.dataset("test", labels=True), learning.seed) if policy else ("", ())
+    symmetry = ""
+    forms: tuple[Symmetry, ...] = ()
+    if policy:
+        if rule.min_steps != 1:
+            raise UsageError("solving has no least number of steps", where=argument("min_steps"),
+                             next=f"Leave it out; {argument('patience', 'P')} lets a run go on")  # fmt: skip
+        symmetry, forms = solving.forms(console, _labelled(chosen), learning.seed)
+        policy = replace(policy, restarts=min(policy.restarts, len(forms)))
     quantized = quantize_with_progress(console, model, chosen, (precision, layers), learning, lowering)
     total = len(test) + min(fidelity_puzzles, len(test))
     with console.progress(f"{precision}, then fidelity", total, "puzzles") as advance:
@@ -172,6 +184,14 @@ def command(
     if halt or (usual and stopped.costs):
         advice = tune_command(chosen.checkpoint, chosen.data if chosen.named else None) if usual else None
         console.print(halting_text(stopped, result.steps, advice))
+
+
+def _labelled(chosen: Model) -> Dataset:
+    """Examples that may say which symmetry there is: those that are not scored, as long as there are some."""
+    try:
+        return chosen.dataset("train")
+    except InputError:
+        return chosen.dataset("test", labels=True)
 
 
 def _cells(scores: Any) -> tuple[str, str]:

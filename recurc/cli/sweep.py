@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,8 @@ def _gate_options(function: Command) -> Command:
             )
 
     for name in ("--gate", "--tolerance", "--keep"):
-        flag = name != "--tolerance"
-        function = click.option(name, is_flag=flag, hidden=True, expose_value=False, is_eager=True, callback=moved)(function)
+        option = click.option if name == "--tolerance" else partial(click.option, is_flag=True)
+        function = option(name, hidden=True, expose_value=False, is_eager=True, callback=moved)(function)
     return function
 
 

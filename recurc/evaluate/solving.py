@@ -86,7 +86,7 @@ def solve_puzzle(
     """Answer one puzzle: tokens [seq] and its identifier, which its other forms share. `rule`: the family's halting rule."""
 
     def steps(run: int) -> Iterator[tuple[NDArray[np.uint8], float]]:
-        form = tokens if run == 0 else forms[(run - 1) % len(forms)].present(tokens)
+        form = tokens if run == 0 else forms[run - 1].present(tokens)
         for state in EngineStepper(engine).steps(form[None], np.array([puzzle_id]), policy.budget(run)):
             yield state.tensor("tokens")[0], float(margin(state.tensor("q"), rule)[0])
 

@@ -17,6 +17,7 @@ from recurc.symmetries.symmetry import Symmetry
 
 EXPECTED = 20.0  # times that chance alone would have broken a law; by Poisson, none of 20 is one in 500 million
 MOST = 4096  # examples that are looked at
+LEAST = 256  # labelled examples: fewer refute little, and what they do not refute is not thereby true
 _CELLS = 1024  # more cells than this: pairs of them are not compared
 
 
@@ -60,12 +61,14 @@ class Laws:
 
     @property
     def any(self) -> bool:
-        """Whether the examples have a law at all: without one they refute nothing."""
-        return bool(self.tokens.any() or self.unlike.any() or self.answers.any())
+        """Whether the examples are enough to tell: without laws, or of few, they refute nothing."""
+        enough = (~self.ignored).any(axis=1).sum() >= LEAST
+        return bool(enough and (self.tokens.any() or self.unlike.any() or self.answers.any()))
 
     def broken(self, symmetry: Symmetry) -> str:
         """How the other form of some example breaks a law, as a clause that names it; "" where none does."""
-        inputs, labels = symmetry.present(self.inputs), symmetry.present(self.labels)
+        inputs = symmetry.present(self.inputs)
+        labels = symmetry.present(np.where(self.ignored, 0, self.labels))  # a cell without a label may hold any number
         kept = ~self.ignored[:, symmetry.cells]
         wrong = kept & self.answers[inputs, labels]
         if wrong.any():

@@ -14,7 +14,10 @@ Tokens = TypeVar("Tokens", bound=NDArray[np.integer])
 
 
 def _bijection(values: ArrayLike, what: str, where: str) -> NDArray[np.uint16]:
-    found = np.asarray(values)
+    try:
+        found = np.asarray(values)
+    except ValueError:  # lists of unlike lengths
+        found = np.empty((0, 0))
     if found.ndim != 1 or found.dtype.kind not in "iu":
         raise InputError(f"the {what} of a symmetry are no list of whole numbers", where=where,
                          next=f"Give the {what} as the numbers from 0 in another order")  # fmt: skip

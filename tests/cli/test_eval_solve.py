@@ -32,7 +32,7 @@ def test_the_document_and_the_table(capsys):
     assert (solve["accept"], solve["theta"], solve["patience"]) == ("margin", 0.0, 1)
     assert solve["exact"] > document["exact"] and solve["mean_steps"] < document["steps"] and solve["restarted"] >= 1
     assert solve["solved"] - solve["wrong_solved"] + solve["right_unsure"] == round(24 * solve["exact"])
-    assert "symmetry: sudoku:2x3, the largest that the labels allow" in document["notes"]
+    assert "symmetry: sudoku:2x3, the largest that the labels of train allow" in document["notes"]
     assert main([*EVAL, "--accept", "agreement", "--restarts", "3", "--first-steps", "4", "--restart-steps", "3"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert (
@@ -73,3 +73,28 @@ def test_what_cannot_be_solved_so_is_refused_before_the_calibration(options, cod
 def test_options_of_solve_alone_are_refused(capsys):
     assert main(["eval", MODEL, "--limit", "1", "--restarts", "2"]) == 2
     assert "--restarts" in (error := capsys.readouterr().err) and "Add --solve" in error
+
+
+def test_where_there_is_no_other_form_nothing_is_said_of_restarts(capsys):
+    plain = ["eval", MODEL, "--precision", "int8", "--limit", "1", "--fidelity-puzzles", "1", "--solve"]
+    assert main([*plain, "--symmetry", "none", "--json"]) == 0
+    solve = json.loads(capsys.readouterr().out)["solve"]
+    assert solve["restarts"] == solve["restarted"] == 0 and solve["symmetry"] == "none"
+    assert main([*plain, "--restarts", "0"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "without restarts" in out and "nan" not in out and "1 of 1 puzzles" in out
+    assert main([*plain, "--symmetry", "none", "--accept", "agreement"]) == 2
+    assert "one run agrees with nobody" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "named_option"),
+    [
+        (("--halt-threshold", "1e39"), "--halt-threshold"),
+        (("--first-steps", "17"), "--first-steps"),
+        (("--min-steps", "2"), "--min-steps"),
+    ],
+)
+def test_the_option_that_is_wrong_is_named(options, named_option, capsys, recwarn):
+    assert main([*EVAL, *options]) == 2
+    assert f"({named_option})" in capsys.readouterr().err and not list(recwarn)

@@ -130,6 +130,7 @@ def test_a_file_of_forms(tmp_path):
         ('{"symmetries": [{"cells": "012"}]}', "no list of whole"),
         ('{"symmetries": [{"cells": [0.5, 1, 2]}]}', "no list of whole"),
         ('{"symmetries": [{"cells": [[0], [1]]}]}', "no list of"),
+        ('{"symmetries": [{"cells": [[0], [1, 2]]}]}', "no list of"),
         ('{"symmetries": [{"cells": [1, 0]}]}', "2 cells and 4 tokens, and the puzzles have 3 and 4"),
         ('{"symmetries": [{"cell": [1, 0, 2]}]}', "symmetry 1 is no table"),
         ('{"symmetries": [{"tokens": [0]}]}', "1 tokens"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from recurc.cli.main import main
+from recurc.datadescribe import allowed_symmetry, tells_symmetry
 from recurc.dataset import load_dataset
 from recurc.errors import InputError
 from recurc.resources import bundled_models
@@ -103,3 +104,22 @@ def test_data_without_labels_tells_no_symmetry(capsys, tmp_path):
     assert "square: there are too few labels to tell" in capsys.readouterr().out
     assert main(["dataset", "describe", str(tmp_path / "d")]) == 0
     assert "symmetr" not in capsys.readouterr().out
+
+
+def test_labels_that_do_not_count_may_be_any_number(tmp_path, capsys):
+    found = laws("sudoku4-tiny")
+    labels = found.labels.astype(np.int32)
+    labels[5, 3] = -100
+    np.save(tmp_path / "x.npy", found.inputs)
+    np.save(tmp_path / "y.npy", labels)
+    make = ["dataset", "make", str(tmp_path / "d"), "--inputs", str(tmp_path / "x.npy"), "--labels", str(tmp_path / "y.npy")]
+    assert main([*make, "--vocab", "6"]) == 0
+    assert main(["dataset", "describe", str(tmp_path / "d")]) == 0
+    assert "symmetries that the labels allow: sudoku:2x2" in capsys.readouterr().out
+
+
+def test_few_labels_allow_no_symmetry_by_themselves():
+    """What forty mazes do not refute would exchange start, goal and path."""
+    data = load_dataset(bundled_models()["maze11-mlp"] / "data", "train")
+    assert allowed_symmetry({"train": data}) == "square"
+    assert allowed_symmetry({"train": data.take(40)}) == "none" and not tells_symmetry(data.take(40))

@@ -124,6 +124,8 @@ def _wrong(key: str, value: Any, kind: object) -> str:
         return "" if good else "is not a table of names and precisions"
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind == _NUMBER:
+        if key == "min_fidelity" and number and not -1 <= value <= 1:
+            return "is no cosine: it has to be from -1 to 1"
         return "" if number and not math.isnan(value) else f"is not {kind}"
     if kind == _TEXT:
         return "" if isinstance(value, str) else f"is not {kind}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from recurc.arguments import argument
 from recurc.cli.common.groups import Command, given_options
 from recurc.cli.common.output import Console
 from recurc.errors import UsageError
@@ -39,15 +40,16 @@ class Solving:
         Raises:
             UsageError: more steps are asked of a run, the numbers do not go together, or options are given without --solve.
         """
-        from recurc.evaluate.stepping import check_steps
-
         if not self.solve:
             if alone := next(given_options(*(f.name for f in fields(self))), None):
                 raise UsageError("it says how to solve", where=alone, next="Add --solve, or leave it out")
             return None
-        first = check_steps(self.first_steps or min(FIRST_STEPS, steps), steps)
-        later = check_steps(self.restart_steps or first, steps)
-        return Policy(first, self.restarts, later, threshold, self.patience, self.accept)
+        for name in ("first_steps", "restart_steps"):
+            if (getattr(self, name) or 0) > steps:
+                raise UsageError("a run has too many steps", where=argument(name), why=f"the model is compiled for {steps}",
+                                 next=f"Give a number from 1 to {steps}")  # fmt: skip
+        first = self.first_steps or min(FIRST_STEPS, steps)
+        return Policy(first, self.restarts, self.restart_steps or first, threshold, self.patience, self.accept)
 
     def forms(self, console: Console, data: Dataset, seed: int) -> tuple[str, tuple[Symmetry, ...]]:
         """The symmetry's name, and the other forms that restarts take.
@@ -58,11 +60,12 @@ class Solving:
         Raises:
             UsageError: no symmetry of this name. InputError: the labels contradict it.
         """
-        from recurc.datadescribe import allowed_symmetry, check_symmetry
+        from recurc.datadescribe import allowed_symmetry, check_symmetry, tells_symmetry
 
         if self.symmetry is None:
             name = allowed_symmetry({data.split: data})
-            reason = "the largest that the labels allow" if name != "none" else "the labels allow no other"
+            known = f"the labels of {data.split} allow" if tells_symmetry(data) else "too few labels tell"
+            reason = f"the largest that {known}" if name != "none" else f"{known} no other"
             console.assumed([f"symmetry: {name}, {reason}"])
         else:
             name = self.symmetry
@@ -118,11 +121,11 @@ def solved_text(found: Solved, symmetry: str) -> list[str]:
         believed = f"the first run with {halted}"
     else:
         believed = f"the first answer that two runs give; a run ends with {halted}"
+    steps = f"{found.mean_steps:.2f}" + (f" ± {found.mean_error:.2f}" if n > 1 else "")
+    asked = f"with restarts: {p.steps} steps, then up to {p.restarts} runs of {p.restart_steps} in another form ({symmetry})"
     return [
-        f"with restarts: {p.steps} steps, then up to {p.restarts} runs of {p.restart_steps} in another form ({symmetry}); "
-        f"believed is {believed}",
+        (asked if p.restarts else f"without restarts (symmetry: {symmetry}): {p.steps} steps") + f"; believed is {believed}",
         f"{solved} of {n} puzzles are called solved, {found.wrong_solved} of them wrongly; {n - solved} unsure, "
         f"{found.right_unsure} of them right",
-        f"{int((found.restarts > 0).sum())} were asked again; {found.mean_steps:.2f} ± {found.mean_error:.2f} steps a puzzle, "
-        f"at most {int(found.steps.max())}",
+        f"{int((found.restarts > 0).sum())} were asked again; {steps} steps a puzzle, at most {int(found.steps.max())}",
     ]
