@@ -136,7 +136,7 @@ class Quantized:
         data = examples(dataset, limit)
         check_compatible(data, self.model.config, self.source.reasoner.source)
         check_steps(max(policy.steps, policy.restart_steps), self.model.program.steps)
-        return solve_puzzles(self.engine, self.model.config.halt_rule, data, forms, policy, progress=progress)
+        return solve_puzzles(self.engine, data, forms, policy, progress=progress)
 
     @property
     def _candidate(self) -> Candidate:

@@ -23,7 +23,7 @@ from recurc.cli.common.options import (
     train_split,
 )
 from recurc.cli.common.output import Console, json_text
-from recurc.cli.common.research import Computing, can_plot, check_results, compute_options, write, write_results
+from recurc.cli.common.research import Computing, can_plot, check_results, compute_options, results_option, write, write_results
 from recurc.errors import UsageError
 
 DEFAULT_LIMIT = 128
@@ -57,13 +57,7 @@ class Judging:
     "--keep", is_flag=True, help="Keep the threshold beside the checkpoint (fidelity.json), where build takes it from."
 )
 @compute_options
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=None,
-    metavar="DIR",
-    help="Folder of the results. Default: build/NAME-gate.",
-)
+@results_option("NAME-gate")
 @takes(source=Source, judging=Judging, computing=Computing)
 @pass_console
 def command(

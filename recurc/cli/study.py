@@ -23,7 +23,7 @@ from recurc.cli.common.options import (
     train_split,
 )
 from recurc.cli.common.output import Console, json_text
-from recurc.cli.common.research import Computing, can_plot, check_results, compute_options, write, write_results
+from recurc.cli.common.research import Computing, can_plot, check_results, compute_options, results_option, write, write_results
 from recurc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,13 +74,7 @@ class Wanted:
 @limit_option(DEFAULT_LIMIT)
 @seed_option
 @compute_options
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=None,
-    metavar="DIR",
-    help="Folder of the results. Default: build/NAME-study.",
-)
+@results_option("NAME-study")
 @takes(source=Source, wanted=Wanted, computing=Computing)
 @pass_console
 def command(

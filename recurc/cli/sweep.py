@@ -25,7 +25,7 @@ from recurc.cli.common.options import (
 )
 from recurc.cli.common.output import Console, json_text
 from recurc.cli.common.quantizing import Learning, calibration_options
-from recurc.cli.common.research import Computing, can_plot, check_results, compute_options, write, write_results
+from recurc.cli.common.research import Computing, can_plot, check_results, compute_options, results_option, write, write_results
 from recurc.errors import UsageError
 from recurc.ir.lowering import Lowering
 
@@ -104,13 +104,7 @@ def _gate_options(function: Command) -> Command:
 @calibration_options
 @compute_options
 @_gate_options
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=None,
-    metavar="DIR",
-    help="Folder of the results. Default: build/NAME-sweep.",
-)
+@results_option("NAME-sweep")
 @takes(source=Source, tried=Grid, learning=Learning, lowering=Lowering, computing=Computing)
 @pass_console
 def command(

@@ -17,7 +17,7 @@ from recurc.cli.common.options import Source, checkpoint_argument, data_option, 
 from recurc.cli.common.output import Console, json_text
 from recurc.cli.common.project import PROJECT_FILE, Project, project_text
 from recurc.cli.common.quantizing import Learning, calibration_options
-from recurc.cli.common.research import Computing, check_results, compute_options, write, write_results
+from recurc.cli.common.research import Computing, check_results, compute_options, results_option, write, write_results
 from recurc.errors import UsageError
 from recurc.files import check_file, write_whole
 from recurc.words import said
@@ -114,13 +114,7 @@ class Files:
     metavar="FILE",
     help=f"Also write the recipe here; {PROJECT_FILE} in the current folder is what build, eval and report read.",
 )
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=None,
-    metavar="DIR",
-    help="Folder of the results. Default: build/NAME-tune-BOARD.",
-)
+@results_option("NAME-tune-BOARD")
 @takes(source=Source, goal=Goal, space=Space, learning=Learning, computing=Computing, files=Files)
 @pass_console
 def command(

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurc.dataset import Dataset
-from recurc.evaluate.halting import margin
 from recurc.evaluate.runs import Progress
 from recurc.evaluate.scores import Scores, score
 from recurc.evaluate.stepping import Engine, EngineStepper
@@ -80,22 +79,19 @@ class Solved:
         }
 
 
-def solve_puzzle(
-    engine: Engine, rule: str, tokens: NDArray[Any], puzzle_id: int, forms: tuple[Symmetry, ...], policy: Policy
-) -> Answer:
-    """Answer one puzzle: tokens [seq] and its identifier, which its other forms share. `rule`: the family's halting rule."""
+def solve_puzzle(engine: Engine, tokens: NDArray[Any], puzzle_id: int, forms: tuple[Symmetry, ...], policy: Policy) -> Answer:
+    """Answer one puzzle: tokens [seq] and its identifier, which its other forms share."""
 
     def steps(run: int) -> Iterator[tuple[NDArray[np.uint8], float]]:
         form = tokens if run == 0 else forms[run - 1].present(tokens)
         for state in EngineStepper(engine).steps(form[None], np.array([puzzle_id]), policy.budget(run)):
-            yield state.tensor("tokens")[0], float(margin(state.tensor("q"), rule)[0])
+            yield state.tensor("tokens")[0], float(state.margin[0])
 
     return solve(steps, forms, policy)
 
 
 def solve_puzzles(
     engine: Engine,
-    rule: str,
     data: Dataset,
     forms: tuple[Symmetry, ...],
     policy: Policy,
@@ -106,7 +102,6 @@ def solve_puzzles(
     """Answer the puzzles of a dataset, several at a time.
 
     Args:
-        rule: the family's halting rule, `ReasonerConfig.halt_rule`.
         forms: of the puzzles, none where they have no symmetry.
         progress: called with 1 after each puzzle.
     """
@@ -117,7 +112,7 @@ def solve_puzzles(
     def work(lane: int) -> list[tuple[int, Answer]]:
         found = []
         for i in range(lane, n, workers):
-            found.append((i, solve_puzzle(engines[lane], rule, data.inputs[i], int(data.puzzle_ids[i]), forms, policy)))
+            found.append((i, solve_puzzle(engines[lane], data.inputs[i], int(data.puzzle_ids[i]), forms, policy)))
             if progress:
                 progress(1)
         return found

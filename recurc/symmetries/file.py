@@ -7,7 +7,7 @@ from pathlib import Path
 from recurc.errors import InputError
 from recurc.formats import parse_json
 from recurc.reading import Unreadable, read_text
-from recurc.symmetries.symmetry import Symmetry
+from recurc.symmetries.symmetry import Symmetry, checked
 
 
 def read_symmetries(path: Path, seq: int, vocab: int) -> tuple[Symmetry, ...]:
@@ -31,10 +31,7 @@ def read_symmetries(path: Path, seq: int, vocab: int) -> tuple[Symmetry, ...]:
         if not isinstance(entry, dict) or not entry or not set(entry) <= {"cells", "tokens"}:
             raise _wrong(path, f"symmetry {number} is no table of cells and tokens")
         symmetry = Symmetry.of(entry.get("cells", list(range(seq))), entry.get("tokens", list(range(vocab))), where)
-        if (len(symmetry.cells), len(symmetry.tokens)) != (seq, vocab):
-            raise _wrong(path, f"symmetry {number} has {len(symmetry.cells)} cells and {len(symmetry.tokens)} tokens, and the "
-                         f"puzzles have {seq} and {vocab}")  # fmt: skip
-        found.append(symmetry)
+        found.append(checked(symmetry, seq, vocab, where))
     return tuple(found)
 
 

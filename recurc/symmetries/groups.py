@@ -17,15 +17,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from recurc.arguments import argument
-from recurc.errors import InputError, UsageError
+from recurc.errors import UsageError
 from recurc.reading import shown
 from recurc.symmetries.file import read_symmetries
-from recurc.symmetries.symmetry import Symmetry
+from recurc.symmetries.symmetry import Symmetry, checked
 from recurc.threefry import Stream
 
 
 class Group(Protocol):
     """Symmetries of puzzles of `seq` cells and `vocab` tokens."""
+
+    @property
+    def size(self) -> int:
+        """How many symmetries there are, the identity counted."""
+
+    def draw(self, numbers: Stream) -> Symmetry:
+        """One of them, each as likely."""
+
+
+class NamedGroup(Group, Protocol):
+    """A group that a user writes by name."""
 
     NAME: ClassVar[str]
     SPELT: ClassVar[str]  # how a user writes it
@@ -41,13 +52,6 @@ class Group(Protocol):
     @classmethod
     def candidates(cls, seq: int, vocab: int) -> tuple[str, ...]:
         """What such puzzles may have, by name: for a look at data that nobody described."""
-
-    @property
-    def size(self) -> int:
-        """How many symmetries there are, the identity counted."""
-
-    def draw(self, numbers: Stream) -> Symmetry:
-        """One of them, each as likely."""
 
 
 @dataclass(frozen=True)
@@ -231,16 +235,6 @@ class Joined:
     """A symmetry of each group, one after the other."""
 
     groups: tuple[Group, ...]
-    NAME: ClassVar[str] = "+"
-    SPELT: ClassVar[str] = "several joined by +, such as square+tokens:2-10"
-
-    @classmethod
-    def read(cls, text: str, seq: int, vocab: int) -> Joined:
-        raise ValueError("groups are joined by writing + between their names")
-
-    @classmethod
-    def candidates(cls, seq: int, vocab: int) -> tuple[str, ...]:
-        return ()
 
     @property
     def size(self) -> int:
@@ -253,8 +247,8 @@ class Joined:
         return first
 
 
-GROUPS: tuple[type[Group], ...] = (NoSymmetry, Sudoku, Square, Relabelling, Listed)
-KNOWN = "; ".join((*(group.SPELT for group in GROUPS), Joined.SPELT))
+GROUPS: tuple[type[NamedGroup], ...] = (NoSymmetry, Sudoku, Square, Relabelling, Listed)
+KNOWN = "; ".join((*(group.SPELT for group in GROUPS), "several joined by +, such as square+tokens:2-10"))
 
 
 @dataclass(frozen=True)
@@ -264,16 +258,6 @@ class Drawn:
     function: Callable[[Stream], tuple[ArrayLike, ArrayLike]]
     seq: int
     vocab: int
-    NAME: ClassVar[str] = "function"
-    SPELT: ClassVar[str] = "a function, from Python"
-
-    @classmethod
-    def read(cls, text: str, seq: int, vocab: int) -> Drawn:
-        raise ValueError("a function is given from Python")
-
-    @classmethod
-    def candidates(cls, seq: int, vocab: int) -> tuple[str, ...]:
-        return ()
 
     @property
     def size(self) -> int:
@@ -282,19 +266,6 @@ class Drawn:
     def draw(self, numbers: Stream) -> Symmetry:
         cells, tokens = self.function(numbers)
         return checked(Symmetry.of(cells, tokens, "symmetry function"), self.seq, self.vocab, "symmetry function")
-
-
-def checked(symmetry: Symmetry, seq: int, vocab: int, where: str) -> Symmetry:
-    """The symmetry, which is one for puzzles of this size.
-
-    Raises:
-        InputError: it is for others.
-    """
-    if (len(symmetry.cells), len(symmetry.tokens)) != (seq, vocab):
-        raise InputError("the symmetry is for other puzzles", where=where,
-                         why=f"it has {len(symmetry.cells)} cells and {len(symmetry.tokens)} tokens, and the puzzles have "
-                         f"{seq} and {vocab}", next="Give one entry for each cell and for each token")  # fmt: skip
-    return symmetry
 
 
 def named(name: str, seq: int, vocab: int) -> Group:

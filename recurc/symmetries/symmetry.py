@@ -76,17 +76,25 @@ class Symmetry:
 
     def back(self, answer: Tokens) -> Tokens:
         """What `present` made, or an answer in the other form, in the original's: [..., seq] of the same dtype."""
-        found = np.empty_like(answer)
-        found[..., self.cells] = self._names()[answer]
-        return cast(Tokens, found)
+        return self.inverse().present(answer)
 
     def inverse(self) -> Symmetry:
         """The symmetry that leads back: its `present` is this one's `back`."""
-        return Symmetry(np.argsort(self.cells).astype(np.uint16), self._names())
+        return Symmetry(np.argsort(self.cells).astype(np.uint16), np.argsort(self.tokens).astype(np.uint16))
 
     def then(self, other: Symmetry) -> Symmetry:
         """This one, and `other` of what it gives."""
         return Symmetry(self.cells[other.cells], other.tokens[self.tokens])
 
-    def _names(self) -> NDArray[np.uint16]:
-        return np.argsort(self.tokens).astype(np.uint16)
+
+def checked(symmetry: Symmetry, seq: int, vocab: int, where: str) -> Symmetry:
+    """The symmetry, which is one for puzzles of this size.
+
+    Raises:
+        InputError: it is for others.
+    """
+    if (len(symmetry.cells), len(symmetry.tokens)) != (seq, vocab):
+        raise InputError("the symmetry is for other puzzles", where=where,
+                         why=f"it has {len(symmetry.cells)} cells and {len(symmetry.tokens)} tokens, and the puzzles have "
+                         f"{seq} and {vocab}", next="Give one entry for each cell and for each token")  # fmt: skip
+    return symmetry

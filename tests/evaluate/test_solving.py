@@ -46,8 +46,8 @@ def plain(engine, tokens, steps):
 
 def test_restarts_give_whole_puzzles_back_in_fewer_steps(engine, data, forms):
     steps = 16
-    alone = solve_puzzles(engine, RULE, data, (), Policy(steps, threshold=1e9))
-    asked = solve_puzzles(engine, RULE, data, forms, Policy(8, 8, 8))
+    alone = solve_puzzles(engine, data, (), Policy(steps, threshold=1e9))
+    asked = solve_puzzles(engine, data, forms, Policy(8, 8, 8))
     assert alone.steps.tolist() == [steps] * len(data) and not alone.solved.any()
     assert asked.scores.exact > alone.scores.exact + 2 * alone.scores.exact_error
     assert asked.mean_steps < alone.mean_steps / 2 and asked.restarts.max() > 0
@@ -55,7 +55,7 @@ def test_restarts_give_whole_puzzles_back_in_fewer_steps(engine, data, forms):
 
 def test_each_answer_is_that_of_the_run_that_was_accepted(engine, data, forms):
     policy = Policy(4, 3, 5)
-    found = solve_puzzles(engine, RULE, data.take(24), forms, policy)
+    found = solve_puzzles(engine, data.take(24), forms, policy)
     assert {0, 1} <= set(found.restarts.tolist()), "some puzzles take restarts, and some do not"
     for i in range(24):
         run = int(found.restarts[i])
@@ -71,7 +71,7 @@ def test_each_answer_is_that_of_the_run_that_was_accepted(engine, data, forms):
 
 
 def test_numbers_do_not_depend_on_threads(engine, data, forms):
-    one, four = (solve_puzzles(engine, RULE, data.take(16), forms, Policy(3, 4, 3), threads=n) for n in (1, 4))
+    one, four = (solve_puzzles(engine, data.take(16), forms, Policy(3, 4, 3), threads=n) for n in (1, 4))
     for name in ("tokens", "solved", "steps", "restarts", "margins"):
         assert (getattr(one, name) == getattr(four, name)).all()
     assert one.as_dict() == four.as_dict()
@@ -80,7 +80,7 @@ def test_numbers_do_not_depend_on_threads(engine, data, forms):
 def test_what_is_counted(engine, data, forms):
     part = data.take(24)
     told = []
-    found = solve_puzzles(engine, RULE, part, forms, Policy(3, 2, 2, accept="agreement"), progress=told.append)
+    found = solve_puzzles(engine, part, forms, Policy(3, 2, 2, accept="agreement"), progress=told.append)
     right = (found.tokens == part.labels).all(axis=1)
     document = found.as_dict()
     assert sum(told) == 24 and document["exact"] == right.mean() == found.scores.exact
@@ -92,5 +92,5 @@ def test_what_is_counted(engine, data, forms):
 
 
 def test_an_answer_of_one_puzzle(engine, data, forms):
-    answer = solve_puzzle(engine, RULE, data.inputs[0], 0, forms, Policy(4, 8, 4))
+    answer = solve_puzzle(engine, data.inputs[0], 0, forms, Policy(4, 8, 4))
     assert answer.tokens.shape == (36,) and answer.tokens.dtype == np.uint8

@@ -68,6 +68,12 @@ class Computing:
         return Store(folder, console.note)
 
 
+def results_option(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--out DIR of a command whose results go to build/`name` otherwise; None when not given."""
+    help = f"Folder of the results. Default: build/{name}."
+    return click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=None, metavar="DIR", help=help)
+
+
 def compute_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """--jobs, --scheduler, --cache, --no-cache: a `Computing`."""
     for option in (
