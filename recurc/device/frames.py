@@ -20,7 +20,7 @@ from recurc.device.coding import decode as decode
 from recurc.device.coding import encode as encode
 from recurc.types import F32Array
 
-VERSION = 5
+VERSION = 6
 MAX_NAME = 31
 READ_HEADER = 8
 MAX_READ = MAX_BODY - READ_HEADER
@@ -133,7 +133,8 @@ class Hello:
 class StepEvent:
     """Report of one supervision step.
 
-    Its number from 1, CRC-32 of carry, logits and tokens, both halting logits (and their bytes), ticks it took.
+    Its number from 1, CRC-32 of carry, logits and tokens, both halting logits (and their bytes), ticks it took; the run that
+    it is of, 0 outside of SOLVE.
     """
 
     step: int
@@ -144,6 +145,7 @@ class StepEvent:
     q_continue: float
     ticks: int
     q_bytes: bytes
+    run: int = 0
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,7 @@ LAYOUTS: Mapping[int, Layout] = {
     EXIT | REPLY: Layout("EXIT"),
     ROW | REPLY: Layout("ROW", "held:H whole:B zero:B"),
     TRACE | REPLY: Layout("TRACE", "step:H ops:H of:H zero:H carry_crc:I ticks:Q"),
-    STEP: Layout("STEP", "step:H carry_crc:I logits_crc:I tokens_crc:I q_bytes:8s ticks:Q"),
+    STEP: Layout("STEP", "step:H carry_crc:I logits_crc:I tokens_crc:I q_bytes:8s ticks:Q run:H"),
     BOOT: Layout("BOOT", "cause:B status:B"),
     NAK: Layout("NAK", "status:B type:B"),
     FAULT: Layout("FAULT", "pc:I lr:I cfsr:I hfsr:I mmfar:I bfar:I cause:I"),
@@ -343,9 +345,11 @@ def parse_boot(body: bytes) -> str:
     return reset_cause(LAYOUTS[BOOT].unpack(body)["cause"])
 
 
-def run_body(flags: int, steps: int, min_steps: int, at: int, puzzle: int, input_crc: int, threshold: float) -> bytes:
+def run_body(
+    flags: int, steps: int, min_steps: int, at: int, puzzle: int, input_crc: int, threshold: float, patience: int = 0
+) -> bytes:
     """Body of a RUN request."""
-    return struct.pack("<BBHHHIIf", flags, 0, steps, min_steps, at, puzzle, input_crc, threshold)
+    return struct.pack("<BBHHHIIf", flags, patience, steps, min_steps, at, puzzle, input_crc, threshold)
 
 
 def row_body(index: int, offset: int, piece: bytes) -> bytes:

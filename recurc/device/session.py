@@ -132,14 +132,23 @@ class DeviceSession(Reader):
         self._record = index, record
 
     def run(
-        self, steps: int, *, begin: bool = True, halt: bool = False, min_steps: int = 1, threshold: float = 0.0, puzzle: int = 0
+        self,
+        steps: int,
+        *,
+        begin: bool = True,
+        halt: bool = False,
+        min_steps: int = 1,
+        threshold: float = 0.0,
+        patience: int = 0,
+        puzzle: int = 0,
     ) -> Iterator[f.StepEvent | f.RunResult]:
         """Run supervision steps on the loaded row; yields a StepEvent after each and the RunResult last.
 
         Args:
             steps: how many at most.
             begin: start from the loaded row; False goes on from the carry as it is.
-            halt: stop when the halting head says so, at the earliest after `min_steps` steps.
+            halt: stop when the halting margin is above `threshold` and the tokens have stayed the same for `patience` steps
+                (0..255), at the earliest after `min_steps` steps.
             puzzle: row of the puzzle embedding table.
 
         Raises:
@@ -151,7 +160,7 @@ class DeviceSession(Reader):
         """
         flags = (f.RUN_BEGIN if begin else 0) | (f.RUN_HALT if halt else 0)
         at = 0 if begin else self._step
-        body = f.run_body(flags, steps, min_steps, at, puzzle, self._input_crc, threshold)
+        body = f.run_body(flags, steps, min_steps, at, puzzle, self._input_crc, threshold, patience)
         frame = f.Frame(f.RUN, self._next_seq(), body)
         self._step, self._puzzle = at, puzzle
         self._new_state()

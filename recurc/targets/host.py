@@ -83,7 +83,7 @@ class _Context(ctypes.Structure):
         ("table", ctypes.c_void_p),
         *(
             (name, ctypes.c_uint32)
-            for name in ("row_index", "row_got", "row_ready", "op", "op_next", "op_end", "columns", "finite")
+            for name in ("row_index", "row_got", "row_ready", "op", "op_next", "op_end", "columns", "finite", "same")
         ),
     ]
 
@@ -180,7 +180,7 @@ class HostEngine:
         ]
         lib.rc_model_step.argtypes = [ctypes.POINTER(_Context)]
         lib.rc_model_ops.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32]
-        lib.rc_model_halts.argtypes = [ctypes.POINTER(_Context), ctypes.c_float]
+        lib.rc_model_halts.argtypes = [ctypes.POINTER(_Context), ctypes.c_float, ctypes.c_uint32]
         lib.rc_model_tensor.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)]
         lib.rc_model_tensor.restype = _U8P
         lib.rc_status_text.restype = ctypes.c_char_p
@@ -269,9 +269,10 @@ class HostEngine:
         """
         self._check(self._lib.rc_model_ops(ctypes.byref(self._context), ops), f"op {ops}")
 
-    def halts(self, threshold: float = 0.0) -> bool:
-        """Whether the halting head of the last step says stop."""
-        return bool(self._lib.rc_model_halts(ctypes.byref(self._context), threshold))
+    def halts(self, threshold: float = 0.0, patience: int = 0) -> bool:
+        """Whether the model halts after the last step: its margin is above the threshold, and its tokens have stayed the same
+        for `patience` steps."""
+        return bool(self._lib.rc_model_halts(ctypes.byref(self._context), threshold, patience))
 
     def tensor(self, name: str) -> np.ndarray:
         """Copy of a tensor: "z_H", "z_L" float32 [S, D], "logits" [seq, vocab], "q" [2]; "tokens", "input" uint8.

@@ -80,6 +80,7 @@ rc_status_t rc_model_step(rc_ctx_t *ctx)
         of(ctx)->z_h[i] += 1.0f;
     }
     of(ctx)->q[0] = of(ctx)->z_h[0];
+    ctx->same = ctx->step == 0u ? 0u : ctx->same + 1u;
     ctx->step++;
     return RC_OK;
 }
@@ -98,9 +99,14 @@ const uint8_t *rc_model_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes
     return id < RC_TENSOR_COUNT ? at[id] : 0;
 }
 
-uint32_t rc_model_halts(const rc_ctx_t *ctx, float threshold)
+float rc_model_margin(const rc_ctx_t *ctx)
 {
-    return (uint32_t)(of(ctx)->q[0] > threshold);
+    return of(ctx)->q[0];
+}
+
+uint32_t rc_model_halts(const rc_ctx_t *ctx, float threshold, uint32_t patience)
+{
+    return (uint32_t)(rc_model_margin(ctx) > threshold && ctx->same >= patience);
 }
 
 void rc_port_write(const uint8_t *data, uint32_t n)

@@ -61,7 +61,7 @@ static void run(void)
         for (uint32_t i = 0; i < CELLS; i++) {
             carry[i] = (float)(step + 1u);
         }
-        CHECK(frame.type == RC_FRAME_STEP && frame.length == 30u && rc_get_u16(frame.body) == step + 1u);
+        CHECK(frame.type == RC_FRAME_STEP && frame.length == 32u && rc_get_u16(frame.body) == step + 1u);
         CHECK(rc_get_u32(frame.body + 2) == rc_crc32(0, carry, sizeof carry));
         CHECK(rc_get_u32(frame.body + 10) == rc_crc32(0, load + 4, CELLS));
     }
@@ -78,6 +78,10 @@ static void run(void)
     rc_put_u16(request + 6, 0);
     rc_put_u32(request + 12, rc_crc32(0, load + 4, CELLS));
     rc_put_f32(request + 16, 1.5f);
+    request[1] = 2; /* the tokens never change, so after three steps they have stayed for two */
+    frame = ask(RC_FRAME_RUN, request, 20, 3);
+    CHECK(frame.type == (RC_FRAME_RUN | RC_FRAME_REPLY) && frame.body[1] == 1u && rc_get_u16(frame.body + 2) == 3u);
+    request[1] = 0;
     frame = ask(RC_FRAME_RUN, request, 20, 2);
     CHECK(frame.type == (RC_FRAME_RUN | RC_FRAME_REPLY) && frame.body[1] == 1u && rc_get_u16(frame.body + 2) == 2u);
 }

@@ -7,7 +7,7 @@
 #define HELLO_FIXED 124u
 #define NAME_MAX    31u
 #define RUN_BODY    20u
-#define STEP_BODY   30u
+#define STEP_BODY   32u
 #define RESULT_BODY 20u
 #define READ_HEADER 8u
 #define ROW_HEADER  6u
@@ -127,7 +127,7 @@ static uint32_t tensor_crc(const rc_server_t *s, uint32_t crc, uint32_t id)
     return data == 0 ? crc : rc_crc32(crc, data, bytes);
 }
 
-static void send_step(rc_server_t *s, uint8_t seq, uint32_t step, uint64_t ticks)
+static void send_step(rc_server_t *s, uint8_t seq, uint32_t step, uint32_t run, uint64_t ticks)
 {
     uint32_t bytes = 0;
     const uint8_t *q = rc_model_tensor(&s->ctx, RC_TENSOR_Q, &bytes);
@@ -140,6 +140,7 @@ static void send_step(rc_server_t *s, uint8_t seq, uint32_t step, uint64_t ticks
         b[14u + i] = (q == 0 || bytes < 8u) ? 0u : q[i];
     }
     rc_put_u64(b + 22, ticks);
+    rc_put_u16(b + 30, run);
     reply(s, RC_FRAME_STEP, seq, b, STEP_BODY);
 }
 
@@ -150,7 +151,7 @@ static rc_status_t check_run(rc_server_t *s, const rc_frame_t *f)
     if (s->image_status != RC_OK) {
         return s->image_status;
     }
-    if (f->length != RUN_BODY || b[1] != 0u) {
+    if (f->length != RUN_BODY) {
         return RC_ERR_ARGUMENT;
     }
     if ((b[0] & (uint32_t)~(RC_RUN_BEGIN | RC_RUN_HALT)) != 0u) {
@@ -184,7 +185,8 @@ static void answer_run(rc_server_t *s, const rc_frame_t *f)
         return;
     }
     /* The frame lies in the receive buffer, which nothing touches while we run. */
-    uint32_t flags = f->body[0], steps = rc_get_u16(f->body + 2), min_steps = rc_get_u16(f->body + 4);
+    uint32_t flags = f->body[0], patience = f->body[1];
+    uint32_t steps = rc_get_u16(f->body + 2), min_steps = rc_get_u16(f->body + 4);
     float threshold = rc_get_f32(f->body + 16);
     uint32_t run = 0, halted = 0;
     uint64_t total = 0;
@@ -205,9 +207,9 @@ static void answer_run(rc_server_t *s, const rc_frame_t *f)
         }
         run++;
         total += ticks;
-        send_step(s, f->seq, s->ctx.step, ticks);
+        send_step(s, f->seq, s->ctx.step, 0u, ticks);
         if ((flags & RC_RUN_HALT) != 0u && s->ctx.step >= min_steps) {
-            halted = rc_model_halts(&s->ctx, threshold);
+            halted = rc_model_halts(&s->ctx, threshold, patience);
         }
     }
     uint8_t *b = s->body;

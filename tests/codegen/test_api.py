@@ -76,7 +76,7 @@ class Model:
         return [self.raw(name) for name in TENSORS]
 
     def halts(self, threshold: float) -> int:
-        return self.lib.rc_model_halts(self.at, threshold)
+        return self.lib.rc_model_halts(self.at, threshold, 0)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_null_pointers(streamed):
     lib, some = streamed.lib, streamed.image.ctypes.data_as(_U8P)
     assert lib.rc_model_begin(streamed.at, None, 0) == lib.rc_model_begin(None, some, 0) == ARGUMENT
     assert lib.rc_model_step(None) == lib.rc_model_ops(None, 0) == lib.rc_model_row(streamed.at, 0, 0, None, 4) == ARGUMENT
-    assert lib.rc_model_table(streamed.at, None, 9) == ARGUMENT and lib.rc_model_halts(None, -1e30) == 0
+    assert lib.rc_model_table(streamed.at, None, 9) == ARGUMENT and lib.rc_model_halts(None, -1e30, 0) == 0
     assert not lib.rc_model_tensor(streamed.at, 0, None) and not lib.rc_model_tensor(None, 0, ctypes.byref(ctypes.c_uint32()))
 
 

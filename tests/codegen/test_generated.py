@@ -58,7 +58,7 @@ class Calls:
         return self.lib.rc_model_step(ctypes.byref(self.context) if context is ... else context)
 
     def halts(self) -> int:
-        return self.lib.rc_model_halts(ctypes.byref(self.context), -1e30)
+        return self.lib.rc_model_halts(ctypes.byref(self.context), -1e30, 0)
 
     def tensor(self, ident: int) -> bool:
         count = ctypes.c_uint32()
@@ -74,7 +74,7 @@ def test_null_arguments(calls):
     assert calls.open(context=None) == calls.open(arena=None) == calls.open(image=None) == ARGUMENT
     assert calls.open() == OK
     assert calls.begin(tokens=None) == calls.begin(context=None) == calls.step(context=None) == ARGUMENT
-    assert calls.lib.rc_model_halts(None, 0.0) == 0
+    assert calls.lib.rc_model_halts(None, 0.0, 0) == 0
     assert not calls.lib.rc_model_tensor(None, 0, ctypes.byref(ctypes.c_uint32()))
     assert not calls.lib.rc_model_tensor(ctypes.byref(calls.context), 0, None)
 
@@ -175,6 +175,27 @@ def test_halting_rules(rule, tmp_path, kernels_folder):
         assert not engine.halts(float(margin)) and engine.halts(float(np.nextafter(margin, np.float32(-np.inf))))
         seen.add(bool(q[0] > 0))
     assert seen == {True, False}
+
+
+def test_a_model_halts_when_its_tokens_have_stayed(tmp_path, kernels_folder):
+    """`same` counts the steps in a row that have left all tokens as they were, and begins anew with a puzzle."""
+    r = random_reasoner(hidden=16, ndim=16, layers=1)
+    engine = compile_model(tmp_path, quantize_model(r, precision_named("int8")), shared=kernels_folder)
+    inputs, ids = random_inputs(r, 12)
+    longest, broken = 0, 0
+    for row, puzzle in zip(inputs, ids):
+        engine.begin(row, int(puzzle))
+        assert not engine.halts(-1e30, 0)
+        before, same = None, 0
+        for _ in range(engine.info.steps):
+            engine.step()
+            tokens = engine.tensor("tokens")
+            broken += same > 0 and not np.array_equal(tokens, before)
+            same = same + 1 if before is not None and np.array_equal(tokens, before) else 0
+            before, longest = tokens, max(longest, same)
+            assert [engine.halts(-1e30, patience) for patience in range(5)] == [same >= patience for patience in range(5)]
+            assert not engine.halts(1e30, 0)
+    assert longest >= 2, "no puzzle of these tells anything"
 
 
 # -- what the compiler proves ---------------------------------------------------------------------------------------------

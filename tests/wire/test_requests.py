@@ -177,9 +177,6 @@ def test_a_run_is_of_the_row_that_was_loaded(server):
 def test_flags_and_reserved_bits(server):
     for bit in range(2, 8):
         assert server.run(flags=f.RUN_BEGIN | 1 << bit) == COMMAND
-    body = bytearray(f.run_body(f.RUN_BEGIN, 1, 1, 0, 0, zlib.crc32(CELLS), 0.0))
-    body[1] = 1
-    assert server.ask(f.RUN, bytes(body)) == ARGUMENT
 
 
 def test_a_puzzle_begins_at_its_beginning_and_goes_on_where_it_is(server):
@@ -229,6 +226,17 @@ def test_halting(server, flags, min_steps, threshold, steps):
         tensor = f.TENSORS[name]
         assert zlib.crc32(server.read(tensor, 0, SIZES[tensor])[8:]) == value
     assert server.read(Q, 0, 8)[8:] == told[-1].q_bytes
+
+
+@pytest.mark.parametrize(("patience", "steps"), [(0, 6), (1, 12), (255, 12)])
+def test_halting_waits_until_the_tokens_have_stayed(server, patience, steps):
+    """The stand-in's never do."""
+    body = f.run_body(f.RUN_BEGIN | f.RUN_HALT, 12, 1, 0, 0, zlib.crc32(CELLS), 0.0, patience)
+    *events, last = server.send(f.RUN, body)
+    result = f.parse_result(last.body)
+    assert (result.steps, result.halted) == (steps, steps < 12)
+    tokens = [f.parse_step(e.body).tokens_crc for e in events]
+    assert all(a != b for a, b in zip(tokens, tokens[1:]))
 
 
 # -- read-back ------------------------------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ typedef struct {
     uint32_t op_next, op_end; /* of the schedule: the op that it comes to, and the one before which it stops */
     uint32_t columns;         /* the last op has left its tensor with a scale a channel */
     uint32_t finite;          /* no row that is not finite has been stored since rc_model_begin; of fp16 carries only */
+    uint32_t same;            /* steps in a row, up to the last one, that have left all predicted tokens as they were */
 } rc_ctx_t;
 
 /* Check the image (magic, version, flags, sizes, every CRC; the sha256 that it tells must be this model's) and take the
@@ -99,7 +100,12 @@ rc_status_t rc_model_ops(rc_ctx_t *ctx, uint32_t ops);
  */
 const uint8_t *rc_model_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes);
 
-/* 1 when the halting head of the last step says stop. */
-uint32_t rc_model_halts(const rc_ctx_t *ctx, float threshold);
+/* The halting margin of the last step: what a threshold is compared with (rc_model_info.halt_rule). Of a model that has
+ * run none since rc_model_begin: 0. */
+float rc_model_margin(const rc_ctx_t *ctx);
+
+/* 1 when the model halts after the last step: the margin is above the threshold, and the predicted tokens have stayed the
+ * same for `patience` steps. */
+uint32_t rc_model_halts(const rc_ctx_t *ctx, float threshold, uint32_t patience);
 
 #endif

@@ -287,6 +287,7 @@ rc_status_t rc_model_step(rc_ctx_t *ctx)
         a->z_l[i] = a->z_l[i] * 0.7f + a->z_h[(i * 3u + 1u) % CARRY] * weight + token * 0.1f;
         a->z_h[i] = a->z_h[i] * 0.3f + a->z_l[i] * 0.9f / (1.0f + a->z_l[i] * a->z_l[i]);
     }
+    uint32_t changed = ctx->step == 0u;
     for (uint32_t cell = 0; cell < RC_SEQ_LEN; cell++) {
         uint32_t best = 0;
         for (uint32_t v = 0; v < RC_VOCAB; v++) {
@@ -296,8 +297,10 @@ rc_status_t rc_model_step(rc_ctx_t *ctx)
                 best = v;
             }
         }
+        changed |= a->tokens[cell] ^ best;
         a->tokens[cell] = (uint8_t)best;
     }
+    ctx->same = changed != 0u ? 0u : ctx->same + 1u;
     a->q[0] = (float)ctx->step - 4.5f;
     a->q[1] = a->z_h[1];
     store_carry(a);
@@ -381,7 +384,12 @@ const uint8_t *rc_model_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes
     }
 }
 
-uint32_t rc_model_halts(const rc_ctx_t *ctx, float threshold)
+float rc_model_margin(const rc_ctx_t *ctx)
 {
-    return arena_of(ctx)->q[0] > threshold ? 1u : 0u;
+    return arena_of(ctx)->q[0];
+}
+
+uint32_t rc_model_halts(const rc_ctx_t *ctx, float threshold, uint32_t patience)
+{
+    return rc_model_margin(ctx) > threshold && ctx->same >= patience ? 1u : 0u;
 }
