@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,10 +23,15 @@ from recurc.cli.common.options import (
 from recurc.cli.common.output import Console
 from recurc.cli.common.project import PROJECT_FILE, Project, project_text
 from recurc.cli.common.quantizing import Learning, calibration_options
+from recurc.cli.common.research import Computing, compute_options
 from recurc.errors import DoesNotFitError, UsageError
 from recurc.files import check_file, write_whole
 from recurc.ir.lowering import Lowering
 from recurc.report.numbers import IMAGE_BYTES, fidelity_text
+
+if TYPE_CHECKING:
+    from recurc.evaluate.sensitivity import Sensitivity
+    from recurc.study.layer_study import LayerStudy
 
 _PUZZLES = 32
 _PROJECT = ("the project file", "Name a file that you may write with --write FILE")
@@ -34,11 +39,12 @@ _PROJECT = ("the project file", "Name a file that you may write with --write FIL
 
 @dataclass(frozen=True)
 class Raising:
-    """From which precision to which, and for how many bytes of image at most."""
+    """From which precision to which, for how many bytes of image at most, and on how many puzzles that is measured."""
 
     precision: str
     higher: str
     budget: int | None
+    count: int
 
 
 @click.command()
@@ -80,79 +86,57 @@ class Raising:
 @depth_options
 @storage_options
 @calibration_options
-@takes(source=Source, raising=Raising, lowering=Lowering, learning=Learning)
+@compute_options
+@takes(source=Source, raising=Raising, lowering=Lowering, learning=Learning, computing=Computing)
 @pass_console
 def command(
     console: Console,
     target: str,
     toml: Path | None,
-    count: int,
     source: Source,
     raising: Raising,
     lowering: Lowering,
     learning: Learning,
+    computing: Computing,
 ) -> None:
     """Raise each layer of CHECKPOINT alone to a higher precision and show what that buys in fidelity, and costs in bytes.
 
-    Fidelity is that after one supervision step on calibration puzzles, in the device's arithmetic.
+    Fidelity is that after one supervision step on calibration puzzles, in the device's arithmetic. Interrupted or repeated, it
+    goes on where it was: results are kept by the content of checkpoint, puzzles and code.
     """
-    from recurc.dataset import check_compatible
-    from recurc.evaluate.layer_study import LayerStudy
     from recurc.evaluate.sensitivity import choose_layers
-    from recurc.plan.kernels import choose_kernels
-    from recurc.quant.calibrate import calibrate
-    from recurc.quant.model import quantize_model
-    from recurc.quant.weights import precision_named
+    from recurc.study.layer_study import LayerStudy
+    from recurc.study.pricing import Prices
+    from recurc.study.variants import Variant
+    from recurc.study.workbench import Workbench
     from recurc.targets.boards import load_board
 
     precision, higher, budget = raising.precision, raising.higher, raising.budget
     _check(precision, higher, budget, toml)
-    kernels = choose_kernels(load_board(target).features)
+    board = load_board(target)
     chosen = source.model(console)
-    reasoner, sample = chosen.load(), chosen.dataset("train").sample(learning.puzzles, learning.seed)
-    check_compatible(sample, reasoner.config, reasoner.source)
+    reasoner, train = chosen.load(), chosen.dataset("train")
+    bench = Workbench(reasoner, train, train, puzzles=learning.puzzles, seed=learning.seed, store=computing.store(console))
+    low = Variant(precision, method=learning.calibration, engine="device", **vars(lowering))
+    study = LayerStudy(bench, low, higher, Prices(reasoner.config, board), raising.count)
     if budget is not None:
-        _check_budget(reasoner.config, precision, kernels, budget, lowering)
-    layers = len(reasoner.linear_names())
-    with console.progress("calibration puzzles, then layers", len(sample) + layers + 2) as advance:
-        so_far = 0.0
-
-        def calibrated(done: float, total: int) -> None:
-            nonlocal so_far
-            advance((done - so_far) * len(sample) / total)
-            so_far = done
-
-        found = calibrate(
-            reasoner, sample.inputs, sample.puzzle_ids, seed=learning.seed, steps=lowering.steps, progress=calibrated
-        )
-        low, high = (
-            quantize_model(reasoner, precision_named(p), found, method=learning.calibration, lowering=lowering)
-            for p in (precision, higher)
-        )
-        study = LayerStudy(reasoner, low, high, sample.inputs[:count], sample.puzzle_ids[:count], kernels, advance)
-        result = study.sensitivity()
-    raised = () if budget is None else choose_layers(result, budget)
-    document: dict[str, Any] = {
-        "checkpoint": reasoner.source,
-        "precision": precision,
-        "to": higher,
-        "n": min(count, len(sample)),
-        "fidelity": result.low,
-        "fidelity_all": result.high,
-        "image_bytes": result.low_bytes,
-        "image_bytes_all": result.high_bytes,
-        "fidelity_error": study.errors[()],
-        "fidelity_all_error": study.errors[study.names],
-        "layers": [{"name": g.name, "fidelity": g.fidelity, "gain": result.gain(g), "bytes": g.bytes} for g in result.layers],
-    }
-    if budget is not None:
-        document["choice"] = {
-            "layers": study.layers(raised),
-            "budget": budget,
-            "image_bytes": study.image_bytes(raised),
-            "fidelity": study.fidelity(raised),
-            "fidelity_error": study.errors[tuple(raised)],
-        }
+        _check_budget(study.image_bytes(()), precision, budget)
+    with (
+        computing.executor() as where,
+        console.progress(f"layers in {higher} among {precision}", study.work, "puzzles") as advance,
+    ):
+        result = study.sensitivity(where, advance)
+        raised = () if budget is None else choose_layers(result, budget)
+        document = _document(study, result, reasoner.source)
+        if budget is not None:
+            phi, error = study.fidelity(raised, where)
+            document["choice"] = {
+                "layers": study.layers(raised),
+                "budget": budget,
+                "image_bytes": study.image_bytes(raised),
+                "fidelity": phi,
+                "fidelity_error": error,
+            }
     if toml is not None:
         text = project_text(
             Project(chosen.checkpoint, str(chosen.data) if chosen.named else None, precision, study.layers(raised))
@@ -163,15 +147,25 @@ def command(
         _show(console, document, toml)
 
 
-def _check_budget(config: Any, precision: str, kernels: Any, budget: int, lowering: Lowering) -> None:
-    """Raises DoesNotFitError: the lower precision is over the budget already; shapes alone tell that."""
-    from recurc.ir.lower import lower
-    from recurc.plan.budget import image_budget
-    from recurc.quant.layer_precisions import layer_forms
-    from recurc.quant.weights import precision_named
+def _document(study: LayerStudy, result: Sensitivity, checkpoint: str) -> dict[str, Any]:
+    """What was measured, as data."""
+    return {
+        "checkpoint": checkpoint,
+        "precision": study.low.precision,
+        "to": study.high,
+        "n": len(study.puzzles),
+        "fidelity": result.low,
+        "fidelity_all": result.high,
+        "image_bytes": result.low_bytes,
+        "image_bytes_all": result.high_bytes,
+        "fidelity_error": study.fidelity(())[1],
+        "fidelity_all_error": study.fidelity(study.names)[1],
+        "layers": [{"name": g.name, "fidelity": g.fidelity, "gain": result.gain(g), "bytes": g.bytes} for g in result.layers],
+    }
 
-    program = lower(config, lowering)
-    least = image_budget(program, layer_forms(program, precision_named(precision), {}), kernels).total
+
+def _check_budget(least: int, precision: str, budget: int) -> None:
+    """Raises DoesNotFitError: the lower precision is over the budget already; shapes alone tell that."""
     if least > budget:
         raise DoesNotFitError(
             f"{precision} takes {least:,} bytes already",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 
-from recurc.evaluate.sensitivity import Sensitivity, choose_layers, layer_gains
+from recurc.evaluate.runs import Progress
+from recurc.evaluate.sensitivity import Sensitivity, choose_layers
 from recurc.quant.weights import precision_named
-from recurc.study.pricing import Prices
+from recurc.study.layer_study import LayerStudy
 from recurc.study.units import Executor
 from recurc.study.variants import Variant
-from recurc.study.workbench import Workbench
 
-PUZZLES = 32  # calibration puzzles that layers are tried on
 SHARES = (0.125, 0.25, 0.5, 0.75)  # of the bytes between the two precisions
 _HALVINGS = 6
 
@@ -38,37 +36,12 @@ def pairs(variants: Sequence[Variant], fits: Callable[[Variant], bool], always: 
     return found
 
 
-def mixtures(
-    bench: Workbench, prices: Prices, low: Variant, high: str, executor: Executor, progress: Callable[[float], None]
-) -> list[Layers]:
-    """Choices of layers in the precision `high`, the others as in `low`, that fit; the best for several numbers of bytes.
+def mixtures(study: LayerStudy, executor: Executor, progress: Progress) -> list[Layers]:
+    """Choices of layers in the study's higher precision that fit; the best for several numbers of bytes.
 
-    What a layer buys is measured alone, in fidelity after one supervision step on calibration puzzles. `progress` is called
-    with the number of puzzles done, of PUZZLES for each layer and twice more.
+    `progress` is called with the number of puzzles done, of `study.work`.
     """
-    names = [ref.name for ref in low.program(bench.reasoner.config).linears]
-    same = copy.copy(bench)  # what layers do is seen at the same depth, not against the full one
-    same.full = False
-    sample = bench.sample
-    assert sample is not None
-
-    def mixed(raised: Sequence[str]) -> Variant:
-        return Variant(
-            low.precision,
-            low.activations,
-            carry=low.carry,
-            method=low.method,
-            steps=1,
-            layers=tuple((name, high) for name in raised),
-        )
-
-    wanted = {raised: mixed(raised) for raised in ((), tuple(names), *((name,) for name in names))}
-    outcomes = same.evaluate(list(wanted.values()), executor, progress, sample.take(PUZZLES))
-    phi = {raised: outcome.phi_first for raised, outcome in zip(wanted, outcomes)}
-    gains = layer_gains(
-        names, lambda raised: phi[tuple(raised)], lambda raised: prices(bench.resolve(mixed(raised))).image_bytes
-    )
-    return _fitting(gains, lambda raised: prices(bench.resolve(mixed(raised))).fits, high)
+    return _fitting(study.sensitivity(executor, progress), study.fits, study.high)
 
 
 def _fitting(gains: Sensitivity, fits: Callable[[Sequence[str]], bool], high: str) -> list[Layers]:

@@ -27,7 +27,8 @@ from recurc.dataset import Dataset
 from recurc.errors import FidelityError, UsageError
 from recurc.evaluate.runs import Progress
 from recurc.study.arms import Arm, nearest_fit, undominated, variants_of
-from recurc.study.mixtures import PUZZLES, mixtures, pairs
+from recurc.study.layer_study import LayerStudy
+from recurc.study.mixtures import mixtures, pairs
 from recurc.study.pricing import Price, Prices
 from recurc.study.settings import Aim, Measured, Scored, Setting, measure_setting
 from recurc.study.units import Executor
@@ -203,9 +204,10 @@ class Search:
             return []
         found = []
         for low, high in pairs(variants, fitting.__contains__, self.minimize == "bytes"):
-            layers = len(low.program(self.bench.reasoner.config).linears)
-            with self.stage(f"layers in {high} among {low.precision}", (layers + 2) * PUZZLES) as advance:
-                choices = mixtures(self.bench, self.prices, low, high, self.executor, advance)
+            trained = replace(low, h_cycles=None, l_cycles=None)
+            study = LayerStudy(self.bench, trained, high, self.prices)
+            with self.stage(f"layers in {high} among {low.precision}", study.work) as advance:
+                choices = mixtures(study, self.executor, advance)
             found += [
                 self.bench.resolve(replace(v, layers=choice))
                 for v in variants

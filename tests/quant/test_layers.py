@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import combinations
 
-import numpy as np
 import pytest
 
 from recurc.errors import UsageError
@@ -85,27 +84,3 @@ def test_no_other_choice_within_the_budget_buys_more(room):
     )
     assert sum(GAINS[n] for n in chosen) == pytest.approx(max(best, 0))
     assert sum(SIZES[n] for n in chosen) <= max(room, 0) and "s" not in chosen
-
-
-def test_the_study_measures_what_a_mixed_model_does(tmp_path):
-    """Against a whole engine of the same mix, compiled the usual way."""
-    from recurc.api import Model
-    from recurc.evaluate.fidelity import carry_fidelity
-    from recurc.evaluate.layer_study import LayerStudy
-    from recurc.evaluate.runs import Kept, run_engine
-    from recurc.plan.kernels import kernel_set
-    from tests.randmodels import random_inputs, sudoku4
-    from tests.tools import need
-
-    need("host")
-    reasoner = sudoku4()
-    inputs, ids = random_inputs(reasoner, 3)
-    low, high = (quantize_model(reasoner, precision_named(name)) for name in ("int3", "int8"))
-    study = LayerStudy(reasoner, low, high, inputs, ids, kernel_set("dsp"))
-    raised = study.names[1:3]
-    quantized = Model(reasoner, "m").quantize("int3", layers=study.layers(raised))
-    run = run_engine(quantized.engine, inputs, ids, 1, kept=Kept((1,)))
-    assert study.fidelity(raised) == float(carry_fidelity(run.z_H[0], study.expected).mean())
-    assert study.image_bytes(()) < study.image_bytes(raised) < study.image_bytes(study.names)
-    assert 0 < study.errors[tuple(raised)] < 0.1 and () not in study.errors
-    assert study.fidelity(()) < study.fidelity(study.names) and np.isfinite(study.expected).all()
