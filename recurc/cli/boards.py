@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +12,7 @@ from recurc.cli.common.tables import fitted, paragraph
 
 if TYPE_CHECKING:
     from recurc.targets.boards import Board
+    from recurc.targets.regions import Region
 
 GROUPS = {
     "budget": "Budget classes (emulated in exactly these sizes)", "board": "Boards", "emulator": "Emulated machines",
@@ -126,7 +127,7 @@ def _kib(n: int) -> str:
     return f"{n / 1024:.0f}" if n % 1024 == 0 else f"{n / 1024:.1f}"
 
 
-def _remarks(region: Any) -> list[str]:
+def _remarks(region: Region) -> list[str]:
     waits = "" if region.wait_states is None else f"{region.wait_states or 'no'} wait states"
     return [x for x in ("optional" if region.optional else "", waits, region.note) if x]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import click
 from rich.text import Text
@@ -15,6 +15,7 @@ from recurc.cli.common.output import Console
 
 if TYPE_CHECKING:
     from recurc.device.frames import Hello
+    from recurc.doctor.findings import Finding
     from recurc.documents.commands import DeviceEntry
 
 _STYLES = {"ok": "green", "missing": "yellow", "problem": "bold red", "note": "cyan"}
@@ -61,7 +62,7 @@ def _device(hello: Hello | None) -> DeviceEntry | None:
     return cast("DeviceEntry", {key: getattr(hello, key) for key in _TOLD})  # these are its fields
 
 
-def _print(console: Console, findings: Sequence[Any]) -> None:
+def _print(console: Console, findings: Sequence[Finding]) -> None:
     out = console.people
     for line in _lines(findings, min(out.width, _WIDEST)):
         out.print(line, soft_wrap=True, highlight=False)
@@ -78,7 +79,7 @@ def _print(console: Console, findings: Sequence[Any]) -> None:
     console.print("; ".join(parts))
 
 
-def _lines(findings: Sequence[Any], width: int) -> Iterator[Text]:
+def _lines(findings: Sequence[Finding], width: int) -> Iterator[Text]:
     """The findings under their groups' headings, in columns; long text goes on below itself. Where the page has no room for
     a column of text beside the names, it stands below them."""
     states = max(len(f.state) for f in findings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from recurc.documents.commands import Evaluated
     from recurc.documents.plan import Carry
     from recurc.documents.shares import SolvedEntry
+    from recurc.evaluate.scores import Scores
     from recurc.symmetries import Symmetry
 
 
@@ -194,12 +195,12 @@ def _labelled(chosen: Model) -> Dataset:
         return chosen.dataset("test", labels=True)
 
 
-def _cells(scores: Any) -> tuple[str, str]:
+def _cells(scores: Scores) -> tuple[str, str]:
     """Cells, and puzzles exact with their standard error."""
     return f"{100 * scores.cell:.2f} %", f"{100 * scores.exact:.2f} ± {100 * scores.exact_error:.2f} %"
 
 
-def hopeless_text(reference: Any, n: int) -> str:
+def hopeless_text(reference: Scores, n: int) -> str:
     """What to say where fp32 itself solves next to nothing; fidelity cannot see that."""
     return (
         f"fp32 itself solves {round(reference.exact * n)} of {n} puzzles, so most likely the configuration or the dataset "

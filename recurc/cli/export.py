@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,6 +26,9 @@ from recurc.cli.common.quantizing import Learning, calibration_options, quantize
 from recurc.files import check_folder
 from recurc.ir.lowering import Lowering
 from recurc.reading import is_file
+
+if TYPE_CHECKING:
+    from recurc.quant.model import QuantizedModel
 
 
 @click.command()
@@ -78,14 +81,12 @@ def command(console: Console, out: Path, source: Source, stored: Stored, lowerin
     if console.json:
         return
     console.print(f"{model.name}, {model.label}, {model.program.carry} carry, as ONNX in {out}")
-    rows: list[tuple[Any, ...]] = [
-        (e["file"], ", ".join(e["inputs"]), ", ".join(e["outputs"]), bytes_text(sizes[e["file"]])) for e in entries
-    ]
+    rows = [(e["file"], ", ".join(e["inputs"]), ", ".join(e["outputs"]), bytes_text(sizes[e["file"]])) for e in entries]
     console.table(("file", "takes", "gives", "size"), rows)
     console.print("loop.json has the loop around them; `recurc verify BUILD --on onnxruntime` runs one")
 
 
-def _stored(console: Console, folder: Path) -> Any:
+def _stored(console: Console, folder: Path) -> QuantizedModel:
     """The model that a build's image stores."""
     from recurc.emit.readback import read_model
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +11,7 @@ from recurc.cli.common.output import Console, bytes_text, count_text
 from recurc.report.numbers import IMAGE_BYTES, LINEAR_BYTES
 
 if TYPE_CHECKING:
+    from recurc.ir.accounting import Cost
     from recurc.models.reasoner import Reasoner
 
 
@@ -72,7 +73,7 @@ def command(console: Console, checkpoint: str | None, data: str | None) -> None:
         _show(console, reasoner, work, sizes)
 
 
-def _show(console: Console, reasoner: Reasoner, work: Any, sizes: dict[str, int]) -> None:
+def _show(console: Console, reasoner: Reasoner, work: Cost, sizes: dict[str, int]) -> None:
     c = reasoner.config
     mixer = f"MLP over the sequence (width {c.inter_t})" if c.mixer == "mlp_t" else f"attention, {c.num_heads} heads"
     table = "none"

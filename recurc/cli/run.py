@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import numpy as np
@@ -34,6 +35,10 @@ from recurc.errors import UsageError
 from recurc.files import check_file
 from recurc.ir.lowering import Lowering
 from recurc.reading import is_file
+
+if TYPE_CHECKING:
+    from recurc.models.reasoner import ReasonerConfig
+    from recurc.verify.answers import Answer, Answerer
 
 MOST_DRAWN = 4  # answers; of more only the table is printed
 _ANSWERS = ("the file of answers", "Name a file that you may write with --out FILE.npy")
@@ -120,7 +125,7 @@ def command(
     the device's arithmetic with --precision; a BUILD runs as it was compiled.
     """
     from recurc.evaluate.halting import Halt
-    from recurc.verify.answers import answer
+    from recurc.verify.answers import Connection, answer
 
     file = asked.file
     if asked.tokens is not None and file is not None:
@@ -149,12 +154,9 @@ def command(
         found = []
         with console.progress(told, len(rows), "inputs") as advance:
             for row, puzzle_id in zip(rows, ids, strict=True):
-                ask = getattr(answerer, "answer", None)  # a device is asked again when the line loses something
-                found.append(
-                    ask(row, int(puzzle_id), steps=steps, halt=stop)
-                    if ask
-                    else answer(answerer, row, int(puzzle_id), steps=steps, halt=stop)
-                )
+                # A device is asked again when the line loses something.
+                ask = answerer.answer if isinstance(answerer, Connection) else partial(answer, answerer)
+                found.append(ask(row, int(puzzle_id), steps=steps, halt=stop))
                 advance()
     if out is not None:
         _write(out, np.stack([a.tokens for a in found]).astype(np.int32))
@@ -187,6 +189,15 @@ class Source(NamedTuple):
     symbols: str = ""
 
 
+class Running(NamedTuple):
+    """What answers, its model's configuration, words for it, and where examples come from."""
+
+    answerer: Answerer
+    config: ReasonerConfig
+    told: str
+    source: Source
+
+
 def _is_build(model: str | None) -> bool:
     from recurc.build.listing import MANIFEST
 
@@ -194,8 +205,8 @@ def _is_build(model: str | None) -> bool:
 
 
 @contextmanager
-def _build(console: Console, model: str | None, place: Place, data: str | None) -> Iterator[tuple[Any, ...]]:
-    """A build's firmware: what answers, its configuration, words for it, and where examples come from."""
+def _build(console: Console, model: str | None, place: Place, data: str | None) -> Iterator[Running]:
+    """A build's firmware."""
     from recurc.verify.answers import Connection
 
     if place.precision is not None:
@@ -209,7 +220,7 @@ def _build(console: Console, model: str | None, place: Place, data: str | None) 
     with Connection(made, place.on or "host") as connection:
         where = "as a process of this computer" if connection.on == "host" else f"on {connection.board.name}"
         told = f"{made.name}, {made.details.get('label', made.precision)}, firmware {where}"
-        yield (
+        yield Running(
             connection,
             made.config,
             told,
@@ -218,8 +229,8 @@ def _build(console: Console, model: str | None, place: Place, data: str | None) 
 
 
 @contextmanager
-def _checkpoint(console: Console, model: str | None, place: Place, data: str | None) -> Iterator[tuple[Any, ...]]:
-    """A checkpoint: the same."""
+def _checkpoint(console: Console, model: str | None, place: Place, data: str | None) -> Iterator[Running]:
+    """A checkpoint, in fp32 or in a precision."""
     from recurc.api import Model as LoadedModel
     from recurc.verify.answers import EngineAnswerer, ReferenceAnswerer
 
@@ -236,16 +247,16 @@ def _checkpoint(console: Console, model: str | None, place: Place, data: str | N
     unknown = "no dataset is known for this model"
     source = Source(chosen.data, unknown, loaded.reasoner.source, _symbols(chosen.data, config))
     if place.precision is None:
-        yield ReferenceAnswerer(loaded.reasoner), config, f"{loaded.name}, the fp32 reference", source
+        yield Running(ReferenceAnswerer(loaded.reasoner), config, f"{loaded.name}, the fp32 reference", source)
         return
     from recurc.cli.common.quantizing import Learning, quantize_with_progress
 
     quantized = quantize_with_progress(console, loaded, chosen, (place.precision, {}), Learning(), Lowering())
     answerer = EngineAnswerer(quantized.engine, quantized.model.program.steps)
-    yield answerer, config, f"{loaded.name}, {quantized.model.label}, the device's arithmetic", source
+    yield Running(answerer, config, f"{loaded.name}, {quantized.model.label}, the device's arithmetic", source)
 
 
-def _symbols(folder: str | Path | None, config: Any) -> str:
+def _symbols(folder: str | Path | None, config: ReasonerConfig) -> str:
     """The characters of a dataset's tokens, where they can be the model's; "" where there are none."""
     from recurc.dataset import dataset_symbols
 
@@ -256,7 +267,7 @@ def _symbols(folder: str | Path | None, config: Any) -> str:
 # -- what is asked --------------------------------------------------------------------------------------------------------
 
 
-def _inputs(asked: Asked, source: Source, config: Any) -> Inputs:
+def _inputs(asked: Asked, source: Source, config: ReasonerConfig) -> Inputs:
     from recurc.dataset import check_compatible, load_dataset
 
     if asked.tokens is not None:
@@ -270,7 +281,7 @@ def _inputs(asked: Asked, source: Source, config: Any) -> Inputs:
     return from_dataset(data, asked.offset, asked.limit)
 
 
-def _checked(config: Any, inputs: Inputs, puzzle: int | None) -> tuple[np.ndarray, np.ndarray]:
+def _checked(config: ReasonerConfig, inputs: Inputs, puzzle: int | None) -> tuple[np.ndarray, np.ndarray]:
     from recurc.models.inputs import check_inputs
 
     ids = inputs.puzzle_ids
@@ -292,7 +303,7 @@ def _checked(config: Any, inputs: Inputs, puzzle: int | None) -> tuple[np.ndarra
 # -- what is said ---------------------------------------------------------------------------------------------------------
 
 
-def _document(found: Any, inputs: Inputs, i: int, vocab: int, symbols: str) -> dict[str, Any]:
+def _document(found: Answer, inputs: Inputs, i: int, vocab: int, symbols: str) -> dict[str, Any]:
     """An answer for JSON: its tokens, as one word ("text") too where they have symbols, and how much of it is right."""
     document = {"number": inputs.first + i, **found.as_dict()}
     if (word := one_word(found.tokens, vocab, symbols)) is not None:
@@ -303,7 +314,7 @@ def _document(found: Any, inputs: Inputs, i: int, vocab: int, symbols: str) -> d
     return document
 
 
-def _right(found: Any, inputs: Inputs, i: int) -> tuple[int, int]:
+def _right(found: Answer, inputs: Inputs, i: int) -> tuple[int, int]:
     assert inputs.labels is not None and inputs.valid is not None
     return int((found.tokens == inputs.labels[i])[inputs.valid[i]].sum()), int(inputs.valid[i].sum())
 
@@ -316,7 +327,7 @@ def _write(path: Path, tokens: np.ndarray) -> None:
     write_whole(path, data.getvalue(), *_ANSWERS)
 
 
-def _show(console: Console, found: list[Any], inputs: Inputs, config: Any, told: str, symbols: str) -> None:
+def _show(console: Console, found: list[Answer], inputs: Inputs, config: ReasonerConfig, told: str, symbols: str) -> None:
     console.print(told, style="bold")
     known = inputs.valid is not None and bool(inputs.valid.any())
     if len(found) <= MOST_DRAWN:

@@ -28,6 +28,7 @@ from recurc.errors import UsageError
 
 if TYPE_CHECKING:
     from recurc.dataset import Dataset
+    from recurc.study.methods import Method
 
 DEFAULT_LIMIT = 64
 
@@ -169,7 +170,7 @@ def _learning(train: str | None) -> Dataset | None:
     return None if train is None else load_dataset(Path(train).expanduser(), "train")
 
 
-def _remarks(methods: list[Any], count: int, where: str) -> list[str]:
+def _remarks(methods: list[Method], count: int, where: str) -> list[str]:
     trained = [m.name for m in methods if m.schooling is not None]
     return [f"Learned from {count} puzzles of {where}: {', '.join(trained)}."] if trained else []
 

@@ -13,7 +13,7 @@ import click
 
 from recurc.cli.common.groups import takes
 from recurc.cli.common.kinds import Carries, Names, Numbers
-from recurc.cli.common.options import Source, checkpoint_argument, data_option, pass_console, seed_option, train_split
+from recurc.cli.common.options import Model, Source, checkpoint_argument, data_option, pass_console, seed_option, train_split
 from recurc.cli.common.output import Console, json_text
 from recurc.cli.common.project import PROJECT_FILE, Project, project_text
 from recurc.cli.common.quantizing import Learning, calibration_options
@@ -23,7 +23,12 @@ from recurc.files import check_file, write_whole
 from recurc.words import said
 
 if TYPE_CHECKING:
-    from recurc.study.settings import Aim
+    from recurc.models.reasoner import Reasoner
+    from recurc.study.arms import Arm
+    from recurc.study.pricing import Prices
+    from recurc.study.settings import Aim, Measured, Scored
+    from recurc.study.tune import Tuned
+    from recurc.study.variants import Variant
 
 DEFAULT_LIMIT, DEFAULT_TOLERANCE = 512, 2.0
 
@@ -209,7 +214,7 @@ def _measure(wanted: str, known: tuple[str, ...], board: str) -> str:
     return wanted
 
 
-def _described(v: Any) -> dict[str, Any]:
+def _described(v: Variant) -> dict[str, Any]:
     """A variant as data."""
     return {
         "stored": v.stored_as,
@@ -227,13 +232,14 @@ def _lost(line: dict[str, Any], kind: str) -> str:
     return f"{100 * line['deficit']:.1f} ± {100 * line['deficit_se']:.1f} points lost"
 
 
-def _document(found: Any, aim: Any, measure: str, prices: Any, name: str, reasoner: Any, chosen: Any) -> dict[str, Any]:
+def _document(
+    found: Tuned, aim: Aim, measure: str, prices: Prices, name: str, reasoner: Reasoner, chosen: Model
+) -> dict[str, Any]:
     """The result as data; see recurc.report.tune_page."""
     from recurc.report.results import near
     from recurc.report.tune_page import factor
-    from recurc.study.settings import Measured
 
-    def line(arm: Any, m: Measured, scored: Any = None) -> dict[str, Any]:
+    def line(arm: Arm, m: Measured, scored: Scored | None = None) -> dict[str, Any]:
         v, p = arm.variant, arm.price
         times = {"instructions": p.instructions, "seconds": p.seconds}
         full_exact = found.full.exact if scored is None else scored.full.exact
@@ -250,6 +256,7 @@ def _document(found: Any, aim: Any, measure: str, prices: Any, name: str, reason
             "chosen": False,
         }
 
+    assert chosen.data is not None  # it has given the puzzles
     choice, full_price = found.choice, found.full_price
     trained = reasoner.config
     best = {**line(choice.arm, choice.search), "chosen": True}
@@ -334,7 +341,7 @@ def _frontier(lines: list[dict[str, Any]], best: dict[str, Any], measure: str, k
     return kept
 
 
-def _recipe(document: dict[str, Any], chosen: Any, target: str, learning: Learning) -> str:
+def _recipe(document: dict[str, Any], chosen: Model, target: str, learning: Learning) -> str:
     """The project file's text."""
     from recurc.report.tune_page import confirmation, verdicts
     from recurc.resources import bundled_models
@@ -343,7 +350,7 @@ def _recipe(document: dict[str, Any], chosen: Any, target: str, learning: Learni
     bundled = chosen.checkpoint in bundled_models()
     project = Project(
         checkpoint=chosen.checkpoint if bundled else os.path.realpath(Path(chosen.checkpoint).expanduser()),
-        data=os.path.realpath(chosen.data) if chosen.named else None,
+        data=os.path.realpath(chosen.data) if chosen.named and chosen.data else None,
         precision=c["precision"],
         layers=c["layers"],
         calibration=learning.calibration,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from recurc.targets.boards import Board
     from recurc.verify.journal import Identity, Journal
     from recurc.verify.phi import FidelityMeter
+    from recurc.verify.result import PuzzleResult
 
 DEFAULT_LIMIT = 8
 _KEPT = (
@@ -143,7 +144,7 @@ def command(
     from recurc.verify.junit import check_junit
     from recurc.verify.options import Listener, RunOptions
     from recurc.verify.record import keep as keep_result
-    from recurc.verify.result import PuzzleResult, StepView
+    from recurc.verify.result import StepView
     from recurc.verify.run import verify
 
     on, offset, junit = place.on, puzzles.offset, record.junit
@@ -294,7 +295,13 @@ def _journal(console: Console, record: Record, file: Path, identity: Identity) -
         return None
 
 
-def _junit(path: Path, puzzles: Any, properties: dict[str, Any], seconds: Any = None, error: Any = None) -> None:
+def _junit(
+    path: Path,
+    puzzles: Sequence[PuzzleResult],
+    properties: Mapping[str, object],
+    seconds: Mapping[int, float] | None = None,
+    error: RecurcError | None = None,
+) -> None:
     from recurc.verify.junit import junit_document, write_junit
 
     write_junit(path, junit_document(f"verify on {properties['board']}", puzzles, properties, seconds, error))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from recurc.arguments import argument
 from recurc.build import manifest
@@ -14,7 +13,7 @@ from recurc.build.manifest import Build
 from recurc.device import frames as f
 from recurc.doctor.cache import check_cache
 from recurc.doctor.findings import NOTE, OK, PROBLEM, Finding
-from recurc.doctor.ports import boards_of, check_port, check_ports, list_ports
+from recurc.doctor.ports import SerialPort, boards_of, check_port, check_ports, list_ports
 from recurc.doctor.probe import BAUDS, DEVICE, check_device, listen
 from recurc.doctor.python import check_packages, check_platformio
 from recurc.doctor.tools import check_compilers, check_emulators
@@ -31,7 +30,7 @@ class Diagnosis:
     """All findings; the serial ports with the names of boards that may be behind them; what the device said."""
 
     findings: tuple[Finding, ...]
-    ports: tuple[tuple[Any, tuple[str, ...]], ...]
+    ports: tuple[tuple[SerialPort, tuple[str, ...]], ...]
     hello: f.Hello | None
 
 
@@ -94,7 +93,7 @@ def _boards_of(made: Build) -> list[Board]:
     return [made.board(name) for name in made.boards]
 
 
-def _bauds(port: str, made: Build | None, boards: Sequence[Board], ports: Sequence[Any]) -> tuple[int, ...]:
+def _bauds(port: str, made: Build | None, boards: Sequence[Board], ports: Sequence[SerialPort]) -> tuple[int, ...]:
     """Rates to try, the likeliest first: the build's board's, those of boards the adapter belongs to, the usual ones."""
     first = [made.board(made.target).uart.baud] if made else []
     behind = [b.uart.baud for p in ports if p.device == port for b in boards_of(p, boards)]

@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 from recurc.arguments import argument
 from recurc.files import make_folder, write_whole
@@ -16,8 +17,12 @@ from recurc.report.numbers import count_text
 from recurc.report.results import Plot
 from recurc.words import said
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 Line = Mapping[str, Any]  # a row of a sweep, see recurc.study.sweep.Row.as_dict
-Drawing = Callable[[Any], None]  # draws on a figure
+Drawing = Callable[["Figure"], None]  # draws on a figure
 
 # Middling colours that are seen on white and on black; the two others stand for the page's own.
 SERIES = ("#3b7dd8", "#e07b39", "#2f9e62", "#b453c6", "#d4453f", "#9a8a12", "#1f9bab", "#946c4b", "#7a74d9", "#c2578d")
@@ -36,7 +41,7 @@ def have_matplotlib() -> bool:
 
 
 @contextmanager
-def _style(salt: str) -> Iterator[Any]:
+def _style(salt: str) -> Iterator[ModuleType]:
     import matplotlib
 
     settings = {
@@ -101,7 +106,7 @@ def nines(phi: float) -> float:
 _TICKS = (0.9, 0.99, 0.999, 0.9999, 0.99999, 0, 0.5, 0.95, 0.98, 0.995, 0.998, 0.9995, 0.8, 0.2, 0.97)  # roundest first
 
 
-def nines_axis(axis: Any, values: Sequence[float], label: str, what: str, ticks: int = 9) -> None:
+def nines_axis(axis: Axes, values: Sequence[float], label: str, what: str, ticks: int = 9) -> None:
     """Limits and at most about `ticks` ticks of an axis of `nines`, over those values."""
     known = [v for v in values if v == v] or [0.0]
     pad = 0.08 * max(max(known) - min(known), 0.5)
@@ -116,7 +121,7 @@ def nines_axis(axis: Any, values: Sequence[float], label: str, what: str, ticks:
     getattr(axis, f"set_{what}label")(label)
 
 
-def _share_axis(axis: Any, values: Sequence[float]) -> None:
+def _share_axis(axis: Axes, values: Sequence[float]) -> None:
     """A y axis of percent, of 10 points at least, with no room for a tick below 0 or above 100."""
     low, high = min(values, default=0.0), max(values, default=100.0)
     wide = max(high - low, 10.0)
@@ -137,7 +142,7 @@ class Looks:
     def marker(self, line: Line) -> str:
         return MARKERS[self.activations.index(line["activations"]) % len(MARKERS)]
 
-    def legend(self, figure: Any, lines: Sequence[Line]) -> None:
+    def legend(self, figure: Figure, lines: Sequence[Line]) -> None:
         """Beside the figure: weights by colour, activations by marker, those of `lines`."""
         from matplotlib.lines import Line2D
 
@@ -153,7 +158,7 @@ class Looks:
 def accuracy_against_phi(lines: Sequence[Line], looks: Looks) -> Drawing:
     """Puzzles exact after the last step against phi after one step (left) and after the last (right)."""
 
-    def draw(figure: Any) -> None:
+    def draw(figure: Figure) -> None:
         panels = figure.subplots(1, 2, sharey=True)
         for axis, key, text in zip(panels, ("phi_first", "phi_last"), ("after 1 step", "after the last step")):
             for line in lines:
@@ -180,7 +185,7 @@ def accuracy_against_cost(lines: Sequence[Line], looks: Looks) -> Drawing:
 
     key = cost_of(lines)
 
-    def draw(figure: Any) -> None:
+    def draw(figure: Figure) -> None:
         axis = figure.subplots()
         runs: dict[tuple[str, int, int], list[Line]] = defaultdict(list)
         for line in lines:
@@ -230,7 +235,7 @@ def _share_error(line: Line) -> float:
     return 100 * math.sqrt(line["exact"] * (1 - line["exact"]) / line["n"])
 
 
-def cost_axis(axis: Any, costs: Sequence[float], spelled: Callable[[float], str] = count_text) -> None:
+def cost_axis(axis: Axes, costs: Sequence[float], spelled: Callable[[float], str] = count_text) -> None:
     """A logarithmic x axis over these costs, with three ticks at least however short it is, `spelled` like 2 G or 50 ms."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
@@ -257,7 +262,9 @@ def cost_axis(axis: Any, costs: Sequence[float], spelled: Callable[[float], str]
 def phi_along_steps(lines: Sequence[Line], looks: Looks) -> Drawing:
     """phi after each supervision step, a line for each variant of one depth."""
 
-    def draw(figure: Any) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    def draw(figure: Figure) -> None:
         axis = figure.subplots()
         heights = []
         for line in lines:
@@ -266,7 +273,9 @@ def phi_along_steps(lines: Sequence[Line], looks: Looks) -> Drawing:
             axis.plot(range(1, len(curve) + 1), curve, color=looks.colour(line), marker=looks.marker(line), ms=4, lw=1.2)
         nines_axis(axis, heights, "fidelity to fp32", "y")
         axis.set_xlabel("supervision step")
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        ticks = axis.xaxis.get_major_locator()
+        assert isinstance(ticks, MaxNLocator)  # as matplotlib's own one is
+        ticks.set_params(integer=True)
         looks.legend(figure, lines)
 
     return draw
@@ -277,7 +286,7 @@ def loss_against_phi(points: Sequence[Line], thresholds: Mapping[str, float | No
     dotted the one of all."""
     models = list(dict.fromkeys(p["model"] for p in points))
 
-    def draw(figure: Any) -> None:
+    def draw(figure: Figure) -> None:
         axis = figure.subplots()
         for model, colour in zip(models, SERIES * (1 + len(models) // len(SERIES))):
             own = [p for p in points if p["model"] == model]

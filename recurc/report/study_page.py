@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recurc.report import plots
 from recurc.report.numbers import READ_BYTES, loss_text
 from recurc.report.results import Plot, Results, Table, near
 from recurc.report.sweep_page import percent, phi_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLUMNS = ("method", "by", "cells", "exact", "lost to fp32", "phi 1 step", "phi last", "bytes", "4 MB", "8 MB")
 LEAST = ("by", "phi last", "8 MB", "4 MB", "phi 1 step", "cells", "bytes")  # to leave out first
@@ -98,7 +101,7 @@ def survival(lines: Sequence[Line]) -> plots.Drawing:
     """A bar a method: puzzles exact; a ring: cells. The dotted line is fp32."""
     groups = list(dict.fromkeys(line["group"] for line in lines))
 
-    def paint(figure: Any) -> None:
+    def paint(figure: Figure) -> None:
         axis = figure.subplots()
         at = range(len(lines))[::-1]
         for y, line in zip(at, lines):
@@ -124,7 +127,7 @@ def against_fidelity(subjects: Sequence[Mapping[str, Any]]) -> plots.Drawing:
     """Exact against phi after one and after the last step; a colour a group, a marker a subject."""
     groups = list(dict.fromkeys(line["group"] for s in subjects for line in s["rows"] if line["group"] != "reference"))
 
-    def paint(figure: Any) -> None:
+    def paint(figure: Figure) -> None:
         from matplotlib.lines import Line2D
 
         panels = figure.subplots(1, 2, sharey=True)

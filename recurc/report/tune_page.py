@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recurc.arguments import argument
 from recurc.report import plots
@@ -12,6 +12,9 @@ from recurc.report.numbers import IMAGE_BYTES, count_text
 from recurc.report.results import Results, Table
 from recurc.report.sweep_page import percent, phi_text
 from recurc.report.timing import seconds_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLUMNS = (
     "recipe",
@@ -176,7 +179,7 @@ def front_plot(arms: Sequence[Line], front: Sequence[Line], full: Line, document
     names = list(dict.fromkeys(arm["stored"] for arm in arms))
     shapes = list(dict.fromkeys((arm["h_cycles"], arm["l_cycles"]) for arm in arms))
 
-    def draw(figure: Any) -> None:
+    def draw(figure: Figure) -> None:
         from matplotlib.lines import Line2D
 
         axis = figure.subplots()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recurc.package.registry import delivered
 from recurc.report.numbers import bytes_text, count_text, fidelity_text
+
+if TYPE_CHECKING:
+    from recurc.evaluate.stopping import Halting
 
 
 def verdict_text(document: Mapping[str, Any]) -> str:
@@ -155,7 +158,7 @@ def tune_command(checkpoint: str | None, data: object = None, target: str | None
     return shlex.join(words)
 
 
-def halting_text(halting: Any, steps: int, advice: str | None = None) -> str:
+def halting_text(halting: Halting, steps: int, advice: str | None = None) -> str:
     """What stopping at the halting head does to the answers of `steps` steps: more steps are not always better.
 
     Args:

@@ -308,7 +308,7 @@ class Workbench:
         return [[part for part in row if part is not None] for row in found]
 
 
-def _runs_of(values: Sequence[Any]) -> list[range]:
+def _runs_of(values: Sequence[object]) -> list[range]:
     """Ranges of equal neighbours."""
     starts = [i for i in range(len(values)) if not i or values[i] != values[i - 1]]
     return [range(a, b) for a, b in zip(starts, [*starts[1:], len(values)])]

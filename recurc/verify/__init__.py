@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import sys
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 if TYPE_CHECKING:
     from recurc.build.manifest import Build
     from recurc.dataset import Dataset
+    from recurc.verify.options import Keywords
     from recurc.verify.result import VerifyResult
 
 
@@ -24,7 +25,7 @@ class _Callable(types.ModuleType):
         dataset: Dataset | None = None,
         *,
         trust: bool = False,
-        **options: Any,
+        **options: Unpack[Keywords],
     ) -> VerifyResult:
         """See `recurc.verify.run.verify`; `dataset` defaults to the test split that the build knows.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 
@@ -72,6 +72,23 @@ class Listener:
     on_result: Callable[[PuzzleResult], None] = _no_result
     on_op: Callable[[int, int, int], None] = _no_op
     open_journal: Callable[[Board, BoardArtifact], Journal | None] = _no_journal
+
+
+class Keywords(TypedDict, total=False):
+    """The fields of both as keywords of a call."""
+
+    limit: int | None
+    steps: int | None
+    halt: Halt | None
+    offset: int
+    meter: Meter | None
+    fidelity: int
+    tokens: bool
+    progress: Callable[[int, int], None]
+    show: Callable[[StepView], None] | None
+    on_result: Callable[[PuzzleResult], None]
+    on_op: Callable[[int, int, int], None]
+    open_journal: Callable[[Board, BoardArtifact], Journal | None]
 
 
 DEFAULTS, NOBODY = RunOptions(), Listener()

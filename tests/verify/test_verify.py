@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from recurc.cli.main import main
 from recurc.errors import InputError, MismatchError, UsageError
 from recurc.evaluate.halting import Halt
 from recurc.targets.boards import load_board
+from recurc.verify.options import Keywords, Listener, RunOptions
 from tests.tools import EMULATED
 from tests.verify.standins import Artifact, Build, dataset
 
@@ -189,3 +191,8 @@ def test_boards_command(capsys):
     assert board["verified"] == "compiled" and board["twin"] == "mps2-an500"
     assert main(["boards", "show", "stm32h8"]) == 2
     assert "stm32h7" in capsys.readouterr().err
+
+
+def test_the_keywords_of_a_call_are_the_fields_of_options_and_listener():
+    wanted = {f.name: f.type for kind in (RunOptions, Listener) for f in dataclasses.fields(kind)}
+    assert {name: kind.__forward_arg__ for name, kind in Keywords.__annotations__.items()} == wanted

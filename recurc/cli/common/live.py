@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import rich.console
 import rich.live
@@ -19,6 +19,10 @@ from recurc.cli.common.ticks import Ticks
 from recurc.targets.boards import Board
 from recurc.verify.result import PuzzleResult
 from recurc.words import said
+
+if TYPE_CHECKING:
+    from recurc.exchange.onnx_verify import OnnxResult
+    from recurc.verify.result import Counted
 
 _REFRESH = 4  # times a second
 _AROUND = 8  # lines of the terminal that the rows leave free
@@ -44,9 +48,9 @@ def exact_text(exact: bool, cells: int) -> str:
     return "-" if not cells else "yes" if exact else "no"
 
 
-def accuracy_text(result: Any) -> str:
+def accuracy_text(result: Counted | OnnxResult) -> str:
     """A line on a result's `cell` and `exact`; both are None where the dataset has no labels."""
-    if result.exact is None:
+    if result.exact is None or result.cell is None:
         return "accuracy there: not known, the dataset has no labels"
     return f"accuracy there: {100 * result.cell:.1f} % of cells, {100 * result.exact:.1f} % of puzzles exact"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recurc.cli.common.live import accuracy_text, exact_text
 from recurc.cli.common.output import Console
@@ -11,9 +11,10 @@ from recurc.errors import MismatchError
 if TYPE_CHECKING:
     from recurc.build.manifest import Build
     from recurc.dataset import Dataset
+    from recurc.exchange.onnx_verify import OnnxResult
 
 
-def agreement_text(result: Any) -> list[str]:
+def agreement_text(result: OnnxResult) -> list[str]:
     """What agrees with the host engine, and what does not have to: sentences."""
     n, worst = result.n, max(p.distance for p in result.puzzles)
     differing = sum(p.tokens_differing for p in result.puzzles)

@@ -232,12 +232,12 @@ def _told_width() -> int | None:
     return int(told) if told.isdecimal() and 0 < int(told) < 100_000 else None
 
 
-def _page(stream: Any, text: str) -> str:
+def _page(stream: TextIO, text: str) -> str:
     """Sentences in lines on a terminal. Elsewhere a paragraph stays one line, for programs that look for it."""
     return paragraph(text, _console(stream).width) if _is_terminal(stream) else text
 
 
-def _is_terminal(stream: Any) -> bool:
+def _is_terminal(stream: TextIO) -> bool:
     return bool(stream.isatty())
 
 

@@ -15,6 +15,7 @@ from recurc.errors import InputError, UsageError
 from recurc.files import check_folder, make_folder, write_whole
 
 if TYPE_CHECKING:
+    from recurc.report.results import Results
     from recurc.study.store import Store
     from recurc.study.units import Executor
 
@@ -124,7 +125,7 @@ def can_plot(console: Console) -> bool:
     return True
 
 
-def write_results(folder: Path, name: str, results: Any) -> list[Path]:
+def write_results(folder: Path, name: str, results: Results) -> list[Path]:
     """Write a page of results (`recurc.report.results`) as NAME.html and NAME.md; their paths and those of its PNGs."""
     return [
         write(folder, f"{name}.html", results.html()),
