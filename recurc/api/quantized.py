@@ -92,23 +92,26 @@ class Quantized:
         halt: Halt | float | None = None,
         threshold: float = 0.0,
         min_steps: int = 1,
+        patience: int = 1,
         fidelity_puzzles: int = 64,
         progress: Callable[[float], None] | None = None,
     ) -> EvalResult:
         """As `Model.evaluate`, with the device's arithmetic: accuracy, and fidelity to fp32.
 
         Args:
-            threshold, min_steps: of the halting rule, where `halt` is True, and of what the result tells of halting without it.
+            threshold, min_steps, patience: of the rule (see `Halt`) where `halt` is True, and of what the result tells of
+                halting without it.
             fidelity_puzzles: on how many puzzles fidelity is measured, and fp32 scored beside.
         """
         data = examples(dataset, limit)
         check_compatible(data, self.model.config, self.source.reasoner.source)
-        rule = Halt(threshold, min_steps) if halt is True else as_halt(halt)
+        rule = Halt(threshold, min_steps, patience)
+        wanted = rule if halt is True else as_halt(halt)
         return evaluate(
             self._candidate,
             data,
-            halt=Halt(threshold, min_steps) if rule is None else rule,
-            halted=rule is not None,
+            halt=wanted or rule,
+            halted=wanted is not None,
             fidelity_puzzles=fidelity_puzzles,
             progress=progress,
             steps=check_steps(steps, self.model.program.steps),

@@ -190,8 +190,10 @@ _CONFIG = record(
 )
 
 _HALT = {"threshold": number(float("-inf"), float("inf")), "min_steps": integer(1, 255)}
+_PATIENCE = {"patience": integer(0, 255)}  # without it, 0: manifests were written before there was one
 _STOPPED = record(
-    {**_HALT, "cell": _SHARE, "exact": _SHARE, "mean_steps": number(1, 255), "lost": number(-1, 1), "lost_error": number(0, 2)}
+    {**_HALT, "cell": _SHARE, "exact": _SHARE, "mean_steps": number(1, 255), "lost": number(-1, 1), "lost_error": number(0, 2)},
+    _PATIENCE,
 )
 
 MANIFEST = record(
@@ -239,6 +241,6 @@ MANIFEST = record(
         "data_in_memory": boolean,
         "symbols": text(MOST_SYMBOLS),
         "firmware_name": text(1000),
-        "halt": optional(record(_HALT)),
+        "halt": optional(record(_HALT, _PATIENCE)),
     },
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -275,14 +275,11 @@ def _accuracy(console: Console, chosen: Model, quantized: Quantized, test: Datas
     if test is None or min(count, affordable) < 1:
         return None
     test = test.take(min(count, affordable))
-    rule = chosen.project.halt or {"threshold": 0.0, "min_steps": 1}
+    rule = Halt() if chosen.project.halt is None else Halt(**chosen.project.halt)
     with console.progress("accuracy, beside fp32", 2 * len(test), "puzzles") as advance:
         run = run_engine(quantized.engine, test.inputs, test.puzzle_ids, program.steps, progress=advance)
         reference = quantized.source.evaluate(test, **vars(program.depth), progress=advance)
-    scores, stopped = (
-        score(run.tokens[-1], test.labels, test.valid),
-        halting(run, test, Halt(rule["threshold"], int(rule["min_steps"]))),
-    )
+    scores, stopped = (score(run.tokens[-1], test.labels, test.valid), halting(run, test, rule))
     if hopeless(reference, len(test)):
         console.assumed([hopeless_text(reference, len(test))])
     return {
@@ -293,7 +290,7 @@ def _accuracy(console: Console, chosen: Model, quantized: Quantized, test: Datas
         "fp32_cell": reference.cell,
         "fp32_exact": reference.exact,
         "halting": {
-            **rule,
+            **asdict(rule),
             **stopped.scores.shares(),
             "mean_steps": stopped.mean_steps,
             "lost": stopped.lost,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from recurc.arguments import argument
 from recurc.cli.common.groups import takes
 from recurc.cli.common.options import (
     Halting,
@@ -27,7 +26,7 @@ from recurc.cli.common.options import (
 from recurc.cli.common.output import Console
 from recurc.cli.common.quantizing import Learning, calibration_options, layer_names, quantize_with_progress
 from recurc.cli.common.solving import Solving, solved_text, solving_options
-from recurc.errors import InputError, UsageError
+from recurc.errors import InputError
 from recurc.ir.lowering import DEPTH, Lowering
 from recurc.report.numbers import fidelity_text
 from recurc.report.wording import halting_text, tune_command
@@ -87,36 +86,27 @@ def command(
     """
     from recurc.api import Model as LoadedModel
     from recurc.dataset import check_compatible
+    from recurc.evaluate.halting import Halt
     from recurc.evaluate.scores import hopeless
 
     chosen = source.model(console)
-    lowering, learning, rule = chosen.settled(lowering), chosen.settled(learning), chosen.settled(halting)
+    lowering, learning, rule = chosen.settled(lowering), chosen.settled(learning), chosen.settled(halting).rule
     halt = chosen.project.halt is not None if halting.halt is None else halting.halt
     precision, layers = stored.of(chosen)
     test = chosen.dataset("test", labels=True).take(puzzles.limit)
     fidelity_puzzles = puzzles.fidelity_puzzles
     model = LoadedModel(chosen.load(), chosen.checkpoint)
     check_compatible(test, model.config, model.reasoner.source)  # before the calibration, not after it
-    policy = solving.policy(lowering.steps or model.config.halt_max_steps, rule.halt_threshold)
+    policy = solving.policy(lowering.steps or model.config.halt_max_steps, rule)
     symmetry = ""
     forms: tuple[Symmetry, ...] = ()
     if policy:
-        if rule.min_steps != 1:
-            raise UsageError("solving has no least number of steps", where=argument("min_steps"),
-                             next=f"Leave it out; {argument('patience', 'P')} lets a run go on")  # fmt: skip
         symmetry, forms = solving.forms(console, _labelled(chosen), learning.seed)
         policy = replace(policy, restarts=min(policy.restarts, len(forms)))
     quantized = quantize_with_progress(console, model, chosen, (precision, layers), learning, lowering)
     total = len(test) + min(fidelity_puzzles, len(test))
     with console.progress(f"{precision}, then fidelity", total, "puzzles") as advance:
-        result = quantized.evaluate(
-            test,
-            halt=halt,
-            threshold=rule.halt_threshold,
-            min_steps=rule.min_steps,
-            fidelity_puzzles=fidelity_puzzles,
-            progress=advance,
-        )
+        result = quantized.evaluate(test, halt=halt, **vars(rule), fidelity_puzzles=fidelity_puzzles, progress=advance)
     final = result.final
     document: Evaluated = {
         "checkpoint": model.reasoner.source,
@@ -142,8 +132,9 @@ def command(
     stopped = result.halting
     assert stopped is not None  # a whole evaluation has one
     document["halting"] = {
-        "threshold": rule.halt_threshold,
+        "threshold": rule.threshold,
         "min_steps": rule.min_steps,
+        "patience": rule.patience,
         "cell": stopped.scores.cell,
         "exact": stopped.scores.exact,
         "mean_steps": stopped.mean_steps,
@@ -181,7 +172,7 @@ def command(
     )
     for line in solved_text(solved, symmetry) if solved else []:
         console.print(line)
-    usual = (rule.halt_threshold, rule.min_steps) == (0, 1)
+    usual = rule == Halt()
     if halt or (usual and stopped.costs):
         advice = tune_command(chosen.checkpoint, chosen.data if chosen.named else None) if usual else None
         console.print(halting_text(stopped, result.steps, advice))

@@ -124,7 +124,6 @@ def command(
     Without --tokens and --input the first test example of its dataset is asked. CHECKPOINT runs in fp32, as trained, or in
     the device's arithmetic with --precision; a BUILD runs as it was compiled.
     """
-    from recurc.evaluate.halting import Halt
     from recurc.verify.answers import Connection, answer
 
     file = asked.file
@@ -150,7 +149,7 @@ def command(
     with runs as (answerer, config, told, source):
         inputs = _inputs(asked, source, config)
         rows, ids = _checked(config, inputs, asked.puzzle)
-        stop = Halt(halting.halt_threshold, halting.min_steps) if halting.halt else None
+        stop = halting.rule if halting.halt else None
         found = []
         with console.progress(told, len(rows), "inputs") as advance:
             for row, puzzle_id in zip(rows, ids, strict=True):

@@ -358,6 +358,7 @@ def _recipe(document: dict[str, Any], chosen: Model, target: str, learning: Lear
         seed=learning.seed or None,
         halt_threshold=c["halt_threshold"],
         min_steps=c["min_steps"],
+        patience=c["patience"],
         target=target,
         lowering={"steps": c["max_steps"], **{name: c[name] for name in ("h_cycles", "l_cycles", "carry")}},
     )

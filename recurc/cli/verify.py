@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -225,17 +225,15 @@ def command(
 
 def _rule(build: Build, halting: Halting) -> Halt | None:
     """When to stop early: as the command line says, where it leaves that open as the build was tuned; None: never."""
-    from recurc.evaluate.halting import Halt
-
     tuned = getattr(build, "details", {}).get("halt")
     if halting.halt is False or (halting.halt is None and tuned is None):
         return None
-    threshold, min_steps = halting.halt_threshold, halting.min_steps
-    if tuned is not None and not given("halt_threshold"):
-        threshold = tuned["threshold"]
-    if tuned is not None and not given("min_steps"):
-        min_steps = tuned["min_steps"]
-    return Halt(threshold, min_steps)
+    rule = halting.rule
+    if tuned is None:
+        return rule
+    own = {"threshold": tuned["threshold"], "min_steps": tuned["min_steps"], "patience": tuned.get("patience", 0)}
+    options = {"threshold": "halt_threshold"}
+    return replace(rule, **{name: value for name, value in own.items() if not given(options.get(name, name))})
 
 
 def _puzzles(build: Build, puzzles: Puzzles) -> tuple[Dataset, Dataset]:

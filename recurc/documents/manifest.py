@@ -59,10 +59,11 @@ class CalibrationEntry(TypedDict):
 
 
 class Halting(TypedDict):
-    """When to stop early."""
+    """When to stop early; without a patience that is 0."""
 
     threshold: float
     min_steps: int
+    patience: NotRequired[int]
 
 
 class Config(TypedDict):

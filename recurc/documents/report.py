@@ -94,6 +94,7 @@ class Stopping(TypedDict):
 
     threshold: float
     min_steps: int
+    patience: NotRequired[int]
     cell: float | None
     exact: float | None
     mean_steps: float

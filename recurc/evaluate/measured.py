@@ -14,13 +14,14 @@ from recurc.evaluate.scores import right_cells
 
 @dataclass(frozen=True)
 class Part:
-    """Measurements on n puzzles, one row a step: right uint16 (cells right), margins float32 (see `Run`), phi and flat float32
-    (cosine of z_H to the fp32 model's, mean over positions and flattened), kept bool (the fp32 model's very answer), each
-    [steps, n]; cells uint16 [n]: cells that count."""
+    """Measurements on n puzzles, one row a step: right uint16 (cells right), margins float32 and same uint16 (see `Run`), phi
+    and flat float32 (cosine of z_H to the fp32 model's, mean over positions and flattened), kept bool (the fp32 model's very
+    answer), each [steps, n]; cells uint16 [n]: cells that count."""
 
     right: np.ndarray
     cells: np.ndarray
     margins: np.ndarray
+    same: np.ndarray
     phi: np.ndarray
     flat: np.ndarray
     kept: np.ndarray
@@ -46,7 +47,8 @@ class Part:
         return Part(cells=self.cells, **cut)
 
 
-_PART = {"right": np.uint16, "cells": np.uint16, "margins": np.float32, "phi": np.float32, "flat": np.float32, "kept": np.bool_}
+_PART = {"right": np.uint16, "cells": np.uint16, "margins": np.float32, "same": np.uint16, "phi": np.float32,
+         "flat": np.float32, "kept": np.bool_}  # fmt: skip
 
 
 def measure(run: Run, reference: Run, labels: np.ndarray, valid: np.ndarray) -> Part:
@@ -67,4 +69,5 @@ def measure(run: Run, reference: Run, labels: np.ndarray, valid: np.ndarray) -> 
             flat[at] = cosine_rows(run.z_H[at].reshape(n, -1), carries[at].reshape(n, -1))
     right = right_cells(run.tokens, labels, valid)
     kept = ((run.tokens == tokens) | ~valid).all(axis=-1)
-    return Part(right.astype(np.uint16), valid.sum(axis=-1).astype(np.uint16), run.margins, phi, flat, kept)
+    cells, same = valid.sum(axis=-1).astype(np.uint16), run.same.astype(np.uint16)
+    return Part(right.astype(np.uint16), cells, run.margins, same, phi, flat, kept)

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from recurc.arguments import argument
-from recurc.errors import InputError
-from recurc.files import check_file, write_whole
-from recurc.formats import parse_json
+from recurc.evaluate.beside import SHA256, Beside, count, number
 from recurc.models.reasoner import Reasoner
-from recurc.reading import Unreadable, is_there, read_text, shown
 
 MIN_FIDELITY_FILE = "fidelity.json"
 SCHEMA = "recurc/fidelity/1"
@@ -47,28 +40,30 @@ class MinFidelity:
         return said + (f", {self.unclear} unclear" if self.unclear else "")
 
 
+def _otherwise() -> str:
+    return f"Leave out {argument('keep', True)}, and pass it on: `recurc build ... --min-fidelity PHI`"
+
+
+_FILE = Beside(
+    MIN_FIDELITY_FILE,
+    SCHEMA,
+    {
+        "checkpoint_sha256": SHA256,
+        "min_fidelity": number(-1, 1),
+        "tolerance": number(-1, 1),
+        **{name: count() for name in ("n", "steps", "harmful", "missed", "harmless", "alarms")},
+        "unclear": count(0),
+    },
+    "the threshold",
+    _otherwise,
+    "`recurc gate CHECKPOINT --keep`",
+)
+check_keep = _FILE.check_keep
+
+
 def keep(own: MinFidelity, reasoner: Reasoner) -> Path:
     """Write it beside the checkpoint, whole or not at all. Raises InputError."""
-    return write_whole(_beside(reasoner), json.dumps({"schema": SCHEMA, **asdict(own)}, indent=2) + "\n", *_kept_words())
-
-
-def _kept_words() -> tuple[str, str]:
-    """What is written, and what to do where that cannot be."""
-    return "the threshold", f"Leave out {argument('keep', True)}, and pass it on: `recurc build ... --min-fidelity PHI`"
-
-
-def check_keep(checkpoint: Path) -> None:
-    """That a threshold can be kept beside a checkpoint's file. Raises InputError."""
-    folder = checkpoint.parent
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(
-            "the threshold cannot be kept beside the checkpoint",
-            where=str(folder),
-            why="the folder may not be written",
-            next=f"Leave out {argument('keep', True)}, and pass on the threshold that is found: "
-            "`recurc build ... --min-fidelity PHI`; or copy the checkpoint to a folder of your own",
-        )
-    check_file(folder / MIN_FIDELITY_FILE, *_kept_words())
+    return _FILE.keep(reasoner, asdict(own))
 
 
 def kept(reasoner: Reasoner) -> MinFidelity | None:
@@ -77,52 +72,8 @@ def kept(reasoner: Reasoner) -> MinFidelity | None:
     Raises:
         InputError: there is a file and it is none of ours, or broken.
     """
-    path = _beside(reasoner)
-    if not is_there(path, follow=False):
-        return None
-    try:
-        content = parse_json(read_text(path))
-        if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
-            raise Unreadable(f"its schema is not {SCHEMA}")
-        own = MinFidelity(**{name: _field(name, kind, content) for name, kind in _FIELDS.items()})
-        if content:
-            raise Unreadable(f"unknown field {shown(next(iter(content)))}")
-    except Unreadable as error:
-        raise _invalid(path, str(error)) from None
-    return own if own.checkpoint_sha256 == reasoner.sha256 else None
-
-
-_FIELDS = {"checkpoint_sha256": str, "min_fidelity": float, "tolerance": float, "n": int, "steps": int, "harmful": int,
-           "missed": int, "harmless": int, "alarms": int, "unclear": int}  # fmt: skip
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-def _field(name: str, kind: type, content: dict[str, Any]) -> Any:
-    """Take a field out of the file's content, checked. Raises Unreadable."""
-    value = content.pop(name, 0 if name == "unclear" else None)
-    if kind is str:
-        good = isinstance(value, str) and _SHA256.fullmatch(value) is not None
-    elif kind is int:
-        good = type(value) is int and 0 <= value < 2**31
-    else:
-        good = type(value) in (int, float) and -1 <= value <= 1
-    if not good:
-        expected = {str: "64 hexadecimal digits", int: "a whole number from 0", float: "a number from -1 to 1"}[kind]
-        raise Unreadable(f"{name} is {shown(value)}, not {expected}")
-    return float(value) if kind is float else value
-
-
-def _beside(reasoner: Reasoner) -> Path:
-    return Path(reasoner.source).parent / MIN_FIDELITY_FILE
-
-
-def _invalid(path: Path, why: str) -> InputError:
-    return InputError(
-        f"{path.name} is not valid",
-        where=str(path),
-        why=why,
-        next="Remove it, or write it anew with `recurc gate CHECKPOINT --keep`",
-    )
+    found = _FILE.kept(reasoner)
+    return None if found is None else MinFidelity(**found)
 
 
 def least_fidelity(reasoner: Reasoner, asked: float | None = None) -> tuple[float, str]:

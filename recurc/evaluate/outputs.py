@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from recurc.evaluate.halting import Halt, margin
+from recurc.evaluate.halting import Halt, Stayed, margin
 from recurc.evaluate.runs import Progress
 from recurc.evaluate.stepping import State, Stepper
 
@@ -101,7 +101,7 @@ def _collected(states: Iterable[State], wanted: Wanted) -> Outputs:
     """The outputs of a batch from its states, in order; no more are asked for when all inputs have stopped."""
     kept: list[_Arrays] = []
     q: list[np.ndarray] = []
-    stopped = np.zeros(0, dtype=np.int64)
+    stopped, count = np.zeros(0, dtype=np.int64), Stayed()
     for state in states:
         now = _Arrays.of(state)
         if kept:
@@ -111,7 +111,8 @@ def _collected(states: Iterable[State], wanted: Wanted) -> Outputs:
         kept = [*kept, now] if wanted.trajectory else [now]
         q.append(now.q)
         if wanted.halt is not None:
-            stopped[(stopped == 0) & wanted.halt.stops(state.step, margin(now.q, state.rule))] = state.step
+            same = count.after(state.tensor("tokens"))
+            stopped[(stopped == 0) & wanted.halt.stops(state.step, margin(now.q, state.rule), same)] = state.step
             if (stopped > 0).all():
                 break
     stopped[stopped == 0] = len(q)

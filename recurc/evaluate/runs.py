@@ -6,13 +6,15 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from recurc.evaluate.halting import stayed
 from recurc.evaluate.stepping import Engine, EngineStepper, Stepper, TorchStepper
 from recurc.models.reasoner import Reasoner
 from recurc.recursion import Depth
-from recurc.types import F32Array
+from recurc.types import F32Array, I64Array
 
 Progress = Callable[[float], None]
 
@@ -25,6 +27,11 @@ class Run:
     tokens: np.ndarray
     margins: F32Array
     z_H: F32Array
+
+    @cached_property
+    def same(self) -> I64Array:
+        """For how many steps in a row the tokens have stayed the same, [steps, n]."""
+        return stayed(self.tokens)
 
     @property
     def last(self) -> Run:

@@ -10,6 +10,8 @@ import numpy as np
 from recurc.documents.shares import Shares
 from recurc.types import I64Array
 
+_NORMAL_95 = 1.959964
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -33,6 +35,29 @@ class Scores:
     def shares(self) -> Shares:
         """For documents: cell and exact."""
         return {"cell": self.cell, "exact": self.exact}
+
+
+@dataclass(frozen=True)
+class Share:
+    """So many of n."""
+
+    part: int
+    n: int
+
+    @property
+    def value(self) -> float:
+        """Their share, 0..1; NaN of none."""
+        return self.part / self.n if self.n else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's interval of the share, of 95 %; all there is of none."""
+        if not self.n:
+            return 0.0, 1.0
+        p, z = self.value, _NORMAL_95
+        middle, spread = p + z * z / (2 * self.n), z * math.sqrt(p * (1 - p) / self.n + z * z / (4 * self.n * self.n))
+        whole = 1 + z * z / self.n
+        return max(0.0, (middle - spread) / whole), min(1.0, (middle + spread) / whole)
 
 
 def hopeless(scores: Scores, n: int) -> bool:

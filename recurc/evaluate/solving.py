@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from recurc.dataset import Dataset
 from recurc.evaluate.runs import Progress
-from recurc.evaluate.scores import Scores, score
+from recurc.evaluate.scores import Scores, Share, score
 from recurc.evaluate.stepping import Engine, EngineStepper
 from recurc.solve import Answer, Policy, solve
 from recurc.symmetries import Symmetry
@@ -36,6 +36,22 @@ class Solved:
     right: NDArray[np.bool_]
     labelled: NDArray[np.bool_]
 
+    @classmethod
+    def of(cls, policy: Policy, answers: Sequence[Answer], data: Dataset) -> Solved:
+        """What answers to the puzzles of a dataset come to."""
+        tokens = np.stack([a.tokens for a in answers])
+        return cls(
+            policy,
+            tokens,
+            np.array([a.solved for a in answers]),
+            np.array([a.steps for a in answers]),
+            np.array([a.restarts for a in answers]),
+            np.array([a.margin for a in answers], dtype=np.float32),
+            score(tokens, data.labels, data.valid),
+            np.asarray(((tokens == data.labels) | ~data.valid).all(axis=1)),
+            np.asarray(data.valid.any(axis=1)),
+        )
+
     @property
     def mean_steps(self) -> float:
         """Supervision steps of a puzzle, restarts counted, on average."""
@@ -55,6 +71,18 @@ class Solved:
     def right_unsure(self) -> int:
         """Puzzles that were called unsure, with the right answer."""
         return int((~self.solved & self.right & self.labelled).sum())
+
+    @property
+    def right_if_solved(self) -> Share:
+        """How many of the puzzles that were called solved are right: how far "solved" is a certificate."""
+        called = self.solved & self.labelled
+        return Share(int((called & self.right).sum()), int(called.sum()))
+
+    @property
+    def right_if_unsure(self) -> Share:
+        """How many of those that were called unsure are."""
+        called = ~self.solved & self.labelled
+        return Share(int((called & self.right).sum()), int(called.sum()))
 
     def as_dict(self) -> Mapping[str, Any]:
         """For documents."""
@@ -120,15 +148,4 @@ def solve_puzzles(
     with ThreadPoolExecutor(workers) as pool:
         answers = dict(pair for part in pool.map(work, range(workers)) for pair in part)
     ordered = [answers[i] for i in range(n)]
-    tokens = np.stack([a.tokens for a in ordered])
-    return Solved(
-        policy,
-        tokens,
-        np.array([a.solved for a in ordered]),
-        np.array([a.steps for a in ordered]),
-        np.array([a.restarts for a in ordered]),
-        np.array([a.margin for a in ordered], dtype=np.float32),
-        score(tokens, data.labels, data.valid),
-        np.asarray(((tokens == data.labels) | ~data.valid).all(axis=1)),
-        np.asarray(data.valid.any(axis=1)),
-    )
+    return Solved.of(policy, ordered, data)

@@ -1,4 +1,4 @@
-"""What stopping at the halting head does to the answers, and what it saves."""
+"""What stopping early does to the answers, and what it saves."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Halting:
 
 def halting(run: Run, data: Dataset, halt: Halt) -> Halting:
     """Score what a run answers at the step where its halting head stops."""
-    at = stop_index(run.margins, halt)
+    at = stop_index(run.margins, run.same, halt)
     answers = run.tokens[at, np.arange(len(at))]
     valid = data.valid
     counts = valid.any(axis=1)

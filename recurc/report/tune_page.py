@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recurc.arguments import argument
+from recurc.evaluate.halting import stayed_text
 from recurc.report import plots
 from recurc.report.numbers import IMAGE_BYTES, count_text
 from recurc.report.results import Results, Table
@@ -60,7 +61,7 @@ def reasons(line: Line) -> str:
     steps = line["max_steps"]
     if line["halt_threshold"] is None:
         return f"{steps} step{'s' * (steps > 1)}"
-    return f"{line['min_steps']} to {steps}, halts above {line['halt_threshold']:g}"
+    return f"{line['min_steps']} to {steps}, halts above {line['halt_threshold']:g}{stayed_text(line.get('patience', 0))}"
 
 
 def spelled(line: Line) -> str:
@@ -69,7 +70,7 @@ def spelled(line: Line) -> str:
         return reasons(line)
     return (
         f"{line['min_steps']} to {line['max_steps']} steps, {line['mean_steps']:.2f} on average, halting above "
-        f"{line['halt_threshold']:g}"
+        f"{line['halt_threshold']:g}{stayed_text(line.get('patience', 0))}"
     )
 
 

@@ -159,14 +159,14 @@ def tune_command(checkpoint: str | None, data: object = None, target: str | None
 
 
 def halting_text(halting: Halting, steps: int, advice: str | None = None) -> str:
-    """What stopping at the halting head does to the answers of `steps` steps: more steps are not always better.
+    """What stopping early does to the answers of `steps` steps: more steps are not always better.
 
     Args:
         halting: see `recurc.evaluate.stopping.Halting`. advice: the command that finds a better rule, if this one costs.
     """
     lost, error = 100 * halting.lost, 100 * halting.error
     said = (
-        f"stopping at the halting head {'costs' if lost >= 0 else 'gains'} {abs(lost):.2f} ± {error:.2f} points exact and "
+        f"stopping early {'costs' if lost >= 0 else 'gains'} {abs(lost):.2f} ± {error:.2f} points exact and "
         f"saves {100 * (1 - halting.mean_steps / steps):.0f} % of the steps"
     )
     return said + (f"; `{advice}` looks for a rule that keeps them" if advice and halting.costs else "")
@@ -208,10 +208,11 @@ def _quality_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _halting_row(document: Mapping[str, Any], halting: Mapping[str, Any] | None, n: int) -> list[tuple[str, str]]:
     if not halting:
         return []
+    from recurc.evaluate.halting import Halt
     from recurc.evaluate.scores import Scores
     from recurc.evaluate.stopping import Halting
 
     scores = Scores(halting["cell"], halting["exact"], n)
     found = Halting(scores, halting["mean_steps"], halting["lost"], halting["lost_error"])
-    usual = (halting["threshold"], halting["min_steps"]) == (0, 1)
+    usual = Halt(halting["threshold"], halting["min_steps"], halting.get("patience", 0)) == Halt()
     return [("halting", halting_text(found, document["model"]["steps"], halting.get("tune") if usual else None))]

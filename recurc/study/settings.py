@@ -9,32 +9,41 @@ from typing import Any
 
 import numpy as np
 
+from recurc.evaluate.halting import Halt, stayed_text
 from recurc.evaluate.scores import mean_difference
 from recurc.study.variants import Outcome
 
 THRESHOLDS = tuple(float(q) for q in np.arange(-4, 8.5, 0.5))
 MIN_STEPS = (1, 2, 3, 4)
+PATIENCE = (0, 1, 2)
 AIMS = ("exact", "phi")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Most supervision steps; threshold of the halting head (None: all steps are run) and the steps before it is asked."""
+    """Most supervision steps; threshold of the halting head (None: all steps are run), the steps before it is asked, and the
+    steps that the tokens must have stayed."""
 
     steps: int
     threshold: float | None = None
     min_steps: int = 1
+    patience: int = 0
+
+    @property
+    def halt(self) -> Halt | None:
+        """The rule; None: all steps are run."""
+        return None if self.threshold is None else Halt(self.threshold, self.min_steps, self.patience)
 
     def __str__(self) -> str:
         if self.threshold is None:
             return f"{self.steps} step{'s' * (self.steps > 1)}"
         after = f" from step {self.min_steps}" if self.min_steps > 1 else ""
-        return f"halting above {self.threshold:g}{after}, {self.steps} at most"
+        return f"halting above {self.threshold:g}{stayed_text(self.patience)}{after}, {self.steps} at most"
 
     def stops(self, outcome: Outcome) -> np.ndarray:
         """Index [n] of the step at which each puzzle of an outcome ends."""
         last = np.full(outcome.n, self.steps - 1)
-        return last if self.threshold is None else np.minimum(outcome.stops(self.threshold, self.min_steps), last)
+        return last if self.halt is None else np.minimum(outcome.stops(self.halt), last)
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,7 @@ class Measured:
             "max_steps": s.steps,
             "halt_threshold": s.threshold,
             "min_steps": s.min_steps if s.threshold is not None else None,
+            "patience": s.patience if s.threshold is not None else None,
             "n": self.n,
             "mean_steps": self.mean_steps,
             "deficit": self.deficit,
@@ -128,21 +138,19 @@ class Scored:
         found: list[tuple[list[Setting], np.ndarray, np.ndarray, np.ndarray]] = []
         deficits, n = self.aim.deficits(self.outcome, self.full), self.outcome.n
         last = np.arange(self.outcome.steps)[:, None]
-        for threshold, least in self._policies():
-            stop = (
-                np.broadcast_to(last, (len(last), n))
-                if threshold is None
-                else np.minimum(self.outcome.stops(threshold, least)[None], last)
-            )
+        for halt in self._policies():
+            stop = np.broadcast_to(last, (len(last), n)) if halt is None else np.minimum(self.outcome.stops(halt)[None], last)
             mean, error = self.aim.mean_and_error(np.take_along_axis(deficits, stop, axis=0))
-            found.append(([Setting(int(s) + 1, threshold, least) for s in last[:, 0]], stop.mean(axis=1) + 1, mean, error))
+            rule = () if halt is None else (halt.threshold, halt.min_steps, halt.patience)
+            found.append(([Setting(int(s) + 1, *rule) for s in last[:, 0]], stop.mean(axis=1) + 1, mean, error))
         settings, steps, means, errors = zip(*found)
         return [s for group in settings for s in group], np.concatenate(steps), np.concatenate(means), np.concatenate(errors)
 
-    def _policies(self) -> Iterator[tuple[float | None, int]]:
-        yield None, 1
-        if self.outcome.steps > 1:
-            yield from ((t, k) for t in reversed(THRESHOLDS) for k in MIN_STEPS if k < self.outcome.steps)
+    def _policies(self) -> Iterator[Halt | None]:
+        yield None
+        least = [k for k in MIN_STEPS if k < self.outcome.steps]
+        waits = [p for p in PATIENCE if p < self.outcome.steps]
+        yield from (Halt(t, k, p) for t in reversed(THRESHOLDS) for k in least for p in waits if not p or k == 1)
 
     def fewest_steps(self, sigmas: float) -> Measured | None:
         """The setting of fewest steps whose deficit plus so many standard errors is within the aim's limit; None: none is."""

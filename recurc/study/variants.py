@@ -149,7 +149,7 @@ class Outcome:
     """What a resolved variant scored on n puzzles; everything "by step" is [steps], shares and cosines 0..1.
 
     All smaller numbers of steps are in it (`until`). phi is the cosine of z_H to the fp32 checkpoint's at the same depth, mean
-    over positions ("flat": of the flattened z_H), NaN when the carries' shapes differ. Halting is the halting head's, margin 0.
+    over positions ("flat": of the flattened z_H), NaN when the carries' shapes differ. Halting is by the default rule.
     """
 
     variant: Variant
@@ -244,13 +244,9 @@ class Outcome:
     def kept(self) -> float:
         return float(self.kept_by_step[-1])
 
-    def stops(self, threshold: float = 0.0, min_steps: int = 1) -> np.ndarray:
-        """Index [n] of the step at which each puzzle's halting head stops, the last step at the latest.
-
-        Args:
-            threshold: what the head's margin must exceed. min_steps: steps before it is asked.
-        """
-        return stop_index(self.part.margins, Halt(threshold, min_steps))
+    def stops(self, halt: Halt = Halt()) -> np.ndarray:  # noqa: B008 - it is frozen
+        """Index [n] of the step at which each puzzle stops by a rule, the last step at the latest."""
+        return stop_index(self.part.margins, self.part.same, halt)
 
     @cached_property
     def _stops(self) -> np.ndarray:

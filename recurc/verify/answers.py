@@ -21,7 +21,7 @@ from recurc.device.frames import TABLE_WIRE, StepEvent
 from recurc.device.session import DeviceSession
 from recurc.documents.commands import AnswerEntry
 from recurc.errors import InputError, UsageError
-from recurc.evaluate.halting import Halt, margin
+from recurc.evaluate.halting import Halt, Stayed, margin
 from recurc.evaluate.stepping import EngineStepper, State, TorchStepper, check_steps
 from recurc.models.inputs import check_inputs
 from recurc.models.reasoner import Reasoner
@@ -116,10 +116,11 @@ def answer(
         UsageError: no steps, or more than the model runs. InputError: tokens that are not the model's.
     """
     ran: list[Step] = []
-    halted = False
+    halted, count = False, Stayed()
     for step in model.steps(tokens, puzzle_id, steps):
         ran.append(step)
-        halted = halt is not None and bool(halt.stops(step.step, np.array([step.margin], np.float32))[0])
+        same = count.after(np.array(step.tokens)[None])
+        halted = halt is not None and bool(halt.stops(step.step, np.array([step.margin], np.float32), same)[0])
         if halted:
             break
     return Answer(np.array(tokens), puzzle_id, tuple(ran), halted)

@@ -26,7 +26,7 @@ class Engine(TracedEngine, Protocol):
     @property
     def info(self) -> ModelConstants: ...
 
-    def halts(self, threshold: float = 0.0) -> bool: ...
+    def halts(self, threshold: float = 0.0, patience: int = 0) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Comparison:
         halt = self.halt
         options: dict[str, Any] = {"puzzle": puzzle_id, "halt": halt is not None}
         if halt is not None:
-            options |= {"threshold": halt.threshold, "min_steps": halt.min_steps}
+            options |= {"threshold": halt.threshold, "min_steps": halt.min_steps, "patience": halt.patience}
         at = 0
         for stop in sorted({*(s for s in stops if s < self.steps), self.steps}):
             last, result = None, None
@@ -148,7 +148,8 @@ class Comparison:
                     difference = self._compare_step(index, event)
                     equal += difference is None
                     halt = self.halt  # the engine's own C decides, as the device's does
-                    host_halts = halt is not None and halt.may_stop(event.step) and self.engine.halts(halt.threshold)
+                    if halt is not None and halt.may_stop(event.step):
+                        host_halts = self.engine.halts(halt.threshold, halt.patience)
             if event.step in read_after:
                 carries[event.step], found = self._read_carry(index, event.step, difference)
                 difference = difference or found

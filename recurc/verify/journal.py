@@ -50,8 +50,8 @@ def _other_file() -> str:
 class Identity:
     """What two runs must have in common for their results to belong together.
 
-    `dataset`: sha256 of the whole split, so that a journal may be gone on with other limits and offsets. `halt`: threshold and
-    least steps, or None.
+    `dataset`: sha256 of the whole split, so that a journal may be gone on with other limits and offsets. `halt`: threshold,
+    least steps and patience, or None; in a journal without the last one it is 0.
     """
 
     build_id: str
@@ -59,11 +59,11 @@ class Identity:
     board: str
     dataset: str
     steps: int
-    halt: tuple[float, int] | None = None
+    halt: tuple[float, int, int] | None = None
 
     @classmethod
     def of(cls, artifact: BoardArtifact, board: str, dataset: str, steps: int, halt: Halt | None) -> Identity:
-        rule = None if halt is None else (halt.threshold, halt.min_steps)
+        rule = None if halt is None else (halt.threshold, halt.min_steps, halt.patience)
         return cls(artifact.build_id, artifact.model_sha256, board, dataset, steps, rule)
 
 
@@ -225,6 +225,8 @@ class Journal:
     def _check(self, header: dict[str, Any], identity: Identity) -> None:
         if header.get("schema") != SCHEMA:
             raise ValueError(f"its schema is {header.get('schema')!r} instead of {SCHEMA!r}")
+        if isinstance(header.get("halt"), list) and len(header["halt"]) == 2:
+            header = {**header, "halt": [*header["halt"], 0]}  # written before there was a patience
         wanted = json.loads(json.dumps(asdict(identity)))
         wrong = [
             f"{_NAMES[key]} {_shown(header.get(key))} instead of {_shown(value)}"

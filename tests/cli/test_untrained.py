@@ -62,9 +62,9 @@ def test_halting_may_gain():
     def told(lost: float) -> str:
         return halting_text(Halting(Scores(0.9, 0.9 - lost, 100), 1.0, lost, 0.02), 4, "recurc tune m")
 
-    assert told(-0.05) == "stopping at the halting head gains 5.00 ± 2.00 points exact and saves 75 % of the steps"
+    assert told(-0.05) == "stopping early gains 5.00 ± 2.00 points exact and saves 75 % of the steps"
     assert told(0.1) == (
-        "stopping at the halting head costs 10.00 ± 2.00 points exact and saves 75 % of the steps; `recurc "
+        "stopping early costs 10.00 ± 2.00 points exact and saves 75 % of the steps; `recurc "
         "tune m` looks for a rule that keeps them"
     )
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from recurc.api import Model
-from recurc.evaluate.halting import Halt, as_halt, margin, stop_index
+from recurc.errors import UsageError
+from recurc.evaluate.halting import Halt, Stayed, as_halt, margin, stayed, stop_index
 from recurc.evaluate.runs import Kept, record
 from recurc.evaluate.stepping import EngineStepper, TorchStepper
 from recurc.models.reasoner import HALT_RULES
@@ -18,8 +19,10 @@ from tests.tools import need
 
 @pytest.fixture(scope="module", params=[0, 1], ids=["trm", "hrm"])
 def quantized(request):
+    """Of two cells with two tokens, so that they stay at times."""
     need("host")
-    return Model(random_reasoner("mlp_t", seq=6, hidden=32, steps=3, h_layers=request.param), "small").quantize("int8")
+    reasoner = random_reasoner("mlp_t", seq=2, vocab=2, hidden=32, steps=12, h_layers=request.param)
+    return Model(reasoner, "small").quantize("int8")
 
 
 def limits(m: np.float32) -> list[float]:
@@ -31,10 +34,17 @@ def limits(m: np.float32) -> list[float]:
 def test_the_rule_is_that_of_the_generated_c(quantized):
     engine, (inputs, ids) = quantized.engine.clone(), random_inputs(quantized.source.reasoner, 4)
     assert engine.halt_rule == quantized.model.config.halt_rule
+    seen = set()
     for row, puzzle in zip(inputs, ids):
-        for state in EngineStepper(engine).steps(row[None], np.array([puzzle]), 3):
+        count = Stayed()
+        for state in EngineStepper(engine).steps(row[None], np.array([puzzle]), 12):
+            same = count.after(state.tensor("tokens"))
+            seen.add(int(same[0]))
             for limit in limits(state.margin[0]):
-                assert bool(Halt(limit).stops(state.step, state.margin)[0]) == engine.halts(limit), limit.hex()
+                for patience in (0, 1, 2, 255):
+                    ours = bool(Halt(limit, patience=patience).stops(state.step, state.margin, same)[0])
+                    assert ours == engine.halts(limit, patience), (limit.hex(), patience)
+    assert {0, 1, 2} <= seen, "tokens that changed, and that stayed"
 
 
 def test_a_threshold_is_a_float_as_on_the_device(quantized):
@@ -42,11 +52,12 @@ def test_a_threshold_is_a_float_as_on_the_device(quantized):
     assert float(np.float32(0.1)) > 0.1
     q = np.array([np.float32(0.1), 0], np.float32)
     for rule in HALT_RULES:
-        assert not Halt(0.1).stops(1, margin(q, rule)) and Halt(0.0999).stops(1, margin(q, rule))
+        for limit, stops in ((0.1, False), (0.0999, True)):
+            assert Halt(limit).stops(1, margin(q, rule), np.array(1)) == stops
     inputs, ids = random_inputs(quantized.source.reasoner, 1)
     first = answer(EngineAnswerer(quantized.engine, 3), inputs[0], int(ids[0])).steps[0].margin
     below = float(np.nextafter(first, -np.inf))  # the same float32
-    halt = Halt(below)
+    halt = Halt(below, patience=0)
     assert first > below and quantized.run(inputs, ids, halt=halt).stopped_at[0] > 1
     assert len(answer(EngineAnswerer(quantized.engine, 3), inputs[0], int(ids[0]), halt=halt).steps) > 1
 
@@ -58,9 +69,41 @@ def test_an_unknown_rule_is_an_error():
 
 def test_the_first_stop_counts_and_the_last_step_ends_it():
     margins = np.array([[-1, 0, 1], [0, 0.5, -1], [1, -1, -1]], np.float32)
-    assert stop_index(margins, Halt()).tolist() == [2, 1, 0]
-    assert stop_index(margins, Halt(0.0, 2)).tolist() == [2, 1, 2] and stop_index(margins, Halt(0.0, 9)).tolist() == [2, 2, 2]
-    assert as_halt(True) == Halt() and as_halt(False) is as_halt(None) is None and as_halt(2) == Halt(2.0)
+    same = np.zeros((3, 3), np.int64)
+
+    def stops(*rule):
+        return stop_index(margins, same, Halt(*rule)).tolist()
+
+    assert stops(0.0, 1, 0) == [2, 1, 0] and stops(0.0, 2, 0) == [2, 1, 2] and stops(0.0, 9, 0) == [2, 2, 2]
+    assert stops() == [2, 2, 2], "no token has stayed"
+    same[1:] = [[1, 1, 1], [2, 0, 2]]
+    assert stops() == [2, 1, 2] and stops(0.4, 1, 2) == [2, 2, 2] and stops(-2.0, 1, 2) == [2, 2, 2]
+    assert as_halt(True) == Halt() and as_halt(False) is as_halt(None) is None and as_halt(2) == Halt(2.0, 1, 1)
+
+
+def test_tokens_stay_from_the_step_after_the_one_that_changed_them():
+    tokens = np.array([[[1, 2], [3, 3]], [[1, 2], [3, 4]], [[1, 2], [3, 4]], [[2, 2], [3, 4]], [[2, 2], [3, 3]]])
+    assert stayed(tokens).tolist() == [[0, 0], [1, 0], [2, 1], [0, 2], [1, 0]]
+    assert stayed(tokens[:, :1]).tolist() == [[0], [1], [2], [0], [1]], "each puzzle by itself"
+
+
+@pytest.mark.parametrize("rule", [{"patience": -1}, {"patience": 256}, {"min_steps": 0}, {"min_steps": 256}])
+def test_a_rule_is_one_that_the_device_can_have(rule):
+    with pytest.raises(UsageError, match="out of range"):
+        Halt(**rule)
+
+
+def test_every_way_to_run_stops_where_the_tokens_have_stayed(quantized):
+    """Arrays of a batch, answers step by step, and the scores of a whole run."""
+    inputs, ids = random_inputs(quantized.source.reasoner, 6)
+    low = -1e9  # the tokens alone decide
+    whole = record(EngineStepper(quantized.engine.clone()), inputs, ids, 3)
+    for patience in (0, 1, 2):
+        halt = Halt(low, patience=patience)
+        steps = (stop_index(whole.margins, whole.same, halt) + 1).tolist()
+        assert quantized.run(inputs, ids, 3, halt=halt).stopped_at.tolist() == steps
+        one_by_one = [answer(EngineAnswerer(quantized.engine, 3), row, int(i), halt=halt) for row, i in zip(inputs, ids)]
+        assert [len(a.steps) for a in one_by_one] == steps
 
 
 def test_every_stepper_records_alike():

@@ -187,7 +187,15 @@ def test_accuracy_is_said_with_its_error_and_what_halting_costs(tmp_path):
             "exact_error": 0.05,
             "fp32_cell": 0.99,
             "fp32_exact": 0.95,
-            "halting": {"threshold": 0.0, "min_steps": 1, "cell": 0.9, "exact": 0.8, "mean_steps": 4.0, **halting},
+            "halting": {
+                "threshold": 0.0,
+                "min_steps": 1,
+                "patience": 1,
+                "cell": 0.9,
+                "exact": 0.8,
+                "mean_steps": 4.0,
+                **halting,
+            },
         }
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
@@ -196,7 +204,7 @@ def test_accuracy_is_said_with_its_error_and_what_halting_costs(tmp_path):
     found = rows({"lost": 0.1, "lost_error": 0.04})
     assert found["accuracy"].startswith("90.0 ± 5.0 % puzzles exact (fp32 95.0 %), 97.0 % cells")
     assert found["halting"] == (
-        "stopping at the halting head costs 10.00 ± 4.00 points exact and saves 75 % of the steps; "
+        "stopping early costs 10.00 ± 4.00 points exact and saves 75 % of the steps; "
         "`recurc tune m --target stm32h7` looks for a rule that keeps them"
     )
     assert "tune" not in rows({"lost": 0.01, "lost_error": 0.04})["halting"], "no more than its error"

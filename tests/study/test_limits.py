@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recurc.errors import UsageError
-from recurc.evaluate.halting import margin
+from recurc.evaluate.halting import Halt, margin
 from recurc.evaluate.measured import Part, measure
 from recurc.evaluate.runs import Run
 from recurc.study import ladder as ladder
@@ -29,7 +29,7 @@ def part(**arrays) -> Part:
     """4 steps of 3 puzzles of 5 cells, all right, none stopping."""
     ones = np.ones((4, 3), np.float32)
     made = {"right": np.full((4, 3), 5, np.uint16), "cells": np.full(3, 5, np.uint16), "margins": -ones, "phi": ones,
-            "flat": ones, "kept": ones > 0}  # fmt: skip
+            "same": np.zeros((4, 3), np.uint16), "flat": ones, "kept": ones > 0}  # fmt: skip
     return Part(**{**made, **{name: np.asarray(value, made[name].dtype) for name, value in arrays.items()}})
 
 
@@ -146,11 +146,16 @@ def test_methods_at_the_limits_of_kept_open_damaged_and_destroyed():
 
 def test_halting_is_beyond_the_margin_and_at_the_last_step_at_the_latest():
     margins = [[-1, 0, -1], [0, 0.5, -1], [1, -1, -1], [-1, 2, -1]]
-    made = outcome(margins=margins)
-    assert made.stops().tolist() == [2, 1, 3] and made.mean_steps == 3 and made.halted_macs == 30
-    assert made.stops(0.5).tolist() == [2, 3, 3], "what equals the threshold does not stop"
-    assert made.stops(0.0, 2).tolist() == [2, 1, 3] and made.stops(0.0, 3).tolist() == [2, 3, 3]
-    assert made.stops(-2.0, 1).tolist() == [0, 0, 0] and made.stops(-2.0, 4).tolist() == [3, 3, 3]
+    made = outcome(margins=margins, same=np.ones((4, 3)))
+
+    def stops(*rule):
+        return made.stops(Halt(*rule)).tolist()
+
+    assert stops() == [2, 1, 3] and made.mean_steps == 3 and made.halted_macs == 30
+    assert stops(0.5) == [2, 3, 3], "what equals the threshold does not stop"
+    assert stops(0.0, 2) == [2, 1, 3] and stops(0.0, 3) == [2, 3, 3]
+    assert stops(-2.0, 1) == [0, 0, 0] and stops(-2.0, 4) == [3, 3, 3]
+    assert stops(-2.0, 1, 2) == [3, 3, 3] and outcome(margins=margins).stops().tolist() == [3, 3, 3], "tokens that change"
 
 
 def test_a_puzzle_without_labels_is_not_solved():

@@ -25,6 +25,7 @@ def outcome_of(right, margins, n=4) -> Outcome:
         right=right,
         cells=np.full(right.shape[1], 2, dtype=np.uint16),
         margins=np.array(margins, dtype=np.float32),
+        same=np.array(np.arange(len(right))[:, None] * (right == right[:1]).all(axis=0), dtype=np.uint16),
         phi=ones * 0.5,
         flat=ones,
         kept=right == 2,
@@ -42,6 +43,8 @@ def test_settings_stop_where_the_head_says():
     assert Setting(3, 2.5).stops(o).tolist() == [0, 2, 2, 2], "above, not at"
     assert Setting(2, 2.5).stops(o).tolist() == [0, 1, 1, 1]
     assert Setting(3, 0.0, 2).stops(o).tolist() == [1, 1, 2, 2]
+    still = outcome_of([[2, 2]] * 3, [[1, -1], [1, -1], [1, 1]])
+    assert [Setting(3, 0.0, 1, p).stops(still).tolist() for p in (0, 1, 2)] == [[0, 2], [1, 2], [2, 2]]
     full = outcome_of([[2, 2, 2, 0]], [[0, 0, 0, 0]])
     found = measure_setting(Setting(3, 0.0), o, full, Aim("exact", 0.5))
     assert (found.exact, found.deficit, found.mean_steps) == (0.75, 0.0, 2.25)

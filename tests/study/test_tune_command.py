@@ -88,14 +88,18 @@ def test_recipe_is_built_and_runs_in_the_emulator(tmp_path, monkeypatch, capsys)
 
 def test_a_project_file_reads_as_it_was_written(tmp_path):
     knobs = {"h_cycles": 1, "l_cycles": 2, "steps": 8, "carry": "fp16", "puzzle_table": "int8"}
-    project = Project("a", 'b "c"', "int4", {"x.*": "int8"}, "mse", 64, 3, -0.5, 2, "stm32h7", 0.5, knobs)
+    project = Project("a", 'b "c"', "int4", {"x.*": "int8"}, "mse", 64, 3, -0.5, 2, 3, "stm32h7", 0.5, knobs)
     path = tmp_path / "some.toml"
     path.write_text(project_text(project, "said\nabove"))
     assert read_project(path) == project and path.read_text().startswith("# said\n# above\n")
     path.write_text(project_text(Project(lowering={"steps": 3})))
     assert read_project(path) == Project(lowering={"steps": 3}) and read_project(path).halt is None
     path.write_text(project_text(Project(halt_threshold=float("inf"))))
-    assert read_project(path).halt == {"threshold": float("inf"), "min_steps": 1}
+    assert read_project(path).halt == {"threshold": float("inf"), "min_steps": 1, "patience": 0}
+    path.write_text("[schedule]\nhalt_threshold = 1.5\n")  # from before there was a patience
+    assert read_project(path).halt["patience"] == read_project(path).value("patience") == 0
+    path.write_text("[schedule]\npatience = 2\n")
+    assert read_project(path).halt is None and read_project(path).value("patience") == 2
 
 
 @pytest.mark.parametrize(
@@ -106,6 +110,7 @@ def test_a_project_file_reads_as_it_was_written(tmp_path):
         ("[schedule]\nsteps = 0", "schedule.steps is not a whole number from 1 to 255"),
         ("[schedule]\nh_cycles = 2.5", "schedule.h_cycles"),
         ("[schedule]\nmin_steps = true", "schedule.min_steps"),
+        ("[schedule]\npatience = 256", "schedule.patience is not a whole number from 0 to 255"),
         ("[schedule]\nhalt_threshold = nan", "schedule.halt_threshold is not a number"),
         ("[build]\ncarry = 'fp8'", "build.carry is not one of fp32, fp16, int8"),
         ("[build]\ntarget = 4", "build.target is not text"),

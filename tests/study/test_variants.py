@@ -143,7 +143,7 @@ def test_one_run_has_all_smaller_numbers_of_steps():
     bench = workbench()
     deep, shallow = (bench.evaluate([Variant(**{**vars(variant), "steps": s})])[0] for s in (5, 2))
     cut = deep.until(2)
-    for name in ("right", "margins", "phi", "flat", "kept"):
+    for name in ("right", "margins", "same", "phi", "flat", "kept"):
         assert np.array_equal(getattr(cut.part, name), getattr(shallow.part, name)), name
     assert cut.as_dict() == shallow.as_dict()
     assert cut.macs * 5 == deep.macs * 2
@@ -157,6 +157,7 @@ def test_halting_takes_the_first_stop_within_the_steps():
         right=np.array([[4, 2], [4, 4], [3, 4]], dtype=np.uint16),
         cells=np.array([4, 4], dtype=np.uint16),
         margins=np.array([[1, -1], [-1, -1], [-1, -1]], dtype=np.float32),
+        same=np.ones((3, 2), dtype=np.uint16),
         phi=ones,
         flat=ones,
         kept=ones > 0,

@@ -39,8 +39,8 @@ class Engine:
     def carry_bytes(self) -> bytes:
         return bytes([self.at, self.puzzle]) * 3
 
-    def halts(self, threshold: float = 0.0) -> bool:
-        return self.at > threshold
+    def halts(self, threshold: float = 0.0, patience: int = 0) -> bool:
+        return self.at > threshold and self.at > patience
 
 
 class Device(Engine):
@@ -54,7 +54,7 @@ class Device(Engine):
     def load(self, tokens) -> None:
         assert tokens is TOKENS
 
-    def run(self, steps, *, begin, puzzle, halt, min_steps=1, threshold=0.0):
+    def run(self, steps, *, begin, puzzle, halt, min_steps=1, threshold=0.0, patience=0):
         self.runs.append((steps, begin))
         if begin:
             self.begin(TOKENS, puzzle)
@@ -73,7 +73,7 @@ class Device(Engine):
                 q,
             )
             yield replace(event, **self.lies.get(self.at, {}))
-            halted = self.at == self.stops if self.stops else halt and self.at >= min_steps and self.halts(threshold)
+            halted = self.at == self.stops if self.stops else halt and self.at >= min_steps and self.halts(threshold, patience)
         yield f.RunResult(0, halted, done, self.at, 0, 64)
 
     def read_tensor(self, name: str) -> np.ndarray:
@@ -144,6 +144,8 @@ def test_halting_where_the_host_halts():
     assert outcome.difference is None and outcome.halted and outcome.steps == 3
     later = compare(Device(), Halt(2.5, 4))
     assert later.difference is None and later.halted and later.steps == 4, "not before min_steps"
+    later = compare(Device(), Halt(2.5, 1, 3))
+    assert later.difference is None and later.halted and later.steps == 4, "not before the tokens have stayed"
 
 
 @pytest.mark.parametrize(("stops", "step", "sides"), [(2, 2, (0, 1)), (4, 4, (1, 0)), (99, 4, (1, 0))])

@@ -84,12 +84,23 @@ def test_what_was_told_survives_kill_9(tmp_path):
         told = len(kept) - 1
 
 
+def test_a_journal_from_before_there_was_a_patience_goes_on_with_patience_0(tmp_path):
+    path = tmp_path / "old.jsonl"
+    Journal(path, replace(RUN, halt=(0.5, 2, 0))).close()
+    text = path.read_text()
+    path.write_text(text.replace("[0.5, 2, 0]", "[0.5, 2]"))
+    assert path.read_text() != text
+    Journal(path, replace(RUN, halt=(0.5, 2, 0)), resume=True).close()
+    with pytest.raises(UsageError, match="another run"):
+        Journal(path, replace(RUN, halt=(0.5, 2, 1)), resume=True)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
         ({"build_id": "c" * 32}, "build bbbb"), ({"model_sha256": "c" * 64}, "model aaaa"), ({"board": "host"}, "board mps2"),
         ({"dataset": "c" * 64}, "dataset dddd"), ({"steps": 3}, "number of steps 16 instead of 3"),
-        ({"halt": (0.0, 1)}, "halting rule None instead of [0.0, 1]"),
+        ({"halt": (0.0, 1, 1)}, "halting rule None instead of [0.0, 1, 1]"),
     ],
 )  # fmt: skip
 def test_the_journal_of_another_run_is_refused(path, change, told):
@@ -200,4 +211,4 @@ def test_the_identity_knows_data_and_halting():
     assert dataset_digest(replace(data, inputs=data.inputs.reshape(-1, 8))) != digest, "the same bytes as other puzzles"
     assert dataset_digest(replace(data, puzzle_ids=data.puzzle_ids.view(np.uint32))) != digest
     made = Identity.of(Artifact(None), "host", digest, 3, Halt(0.5, 2))
-    assert (made.board, made.dataset, made.steps, made.halt) == ("host", digest, 3, (0.5, 2))
+    assert (made.board, made.dataset, made.steps, made.halt) == ("host", digest, 3, (0.5, 2, 1))

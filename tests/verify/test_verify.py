@@ -14,7 +14,7 @@ import recurc.verify.device as device
 import recurc.verify.divergence
 from recurc.cli.main import main
 from recurc.errors import InputError, MismatchError, UsageError
-from recurc.evaluate.halting import Halt
+from recurc.evaluate.halting import Halt, stayed
 from recurc.targets.boards import load_board
 from recurc.verify.options import Keywords, Listener, RunOptions
 from tests.tools import EMULATED
@@ -79,18 +79,31 @@ def test_a_difference_that_does_not_come_back_is_still_told(verify, monkeypatch)
     assert "checksum" in str(d) and "equal when the puzzle was run again" in str(d)
 
 
-@pytest.mark.parametrize(("halt", "steps"), [(Halt(), 6), (Halt(2.0), 8), (Halt(0.0, 9), 9), (Halt(50.0), 12)])
-def test_halting_is_compared_too(verify, halt, steps):
-    result = verify("host", dataset(), halt=halt)
+@pytest.mark.parametrize(("threshold", "min_steps", "steps"), [(0.0, 1, 6), (2.0, 1, 8), (0.0, 9, 9), (50.0, 1, 12)])
+def test_halting_is_compared_too(verify, threshold, min_steps, steps):
+    result = verify("host", dataset(), halt=Halt(threshold, min_steps, 0))
     assert result.bit_exact and {p.steps for p in result.puzzles} == {steps}
     assert {p.halted for p in result.puzzles} == {steps < 12}
 
 
+def test_a_device_waits_until_its_tokens_have_stayed(verify, engine):
+    """As long as the host's own count says, puzzle by puzzle."""
+    data, low = dataset(), -1e9
+    for patience in (1, 2, 3):
+        wanted = []
+        for tokens, puzzle in zip(data.inputs, data.puzzle_ids, strict=True):
+            said = np.stack([_predict(engine, tokens, puzzle, steps) for steps in range(1, 13)])[:, None]
+            wanted.append(next((s for s, same in enumerate(stayed(said)[:, 0], 1) if same >= patience), 12))
+        result = verify("host", data, halt=Halt(low, patience=patience))
+        assert result.bit_exact and [p.steps for p in result.puzzles] == wanted
+
+
 @pytest.mark.parametrize("early", [True, False])
 def test_another_halting_decision_is_a_difference(verify, engine, monkeypatch, early):
-    answers = (lambda t: engine.tensor("q")[0] > 1.0) if early else (lambda t: engine.tensor("q")[0] > -1.0)
+    least = 1.0 if early else -1.0
+    answers = lambda threshold, patience: engine.tensor("q")[0] > least  # noqa: E731
     monkeypatch.setattr(engine, "halts", answers)
-    d = verify("host", dataset(1), halt=Halt()).first_difference
+    d = verify("host", dataset(1), halt=Halt(patience=0)).first_difference
     assert d.tensor == "halt" and d.puzzle == 0
     assert (d.host, d.device) == ((0, 1) if early else (1, 0))
 
@@ -103,7 +116,7 @@ def test_show_sees_every_step_of_the_first_puzzle(verify, engine):
     for view in views[1:]:
         assert (view.tokens == _predict(engine, data.inputs[0], 0, view.step)).all()
     views.clear()
-    assert verify("host", data, show=views.append, halt=Halt()).puzzles[0].steps == 6 == views[-1].step
+    assert verify("host", data, show=views.append, halt=Halt(patience=0)).puzzles[0].steps == 6 == views[-1].step
 
 
 def test_limits(verify):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from recurc.build.manifest import Build
     from recurc.dataset import Dataset
+    from recurc.evaluate.halting import Halt
     from recurc.models.reasoner import Reasoner
 
 DEFAULT_PRECISION = "int4"
@@ -175,11 +176,19 @@ class Stored:
 
 @dataclass(frozen=True)
 class Halting:
-    """--halt/--no-halt (None: not given), --halt-threshold and --min-steps."""
+    """--halt/--no-halt (None: not given), --halt-threshold, --min-steps and --patience."""
 
     halt: bool | None = None
     halt_threshold: float = 0.0
     min_steps: int = 1
+    patience: int = 1
+
+    @property
+    def rule(self) -> Halt:
+        """The rule that they make, asked for or not."""
+        from recurc.evaluate.halting import Halt
+
+        return Halt(self.halt_threshold, self.min_steps, self.patience)
 
 
 def open_build(console: Console, path: str | Path, *, to_run: bool = True, trust: bool = False) -> Build:
@@ -219,8 +228,15 @@ def project_option(function: Command) -> Command:
 
 
 def halting_options(function: Command) -> Command:
-    """--halt/--no-halt (None: not given), --halt-threshold, --min-steps: a `Halting`."""
+    """--halt/--no-halt (None: not given), --halt-threshold, --min-steps, --patience: a `Halting`."""
     for option in (
+        click.option(
+            "--patience",
+            type=click.IntRange(0, 255),
+            default=1,
+            metavar="P",
+            help="Steps in a row that the tokens must have stayed the same. Default: 1; 0 asks the halting head alone.",
+        ),
         click.option(
             "--min-steps",
             type=click.IntRange(1, 255),
@@ -238,7 +254,8 @@ def halting_options(function: Command) -> Command:
         click.option(
             "--halt/--no-halt",
             default=None,
-            help="Stop early on the halting head (TRM: q_halt > 0; HRM: q_halt > q_continue), or never.",
+            help="Stop early where the halting head says so (TRM: q_halt > 0; HRM: q_halt > q_continue) and the tokens have "
+            "stayed, or never.",
         ),
     ):
         function = option(function)

@@ -30,13 +30,13 @@ _KEYS: dict[str, dict[str, object]] = {
         "calibration_puzzles": _COUNT,
         "seed": _SEED,
     },
-    "schedule": {**{name: _COUNT for name in _DEPTH}, "halt_threshold": _NUMBER, "min_steps": _COUNT},
+    "schedule": {**{name: _COUNT for name in _DEPTH}, "halt_threshold": _NUMBER, "min_steps": _COUNT, "patience": _SEED},
     "build": {"target": _TEXT, **WORDS, "min_fidelity": _NUMBER},
 }
 _LOWERING = {*_DEPTH, *WORDS}
 _OTHERWISE = {"puzzles": "calibration_puzzles"}  # options that the file calls otherwise
 _LIMIT = 1 << 17  # bytes: a line for each layer of the largest model
-_MOST = {**{name: MOST_CYCLES for name in _DEPTH}, "min_steps": 255, "seed": 2**32 - 1}
+_MOST = {**{name: MOST_CYCLES for name in _DEPTH}, "min_steps": 255, "patience": 255, "seed": 2**32 - 1}
 _HOLDS = (
     'It holds [model] with checkpoint = "..." and data = "...", [quantize] with precision = "int4", '
     '[quantize.layers] with "name of a layer" = "int8", [schedule] with steps = 8 or halt_threshold = 0.5, and [build] '
@@ -58,6 +58,7 @@ class Project:
     seed: int | None = None
     halt_threshold: float | None = None
     min_steps: int | None = None
+    patience: int | None = None
     target: str | None = None
     min_fidelity: float | None = None
     lowering: Mapping[str, int | str] = field(default_factory=dict)
@@ -65,14 +66,17 @@ class Project:
     def value(self, option: str) -> Any:
         """What the file says for an option of the command line, None where it says nothing."""
         name = _OTHERWISE.get(option, option)
+        if name == "patience" and self.halt is not None:
+            return self.halt.get("patience")
         return self.lowering.get(name) if name in _LOWERING else vars(self).get(name)
 
     @property
     def halt(self) -> Halting | None:
-        """{"threshold", "min_steps"} where the file says when to stop early; None: all steps are run."""
+        """{"threshold", "min_steps", "patience"} where the file says when to stop early; None: all steps are run. Without a
+        patience that is 0: files were written before there was one."""
         if self.halt_threshold is None:
             return None
-        return {"threshold": float(self.halt_threshold), "min_steps": self.min_steps or 1}
+        return {"threshold": float(self.halt_threshold), "min_steps": self.min_steps or 1, "patience": self.patience or 0}
 
 
 def read_project(path: Path | None = None) -> Project:

@@ -17,6 +17,7 @@ from recurc.symmetries import Symmetry, draw, named
 
 if TYPE_CHECKING:
     from recurc.dataset import Dataset
+    from recurc.evaluate.halting import Halt
     from recurc.evaluate.solving import Solved
 
 FIRST_STEPS = 8  # a run that has not halted by then seldom does
@@ -31,25 +32,28 @@ class Solving:
     restarts: int = 8
     first_steps: int | None = None
     restart_steps: int | None = None
-    patience: int = 1
     accept: str = ACCEPT[0]
 
-    def policy(self, steps: int, threshold: float) -> Policy | None:
-        """The procedure for a model that is lowered for `steps`; None where --solve is not given.
+    def policy(self, steps: int, halt: Halt) -> Policy | None:
+        """The procedure for a model that is lowered for `steps`, whose runs halt by a rule; None where --solve is not given.
 
         Raises:
-            UsageError: more steps are asked of a run, the numbers do not go together, or options are given without --solve.
+            UsageError: the rule has a least number of steps, more steps are asked of a run, the numbers do not go together, or
+                options are given without --solve.
         """
         if not self.solve:
             if alone := next(given_options(*(f.name for f in fields(self))), None):
                 raise UsageError("it says how to solve", where=alone, next="Add --solve, or leave it out")
             return None
+        if halt.min_steps != 1:
+            raise UsageError("solving has no least number of steps", where=argument("min_steps"),
+                             next=f"Leave it out; {argument('patience', 'P')} lets a run go on")  # fmt: skip
         for name in ("first_steps", "restart_steps"):
             if (getattr(self, name) or 0) > steps:
                 raise UsageError("a run has too many steps", where=argument(name), why=f"the model is compiled for {steps}",
                                  next=f"Give a number from 1 to {steps}")  # fmt: skip
         first = self.first_steps or min(FIRST_STEPS, steps)
-        return Policy(first, self.restarts, self.restart_steps or first, threshold, self.patience, self.accept)
+        return Policy(first, self.restarts, self.restart_steps or first, halt.threshold, halt.patience, self.accept)
 
     def forms(self, console: Console, data: Dataset, seed: int) -> tuple[str, tuple[Symmetry, ...]]:
         """The symmetry's name, and the other forms that restarts take.
@@ -94,13 +98,6 @@ def solving_options(function: Command) -> Command:
         click.option("--first-steps", type=steps, metavar="B", help="With --solve, steps of the first run. Default: 8."),
         click.option("--restart-steps", type=steps, metavar="R", help="With --solve, steps of the others. Default: as many."),
         click.option(
-            "--patience",
-            type=click.IntRange(0, MOST_STEPS),
-            default=1,
-            metavar="P",
-            help="With --solve, a run halts when its tokens have stayed so many steps. Default: 1.",
-        ),
-        click.option(
             "--accept",
             type=click.Choice(ACCEPT),
             default=ACCEPT[0],
@@ -114,9 +111,10 @@ def solving_options(function: Command) -> Command:
 
 def solved_text(found: Solved, symmetry: str) -> list[str]:
     """What to say of a set of puzzles that were solved with restarts, as sentences."""
+    from recurc.evaluate.halting import stayed_text
+
     p, n, solved = found.policy, len(found.steps), int(found.solved.sum())
-    stayed = f" and tokens that stayed {p.patience} step{'s' if p.patience > 1 else ''}" if p.patience else ""
-    halted = f"a margin above {p.threshold:g}{stayed}"
+    halted = f"a margin above {p.threshold:g}{stayed_text(p.patience)}"
     if p.accept == "margin":
         believed = f"the first run with {halted}"
     else:
