@@ -18,7 +18,7 @@ from recurc.documents.plan import ClassTime, Estimate, FlashWaits, Work
 from recurc.ir.program import Program
 from recurc.plan.kernels import KernelSet
 from recurc.plan.layout import Layout
-from recurc.plan.work import ClassWork, step_work, work_classes
+from recurc.plan.work import ClassWork, class_place, step_work
 from recurc.storage.form import Forms
 
 TABLE = Path(__file__).with_name("costs.json")
@@ -143,8 +143,7 @@ def estimate(work: Work, board: ClockedBoard, image_region: str | None = None) -
                 "cycles": sum(n * cpi.get(group, cpi[""]) for group, n in by_group.items()),
             }
         )
-    order = [c.name for c in work_classes()]
-    classes.sort(key=lambda c: order.index(c["name"]))
+    classes.sort(key=lambda c: class_place(c["name"]))
     waits = _flash_waits(board, image_region, sum(c["flash_bytes"] for c in classes))
     if unknown:
         cycles_by += f", nothing for {', '.join(unknown)}, which nobody has measured"

@@ -95,6 +95,17 @@ def work_classes() -> tuple[WorkClass, ...]:
     return _in_order(found)
 
 
+def class_place(name: str) -> tuple[int, str]:
+    """What classes are ordered by in tables. One of an op that is not known here, as a manifest may name it, stands among those
+    of ops that do not say their place."""
+    return next(((c.place, c.name) for c in work_classes() if c.name == name), (WorkClass.place, name))
+
+
+def class_meaning(name: str) -> str:
+    """What a class of work is, for people; it may be of an op that is not known here."""
+    return next((c.meaning for c in work_classes() if c.name == name), "of an op that is not installed here")
+
+
 class Step:
     """Adds up the work of a step. Every method counts `times` repetitions of one piece of generated code."""
 

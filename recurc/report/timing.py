@@ -8,7 +8,7 @@ from typing import Any
 
 from recurc.documents.report import MeasuredTime, Time
 from recurc.plan.cost import estimate
-from recurc.plan.work import work_classes
+from recurc.plan.work import class_meaning
 from recurc.report.numbers import bytes_text, count_text, percent_text
 from recurc.targets.boards import Board
 
@@ -142,13 +142,12 @@ def time_bars(document: Mapping[str, Any]) -> list[TimeBar]:
         return []
     waits = e["flash_waits"]["cycles"] / e["cycles"] if e["cycles"] else 0.0
     widest = max(waits, *(c["share"] for c in e["classes"])) or 1.0
-    meaning = {c.name: c.meaning for c in work_classes()}
     bars = [
         TimeBar(
             c["name"],
             max(100 * c["share"] / widest, _LEAST_BAR),
             (f"{seconds_text(c['seconds'])}, " if c["seconds"] is not None else "") + _share(c["share"]),
-            f"{c['name']}: {meaning[c['name']]}\n{c['instructions']:,} instructions, {c['macs']:,} MACs, "
+            f"{c['name']}: {class_meaning(c['name'])}\n{c['instructions']:,} instructions, {c['macs']:,} MACs, "
             f"{c['flash_bytes']:,} bytes from flash, {c['ram_bytes']:,} from RAM",
         )
         for c in e["classes"]

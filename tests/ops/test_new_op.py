@@ -16,6 +16,7 @@ import torch
 
 import recurc.models
 import recurc.ops
+from recurc.api import Gate, Model
 from recurc.cli.main import main
 from recurc.emit.code import emit_model
 from recurc.emit.image import build_image
@@ -47,6 +48,7 @@ from tests.randmodels import random_inputs, random_reasoner
 from tests.tools import need
 
 HERE = Path(__file__).parent
+GOOD = Gate(1.0, 1, "calibration puzzles", ())
 
 
 @pytest.fixture
@@ -58,7 +60,8 @@ def toy(monkeypatch):
     recurc.ops.register("tests.ops.scaled_mix")
     recurc.models.register(toy_family)
     yield
-    recurc.models.unregister("toy")
+    if "toy" in recurc.models.families():
+        recurc.models.unregister("toy")
 
 
 def reasoner(mixer: str = "attention", **options) -> Reasoner:
@@ -144,6 +147,20 @@ def test_from_a_checkpoint_to_a_verified_build(toy, tmp_path, capsys):
         assert run(["verify", out, "--data", str(tmp_path / "data"), "--on", on, "--limit", "2", "--steps", "2", "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
         assert (found["n"], found["matched"]) == (2, 2) and (found["bit_exact"] or on == "onnxruntime")
+
+
+def test_a_build_is_read_where_its_op_is_not_installed(toy, tmp_path, capsys):
+    need("mps2-an386")
+    r = reasoner(hidden=32)
+    made = Model(r, "toy").quantize("int8").build("mps2-an386", tmp_path / "build", gate=GOOD)
+    recurc.ops.unregister("scaled_mix")
+    recurc.models.unregister("toy")
+    capsys.readouterr()
+    assert run(["report", str(made.path), "--html", "--wide"]) == 0
+    assert "scaled mixing" in capsys.readouterr().out
+    assert "scaled mixing: of an op that is not installed here" in (made.path / "report.html").read_text()
+    with recurc.connect(made.path, on="host") as device:
+        assert len(device.run(*random_inputs(r, 1))) == 1
 
 
 def run(arguments: list[str]) -> int:
