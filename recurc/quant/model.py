@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from recurc.arguments import argument
-from recurc.errors import DoesNotFitError
+from recurc.errors import DoesNotFitError, InputError
 from recurc.ir.lower import lower
 from recurc.ir.lowering import Knobs, Lowering
 from recurc.ir.program import Program
@@ -161,7 +161,8 @@ def quantize_model(
         lowering, knobs: as `lower` takes them.
 
     Raises:
-        UsageError: no such layer or precision, no such lowering.
+        UsageError: no such layer or precision, no such lowering. InputError: a precision gives weights that its form cannot
+            hold.
     """
     program = lower(reasoner.config, lowering, **knobs)
     names = [ref.name for ref in program.linears]
@@ -169,8 +170,14 @@ def quantize_model(
     moments = calibration.moments if calibration else {}
 
     def stored(name: str) -> Weights:
-        scheme = layers.get(name, precision)
-        return scheme.quantize(reasoner.tensors[name], moments.get(name), scheme.method(method, bool(moments)))
+        scheme, w = layers.get(name, precision), reasoner.tensors[name]
+        found = scheme.quantize(w, moments.get(name), scheme.method(method, bool(moments)))
+        if why := scheme.misfit(found, (w.shape[0], w.shape[1])):
+            raise InputError(
+                f"the precision {scheme.name!r} gives weights that it cannot store", where=name, why=why,
+                next="Correct its function `quantize`, or choose another precision",
+            )  # fmt: skip
+        return found
 
     weights = {name: stored(name) for name in names}
     vectors = {vector.name: np.asarray(reasoner.tensors[vector.tensor], dtype=np.float32) for vector in program.vectors}

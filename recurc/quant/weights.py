@@ -55,6 +55,18 @@ class Precision:
         usable = [m for m in self.methods if data or m not in NEED_DATA]
         return wanted if wanted in usable else usable[0]
 
+    def misfit(self, weights: object, shape: tuple[int, int]) -> str:
+        """Why what `quantize` gave for weights of a shape [N, K] is not what the form stores; "" where it is."""
+        if not isinstance(weights, Weights):
+            return f"they are {type(weights).__name__}, no Weights"
+        if weights.form != self.form:
+            return f"they are of the form {weights.form}, it says {self.form}"
+        if weights.shape != shape:
+            return f"their shape is {weights.shape}, the layer's {shape}"
+        if self.form.integer and not (weights.scale.shape == shape[:1] and np.isfinite(weights.scale).all()):
+            return "they have not one finite scale for each channel"
+        return self.form.misfit(weights)
+
 
 _registered: dict[str, Precision] = {}
 

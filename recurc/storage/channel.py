@@ -19,10 +19,18 @@ KERNEL_WIDTHS = (3, 4, 8)
 class PerChannel(Form):
     """w = scale * (q - zero): int8 -127..127 without zero points, n bits below 0..2^n - 1 with them.
 
-    Kernels exist for 8, 4 and 3 bits; other widths are stored and computed as the next wider one.
+    Kernels exist for some widths; the others are stored and computed as the next wider one. So 5, 6 and 7 bits take a byte,
+    which holds q - zero: the kernels of 8 bits know no zero points. Such weights may also have none themselves.
+
+    Raises:
+        ValueError: width is not 1 to 8.
     """
 
     width: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.width <= KERNEL_WIDTHS[-1]:
+            raise ValueError(f"there is no form with {self.width} bits a weight: a channel's integers have 1 to 8")
 
     @property
     def bits(self) -> float:
@@ -37,7 +45,8 @@ class PerChannel(Form):
         return PerChannel(min(w for w in KERNEL_WIDTHS if w >= self.width))
 
     def bytes_of(self, n: int, k: int, pad: int = 4) -> int:
-        return n * (-(-k * self.kernel_form.width // (8 * pad)) * pad + 4 + (self.width < 8))
+        width = self.kernel_form.width
+        return n * (-(-k * width // (8 * pad)) * pad + 4 + (width < 8))
 
     def beside(self, k: int, packing: Packing) -> int:
         return 4 + self.codec(packing).zeros_stored
@@ -50,7 +59,7 @@ class PerChannel(Form):
         found = [
             LayerSection(
                 "weights", "q", codec.part_bytes(ref.part_n, ref.k) * ref.parts,
-                lambda weights: in_parts(ref.parts, codec.pack, weights.integers),
+                lambda weights: in_parts(ref.parts, codec.pack, self._operands(weights)),
                 lambda data: of_parts(ref.parts, lambda part: codec.unpack(part, ref.part_n, ref.k), data),
             ),
             floats_section("scales", "scale", ref.n, lambda weights: weights.scale),
@@ -63,9 +72,21 @@ class PerChannel(Form):
             ))  # fmt: skip
         return tuple(found)
 
+    def _operands(self, weights: Weights) -> np.ndarray:
+        """What the kernels multiply with, before their own zero points."""
+        return weights.integers - weights.zero[:, None].astype(np.int16) if self.kernel_form.width == 8 else weights.integers
+
     def weights(self, fields: Mapping[str, np.ndarray]) -> Weights:
-        zero = fields["zero"] if self.width < 8 else np.zeros(len(fields["scale"]), np.uint8)
+        zero = fields["zero"] if self.kernel_form.width < 8 else np.zeros(len(fields["scale"]), np.uint8)
         return IntWeights(self.width, fields["q"], fields["scale"], zero)
+
+    def misfit(self, weights: Weights) -> str:
+        q, zero, top = weights.integers, weights.zero, 2**self.width - 1
+        if self.kernel_form.width == 8:
+            q = self._operands(weights)
+            return "" if abs(q).max(initial=0) <= min(top, 127) else f"q - zero leaves -{min(top, 127)}..{min(top, 127)}"
+        fits = q.min(initial=0) >= 0 and max(q.max(initial=0), zero.max(initial=0)) <= top
+        return "" if fits else f"q or zero leaves 0..{top}"
 
 
 INT3, INT4, INT8 = PerChannel(3), PerChannel(4), PerChannel(8)
@@ -75,7 +96,8 @@ INT3, INT4, INT8 = PerChannel(3), PerChannel(4), PerChannel(8)
 class IntWeights(Weights):
     """w = scale * (q - zero) per output channel.
 
-    q [N, K] int16 (int8: -127..127, int4: 0..15, int3: 0..7), scale float32 [N], zero uint8 [N] (0 for int8).
+    q [N, K] int16 (int8: -127..127, int4: 0..15, int3: 0..7), scale float32 [N], zero uint8 [N] (0 for int8; for 5 to 7 bits
+    too where q has a sign, as they read back from an image).
     """
 
     bits: int
@@ -102,6 +124,4 @@ class IntWeights(Weights):
         return centred * self.scale[:, None]
 
     def dequantization(self) -> Dequantization:
-        if self.bits == 8:
-            return Dequantization(self.q, "int8", self.scale)
-        return Dequantization(self.q, "uint4" if self.bits <= 4 else "uint8", self.scale, self.zero)
+        return super().dequantization() if self.bits > 4 else Dequantization(self.q, "uint4", self.scale, self.zero)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from recurc.arguments import argument
+from recurc.errors import UsageError
 from recurc.ir.program import LinearRef, Program
 from recurc.types import F32Array, U8Array
 
@@ -74,8 +76,18 @@ class Weights(ABC):
         """float32 [N, K]: what they stand for."""
 
     def dequantization(self) -> Dequantization:
-        """The same for exchange formats; of integer forms."""
-        raise NotImplementedError(type(self).__name__)
+        """The same for exchange formats; of integer forms. Bytes with a sign, unless a form has a smaller way.
+
+        Raises:
+            UsageError: the integers do not fit a byte.
+        """
+        q = self.integers.astype(np.int32) - self.zero[:, None]
+        if abs(q).max(initial=0) > 128 or q.max(initial=0) > 127:
+            raise UsageError(
+                f"weights of the form {self.form} cannot be exported", where=argument("precision"),
+                why="their integers take more than a byte, and the form has no way of its own", next="Choose another precision",
+            )  # fmt: skip
+        return Dequantization(q.astype(np.int16), "int8", self.scale)
 
 
 Pack = Callable[[Weights], bytes]
@@ -141,6 +153,11 @@ class Form(ABC):
     @abstractmethod
     def weights(self, fields: Mapping[str, np.ndarray]) -> Weights:
         """The weights from the fields of their sections."""
+
+    def misfit(self, weights: Weights) -> str:
+        """Why weights of this form cannot be stored in it, in a few words; "" where they can. What is not told here would be
+        stored wrongly without a word."""
+        return ""
 
 
 Forms = Form | Mapping[str, Form]  # one for all layers, or that of each by its tensor's name

@@ -52,6 +52,10 @@ class Grouped(Form):
     def weights(self, fields: Mapping[str, np.ndarray]) -> Weights:
         return GroupWeights(fields["q"], fields["scale"], fields["m"])
 
+    def misfit(self, weights: Weights) -> str:
+        q = _grouped(weights).q
+        return "" if q.min(initial=0) >= -8 and q.max(initial=0) <= 7 else "q leaves -8..7"
+
 
 GROUPED = Grouped()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,22 +10,26 @@ import numpy as np
 import pytest
 
 from recurc.emit.image import build_image
-from recurc.errors import UsageError
+from recurc.errors import InputError, UsageError
+from recurc.exchange.onnx_export import export_onnx
+from recurc.exchange.onnx_loop import OnnxLoop
 from recurc.ir.program import LinearRef
 from recurc.plan.kernels import KERNEL_SETS, kernel_set
 from recurc.plan.planner import make_plan
 from recurc.quant import asymmetric
 from recurc.quant.model import quantize_model
-from recurc.quant.weights import Precision, precision_named, precisions, register, unregister
-from recurc.storage import FP32, GROUPED, INT3
-from recurc.storage.channel import PerChannel
+from recurc.quant.twin import Twin
+from recurc.quant.weights import Precision, precision_named, precisions, register, unregister, weight_bytes
+from recurc.storage import FP32, GROUPED, INT3, INT4, INT8
+from recurc.storage.channel import IntWeights, PerChannel
 from recurc.storage.form import Form, LayerSection, Weights, forms_of, unpack_layer
+from recurc.storage.grouped import GroupWeights
 from recurc.storage.image import image_sections
 from recurc.storage.packings.packing import Codec, Packing
 from recurc.targets.boards import load_board
 from tests.codegen.bits import differences
 from tests.codegen.builder import HERE_SETS, compile_model
-from tests.randmodels import random_reasoner
+from tests.randmodels import random_inputs, random_reasoner
 from tests.tools import need
 
 
@@ -92,8 +97,22 @@ def two_bits(w: np.ndarray, moment: np.ndarray | None, method: str) -> Weights:
     return asymmetric.quantize(w, moment, method, 2)
 
 
+def six_bits(w: np.ndarray, moment: np.ndarray | None, method: str) -> Weights:
+    """With zero points, which the kernels of 8 bits do not know."""
+    return asymmetric.quantize(w, moment, method, 6)
+
+
+def five_bits(w: np.ndarray, moment: np.ndarray | None, method: str) -> Weights:
+    """With a sign."""
+    scale = np.maximum(np.abs(w).max(axis=1) / 15, np.float32(1e-9)).astype(np.float32)
+    return IntWeights(5, np.rint(w / scale[:, None]).astype(np.int16), scale, np.zeros(len(w), np.uint8))
+
+
 OUTSIDE = {"ternary": Precision("ternary", Ternary(), ternary, advised=False),
-           "int2": Precision("int2", PerChannel(2), two_bits, methods=asymmetric.METHODS, advised=False)}  # fmt: skip
+           "int2": Precision("int2", PerChannel(2), two_bits, methods=asymmetric.METHODS, advised=False),
+           "int6": Precision("int6", PerChannel(6), six_bits, methods=asymmetric.METHODS, advised=False),
+           "int5": Precision("int5", PerChannel(5), five_bits, advised=False)}  # fmt: skip
+AS = {"ternary": "int3", "int2": "int3", "int6": "int8", "int5": "int8"}  # whose kernels compute it
 
 
 @pytest.fixture(params=list(OUTSIDE))
@@ -105,7 +124,8 @@ def outside(request):
 
 
 def test_it_is_known_by_its_name_and_only_once(outside):
-    assert precision_named(outside.name) is outside and list(precisions())[-1] == outside.name  # the fewest bits
+    assert precision_named(outside.name) is outside
+    assert (bits := [p.bits for p in precisions().values()]) == sorted(bits, reverse=True)
     with pytest.raises(ValueError, match="already"):
         register(Precision("int4", PerChannel(2), two_bits))
 
@@ -135,8 +155,64 @@ def test_every_packing_gives_back_what_it_stores(outside, kernels):
 
 def test_it_is_planned_and_never_advised(outside):
     program = quantize_model(random_reasoner(), outside).program
-    plans = {p.name: make_plan(program, p.form, load_board("stm32h7")) for p in (outside, precision_named("int3"))}
-    assert plans[outside.name].fits and plans[outside.name].image_bytes == plans["int3"].image_bytes
+    like = precision_named(AS[outside.name])
+    plans = [make_plan(program, p.form, load_board("stm32h7")) for p in (outside, like)]
+    assert plans[0].fits and plans[0].image_bytes == plans[1].image_bytes
+    assert weight_bytes([(40, 64)])[outside.name] == weight_bytes([(40, 64)])[like.name]
+
+
+def test_it_is_exported(outside, tmp_path):
+    pytest.importorskip("onnxruntime")
+    reasoner = random_reasoner()
+    model, (inputs, ids) = quantize_model(reasoner, outside), random_inputs(reasoner, 1)
+    export_onnx(model, tmp_path / "onnx")
+    loop, twin = OnnxLoop(tmp_path / "onnx"), Twin(model)
+    loop.begin(inputs[0], int(ids[0]))
+    twin.begin(inputs, ids)
+    loop.step()
+    twin.step()
+    assert np.abs(loop.state["z_H"] - twin.z_H[0]).max() < 0.05
+
+
+def test_bits_that_there_are_not_are_refused():
+    for bits in (0, 9):
+        with pytest.raises(ValueError, match=f"no form with {bits} bits"):
+            PerChannel(bits)
+
+
+def misfits() -> dict[str, tuple[Form, object, str]]:
+    """What a function `quantize` may give by mistake for weights [8, 32], in a form, and what is said of it."""
+    one, zero = np.ones(8, np.float32), np.zeros(8, np.uint8)
+    q = np.zeros((8, 32), np.int16)
+    groups = np.ones((8, 1), np.uint8)
+    return {
+        "no weights": (INT8, q, "they are ndarray"),
+        "another form": (INT8, IntWeights(4, q, one, zero), r"form PerChannel\(width=4\)"),
+        "another shape": (INT8, IntWeights(8, q[:4], one[:4], zero[:4]), r"shape is \(4, 32\)"),
+        "a scale for the tensor": (INT8, IntWeights(8, q, one[:1], zero), "one finite scale"),
+        "no finite scale": (INT8, IntWeights(8, q, one * np.inf, zero), "one finite scale"),
+        "int8 beyond": (INT8, IntWeights(8, q - 128, one, zero), r"q - zero leaves -127..127"),
+        "int8 with zero points": (INT8, IntWeights(8, q, one, zero + 200), "q - zero leaves -127..127"),
+        "int6 beyond": (PerChannel(6), IntWeights(6, q + 64, one, zero), "q - zero leaves -63..63"),
+        "int4 with a sign": (INT4, IntWeights(4, q - 7, one, zero), "leaves 0..15"),
+        "int4 with a wide zero point": (INT4, IntWeights(4, q, one, zero + 16), "leaves 0..15"),
+        "int3 beyond": (INT3, IntWeights(3, q + 8, one, zero), "leaves 0..7"),
+        "groups beyond": (GROUPED, GroupWeights(q + 8, one, groups), "leaves -8..7"),
+    }
+
+
+@pytest.mark.parametrize("name", misfits())
+def test_weights_that_the_form_cannot_hold_are_refused_by_the_precisions_name(name):
+    form, given, why = misfits()[name]
+
+    def quantize(w: np.ndarray, moment: np.ndarray | None, method: str) -> Weights:
+        return given  # type: ignore[return-value]
+
+    reasoner = random_reasoner(layers=1)
+    precision = Precision("wrong", form, quantize)
+    assert re.search(why, precision.misfit(given, (8, 32)))
+    with pytest.raises(InputError, match="the precision 'wrong' gives weights that it cannot store"):
+        quantize_model(reasoner, precision)
 
 
 @dataclass(frozen=True)
