@@ -39,6 +39,7 @@ LAYERS = (
         "documents",
         "environment",
         "errors",
+        "extensions",
         "filekinds",
         "files",
         "formats",

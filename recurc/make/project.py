@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,18 @@ from typing import Any
 from recurc import __version__
 from recurc.build.folder import check_output, fresh_folder
 from recurc.build.listing import TABLE_FILE
-from recurc.build.manifest import BOARD_FILE, Build, load_build, table_entry, write_manifest
+from recurc.build.manifest import BOARD_FILE, PROJECT, Build, load_build, table_entry, write_manifest
 from recurc.build.trust import remember
 from recurc.emit.code import firmware_name
 from recurc.emit.runtime import copy_runtime
 from recurc.errors import InputError
 from recurc.make.host import compile_engine_parts, compile_host_engine, host_library, host_program, host_sources
-from recurc.package.base import Made, Work
+from recurc.package.base import OWN_FOLDERS, Made, Package, Work
 from recurc.package.firmware import early_plans, linked_entry
 from recurc.package.registry import packages_of
 from recurc.quant.model import QuantizedModel
 from recurc.resources import resource_dir
-from recurc.targets.boards import Board, load_board, whole_board_text
+from recurc.targets.boards import COMPILED, Board, load_board, whole_board_text
 from recurc.targets.host import cpu_signature
 
 Note = Callable[[str], None]
@@ -36,21 +36,33 @@ def _keep_board(board: Board, folder: Path) -> None:
         (folder / BOARD_FILE).write_text(whole_board_text(board.path), encoding="utf-8")
 
 
-def _check_name(board: Board) -> None:
-    """That a board's name can be a folder in a build beside the build's own.
+def _check_folders(board: Board, delivered: Sequence[Package]) -> None:
+    """That a board's name and its formats' folders can be folders of one build, beside the build's own.
 
     Raises:
-        InputError: it cannot.
+        InputError: they cannot, or a format would write for this computer.
     """
-    taken = board.name in ("src", "runtime", "tables", "project") or (board.name == "host") != (board.family == "host")
-    if taken or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", board.name):
+    where, names = str(board.path or board.name), [package.name for package in delivered]
+    if board.family == "host" and (board.name != "host" or names != [COMPILED]):
         raise InputError(
-            "the board's name cannot be used",
-            where=str(board.path),
-            why=f"{board.name!r} names a folder of the "
-            "build, so it is one word and none of src, runtime, tables, project, host",
+            'family = "host" is this computer and no board to build for', where=where,
+            why="every build has its program, and no package format writes for it",
+            next="Build for the board host; for C that runs elsewhere, give a board file of another family its memory",
+        )  # fmt: skip
+    folders = [package.folder for package in delivered if package.folder]
+    taken = {*OWN_FOLDERS, PROJECT, *folders} - ({"host"} if board.family == "host" else set())
+    if board.name in taken or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", board.name):
+        raise InputError(
+            "the board's name cannot be used", where=where,
+            why=f"{board.name!r} names a folder of the build, so it is one word and none of {', '.join(sorted(taken))}",
             next="Rename the board",
-        )
+        )  # fmt: skip
+    if len(set(folders)) != len(folders):
+        raise InputError(
+            "two package formats write into one folder of the build", where=where,
+            why=", ".join(f"{package.name} into {package.folder}" for package in delivered if package.folder),
+            next="Leave one of them out of `packages`",
+        )  # fmt: skip
 
 
 def build_project(
@@ -75,10 +87,10 @@ def build_project(
         DoesNotFitError, ToolchainError, InputError, UsageError.
     """
     out = Path(os.path.abspath(out))
-    _check_name(target)
+    delivered = packages_of(target)
+    _check_folders(target, delivered)
     if target.family != "host":
         early_plans(model.program, model.forms, target)  # before anything is written
-    delivered = packages_of(target)
     for package in delivered:
         package.check(target)
     kept: list[str] = []

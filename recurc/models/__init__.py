@@ -20,11 +20,12 @@ import importlib
 import os
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Protocol, cast
 
 from recurc.errors import InputError
+from recurc.extensions import distinct, installed
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.reading import read_text
 from recurc.recursion import Depth, Recursion
@@ -72,12 +73,18 @@ def register(family: Family) -> None:
     Raises:
         ValueError: it lacks a part of what a family is, or another one has its name.
     """
-    missing = [attribute for attribute in _PROTOCOL if not hasattr(family, attribute)]
-    if missing:
-        raise ValueError(f"a family has {', '.join(missing)}; see recurc.models")
+    _checked(family)
     if families().get(family.NAME, family) is not family:
         raise ValueError(f"there is a family {family.NAME!r} already")
     _registered[family.NAME] = family
+
+
+def _checked(family: Family) -> Family:
+    """It, when it has all of the protocol, else ValueError."""
+    missing = [attribute for attribute in _PROTOCOL if not hasattr(family, attribute)]
+    if missing:
+        raise ValueError(f"a family has {', '.join(missing)}; see recurc.models")
+    return family
 
 
 def unregister(name: str) -> None:
@@ -89,13 +96,24 @@ def unregister(name: str) -> None:
 @lru_cache(maxsize=1)
 def _installed() -> tuple[Family, ...]:
     """The families of installed entry points."""
-    return tuple(point.load() for point in entry_points(group=ENTRY_POINTS))
+    return tuple(installed(ENTRY_POINTS, _loaded))
+
+
+def _loaded(point: EntryPoint) -> Family:
+    return _checked(point.load())
 
 
 def families() -> dict[str, Family]:
-    """Name -> family: every module of this folder that defines the family protocol, installed and registered ones."""
-    found = {family.NAME: family for family in (*_installed(), *_registered.values())}
-    return found | _in_folders(tuple(__path__))
+    """Name -> family: every module of this folder that defines the family protocol, then installed and registered ones. Where
+    two recognise the same tensors and the configuration names none, the first is taken.
+
+    Raises:
+        InputError: what a package of others brings is no family, or has another one's name.
+    """
+    known = (*_in_folders(tuple(__path__)).values(), *_installed(), *_registered.values())
+    return distinct(
+        "model families", known, lambda family: family.NAME, lambda family: getattr(family, "__name__", family.NAME)
+    )
 
 
 @cache

@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from importlib.metadata import entry_points
 from pathlib import Path
 from threading import RLock
 from typing import TypeVar
 
 from recurc.errors import InputError
+from recurc.extensions import installed
 from recurc.ops.base import Op
-from recurc.reading import is_file
+from recurc.reading import is_file, is_there
 
 ENTRY_POINTS = "recurc.ops"  # each names a package: an op's folder
 TEMPLATE = "op.c.j2"
@@ -43,6 +43,10 @@ def register(package: str) -> type[Op]:
     if not (isinstance(op, type) and issubclass(op, Op) and re.fullmatch(r"[a-z][a-z0-9_]*", kind)):
         raise OpError(f"{package} is no op's folder", where=f"{package}.op", why="OP is no op's class whose kind is a C name",
                       next="Derive it from recurc.ops.Op and give it a kind")  # fmt: skip
+    if package != f"{__package__}.{kind}" and is_there(_folder(__package__) / kind):
+        raise OpError(f"an op cannot be called {kind!r}", where=package,
+                      why="a folder of recurc.ops is called so, and templates are named by it",
+                      next="Give it another kind")  # fmt: skip
     if _packages.get(kind, package) != package:
         raise OpError(f"there are two ops called {kind!r}", where=package, why=f"the other one is {_packages[kind]}",
                       next="Give one of them another kind")  # fmt: skip
@@ -65,8 +69,7 @@ def registered() -> dict[str, type[Op]]:
             for folder in sorted(Path(at) / name for at in package.__path__ for name in os.listdir(at)):
                 if is_file(folder / "op.py"):
                     register(f"{__package__}.{folder.name}")
-            for point in entry_points(group=ENTRY_POINTS):
-                register(point.value)
+            installed(ENTRY_POINTS, lambda point: register(point.value))
             _searched.append(__package__)
     return dict(_classes)
 

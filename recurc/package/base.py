@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from recurc.arguments import argument
 from recurc.build.manifest import Build
@@ -21,6 +21,7 @@ from recurc.targets.fit import refusal
 
 Note: TypeAlias = Callable[[str], None]
 Entry: TypeAlias = dict[str, Any]  # what the manifest says of one board's firmware
+OWN_FOLDERS = frozenset({"src", "runtime", "tables", "host"})  # of every build, whatever it is delivered as
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ class Upload:
     process: int | None = None
 
 
+@runtime_checkable
 class Package(Protocol):
     """One format that a build is delivered in. What has a body here need not be given by a format that derives from this.
 
@@ -100,6 +102,7 @@ class Package(Protocol):
 
     def check(self, board: Board) -> None:
         """That a board can be delivered so, before anything is written. Raises ToolchainError, InputError."""
+        return None  # said, so that a format need not
 
     def toolchains(self, board: Board) -> tuple[str, ...]:
         """Families whose compiler a build needs on this computer, beside the host's."""

@@ -6,16 +6,19 @@ import importlib
 import os
 from collections.abc import Iterable
 from functools import lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint
 
 from recurc.errors import InputError
-from recurc.package.base import Package
+from recurc.extensions import distinct, installed
+from recurc.package.base import OWN_FOLDERS, Package
 from recurc.reading import shown
+from recurc.targets.allowed import NAME
 from recurc.targets.boards import Board
 from recurc.targets.tomltable import nearest
 from recurc.targets.toolchain import check_linkable
 
 ENTRY_POINTS = "recurc.packages"  # each names a Package
+_TEXTS = ("name", "title", "folder")
 
 _registered: dict[str, Package] = {}
 
@@ -24,8 +27,9 @@ def register(package: Package) -> None:
     """Add a format that no module of this package has.
 
     Raises:
-        ValueError: another one has its name.
+        TypeError: it is none. ValueError: another one has its name, or its name or folder cannot be used.
     """
+    checked(package)
     if packages().get(package.name, package) is not package:
         raise ValueError(f"there is a package format {package.name!r} already")
     _registered[package.name] = package
@@ -40,13 +44,40 @@ def unregister(name: str) -> None:
 
 @lru_cache(maxsize=1)
 def packages() -> dict[str, Package]:
-    """All formats by name. A module of this package that has a `PACKAGE` is one."""
+    """All formats by name. A module of this package that has a `PACKAGE` is one.
+
+    Raises:
+        InputError: what a package of others brings is none, or has another one's name.
+    """
     here = importlib.import_module(__package__)
     names = sorted(name.removesuffix(".py") for folder in here.__path__ for name in os.listdir(folder) if name.endswith(".py"))
     modules = (importlib.import_module(f"{__package__}.{name}") for name in names if name != "__init__")
     own = [found for module in modules if (found := getattr(module, "PACKAGE", None)) is not None]
-    foreign = [point.load() for point in entry_points(group=ENTRY_POINTS)]
-    return {package.name: package for package in (*foreign, *_registered.values(), *own)}
+    known = (*own, *installed(ENTRY_POINTS, _loaded), *_registered.values())
+    return distinct("package formats", known, lambda package: package.name, lambda package: type(package).__module__)
+
+
+def _loaded(point: EntryPoint) -> Package:
+    """The format of an entry point. Raises TypeError or ValueError where it is none."""
+    return checked(point.load())
+
+
+def checked(package: object) -> Package:
+    """A package format that may be used.
+
+    Raises:
+        TypeError: it is none. ValueError: its name or folder cannot stand in a board's file, or is one of the build's own.
+    """
+    if isinstance(package, type) or not (
+        isinstance(package, Package) and all(isinstance(getattr(package, field, None), str) for field in _TEXTS)
+    ):
+        raise TypeError(f"{package!r} is no value of a class that derives from Package, with {', '.join(_TEXTS)}")
+    if not NAME.fullmatch(package.name):
+        raise ValueError(f"the name {package.name!r} of a package format is not one plain word")
+    if package.folder and (not NAME.fullmatch(package.folder) or package.folder in OWN_FOLDERS):
+        raise ValueError(f"{package.folder!r} cannot be the folder of a package format: it is one plain word and none of "
+                         + ", ".join(sorted(OWN_FOLDERS)))  # fmt: skip
+    return package
 
 
 def package_named(name: str, where: str = "") -> Package:

@@ -11,12 +11,13 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint
 
 import numpy as np
 
 from recurc.arguments import argument
 from recurc.errors import UsageError
+from recurc.extensions import distinct, installed
 from recurc.storage.form import Form, Weights
 
 ENTRY_POINTS = "recurc.precisions"
@@ -77,7 +78,7 @@ def register(precision: Precision) -> None:
     Raises:
         ValueError: another one has its name.
     """
-    if precisions().get(precision.name, precision) != precision:
+    if precisions().get(precision.name, precision) is not precision:
         raise ValueError(f"there is a precision {precision.name!r} already")
     _registered[precision.name] = precision
     precisions.cache_clear()
@@ -91,7 +92,11 @@ def unregister(name: str) -> None:
 
 @lru_cache(maxsize=1)
 def precisions() -> dict[str, Precision]:
-    """All precisions by name, most bits first: those of this package, of installed entry points, and registered ones."""
+    """All precisions by name, most bits first: those of this package, of installed entry points, and registered ones.
+
+    Raises:
+        InputError: what a package brings is no precision, or has another one's name.
+    """
     package = importlib.import_module(__package__)
     names = sorted(name for folder in package.__path__ for name in os.listdir(folder))
     own = (
@@ -99,9 +104,17 @@ def precisions() -> dict[str, Precision]:
         for name in names
         if name.startswith("scheme_") and name.endswith(".py")
     )
-    foreign = (point.load() for point in entry_points(group=ENTRY_POINTS))
-    found = {p.name: p for p in (*foreign, *_registered.values(), *own)}
+    known = (*own, *installed(ENTRY_POINTS, _loaded), *_registered.values())
+    found = distinct("precisions", known, lambda p: p.name, lambda p: p.quantize.__module__)
     return dict(sorted(found.items(), key=lambda item: -item[1].bits))
+
+
+def _loaded(point: EntryPoint) -> Precision:
+    """The precision of an entry point. Raises TypeError where it is none."""
+    found = point.load()
+    if not isinstance(found, Precision):
+        raise TypeError(f"it is {type(found).__name__}, no recurc.quant.weights.Precision")
+    return found
 
 
 def weight_bytes(shapes: Iterable[tuple[int, int]]) -> dict[str, int]:

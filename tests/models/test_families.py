@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import recurc.models
+from recurc import extensions
 from recurc.errors import InputError
 from recurc.models import families, find_family
 from recurc.models.reasoner import swiglu_width
@@ -99,7 +100,7 @@ def test_installed_packages_bring_families(monkeypatch, tmp_path):
     )
     monkeypatch.syspath_prepend(tmp_path)
     point = EntryPoint("brought", "brought", recurc.models.ENTRY_POINTS)
-    monkeypatch.setattr(recurc.models, "entry_points", lambda group: [point] if group == "recurc.families" else [])
+    monkeypatch.setattr(extensions, "entry_points", lambda group: [point] if group == "recurc.families" else [])
     recurc.models._installed.cache_clear()
     try:
         assert families()["brought"].NAME == "brought"

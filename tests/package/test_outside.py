@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from recurc import extensions
 from recurc.api import Gate, Model
 from recurc.build.manifest import PROJECT, Build, load_build
 from recurc.cli.main import main
@@ -142,10 +143,10 @@ def test_a_build_whose_manifest_does_not_say_it_has_what_its_board_implies(made)
 
 def test_an_entry_point_brings_a_format(monkeypatch):
     point = importlib.metadata.EntryPoint("makefile", "tests.package.makefile:PACKAGE", registry.ENTRY_POINTS)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == registry.ENTRY_POINTS else [])
+    monkeypatch.setattr(extensions, "entry_points", lambda group: [point] if group == registry.ENTRY_POINTS else [])
     packages.cache_clear()
     try:
-        assert package_named("makefile") is PACKAGE and set(packages()) == {"makefile", "firmware", "platformio", "espidf"}
+        assert package_named("makefile") is PACKAGE and {"makefile", "firmware", "platformio", "espidf"} <= set(packages())
     finally:
         packages.cache_clear()
 
@@ -165,6 +166,44 @@ def test_a_board_that_lists_formats_in_a_wrong_order_or_twice_is_refused(quantiz
         with pytest.raises((InputError, ToolchainError), match=why):
             quantized.build(str(board_file(tmp_path, f"packages = {said}")), tmp_path / "out", gate=GOOD)
         assert not (tmp_path / "out").exists()
+
+
+def test_formats_that_cannot_be_are_refused_when_they_come():
+    for change, error, why in (({"name": "two words"}, ValueError, "not one plain word"),
+                               ({"folder": "src"}, ValueError, "'src' cannot be the folder"),
+                               ({"folder": "../up"}, ValueError, "cannot be the folder"),
+                               ({"title": None}, TypeError, "no value of a class that derives from Package")):  # fmt: skip
+        with pytest.raises(error, match=why):
+            register(type("Odd", (type(PACKAGE),), {"name": "odd", **change})())
+    with pytest.raises(TypeError, match="no value of a class"):
+        register(type(PACKAGE))  # the class in its value's place
+    assert "odd" not in packages()
+
+
+def test_formats_and_boards_do_not_share_a_folder(installed, quantized, tmp_path):
+    class Other(type(PACKAGE)):
+        name = "other"
+
+    register(Other())
+    try:
+        for name, said, why in (("mine", '["makefile", "other"]', "makefile into library, other into library"),
+                                ("library", '["makefile"]', "'library' names a folder of the build"),
+                                ("src", '["makefile"]', "'src' names a folder of the build")):  # fmt: skip
+            with pytest.raises(InputError, match=why):
+                quantized.build(str(board_file(tmp_path, f"packages = {said}", name)), tmp_path / "out", gate=GOOD)
+    finally:
+        unregister("other")
+    assert not (tmp_path / "out").exists()
+
+
+def test_this_computer_is_no_board_of_a_format(installed, quantized, tmp_path):
+    """Its formats were not asked, and the manifest said that they had been."""
+    for name, said in (("host", '["makefile"]'), ("desk", '["firmware"]')):
+        path = tmp_path / f"{name}.toml"
+        text = board_text("host").replace('name = "host"', f'name = "{name}"').replace('["firmware"]', said)
+        path.write_text(text)
+        with pytest.raises(InputError, match="is this computer and no board to build for"):
+            quantized.build(str(path), tmp_path / "out", gate=GOOD)
 
 
 @pytest.mark.parametrize("board", list_boards(), ids=lambda b: b.name)

@@ -1,0 +1,59 @@
+"""What installed packages bring to recurc: the values of their entry points, each taken or refused by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint, entry_points
+from typing import TypeVar
+
+from recurc.errors import InputError, RecurcError
+
+Taken = TypeVar("Taken")
+
+
+def _brings(point: EntryPoint) -> str:
+    """The entry point in words, with the package that it is of where that is known."""
+    package = f" of {point.dist.name} {point.dist.version}" if point.dist is not None else ""
+    return f"entry point {point.name} = {point.value} in the group {point.group}{package}"
+
+
+def installed(group: str, take: Callable[[EntryPoint], Taken]) -> list[Taken]:
+    """What `take` makes of each entry point of a group, in the order of their names.
+
+    Raises:
+        InputError: one cannot be imported or is no such thing, whatever it raises.
+    """
+    found = []
+    for point in sorted(entry_points(group=group), key=lambda p: (p.name, p.value)):
+        try:
+            found.append(take(point))
+        except RecurcError:
+            raise
+        except Exception as e:  # code of others: anything
+            raise InputError(
+                f"the installed extension {point.name!r} cannot be used", where=_brings(point), why=f"{type(e).__name__}: {e}",
+                next="Correct it, or uninstall the package that brings it",
+            ) from e  # fmt: skip
+    return found
+
+
+def distinct(
+    what: str, known: Iterable[Taken], name: Callable[[Taken], str], origin: Callable[[Taken], str]
+) -> dict[str, Taken]:
+    """All that is known of a kind by name, in order. One value twice is one.
+
+    Args:
+        what: the kind in words, several of it. name, origin: what one is called, and the module that it is from.
+
+    Raises:
+        InputError: two have one name, so that chance would say which one is meant.
+    """
+    found: dict[str, Taken] = {}
+    for value in known:
+        other = found.setdefault(name(value), value)
+        if other is not value:
+            raise InputError(
+                f"there are two {what} called {name(value)!r}", where=f"{origin(other)} and {origin(value)}",
+                why="nothing says which one is meant", next="Uninstall one of them, or give it another name",
+            )  # fmt: skip
+    return found
