@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import TypeVar
 
 from recurc.errors import InputError, RecurcError
@@ -57,3 +59,12 @@ def distinct(
                 why="nothing says which one is meant", next="Uninstall one of them, or give it another name",
             )  # fmt: skip
     return found
+
+
+def sources(module: str) -> list[Path]:
+    """The Python files of the package that an imported module is in, or the module's own; none where it has no file."""
+    here = sys.modules[module]
+    package = sys.modules.get(here.__package__ or "")
+    if package is not None and hasattr(package, "__path__"):
+        return sorted(file for folder in package.__path__ for file in Path(folder).rglob("*.py"))
+    return [Path(here.__file__)] if here.__file__ else []

@@ -172,7 +172,7 @@ class Model:
         model = quantize_model(
             self.reasoner, scheme, found, layer_precisions=layers, method=method, lowering=wanted, name=self.name
         )
-        learns = method != "min-max" and any(p.methods != ("none",) for p in used)
+        learns = any(p.learns(method) for p in used)
         seen = found.puzzles if found is not None and learns else 0
         judged = None
         if calibration is not None:

@@ -74,8 +74,10 @@ def command(console: Console, checkpoint: str | None, data: str | None) -> None:
 
 
 def _show(console: Console, reasoner: Reasoner, work: Cost, sizes: dict[str, int]) -> None:
+    from recurc.models import recursion_of
+
     c = reasoner.config
-    mixer = f"MLP over the sequence (width {c.inter_t})" if c.mixer == "mlp_t" else f"attention, {c.num_heads} heads"
+    mixer, *others = dict.fromkeys(op.told for block in recursion_of(c).blocks for op in block.ops)
     table = "none"
     if c.puzzle_emb_ndim:
         size = 4 * c.num_puzzle_identifiers * c.puzzle_emb_ndim
@@ -90,7 +92,7 @@ def _show(console: Console, reasoner: Reasoner, work: Cost, sizes: dict[str, int
             ("model", f"{c.family.upper()}  {reasoner.source}"),
             ("mixer", f"{mixer}, positions: {c.pos_encodings}"),
             ("shape", f"{c.seq_len} cells + {c.puzzle_rows} puzzle rows, hidden {c.hidden_size}, vocabulary {c.vocab_size}"),
-            ("blocks" if c.H_layers else "block", f"layers: {layers}; SwiGLU width {c.inter} (expansion {c.expansion:g})"),
+            ("blocks" if c.H_layers else "block", f"layers: {layers}; {'; '.join(others)} (expansion {c.expansion:g})"),
             (
                 "recursion",
                 f"H {c.H_cycles} x L {c.L_cycles}, {work.calls_per_step} block calls a step, {c.halt_max_steps} steps",

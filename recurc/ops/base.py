@@ -73,6 +73,11 @@ class Op(ABC):
         """Rows that it works on in all."""
         return shape.hidden_size if self.by_channel else shape.rows
 
+    @property
+    def told(self) -> str:
+        """What it is, for people, in a few words."""
+        return f"{self.kind.replace('_', ' ')} ({', '.join(f'{ref.k} to {ref.n}' for ref in self.linears)})"
+
     def macs(self, shape: Shape) -> int:
         """Multiply-adds on the whole carry."""
         return self.rows(shape) * sum(ref.k * ref.n for ref in self.linears)

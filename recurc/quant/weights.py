@@ -21,7 +21,7 @@ from recurc.extensions import distinct, installed
 from recurc.storage.form import Form, Weights
 
 ENTRY_POINTS = "recurc.precisions"
-NEED_DATA = ("gptq",)  # calibration methods that are nothing without puzzles
+NO_CALIBRATION = "none"
 # (weights [N, K] float32, second moment of the layer's inputs [K, K] or None, method) -> stored weights
 Quantizer = Callable[[np.ndarray, np.ndarray | None, str], Weights]
 
@@ -32,15 +32,19 @@ class Precision:
 
     form: of what `quantize` returns. `methods` are the calibrations it knows, best first; `lossy` precisions exist for
     comparison and `build` refuses them unless it is allowed. advised: whether it is proposed where weights do not fit.
+    need_data: of `methods`, those that are nothing without puzzles. no_data: those that look at no puzzle; the others use them
+    where there are some.
     """
 
     name: str
     form: Form
     quantize: Quantizer
-    methods: tuple[str, ...] = ("none",)
+    methods: tuple[str, ...] = (NO_CALIBRATION,)
     lossy: bool = False
     advised: bool = True
     summary: str = ""
+    need_data: tuple[str, ...] = ("gptq",)
+    no_data: tuple[str, ...] = (NO_CALIBRATION, "min-max")
 
     @property
     def bits(self) -> float:
@@ -51,10 +55,14 @@ class Precision:
         """The calibration method that is used where `wanted` is asked for: that one if it is known here, else the best.
 
         Args:
-            data: whether there are calibration puzzles; those of NEED_DATA become the next best without.
+            data: whether there are calibration puzzles; those of `need_data` become the next best without.
         """
-        usable = [m for m in self.methods if data or m not in NEED_DATA]
+        usable = [m for m in self.methods if data or m not in self.need_data]
         return wanted if wanted in usable else usable[0]
+
+    def learns(self, wanted: str | None) -> bool:
+        """Whether weights are better with calibration puzzles than without, by the method that is used for `wanted`."""
+        return self.method(wanted) not in self.no_data
 
     def misfit(self, weights: object, shape: tuple[int, int]) -> str:
         """Why what `quantize` gave for weights of a shape [N, K] is not what the form stores; "" where it is."""
@@ -115,6 +123,11 @@ def _loaded(point: EntryPoint) -> Precision:
     if not isinstance(found, Precision):
         raise TypeError(f"it is {type(found).__name__}, no recurc.quant.weights.Precision")
     return found
+
+
+def calibrations() -> tuple[str, ...]:
+    """The calibration methods that precisions know, each once, in the order in which they prefer them."""
+    return tuple(dict.fromkeys(method for p in precisions().values() for method in p.methods if method != NO_CALIBRATION))
 
 
 def weight_bytes(shapes: Iterable[tuple[int, int]]) -> dict[str, int]:

@@ -92,10 +92,18 @@ def _microscaled(w: np.ndarray, moment: np.ndarray | None, method: str) -> FakeW
     return FakeWeights(_flat(np.clip(np.rint(q), -7, 7) * scale, w.shape[1]), scale.size * (BLOCK // 2 + 1))
 
 
-# Fake weights have what is asked of a study's weights: what they stand for, and their bytes.
+class _FakePrecision(Precision):
+    """One whose weights no image holds. They have what is asked of a study's weights: what they stand for, and their bytes."""
+
+    def misfit(self, weights: object, shape: tuple[int, int]) -> str:
+        return ""
+
+
 _FAKE_ONLY = (
-    Precision("int4-symmetric", INT4, cast(Quantizer, _symmetric), summary="int4 a channel, symmetric"),
-    Precision("int4-mx32", INT4, cast(Quantizer, _microscaled), summary="int4 in blocks of 32 inputs with power-of-two scales"),
+    _FakePrecision("int4-symmetric", INT4, cast(Quantizer, _symmetric), summary="int4 a channel, symmetric"),
+    _FakePrecision(
+        "int4-mx32", INT4, cast(Quantizer, _microscaled), summary="int4 in blocks of 32 inputs with power-of-two scales"
+    ),
 )
 
 

@@ -16,9 +16,12 @@ import numpy as np
 
 from recurc.arguments import argument
 from recurc.errors import InputError
+from recurc.extensions import sources
 from recurc.files import make_folder, write_whole
+from recurc.models import families
 from recurc.models.reasoner import Reasoner
 from recurc.ops import folders as op_folders
+from recurc.quant.weights import precisions
 from recurc.resources import resource_dir
 
 Made = TypeVar("Made")
@@ -55,15 +58,23 @@ def files_version(names: tuple[str, ...], package: Path) -> str:
     return digest(*(part for f in sorted(_python(names, package)) for part in (f.name, f.read_bytes())))
 
 
+def _modules_of_others() -> list[str]:
+    """Modules of precisions and model families that are not ours."""
+    of_precisions = (name for p in precisions().values() for name in (p.quantize.__module__, type(p.form).__module__))
+    names = {*of_precisions, *(str(getattr(family, "__name__", "")) for family in families().values())}
+    return sorted(name for name in names if name and name.partition(".")[0] != "recurc")
+
+
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """Digest of everything that decides a result: the package's numeric parts, templates and C."""
+    """Digest of everything that decides a result: the package's numeric parts, templates and C, and what others bring."""
     package = Path(__file__).resolve().parents[1]
     rooms = [f.name for f in package.iterdir() if f.is_dir() and f.name not in _BESIDE]
     files = _python([*rooms, *_CODE], package) + [f for room in rooms for f in (package / room).rglob("*.j2")]
     roots = (resource_dir("templates") / "ops", resource_dir("runtime_c"))
     files += [*resource_dir("templates").glob("*.[ch].j2"), *(f for root in roots for f in root.rglob("*.[chj]*"))]
     files += [f for folder in op_folders() for f in folder.rglob("*.[pj]*") if f.suffix in (".py", ".j2")]  # others', too
+    files += [file for module in _modules_of_others() for file in sources(module)]
     return digest(*(part for f in sorted(set(files)) for part in (f.name, f.read_bytes())))
 
 

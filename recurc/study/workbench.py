@@ -153,7 +153,7 @@ class Workbench:
 
     def _quantized(self, variant: Variant) -> QuantizedModel:
         subject, scheme = self.subjects[variant.transform], weight_schemes()[variant.precision]
-        learns = self.sample is not None and scheme.methods != ("none",) and variant.method != "min-max"
+        learns = self.sample is not None and scheme.learns(variant.method)
         key = digest(
             "weights", code_version(), self._content(variant.transform), scheme.name, variant.method, self._calibration_key
         )

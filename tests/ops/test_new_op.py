@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import sys
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
@@ -140,6 +141,8 @@ def test_from_a_checkpoint_to_a_verified_build(toy, tmp_path, capsys):
     tensors["L_level.layers.0.scaled_mix.weight"] = torch.randn(d, d, generator=torch.Generator().manual_seed(1)) / d**0.5
     write_dataset(tmp_path / "data", n=24)
     checkpoint = write_checkpoint(tmp_path, fields, tensors)
+    assert run(["inspect", str(checkpoint)]) == 0
+    assert re.search(r"block +layers: \d; SwiGLU width \d+; scaled mix \(32 to 32\) \(expansion", capsys.readouterr().out)
     out = str(tmp_path / "build")
     assert run(["build", str(checkpoint), "--data", str(tmp_path / "data"), "--target", "host", "--precision", "int8",
                 "--calibration-puzzles", "8", "--min-fidelity", "0", "--out", out]) == 0, capsys.readouterr().err  # fmt: skip

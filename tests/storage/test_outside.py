@@ -9,17 +9,24 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from recurc.api import Model as LoadedModel
+from recurc.cli.common.options import Model
+from recurc.cli.common.output import Console
+from recurc.cli.common.project import read_project
+from recurc.cli.common.quantizing import Learning, quantize_with_progress
+from recurc.cli.main import main
 from recurc.emit.image import build_image
 from recurc.errors import InputError, UsageError
 from recurc.exchange.onnx_export import export_onnx
 from recurc.exchange.onnx_loop import OnnxLoop
+from recurc.ir.lowering import Lowering
 from recurc.ir.program import LinearRef
 from recurc.plan.kernels import KERNEL_SETS, kernel_set
 from recurc.plan.planner import make_plan
 from recurc.quant import asymmetric
 from recurc.quant.model import quantize_model
 from recurc.quant.twin import Twin
-from recurc.quant.weights import Precision, precision_named, precisions, register, unregister, weight_bytes
+from recurc.quant.weights import Precision, calibrations, precision_named, precisions, register, unregister, weight_bytes
 from recurc.storage import FP32, GROUPED, INT3, INT4, INT8
 from recurc.storage.channel import IntWeights, PerChannel
 from recurc.storage.form import Form, LayerSection, Weights, forms_of, unpack_layer
@@ -172,6 +179,36 @@ def test_it_is_exported(outside, tmp_path):
     loop.step()
     twin.step()
     assert np.abs(loop.state["z_H"] - twin.z_H[0]).max() < 0.05
+
+
+def test_its_calibration_methods_are_options_and_keys(tmp_path, capsys):
+    """Commands knew three methods by name, and which of them need puzzles."""
+    asked = []
+
+    def quantize(w: np.ndarray, moment: np.ndarray | None, method: str) -> Weights:
+        asked.append(method)
+        return five_bits(w, moment, method)
+
+    mine = Precision("mine", PerChannel(5), quantize, methods=("by-heart", "by-ear"), no_data=("by-ear",), need_data=())
+    path = tmp_path / "recurc.toml"
+    path.write_text('[quantize]\ncalibration = "by-ear"\n')
+    option = ["eval", "sudoku4-tiny", "--precision", "mine", "--limit", "1", "--calibration-puzzles", "8", "--calibration"]
+    register(mine)
+    try:
+        assert calibrations() == ("by-heart", "by-ear", "gptq", "mse", "min-max")
+        assert main([*option, "by-ear"]) == 0, capsys.readouterr().err
+        assert set(asked) == {"by-ear"} and read_project(path).calibration == "by-ear"
+        assert mine.learns(None) and mine.learns("gptq") and not mine.learns("by-ear")
+        model, nothing = LoadedModel(random_reasoner(layers=1), "here"), Model("here", tmp_path)  # without training puzzles
+        with pytest.raises(InputError, match="Without training puzzles pass --calibration by-ear"):
+            quantize_with_progress(Console(), model, nothing, ("mine", {}), Learning(), Lowering())
+        assert quantize_with_progress(Console(), model, nothing, ("mine", {}), Learning("by-ear"), Lowering())
+    finally:
+        unregister("mine")
+    option[3] = "int4"
+    assert main([*option, "by-air"]) == 2 and "unknown calibration method 'by-air'" in capsys.readouterr().err
+    with pytest.raises(InputError, match="not one of gptq, mse, min-max"):
+        read_project(path)
 
 
 def test_bits_that_there_are_not_are_refused():

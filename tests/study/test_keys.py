@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 import recurc
+import recurc.models
 import recurc.study.workbench as workbench_module
+from recurc.quant import weights
 from recurc.resources import resource_dir
 from recurc.study.store import Store, code_version, content, digest, files_version
 from recurc.study.variants import Variant
@@ -84,6 +87,32 @@ def test_the_codes_version_covers_what_decides_a_result(name, monkeypatch):
     before = code_version.__wrapped__()
     monkeypatch.setattr(Path, "read_bytes", lambda self: real(self) + b" " * (self == file))
     assert code_version.__wrapped__() != before
+
+
+@pytest.mark.parametrize("kind", ["precision", "family"])
+def test_the_codes_version_covers_what_others_bring(kind, tmp_path, monkeypatch):
+    """Else a result of a precision that was changed would be taken from the cache."""
+    folder = tmp_path / f"brought_{kind}"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "helper.py").write_text("SCALE = 1\n")
+    (folder / "own.py").write_text(
+        "from recurc.models.trm import *\nNAME = 'brought'\n"
+        "from recurc.quant.weights import Precision\nfrom recurc.storage import INT8\n"
+        "def quantize(w, moment, method): ...\nPRECISION = Precision('brought', INT8, quantize)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module(f"brought_{kind}.own")
+    room, brought = (weights, module.PRECISION) if kind == "precision" else (recurc.models, module)
+    before = code_version.__wrapped__()
+    room.register(brought)
+    try:
+        assert (there := code_version.__wrapped__()) != before
+        (folder / "helper.py").write_text("SCALE = 2\n")
+        assert code_version.__wrapped__() not in (there, before)
+    finally:
+        room.unregister("brought")
+    assert code_version.__wrapped__() == before
 
 
 def test_a_files_version_covers_its_name_and_bytes(tmp_path):

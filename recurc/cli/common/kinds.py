@@ -9,7 +9,7 @@ import click
 
 from recurc.errors import UsageError
 from recurc.ir.lowering import CARRIES, MOST_CYCLES
-from recurc.quant.weights import precisions
+from recurc.quant.weights import calibrations, precisions
 
 if TYPE_CHECKING:
     _Kind = click.ParamType[Any]
@@ -31,6 +31,24 @@ class Precision(_Kind):
             f"unknown precision {value!r}",
             where="--precision",
             why=f"precisions are {', '.join(known)}",
+            next=f"Did you mean {near[0]}?" if near else "Choose one of them",
+        )
+
+
+class Calibration(_Kind):
+    """A calibration method of some precision by name; a wrong one is answered with the nearest."""
+
+    name = "method"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        known = calibrations()
+        if value in known:
+            return str(value)
+        near = difflib.get_close_matches(str(value), known, n=1)
+        raise UsageError(
+            f"unknown calibration method {value!r}",
+            where="--calibration",
+            why=f"methods are {', '.join(known)}",
             next=f"Did you mean {near[0]}?" if near else "Choose one of them",
         )
 

@@ -13,23 +13,18 @@ from recurc.documents.manifest import Halting
 from recurc.errors import InputError
 from recurc.formats import parse_toml
 from recurc.ir.lowering import MOST_CYCLES, WORDS
+from recurc.quant.weights import calibrations, precision_named
 from recurc.reading import Unreadable, is_file, not_read, read_text, shown
 
 PROJECT_FILE = "recurc.toml"
-CALIBRATIONS = ("gptq", "mse", "min-max")
 _DEPTH = ("h_cycles", "l_cycles", "steps")  # of a lowering, in the order in which the file has them
 _SAID = 10  # mistakes that are named at once
+_METHOD = "a calibration method"
 _TEXT, _COUNT, _NUMBER, _SEED = "text", "a whole number from 1", "a number", "a whole number from 0"
 # Table -> key -> what it holds: a kind, or the words that it may be. One reader, one writer, one list.
 _KEYS: dict[str, dict[str, object]] = {
     "model": {"checkpoint": _TEXT, "data": _TEXT},
-    "quantize": {
-        "precision": _TEXT,
-        "layers": "layers",
-        "calibration": CALIBRATIONS,
-        "calibration_puzzles": _COUNT,
-        "seed": _SEED,
-    },
+    "quantize": {"precision": _TEXT, "layers": "layers", "calibration": _METHOD, "calibration_puzzles": _COUNT, "seed": _SEED},
     "schedule": {**{name: _COUNT for name in _DEPTH}, "halt_threshold": _NUMBER, "min_steps": _COUNT, "patience": _SEED},
     "build": {"target": _TEXT, **WORDS, "min_fidelity": _NUMBER},
 }
@@ -85,8 +80,6 @@ def read_project(path: Path | None = None) -> Project:
     Raises:
         InputError: it cannot be read or holds something else. UsageError: a precision that does not exist.
     """
-    from recurc.quant.weights import precision_named
-
     if path is None:
         path = Path(PROJECT_FILE)
         if not is_file(path):
@@ -121,6 +114,8 @@ def _mistake(content: Mapping[str, Any]) -> str:
 
 def _wrong(key: str, value: Any, kind: object) -> str:
     """What a value should be instead; "" when it is right."""
+    if kind == _METHOD:
+        kind = calibrations()
     if isinstance(kind, tuple):
         return "" if value in kind else f"is not one of {', '.join(kind)}"
     if kind == "layers":

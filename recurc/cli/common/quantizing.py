@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from recurc.cli.common.groups import Command
+from recurc.cli.common.kinds import Calibration
 from recurc.cli.common.options import Model
 from recurc.cli.common.output import Console
-from recurc.cli.common.project import CALIBRATIONS
 from recurc.errors import InputError
 from recurc.ir.lowering import Lowering
+from recurc.quant.weights import calibrations
 
 if TYPE_CHECKING:
     from recurc.api import Model as LoadedModel
@@ -43,10 +44,12 @@ def calibration_options(function: Command) -> Command:
     )(function)
     return click.option(
         "--calibration",
-        type=click.Choice(CALIBRATIONS),
+        type=Calibration(),
         default=None,
-        help="How ranges of int4, int4-g32 and int3 are found: error feedback on data (gptq, the default), clip search (mse), "
-        "or the weights' own range, without data (min-max).",
+        metavar="METHOD",
+        help=f"How ranges are found where a precision is calibrated, one of {', '.join(calibrations())}: error feedback on "
+        "data (gptq, the default), clip search (mse), the weights' own range, without data (min-max). A precision that has no such "
+        "method takes its best one.",
     )(function)
 
 
@@ -70,19 +73,18 @@ def quantize_with_progress(
     from recurc.quant.weights import precision_named
 
     precision, layers = stored
-    puzzles, without = learning.puzzles, learning.calibration == "min-max"
-    learns = not without and any("gptq" in precision_named(p).methods for p in (precision, *layers.values()))
+    puzzles, used = learning.puzzles, [precision_named(p) for p in (precision, *layers.values())]
+    learns = any(p.learns(learning.calibration) for p in used)
     train = None
     if chosen.data is not None:
         try:
             train = chosen.dataset("train")
         except InputError as error:
             if learns:  # accuracy would suffer without a word
+                free = next((m for m in calibrations() if not any(p.learns(m) for p in used)), None)
+                otherwise = f"pass --calibration {free}" if free else "choose another precision"
                 raise InputError(
-                    error.what,
-                    where=error.where,
-                    why=error.why,
-                    next=f"{error.next}. Without training puzzles pass --calibration min-max",
+                    error.what, where=error.where, why=error.why, next=f"{error.next}. Without training puzzles {otherwise}"
                 ) from None
             console.note(f"no calibration puzzles: {error.paragraph()}")
     elif learns:

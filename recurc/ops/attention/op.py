@@ -25,6 +25,10 @@ class Attention(Op):
     def linears(self) -> tuple[LinearRef, ...]:
         return (self.qkv, self.o)
 
+    @property
+    def told(self) -> str:
+        return f"attention, {self.heads} heads"
+
     def macs(self, shape: Shape) -> int:
         return super().macs(shape) + 2 * self.heads * self.head_dim * shape.rows * shape.rows
 

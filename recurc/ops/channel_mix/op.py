@@ -14,5 +14,9 @@ class ChannelMix(SwiGlu):
 
     kind: ClassVar[str] = "channel_mix"
 
+    @property
+    def told(self) -> str:
+        return f"SwiGLU width {self.down.k}"
+
 
 OP = ChannelMix

@@ -15,5 +15,9 @@ class TokenMix(SwiGlu):
     kind: ClassVar[str] = "token_mix"
     by_channel: ClassVar[bool] = True
 
+    @property
+    def told(self) -> str:
+        return f"MLP over the sequence (width {self.down.k})"
+
 
 OP = TokenMix
