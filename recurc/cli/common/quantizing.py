@@ -48,8 +48,8 @@ def calibration_options(function: Command) -> Command:
         default=None,
         metavar="METHOD",
         help=f"How ranges are found where a precision is calibrated, one of {', '.join(calibrations())}: error feedback on "
-        "data (gptq, the default), clip search (mse), the weights' own range, without data (min-max). A precision that has no such "
-        "method takes its best one.",
+        "data (gptq, the default), clip search (mse), or the weights' own range, without data (min-max). A precision that has "
+        "no such method takes its best one.",
     )(function)
 
 
