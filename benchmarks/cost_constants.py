@@ -4,7 +4,7 @@
 
 Runs one supervision step of small generated models in QEMU with a plugin that counts executions by address, splits the counts
 by C file (the generated code further, by function) and fits each part to the work that `recurc.plan.work` counts for it
-(`--only int3` or `--only int4-g32` adds to a table what it lacks of that precision: unpacking, the tile function). With llvm-
+(`--only int2`, `int3` or `int4-g32` adds to a table what it lacks of that precision: unpacking, the tile function). With llvm-
 mca at hand, cycles an instruction by its model of the core as well. Run it again when kernels or generated loops have
 changed; without boards it measures all of them (five minutes). Needs QEMU 7.2 with plugins, the boards' compilers with
 addr2line, and gcc.
@@ -80,6 +80,7 @@ SHAPES = {  # name: configuration, bytes of scratch; they differ in depth, chann
 }
 OTHERS = {  # samples of precisions that differ from int4 in one group only
     "int3": ("mlp a", "mlp c", "mlp d", "attention c"),  # unpacking, then int4's tile function
+    "int2": ("mlp a", "mlp c", "mlp d", "attention c"),
     "int4-g32": ("mlp a", "mlp b", "mlp c", "mlp d", "attention b", "attention c"),
 }
 CYCLES_OF = ("mlp d", "attention d")  # shapes whose cycles are modelled, with an fp32 carry

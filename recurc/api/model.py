@@ -24,7 +24,7 @@ from recurc.models.inputs import check_inputs
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.models.reference import Reference
 from recurc.quant.calibrate import DEFAULT_PUZZLES, Calibration, calibrate
-from recurc.quant.layer_precisions import resolve_layers
+from recurc.quant.layer_precisions import other_layers
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.recursion import Depth
@@ -141,7 +141,7 @@ class Model:
         Args:
             calibration: training split to draw `puzzles` examples from, or the dataset directory that has one; None
                 quantizes without data.
-            layers: layers in another precision: name or pattern -> precision (see `resolve_layers`).
+            layers: layers in another precision: name or pattern -> precision (see `other_layers`).
             method: calibration method of the precision ("gptq", "mse" or "min-max" for int4).
             seed: of the draw.
             lowering: depth, and how carry and puzzle embeddings are stored; single knobs of `recurc.ir.lowering.Lowering` are
@@ -151,7 +151,7 @@ class Model:
             UsageError: unknown precision or method, no such lowering. InputError: a dataset of another shape.
         """
         scheme = precision_named(precision)
-        used = (scheme, *resolve_layers([r.name for r in lower(self.config).linears], layers).values())
+        used = (scheme, *other_layers(lower(self.config), scheme, layers).values())
         if method is not None and not any(method in p.methods for p in used):
             raise UsageError(
                 f"{precision} has no calibration method {method!r}",

@@ -30,7 +30,7 @@ def command(console: Console, checkpoint: str | None, data: str | None) -> None:
 
     reasoner = resolve_model(console, checkpoint, data).load()
     config, work, weights = reasoner.config, cost(reasoner.config), linear_weights(reasoner)
-    sizes, state = weight_bytes(weights.shapes), config.rows * config.hidden_size
+    sizes, state = weight_bytes(weights.blocks, weights.heads), config.rows * config.hidden_size
     console.emit_json(
         {
             "source": reasoner.source,

@@ -29,14 +29,15 @@ def cost(config: ReasonerConfig) -> Cost:
 
 @dataclass(frozen=True)
 class LinearWeights:
-    """All linear layers together: number of weights and of output channels, and each layer's shape [N, K]."""
+    """All linear layers together: number of weights and of output channels, and each layer's shape [N, K], apart for heads."""
 
     weights: int
     channels: int
-    shapes: tuple[tuple[int, int], ...]
+    blocks: tuple[tuple[int, int], ...]
+    heads: tuple[tuple[int, int], ...]
 
 
 def linear_weights(reasoner: Reasoner) -> LinearWeights:
     """Count the weights of all linear layers, blocks and heads."""
     shapes = tuple(reasoner.tensors[name].shape for name in reasoner.linear_names())
-    return LinearWeights(sum(n * k for n, k in shapes), sum(n for n, _ in shapes), shapes)
+    return LinearWeights(sum(n * k for n, k in shapes), sum(n for n, _ in shapes), shapes[:-2], shapes[-2:])

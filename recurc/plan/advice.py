@@ -12,6 +12,7 @@ from recurc.documents.plan import Advice
 from recurc.ir.lowering import CARRIES
 from recurc.ir.program import Program
 from recurc.plan.planner import BoardLike, Measured, MemoryPlan, make_plan
+from recurc.quant.layer_precisions import layer_forms
 from recurc.quant.weights import Precision, precisions
 from recurc.storage.form import forms_of
 
@@ -107,8 +108,9 @@ class _Trials:
         board = variant.board or self.board
         # Another board's kernels and port have other sizes: there only the estimate is known.
         measured = self.measured if variant.board is None else None
-        forms = variant.precision.form if variant.precision else self.plan.forms
-        plan = make_plan(variant.program(self.plan.program), forms, board, measured=measured)
+        program = variant.program(self.plan.program)
+        forms = layer_forms(program, variant.precision, {}) if variant.precision else self.plan.forms
+        plan = make_plan(program, forms, board, measured=measured)
         words, options = zip(*variant.texts)
         before = self.plan.missing[0]
         lacks = {m.region: m.bytes for m in plan.missing}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from recurc.errors import UsageError
 from recurc.ir.program import LinearRef
-from recurc.storage import GROUPED, INT3, INT4, INT8
+from recurc.storage import GROUPED, INT2, INT3, INT4, INT8
 from recurc.storage.form import Form
 from recurc.storage.packings import APART, LANES, PAIRS, PANELS, SIXTEENS, Packing
 
@@ -173,7 +173,11 @@ _MVE = ("rc_tile_s4", "rc_tile_s8", "rc_tile_g32", "rc_quantize_rows8", "rc_silu
 _DSP = ("rc_tile_s4", "rc_tile_s8", "rc_tile_g32", "rc_dot_s8")
 
 
-_UNPACK = "rc_unpack_s3"
+_UNPACK = (
+    "rc_unpack_s2",
+    "rc_unpack_s3",
+)  # widen tiles of fewer than four bits; no files of computers, whose panels hold bytes
+_UNPACK_SOURCES = tuple(f"portable/{name}.c" for name in _UNPACK)
 _RVV_LANES = 16  # bytes of a vector register of 128 bits, the shortest of extension V; longer ones do more at a time
 
 
@@ -189,17 +193,18 @@ def _ints(
 ) -> dict[Form, IntKernel]:
     """Kernels of each form of a set whose functions are called `tile` with 4 or 8 in it.
 
-    Three bits a weight are the operands of four with what those do not need left out, so a tile is unpacked to `packing`'s
-    form for four bits and goes on from there; a packing that spends a byte on either needs no unpacking.
+    Three and two bits a weight are the operands of four with what those do not need left out, so a tile is unpacked to
+    `packing`'s form for four bits and goes on from there; a packing that spends a byte on each needs no unpacking.
     `grouped` multiplies by weights in groups, `grouped_rows` rows at a time.
     """
     four = IntKernel(tile.format(4), quantize, act, rows, lanes=lanes)
     squeezed = INT3.codec(packing).tile_bytes(packing.depth) < INT4.codec(packing).tile_bytes(packing.depth)
-    three = replace(four, unpack=_UNPACK, scratch=packing.tile // 2) if squeezed else four
+    two, three = (replace(four, unpack=name, scratch=packing.tile // 2) if squeezed else four for name in _UNPACK)
     return {
         INT8: replace(four, tile=tile.format(8)),
         INT4: four,
         INT3: three,
+        INT2: two,
         GROUPED: replace(four, tile=grouped, rows=grouped_rows),
     }
 
@@ -223,7 +228,7 @@ KERNEL_SETS = (
         frozenset({"mve"}),
         (
             *_COMMON,
-            "portable/rc_unpack_s3.c",
+            *_UNPACK_SOURCES,
             "portable/rc_linear_f32.c",
             "mve/rc_scale_row_mve.c",
             *(f"mve/{name}_mve.c" for name in _MVE),
@@ -238,7 +243,7 @@ KERNEL_SETS = (
         frozenset({"dsp"}),
         (
             *_COMMON,
-            "portable/rc_unpack_s3.c",
+            *_UNPACK_SOURCES,
             "portable/rc_quantize_pairs16.c",
             "portable/rc_linear_f32.c",
             *(f"dsp/{name}_dsp.c" for name in _DSP),
@@ -255,7 +260,7 @@ KERNEL_SETS = (
             "portable/rc_dot_f32.c",
             "portable/rc_rms_norm.c",
             "portable/rc_rope.c",
-            "portable/rc_unpack_s3.c",
+            *_UNPACK_SOURCES,
             "portable/rc_linear_f32.c",
             *(f"rvv/{name}_rvv.c" for name in _RVV),
         ),
@@ -269,7 +274,7 @@ KERNEL_SETS = (
         frozenset(),
         (
             *_COMMON,
-            "portable/rc_unpack_s3.c",
+            *_UNPACK_SOURCES,
             "portable/rc_tile_s4.c",
             "portable/rc_tile_s8.c",
             "portable/rc_tile_g32.c",

@@ -1,4 +1,4 @@
-"""Asymmetric weights per output channel, unsigned with a zero point: how int4 and int3 find ranges and round.
+"""Asymmetric weights per output channel, unsigned with a zero point: how int4, int3 and int2 find ranges and round.
 
 Three calibrations end in the same stored form:
 

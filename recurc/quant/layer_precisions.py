@@ -1,4 +1,4 @@
-"""Precision per layer: which layers are stored otherwise than the rest, named one by one or by patterns."""
+"""Precision per layer: which layers are stored otherwise than the rest: heads as a precision says, others as they are named."""
 
 from __future__ import annotations
 
@@ -40,12 +40,35 @@ def resolve_layers(names: Sequence[str], wanted: Mapping[str, str] | None) -> di
     return found
 
 
-def layer_forms(program: Program, precision: Precision, layers: Mapping[str, str] | None) -> Forms:
-    """Stored forms of a program for planning: one when no layer differs, else that of each.
+def own_layers(program: Program, precision: Precision) -> dict[str, str]:
+    """Layers that a precision itself stores otherwise: its heads, where it names a precision for them."""
+    heads = (program.lm_head.name, program.q_head.name)
+    return dict.fromkeys(heads, precision.heads) if precision.heads else {}
+
+
+def other_layers(program: Program, precision: Precision, wanted: Mapping[str, str] | None) -> dict[str, Precision]:
+    """Layers of a program that are stored otherwise than in `precision`: heads as that one says, then what `wanted` names.
 
     Raises:
         UsageError: see `resolve_layers`.
     """
-    names = [ref.name for ref in program.linears]
-    other = resolve_layers(names, layers)
-    return {name: other.get(name, precision).form for name in names} if other else precision.form
+    own = {name: precision_named(other) for name, other in own_layers(program, precision).items()}
+    found = own | resolve_layers([ref.name for ref in program.linears], wanted)
+    return {name: other for name, other in found.items() if other is not precision}
+
+
+def raisable(program: Program, low: Precision, high: Precision) -> tuple[str, ...]:
+    """Layers that get more bits where `high` takes the place of `low`, blocks first."""
+    now, then = (other_layers(program, precision, None) for precision in (low, high))
+    names = (ref.name for ref in program.linears)
+    return tuple(name for name in names if then.get(name, high).bits > now.get(name, low).bits)
+
+
+def layer_forms(program: Program, precision: Precision, layers: Mapping[str, str] | None) -> Forms:
+    """Stored forms of a program for planning: one when no layer differs, else that of each; `layers` as `other_layers`.
+
+    Raises:
+        UsageError: see `resolve_layers`.
+    """
+    other = other_layers(program, precision, layers)
+    return {ref.name: other.get(ref.name, precision).form for ref in program.linears} if other else precision.form

@@ -15,7 +15,7 @@ from recurc.ir.lowering import Knobs, Lowering
 from recurc.ir.program import Program
 from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.ops import part
-from recurc.quant.layer_precisions import resolve_layers
+from recurc.quant.layer_precisions import other_layers
 from recurc.quant.weights import Precision
 from recurc.storage.form import Forms, Weights
 
@@ -156,7 +156,8 @@ def quantize_model(
 
     Args:
         calibration: second moments of the layers' inputs; None means no data.
-        layer_precisions: layers that are stored in another precision, by name or pattern (see `resolve_layers`).
+        layer_precisions: layers that are stored in another precision, by name or pattern (see `resolve_layers`);
+            heads that none names are stored as `Precision.heads` says.
         method: one of the precision's calibration methods; a precision that has no such method takes its best one.
         lowering, knobs: as `lower` takes them.
 
@@ -165,8 +166,7 @@ def quantize_model(
             hold.
     """
     program = lower(reasoner.config, lowering, **knobs)
-    names = [ref.name for ref in program.linears]
-    layers = {name: p for name, p in resolve_layers(names, layer_precisions).items() if p is not precision}
+    layers = other_layers(program, precision, layer_precisions)
     moments = calibration.moments if calibration else {}
 
     def stored(name: str) -> Weights:
@@ -179,7 +179,7 @@ def quantize_model(
             )  # fmt: skip
         return found
 
-    weights = {name: stored(name) for name in names}
+    weights = {name: stored(name) for name in (ref.name for ref in program.linears)}
     vectors = {vector.name: np.asarray(reasoner.tensors[vector.tensor], dtype=np.float32) for vector in program.vectors}
     return QuantizedModel(
         name=name,

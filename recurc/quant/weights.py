@@ -34,6 +34,7 @@ class Precision:
     comparison and `build` refuses them unless it is allowed. advised: whether it is proposed where weights do not fit.
     need_data: of `methods`, those that are nothing without puzzles. no_data: those that look at no puzzle; the others use them
     where there are some.
+    heads: the precision of lm_head and q_head where nobody names another one; "" is this one.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Precision:
     methods: tuple[str, ...] = (NO_CALIBRATION,)
     lossy: bool = False
     advised: bool = True
+    heads: str = ""
     summary: str = ""
     need_data: tuple[str, ...] = ("gptq",)
     no_data: tuple[str, ...] = (NO_CALIBRATION, "min-max")
@@ -130,11 +132,19 @@ def calibrations() -> tuple[str, ...]:
     return tuple(dict.fromkeys(method for p in precisions().values() for method in p.methods if method != NO_CALIBRATION))
 
 
-def weight_bytes(shapes: Iterable[tuple[int, int]]) -> dict[str, int]:
+def weight_bytes(blocks: Iterable[tuple[int, int]], heads: Iterable[tuple[int, int]] = ()) -> dict[str, int]:
     """Bytes of layers of these shapes [N, K] in every precision that is no mere yardstick, by name; rows end at whole bytes,
     so the alignment of an image comes on top."""
-    shapes = tuple(shapes)
-    return {name: sum(p.form.bytes_of(n, k, pad=1) for n, k in shapes) for name, p in precisions().items() if not p.lossy}
+    blocks, heads = tuple(blocks), tuple(heads)
+
+    def size(layers: tuple[tuple[int, int], ...], form: Form) -> int:
+        return sum(form.bytes_of(n, k, pad=1) for n, k in layers)
+
+    return {
+        name: size(blocks, p.form) + size(heads, precision_named(p.heads or name).form)
+        for name, p in precisions().items()
+        if not p.lossy
+    }
 
 
 def precision_named(name: str) -> Precision:

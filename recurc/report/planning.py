@@ -39,7 +39,7 @@ def plan_checkpoint(
     """Plan a configuration; one that does not fit comes with its error, not as an exception.
 
     Args:
-        layers: layers in another precision (see `recurc.quant.layer_precisions.resolve_layers`).
+        layers: layers in another precision (see `recurc.quant.layer_precisions.other_layers`).
         lowering, knobs: as `lower` takes them.
 
     Raises:

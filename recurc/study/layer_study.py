@@ -8,6 +8,9 @@ from dataclasses import replace
 
 from recurc.evaluate.runs import Progress
 from recurc.evaluate.sensitivity import Sensitivity, layer_gains
+from recurc.ir.program import Program
+from recurc.quant.layer_precisions import own_layers, raisable
+from recurc.quant.weights import precision_named
 from recurc.study.pricing import Prices
 from recurc.study.units import Executor
 from recurc.study.variants import Outcome, Variant
@@ -39,9 +42,13 @@ class LayerStudy:
         self._outcomes: dict[tuple[str, ...], Outcome] = {}
 
     @property
+    def _program(self) -> Program:
+        return self.low.program(self._bench.reasoner.config)
+
+    @property
     def names(self) -> tuple[str, ...]:
-        """All layers, blocks first."""
-        return tuple(ref.name for ref in self.low.program(self._bench.reasoner.config).linears)
+        """All layers that have more bits in the higher precision, blocks first."""
+        return raisable(self._program, precision_named(self.low.precision), precision_named(self.high))
 
     @property
     def work(self) -> int:
@@ -80,4 +87,5 @@ class LayerStudy:
 
     def layers(self, raised: Sequence[str]) -> Mapping[str, str]:
         """The choice as `quantize_model` and recurc.toml take it."""
-        return dict.fromkeys(raised, self.high)
+        own = own_layers(self._program, precision_named(self.high))
+        return {name: own.get(name, self.high) for name in raised}

@@ -86,7 +86,7 @@ def slug(name: str) -> str:
 FP32 = Method("fp32", "reference", "the checkpoint, not quantized")
 _ROWS = "activations int8, a fresh scale a row"
 NAIVE, FINE, STATIC, ROWS8 = "int4 naive", "int4 calibrated", "int8 x static int8", "int8"
-GROUPED, THREE = "int4-g32", "int3"
+GROUPED, THREE, TWO = "int4-g32", "int3", "int2"
 QAT = ("int4 naive + QAT short", "int4 naive + QAT long")
 CONTROL, PEER_STATIC = "int4 naive + fine-tuning", PEERS[1].name
 ROW4, BLOCK4, ALL4 = "int8 x int4 a row", "int8 x int4 blocks", "int4 blocks x int4 blocks"
@@ -134,6 +134,15 @@ METHODS: tuple[Method, ...] = (
         "weights",
         f"weights 0..7 with a zero point a channel, clip search and error feedback: recurc's int3; {_ROWS}",
         "int3",
+        "int8-row",
+        "gptq",
+    ),
+    Method(
+        TWO,
+        "weights",
+        "weights 0..3 with a zero point a channel, clip search and error feedback, heads as int4's: recurc's int2, made to be "
+        f"asked again; {_ROWS}",
+        "int2",
         "int8-row",
         "gptq",
     ),

@@ -18,6 +18,7 @@ from recurc.evaluate.runs import Progress
 from recurc.models.reasoner import Reasoner
 from recurc.models.reference import Reference
 from recurc.quant.calibrate import BATCH, DEFAULT_PUZZLES, Calibration, calibrate, depth_for_budget
+from recurc.quant.layer_precisions import own_layers
 from recurc.quant.model import QuantizedModel, quantize_model
 from recurc.study import weight_arrays
 from recurc.study.fake import Peaks, weight_schemes
@@ -138,21 +139,24 @@ class Workbench:
 
     def model(self, variant: Variant) -> QuantizedModel:
         """The stored form of a resolved variant; weights are quantized once for all depths, activations and mixtures."""
-        base = self._base(variant)
-        others = {name: self._base(replace(variant, precision=name)) for name in {p for _, p in variant.layers}}
+        base, scheme = self._base(variant), weight_schemes()[variant.precision]
+        program = variant.program(self.subjects[variant.transform].config)
+        layers = {**own_layers(program, scheme), **dict(variant.layers)}
+        others = {name: self._base(replace(variant, precision=name)) for name in set(layers.values())}
         if others:
-            weights = {**base.weights, **{name: others[p].weights[name] for name, p in variant.layers}}
-            base = replace(base, weights=weights, layers={name: others[p].precision for name, p in variant.layers})
-        return replace(base, program=variant.program(self.subjects[variant.transform].config))
+            weights = {**base.weights, **{name: others[p].weights[name] for name, p in layers.items()}}
+            named = {name: weight_schemes()[p] for name, p in layers.items() if p != scheme.name}
+            base = replace(base, weights=weights, layers=named)
+        return replace(base, program=program, precision=scheme)
 
     def _base(self, variant: Variant) -> QuantizedModel:
-        """All layers in the variant's precision, at some depth."""
+        """All layers in the variant's precision, heads too, at some depth."""
         method = weight_schemes()[variant.precision].method(variant.method)
         alone = replace(variant, layers=(), method=method)
         return self._memo.get((alone.transform, alone.precision, method, alone.puzzle_table), lambda: self._quantized(alone))
 
     def _quantized(self, variant: Variant) -> QuantizedModel:
-        subject, scheme = self.subjects[variant.transform], weight_schemes()[variant.precision]
+        subject, scheme = self.subjects[variant.transform], replace(weight_schemes()[variant.precision], heads="")
         learns = self.sample is not None and scheme.learns(variant.method)
         key = digest(
             "weights", code_version(), self._content(variant.transform), scheme.name, variant.method, self._calibration_key

@@ -190,7 +190,7 @@ static void products(void)
     }
 }
 
-/* Three words become four: the top bits of the operands make the fourth. */
+/* Three words become four: the top bits of the operands make the fourth. One becomes two, by two bits of each operand. */
 static void unpacking(void)
 {
     for (uint32_t flip = 0; flip < 2u; flip++) {
@@ -203,6 +203,13 @@ static void unpacking(void)
         v[1] = w[1] | (w[3] & 0x22222222u) << 2;
         v[2] = w[2] | (w[3] & 0x44444444u) << 1;
         rc_unpack_s3((const uint8_t *)v, sizeof v, f, made);
+        for (uint32_t i = 0; i < 4u; i++) {
+            CHECK(made[i] == (w[i] ^ f));
+            w[i] &= 0x33333333u;
+        }
+        v[0] = w[0] | w[1] << 2;
+        v[1] = w[2] | w[3] << 2;
+        rc_unpack_s2((const uint8_t *)v, 8u, f, made);
         for (uint32_t i = 0; i < 4u; i++) {
             CHECK(made[i] == (w[i] ^ f));
         }

@@ -66,7 +66,7 @@ def test_no_constant_is_negative():
 
 def test_samples_cover_every_kind():
     kinds = {(name.split()[0], precision, carry) for name, precision, carry in jobs()}
-    assert {p for _, p, _ in kinds} == {"int4", "int4-g32", "int3", "int8", "fp32"}
+    assert {p for _, p, _ in kinds} == {"int4", "int4-g32", "int3", "int2", "int8", "fp32"}
     assert {c for *_, c in kinds} == {"fp32", "fp16", "int8"}
     assert len({config.rows for config, _ in SHAPES.values()}) > 5
 

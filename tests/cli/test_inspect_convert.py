@@ -37,12 +37,15 @@ def test_inspect_json(capsys):
     weights, channels = document["linear_weights"], document["output_channels"]
     groups = sum(n * -(-k // 32) for n, k in linear_shapes())
     thirds = sum(n * -(-3 * k // 8) for n, k in linear_shapes())
+    *blocks, lm_head, q_head = linear_shapes()
+    halves = sum(n * -(-k // 4) for n, k in blocks) + sum(n * -(-k // 2) for n, k in (lm_head, q_head))  # heads are int4
     expected = {
         "fp32": 4 * weights,
         "int8": weights + 4 * channels,
         "int4-g32": weights // 2 + groups + 4 * channels,
         "int4": weights // 2 + 5 * channels,
         "int3": thirds + 5 * channels,
+        "int2": halves + 5 * channels,
     }
     assert {name: document["weight_bytes"][name] for name in expected} == expected
     assert document["notes"] == []
@@ -58,14 +61,14 @@ def test_inspect_text(capsys):
 
 
 def test_a_new_precision_is_shown(capsys):
-    two = Precision("int2", PerChannel(2), precisions()["int3"].quantize)
-    register(two)
-    packed = sum(n * -(-k * 3 // 8) for n, k in linear_shapes())  # two bits lie in the operands of three
+    one = Precision("int1", PerChannel(1), precisions()["int2"].quantize)
+    register(one)
+    packed = sum(n * -(-k // 4) for n, k in linear_shapes())  # one bit lies in the operands of two
     try:
         document = inspect(capsys, str(CHECKPOINT))
     finally:
-        unregister("int2")
-    assert document["weight_bytes"]["int2"] == packed + 5 * document["output_channels"]
+        unregister("int1")
+    assert document["weight_bytes"]["int1"] == packed + 5 * document["output_channels"]
 
 
 def test_inspect_hrm(capsys):

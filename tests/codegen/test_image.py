@@ -22,7 +22,7 @@ from recurc.plan.layout import make_layout
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.resources import resource_dir
-from recurc.storage import INT3, INT4
+from recurc.storage import INT2, INT3, INT4
 from recurc.storage.form import unpack_layer
 from recurc.storage.fp32 import FloatWeights
 from recurc.storage.grouped import GroupWeights
@@ -156,7 +156,7 @@ def test_round_trip(model, image):
         assert read(f"{ref.name}:scales") == w.scale.tobytes() and read(f"{ref.name}:zeros") == w.zero.tobytes()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8", "int4", "int4-g32", "int3"])
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4", "int4-g32", "int3", "int2"])
 @pytest.mark.parametrize("kernels", KERNEL_SETS, ids=lambda k: k.name)
 def test_packed_weights_read_back(kernels, precision):
     model = quantized(precision, hidden=40, ndim=40)
@@ -191,10 +191,13 @@ def _of_sixteens(piece, j, k, bits):
     return both & 15 if j % 2 == 0 else both >> 4 ^ 8
 
 
-def _widened(data, flip):
-    """The int4 form of int3 tiles, bit by bit: a fourth word from the top bits of three words' operands."""
+def _widened(data, flip, bits):
+    """The int4 form of int3 and int2 tiles, bit by bit: a fourth word from the top bits of three words' operands, a second
+    one from the upper halves of one word's."""
     words = []
-    for three in np.frombuffer(data, "<u4").reshape(-1, 3).tolist():
+    for word in np.frombuffer(data, "<u4").tolist() if bits == 2 else ():
+        words += [sum((word >> 4 * i + lift & 3) << 4 * i for i in range(8)) for lift in (0, 2)]
+    for three in np.frombuffer(data, "<u4").reshape(-1, 3).tolist() if bits == 3 else ():
         fourth = sum((word >> 4 * i + 3 & 1) << 4 * i + bit for bit, word in enumerate(three) for i in range(8))
         words += [word & 0x77777777 for word in three] + [fourth]
     return (np.array(words, dtype="<u4") ^ np.uint32(flip)).tobytes()
@@ -235,8 +238,9 @@ def test_groups_scales_lie_by_lanes(kernels):
 
 def _unpacked(data, ref, w, kernels):
     """Weights [n, k] from packed bytes, element by element as rc_kernels.h describes the packing."""
-    if w.form == INT3 and kernels.name != "host":
-        w, data = replace(w, bits=4), _widened(data, {3: 0x80008000, 5: 0x80808080}.get(kernels.packing, 0))
+    if w.form in (INT3, INT2) and kernels.name != "host":
+        data = _widened(data, {3: 0x80008000, 5: 0x80808080}.get(kernels.packing, 0), w.bits)
+        w = replace(w, bits=4)
     parts, out = ref.parts, []
     for part in range(parts):
         piece = data[len(data) // parts * part : len(data) // parts * (part + 1)]

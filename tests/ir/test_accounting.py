@@ -50,7 +50,7 @@ def test_published_shapes(name):
     assert work.macs_per_call / 1e6 == pytest.approx(call, abs=0.05)
     assert work.macs_per_step / 1e9 == pytest.approx(step, rel=1e-3)
     assert work.macs_per_puzzle / 1e9 == pytest.approx(total, rel=3e-3)
-    sizes = weight_bytes(linear.shapes)
+    sizes = weight_bytes(linear.blocks, linear.heads)
     assert sizes["fp32"] == 4 * weights
     assert sizes["int8"] / 1e6 == pytest.approx(sum(int8), abs=1.1e-3)
     assert sizes["int4"] / 1e6 == pytest.approx(sum(int4), abs=1.1e-3)

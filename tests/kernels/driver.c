@@ -159,12 +159,12 @@ static void tile(const uint8_t *r, tile16_t *kernel16, tile8_t *kernel8)
     send(y, rows * ldy * FLOAT_BYTES);
 }
 
-/* Parameters: bytes of the packed tile, bits to flip. */
-static void unpack(const uint8_t *r)
+/* A tile of `bits` bits a weight; parameters: its bytes, bits to flip. */
+static void unpack(const uint8_t *r, uint32_t bits, void (*kernel)(const uint8_t *, uint32_t, uint32_t, void *))
 {
-    const uint32_t bytes = param(r, 0), unpacked = bytes / 3u * 4u;
+    const uint32_t bytes = param(r, 0), unpacked = bytes / bits * 4u;
     void *w = out(unpacked, 0);
-    rc_unpack_s3(in(r, 0), bytes, param(r, 1), w);
+    kernel(in(r, 0), bytes, param(r, 1), w);
     send(w, unpacked);
 }
 
@@ -373,8 +373,11 @@ static void run(const uint8_t *r)
     case 6:
         linear(r, rc_linear_f32);
         break;
+    case 15:
+        unpack(r, 2u, rc_unpack_s2);
+        break;
     case 17:
-        unpack(r);
+        unpack(r, 3u, rc_unpack_s3);
         break;
     case 11:
         dots(r, rc_dot_s8, 0);

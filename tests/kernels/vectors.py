@@ -5,12 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 
 from recurc.quant import arith
 from recurc.quant.arith import F32
-from recurc.storage import GROUPED, INT3, INT4
+from recurc.storage import GROUPED, INT2, INT3, INT4
 from recurc.storage.channel import PerChannel
 from recurc.storage.grouped import GroupWeights
 from recurc.storage.packings import APART, LANES, PAIRS, PANELS, SIXTEENS, Packing
@@ -30,6 +31,7 @@ OPS = {
     "dot_f32": 12,
     "exp": 13,
     "tile_s8": 14,
+    "unpack_s2": 15,
     "unpack_s3": 17,
     "tile_g32": 18,
     "tile_g32_dsp": 19,
@@ -290,16 +292,17 @@ def group_cases(
 
 
 def unpack_cases(rng: np.random.Generator) -> list[Case]:
-    """Tiles of 3 bits a weight of every packing, and what its tile function for 4 bits reads in their place."""
+    """Tiles of 3 and of 2 bits a weight of every packing, and what its tile function for 4 bits reads in their place."""
     made = []
-    for packing in (APART, PAIRS, LANES, SIXTEENS):
-        for k, n in ((1, 1), (40, packing.tile), (97, packing.tile - 1)):
-            w = rng.integers(0, 8, (n, k))
-            w[0] = 7
-            packed, full = (np.frombuffer(form.codec(packing).pack(w), np.uint8) for form in (INT3, INT4))
-            assert 4 * len(packed) == 3 * len(full)
+    for narrow, packing in product((INT3, INT2), (APART, PAIRS, LANES, SIXTEENS)):
+        bits, most = narrow.width, 2**narrow.width - 1
+        for i, (k, n) in enumerate(((1, 1), (8, packing.tile), (40, packing.tile), (97, packing.tile - 1), (1536, 2))):
+            w = rng.integers(0, most + 1, (n, k))
+            w[0], w[-1, 0] = most, 0
+            packed, full = (np.frombuffer(form.codec(packing).pack(w), np.uint8) for form in (narrow, INT4))
+            assert 4 * len(packed) == bits * len(full)
             name = f"packing {packing.id}, {n}x{k}"
-            made.append(Case("unpack_s3", name, (len(packed), packing.flip), ((packed, 4),), (full,)))
+            made.append(Case(f"unpack_s{bits}", name, (len(packed), packing.flip), ((packed, 4 * (i % 4)),), (full,)))
     return made
 
 

@@ -39,17 +39,18 @@ def test_fewer_bits_for_an_image_too_large():
     board = load_board("stm32h7")
     plan, found = changes(program(), FP32, board)
     fitting = [c.options for c in found if c.fits]
-    assert fitting == [("--precision int8",), ("--precision int4",), ("--precision int3",)]
+    assert fitting == [("--precision int8",), ("--precision int4",), ("--precision int3",), ("--precision int2",)]
     assert all(c.saves >= plan.missing[0].bytes for c in found if c.fits)
     assert all(not c.fits and c.missing_bytes > 0 and c.region for c in found if c.options[0].startswith("--carry"))
-    assert advice_text(found) == "Would fit with --precision int8, or with --precision int4, or with --precision int3"
+    ways = (f"with --precision {name}" for name in ("int8", "int4", "int3", "int2"))
+    assert advice_text(found) == "Would fit " + ", or ".join(ways)
 
 
 def test_weights_in_groups_are_not_advised_and_are_advised_about():
     board = with_sizes(load_board("stm32h7"), qspi=2_600_000)
     _, found = changes(program(), GROUPED, board)
     fewer = [c.options for c in found if c.options[0].startswith("--precision")]
-    assert fewer == [("--precision int4",), ("--precision int3",)]
+    assert fewer == [("--precision int4",), ("--precision int3",), ("--precision int2",)]
     assert not any("g32" in option for c in changes(program(), FP32, board)[1] for option in c.options)
 
 

@@ -18,10 +18,11 @@ from recurc.plan.budget import (
     table_file_bytes,
 )
 from recurc.plan.kernels import KERNEL_SETS, kernel_set
+from recurc.quant.layer_precisions import layer_forms
 from recurc.quant.model import QuantizedModel, quantize_model, scaled_tables
 from recurc.quant.weights import precision_named
 from recurc.resources import bundled_models
-from recurc.storage import INT3, INT4
+from recurc.storage import INT2, INT3, INT4
 from recurc.storage.channel import IntWeights
 from recurc.storage.fp32 import FloatWeights
 from tests.plan.programs import program
@@ -52,7 +53,7 @@ def shaped_model(reasoner, precision) -> QuantizedModel:
 @pytest.mark.parametrize("name", MODELS)
 def test_the_budget_is_the_size_of_the_image_to_the_byte(name):
     reasoner = recurc.load(name).reasoner
-    for precision in ("fp32", "int8", "int4", "int3"):
+    for precision in ("fp32", "int8", "int4", "int3", "int2"):
         model = shaped_model(reasoner, precision_named(precision))
         for kernels in KERNEL_SETS:
             image = build_image(model, kernels)
@@ -78,11 +79,12 @@ def test_two_blocks_are_in_the_budget():
 @pytest.mark.parametrize("mixer,pos", [("mlp_t", "none"), ("attention", "rope"), ("attention", "learned")])
 def test_odd_shapes_too(mixer, pos, table):
     reasoner = random_reasoner(mixer, seq=11, vocab=5, hidden=40, heads=2, pos=pos, ndim=56, plen=2, puzzles=7)
-    for precision in ("fp32", "int8", "int4", "int4-g32", "int3"):
+    for precision in ("fp32", "int8", "int4", "int4-g32", "int3", "int2"):
         model = quantize_model(reasoner, precision_named(precision), method="min-max", puzzle_table=table)
         for kernels in KERNEL_SETS:
-            budget = image_budget(model.program, model.precision.form, kernels)
+            budget = image_budget(model.program, model.forms, kernels)
             assert budget.total == len(build_image(model, kernels).data)
+            assert budget == image_budget(model.program, layer_forms(model.program, model.precision, {}), kernels)
         assert streamed_table_bytes(model.program) == (model.puzzles.file_bytes if model.puzzles else 0)
     assert parameter_count(model.program) == reasoner.parameters
 
@@ -97,10 +99,11 @@ def test_layers_of_different_widths():
             "*.qkv_proj.weight": "int3",
             "*.layers.0.mlp.*": "int8",
             "lm_head.weight": "fp32",
+            "q_head.weight": "int2",
             "*.layers.1.mlp.*": "int4-g32",
         },
     )
-    assert {form.bits for form in model.forms.values()} == {3, 4, 4.25, 8, 32}
+    assert {form.bits for form in model.forms.values()} == {2, 3, 4, 4.25, 8, 32}
     for kernels in KERNEL_SETS:
         assert image_budget(model.program, model.forms, kernels).total == len(build_image(model, kernels).data)
 
@@ -109,6 +112,14 @@ def test_the_papers_shape_at_int3_leaves_room_for_code_in_two_megabytes():
     budgets = [image_budget(program(), form, kernel_set("dsp")) for form in (INT3, INT4)]
     assert budgets[0].by_kind["weights"] * 4 == budgets[1].by_kind["weights"] * 3
     assert budgets[0].total + 64 * 1024 < 2 * 1024 * 1024 < budgets[1].total
+
+
+def test_the_papers_shape_at_int2_fits_a_microcontroller_of_two_megabytes():
+    """1.36 MB and less with heads of four bits; and half of int4's weights."""
+    two, four = (precision_named(name) for name in ("int2", "int4"))
+    budgets = [image_budget(program(), layer_forms(program(), scheme, {}), kernel_set("dsp")) for scheme in (two, four)]
+    assert budgets[0].total <= 1_360_000 and budgets[0].total <= 0.56 * budgets[1].total
+    assert image_budget(program(), INT2, kernel_set("dsp")).by_kind["weights"] * 2 == budgets[1].by_kind["weights"]
 
 
 def test_header_sizes_are_the_images():

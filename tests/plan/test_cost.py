@@ -21,7 +21,7 @@ from recurc.plan.work import Step, step_work, work_classes
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.resources import bundled_models
-from recurc.storage import FP32, GROUPED, INT3, INT4, INT8
+from recurc.storage import FP32, GROUPED, INT2, INT3, INT4, INT8
 from recurc.targets.boards import load_board
 from tests.randmodels import random_reasoner
 from tests.tools import need
@@ -89,7 +89,7 @@ def test_every_emulated_core_has_constants_for_all_units(board):
     entry = constants(kernels.name, board.core)
     assert entry is not None, "run benchmarks/cost_constants.py"
     for shape in SHAPES.values():
-        for form in (INT3, INT4, GROUPED, INT8, FP32):
+        for form in (INT2, INT3, INT4, GROUPED, INT8, FP32):
             for carry in ("fp32", "fp16", "int8"):
                 program = lower(shape, carry=carry)
                 work = step_work(program, make_layout(program, form, kernels, 20_000), form, kernels)

@@ -9,7 +9,7 @@ import pytest
 from recurc.errors import UsageError
 from recurc.evaluate.sensitivity import choose_layers, layer_gains
 from recurc.ir.lower import lower
-from recurc.quant.layer_precisions import layer_forms, resolve_layers
+from recurc.quant.layer_precisions import layer_forms, raisable, resolve_layers
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.storage import FP32, INT4, INT8
@@ -50,6 +50,37 @@ def test_each_layer_is_stored_in_its_own_precision():
     assert model.stored_as == "int4, 1 layer int8, 1 layer fp32" and model.lossy == ()
     lossy = quantize_model(random_reasoner(), precision_named("int8"), layer_precisions={"lm_head.weight": "int4-naive"})
     assert lossy.lossy == ("int4-naive",)
+
+
+HEADS = ("lm_head.weight", "q_head.weight")
+
+
+def test_heads_are_stored_as_the_precision_says_unless_they_are_named():
+    """int2 keeps its heads at four bits; naming one, or a pattern, takes that back, and the last that holds counts."""
+    two, program = precision_named("int2"), lower(random_reasoner().config)
+    for wanted, lm_head, q_head in (
+        (None, "int4", "int4"),
+        ({"lm_head.weight": "int2"}, "int2", "int4"),
+        ({"*_head.weight": "int8"}, "int8", "int8"),
+        ({"*": "int3", "lm_head.weight": "int4"}, "int4", "int3"),
+    ):
+        model = quantize_model(random_reasoner(), two, layer_precisions=wanted)
+        assert [model.precision_of(name).name for name in HEADS] == [lm_head, q_head], wanted
+        assert [model.weights[name].form for name in HEADS] == [precision_named(p).form for p in (lm_head, q_head)]
+        assert model.forms == layer_forms(program, two, wanted)
+    assert quantize_model(random_reasoner(), two).stored_as == "int2, 2 layers int4"
+    assert quantize_model(random_reasoner(), precision_named("int4"), layer_precisions={"*o_proj*": "int2"}).layers.keys() == {
+        ref.name for ref in program.linears if ref.name.endswith("o_proj.weight")
+    }
+
+
+def test_what_a_higher_precision_raises():
+    program = lower(random_reasoner().config)
+    names = tuple(ref.name for ref in program.linears)
+    two, three, four, eight = (precision_named(name) for name in ("int2", "int3", "int4", "int8"))
+    assert raisable(program, three, four) == raisable(program, two, eight) == names
+    assert raisable(program, two, three) == raisable(program, two, four) == names[:-2], "heads have four bits already"
+    assert raisable(program, four, three) == ()
 
 
 GAINS, SIZES = {"p": 5.0, "q": 4.0, "r": 4.0, "s": -1.0, "t": 0.5}, {"p": 640, "q": 320, "r": 384, "s": 64, "t": 64}

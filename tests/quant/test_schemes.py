@@ -8,16 +8,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from recurc.quant import asymmetric, scheme_fp32, scheme_int3, scheme_int4, scheme_int4_g32, scheme_int4_naive, scheme_int8
-from recurc.storage import FP32, GROUPED, INT3, INT4, INT8
+from recurc.quant import (
+    asymmetric,
+    scheme_fp32,
+    scheme_int2,
+    scheme_int3,
+    scheme_int4,
+    scheme_int4_g32,
+    scheme_int4_naive,
+    scheme_int8,
+)
+from recurc.storage import FP32, GROUPED, INT2, INT3, INT4, INT8
 from recurc.storage.fp32 import FloatWeights
 
 INTEGER = (
     ("int8", scheme_int8, "none"),
     ("int4-naive", scheme_int4_naive, "none"),
-    *((s.PRECISION.name, s, m) for s in (scheme_int4, scheme_int3) for m in s.PRECISION.methods),
+    *((s.PRECISION.name, s, m) for s in (scheme_int4, scheme_int3, scheme_int2) for m in s.PRECISION.methods),
 )
-RANGES = {"int8": (-127, 127), "int4": (0, 15), "int3": (0, 7), "int4-naive": (0, 15)}
+RANGES = {"int8": (-127, 127), "int4": (0, 15), "int3": (0, 7), "int2": (0, 3), "int4-naive": (0, 15)}
 WEIGHTS = arrays(
     np.float32,
     array_shapes(min_dims=2, max_dims=2, max_side=9),
@@ -303,6 +312,7 @@ def test_stored_bytes_count_padding_scales_and_zeros():
     assert scheme_int8.quantize(w, None, "none").stored_bytes == 3 * 12 + 3 * 4
     assert scheme_int4.quantize(w, None, "mse").stored_bytes == 3 * 8 + 3 * 4 + 3
     assert scheme_int3.quantize(w, None, "mse").stored_bytes == 3 * 4 + 3 * 4 + 3
+    assert scheme_int2.quantize(w, None, "mse").stored_bytes == 3 * 4 + 3 * 4 + 3
     wide = np.random.default_rng(0).normal(size=(3, 33)).astype(np.float32)
     assert scheme_int4_g32.quantize(wide, None, "mse").stored_bytes == 3 * 20 + 3 * 4 + 3 * 2
-    assert [form.bytes_of(3, 33, pad=1) for form in (FP32, INT8, GROUPED, INT4, INT3)] == [396, 111, 69, 66, 54]
+    assert [form.bytes_of(3, 33, pad=1) for form in (FP32, INT8, GROUPED, INT4, INT3, INT2)] == [396, 111, 69, 66, 54, 42]

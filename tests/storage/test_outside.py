@@ -27,7 +27,7 @@ from recurc.quant import asymmetric
 from recurc.quant.model import quantize_model
 from recurc.quant.twin import Twin
 from recurc.quant.weights import Precision, calibrations, precision_named, precisions, register, unregister, weight_bytes
-from recurc.storage import FP32, GROUPED, INT3, INT4, INT8
+from recurc.storage import FP32, GROUPED, INT2, INT3, INT4, INT8
 from recurc.storage.channel import IntWeights, PerChannel
 from recurc.storage.form import Form, LayerSection, Weights, forms_of, unpack_layer
 from recurc.storage.grouped import GroupWeights
@@ -100,8 +100,8 @@ def ternary(w: np.ndarray, moment: np.ndarray | None, method: str) -> TernaryWei
     return TernaryWeights(np.clip(np.rint(w / scale[:, None]), -1, 1).astype(np.int16) + np.int16(1), scale)
 
 
-def two_bits(w: np.ndarray, moment: np.ndarray | None, method: str) -> Weights:
-    return asymmetric.quantize(w, moment, method, 2)
+def one_bit(w: np.ndarray, moment: np.ndarray | None, method: str) -> Weights:
+    return asymmetric.quantize(w, moment, method, 1)
 
 
 def six_bits(w: np.ndarray, moment: np.ndarray | None, method: str) -> Weights:
@@ -116,10 +116,10 @@ def five_bits(w: np.ndarray, moment: np.ndarray | None, method: str) -> Weights:
 
 
 OUTSIDE = {"ternary": Precision("ternary", Ternary(), ternary, advised=False),
-           "int2": Precision("int2", PerChannel(2), two_bits, methods=asymmetric.METHODS, advised=False),
+           "int1": Precision("int1", PerChannel(1), one_bit, methods=asymmetric.METHODS, advised=False),
            "int6": Precision("int6", PerChannel(6), six_bits, methods=asymmetric.METHODS, advised=False),
            "int5": Precision("int5", PerChannel(5), five_bits, advised=False)}  # fmt: skip
-AS = {"ternary": "int3", "int2": "int3", "int6": "int8", "int5": "int8"}  # whose kernels compute it
+AS = {"ternary": "int3", "int1": "int2", "int6": "int8", "int5": "int8"}  # whose kernels compute it
 
 
 @pytest.fixture(params=list(OUTSIDE))
@@ -134,7 +134,7 @@ def test_it_is_known_by_its_name_and_only_once(outside):
     assert precision_named(outside.name) is outside
     assert (bits := [p.bits for p in precisions().values()]) == sorted(bits, reverse=True)
     with pytest.raises(ValueError, match="already"):
-        register(Precision("int4", PerChannel(2), two_bits))
+        register(Precision("int4", PerChannel(1), one_bit))
 
 
 @pytest.mark.parametrize("shape", [{}, {"mixer": "mlp_t", "seq": 13}, {"pos": "learned", "seq": 5}], ids=str)
@@ -234,6 +234,7 @@ def misfits() -> dict[str, tuple[Form, object, str]]:
         "int4 with a sign": (INT4, IntWeights(4, q - 7, one, zero), "leaves 0..15"),
         "int4 with a wide zero point": (INT4, IntWeights(4, q, one, zero + 16), "leaves 0..15"),
         "int3 beyond": (INT3, IntWeights(3, q + 8, one, zero), "leaves 0..7"),
+        "int2 beyond": (INT2, IntWeights(2, q + 4, one, zero), "leaves 0..3"),
         "groups beyond": (GROUPED, GroupWeights(q + 8, one, groups), "leaves -8..7"),
     }
 

@@ -29,17 +29,21 @@ CHECKPOINT = ("layers", str(DATA / "checkpoint"), "--data", str(DATA / "data"), 
 LAYERS = [*CHECKPOINT, "--calibration-puzzles", "16", "--json"]
 
 
-def study(variant: Variant, **options) -> LayerStudy:
+def study(variant: Variant, high: str = "int8", **options) -> LayerStudy:
     need("host")
-    return LayerStudy(workbench(1, **options), variant, "int8", Prices(CONFIG, load_board("stm32h7")), PUZZLES)
+    return LayerStudy(workbench(1, **options), variant, high, Prices(CONFIG, load_board("stm32h7")), PUZZLES)
 
 
 @pytest.mark.parametrize("depth", [{}, {"h_cycles": 1, "l_cycles": 2, "steps": 5}])
-def test_it_measures_what_a_build_of_the_mix_does(depth):
-    """Whatever the depth: calibration, and so the weights, do not depend on it in a build either."""
-    found = study(Variant("int3", **depth))
+@pytest.mark.parametrize(("low", "high"), [("int3", "int8"), ("int2", "int3"), ("int2", "int8")])
+def test_it_measures_what_a_build_of_the_mix_does(low, high, depth):
+    """Whatever the depth: calibration, and so the weights, do not depend on it in a build either. Layers that have more bits
+    already, as int2's heads, are not lowered."""
+    found = study(Variant(low, **depth), high)
+    heads = {"lm_head.weight", "q_head.weight"}
+    assert heads & set(found.names) == (set() if (low, high) == ("int2", "int3") else heads)
     raised = found.names[1:3]
-    quantized = Model(sudoku4(), "m").quantize("int3", split("train"), puzzles=16, layers=found.layers(raised), **depth)
+    quantized = Model(sudoku4(), "m").quantize(low, split("train"), puzzles=16, layers=found.layers(raised), **depth)
     some = split("train").sample(16, 0).take(PUZZLES)
     run = run_engine(quantized.engine, some.inputs, some.puzzle_ids, 1, kept=Kept((1,)))
     turns = CONFIG.trained.but(**{**depth, "steps": 1})

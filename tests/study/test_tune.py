@@ -187,7 +187,7 @@ def test_nothing_fits():
     tiny = load_board("mcu-4mb-m7")
     tiny = replace(tiny, name="tiny", regions=tuple(replace(r, size=16 * 1024) for r in tiny.regions))
     for s in search(Aim("exact", 0.2), board=tiny):
-        with pytest.raises(DoesNotFitError, match=r"no precision and carry fits tiny \(nearest: int3\)") as e:
+        with pytest.raises(DoesNotFitError, match=r"no precision and carry fits tiny \(nearest: int2\)") as e:
             s.run(variants_of(CONFIG))
     assert e.value.exit_code == 4 and "bytes more in" in e.value.why and e.value.next
 

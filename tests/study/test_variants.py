@@ -11,6 +11,8 @@ import recurc.study.workbench as workbench_module
 from recurc.errors import UsageError
 from recurc.evaluate.layer_damage import layers_alone
 from recurc.evaluate.measured import Part
+from recurc.quant.model import quantize_model
+from recurc.quant.weights import precision_named
 from recurc.study import units
 from recurc.study.fake import ACTIVATIONS, round_activations, weight_schemes
 from recurc.study.memo import Memo
@@ -34,6 +36,7 @@ def both(bench: Workbench, **what):
         {"precision": "int8"},
         {"precision": "int4"},
         {"precision": "int4-g32"},
+        {"precision": "int2"},
         {"precision": "int4-naive", "carry": "int8"},
         {"precision": "int8", "carry": "fp16"},
     ],
@@ -108,17 +111,30 @@ def test_group_schemes_have_sixteen_levels_a_group(name):
         assert all(len(np.unique(row[group])) <= 16 for row in back)
 
 
-def test_groups_run_on_the_device_and_come_back_from_the_store(tmp_path):
-    """int4-g32 was a fake scheme once; error feedback is done once, then read from the store."""
+@pytest.mark.parametrize("precision", ["int4-g32", "int2"])
+def test_weights_come_back_from_the_store_as_they_were(precision, tmp_path):
+    """Error feedback is done once, then read from the store; heads that a precision stores otherwise are no exception."""
     data, calibration = split("test").take(4), split("train").take(8)
     found = []
     for _ in range(2):
         bench = Workbench(sudoku4(), data, calibration, store=Store(tmp_path))
-        found.append(bench.model(Variant("int4-g32", steps=1).resolved(sudoku4().config)))
-    assert Variant("int4-g32").resolved(sudoku4().config).engine == "device"
+        found.append(bench.model(Variant(precision, steps=1).resolved(sudoku4().config)))
+    assert Variant(precision).resolved(sudoku4().config).engine == "device"
     for name, w in found[0].weights.items():
         again = found[1].weights[name]
-        assert type(again) is type(w) and (again.integers == w.integers).all() and (again.scale == w.scale).all()
+        assert again.form == w.form and (again.integers == w.integers).all() and (again.scale == w.scale).all()
+    assert found[0].layers == found[1].layers and found[0].precision is found[1].precision is precision_named(precision)
+
+
+@pytest.mark.parametrize("layers", [(), (("lm_head.weight", "int2"), ("q_head.weight", "int8"))])
+def test_heads_are_those_of_a_build(layers):
+    """A variant's weights are what `quantize` gives for the same precision, calibration and layers."""
+    bench = workbench(4)
+    variant = bench.resolve(Variant("int2", layers=layers))
+    built = quantize_model(sudoku4(), precision_named("int2"), bench.calibration(), layer_precisions=dict(layers))
+    found = bench.model(variant)
+    assert found.layers == built.layers and found.forms == built.forms
+    assert all((found.weights[name].integers == w.integers).all() for name, w in built.weights.items())
 
 
 def test_unknown_and_impossible_variants_are_refused():

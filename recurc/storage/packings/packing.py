@@ -11,11 +11,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from recurc.storage.packings.narrow import NARROW
 from recurc.types import I64Array
 
 GROUP = 32  # inputs of a channel that share a scale in weights in groups
-_TOPS = np.uint32(0x88888888)  # the top bits of eight int4 operands
-_BITS = np.uint32(0x77777777)  # the other ones
 
 
 def up(n: int, to: int) -> int:
@@ -91,7 +90,7 @@ class Floats(Codec):
 
 @dataclass(frozen=True)
 class Integers(Codec):
-    """q [n, k] of 8, 4 or 3 bits. Three bits are the operands of four with what those do not need left out."""
+    """q [n, k] of 8, 4, 3 or 2 bits. Fewer than four are the operands of four with what they do not need left out."""
 
     bits: int
 
@@ -113,34 +112,20 @@ class Integers(Codec):
 
     def pack(self, values: np.ndarray) -> bytes:
         operands = self.operands(values)
-        return self._squeezed(operands) if self.bits == 3 else operands
+        return NARROW[self.bits].narrowed(operands, self.packing.flip) if self.bits in NARROW else operands
 
     def unpack(self, data: bytes, n: int, k: int) -> np.ndarray:
         """int16 [n, k]."""
-        return self.values(self._spread(data) if self.bits == 3 else data, n, k).astype(np.int16)
+        operands = NARROW[self.bits].widened(data, self.packing.flip) if self.bits in NARROW else data
+        return self.values(operands, n, k).astype(np.int16)
 
     def operands(self, q: np.ndarray) -> bytes:
-        """What tile functions read: 8 bits a weight, or 4 (of 3 bits too)."""
+        """What tile functions read: 8 bits a weight, or 4 (of 3 and 2 bits too)."""
         raise NotImplementedError
 
     def values(self, operands: bytes, n: int, k: int) -> np.ndarray:
         """The inverse of `operands`."""
         raise NotImplementedError
-
-    def _squeezed(self, operands: bytes) -> bytes:
-        """Three words for every four words of int4 operands whose weights are below 8: the fourth word's bits take the
-        place of the other three's top bits, which carry nothing."""
-        words = np.frombuffer(operands, "<u4").reshape(-1, 4) ^ np.uint32(self.packing.flip)
-        assert not (words & _TOPS).any(), "a weight above 7"
-        fourth = words[:, 3:]
-        return (words[:, :3] | (fourth << np.array([3, 2, 1], np.uint32) & _TOPS)).astype("<u4").tobytes()
-
-    def _spread(self, data: bytes) -> bytes:
-        """The inverse of `_squeezed`."""
-        words = np.frombuffer(data, "<u4").reshape(-1, 3)
-        fourth = np.bitwise_or.reduce((words & _TOPS) >> np.array([3, 2, 1], np.uint32), axis=1)
-        four = np.concatenate((words & _BITS, fourth[:, None]), axis=1) ^ np.uint32(self.packing.flip)
-        return four.astype("<u4").tobytes()
 
 
 class Groups(Codec):

@@ -39,6 +39,9 @@ void rc_quantize_pairs16(const float *x, uint32_t ldx, uint32_t rows, uint32_t n
  * hold a fourth one in the top bits of their operands. flip: bits that are set in int4 operands of weights below 8. */
 void rc_unpack_s3(const uint8_t *packed, uint32_t bytes, uint32_t flip, void *w);
 
+/* int2: likewise a packed tile, `bytes` a multiple of 8, to twice as many: the operands of every two words share one. */
+void rc_unpack_s2(const uint8_t *packed, uint32_t bytes, uint32_t flip, void *w);
+
 /* Tile products: y[r][j] = float(sum_k x[r][k] * w[j][k] - zero[j] * sum[r]) * (a[r] * scale[j]) for all rows of x and
  * j < n, from the packed weights of one tile of at most `tile` channels (SPEC "Image"). zero, scale: those of the tile,
  * zero null where the packing stores none. y: row distance ldy. w: scratch to unpack to, as much as the kernel set

@@ -1,0 +1,71 @@
+"""Weights of three and two bits: int4 operands, words of eight, with the bits that such weights leave empty filled by others.
+
+Words are freed of what a packing stores inverted (`Packing.flip`) first, so that those bits are 0. runtime_c/SPEC.md has the
+same to the bit, and a C function for each of them (rc_unpack_s3, rc_unpack_s2) widens tiles again.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from recurc.types import U32Array
+
+_TOPS = np.uint32(0x88888888)  # the top bit of each of eight operands
+
+
+class Narrow(ABC):
+    """One width. many: words of int4 operands that are stored together. few: words that they become. used: bits of them."""
+
+    many: int
+    few: int
+    used: np.uint32
+
+    def narrowed(self, operands: bytes, flip: int) -> bytes:
+        """The bytes that are stored for int4 operands."""
+        words = np.frombuffer(operands, "<u4").reshape(-1, self.many) ^ np.uint32(flip)
+        assert not (words & ~self.used).any(), "a weight of more bits"
+        return self._join(words).astype("<u4").tobytes()
+
+    def widened(self, data: bytes, flip: int) -> bytes:
+        """The inverse of `narrowed`."""
+        words = self._split(np.frombuffer(data, "<u4").reshape(-1, self.few)) ^ np.uint32(flip)
+        return words.astype("<u4").tobytes()
+
+    @abstractmethod
+    def _join(self, words: U32Array) -> U32Array:
+        """words [n, many] -> [n, few]."""
+
+    @abstractmethod
+    def _split(self, words: U32Array) -> U32Array:
+        """The inverse of `_join`."""
+
+
+class _Three(Narrow):
+    """Three words for every four: the fourth word's bits take the place of the other three's top bits."""
+
+    many, few, used = 4, 3, np.uint32(0x77777777)
+    _lifts = np.array([3, 2, 1], np.uint32)
+
+    def _join(self, words: U32Array) -> U32Array:
+        return np.asarray(words[:, :3] | (words[:, 3:] << self._lifts & _TOPS))
+
+    def _split(self, words: U32Array) -> U32Array:
+        fourth = np.bitwise_or.reduce((words & _TOPS) >> self._lifts, axis=1)
+        return np.concatenate((words & self.used, fourth[:, None]), axis=1)
+
+
+class _Two(Narrow):
+    """One word for every two: the second word's bits lie two above the first one's."""
+
+    many, few, used = 2, 1, np.uint32(0x33333333)
+
+    def _join(self, words: U32Array) -> U32Array:
+        return np.asarray(words[:, :1] | words[:, 1:] << np.uint32(2))
+
+    def _split(self, words: U32Array) -> U32Array:
+        return np.concatenate((words & self.used, words >> np.uint32(2) & self.used), axis=1)
+
+
+NARROW: dict[int, Narrow] = {3: _Three(), 2: _Two()}
