@@ -77,7 +77,8 @@ def _show(console: Console, reasoner: Reasoner, work: Cost, sizes: dict[str, int
     from recurc.models import recursion_of
 
     c = reasoner.config
-    mixer, *others = dict.fromkeys(op.told for block in recursion_of(c).blocks for op in block.ops)
+    ops = [op for block in recursion_of(c).blocks for op in block.ops]
+    mixers, others = ("; ".join(dict.fromkeys(op.told for op in ops if op.mixes == mixes)) for mixes in (True, False))
     table = "none"
     if c.puzzle_emb_ndim:
         size = 4 * c.num_puzzle_identifiers * c.puzzle_emb_ndim
@@ -90,9 +91,9 @@ def _show(console: Console, reasoner: Reasoner, work: Cost, sizes: dict[str, int
     console.pairs(
         [
             ("model", f"{c.family.upper()}  {reasoner.source}"),
-            ("mixer", f"{mixer}, positions: {c.pos_encodings}"),
+            ("mixer", f"{mixers or 'none'}, positions: {c.pos_encodings}"),
             ("shape", f"{c.seq_len} cells + {c.puzzle_rows} puzzle rows, hidden {c.hidden_size}, vocabulary {c.vocab_size}"),
-            ("blocks" if c.H_layers else "block", f"layers: {layers}; {'; '.join(others)} (expansion {c.expansion:g})"),
+            ("blocks" if c.H_layers else "block", f"layers: {layers}; {others} (expansion {c.expansion:g})"),
             (
                 "recursion",
                 f"H {c.H_cycles} x L {c.L_cycles}, {work.calls_per_step} block calls a step, {c.halt_max_steps} steps",

@@ -59,10 +59,12 @@ class Op(ABC):
     kind: name of the op, a C identifier; its C function, its scratch and its place in reports are named by it.
     by_channel: whether it works on channels, rows of z^T [D, S], instead of on tokens. An int8 carry then has a scale for each
     channel after it, until the next op.
+    mixes: whether what it makes of a token depends on other tokens; for people.
     """
 
     kind: ClassVar[str]
     by_channel: ClassVar[bool] = False
+    mixes: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -76,7 +78,8 @@ class Op(ABC):
     @property
     def told(self) -> str:
         """What it is, for people, in a few words."""
-        return f"{self.kind.replace('_', ' ')} ({', '.join(f'{ref.k} to {ref.n}' for ref in self.linears)})"
+        layers = ", ".join(f"{ref.k} to {ref.n}" for ref in self.linears)
+        return self.kind.replace("_", " ") + (f" ({layers})" if layers else "")
 
     def macs(self, shape: Shape) -> int:
         """Multiply-adds on the whole carry."""

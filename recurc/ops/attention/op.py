@@ -13,6 +13,7 @@ class Attention(Op):
     """qkv [3 * D, D], o [D, D]; `rope`: q and k are turned by a rotary embedding with base `theta`."""
 
     kind: ClassVar[str] = "attention"
+    mixes: ClassVar[bool] = True
     qkv: LinearRef
     o: LinearRef
     heads: int

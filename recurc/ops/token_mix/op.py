@@ -14,6 +14,7 @@ class TokenMix(SwiGlu):
 
     kind: ClassVar[str] = "token_mix"
     by_channel: ClassVar[bool] = True
+    mixes: ClassVar[bool] = True
 
     @property
     def told(self) -> str:
