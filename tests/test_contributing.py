@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib
 import re
+import subprocess
+import sys
+import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -23,7 +27,27 @@ def test_names_lead_somewhere(name):
 
 
 @pytest.mark.parametrize(
-    "path", sorted(set(re.findall(r"`((?:recurc|tests|boards|chips|runtime_c|benchmarks)/[\w./]*)`", TEXT)))
+    "path", sorted(set(re.findall(r"`((?:recurc|tests|boards|chips|runtime_c|benchmarks|templates)/[\w./]*)`", TEXT)))
 )
 def test_paths_are_there(path):
     assert (ROOT / path.replace("scheme_NAME", "scheme_int4").replace("ops/NAME", "ops/attention")).exists()
+
+
+def test_a_package_as_it_says_brings_all_of_its_files(tmp_path):
+    """A wheel made with the pyproject.toml that stands there has the templates too, and names what is looked for."""
+    pytest.importorskip("setuptools")
+    text = re.search(r"```toml\n(.*?)```", TEXT, re.DOTALL)[1]
+    groups = tomllib.loads(text)["project"]["entry-points"]
+    assert set(groups) == GROUPS
+    (tmp_path / "pyproject.toml").write_text(text)
+    folder = tmp_path / groups["recurc.ops"]["reglu"].replace(".", "/")
+    files = {folder.parent / "__init__.py", folder / "__init__.py", folder / "op.py", folder / "op.c.j2",
+             folder.parent / "templates" / "main.c.j2"}  # fmt: skip
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("")
+    made = "import setuptools.build_meta as b; print(b.build_wheel('.'))"
+    subprocess.run([sys.executable, "-c", made], cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {str(file.relative_to(tmp_path)) for file in files} <= names
