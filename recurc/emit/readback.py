@@ -13,7 +13,7 @@ from recurc.errors import InputError
 from recurc.ir.lower import lower
 from recurc.plan.kernels import kernel_set
 from recurc.quant.model import QuantizedModel
-from recurc.quant.weights import precision_named
+from recurc.quant.weights import Precision, precisions
 from recurc.reading import Unreadable, not_read, read_regular
 from recurc.storage.form import forms_of
 from recurc.storage.image import KINDS, Contents, SectionSpec, image_sections
@@ -42,24 +42,34 @@ def _read(data: bytes, where: str, expected: Sequence[SectionSpec]) -> Contents:
     return contents
 
 
+def _precision(build: Build, name: str) -> Precision:
+    known = precisions()
+    if name not in known:
+        raise InputError(
+            f"the build's precision {name!r} is not installed here", where=str(build.path), why="known are " + ", ".join(known),
+            next="Install the package that brings it",
+        )  # fmt: skip
+    return known[name]
+
+
 def read_model(build: Build) -> QuantizedModel:
     """The model of a build, from its host engine's image.
 
     A streamed puzzle table is no part of the image: `Build.open_table` has its rows.
 
     Raises:
-        InputError: the image is damaged or not this build's.
+        InputError: the image is damaged or not this build's, or a precision is of a package that is not installed here.
     """
     d = build.details
     program = lower(build.config, build.lowering)
-    precision = precision_named(build.precision)
+    precision = _precision(build, build.precision)
     try:
         data = read_regular(build.host_image, IMAGE_LIMIT)
     except Unreadable as error:
         raise not_read(
             error, build.host_image, "the weights image", "the weights image is not usable", "Build it again"
         ) from None
-    layers = {name: precision_named(other) for name, other in d.get("layers", {}).items()}
+    layers = {name: _precision(build, other) for name, other in d.get("layers", {}).items()}
     model = QuantizedModel(build.name, program, precision, d["method"] or "none", {}, {}, {}, layers=layers)
     forms, where = forms_of(program, model.forms), str(build.host_image)
     contents = _read(data, where, image_sections(program, forms, kernel_set("host").weights))

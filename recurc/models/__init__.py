@@ -144,7 +144,8 @@ def recursion_of(config: ReasonerConfig, depth: Depth | None = None) -> Recursio
         _known.update(families())
     if config.family not in _known:
         raise InputError(f"the model family {config.family!r} is unknown", where="family",
-                         why="known are " + ", ".join(sorted(_known)), next="Use the recurc that made this model")  # fmt: skip
+                         why="known are " + ", ".join(sorted(_known)),
+                         next="Install the package that brings it, or use the recurc that made this model")  # fmt: skip
     trained = config.trained
     return _known[config.family].recursion(config, depth or trained)
 

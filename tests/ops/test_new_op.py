@@ -19,9 +19,12 @@ import recurc.models
 import recurc.ops
 from recurc import extensions
 from recurc.api import Gate, Model
+from recurc.build.manifest import load_build
 from recurc.cli.main import main
+from recurc.dataset import Dataset
 from recurc.emit.code import emit_model
 from recurc.emit.image import build_image
+from recurc.emit.readback import read_model
 from recurc.errors import InputError
 from recurc.exchange.onnx_export import export_onnx
 from recurc.exchange.onnx_loop import OnnxLoop
@@ -163,8 +166,13 @@ def test_a_build_is_read_where_its_op_is_not_installed(toy, tmp_path, capsys):
     assert run(["report", str(made.path), "--html", "--wide"]) == 0
     assert "scaled mixing" in capsys.readouterr().out
     assert "scaled mixing: of an op that is not installed here" in (made.path / "report.html").read_text()
-    with recurc.connect(made.path, on="host") as device:
-        assert len(device.run(*random_inputs(r, 1))) == 1
+    inputs, ids = random_inputs(r, 1)
+    c = r.config
+    puzzles = Dataset(inputs, np.zeros_like(inputs, dtype=np.int32), ids.astype(np.int32), c.seq_len, c.vocab_size,
+                      c.num_puzzle_identifiers, None, Path("nowhere"), "test")  # fmt: skip
+    assert recurc.verify(made.path, on="host", dataset=puzzles, steps=1).bit_exact, "names of ops are not needed for it"
+    with pytest.raises(InputError, match="the model family 'toy' is unknown.*Install the package that brings it"):
+        read_model(load_build(made.path))
 
 
 def run(arguments: list[str]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from recurc.cli.common.project import read_project
 from recurc.cli.common.quantizing import Learning, quantize_with_progress
 from recurc.cli.main import main
 from recurc.emit.image import build_image
+from recurc.emit.readback import read_model
 from recurc.errors import InputError, UsageError
 from recurc.exchange.onnx_export import export_onnx
 from recurc.exchange.onnx_loop import OnnxLoop
@@ -209,6 +211,13 @@ def test_its_calibration_methods_are_options_and_keys(tmp_path, capsys):
     assert main([*option, "by-air"]) == 2 and "unknown calibration method 'by-air'" in capsys.readouterr().err
     with pytest.raises(InputError, match="not one of gptq, mse, min-max"):
         read_project(path)
+
+
+def test_a_build_whose_precision_is_not_installed_says_so():
+    config = random_reasoner(layers=1).config
+    build = SimpleNamespace(path="there", config=config, lowering=Lowering(), precision="nobodys", details={})
+    with pytest.raises(InputError, match="the build's precision 'nobodys' is not installed here .there.*Install the package"):
+        read_model(build)
 
 
 def test_bits_that_there_are_not_are_refused():
