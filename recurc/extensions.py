@@ -13,10 +13,18 @@ from recurc.errors import InputError, RecurcError
 Taken = TypeVar("Taken")
 
 
-def _brings(point: EntryPoint) -> str:
-    """The entry point in words, with the package that it is of where that is known."""
-    package = f" of {point.dist.name} {point.dist.version}" if point.dist is not None else ""
-    return f"entry point {point.name} = {point.value} in the group {point.group}{package}"
+def _points(group: str) -> list[EntryPoint]:
+    return sorted(entry_points(group=group), key=lambda p: (p.name, p.value))
+
+
+def _package(point: EntryPoint) -> str:
+    """The package that an entry point is of, where that is known."""
+    return f" of {point.dist.name} {point.dist.version}" if point.dist is not None else ""
+
+
+def named(group: str) -> list[str]:
+    """The entry points of a group by name, with their packages, for people; nothing is imported."""
+    return [f"{point.name}{_package(point)}" for point in _points(group)]
 
 
 def installed(group: str, take: Callable[[EntryPoint], Taken]) -> list[Taken]:
@@ -26,14 +34,15 @@ def installed(group: str, take: Callable[[EntryPoint], Taken]) -> list[Taken]:
         InputError: one cannot be imported or is no such thing, whatever it raises.
     """
     found = []
-    for point in sorted(entry_points(group=group), key=lambda p: (p.name, p.value)):
+    for point in _points(group):
         try:
             found.append(take(point))
         except RecurcError:
             raise
         except Exception as e:  # code of others: anything
             raise InputError(
-                f"the installed extension {point.name!r} cannot be used", where=_brings(point), why=f"{type(e).__name__}: {e}",
+                f"the installed extension {point.name!r} cannot be used", why=f"{type(e).__name__}: {e}",
+                where=f"entry point {point.name} = {point.value} in the group {group}{_package(point)}",
                 next="Correct it, or uninstall the package that brings it",
             ) from e  # fmt: skip
     return found

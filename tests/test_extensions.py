@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,10 +11,14 @@ import recurc.models
 import recurc.ops
 from recurc import extensions
 from recurc.cli.main import main
+from recurc.doctor import diagnosis
+from recurc.doctor.extensions import check_extensions
+from recurc.doctor.findings import Finding
 from recurc.errors import InputError
 from recurc.ops import registry as ops
 from recurc.package import registry as formats
 from recurc.quant import weights
+from recurc.targets.boards import list_boards
 
 GROUPS = {ops.ENTRY_POINTS: recurc.ops.registered, weights.ENTRY_POINTS: weights.precisions,
           formats.ENTRY_POINTS: formats.packages, recurc.models.ENTRY_POINTS: recurc.models.families}  # fmt: skip
@@ -59,6 +64,19 @@ def test_commands_say_so_and_show_no_traceback(bring, capsys):
     said = " ".join(capsys.readouterr().err.split())
     assert "the installed extension 'broken_command' cannot be used" in said and "ZeroDivisionError" in said
     assert "broken_command in the group recurc.precisions" in said
+
+
+def test_the_doctor_lists_them_and_says_which_cannot_be_used(bring):
+    bring(weights.ENTRY_POINTS, "well", "from dataclasses import replace\n"
+          "from recurc.quant.scheme_int8 import PRECISION as P\nTHING = replace(P, name='int8-well')\n", ":THING")  # fmt: skip
+    assert check_extensions() == [Finding("extensions", "precisions", "ok", "well")]
+    bring(formats.ENTRY_POINTS, "broken_format", "1 / 0\n")
+    (found,) = check_extensions()
+    assert (found.name, found.state, found.exit_code) == ("package formats", "problem", 3)
+    assert "'broken_format' cannot be used" in found.detail and "ZeroDivisionError" in found.detail
+    assert (
+        diagnosis._families(list_boards()) == {"host"} and diagnosis._delivered(SimpleNamespace(packages=("firmware",))) == []
+    )
 
 
 @pytest.mark.parametrize(("group", "value", "why"), [

@@ -12,6 +12,7 @@ from recurc.build import manifest
 from recurc.build.manifest import Build
 from recurc.device import frames as f
 from recurc.doctor.cache import check_cache
+from recurc.doctor.extensions import check_extensions
 from recurc.doctor.findings import NOTE, OK, PROBLEM, Finding
 from recurc.doctor.ports import SerialPort, boards_of, check_port, check_ports, list_ports
 from recurc.doctor.probe import BAUDS, DEVICE, check_device, listen
@@ -44,16 +45,12 @@ def diagnose(build: Path | None = None, port: str | None = None) -> Diagnosis:
     made, about_build = _open(build)
     boards = list_boards()
     mine = _boards_of(made) if made else []
-    families = (
-        {family for b in mine if set(b.packages) <= set(packages()) for family in toolchains(b)} | {"host"}
-        if made
-        else set(DEFAULT_FAMILIES)
-    )
+    families = _families(mine) if made else set(DEFAULT_FAMILIES)
     emulators = {b.emulator.program for b in (mine or [load_board("mps2-an500")]) if b.emulator}
     known = [*boards, *(b for b in mine if b.name not in {x.name for x in boards})]
     checks: list[Callable[[], list[Finding]]] = [
         lambda: check_compilers(known, families), lambda: check_emulators(known, emulators),
-        check_packages, check_platformio, check_cache,
+        check_packages, check_extensions, check_platformio, check_cache,
     ]  # fmt: skip
     with ThreadPoolExecutor(len(checks)) as pool:  # they wait for programs and for the network
         findings = [found for group in pool.map(lambda check: check(), checks) for found in group]
@@ -85,8 +82,23 @@ def _open(folder: Path | None) -> tuple[Build | None, list[Finding]]:
         why = f"{e.what}: {e.why}" if e.why else e.what
         return None, [Finding(BUILD, str(folder), PROBLEM, why, e.next, e.exit_code)]
     whole = Finding(BUILD, str(folder), OK, f"{made.name} at {made.precision} for {made.target}, whole and unchanged")
-    holds = Finding(BUILD, "delivered as", OK, "; ".join(delivered(made.packages)))
-    return made, [whole, holds, *(Finding(BUILD, "assumed", NOTE, text) for text in made.notes)]
+    return made, [whole, *_delivered(made), *(Finding(BUILD, "assumed", NOTE, text) for text in made.notes)]
+
+
+def _delivered(made: Build) -> list[Finding]:
+    try:
+        return [Finding(BUILD, "delivered as", OK, "; ".join(delivered(made.packages)))]
+    except RecurcError:  # a format that cannot be used, of which `check_extensions` tells
+        return []
+
+
+def _families(boards: Sequence[Board]) -> set[str]:
+    """Families whose compilers builds for these boards need, as far as their formats are known here."""
+    try:
+        known = set(packages())
+    except RecurcError:
+        known = set()
+    return {family for b in boards if set(b.packages) <= known for family in toolchains(b)} | {"host"}
 
 
 def _boards_of(made: Build) -> list[Board]:
