@@ -33,6 +33,7 @@ from recurc.recursion import Depth, Recursion
 __all__ = ["Family", "Reasoner", "ReasonerConfig", "families", "find_family", "recursion_of", "register", "unregister"]
 
 ENTRY_POINTS = "recurc.families"
+STATES = ("z_H", "z_L")  # of the carry, as runtime, wire protocol and evaluation know them
 
 Shape = tuple[int, ...]
 
@@ -146,8 +147,12 @@ def recursion_of(config: ReasonerConfig, depth: Depth | None = None) -> Recursio
         raise InputError(f"the model family {config.family!r} is unknown", where="family",
                          why="known are " + ", ".join(sorted(_known)),
                          next="Install the package that brings it, or use the recurc that made this model")  # fmt: skip
-    trained = config.trained
-    return _known[config.family].recursion(config, depth or trained)
+    made = _known[config.family].recursion(config, depth or config.trained)
+    if (names := [state.name for state in made.states]) != list(STATES):
+        raise InputError(f"models of the family {config.family!r} cannot be computed", where="states",
+                         why=f"its states are {', '.join(names) or 'none'}, and the runtime keeps {' and '.join(STATES)}",
+                         next="Give its `recursion` these two")  # fmt: skip
+    return made
 
 
 def _module_and_class(arch_name: str) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """A model family is one file: the registry finds it, and no other place has to be told."""
 
 import textwrap
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from recurc.errors import InputError
 from recurc.models import families, find_family
 from recurc.models.reasoner import swiglu_width
 from recurc.models.shapes import default_heads, infer_expansion
+from tests.randmodels import random_reasoner
 
 PROTOCOL = ("NAME", "ARCH_NAMES", "recognises", "config_from_fields", "expected_tensors", "recursion")
 
@@ -106,3 +108,20 @@ def test_installed_packages_bring_families(monkeypatch, tmp_path):
         assert families()["brought"].NAME == "brought"
     finally:
         recurc.models._installed.cache_clear()
+
+
+def test_states_that_the_runtime_does_not_keep_are_refused():
+    """Evaluation would end in a KeyError."""
+    from recurc.models import trm
+
+    def recursion(config, depth):
+        made = trm.recursion(config, depth)
+        return replace(made, states=made.states[:1])
+
+    family = SimpleNamespace(**{name: getattr(trm, name) for name in PROTOCOL} | {"NAME": "single", "recursion": recursion})
+    recurc.models.register(family)
+    try:
+        with pytest.raises(InputError, match="models of the family 'single' cannot be computed.*its states are z_H"):
+            recurc.models.recursion_of(replace(random_reasoner().config, family="single"))
+    finally:
+        recurc.models.unregister("single")
