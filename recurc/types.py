@@ -1,4 +1,4 @@
-"""Names of array types, as annotations have them. Shapes stand in the docstrings."""
+"""Names of array types, as annotations have them. Shapes stand in the docstrings. What a float32 can be."""
 
 from __future__ import annotations
 
@@ -14,3 +14,10 @@ I16Array = NDArray[np.int16]
 I8Array = NDArray[np.int8]
 U8Array = NDArray[np.uint8]
 BoolArray = NDArray[np.bool_]
+
+_BEYOND = 2.0**128 - 2.0**103  # from here on rounding gives infinity
+
+
+def is_float32(number: float) -> bool:
+    """Whether a number is one of 32 bits once it is rounded, or infinite itself; NaN is none."""
+    return abs(number) < _BEYOND or abs(number) == float("inf")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recurc.alphabet import MOST_SYMBOLS
 from recurc.build.inside import check_relative
-from recurc.build.schema import boolean, integer, list_of, number, optional, record, table_of, text, word
+from recurc.build.schema import boolean, float32, integer, list_of, number, optional, record, table_of, text, word
 from recurc.ir.lowering import CARRIES, DEPTH, MOST, MOST_CYCLES, MOST_STEPS, STORAGES
 from recurc.targets.allowed import NAME
 from recurc.targets.regions import REGION_KINDS
@@ -183,7 +183,7 @@ _CONFIG = record(
     }
 )
 
-_HALT = {"threshold": number(float("-inf"), float("inf")), "min_steps": integer(1, 255)}
+_HALT = {"threshold": float32, "min_steps": integer(1, 255)}
 _PATIENCE = {"patience": integer(0, 255)}  # without it, 0: manifests were written before there was one
 _STOPPED = record(
     {**_HALT, "cell": _SHARE, "exact": _SHARE, "mean_steps": number(1, 255), "lost": number(-1, 1), "lost_error": number(0, 2)},

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recurc.text import LONGEST_TEXT, hidden, one_line
+from recurc.types import is_float32
 
 Shape = Callable[[Any, str], None]
 
@@ -69,6 +70,12 @@ def number(low: float = -1e300, high: float = 1e300) -> Shape:
             raise _wrong(at, value, f"a number from {low:g} to {high:g}")
 
     return check
+
+
+def float32(value: Any, at: str) -> None:
+    """A number of 32 bits, or an infinite one."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_float32(value):
+        raise _wrong(at, value, "a number of 32 bits")
 
 
 def boolean(value: Any, at: str) -> None:

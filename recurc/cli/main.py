@@ -156,7 +156,7 @@ def _run(console: Console, arguments: list[str]) -> int:
             result = cli.main(arguments, prog_name="recurc", standalone_mode=False, obj=console)
         return result if isinstance(result, int) else 0
     except RecurcError as error:
-        return _told(console, error)
+        return _told(console, console.blame(error))
     except click.exceptions.NoArgsIsHelpError as error:
         with writing(sys.stderr):
             print(error.ctx.get_help(), file=sys.stderr)

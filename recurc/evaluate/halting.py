@@ -11,7 +11,7 @@ from recurc.arguments import argument
 from recurc.errors import UsageError
 from recurc.models.reasoner import HALT_RULES
 from recurc.reading import shown
-from recurc.types import BoolArray, F32Array, I64Array
+from recurc.types import BoolArray, F32Array, I64Array, is_float32
 
 MOST_STEPS = 255
 MOST_PATIENCE = 255
@@ -26,7 +26,7 @@ class Halt:
     asks the head alone, as the reference does.
 
     Raises:
-        UsageError: a number is out of range.
+        UsageError: a number is out of range, or a threshold that is no float32, as the device has it; infinity is one.
     """
 
     threshold: float = 0.0
@@ -38,6 +38,13 @@ class Halt:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise UsageError(f"{value} is out of range", where=argument(name), next=f"Give a number from {low} to {high}")
+        if not is_float32(self.threshold):
+            raise UsageError(
+                f"{shown(self.threshold)} is no halting threshold",
+                where=argument("threshold", option="halt-threshold"),
+                why="margins are numbers of 32 bits, and so is what they are compared with",
+                next="Give a number such as 1.5, or infinity for never",
+            )
 
     def may_stop(self, step: int) -> bool:
         """Whether the head is asked after this step, counted from 1."""
@@ -46,8 +53,7 @@ class Halt:
     def stops(self, step: int, margin: F32Array, same: I64Array) -> BoolArray:
         """Which puzzles stop after this step, of these margins [n] and numbers of steps [n] that the tokens have stayed (see
         `Stayed`). As on the device, the threshold is a float32."""
-        with np.errstate(over="ignore"):
-            beyond = np.asarray(margin, np.float32) > np.float32(self.threshold)
+        beyond = np.asarray(margin, np.float32) > np.float32(self.threshold)
         return np.asarray(beyond & (np.asarray(same) >= self.patience) & self.may_stop(step))
 
 

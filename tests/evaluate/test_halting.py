@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,7 @@ def quantized(request):
 def limits(m: np.float32) -> list[float]:
     """Thresholds about a margin: itself, its neighbours, and decimals that a float32 is not."""
     near = [float(np.nextafter(m, np.float32(side))) for side in (-np.inf, np.inf)]
-    return [float(m), *near, float(m) + 1e-12, float(m) - 1e-12, float(f"{m:.6g}"), 0.0, 1e300, -np.inf, np.inf]
+    return [float(m), *near, float(m) + 1e-12, float(m) - 1e-12, float(f"{m:.6g}"), 0.0, 3e38, -np.inf, np.inf]
 
 
 def test_the_rule_is_that_of_the_generated_c(quantized):
@@ -120,3 +122,16 @@ def test_every_stepper_records_alike():
     assert record(TorchStepper(Reference(reasoner)), inputs, ids, 3).z_H.size == 0
     batched = record(TorchStepper(Reference(reasoner), most=2), inputs, ids, 3, kept=Kept((3,), 3))
     assert batched.z_H.shape[:2] == (1, 3) and np.allclose(batched.z_H[0], every.z_H[2, :3], atol=1e-4)
+
+
+@pytest.mark.parametrize("threshold", [1e39, -1e39, 3.4028236e38, 10**400, math.nan])
+def test_a_threshold_that_the_device_cannot_have_is_refused(threshold):
+    """3.4028235e38 is the largest number of 32 bits; what rounds to infinity is none."""
+    with pytest.raises(UsageError, match="32 bits") as e:
+        Halt(threshold)
+    assert e.value.where == "threshold="
+
+
+@pytest.mark.parametrize("threshold", [math.inf, -math.inf, 3.4028235e38, 1e-50, 0])
+def test_infinity_and_all_that_rounds_to_a_number_are_thresholds(threshold):
+    assert Halt(threshold).stops(2, np.zeros(1, np.float32), np.ones(1, np.int64)).tolist() == [threshold < 0]

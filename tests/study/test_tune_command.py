@@ -116,6 +116,15 @@ def test_a_project_file_reads_as_it_was_written(tmp_path):
         ("[build]\ntarget = 4", "build.target is not text"),
         ("[quantize]\nseed = -1", "quantize.seed"),
         ("[quantize]\ncalibration = 'best'", "quantize.calibration is not one of"),
+        ("[schedule]\nsteps = 3\nmin_steps = 2", "line 3: schedule.min_steps has no effect without schedule.halt_threshold"),
+        ("[schedule]\nhalt_threshold = 1e39", "line 2: schedule.halt_threshold is not a number of 32 bits"),
+        ("[quantize]\n\nprecision = 'int5'", "line 3: quantize.precision is no precision: 'int5', did you mean int"),
+        ("quantize = {'layers' = {'a.b' = 'int9'}}", "line 1: quantize.layers.'a.b' is no precision: 'int9'"),
+        ("[quantize.layers]\nx = 'int4'\n'y' = 'no'", "line 3: quantize.layers.'y' is no precision: 'no'"),
+        ("quantize.precison = 'int4'", "line 1: unknown: 'quantize.precison', did you mean precision?"),
+        ("# steps\n[schedule]\nsteps = [\n1]", "schedule.steps is not a whole number"),
+        ("[build]\ntarget = 'nucleo'", "line 2: build.target is no board: 'nucleo', the nearest known: nucleo-h743"),
+        ("[build]\ntarget = ''\n[model]\ndata = ''", "line 2: build.target is empty; line 4: model.data is empty"),
     ],
 )
 def test_mistakes_in_a_project_file_are_named(tmp_path, text, why):
@@ -124,6 +133,43 @@ def test_mistakes_in_a_project_file_are_named(tmp_path, text, why):
     with pytest.raises(InputError, match=r"wrong.toml is not valid") as e:
         read_project(path)
     assert why in e.value.why
+
+
+RECIPE = """[model]
+checkpoint = "sudoku4-tiny"
+[quantize]
+precision = "int4-naive"
+calibration = "gptq"
+[quantize.layers]
+"*.no_proj.weight" = "int8"
+"""
+
+
+@pytest.mark.parametrize(
+    "more, code, line, what",
+    [
+        ([], 3, 7, "no layer is called '*.no_proj.weight'"),
+        (["--layer", "lm_head.weight=int8"], 3, 7, "no layer is called '*.no_proj.weight'"),
+        (["--precision", "int8"], 3, 5, "int8 has no calibration method 'gptq'"),
+        (["--precision", "int8", "--calibration", "gptq"], 2, 0, "int8 has no calibration method 'gptq'"),
+    ],
+)
+def test_what_a_project_file_says_is_not_blamed_on_the_command_line(tmp_path, monkeypatch, capsys, more, code, line, what):
+    monkeypatch.chdir(tmp_path)
+    Path("recurc.toml").write_text(RECIPE)
+    found, told = run(capsys, "build", *more, "--json")
+    assert found == code and what in told["error"]["what"]
+    assert told["error"]["where"].startswith(f"recurc.toml, line {line}, quantize." if line else "--")
+
+
+@pytest.mark.parametrize(
+    "more, where", [([], "recurc.toml, line 4, quantize.precision"), (["--precision", "int4-naive"], "--precision")]
+)
+def test_a_lossy_precision_is_found_where_it_stands(tmp_path, monkeypatch, capsys, more, where):
+    monkeypatch.chdir(tmp_path)
+    Path("recurc.toml").write_text(RECIPE.partition("calibration")[0])
+    found, told = run(capsys, "build", *more, "--json")
+    assert found == 5 and told["error"]["where"] == where
 
 
 def test_what_tune_refuses(tmp_path, monkeypatch, capsys):

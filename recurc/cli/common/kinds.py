@@ -10,6 +10,7 @@ import click
 from recurc.errors import UsageError
 from recurc.ir.lowering import CARRIES, MOST_CYCLES
 from recurc.quant.weights import calibrations, precisions
+from recurc.types import is_float32
 
 if TYPE_CHECKING:
     _Kind = click.ParamType[Any]
@@ -71,14 +72,14 @@ class LayerPrecision(_Kind):
 
 
 class Threshold(_Kind):
-    """A halting margin: any number but NaN (nothing exceeds NaN); infinity means never or always."""
+    """A halting margin: any number of 32 bits but NaN (nothing exceeds NaN); infinity means never or always."""
 
     name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = float(click.FLOAT.convert(value, param, ctx))
-        if number != number:
-            self.fail(f"{value!r} is not a number", param, ctx)
+        if not is_float32(number):
+            self.fail(f"{value!r} is not a number" + " of 32 bits" * (number == number), param, ctx)
         return number
 
 

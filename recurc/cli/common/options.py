@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,7 +13,7 @@ import click
 from recurc.cli.common.groups import Command, given
 from recurc.cli.common.kinds import LayerPrecision, Precision, Threshold
 from recurc.cli.common.output import Console
-from recurc.cli.common.project import PROJECT_FILE, Project, read_project
+from recurc.cli.common.project import PROJECT_FILE, Project, blamed, read_project
 from recurc.errors import InputError
 from recurc.ir.lowering import AUTO, CARRIES, MOST_CYCLES, WORDS
 from recurc.quant.weights import precisions
@@ -120,6 +121,7 @@ def resolve_model(
 
     said = ""
     project = read_project(project_file) if checkpoint is None or project_file is not None else Project()
+    console.blame = partial(blamed, project=project, options=_left_to(project))
     data = data or project.data
     if checkpoint is None:
         if project.checkpoint is not None:
@@ -137,6 +139,18 @@ def resolve_model(
     if data:
         return Model(checkpoint, Path(data).expanduser(), True, said, project, console)
     return Model(checkpoint, _data_beside(checkpoint), False, said, project, console)
+
+
+def _left_to(project: Project) -> dict[str, str]:
+    """Options of the running command that a project file answers: as they are spelt -> as they are passed on."""
+    ctx = click.get_current_context(silent=True)
+    options = [p for p in ctx.command.params if isinstance(p, click.Option) and p.name] if ctx is not None else []
+    return {p.opts[0]: str(p.name) for p in options if project.value(str(p.name)) is not None and not _closed(str(p.name))}
+
+
+def _closed(name: str) -> bool:
+    """Whether the command line leaves nothing of an option to the project file; single layers of it may stand in both."""
+    return given(name) and name != "layers"
 
 
 def _data_beside(checkpoint: str) -> Path | None:

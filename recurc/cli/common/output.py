@@ -42,7 +42,7 @@ class Console:
     """A command's output.
 
     `debug`, `json` and `wide` (tables show every column) follow the options of the same name; `command` is the command's name,
-    for the schema.
+    for the schema. `blame` says of an error where else its cause stands, once a project file is read.
     """
 
     def __init__(self) -> None:
@@ -50,6 +50,7 @@ class Console:
         self.debug = False
         self.wide = False
         self.command = "recurc"
+        self.blame: Callable[[RecurcError], RecurcError] = lambda error: error
         self._emitted = False
         self._notes: list[str] | None = None
 

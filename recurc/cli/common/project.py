@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from recurc.documents.manifest import Halting
-from recurc.errors import InputError
+from recurc.errors import InputError, RecurcError, UsageError
 from recurc.formats import parse_toml
 from recurc.ir.lowering import MOST_CYCLES, WORDS
-from recurc.quant.weights import calibrations, precision_named
+from recurc.quant.weights import calibrations, precisions
 from recurc.reading import Unreadable, is_file, not_read, read_text, shown
+from recurc.types import is_float32
 
 PROJECT_FILE = "recurc.toml"
 _DEPTH = ("h_cycles", "l_cycles", "steps")  # of a lowering, in the order in which the file has them
 _SAID = 10  # mistakes that are named at once
+_TRIED = 50  # lines that are looked at for a key, before its line is not told
 _METHOD = "a calibration method"
-_TEXT, _COUNT, _NUMBER, _SEED = "text", "a whole number from 1", "a number", "a whole number from 0"
+_LAYERS, _TEXT, _COUNT, _NUMBER, _SEED = "layers", "text", "a whole number from 1", "a number", "a whole number from 0"
 # Table -> key -> what it holds: a kind, or the words that it may be. One reader, one writer, one list.
 _KEYS: dict[str, dict[str, object]] = {
     "model": {"checkpoint": _TEXT, "data": _TEXT},
-    "quantize": {"precision": _TEXT, "layers": "layers", "calibration": _METHOD, "calibration_puzzles": _COUNT, "seed": _SEED},
+    "quantize": {"precision": _TEXT, "layers": _LAYERS, "calibration": _METHOD, "calibration_puzzles": _COUNT, "seed": _SEED},
     "schedule": {**{name: _COUNT for name in _DEPTH}, "halt_threshold": _NUMBER, "min_steps": _COUNT, "patience": _SEED},
     "build": {"target": _TEXT, **WORDS, "min_fidelity": _NUMBER},
 }
@@ -57,6 +61,8 @@ class Project:
     target: str | None = None
     min_fidelity: float | None = None
     lowering: Mapping[str, int | str] = field(default_factory=dict)
+    file: Path | None = field(default=None, compare=False)
+    text: str = field(default="", compare=False, repr=False)
 
     def value(self, option: str) -> Any:
         """What the file says for an option of the command line, None where it says nothing."""
@@ -64,6 +70,15 @@ class Project:
         if name == "patience" and self.halt is not None:
             return self.halt.get("patience")
         return self.lowering.get(name) if name in _LOWERING else vars(self).get(name)
+
+    def place(self, key: str, what: str) -> tuple[str, ...]:
+        """Where the file has a key, its parts from the outermost; of a layer that `what` names its own entry. () where it
+        has none."""
+        tables = [table for table, keys in _KEYS.items() if key in keys]
+        if key == _LAYERS:
+            named = [name for name in self.layers if shown(name) in what]
+            return (*tables, key, named[0]) if named else ()
+        return (*tables, key) if self.value(key) is not None else ()
 
     @property
     def halt(self) -> Halting | None:
@@ -78,38 +93,93 @@ def read_project(path: Path | None = None) -> Project:
     """A project file, the one here when left out; an empty project where there is none here.
 
     Raises:
-        InputError: it cannot be read or holds something else. UsageError: a precision that does not exist.
+        InputError: it cannot be read or holds something else.
     """
     if path is None:
         path = Path(PROJECT_FILE)
         if not is_file(path):
             return Project()
     try:
-        content = parse_toml(read_text(path, _LIMIT), _LIMIT)
+        text = read_text(path, _LIMIT)
+        content = parse_toml(text, _LIMIT)
     except Unreadable as error:
         raise not_read(error, path, path.name, f"{path.name} cannot be read", "Correct it") from None
-    why = _mistake(content)
-    if why:
-        raise InputError(f"{path.name} is not valid", where=str(path), why=why, next=_HOLDS)
+    mistakes = list(islice(_mistakes(content), _SAID))
+    if mistakes:
+        told = [(f"line {n}: " if (n := line_of(text, *key)) else "") + why for key, why in mistakes]
+        raise InputError(f"{path.name} is not valid", where=str(path), why="; ".join(told), next=_HOLDS)
     said = {key: value for table in content.values() for key, value in table.items()}
-    project = Project(
+    return Project(
         **{key: value for key, value in said.items() if key not in _LOWERING},
         lowering={key: value for key, value in said.items() if key in _LOWERING},
+        file=path,
+        text=text,
     )
-    for name in (*([project.precision] if project.precision else []), *project.layers.values()):
-        precision_named(name)
-    return project
 
 
-def _mistake(content: Mapping[str, Any]) -> str:
-    """What is wrong with the file's content; "" when nothing is."""
-    unknown = [table for table, entry in content.items() if table not in _KEYS or not isinstance(entry, dict)]
-    entries = [(table, key, value) for table, entry in content.items() if table not in unknown for key, value in entry.items()]
-    unknown += [f"{table}.{key}" for table, key, _ in entries if key not in _KEYS[table]]
-    if unknown:
-        return f"unknown: {', '.join(shown(name) for name in unknown[:_SAID])}"
-    wrong = ((f"{table}.{key}", _wrong(key, value, _KEYS[table][key])) for table, key, value in entries)
-    return "; ".join([f"{name} {text}" for name, text in wrong if text][:_SAID])
+def line_of(text: str, *key: str) -> int | None:
+    """The line of a TOML document in which a key is given, its parts from the outermost; None where that is not found."""
+    lines = text.split("\n")
+    for n in islice((n for n, line in enumerate(lines, 1) if key[-1] in line), _TRIED):
+        try:  # the shortest beginning of the document that has the key: so no way to write it has to be known here
+            found: Any = parse_toml("\n".join(lines[:n]), _LIMIT)
+        except Unreadable:
+            continue  # within a value of several lines
+        for part in key:
+            found = found.get(part) if isinstance(found, dict) else None
+        if found is not None:
+            return n
+    return None
+
+
+def _mistakes(content: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What is wrong with the file's content: the key, its parts from the outermost, and a clause."""
+    for table, entry in content.items():
+        if table not in _KEYS or not isinstance(entry, dict):
+            yield (table,), f"unknown: {shown(table)}{_near(table, _KEYS)}"
+            continue
+        for key, value in entry.items():
+            if key not in _KEYS[table]:
+                yield (table, key), f"unknown: {shown(f'{table}.{key}')}{_near(key, [k for t in _KEYS.values() for k in t])}"
+            elif wrong := _wrong(key, value, _KEYS[table][key]):
+                yield (table, key), f"{table}.{key} {wrong}"
+            elif key == _LAYERS:
+                for name, precision in value.items():
+                    if wrong := _no_precision(precision):
+                        yield (table, key, name), f"{table}.{key}.{shown(name)} {wrong}"
+    schedule = content.get("schedule")
+    if isinstance(schedule, dict) and "min_steps" in schedule and "halt_threshold" not in schedule:
+        why = "schedule.min_steps has no effect without schedule.halt_threshold, which says that a puzzle stops early"
+        yield ("schedule", "min_steps"), why
+
+
+def _near(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name[:100], known, n=1)
+    return f", did you mean {near[0]}?" if near else ""
+
+
+def _no_precision(name: str) -> str:
+    """What is wrong with the name of a precision; "" when there is one."""
+    known = precisions()
+    if name in known:
+        return ""
+    return f"is no precision: {shown(name)}{_near(name, known)}; known are {', '.join(known)}"
+
+
+def _no_board(name: str) -> str:
+    """What is wrong with the name of a board; "" when there is one, or it may be a file."""
+    from recurc.targets.boards import bundled_board
+
+    if name.endswith(".toml") or "/" in name:
+        return ""
+    try:
+        bundled_board(name)
+    except UsageError as error:
+        return f"is no board: {shown(name)}, {error.why}"
+    return ""
+
+
+_NAMES = {"precision": _no_precision, "target": _no_board}
 
 
 def _wrong(key: str, value: Any, kind: object) -> str:
@@ -118,19 +188,42 @@ def _wrong(key: str, value: Any, kind: object) -> str:
         kind = calibrations()
     if isinstance(kind, tuple):
         return "" if value in kind else f"is not one of {', '.join(kind)}"
-    if kind == "layers":
+    if kind == _LAYERS:
         good = isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
         return "" if good else "is not a table of names and precisions"
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind == _NUMBER:
         if key == "min_fidelity" and number and not -1 <= value <= 1:
             return "is no cosine: it has to be from -1 to 1"
-        return "" if number and not math.isnan(value) else f"is not {kind}"
+        return "" if number and is_float32(value) else f"is not {kind}" + " of 32 bits" * (number and value == value)
     if kind == _TEXT:
-        return "" if isinstance(value, str) else f"is not {kind}"
+        if not isinstance(value, str):
+            return f"is not {kind}"
+        return _NAMES.get(key, lambda _: "")(value) if value else "is empty"
     least, most = int(kind == _COUNT), _MOST.get(key)
     good = number and isinstance(value, int) and value >= least and (most is None or value <= most)
     return "" if good else f"is not {kind}" + (f" to {most}" if most else "")
+
+
+def blamed(error: RecurcError, project: Project, options: Mapping[str, str]) -> RecurcError:
+    """An error as one of the project file's, where it names an option whose value comes from there.
+
+    Args:
+        options: those options as they are spelt -> as they are passed on.
+    """
+    words = error.where.replace("=", " ").split()
+    name = options.get(words[0]) if words else None
+    if name is None:
+        return error
+    key = project.place(_OTHERWISE.get(name, name), error.what)
+    if not key:
+        return error
+    line = line_of(project.text, *key)
+    where = f"{project.file}, {f'line {line}, ' if line else ''}{'.'.join(key[:2])}"
+    if isinstance(error, UsageError):  # the command line is not at fault
+        return InputError(error.what, where=where, why=error.why, next=error.next)
+    error.where = where
+    return error
 
 
 def project_text(project: Project, comment: str = "") -> str:
