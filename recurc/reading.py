@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -169,11 +169,61 @@ def _check(mode: int) -> None:
         raise Unreadable(f"it is {next((name for test, name in _KINDS if test(mode)), 'something else')}, not a file")
 
 
+class Mapped(np.memmap):
+    """A mapped array whose file is looked at before each part of it is taken: it is still what it was when it was mapped.
+
+    Indexing raises InputError where it is not. What was taken before is a view, and is to be read at once or copied.
+    """
+
+    file: _Watched | None  # None of a copy, which does not depend on the file
+
+    def __array_finalize__(self, obj: object) -> None:
+        super().__array_finalize__(obj)
+        mapped = getattr(self, "_mmap", None) is not None
+        self.file = getattr(obj, "file", None) if mapped else None
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        return array[()] if return_scalar or not array.shape else array.view(np.ndarray)  # what is computed is plain
+
+    def __getitem__(self, index: Any) -> Any:
+        if self.file is not None:
+            self.file.check()
+        found = super().__getitem__(index)
+        return found.view(np.ndarray) if isinstance(found, Mapped) and found.file is None else found
+
+
+class _Watched:
+    """An open file and what it was like when it was mapped."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._name = getattr(file, "name", "")
+        self._file = os.fdopen(os.dup(file.fileno()), "rb")
+        self._state = self._now()
+
+    def _now(self) -> tuple[int, int]:
+        found = os.fstat(self._file.fileno())
+        return found.st_size, found.st_mtime_ns
+
+    def check(self) -> None:
+        """Raises InputError: the file was written to, or became shorter."""
+        try:
+            size, written = self._now()
+        except OSError as error:
+            raise not_read(Unreadable(clause(error)), self._name, "the file", *_IN_USE) from None
+        if (size, written) != self._state:
+            why = f"it has {size:,} bytes, and had {self._state[0]:,}" if size != self._state[0] else "it was written to"
+            raise not_read(Unreadable(f"{why} since then"), self._name, "the file", *_IN_USE)
+
+
+_IN_USE = ("a file is no longer what it was when it was opened", "Run again when nothing writes to it, or on a copy of it")
+
+
 def map_array(file: BinaryIO, dtype: np.dtype | str, offset: int, shape: tuple[int, ...]) -> np.ndarray:
     """An array of an open file, read-only: in memory up to COPIED bytes, mapped where it is larger.
 
     A file that somebody cuts short while it is mapped ends the process (SIGBUS) when it is read there, and nothing can make an
-    error of that. So what memory easily holds is not mapped; for a table of gigabytes, which memory may not hold, it stays so.
+    error of that. So what memory easily holds is not mapped. A table of gigabytes, which memory may not hold, is a `Mapped`:
+    the file is looked at before each part of it is taken.
 
     Raises:
         Unreadable: the file ends before, or cannot be mapped.
@@ -185,7 +235,9 @@ def map_array(file: BinaryIO, dtype: np.dtype | str, offset: int, shape: tuple[i
         data.flags.writeable = False
         return data
     try:
-        return np.memmap(file, dtype, "r", offset, shape)
+        found = Mapped(file, dtype, "r", offset, shape)
+        found.file = _Watched(file)
+        return found
     except OSError as error:
         raise Refused(f"it cannot be mapped into memory: {clause(error)}", getattr(file, "name", "")) from None
     except ValueError as error:

@@ -73,7 +73,7 @@ def student(reasoner: Reasoner, seed: int = 0) -> Reasoner:
     c, rng, tensors = student_config(reasoner.config), np.random.default_rng(seed), {}
     for name, shape in model_tensors(c).items():
         if name == "puzzle_emb.weights":  # embeddings are data of the puzzles, not of the block: the first half of each
-            tensors[name] = np.ascontiguousarray(np.asarray(reasoner.tensors[name])[:, : shape[1]], dtype=np.float32)
+            tensors[name] = np.ascontiguousarray(reasoner.tensors[name][:, : shape[1]], dtype=np.float32)
         else:
             scale = 1.0 if len(shape) == 1 else shape[-1] ** -0.5
             tensors[name] = (np.clip(rng.standard_normal(shape), -2, 2) * scale).astype(np.float32)

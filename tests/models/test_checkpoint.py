@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from recurc.errors import InputError
 from recurc.models.checkpoint import load, save
 from tests.models.builders import arch, own_weights, state_dict, write_checkpoint, write_dataset, write_model
 
+ROOT = Path(__file__).parents[2]
 SUDOKU4 = Path(__file__).parents[1] / "data" / "trm_mlp_sudoku4"
 MLP = arch(mlp_t=True, pos_encodings="none")
 
@@ -271,3 +274,54 @@ def test_output_that_is_a_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot be written"):
         save(load(SUDOKU4 / "checkpoint"), tmp_path / "out")
     assert (tmp_path / "out").read_text() == "mine"
+
+
+_CUT = """
+import os, sys
+import numpy as np
+import recurc.reading
+from recurc.cli.main import main
+from recurc.models.checkpoint import load
+from recurc.quant.tables import PuzzleTable
+recurc.reading.COPIED = 1000
+table = load(sys.argv[1]).tensors["puzzle_emb.weights"]
+streamed = PuzzleTable(table, 1.0, "fp32", bytes(16))
+uses = {
+    "a row": lambda: table[3],
+    "rows": lambda: streamed.values(np.array([1, 999])),
+    "a record": lambda: streamed.record(5),
+    "all": lambda: streamed.write(sys.argv[2]),
+    "a view": lambda: table.reshape(-1)[5:],
+}
+assert float(table[3].sum()) == float(np.array(table)[3].sum()) and type(table.sum()) is np.float32
+with open(sys.argv[1], "r+b") as file:
+    if sys.argv[3] == "cut":
+        file.truncate(100)
+    else:
+        file.seek(-4, 2)
+        file.write(b"abcd")
+        os.utime(file.fileno(), ns=(1, 1))
+for name, use in uses.items():
+    try:
+        use()
+        print(name, "is taken")
+    except recurc.errors.InputError as error:
+        print(name, error.where == sys.argv[1], error.why)
+"""
+
+
+@pytest.mark.parametrize("way", ["cut", "written"])
+@pytest.mark.parametrize("form", ["raw", "out"])
+def test_a_mapped_file_that_is_not_what_it_was_is_refused(form, way, tmp_path):
+    """Where it were read all the same, the process would end without a word, or have another model than it said."""
+    file = write_checkpoint(tmp_path / "raw", MLP, state_dict(MLP, identifiers=1000))
+    if form == "out":
+        save(load(file), tmp_path / "out")
+        file = tmp_path / "out/model.safetensors"
+    size = file.stat().st_size
+    words = [sys.executable, "-c", _CUT, str(file), str(tmp_path / "table.rct"), way]
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    why = f"it has 100 bytes, and had {size:,} since then" if way == "cut" else "it was written to since then"
+    expected = [f"{use} True {why}" for use in ("a row", "rows", "a record", "all", "a view")]
+    assert done.returncode == 0 and done.stdout.splitlines() == expected, done.stderr
+    assert not (tmp_path / "table.rct").exists()
