@@ -36,6 +36,11 @@ class Dequantization:
     block: int = 0
 
 
+def weights_name(kind: type) -> str:
+    """What a class of weights is called in files: with its module, as two packages may have a class of one name."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 class Weights(ABC):
     """The weights of one linear layer in a stored form, W [N, K]. Subclasses are frozen dataclasses of arrays.
 
@@ -54,7 +59,7 @@ class Weights(ABC):
         def zero(self) -> U8Array: ...
 
     def __init_subclass__(cls) -> None:
-        Weights.kinds[cls.__name__] = cls
+        Weights.kinds[weights_name(cls)] = cls
 
     @property
     @abstractmethod

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from recurc.models.reasoner import Reasoner
-from recurc.storage.form import Weights
+from recurc.storage.form import Weights, weights_name
 from recurc.study.fake import FakeWeights
 
 
@@ -21,7 +21,7 @@ def _fields(weights: Weights) -> tuple[Field[Any], ...]:
 def to_arrays(weights: Mapping[str, Weights]) -> dict[str, np.ndarray]:
     """Every field of every layer's weights, by "layer|class|field"."""
     return {
-        f"{name}|{type(w).__name__}|{f.name}": np.asarray(getattr(w, f.name))
+        f"{name}|{weights_name(type(w))}|{f.name}": np.asarray(getattr(w, f.name))
         for name, w in weights.items()
         for f in _fields(w)
         if getattr(w, f.name) is not None
@@ -30,7 +30,7 @@ def to_arrays(weights: Mapping[str, Weights]) -> dict[str, np.ndarray]:
 
 def _from_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Weights]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    kinds = {**Weights.kinds, FakeWeights.__name__: FakeWeights}
+    kinds = {**Weights.kinds, weights_name(FakeWeights): FakeWeights}
     for key, value in arrays.items():
         name, form, field = key.split("|")
         found.setdefault((name, form), {})[field] = value if value.ndim else value.item()

@@ -35,6 +35,7 @@ from recurc.storage.form import Form, LayerSection, Weights, forms_of, unpack_la
 from recurc.storage.grouped import GroupWeights
 from recurc.storage.image import image_sections
 from recurc.storage.packings.packing import Codec, Packing
+from recurc.study import weight_arrays
 from recurc.targets.boards import load_board
 from tests.codegen.bits import differences
 from tests.codegen.builder import HERE_SETS, compile_model
@@ -211,6 +212,16 @@ def test_its_calibration_methods_are_options_and_keys(tmp_path, capsys):
     assert main([*option, "by-air"]) == 2 and "unknown calibration method 'by-air'" in capsys.readouterr().err
     with pytest.raises(InputError, match="not one of gptq, mse, min-max"):
         read_project(path)
+
+
+def test_weights_of_two_packages_with_one_name_are_kept_apart():
+    """The cache of a study names the class of what it keeps."""
+    reasoner = random_reasoner(layers=1)
+    other = type("TernaryWeights", (IntWeights,), {"__module__": "another_package", "__qualname__": "TernaryWeights"})
+    assert issubclass(other, Weights)
+    model = quantize_model(reasoner, OUTSIDE["ternary"])
+    again = weight_arrays.of_model(reasoner, weight_arrays.to_arrays(model.weights))
+    assert {type(w) for w in again.values()} == {TernaryWeights}
 
 
 def test_a_build_whose_precision_is_not_installed_says_so():
