@@ -187,7 +187,7 @@ _HALT = {"threshold": float32, "min_steps": integer(1, 255)}
 _PATIENCE = {"patience": integer(0, 255)}  # without it, 0: manifests were written before there was one
 _STOPPED = record(
     {**_HALT, "cell": _SHARE, "exact": _SHARE, "mean_steps": number(1, 255), "lost": number(-1, 1), "lost_error": number(0, 2)},
-    _PATIENCE,
+    {**_PATIENCE, "whence": text()},
 )
 
 MANIFEST = record(

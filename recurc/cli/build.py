@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from recurc.build.manifest import Build
     from recurc.cli.common.options import Model
     from recurc.dataset import Dataset
+    from recurc.evaluate.halting import Halt
     from recurc.models.reasoner import Reasoner, ReasonerConfig
     from recurc.targets.boards import Board
 
@@ -121,7 +122,8 @@ def command(
     from recurc.report.document import report_build
 
     reasoner = chosen.load()
-    least, least_from = least_fidelity(reasoner, demands.min_fidelity)  # a broken fidelity.json is told before the long work
+    # A broken fidelity.json or halting.json is told before the long work.
+    (least, least_from), halt = least_fidelity(reasoner, demands.min_fidelity), _halting(chosen, reasoner)
     name = Path(chosen.checkpoint).name or "model"
     model = LoadedModel(reasoner, name)
     folder = (
@@ -138,7 +140,7 @@ def command(
         quantized.check_target(board, allow_lossy=demands.allow_lossy)
         with console.progress("fidelity", 1):
             gate = quantized.gate()
-        accuracy = _accuracy(console, chosen, quantized, test, demands.accuracy_puzzles)
+        accuracy = _accuracy(console, quantized, test, demands.accuracy_puzzles, halt)
         with console.progress("compiling", 1):
             build = quantized.build(
                 board,
@@ -260,12 +262,24 @@ def _test_split(console: Console, chosen: Model, model: LoadedModel) -> Dataset 
     return test.labelled()
 
 
-def _accuracy(console: Console, chosen: Model, quantized: Quantized, test: Dataset | None, count: int) -> dict[str, Any] | None:
+def _halting(chosen: Model, reasoner: Reasoner) -> tuple[Halt, str]:
+    """The rule that a run stops early by, and where it comes from: `recurc.toml`, what is kept beside the checkpoint, or the
+    default. Raises InputError: what is kept there is broken."""
+    from recurc.evaluate.halting import Halt
+    from recurc.evaluate.own_halting import halting_of
+
+    if chosen.project.halt is not None:
+        return Halt(**chosen.project.halt), "as asked for"
+    return halting_of(reasoner)
+
+
+def _accuracy(
+    console: Console, quantized: Quantized, test: Dataset | None, count: int, halt: tuple[Halt, str]
+) -> dict[str, Any] | None:
     """Accuracy on the first of some test puzzles, where there are any and the work is small; beside it that of fp32, and what
-    stopping at the halting head does."""
+    stopping early does by a rule, of which is told where it comes from."""
     from recurc.cli.eval import hopeless_text
     from recurc.evaluate.gate import GATE_MACS
-    from recurc.evaluate.halting import Halt
     from recurc.evaluate.runs import run_engine
     from recurc.evaluate.scores import hopeless, score
     from recurc.evaluate.stopping import halting
@@ -275,10 +289,10 @@ def _accuracy(console: Console, chosen: Model, quantized: Quantized, test: Datas
     if test is None or min(count, affordable) < 1:
         return None
     test = test.take(min(count, affordable))
-    rule = Halt() if chosen.project.halt is None else Halt(**chosen.project.halt)
     with console.progress("accuracy, beside fp32", 2 * len(test), "puzzles") as advance:
         run = run_engine(quantized.engine, test.inputs, test.puzzle_ids, program.steps, progress=advance)
         reference = quantized.source.evaluate(test, **vars(program.depth), progress=advance)
+    rule, whence = halt
     scores, stopped = (score(run.tokens[-1], test.labels, test.valid), halting(run, test, rule))
     if hopeless(reference, len(test)):
         console.assumed([hopeless_text(reference, len(test))])
@@ -291,6 +305,7 @@ def _accuracy(console: Console, chosen: Model, quantized: Quantized, test: Datas
         "fp32_exact": reference.exact,
         "halting": {
             **asdict(rule),
+            "whence": whence,
             **stopped.scores.shares(),
             "mean_steps": stopped.mean_steps,
             "lost": stopped.lost,

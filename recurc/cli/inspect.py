@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,7 @@ from recurc.cli.common.output import Console, bytes_text, count_text
 from recurc.report.numbers import IMAGE_BYTES, LINEAR_BYTES
 
 if TYPE_CHECKING:
+    from recurc.evaluate.own_halting import OwnHalting
     from recurc.ir.accounting import Cost
     from recurc.models.reasoner import Reasoner
 
@@ -25,10 +27,12 @@ def command(console: Console, checkpoint: str | None, data: str | None) -> None:
     CHECKPOINT is a file or folder of the original code, a folder with config.json and model.safetensors, or the name
     of a bundled example.
     """
+    from recurc.evaluate.own_halting import kept
     from recurc.ir.accounting import cost, linear_weights
     from recurc.quant.weights import weight_bytes
 
     reasoner = resolve_model(console, checkpoint, data).load()
+    own = kept(reasoner)
     config, work, weights = reasoner.config, cost(reasoner.config), linear_weights(reasoner)
     sizes, state = weight_bytes(weights.blocks, weights.heads), config.rows * config.hidden_size
     console.emit_json(
@@ -56,6 +60,7 @@ def command(console: Console, checkpoint: str | None, data: str | None) -> None:
             "l_cycles": config.L_cycles,
             "steps": config.halt_max_steps,
             "halt_rule": config.halt_rule,
+            "halting": None if own is None else asdict(own),
             "calls_per_step": work.calls_per_step,
             "macs_per_call": work.macs_per_call,
             "macs_by_block": work.macs_by_block,
@@ -70,10 +75,10 @@ def command(console: Console, checkpoint: str | None, data: str | None) -> None:
         }
     )
     if not console.json:
-        _show(console, reasoner, work, sizes)
+        _show(console, reasoner, work, sizes, own)
 
 
-def _show(console: Console, reasoner: Reasoner, work: Cost, sizes: dict[str, int]) -> None:
+def _show(console: Console, reasoner: Reasoner, work: Cost, sizes: dict[str, int], own: OwnHalting | None) -> None:
     from recurc.models import recursion_of
 
     c = reasoner.config
@@ -98,6 +103,7 @@ def _show(console: Console, reasoner: Reasoner, work: Cost, sizes: dict[str, int
                 "recursion",
                 f"H {c.H_cycles} x L {c.L_cycles}, {work.calls_per_step} block calls a step, {c.halt_max_steps} steps",
             ),
+            *([("halting", f"{own.rule_text} ({own})")] if own is not None else []),
             ("parameters", _parameters(reasoner)),
             ("puzzle table", table),
             ("MACs a call", calls),

@@ -8,7 +8,7 @@ from typing import Literal, NotRequired, TypedDict
 from recurc.documents.manifest import Halting
 from recurc.documents.plan import Carry, ErrorEntry, Plan, PlannedModel
 from recurc.documents.report import Accuracy, Depth, Linked, Region, Stack, Stopping
-from recurc.documents.shares import Shares, SolvedEntry
+from recurc.documents.shares import OwnHalting, Shares, SolvedEntry
 
 
 class Failed(TypedDict):
@@ -322,6 +322,7 @@ class Inspected(TypedDict):
     l_cycles: int
     steps: int
     halt_rule: str
+    halting: OwnHalting | None
     calls_per_step: int
     macs_per_call: int
     macs_by_block: dict[str, int]

@@ -95,6 +95,7 @@ class Stopping(TypedDict):
     threshold: float
     min_steps: int
     patience: NotRequired[int]
+    whence: NotRequired[str]
     cell: float | None
     exact: float | None
     mean_steps: float

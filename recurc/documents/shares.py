@@ -30,3 +30,20 @@ class SolvedEntry(Shares):
     first_steps: int
     restarts: int
     restart_steps: int
+
+
+class OwnHalting(TypedDict):
+    """halting.json beside a checkpoint, as `recurc halting --keep` wrote it: see `recurc.evaluate.own_halting.OwnHalting`."""
+
+    checkpoint_sha256: str
+    theta: float
+    patience: int
+    accept: Literal["margin", "agreement"]
+    found: Literal["labels", "clusters"]
+    certificate: bool | None
+    precision: str
+    symmetry: str
+    n: int
+    held: int
+    solved: int
+    wrong: int | None

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Halting:
-    """What stopping at the halting head does: scores at the step where each input stops, steps on average, and the share of
-    inputs exact that is lost against all steps (negative: gained), with its standard error on the same inputs."""
+    """What stopping early does: scores at the step where each input stops, steps on average, the share of inputs exact that is
+    lost against all steps (negative: gained), with its standard error on the same inputs, and the share of inputs whose answer
+    is that of all steps."""
 
     scores: Scores
     mean_steps: float
     lost: float
     error: float
+    kept: float = float("nan")
 
     @property
     def costs(self) -> bool:
@@ -39,4 +41,5 @@ def halting(run: Run, data: Dataset, halt: Halt) -> Halting:
     counts = valid.any(axis=1)
     full, early = (((t == data.labels) | ~valid).all(axis=1)[counts].astype(float) for t in (run.tokens[-1], answers))
     lost, error = mean_difference(full - early) if counts.any() else (float("nan"), float("nan"))
-    return Halting(score(answers, data.labels, valid), float(at.mean() + 1), float(lost), float(error))
+    kept = float((answers == run.tokens[-1]).all(axis=-1).mean())
+    return Halting(score(answers, data.labels, valid), float(at.mean() + 1), float(lost), float(error), kept)

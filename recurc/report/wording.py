@@ -208,11 +208,15 @@ def _quality_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _halting_row(document: Mapping[str, Any], halting: Mapping[str, Any] | None, n: int) -> list[tuple[str, str]]:
     if not halting:
         return []
-    from recurc.evaluate.halting import Halt
+    from recurc.evaluate.halting import Halt, stayed_text
     from recurc.evaluate.scores import Scores
     from recurc.evaluate.stopping import Halting
 
     scores = Scores(halting["cell"], halting["exact"], n)
     found = Halting(scores, halting["mean_steps"], halting["lost"], halting["lost_error"])
-    usual = Halt(halting["threshold"], halting["min_steps"], halting.get("patience", 0)) == Halt()
-    return [("halting", halting_text(found, document["model"]["steps"], halting.get("tune") if usual else None))]
+    rule = Halt(halting["threshold"], halting["min_steps"], halting.get("patience", 0))
+    said = halting_text(found, document["model"]["steps"], halting.get("tune") if rule == Halt() else None)
+    if rule != Halt():
+        whence = f" ({halting['whence']})" if halting.get("whence") else ""
+        said += f": halts above {rule.threshold:g}{stayed_text(rule.patience)}{whence}"
+    return [("halting", said)]

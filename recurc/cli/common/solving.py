@@ -9,42 +9,37 @@ from typing import TYPE_CHECKING
 import click
 
 from recurc.arguments import argument
-from recurc.cli.common.groups import Command, given_options
+from recurc.cli.common.groups import Command, given, given_options
 from recurc.cli.common.output import Console
-from recurc.errors import UsageError
+from recurc.errors import InputError, UsageError
 from recurc.solve import ACCEPT, MOST_RESTARTS, MOST_STEPS, Policy
 from recurc.symmetries import Symmetry, draw, named
 
 if TYPE_CHECKING:
+    from recurc.cli.common.options import Model
     from recurc.dataset import Dataset
     from recurc.evaluate.halting import Halt
     from recurc.evaluate.solving import Solved
+    from recurc.models.reasoner import Reasoner
 
 FIRST_STEPS = 8  # a run that has not halted by then seldom does
 
 
 @dataclass(frozen=True)
-class Solving:
-    """--solve and what belongs to it."""
+class Asking:
+    """--symmetry, --restarts, --first-steps and --restart-steps."""
 
-    solve: bool = False
     symmetry: str | None = None
     restarts: int = 8
     first_steps: int | None = None
     restart_steps: int | None = None
-    accept: str = ACCEPT[0]
 
-    def policy(self, steps: int, halt: Halt) -> Policy | None:
-        """The procedure for a model that is lowered for `steps`, whose runs halt by a rule; None where --solve is not given.
+    def policy(self, steps: int, halt: Halt, accept: str = ACCEPT[0]) -> Policy:
+        """The procedure for a model that is lowered for `steps`, whose runs halt by a rule.
 
         Raises:
-            UsageError: the rule has a least number of steps, more steps are asked of a run, the numbers do not go together, or
-                options are given without --solve.
+            UsageError: the rule has a least number of steps, more steps are asked of a run, or the numbers do not go together.
         """
-        if not self.solve:
-            if alone := next(given_options(*(f.name for f in fields(self))), None):
-                raise UsageError("it says how to solve", where=alone, next="Add --solve, or leave it out")
-            return None
         if halt.min_steps != 1:
             raise UsageError("solving has no least number of steps", where=argument("min_steps"),
                              next=f"Leave it out; {argument('patience', 'P')} lets a run go on")  # fmt: skip
@@ -53,7 +48,7 @@ class Solving:
                 raise UsageError("a run has too many steps", where=argument(name), why=f"the model is compiled for {steps}",
                                  next=f"Give a number from 1 to {steps}")  # fmt: skip
         first = self.first_steps or min(FIRST_STEPS, steps)
-        return Policy(first, self.restarts, self.restart_steps or first, halt.threshold, halt.patience, self.accept)
+        return Policy(first, self.restarts, self.restart_steps or first, halt.threshold, halt.patience, accept)
 
     def forms(self, console: Console, data: Dataset, seed: int) -> tuple[str, tuple[Symmetry, ...]]:
         """The symmetry's name, and the other forms that restarts take.
@@ -79,34 +74,88 @@ class Solving:
         return name, forms
 
 
+@dataclass(frozen=True)
+class Solving(Asking):
+    """--solve, --accept (None: not given) and what belongs to them."""
+
+    solve: bool = False
+    accept: str | None = None
+
+    def asked(self) -> bool:
+        """Whether --solve is given. Raises UsageError where what belongs to it stands alone."""
+        alone = next(given_options(*(f.name for f in fields(self))), None)
+        if alone and not self.solve:
+            raise UsageError("it says how to solve", where=alone, next="Add --solve, or leave it out")
+        return self.solve
+
+    def believed(self, console: Console, model: Model, reasoner: Reasoner, halt: Halt) -> tuple[Halt, str]:
+        """(the rule that runs halt by, what is believed): as the command line or `recurc.toml` says, else as is kept beside the
+        checkpoint, else the default; where they come from is told. Raises InputError: what is kept there is broken."""
+        from recurc.evaluate.own_halting import kept
+
+        said = [n for n in ("halt_threshold", "patience", "min_steps") if given(n) or model.project.value(n) is not None]
+        own = None if said else kept(reasoner)
+        if own is None:
+            return halt, self.accept or ACCEPT[0]
+        accept = self.accept or (own.accept if self.restarts and self.symmetry != "none" else ACCEPT[0])
+        console.assumed([f"{own.rule_text}: {own}"])
+        return own.halt, accept
+
+
+def labelled(model: Model) -> Dataset:
+    """Examples that may say which symmetry there is: those that are not scored, as long as there are some."""
+    try:
+        return model.dataset("train")
+    except InputError:
+        return model.dataset("test", labels=True)
+
+
+def asking_options(prefix: str) -> Callable[[Command], Command]:
+    """The options of `Asking`; their help begins with the prefix."""
+    steps, restarts = click.IntRange(1, MOST_STEPS), click.IntRange(0, MOST_RESTARTS)
+    options: list[Callable[[Command], Command]] = [
+        click.option(
+            "--symmetry",
+            metavar="NAME",
+            help=f"{prefix}the other forms: sudoku:3x3, square, tokens:2-10, file:PATH, several joined by +, or none. "
+            "Default: the largest that the labels allow.",
+        ),
+        click.option("--restarts", type=restarts, default=8, metavar="K", help=f"{prefix}at most so many. Default: 8."),
+        click.option("--first-steps", type=steps, metavar="B", help=f"{prefix}steps of the first run. Default: 8."),
+        click.option("--restart-steps", type=steps, metavar="R", help=f"{prefix}steps of the others. Default: as many."),
+    ]
+    return _all(options)
+
+
 def solving_options(function: Command) -> Command:
     """The options of `Solving`."""
-    steps, restarts = click.IntRange(1, MOST_STEPS), click.IntRange(0, MOST_RESTARTS)
     options: list[Callable[[Command], Command]] = [
         click.option(
             "--solve",
             is_flag=True,
             help="Score the procedure that asks again: a run that does not halt is followed by others, of other forms.",
         ),
-        click.option(
-            "--symmetry",
-            metavar="NAME",
-            help="With --solve, the other forms: sudoku:3x3, square, tokens:2-10, file:PATH, several joined by +, or none. "
-            "Default: the largest that the labels allow.",
-        ),
-        click.option("--restarts", type=restarts, default=8, metavar="K", help="With --solve, at most so many. Default: 8."),
-        click.option("--first-steps", type=steps, metavar="B", help="With --solve, steps of the first run. Default: 8."),
-        click.option("--restart-steps", type=steps, metavar="R", help="With --solve, steps of the others. Default: as many."),
+        asking_options("With --solve, "),
         click.option(
             "--accept",
             type=click.Choice(ACCEPT),
-            default=ACCEPT[0],
-            help="With --solve, believe the first run that halts (margin), or two that agree. Default: margin.",
+            default=None,
+            help="With --solve, believe the first run that halts (margin), or two that agree. Default: as is kept beside the "
+            "checkpoint (`recurc halting --keep`), else margin.",
         ),
     ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return _all(options)(function)
+
+
+def _all(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
+    """Options one after the other, in this order."""
+
+    def decorate(function: Command) -> Command:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
 
 
 def solved_text(found: Solved, symmetry: str) -> list[str]:
