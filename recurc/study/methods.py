@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from recurc.arguments import argument
 from recurc.errors import UsageError
 from recurc.models.reasoner import Reasoner
+from recurc.quant.weights import NO_CALIBRATION, Precision, precisions
 from recurc.study import compressions as c
 from recurc.study.compressions import Schooling
 from recurc.study.learning import Recipe
@@ -61,7 +62,12 @@ class Method:
     @property
     def needs_data(self) -> bool:
         """Whether it draws on training puzzles."""
-        return bool(self.schooling or self.peer or self.activations == "int8-static" or self.calibration == "gptq")
+        return bool(self.schooling or self.peer or self.activations == "int8-static" or self._calibration_needs_data)
+
+    @property
+    def _calibration_needs_data(self) -> bool:
+        known = precisions().get(self.precision)
+        return known is not None and self.calibration in known.need_data
 
     def variant(self, steps: int | None) -> Variant:
         stands_in = self.alters is not None or self.schooling is not None
@@ -236,6 +242,20 @@ METHODS: tuple[Method, ...] = (
 )
 
 
+def methods() -> tuple[Method, ...]:
+    """METHODS, then one for each precision that a build can have and none of them is about, as others bring."""
+    studied = {m.precision for m in METHODS}
+    return (*METHODS, *(_of(p) for p in precisions().values() if not p.lossy and p.name not in studied))
+
+
+def _of(precision: Precision) -> Method:
+    best, how = precision.methods[0], _ROWS if precision.form.integer else "activations fp32"
+    return Method(
+        precision.name, "weights", f"{precision.summary or precision.name}; {how}: the device's arithmetic", precision.name,
+        "int8-row" if precision.form.integer else "fp32", None if best == NO_CALIBRATION else best,
+    )  # fmt: skip
+
+
 def definition(method: Method) -> str:
     """What exactly a method does, with its training."""
     return method.definition + (f" ({method.schooling.recipe.words})" if method.schooling else "")
@@ -251,10 +271,11 @@ def chosen(names: Sequence[str], reasoner: Reasoner, updates: int | None = None,
     Raises:
         UsageError: an unknown name, or a method by name that the model or the lack of data rules out.
     """
-    groups = list(dict.fromkeys(m.group for m in METHODS[1:]))
+    known_methods = methods()
+    groups = list(dict.fromkeys(m.group for m in known_methods[1:]))
     wanted = [slug(name) for name in names]
     for name, asked in zip(wanted, names):
-        known = [*(m.slug for m in METHODS), *groups]
+        known = [*(m.slug for m in known_methods), *groups]
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             raise UsageError(
@@ -264,7 +285,7 @@ def chosen(names: Sequence[str], reasoner: Reasoner, updates: int | None = None,
                 next=f"Did you mean {near[0]}?" if near else "Choose among them",
             )
     mlp, found = reasoner.config.mixer == "mlp_t", [FP32]
-    for m in METHODS[1:]:
+    for m in known_methods[1:]:
         named = m.slug in wanted
         if not (named or m.group in wanted or not wanted):
             continue

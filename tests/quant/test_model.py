@@ -98,19 +98,19 @@ def test_precisions_are_those_of_the_design():
 
 def test_a_precision_is_one_file(tmp_path, monkeypatch):
     """A module scheme_*.py in the package's path is found; nothing else lists it."""
-    (tmp_path / "scheme_int2.py").write_text(
+    (tmp_path / "scheme_int7.py").write_text(
         "from recurc.quant.scheme_int4 import quantize\nfrom recurc.quant.weights import Precision\n"
-        "from recurc.storage import INT4\nPRECISION = Precision('int2', INT4, quantize, summary='test')\n"
+        "from recurc.storage import INT4\nPRECISION = Precision('int7', INT4, quantize, summary='test')\n"
     )
     (tmp_path / "other.py").write_text("raise RuntimeError('only scheme_*.py are precisions')\n")
     monkeypatch.setattr(recurc.quant, "__path__", [*recurc.quant.__path__, str(tmp_path)])
     precisions.cache_clear()
     try:
-        assert precision_named("int2").summary == "test"
+        assert precision_named("int7").summary == "test"
         assert "int4" in precisions()
     finally:
         precisions.cache_clear()
-        sys.modules.pop("recurc.quant.scheme_int2", None)
+        sys.modules.pop("recurc.quant.scheme_int7", None)
         importlib.invalidate_caches()
 
 

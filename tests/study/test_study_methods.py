@@ -1,5 +1,7 @@
 """Methods: pruned rows, linear attention, the student, peers, which apply, and the study of the tests' own checkpoint."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,10 +12,10 @@ from recurc.evaluate.stepping import TorchStepper
 from recurc.models.reference import Reference
 from recurc.models.shapes import model_tensors
 from recurc.ops.attention import reference as attention
-from recurc.quant.weights import precisions
+from recurc.quant.weights import precisions, register, unregister
 from recurc.study.compressions import linear_attention, pruned, student
 from recurc.study.fake import FakeModel, weight_schemes
-from recurc.study.methods import FP32, METHODS, chosen, definition
+from recurc.study.methods import FP32, METHODS, chosen, definition, methods
 from recurc.study.peers import fp32_model, onnx_stepper, quantized_by_onnxruntime
 from recurc.study.store import Store
 from recurc.study.study import Puzzles, as_csv, study, work
@@ -91,7 +93,7 @@ def test_methods_by_name_group_and_model():
     mlp, attention = random_reasoner("mlp_t"), random_reasoner("attention")
     assert len({m.slug for m in METHODS}) == len(METHODS) and all(definition(m) for m in METHODS)
     built = {p.name for p in precisions().values() if not p.lossy}
-    assert built <= {m.precision for m in METHODS}, "what a build can have is studied unasked"
+    assert built <= {m.precision for m in methods()}, "what a build can have is studied unasked"
     assert {m.name for m in chosen([], attention)} - {m.name for m in chosen([], mlp)} == {
         "linear attention",
         "linear attention + training",
@@ -107,6 +109,20 @@ def test_methods_by_name_group_and_model():
         with pytest.raises(UsageError) as error:
             chosen(names, mlp, data=data)
         assert words in error.value.paragraph()
+
+
+def test_a_precision_that_others_bring_is_studied_unasked():
+    mlp = random_reasoner("mlp_t")
+    for best, data in (("gptq", False), ("none", True)):
+        register(replace(precisions()["int8"], name="brought", methods=(best,), summary="of others"))
+        try:
+            (method,) = [m for m in chosen([], mlp) if m.name == "brought"]
+            assert (method.group, method.precision, method.activations) == ("weights", "brought", "int8-row")
+            assert definition(method).startswith("of others; activations int8") and method.variant(1).precision == "brought"
+            assert ("brought" in {m.name for m in chosen([], mlp, data=False)}) == data
+            assert [m.name for m in chosen(["brought"], mlp)] == ["fp32", "brought"]
+        finally:
+            unregister("brought")
 
 
 def test_updates_are_those_of_the_longest():
