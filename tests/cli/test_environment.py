@@ -192,9 +192,9 @@ def test_urls_without_a_write_time_out(monkeypatch):
 
 
 def test_keep_is_refused_before_the_measurement(tmp_path, capsys, monkeypatch):
-    from recurc.evaluate import min_fidelity
+    from recurc.evaluate import beside
 
-    monkeypatch.setattr(min_fidelity.os, "access", lambda path, mode: False)
+    monkeypatch.setattr(beside.os, "access", lambda path, mode: False)
     monkeypatch.setattr("recurc.study.ladder.measure_ladder", lambda *args, **options: pytest.fail("it has measured already"))
     options = ["--limit", "2", "--steps", "1", "--out", str(tmp_path / "g")]
     assert main(["gate", "sudoku4-tiny", "--keep", *options]) == 3
