@@ -11,6 +11,8 @@ Three calibrations end in the same stored form:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from recurc.storage.channel import IntWeights
@@ -25,20 +27,41 @@ _COLUMNS_AT_ONCE = 64
 _DESCENTS = 2
 
 
-def _grid(lo: np.ndarray, hi: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Levels:
+    """Levels 0 to `top` of a channel, w = scale * (level - zero), and how their ranges are sought.
+
+    parts: zero points lie on whole levels (1) or on halves too (2). clips, feedback_clips: shrinks of the row's range that clip
+    search and error feedback try.
+    """
+
+    top: int
+    parts: int = 1
+    clips: tuple[float, ...] = tuple(CLIPS.tolist())
+    feedback_clips: tuple[float, ...] = tuple(FEEDBACK_CLIPS.tolist())
+
+    @property
+    def least(self) -> float:
+        """The smallest scale; a part of it is normal too."""
+        return float(2.0**-96 * self.parts)
+
+
+def _grid(lo: np.ndarray, hi: np.ndarray, levels: Levels) -> tuple[np.ndarray, np.ndarray]:
     """Scale and zero point of rows whose values lie in [lo, hi]; the range always holds 0. Zero range: scale 1."""
     lo, hi = np.minimum(lo, 0), np.maximum(hi, 0)
     span = hi - lo
-    scale = np.where(span > 0, np.maximum(span / levels, 2.0**-96), 1.0).astype(np.float32)
-    zero = np.clip(np.rint(-lo / scale), 0, levels).astype(np.float32)
+    scale = np.where(span > 0, np.maximum(span / levels.top, levels.least), 1.0).astype(np.float32)
+    zero = np.clip(np.rint(-lo / scale * levels.parts) / levels.parts, 0, levels.top).astype(np.float32)
     return scale, zero
 
 
-def _round(w: np.ndarray, scale: np.ndarray, zero: np.ndarray, levels: int) -> np.ndarray:
-    return np.asarray(np.clip(np.rint(w / scale[..., None]) + zero[..., None], 0, levels))
+def _nearest(steps: np.ndarray, zero: np.ndarray, top: int) -> np.ndarray:
+    """The level, 0 to `top`, next to each weight of `steps` scales from zero."""
+    whole = np.floor(zero)
+    return np.asarray(np.clip(np.rint(steps + (zero - whole)) + whole, 0, top))
 
 
-def _search_clip(w: np.ndarray, energy: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray]:
+def _search_clip(w: np.ndarray, energy: np.ndarray, levels: Levels) -> tuple[np.ndarray, np.ndarray]:
     """Per row, the shrink of [min, max] with the least energy-weighted squared rounding error."""
     scales, zeros = [], []
     energy = energy.astype(np.float32)
@@ -49,7 +72,7 @@ def _search_clip(w: np.ndarray, energy: np.ndarray, levels: int) -> tuple[np.nda
     return np.concatenate(scales), np.concatenate(zeros)
 
 
-def _search_rows(w: np.ndarray, energy: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray]:
+def _search_rows(w: np.ndarray, energy: np.ndarray, levels: Levels) -> tuple[np.ndarray, np.ndarray]:
     # Rows are searched at magnitude 1 (a power of two apart, so exactly alike): squares neither vanish nor overflow.
     exponent = np.frexp(np.abs(w).max(axis=1))[1]
     w = np.ldexp(w, -exponent[:, None])
@@ -57,11 +80,14 @@ def _search_rows(w: np.ndarray, energy: np.ndarray, levels: int) -> tuple[np.nda
     scale, zero = _grid(lo, hi, levels)
     best = np.full(len(w), np.inf, dtype=np.float32)
     rounded = np.empty_like(w)
-    for clip in CLIPS:
+    for clip in np.array(levels.clips, np.float32):
         s, z = _grid(lo * clip, hi * clip, levels)
+        part = (z - np.floor(z))[:, None]
         np.multiply(w, (1 / s)[:, None], out=rounded)
+        rounded += part
         np.rint(rounded, out=rounded)
-        np.clip(rounded, -z[:, None], (levels - z)[:, None], out=rounded)
+        rounded -= part
+        np.clip(rounded, -z[:, None], (levels.top - z)[:, None], out=rounded)
         rounded *= s[:, None]
         rounded -= w
         np.square(rounded, out=rounded)
@@ -69,7 +95,7 @@ def _search_rows(w: np.ndarray, energy: np.ndarray, levels: int) -> tuple[np.nda
         better = error < best
         best = np.where(better, error, best)
         scale, zero = np.where(better, s, scale), np.where(better, z, zero)
-    return np.maximum(np.ldexp(scale, exponent), np.float32(2.0**-96)), zero
+    return np.maximum(np.ldexp(scale, exponent), np.float32(levels.least)), zero
 
 
 def _column(scale: np.ndarray, k: int) -> np.ndarray:
@@ -94,6 +120,8 @@ class Feedback:
     def round(self, w: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
         """q [N, K] of w [N, K], zero [N] and scale [N], or [N, K] where a channel has several."""
         upper, k = self.upper, w.shape[1]
+        whole = np.floor(zero)
+        part = zero - whole
         rest = w[:, self.order].astype(np.float64)
         q = np.empty_like(rest)
         for b0 in range(0, k, _COLUMNS_AT_ONCE):
@@ -101,7 +129,7 @@ class Feedback:
             errors = np.empty((len(w), b1 - b0))
             for i in range(b0, b1):
                 step = _column(scale, self.order[i])
-                q[:, i] = np.clip(np.rint(rest[:, i] / step) + zero, 0, self.levels)
+                q[:, i] = np.clip(np.rint(rest[:, i] / step + part) + whole, 0, self.levels)
                 errors[:, i - b0] = (rest[:, i] - (q[:, i] - zero) * step) / upper[i, i]
                 rest[:, i + 1 : b1] -= np.outer(errors[:, i - b0], upper[i, i + 1 : b1])
             rest[:, b1:] -= errors @ upper[b0:b1, b1:]
@@ -130,11 +158,11 @@ class Feedback:
         return q
 
 
-def _calibrated(w: np.ndarray, moment: np.ndarray, levels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _calibrated(w: np.ndarray, moment: np.ndarray, levels: Levels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(q, scale, zero) with the least output error on the calibration inputs among a few ranges a row."""
-    feedback = Feedback(moment, levels)
+    feedback = Feedback(moment, levels.top)
     lo, hi = w.min(axis=1), w.max(axis=1)
-    clips = FEEDBACK_CLIPS if w.size <= LARGE else FEEDBACK_CLIPS[::2]
+    clips = np.array(levels.feedback_clips, np.float32)[:: 1 if w.size <= LARGE else 2]
     best = np.full(len(w), np.inf)
     q, scale, zero = np.zeros(w.shape), np.ones(len(w)), np.zeros(len(w))
     for clip in clips:
@@ -148,23 +176,29 @@ def _calibrated(w: np.ndarray, moment: np.ndarray, levels: int) -> tuple[np.ndar
     return feedback.descend(w, q, scale, zero), scale, zero
 
 
-def quantize(w: np.ndarray, moment: np.ndarray | None, method: str, bits: int) -> IntWeights:
-    """Quantize w [N, K] float32 to `bits` bits a weight.
+def find(w: np.ndarray, moment: np.ndarray | None, method: str, levels: Levels) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bring w [N, K] float32 to levels: (level of each weight [N, K], scale float32 [N], zero [N] in levels).
 
     Args:
         moment: sum of outer products of the layer's calibration inputs [K, K]; None means no data (then "mse" weighs
             all inputs alike and "gptq" falls back to it).
         method: "min-max", "mse" or "gptq".
     """
-    w, levels = np.asarray(w, dtype=np.float32), (1 << bits) - 1
+    w = np.asarray(w, dtype=np.float32)
     if method == "gptq" and moment is not None:
         q, scale, zero = _calibrated(w, moment, levels)
     elif method == "min-max":
         scale, zero = _grid(w.min(axis=1), w.max(axis=1), levels)
-        q = _round(w, scale, zero, levels)
+        q = _nearest(w / scale[:, None], zero[:, None], levels.top)
     else:
         energy = np.ones(w.shape[1]) if moment is None else np.diag(moment) / max(float(np.trace(moment)), 1e-30)
         scale, zero = _search_clip(w, energy, levels)
-        q = _round(w, scale, zero, levels)
+        q = _nearest(w / scale[:, None], zero[:, None], levels.top)
     q = np.where((w == 0).all(axis=1)[:, None], zero[:, None], q)
-    return IntWeights(bits, q.astype(np.int16), scale.astype(np.float32), zero.astype(np.uint8))
+    return q, scale.astype(np.float32), zero
+
+
+def quantize(w: np.ndarray, moment: np.ndarray | None, method: str, bits: int) -> IntWeights:
+    """Quantize w [N, K] float32 to `bits` bits a weight with whole zero points, as `find` takes the arguments."""
+    q, scale, zero = find(w, moment, method, Levels((1 << bits) - 1))
+    return IntWeights(bits, q.astype(np.int16), scale, zero.astype(np.uint8))

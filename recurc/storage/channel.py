@@ -12,7 +12,7 @@ from recurc.storage.form import Dequantization, Form, LayerSection, Weights, flo
 from recurc.storage.packings.packing import Integers, Packing
 from recurc.types import F32Array, I16Array, U8Array
 
-KERNEL_WIDTHS = (2, 3, 4, 8)
+KERNEL_WIDTHS = (3, 4, 8)
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,15 @@ class PerChannel(Form):
         return "" if fits else f"q or zero leaves 0..{top}"
 
 
-INT2, INT3, INT4, INT8 = (PerChannel(width) for width in KERNEL_WIDTHS)
+INT3, INT4, INT8 = PerChannel(3), PerChannel(4), PerChannel(8)
 
 
 @dataclass(frozen=True)
 class IntWeights(Weights):
     """w = scale * (q - zero) per output channel.
 
-    q [N, K] int16 (int8: -127..127, int4: 0..15, int3: 0..7, int2: 0..3), scale float32 [N], zero uint8 [N] (0 for int8; for 5
-    to 7 bits too where q has a sign, as they read back from an image).
+    q [N, K] int16 (int8: -127..127, int4: 0..15, int3: 0..7), scale float32 [N], zero uint8 [N] (0 for int8; for 5 to 7 bits
+    too where q has a sign, as they read back from an image).
     """
 
     bits: int

@@ -190,7 +190,7 @@ static void products(void)
     }
 }
 
-/* Three words become four: the top bits of the operands make the fourth. One becomes two, by two bits of each operand. */
+/* Three words become four: the top bits of the operands make the fourth. One becomes two, whose operands are even. */
 static void unpacking(void)
 {
     for (uint32_t flip = 0; flip < 2u; flip++) {
@@ -205,10 +205,10 @@ static void unpacking(void)
         rc_unpack_s3((const uint8_t *)v, sizeof v, f, made);
         for (uint32_t i = 0; i < 4u; i++) {
             CHECK(made[i] == (w[i] ^ f));
-            w[i] &= 0x33333333u;
+            w[i] &= 0x66666666u;
         }
-        v[0] = w[0] | w[1] << 2;
-        v[1] = w[2] | w[3] << 2;
+        v[0] = w[0] >> 1 | w[1] << 1;
+        v[1] = w[2] >> 1 | w[3] << 1;
         rc_unpack_s2((const uint8_t *)v, 8u, f, made);
         for (uint32_t i = 0; i < 4u; i++) {
             CHECK(made[i] == (w[i] ^ f));

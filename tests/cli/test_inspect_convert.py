@@ -61,14 +61,14 @@ def test_inspect_text(capsys):
 
 
 def test_a_new_precision_is_shown(capsys):
-    one = Precision("int1", PerChannel(1), precisions()["int2"].quantize)
+    one = Precision("one-bit", PerChannel(1), precisions()["int3"].quantize)
     register(one)
-    packed = sum(n * -(-k // 4) for n, k in linear_shapes())  # one bit lies in the operands of two
+    packed = sum(n * -(-k * 3 // 8) for n, k in linear_shapes())  # one bit lies in the operands of three
     try:
         document = inspect(capsys, str(CHECKPOINT))
     finally:
-        unregister("int1")
-    assert document["weight_bytes"]["int1"] == packed + 5 * document["output_channels"]
+        unregister("one-bit")
+    assert document["weight_bytes"]["one-bit"] == packed + 5 * document["output_channels"]
 
 
 def test_inspect_hrm(capsys):

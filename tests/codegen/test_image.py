@@ -192,11 +192,11 @@ def _of_sixteens(piece, j, k, bits):
 
 
 def _widened(data, flip, bits):
-    """The int4 form of int3 and int2 tiles, bit by bit: a fourth word from the top bits of three words' operands, a second
-    one from the upper halves of one word's."""
+    """The int4 form of int3 and int2 tiles, bit by bit: a fourth word from the top bits of three words' operands; two words
+    of even operands from the halves of one word's."""
     words = []
     for word in np.frombuffer(data, "<u4").tolist() if bits == 2 else ():
-        words += [sum((word >> 4 * i + lift & 3) << 4 * i for i in range(8)) for lift in (0, 2)]
+        words += [sum((word >> 4 * i + lift & 3) << 4 * i + 1 for i in range(8)) for lift in (0, 2)]
     for three in np.frombuffer(data, "<u4").reshape(-1, 3).tolist() if bits == 3 else ():
         fourth = sum((word >> 4 * i + 3 & 1) << 4 * i + bit for bit, word in enumerate(three) for i in range(8))
         words += [word & 0x77777777 for word in three] + [fourth]

@@ -295,10 +295,10 @@ def unpack_cases(rng: np.random.Generator) -> list[Case]:
     """Tiles of 3 and of 2 bits a weight of every packing, and what its tile function for 4 bits reads in their place."""
     made = []
     for narrow, packing in product((INT3, INT2), (APART, PAIRS, LANES, SIXTEENS)):
-        bits, most = narrow.width, 2**narrow.width - 1
+        bits, step = narrow.width, 2 if narrow == INT2 else 1
         for i, (k, n) in enumerate(((1, 1), (8, packing.tile), (40, packing.tile), (97, packing.tile - 1), (1536, 2))):
-            w = rng.integers(0, most + 1, (n, k))
-            w[0], w[-1, 0] = most, 0
+            w = rng.integers(0, 2**bits, (n, k)) * step
+            w[0], w[-1, 0] = (2**bits - 1) * step, 0
             packed, full = (np.frombuffer(form.codec(packing).pack(w), np.uint8) for form in (narrow, INT4))
             assert 4 * len(packed) == bits * len(full)
             name = f"packing {packing.id}, {n}x{k}"

@@ -26,7 +26,7 @@ INTEGER = (
     ("int4-naive", scheme_int4_naive, "none"),
     *((s.PRECISION.name, s, m) for s in (scheme_int4, scheme_int3, scheme_int2) for m in s.PRECISION.methods),
 )
-RANGES = {"int8": (-127, 127), "int4": (0, 15), "int3": (0, 7), "int2": (0, 3), "int4-naive": (0, 15)}
+RANGES = {"int8": (-127, 127), "int4": (0, 15), "int3": (0, 7), "int2": (0, 6), "int4-naive": (0, 15)}
 WEIGHTS = arrays(
     np.float32,
     array_shapes(min_dims=2, max_dims=2, max_side=9),
@@ -213,6 +213,28 @@ def test_fitted_scales_lower_the_output_error_and_leave_the_rest():
 
 def output_error(w: np.ndarray, stored, x: np.ndarray) -> float:
     return float((((stored.dequantized() - w) @ x.T) ** 2).sum())
+
+
+@pytest.mark.parametrize("method", scheme_int2.PRECISION.methods)
+def test_int2_has_two_levels_on_either_side_of_zero(method):
+    """Rows that lie around zero have a zero point half way between two levels: whole ones would leave one level a side, or
+    three and none. Rows of one sign have theirs at the end."""
+    rng, x = np.random.default_rng(5), correlated(64)
+    w = rng.normal(size=(40, 64)).astype(np.float32)
+    w[-2], w[-1] = np.abs(w[-2]) + 1, -np.abs(w[-1]) - 1
+    stored = scheme_int2.quantize(w, x.T @ x, method)
+    assert set(np.unique(stored.q)) == {0, 2, 4, 6} and stored.form == INT2
+    assert (stored.zero[:-2] == 3).mean() > 0.7 and stored.zero[-2:].tolist() == [0, 6]
+    assert np.array_equal(stored.dequantized(), (stored.q - stored.zero[:, None].astype(np.int16)) * stored.scale[:, None])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_int2_is_better_than_two_bits_with_whole_zero_points(seed):
+    rng = np.random.default_rng(seed)
+    w, x = rng.normal(size=(32, 97)).astype(np.float32), rng.normal(size=(400, 97))
+    for method in ("gptq", "mse"):
+        plain, halves = (asymmetric.quantize(w, x.T @ x, method, 2), scheme_int2.quantize(w, x.T @ x, method))
+        assert output_error(w, halves, x) < 0.92 * output_error(w, plain, x), method
 
 
 @pytest.mark.parametrize("seed", range(6))

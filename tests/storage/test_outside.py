@@ -34,6 +34,7 @@ from recurc.storage.channel import IntWeights, PerChannel
 from recurc.storage.form import Form, LayerSection, Weights, forms_of, unpack_layer
 from recurc.storage.grouped import GroupWeights
 from recurc.storage.image import image_sections
+from recurc.storage.levels import LevelWeights
 from recurc.storage.packings.packing import Codec, Packing
 from recurc.study import weight_arrays
 from recurc.targets.boards import load_board
@@ -103,8 +104,8 @@ def ternary(w: np.ndarray, moment: np.ndarray | None, method: str) -> TernaryWei
     return TernaryWeights(np.clip(np.rint(w / scale[:, None]), -1, 1).astype(np.int16) + np.int16(1), scale)
 
 
-def one_bit(w: np.ndarray, moment: np.ndarray | None, method: str) -> Weights:
-    return asymmetric.quantize(w, moment, method, 1)
+def two_bits(w: np.ndarray, moment: np.ndarray | None, method: str) -> Weights:
+    return asymmetric.quantize(w, moment, method, 2)
 
 
 def six_bits(w: np.ndarray, moment: np.ndarray | None, method: str) -> Weights:
@@ -119,10 +120,10 @@ def five_bits(w: np.ndarray, moment: np.ndarray | None, method: str) -> Weights:
 
 
 OUTSIDE = {"ternary": Precision("ternary", Ternary(), ternary, advised=False),
-           "int1": Precision("int1", PerChannel(1), one_bit, methods=asymmetric.METHODS, advised=False),
+           "two-bits": Precision("two-bits", PerChannel(2), two_bits, methods=asymmetric.METHODS, advised=False),
            "int6": Precision("int6", PerChannel(6), six_bits, methods=asymmetric.METHODS, advised=False),
            "int5": Precision("int5", PerChannel(5), five_bits, advised=False)}  # fmt: skip
-AS = {"ternary": "int3", "int1": "int2", "int6": "int8", "int5": "int8"}  # whose kernels compute it
+AS = {"ternary": "int3", "two-bits": "int3", "int6": "int8", "int5": "int8"}  # whose kernels compute it
 
 
 @pytest.fixture(params=list(OUTSIDE))
@@ -137,7 +138,7 @@ def test_it_is_known_by_its_name_and_only_once(outside):
     assert precision_named(outside.name) is outside
     assert (bits := [p.bits for p in precisions().values()]) == sorted(bits, reverse=True)
     with pytest.raises(ValueError, match="already"):
-        register(Precision("int4", PerChannel(1), one_bit))
+        register(Precision("int4", PerChannel(2), two_bits))
 
 
 @pytest.mark.parametrize("shape", [{}, {"mixer": "mlp_t", "seq": 13}, {"pos": "learned", "seq": 5}], ids=str)
@@ -254,7 +255,9 @@ def misfits() -> dict[str, tuple[Form, object, str]]:
         "int4 with a sign": (INT4, IntWeights(4, q - 7, one, zero), "leaves 0..15"),
         "int4 with a wide zero point": (INT4, IntWeights(4, q, one, zero + 16), "leaves 0..15"),
         "int3 beyond": (INT3, IntWeights(3, q + 8, one, zero), "leaves 0..7"),
-        "int2 beyond": (INT2, IntWeights(2, q + 4, one, zero), "leaves 0..3"),
+        "int2 beyond": (INT2, LevelWeights(2, q + 8, one, zero), "q is not one of 0, 2, 4, 6"),
+        "int2 between levels": (INT2, LevelWeights(2, q + 3, one, zero), "q is not one of 0, 2, 4, 6"),
+        "int2 with a wide zero point": (INT2, LevelWeights(2, q, one, zero + 7), "zero leaves 0..6"),
         "groups beyond": (GROUPED, GroupWeights(q + 8, one, groups), "leaves -8..7"),
     }
 

@@ -1,7 +1,7 @@
-"""Weights of three and two bits: int4 operands, words of eight, with the bits that such weights leave empty filled by others.
+"""Weights of three and two bits: int4 operands, words of eight, whose bits that such weights leave empty are not stored.
 
 Words are freed of what a packing stores inverted (`Packing.flip`) first, so that those bits are 0. runtime_c/SPEC.md has the
-same to the bit, and a C function for each of them (rc_unpack_s3, rc_unpack_s2) widens tiles again.
+same to the bit, and a C function for each width (rc_unpack_s3, rc_unpack_s2) widens tiles again.
 """
 
 from __future__ import annotations
@@ -57,15 +57,16 @@ class _Three(Narrow):
 
 
 class _Two(Narrow):
-    """One word for every two: the second word's bits lie two above the first one's."""
+    """One word for every two: the middle bits of the first word's operands go down by one place, those of the second up."""
 
-    many, few, used = 2, 1, np.uint32(0x33333333)
+    many, few, used = 2, 1, np.uint32(0x66666666)
+    _one = np.uint32(1)
 
     def _join(self, words: U32Array) -> U32Array:
-        return np.asarray(words[:, :1] | words[:, 1:] << np.uint32(2))
+        return np.asarray(words[:, :1] >> self._one | words[:, 1:] << self._one)
 
     def _split(self, words: U32Array) -> U32Array:
-        return np.concatenate((words & self.used, words >> np.uint32(2) & self.used), axis=1)
+        return np.concatenate((words << self._one & self.used, words >> self._one & self.used), axis=1)
 
 
 NARROW: dict[int, Narrow] = {3: _Three(), 2: _Two()}

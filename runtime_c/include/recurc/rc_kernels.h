@@ -39,7 +39,8 @@ void rc_quantize_pairs16(const float *x, uint32_t ldx, uint32_t rows, uint32_t n
  * hold a fourth one in the top bits of their operands. flip: bits that are set in int4 operands of weights below 8. */
 void rc_unpack_s3(const uint8_t *packed, uint32_t bytes, uint32_t flip, void *w);
 
-/* int2: likewise a packed tile, `bytes` a multiple of 8, to twice as many: the operands of every two words share one. */
+/* int2: likewise a packed tile, `bytes` a multiple of 8, to twice as many: every word holds the middle bits of the operands
+ * of two. */
 void rc_unpack_s2(const uint8_t *packed, uint32_t bytes, uint32_t flip, void *w);
 
 /* Tile products: y[r][j] = float(sum_k x[r][k] * w[j][k] - zero[j] * sum[r]) * (a[r] * scale[j]) for all rows of x and
