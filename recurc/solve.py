@@ -71,6 +71,11 @@ class Policy:
         return self.restart_steps if run else self.steps
 
     @property
+    def most_steps(self) -> int:
+        """Steps that the longest run may take."""
+        return max(self.steps, self.restart_steps)
+
+    @property
     def worst_steps(self) -> int:
         """Steps of a puzzle that is never solved."""
         return self.steps + self.restarts * self.restart_steps
@@ -79,12 +84,13 @@ class Policy:
 @dataclass(frozen=True)
 class Answer:
     """What `solve` found: tokens uint8 [seq]; whether it is believed; supervision steps of all runs; restarts that began;
-    the margin after the last step of the run that the tokens are from."""
+    the run that the tokens are from (0: the puzzle itself), and the margin after its last step."""
 
     tokens: Tokens
     solved: bool
     steps: int
     restarts: int
+    run: int
     margin: float
 
 
@@ -109,12 +115,12 @@ def solve(runs: Runs, forms: tuple[Symmetry, ...], policy: Policy) -> Answer:
         answer = tokens if run == 0 else forms[run - 1].back(tokens)
         solved = halted if policy.accept == "margin" else any(np.array_equal(answer, end) for end in ends)
         if solved:
-            return Answer(answer, True, steps, run, margin)
+            return Answer(answer, True, steps, run, run, margin)
         ends.append(answer)
         if best is None or margin > best.margin or (math.isnan(best.margin) and not math.isnan(margin)):
-            best = Answer(answer, False, steps, run, margin)
+            best = Answer(answer, False, steps, run, run, margin)
     assert best is not None
-    return Answer(best.tokens, False, steps, len(ends) - 1, best.margin)
+    return Answer(best.tokens, False, steps, len(ends) - 1, best.run, best.margin)
 
 
 def _run(steps: Iterable[tuple[Tokens, float]], most: int, policy: Policy) -> tuple[Tokens, float, int, bool]:

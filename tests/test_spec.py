@@ -330,7 +330,7 @@ def test_the_carrys_checksum_covers_what_is_told():
     assert [frames.TENSORS[part] for part in here] == [defined(f"RC_TENSOR_{part}") for part in parts]
 
 
-@pytest.mark.parametrize("where", ["SPEC.md", "include/recurc", "kernels", "wire", "image"])
+@pytest.mark.parametrize("where", ["SPEC.md", "include/recurc", "kernels", "solve", "wire", "image"])
 def test_files_that_are_named_are_there(where):
     """A path in the text or in a comment names a file of the runtime or of the package."""
     place = RUNTIME / where

@@ -87,5 +87,5 @@ def tensor_bytes(info: f.Hello, name: str) -> int | None:
     carry = info.rows * info.hidden * np.dtype(f.CARRY_TYPES[info.carry]).itemsize
     scales = {"H_scale": 4 * info.rows, "L_scale": 4 * info.rows, "columns": 4 * info.hidden}
     sizes = {"z_H": carry, "z_L": carry, "logits": 4 * info.seq_len * info.vocab, "q": 8, "tokens": info.seq_len,
-             "input": info.seq_len, **(scales if info.carry == "int8" else {})}  # fmt: skip
+             "input": info.seq_len, "answer": info.seq_len, **(scales if info.carry == "int8" else {})}  # fmt: skip
     return sizes.get(name)

@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from recurc.device.bodies import row_body as row_body
+from recurc.device.bodies import run_body as run_body
+from recurc.device.bodies import solve_body as solve_body
 from recurc.device.coding import LONGEST as LONGEST  # whoever speaks of messages speaks of frames  # fmt: skip
 from recurc.device.coding import MAX_BODY as MAX_BODY
 from recurc.device.coding import Frame as Frame
@@ -29,13 +32,15 @@ MAX_LOAD = MAX_BODY - LOAD_HEADER
 ROW_HEADER = 6
 MAX_ROW = MAX_BODY - ROW_HEADER
 
-HELLO, LOAD, RUN, READ, SELFTEST, RESET, EXIT, ROW, TRACE = range(1, 10)
+HELLO, LOAD, RUN, READ, SELFTEST, RESET, EXIT, ROW, TRACE, SOLVE = range(1, 11)
 REPLY = 0x80
 STEP, BOOT, NAK, FAULT = 0xC3, 0xFD, 0xFE, 0xFF
 RUN_BEGIN, RUN_HALT = 1, 2
 
-TENSORS = {"z_H": 0, "z_L": 1, "logits": 2, "q": 3, "tokens": 4, "input": 5, "H_scale": 6, "L_scale": 7, "columns": 8}
-TENSOR_TYPES = {"tokens": "u1", "input": "u1"}  # the others are "<f4", but for the carry
+TENSORS = {
+    "z_H": 0, "z_L": 1, "logits": 2, "q": 3, "tokens": 4, "input": 5, "H_scale": 6, "L_scale": 7, "columns": 8, "answer": 9,
+}  # fmt: skip
+TENSOR_TYPES = {"tokens": "u1", "input": "u1", "answer": "u1"}  # the others are "<f4", but for the carry
 CARRY_SCALES = {"z_H": "H_scale", "z_L": "L_scale"}
 CARRY_PARTS = ("z_H", "H_scale", "z_L", "L_scale", "columns")  # what a carry checksum covers, as far as it is there
 CARRIES = ("fp32", "fp16", "int8")
@@ -161,6 +166,23 @@ class RunResult:
 
 
 @dataclass(frozen=True)
+class SolveResult:
+    """End of a SOLVE: whether its answer is believed; steps of all runs; how often it was asked again; the run that the answer
+    is of, the halting margin after that one's last step, CRC-32 of the answer's tokens; ticks of all steps and of beginning
+    runs, deepest stack use in bytes."""
+
+    status: int
+    solved: bool
+    total_steps: int
+    restarts: int
+    run: int
+    ticks: int
+    stack_used: int
+    margin: float
+    answer_crc: int
+
+
+@dataclass(frozen=True)
 class TraceEvent:
     """The carry within a step: `ops` of the step's `of` ops are done. `carry_crc` covers all of its scales; `ticks` of the
     ops that the request ran."""
@@ -228,6 +250,8 @@ LAYOUTS: Mapping[int, Layout] = {
         "table_storage:B record_bytes:I table_key:16s", "names"),
     LOAD | REPLY: Layout("LOAD", "crc:I"),
     RUN | REPLY: Layout("RESULT", "status:B halted:B steps:H total_steps:H zero:H ticks:Q stack_used:I"),
+    SOLVE | REPLY: Layout(
+        "ANSWER", "status:B solved:B total_steps:H restarts:H run:H ticks:Q stack_used:I margin:f answer_crc:I"),
     READ | REPLY: Layout("DATA", "offset:I size:I", "data"),
     SELFTEST | REPLY: Layout(
         "SELFTEST", "status:I image_bytes:I image_crc:I table_bytes:I table_crc:I image_sha256:32s table_sha256:32s"),
@@ -306,6 +330,12 @@ def parse_result(body: bytes) -> RunResult:
     return RunResult(**{**v, "halted": _flag(v["halted"], "RESULT's halted")})
 
 
+def parse_solve(body: bytes) -> SolveResult:
+    """SOLVE's reply. Raises FrameError when it is malformed."""
+    v = LAYOUTS[SOLVE | REPLY].unpack(body)
+    return SolveResult(**{**v, "solved": _flag(v["solved"], "ANSWER's solved")})
+
+
 def parse_trace(body: bytes) -> TraceEvent:
     """TRACE's reply. Raises FrameError when it is malformed."""
     v = LAYOUTS[TRACE | REPLY].unpack(body)
@@ -343,18 +373,6 @@ def parse_fault(body: bytes) -> Fault:
 def parse_boot(body: bytes) -> str:
     """Why the firmware started, from a BOOT frame. Raises FrameError when it is malformed."""
     return reset_cause(LAYOUTS[BOOT].unpack(body)["cause"])
-
-
-def run_body(
-    flags: int, steps: int, min_steps: int, at: int, puzzle: int, input_crc: int, threshold: float, patience: int = 0
-) -> bytes:
-    """Body of a RUN request."""
-    return struct.pack("<BBHHHIIf", flags, patience, steps, min_steps, at, puzzle, input_crc, threshold)
-
-
-def row_body(index: int, offset: int, piece: bytes) -> bytes:
-    """Body of a ROW request: `piece` of the record of puzzle `index`, beginning at `offset`."""
-    return struct.pack("<IH", index, offset) + piece
 
 
 def decode_carry(carry: str, stored: bytes, scales: bytes = b"", columns: bool = False) -> np.ndarray:

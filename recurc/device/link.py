@@ -16,6 +16,7 @@ NAMES = {
     f.HELLO: "HELLO",
     f.LOAD: "LOAD",
     f.RUN: "RUN",
+    f.SOLVE: "SOLVE",
     f.READ: "READ",
     f.SELFTEST: "SELFTEST",
     f.RESET: "RESET",

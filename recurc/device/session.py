@@ -12,12 +12,14 @@ import numpy as np
 
 from recurc.device import frames as f
 from recurc.device.faults import DeviceFaultError, DeviceRefusedError, DeviceRestartedError, LineError
-from recurc.device.link import is_damaged_request
+from recurc.device.link import NAMES, is_damaged_request
 from recurc.device.reading import Reader
 from recurc.device.selftest import NONCE_BYTES, Selftest, parse_selftest
 from recurc.errors import DeviceUnreachableError, InputError
+from recurc.solve import MOST_RESTARTS, Policy
 
 T = TypeVar("T")
+R = TypeVar("R", f.RunResult, f.SolveResult)
 
 
 class DeviceSession(Reader):
@@ -32,8 +34,15 @@ class DeviceSession(Reader):
     def _forgot(self, kind: int, status: int) -> bool:
         """After a reset that nothing told of, the input row, the puzzle's row and the carry are gone."""
         return (
-            (kind == f.RUN and self._run_valid and status == f.STATUS_ARGUMENT)  # its input row is not the one that was loaded
-            or (kind == f.RUN and self._record is not None and self._record[0] == self._puzzle and status == f.STATUS_ROW)
+            (
+                kind in (f.RUN, f.SOLVE) and self._run_valid and status == f.STATUS_ARGUMENT
+            )  # its input row is not the one that was loaded
+            or (
+                kind in (f.RUN, f.SOLVE)
+                and self._record is not None
+                and self._record[0] == self._puzzle
+                and status == f.STATUS_ROW
+            )
             or (kind in (f.READ, f.RUN) and self._step > 0 and status == f.STATUS_STATE)
         )
 
@@ -165,38 +174,78 @@ class DeviceSession(Reader):
         self._step, self._puzzle = at, puzzle
         self._new_state()
         self._run_valid = begin and self.info is not None and 0 < steps <= self.info.steps and self._tokens is not None
+        for event in self._told(frame, at, at + steps, f.parse_result):
+            if isinstance(event, f.RunResult):
+                run = event.total_steps - at
+                self._check_run(
+                    (event.steps != run, f"it says {event.steps} steps, and told of {run}"),
+                    (
+                        event.halted and not (halt and run),
+                        "it says that its halting head ended a run that it cannot have ended",
+                    ),
+                    (not event.halted and run != steps, f"it ran {run} steps of {steps} and does not say why"),
+                )
+            yield event
+
+    def solve(self, policy: Policy, *, puzzle: int = 0, forms: int = MOST_RESTARTS) -> Iterator[f.StepEvent | f.SolveResult]:
+        """Let the device answer the loaded row by itself (see `recurc.solve`); yields a StepEvent after each step, numbered
+        through all runs, and the SolveResult last. The answer's tokens are then the tensor "answer".
+
+        Args:
+            forms: other forms of a puzzle that the build has.
+
+        Raises:
+            As `run`.
+        """
+        frame = f.Frame(f.SOLVE, self._next_seq(), f.solve_body(policy, puzzle, self._input_crc))
+        self._step, self._puzzle, run = 0, puzzle, 0
+        self._new_state()
+        self._run_valid = self.info is not None and policy.most_steps <= self.info.steps and self._tokens is not None
+        most = min(policy.restarts, forms)
+        for event in self._told(frame, 0, policy.steps + most * policy.restart_steps, f.parse_solve):
+            if isinstance(event, f.SolveResult):
+                self._check_run(
+                    (event.restarts != run, f"it says {event.restarts} restarts, and told of {run}"),
+                    (event.run > event.restarts, f"its answer is of run {event.run}, and {run} is the last"),
+                    (not event.solved and run != most, f"it asked again {run} times of {most} and does not say why"),
+                )
+                self._step = 0  # its carry is the last run's
+            else:
+                self._check_run((not run <= event.run <= min(run + 1, most), f"run {event.run} follows run {run} of {most}"))
+                run = event.run
+            yield event
+
+    def _told(self, frame: f.Frame, at: int, end: int, parse: Callable[[bytes], R]) -> Iterator[f.StepEvent | R]:
+        """What the device tells of a RUN or a SOLVE, its reply last; the request is sent again where it never began."""
         for attempt in range(self.attempts):
             self.retries += attempt > 0
             self._send(frame)
             ticks = 0
-            for event in self._events(frame, at, at + steps):
+            for event in self._events(frame, at, end, parse):
                 if event is None:
                     break  # it never began
                 if isinstance(event, f.StepEvent):
                     ticks += event.ticks
                     self._new_state(event)
                 else:
-                    self._check_result(event, at, steps, halt, ticks)
+                    most = (self.info.stack_bytes if self.info else 0) or event.stack_used
+                    self._check_run(
+                        (event.ticks != ticks, f"it says {event.ticks} ticks, and told of {ticks} step by step"),
+                        (event.stack_used > most, f"it says that it used {event.stack_used} bytes of {most} of stack"),
+                    )
                 yield event
             else:
                 return
-        raise self._lost(f"RUN was lost {self.attempts} times", LineError)
+        raise self._lost(f"{NAMES[frame.type]} was lost {self.attempts} times", LineError)
 
-    def _check_result(self, result: f.RunResult, at: int, steps: int, halt: bool, ticks: int) -> None:
-        """That a RESULT goes together with the STEPs before it, which have all come, and with what was asked for."""
-        run, most = result.total_steps - at, (self.info.stack_bytes if self.info else 0) or result.stack_used
-        for wrong, why in (
-            (result.steps != run, f"it says {result.steps} steps, and told of {run}"),
-            (result.halted and not (halt and run), "it says that its halting head ended a run that it cannot have ended"),
-            (not result.halted and run != steps, f"it ran {run} steps of {steps} and does not say why"),
-            (result.ticks != ticks, f"it says {result.ticks} ticks, and told of {ticks} step by step"),
-            (result.stack_used > most, f"it says that it used {result.stack_used} bytes of {most} of stack"),
-        ):
+    def _check_run(self, *checks: tuple[bool, str]) -> None:
+        """That what the device tells at its end goes together with the STEPs before it, and with what was asked for."""
+        for wrong, why in checks:
             if wrong:
                 raise self._differs("the device contradicts itself about a run", why)
 
-    def _events(self, frame: f.Frame, at: int, end: int) -> Iterator[f.StepEvent | f.RunResult | None]:
-        """What the device tells of a run, the RunResult last; None when it turns out to be idle and has not begun.
+    def _events(self, frame: f.Frame, at: int, end: int, parse: Callable[[bytes], R]) -> Iterator[f.StepEvent | R | None]:
+        """What the device tells of a run, its reply last; None when it turns out to be idle and has not begun.
 
         When nothing comes for a while, HELLO asks whether the run is over: a busy device answers only after its RESULT. So a
         RUN, an event or a RESULT that was lost costs seconds, and not `step_timeout`.
@@ -231,8 +280,8 @@ class DeviceSession(Reader):
                 if event.step == self._step + 1:
                     self._step = event.step
                     yield event
-            elif self._mine(got, frame.seq, f.RUN):
-                yield self._result(got, end)
+            elif self._mine(got, frame.seq, frame.type):
+                yield self._result(got, end, parse)
                 return
             elif probe and got.seq == probe and got.type == f.HELLO | f.REPLY:
                 if self._step == at:
@@ -240,9 +289,9 @@ class DeviceSession(Reader):
                     return
                 raise self._lost(gap or "the end of a run did not arrive", LineError)
 
-    def _result(self, got: f.Frame, end: int) -> f.RunResult:
-        """The RESULT of a run up to step `end`, in keeping with the steps that it told of."""
-        result = self._parsed(f.parse_result, got.body, "RESULT")
+    def _result(self, got: f.Frame, end: int, parse: Callable[[bytes], R]) -> R:
+        """The reply at the end of a run up to step `end`, in keeping with the steps that it told of."""
+        result = self._parsed(parse, got.body, f.LAYOUTS[got.type].name)
         if result.status:
             raise DeviceRefusedError("a step", result.status, self.transport.description)
         if not self._step <= result.total_steps <= end:

@@ -39,6 +39,7 @@ def _named_sections(program: Program) -> dict[str, str]:
         *(f"table.{role}" for role in program.tables),
         *(vector.name for vector in program.vectors),
         *(constant.name for constant in program.constants),
+        *(["forms"] if program.symmetries else []),
     ]
     return {name: _macro(name) for name in names}
 

@@ -19,7 +19,7 @@ from recurc.quant.model import QuantizedModel
 from recurc.targets.boards import Board
 from recurc.targets.toolchain import board_defines, port_include_dirs, runtime_sources
 
-ENGINE_SOURCES = tuple(f"image/rc_{part}.c" for part in ("image", "crc32", "sha256", "status", "table"))
+ENGINE_SOURCES = (*(f"image/rc_{part}.c" for part in ("image", "crc32", "sha256", "status", "table")), "solve/rc_solve.c")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Sources:
 
 
 def engine_files(kernels: KernelSet, runtime: Path) -> list[Path]:
-    """C files that every model of a kernel set shares: kernels, image reader."""
+    """C files that every model of a kernel set shares: kernels, image reader, the procedure that answers puzzles."""
     return [*(runtime / "kernels" / name for name in kernels.sources), *(runtime / name for name in ENGINE_SOURCES)]
 
 

@@ -15,12 +15,14 @@ from recurc.errors import UsageError
 from recurc.models.reasoner import ReasonerConfig
 from recurc.reading import shown
 from recurc.recursion import Depth
+from recurc.symmetries import Symmetry
 
 CARRIES = ("fp32", "fp16", "int8")  # int8 rows have a scale each
 STORAGES = ("image", "fp32", "int8")  # of the puzzle table
 AUTO = "auto"
 IMAGE_TABLE_BYTES = 64 * 1024  # larger puzzle tables are streamed, unless asked otherwise
 MOST_CYCLES, MOST_STEPS = 255, 1 << 16
+MOST_FORMS = 255
 
 
 class Knobs(TypedDict, total=False):
@@ -32,6 +34,7 @@ class Knobs(TypedDict, total=False):
     carry: str | None
     puzzle_table: str | None
     scratch: int | None
+    symmetries: tuple[Symmetry, ...] | None
 
 
 def _count(most: int) -> Any:
@@ -54,6 +57,7 @@ class Lowering:
             "auto": in the image up to IMAGE_TABLE_BYTES, else fp32. Without meaning for models that have none.
         scratch: most bytes of working memory for tiles; more means fewer passes over the weights, the same bits. None leaves
             it to the planner.
+        symmetries: other forms of every puzzle, that it is asked again in; they lie in the image, in this order.
 
     Raises:
         UsageError: a value that there is not.
@@ -65,6 +69,7 @@ class Lowering:
     carry: str = _word("fp32", *CARRIES)
     puzzle_table: str = _word(AUTO, AUTO, *STORAGES)
     scratch: int | None = _count(1 << 40)
+    symmetries: tuple[Symmetry, ...] = field(default=(), metadata={"forms": MOST_FORMS})
 
     def __post_init__(self) -> None:
         for knob in fields(Lowering):
@@ -116,8 +121,12 @@ MOST: Mapping[str, int] = {k.name: k.metadata["most"] for k in fields(Lowering) 
 WORDS: Mapping[str, tuple[str, ...]] = {k.name: k.metadata["words"] for k in fields(Lowering) if "words" in k.metadata}
 
 
-def _check(name: str, value: object, allowed: Mapping[str, Any]) -> None:
-    if "words" in allowed:
+def _check(name: str, value: Any, allowed: Mapping[str, Any]) -> None:
+    if "forms" in allowed:
+        if len(value) > allowed["forms"]:
+            raise UsageError(f"{len(value)} forms of a puzzle are too many", where=argument("restarts"),
+                             next=f"Give at most {allowed['forms']}")  # fmt: skip
+    elif "words" in allowed:
         if value not in allowed["words"]:
             raise UsageError(
                 f"unknown {name} {shown(value)}" if not isinstance(value, str) else f"unknown {name} {value!r}",

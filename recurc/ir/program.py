@@ -9,6 +9,7 @@ from recurc.ir.lowering import Lowering
 from recurc.models.reasoner import ReasonerConfig
 from recurc.ops.base import Constant, LinearRef, Op
 from recurc.recursion import Block, Depth, Heads, Loop, State, Table, Update, Vector
+from recurc.symmetries import Symmetry
 
 __all__ = ["Block", "LinearRef", "Loop", "Op", "Program", "State", "Table", "Update"]
 
@@ -43,6 +44,11 @@ class Program:
     def carry(self) -> str:
         """How the states are stored between ops."""
         return self.lowering.carry
+
+    @property
+    def symmetries(self) -> tuple[Symmetry, ...]:
+        """Other forms of a puzzle, that it is asked again in."""
+        return self.lowering.symmetries
 
     @property
     def lm_head(self) -> LinearRef:

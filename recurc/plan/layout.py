@@ -200,6 +200,7 @@ def _carry_struct(program: Program) -> Struct:
             ("q", "float", 4),
             ("input", "uint8_t", c.seq_len),
             ("tokens", "uint8_t", c.seq_len),
+            ("answers", "uint8_t", (1 + len(program.symmetries)) * c.seq_len if program.symmetries else 0),
         ],
     )
 
@@ -275,6 +276,7 @@ _CARRY_LIFETIMES = {
     "input": "a puzzle",
     "q": "from the heads to the next step",
     "tokens": "from the heads to the next step",
+    "answers": "all runs of a puzzle",
 }
 
 
@@ -283,7 +285,7 @@ def arena_pieces(layout: Layout) -> tuple[ArenaPiece, ...]:
     pieces = [
         ArenaPiece(
             b.name,
-            "io" if b.name in ("q", "input", "tokens", "puzzle_row") else "carry",
+            "io" if b.name in ("q", "input", "tokens", "answers", "puzzle_row") else "carry",
             b.offset,
             b.bytes,
             _CARRY_LIFETIMES.get(b.name, "a puzzle"),

@@ -15,12 +15,13 @@ import numpy as np
 from recurc.ir.program import Program
 from recurc.storage.form import Form, LayerSection, Weights
 from recurc.storage.packings.packing import Packing
+from recurc.symmetries import Symmetry
 
 IMAGE_ALIGN = 64  # sections start at multiples of it
 IMAGE_HEADER_BYTES = 128
 IMAGE_ENTRY_BYTES = 32  # one entry of the section table
 KEY_BYTES = 16  # what ties a streamed table to its model
-KINDS = {"table": 1, "vector": 2, "weights": 3, "scales": 4, "zeros": 5, "groups": 6}
+KINDS = {"table": 1, "vector": 2, "weights": 3, "scales": 4, "zeros": 5, "groups": 6, "forms": 7}
 
 
 class HasKey(Protocol):
@@ -54,6 +55,7 @@ class Contents:
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     fields: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     key: bytes = b""
+    symmetries: tuple[Symmetry, ...] = ()
 
     def weights(self, forms: Mapping[str, Form]) -> dict[str, Weights]:
         """Weights of each layer that has been read."""
@@ -124,9 +126,29 @@ def image_sections(program: Program, forms: Mapping[str, Form], packing: Packing
     for c in program.constants:
         shape = (c.rows, c.n)
         found.append(_floats("table", c.name, shape, lambda model: model.constants(), lambda into: into.constants, c.name))
+    if program.symmetries:
+        found.append(_forms(program))
     for ref in program.linears:
         found.extend(_of_layer(section, ref.name) for section in forms[ref.name].sections(ref, packing))
     return tuple(found)
+
+
+def _forms(program: Program) -> SectionSpec:
+    """Other forms of a puzzle, one after the other: the number of each cell, of two bytes where there are more than 256, then
+    the new name of each token."""
+    seq, vocab = program.config.seq_len, program.config.vocab_size
+    kind = np.dtype([("cells", "<u2" if seq > 256 else "u1", (seq,)), ("tokens", "u1", (vocab,))])
+
+    def write(_: StoredModel) -> bytes:
+        records = np.zeros(len(program.symmetries), kind)
+        for record, form in zip(records, program.symmetries, strict=True):
+            record["cells"], record["tokens"] = form.cells, form.tokens
+        return records.tobytes()
+
+    def read(data: bytes, into: Contents) -> None:
+        into.symmetries = tuple(Symmetry.of(r["cells"], r["tokens"], "image") for r in np.frombuffer(data, kind))
+
+    return SectionSpec("forms", "forms", kind.itemsize * len(program.symmetries), write, read)
 
 
 def _of_layer(section: LayerSection, layer: str) -> SectionSpec:

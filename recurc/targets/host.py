@@ -18,6 +18,8 @@ from recurc.device.frames import CARRIES, CARRY_PARTS, CARRY_SCALES, TENSORS, de
 from recurc.environment import remedy
 from recurc.errors import InputError
 from recurc.models.reasoner import HALT_RULES
+from recurc.solve import Answer, Policy
+from recurc.targets.solving import Solving
 
 _U8P = ctypes.POINTER(ctypes.c_uint8)
 
@@ -41,6 +43,8 @@ class ModelInfo(ctypes.Structure):
     table_rows: int
     record_bytes: int
     ops: int
+    forms: int
+    forms_offset: int
     model_sha256: ctypes.Array[ctypes.c_uint8]
     table_key: ctypes.Array[ctypes.c_uint8]
     name: bytes
@@ -64,6 +68,8 @@ class ModelInfo(ctypes.Structure):
                 "table_rows",
                 "record_bytes",
                 "ops",
+                "forms",
+                "forms_offset",
             )
         ),
         ("model_sha256", ctypes.c_uint8 * 32),
@@ -76,6 +82,7 @@ class _Context(ctypes.Structure):
     _fields_ = [
         ("image", ctypes.c_void_p),
         ("arena", ctypes.c_void_p),
+        ("answers", ctypes.c_void_p),
         ("step", ctypes.c_uint32),
         ("state", ctypes.c_uint32),
         ("puzzle", ctypes.c_uint32),
@@ -219,6 +226,27 @@ class HostEngine:
         Raises:
             InputError: wrong length, token or puzzle identifier out of range.
         """
+        row = self._row(tokens, puzzle_id)
+        self._check(self._lib.rc_model_begin(ctypes.byref(self._context), self._pointer(row), int(puzzle_id)), "begin")
+
+    def solve(self, tokens: np.ndarray, policy: Policy, puzzle_id: int = 0) -> Answer:
+        """Answer a puzzle (tokens [seq_len], uint8) with the forms that the image has: the device's code, see `recurc.solve`.
+
+        Raises:
+            InputError: as `begin` and `step`; a run of the policy has more steps than were compiled.
+        """
+        solving = self.solving(tokens, policy, puzzle_id)
+        for _ in solving.steps():
+            pass
+        return solving.answer()
+
+    def solving(self, tokens: np.ndarray, policy: Policy, puzzle_id: int = 0) -> Solving:
+        """The same step by step. Raises as `solve`."""
+        row = self._row(tokens, puzzle_id)
+        return Solving(self._lib, self._context, self._check, row, int(puzzle_id), policy, self.info.seq_len)
+
+    def _row(self, tokens: np.ndarray, puzzle_id: int) -> np.ndarray:
+        """The puzzle as bytes, once its row of a streamed table is there."""
         row = np.ascontiguousarray(tokens, dtype=np.uint8)
         if row.shape != (self.info.seq_len,) or (row != np.asarray(tokens)).any():
             raise InputError(
@@ -239,7 +267,7 @@ class HostEngine:
             record = self._records(int(puzzle_id))
             context = ctypes.byref(self._context)
             self._check(self._lib.rc_model_row(context, int(puzzle_id), 0, record, len(record)), f"row {puzzle_id}")
-        self._check(self._lib.rc_model_begin(ctypes.byref(self._context), self._pointer(row), int(puzzle_id)), "begin")
+        return row
 
     def step(self) -> None:
         """One supervision step (releases the GIL).

@@ -184,14 +184,15 @@ def _compile_objects(compiler: str, flags: Sequence[str], sources: Sequence[Path
 
 
 def runtime_sources(board: Board, runtime: Path) -> list[Path]:
-    """The files of the C runtime that every firmware for the board needs: its ports, the wire server, CRC and SHA-256.
+    """The files of the C runtime that every firmware for the board needs: its ports, the wire server and what
+    that calls: the procedure that answers puzzles, CRC and SHA-256.
 
     Args:
         runtime: the runtime_c folder, or a build's copy of it.
     """
     found = [f for port in board.ports for f in sorted((runtime / "ports" / port).glob("*.[cS]"))]
     sums = [runtime / "image" / name for name in ("rc_crc32.c", "rc_sha256.c")]
-    return [*found, *sorted((runtime / "wire").glob("*.c")), *sums]
+    return [*found, *sorted((runtime / "wire").glob("*.c")), runtime / "solve" / "rc_solve.c", *sums]
 
 
 def port_include_dirs(board: Board, runtime: Path) -> list[Path]:

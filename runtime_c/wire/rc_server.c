@@ -4,8 +4,6 @@
 #include "recurc/rc_crc32.h"
 #include "recurc/rc_port.h"
 
-#define HELLO_FIXED 124u
-#define NAME_MAX    31u
 #define RUN_BODY    20u
 #define STEP_BODY   32u
 #define RESULT_BODY 20u
@@ -26,19 +24,22 @@ static void refuse(rc_server_t *s, const rc_frame_t *f, rc_status_t status)
     reply(s, RC_FRAME_NAK, f->seq, body, sizeof body);
 }
 
-static uint32_t table_mode(const rc_server_t *s)
+/* The one reply of a request that was carried out: a refusal where `status` is one, else its body. */
+static void conclude(rc_server_t *s, const rc_frame_t *f, rc_status_t status, const uint8_t *body, uint32_t n)
 {
-    if (rc_model_info.table_dtype == 0u) {
-        return RC_TABLE_NONE;
+    if (status != RC_OK) {
+        refuse(s, f, status);
+    } else {
+        reply(s, (uint8_t)(f->type | RC_FRAME_REPLY), f->seq, body, n);
     }
-    return s->table != 0 ? RC_TABLE_MAPPED : RC_TABLE_WIRE;
 }
 
 void rc_server_open(rc_server_t *s)
 {
+    s->answer = 0;
     s->image_status = rc_model_open(&s->ctx, s->image, s->image_size, s->arena, s->arena_size);
     s->table_status = RC_OK;
-    if (s->image_status == RC_OK && table_mode(s) == RC_TABLE_MAPPED) {
+    if (s->image_status == RC_OK && rc_table_mode(s) == RC_TABLE_MAPPED) {
         s->table_status = rc_model_table(&s->ctx, s->table, s->table_bytes);
     }
 }
@@ -49,55 +50,13 @@ static uint32_t begun(const rc_server_t *s)
     return (uint32_t)(s->image_status == RC_OK && s->ctx.state == RC_MODEL_BEGUN);
 }
 
-/* A length byte and at most NAME_MAX characters. */
-static uint32_t put_name(uint8_t *p, const char *text)
-{
-    uint32_t n = 0;
-    while (text[n] != '\0' && n < NAME_MAX) {
-        p[1u + n] = (uint8_t)text[n];
-        n++;
-    }
-    p[0] = (uint8_t)n;
-    return n + 1u;
-}
-
 static void answer_hello(rc_server_t *s, const rc_frame_t *f)
 {
-    const rc_model_info_t *m = &rc_model_info;
-    const uint32_t numbers[11] = {m->seq_len,       m->vocab,    m->rows,     m->hidden,      m->puzzles,
-                                  m->steps,         m->h_cycles, m->l_cycles, m->arena_bytes, rc_port_stack_size(),
-                                  rc_port_tick_hz()};
-    uint8_t *b = s->body;
     if (f->length != 2u) {
         refuse(s, f, RC_ERR_ARGUMENT);
         return;
     }
-    rc_put_u16(b, RC_WIRE_VERSION);
-    b[2] = (uint8_t)s->image_status;
-    b[3] = (uint8_t)((rc_port_can_exit() != 0u ? RC_HELLO_CAN_EXIT : 0u) |
-                     (rc_port_reset_cause() << RC_HELLO_RESET_SHIFT));
-    for (uint32_t i = 0; i < 16u; i++) {
-        b[4u + i] = s->build_id[i];
-    }
-    for (uint32_t i = 0; i < 32u; i++) {
-        b[20u + i] = m->model_sha256[i];
-    }
-    for (uint32_t i = 0; i < 11u; i++) {
-        rc_put_u32(b + 52u + 4u * i, numbers[i]);
-    }
-    rc_put_u32(b + 96, s->image_size);
-    b[100] = (uint8_t)m->carry;
-    b[101] = (uint8_t)table_mode(s);
-    b[102] = (uint8_t)s->table_status;
-    b[103] = (uint8_t)m->table_dtype;
-    rc_put_u32(b + 104, m->record_bytes);
-    for (uint32_t i = 0; i < 16u; i++) {
-        b[108u + i] = m->table_key[i];
-    }
-    uint32_t n = HELLO_FIXED;
-    n += put_name(b + n, s->board);
-    n += put_name(b + n, m->name);
-    reply(s, RC_FRAME_HELLO | RC_FRAME_REPLY, f->seq, b, n);
+    reply(s, RC_FRAME_HELLO | RC_FRAME_REPLY, f->seq, s->body, rc_hello(s, s->body));
 }
 
 /* Body: offset u32, tokens. Reply: CRC of the whole input row as it now is. */
@@ -127,7 +86,7 @@ static uint32_t tensor_crc(const rc_server_t *s, uint32_t crc, uint32_t id)
     return data == 0 ? crc : rc_crc32(crc, data, bytes);
 }
 
-static void send_step(rc_server_t *s, uint8_t seq, uint32_t step, uint32_t run, uint64_t ticks)
+void rc_send_step(rc_server_t *s, uint8_t seq, uint32_t step, uint32_t run, uint64_t ticks)
 {
     uint32_t bytes = 0;
     const uint8_t *q = rc_model_tensor(&s->ctx, RC_TENSOR_Q, &bytes);
@@ -197,6 +156,7 @@ static void answer_run(rc_server_t *s, const rc_frame_t *f)
             return;
         }
     }
+    s->answer = 0;
     while (run < steps && halted == 0u) {
         uint64_t start = rc_port_ticks();
         status = rc_model_step(&s->ctx);
@@ -207,7 +167,7 @@ static void answer_run(rc_server_t *s, const rc_frame_t *f)
         }
         run++;
         total += ticks;
-        send_step(s, f->seq, s->ctx.step, 0u, ticks);
+        rc_send_step(s, f->seq, s->ctx.step, 0u, ticks);
         if ((flags & RC_RUN_HALT) != 0u && s->ctx.step >= min_steps) {
             halted = rc_model_halts(&s->ctx, threshold, patience);
         }
@@ -228,7 +188,7 @@ static void answer_run(rc_server_t *s, const rc_frame_t *f)
 static void answer_row(rc_server_t *s, const rc_frame_t *f)
 {
     const uint32_t record_bytes = rc_model_info.record_bytes;
-    if (table_mode(s) != RC_TABLE_WIRE) {
+    if (rc_table_mode(s) != RC_TABLE_WIRE) {
         refuse(s, f, RC_ERR_COMMAND);
         return;
     }
@@ -246,14 +206,11 @@ static void answer_row(rc_server_t *s, const rc_frame_t *f)
         return;
     }
     rc_status_t status = rc_model_row(&s->ctx, rc_get_u32(f->body), offset, f->body + ROW_HEADER, n);
-    if (status != RC_OK) {
-        refuse(s, f, status);
-        return;
-    }
+    s->answer = 0;
     rc_put_u16(s->body, offset + n);
     s->body[2] = (uint8_t)(offset + n == record_bytes ? 1u : 0u);
     s->body[3] = 0;
-    reply(s, RC_FRAME_ROW | RC_FRAME_REPLY, f->seq, s->body, 4);
+    conclude(s, f, status, s->body, 4);
 }
 
 /* Body: tensor u8, offset u32, length u16. Reply: offset u32, size of the whole tensor u32, bytes. */
@@ -270,6 +227,10 @@ static void answer_read(rc_server_t *s, const rc_frame_t *f)
     }
     uint32_t offset = rc_get_u32(f->body + 1), n = rc_get_u16(f->body + 5);
     const uint8_t *data = rc_model_tensor(&s->ctx, f->body[0], &bytes);
+    if (f->body[0] == RC_TENSOR_ANSWER) {
+        data = s->answer;
+        bytes = rc_model_info.seq_len;
+    }
     if (data == 0 || n > RC_WIRE_MAX_BODY - READ_HEADER || offset > bytes || n > bytes - offset) {
         refuse(s, f, RC_ERR_ARGUMENT);
         return;
@@ -285,23 +246,27 @@ static void answer_read(rc_server_t *s, const rc_frame_t *f)
 /* The carry after any op of a step; see rc_trace. */
 static void answer_trace(rc_server_t *s, const rc_frame_t *f)
 {
-    rc_status_t status = begun(s) == 0u ? RC_ERR_STATE : rc_trace(&s->ctx, f, s->body);
-    if (status != RC_OK) {
-        refuse(s, f, s->image_status != RC_OK ? s->image_status : status);
-        return;
+    rc_status_t status = s->image_status;
+    if (status == RC_OK) {
+        status = begun(s) == 0u ? RC_ERR_STATE : rc_trace(&s->ctx, f, s->body);
     }
-    reply(s, RC_FRAME_TRACE | RC_FRAME_REPLY, f->seq, s->body, RC_TRACE_REPLY);
+    if (status == RC_OK) {
+        s->answer = 0;
+    }
+    conclude(s, f, status, s->body, RC_TRACE_REPLY);
+}
+
+/* Answers the loaded puzzle; see rc_solving. */
+static void answer_solve(rc_server_t *s, const rc_frame_t *f)
+{
+    uint8_t b[RC_SOLVE_REPLY]; /* the server's own body holds the STEPs meanwhile */
+    conclude(s, f, rc_solving(s, f, b), b, RC_SOLVE_REPLY);
 }
 
 /* Checks image and mapped puzzle table anew; the carry is lost. See rc_selftest. */
 static void answer_selftest(rc_server_t *s, const rc_frame_t *f)
 {
-    rc_status_t status = rc_selftest(s, f, s->body);
-    if (status != RC_OK) {
-        refuse(s, f, status);
-        return;
-    }
-    reply(s, RC_FRAME_SELFTEST | RC_FRAME_REPLY, f->seq, s->body, RC_SELFTEST_REPLY);
+    conclude(s, f, rc_selftest(s, f, s->body), s->body, RC_SELFTEST_REPLY);
 }
 
 static void answer_exit(rc_server_t *s, const rc_frame_t *f)
@@ -339,6 +304,9 @@ void rc_server_answer(rc_server_t *s, const rc_frame_t *f)
         return;
     case RC_FRAME_TRACE:
         answer_trace(s, f);
+        return;
+    case RC_FRAME_SOLVE:
+        answer_solve(s, f);
         return;
     case RC_FRAME_EXIT:
         answer_exit(s, f);

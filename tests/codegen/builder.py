@@ -21,12 +21,13 @@ from tests.placing import default_placement
 
 RUNTIME = resource_dir("runtime_c")
 COMMON = ENGINE_SOURCES
+SHARED = tuple(s for s in COMMON if not s.startswith("solve/"))  # what calls no model, so that several may share it
 HERE_SETS = ("portable", "host")
 
 
 @lru_cache(maxsize=4)
 def _kernels(name: str, folder: Path) -> Path:
-    sources = [RUNTIME / "kernels" / s for s in kernel_set(name).sources] + [RUNTIME / s for s in COMMON]
+    sources = [RUNTIME / "kernels" / s for s in kernel_set(name).sources] + [RUNTIME / s for s in SHARED]
     return compile_shared(sources, [RUNTIME / "include"], folder / f"lib{name}.so")
 
 
@@ -59,7 +60,12 @@ def compile_model(
         f"-l{kernels}",
         "-Wno-unused-command-line-argument",
     )  # Clang gets them when it compiles, too
-    made = compile_shared([folder / "model.c"], [folder, RUNTIME / "include"], folder / "model.so", (*flags, *links))
+    made = compile_shared(
+        [folder / "model.c", *(RUNTIME / s for s in COMMON if s not in SHARED)],
+        [folder, RUNTIME / "include"],
+        folder / "model.so",
+        (*flags, *links),
+    )
     return HostEngine(made, folder / "model.rcm")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from recurc.emit.linker import Placement, render_linker_script, render_main
 from recurc.resources import resource_dir
+from recurc.symmetries import Symmetry
 from recurc.targets.boards import Board, load_board
 from recurc.targets.toolchain import compile_firmware, compile_shared, port_include_dirs, runtime_sources
 from tests.placing import default_placement
@@ -18,11 +19,17 @@ BUILD_ID = "00112233445566778899aabbccddeeff"
 IMAGE_BYTES = 1028
 SEQ_LEN, VOCAB, ROWS, HIDDEN, STEPS = 16, 6, 17, 8, 12
 SHA256 = bytes(range(1, 10)) + bytes(23)
+FORMS = tuple(
+    Symmetry.of(rng.permutation(SEQ_LEN), rng.permutation(VOCAB))
+    for rng in (np.random.default_rng(1), np.random.default_rng(2))
+)  # other forms of a puzzle
 
 
 def image_bytes(good: bool = True) -> bytes:
-    """The stand-in's image: magic, 1020 random bytes, CRC (wrong when not `good`)."""
+    """The stand-in's image: magic, 1020 random bytes, FORMS among them, CRC (wrong when not `good`)."""
     body = b"RCM1" + np.random.default_rng(5).integers(0, 256, IMAGE_BYTES - 8, dtype=np.uint8).tobytes()
+    forms = b"".join(bytes([*form.cells, *form.tokens]) for form in FORMS)
+    body = body[:960] + forms + body[960 + len(forms) :]
     return body + (zlib.crc32(body) ^ (0 if good else 1)).to_bytes(4, "little")
 
 
@@ -65,5 +72,5 @@ def build_dummy(
 def build_dummy_library(out: Path, *defines: str) -> Path:
     """The stand-in model as a shared library; without `defines` it has an fp32 carry and no streamed table."""
     runtime = resource_dir("runtime_c")
-    image = [runtime / "image" / name for name in ("rc_crc32.c", "rc_status.c", "rc_table.c")]
-    return compile_shared([DUMMY / "model.c", *image], [DUMMY, runtime / "include"], out, [f"-D{d}" for d in defines])
+    shared = [runtime / name for name in ("image/rc_crc32.c", "image/rc_status.c", "image/rc_table.c", "solve/rc_solve.c")]
+    return compile_shared([DUMMY / "model.c", *shared], [DUMMY, runtime / "include"], out, [f"-D{d}" for d in defines])

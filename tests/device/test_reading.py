@@ -36,7 +36,7 @@ def begun(library, monkeypatch):
 def test_no_piece_reaches_beyond_its_tensor(begun):
     for name, ident in f.TENSORS.items():
         size = tensor_bytes(begun.info, name)
-        if name == "columns":
+        if name in ("columns", "answer"):  # there is none after this run
             continue
         for offset in (0, 1, size - 1, size, size + 1, 2 * size, 1 << 31, (1 << 32) - 1):
             for n in (0, 1, 2, size, size + 1, f.MAX_READ, f.MAX_READ + 1, 65535):

@@ -103,6 +103,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                     break;
                 }
             }
+            if (type == RC_FRAME_SOLVE && length == 20u) { /* no more restarts than the stand-in has forms */
+                steps += rc_get_u16(data + at + 2u) + 2u * rc_get_u16(data + at + 4u);
+                if (steps > MAX_STEPS) {
+                    break;
+                }
+            }
             if (ask(type, seq, data + at, length) != 0u) {
                 return 0; /* EXIT or RESET */
             }

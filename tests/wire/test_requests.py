@@ -12,14 +12,15 @@ import pytest
 from recurc.device import frames as f
 from recurc.quant.tables import PuzzleTable
 from recurc.resources import resource_dir
+from recurc.solve import Policy
 from recurc.targets.toolchain import compile_shared
 from tests.device import dummy_build as dummy
 from tests.tools import need
 
-OK, ARGUMENT, IMAGE_CRC, TOKEN, PUZZLE, STATE, COMMAND, TABLE, ROW = 0, 1, 6, 11, 12, 13, 15, 16, 17
+OK, ARGUMENT, IMAGE_CRC, TOKEN, PUZZLE, STATE, COMMAND, TABLE, ROW, STEPS = 0, 1, 6, 11, 12, 13, 15, 16, 17, 19
 RECORDS = PuzzleTable(np.ones((3, 601), np.float32), 1.0, "fp32", bytes([0x51, *range(1, 16)]))
 CELLS = bytes(i % 6 for i in range(dummy.SEQ_LEN))
-Z_H, LOGITS, Q, TOKENS, INPUT = (f.TENSORS[name] for name in ("z_H", "logits", "q", "tokens", "input"))
+Z_H, LOGITS, Q, TOKENS, INPUT, ANSWER = (f.TENSORS[name] for name in ("z_H", "logits", "q", "tokens", "input", "answer"))
 SIZES = {Z_H: 4 * dummy.ROWS * dummy.HIDDEN, LOGITS: 4 * dummy.SEQ_LEN * dummy.VOCAB, Q: 8, TOKENS: 16, INPUT: 16}
 
 
@@ -29,7 +30,7 @@ def libraries(tmp_path_factory):
     need("host")
     runtime = resource_dir("runtime_c")
     files = [dummy.DUMMY / "model.c", dummy.DUMMY / "port.c", *sorted((runtime / "wire").glob("*.c")),
-             *sorted((runtime / "image").glob("*.c"))]  # fmt: skip
+             *sorted((runtime / "image").glob("*.c")), runtime / "solve" / "rc_solve.c"]  # fmt: skip
     made = {}
     for name, flags in (("plain", ()), ("table", ("-DDUMMY_TABLE=1",))):
         out = tmp_path_factory.mktemp("server") / "server.so"
@@ -103,10 +104,10 @@ def server(libraries):
 
 
 def test_types_that_are_none_and_bodies_of_other_lengths(server):
-    for kind in (0, 0x0A, 0x55, f.STEP, f.BOOT, f.NAK, f.HELLO | f.REPLY):
+    for kind in (0, 0x0B, 0x55, f.STEP, f.BOOT, f.NAK, f.HELLO | f.REPLY):
         assert server.ask(kind) == COMMAND
     server.run()
-    for kind, good in ((f.HELLO, 2), (f.RUN, 20), (f.READ, 7), (f.TRACE, 4), (f.EXIT, 4), (f.RESET, 0)):
+    for kind, good in ((f.HELLO, 2), (f.RUN, 20), (f.SOLVE, 20), (f.READ, 7), (f.TRACE, 4), (f.EXIT, 4), (f.RESET, 0)):
         for length in {0, 1, good - 1, good + 1, good + 8, 1024} - {good, -1}:
             assert server.ask(kind, bytes(length)) == ARGUMENT, (kind, length)
 
@@ -239,6 +240,69 @@ def test_halting_waits_until_the_tokens_have_stayed(server, patience, steps):
     assert all(a != b for a, b in zip(tokens, tokens[1:]))
 
 
+# -- answers --------------------------------------------------------------------------------------------------------------
+
+
+UNSURE = Policy(3, 2, 2, threshold=99.0)
+
+
+def solve(server, policy=UNSURE, puzzle=0, crc=None, **changed):
+    body = bytearray(f.solve_body(policy, puzzle, zlib.crc32(CELLS) if crc is None else crc))
+    for offset, value in changed.items():
+        struct.pack_into("<H", body, int(offset[2:]), value)
+    return server.ask(f.SOLVE, bytes(body))
+
+
+def test_solve_asks_again_and_tells_which_run_a_step_is_of(server):
+    *events, last = server.send(f.SOLVE, f.solve_body(Policy(3, 5, 2, threshold=99.0), 1, zlib.crc32(CELLS)))
+    told = [f.parse_step(e.body) for e in events]
+    assert [(e.step, e.run) for e in told] == [(1, 0), (2, 0), (3, 0), (4, 1), (5, 1), (6, 2), (7, 2)]
+    result = f.parse_solve(last.body)
+    assert (result.status, result.solved, result.total_steps, result.restarts) == (OK, False, 7, 2)
+    assert result.ticks == sum(e.ticks for e in told) and result.answer_crc == zlib.crc32(server.read(ANSWER, 0, 16)[8:])
+    assert server.read(TOKENS, 0, 16) != server.read(ANSWER, 0, 16)
+    asked = dummy.FORMS[1].present(np.frombuffer(CELLS, np.uint8))
+    assert server.read(INPUT, 0, 16)[8:] == asked.tobytes()
+
+
+def test_solve_ends_where_a_run_halts(server):
+    result = f.parse_solve(solve(server, Policy(8, 2, 8, threshold=0.0, patience=0)))
+    assert (result.solved, result.total_steps, result.restarts, result.run, result.margin) == (True, 6, 0, 0, 0.5)
+    assert server.read(TOKENS, 0, 16) == server.read(ANSWER, 0, 16)
+
+
+def test_what_solve_refuses(server):
+    assert solve(server, crc=1) == ARGUMENT and solve(server, puzzle=3) == PUZZLE
+    assert solve(server, Policy(13)) == solve(server, Policy(2, 1, 13)) == STEPS
+    assert solve(server, at2=0) == solve(server, at4=0) == solve(server, at0=2) == ARGUMENT
+    body = bytearray(f.solve_body(Policy(2), 0, zlib.crc32(CELLS)))
+    for value in (float("nan"), float("inf"), float("-inf")):
+        struct.pack_into("<f", body, 16, value)
+        assert server.ask(f.SOLVE, bytes(body)) == ARGUMENT
+    server.load(b"\6", 3)
+    assert solve(server, crc=zlib.crc32(CELLS[:3] + b"\6" + CELLS[4:])) == TOKEN
+    assert server.read(ANSWER) in (ARGUMENT, STATE)
+
+
+def test_an_answer_goes_when_the_model_goes_on(server):
+    for goes in (lambda: server.run(), lambda: server.trace(3, 1), lambda: server.ask(f.SELFTEST, bytes(16))):
+        assert isinstance(solve(server, Policy(2)), bytes) and isinstance(server.read(ANSWER), bytes)
+        assert solve(server, crc=1) == ARGUMENT and isinstance(server.read(ANSWER), bytes), "a refusal changes nothing"
+        assert isinstance(goes(), bytes)
+        assert server.read(ANSWER) in (ARGUMENT, STATE)
+
+
+def test_solve_needs_a_good_image_and_a_row(libraries):
+    bad = Server(libraries["plain"], dummy.image_bytes(good=False))
+    bad.load()
+    assert solve(bad) == IMAGE_CRC
+    streamed = Server(libraries["table"])
+    streamed.load()
+    assert solve(streamed) == ROW
+    streamed.send_row(1)
+    assert solve(streamed, puzzle=1) != ROW and solve(streamed, puzzle=0) == ROW, "only the row that was sent"
+
+
 # -- read-back ------------------------------------------------------------------------------------------------------------
 
 
@@ -261,7 +325,7 @@ def test_read_gives_bytes_of_the_tensor_and_no_others(server, tensor):
 
 def test_tensors_that_there_are_not(server):
     server.run()
-    for tensor in (9, 100, 255):
+    for tensor in (9, 10, 100, 255):
         assert server.read(tensor, 0, 0) == ARGUMENT
 
 

@@ -20,7 +20,8 @@ typedef enum {
     RC_TENSOR_L_SCALE = 7, /* int8 carry: scales of z_L's rows, [rows] f32 */
     RC_TENSOR_COLUMNS = 8, /* int8 carry, within a step: scales of the channels, [hidden] f32, of the tensor that the
                             * last op has left with them; there is none else */
-    RC_TENSOR_COUNT = 9
+    RC_TENSOR_ANSWER = 9,  /* answer of the last SOLVE, [seq_len] u8: the server's, rc_model_tensor has none */
+    RC_TENSOR_COUNT = 10
 } rc_tensor_id_t;
 
 /* Constants of the compiled model. */
@@ -34,6 +35,8 @@ typedef struct {
     uint32_t table_dtype; /* streamed puzzle table: 0 none (or in the image), 1 f32 rows, 2 i8 rows */
     uint32_t table_rows, record_bytes;
     uint32_t ops;             /* of a supervision step: every op of every block call, then the heads */
+    uint32_t forms;           /* of a puzzle, that it can be asked again in; 0: none */
+    uint32_t forms_offset;    /* where they lie in the image, see rc_solve.h */
     uint8_t model_sha256[32]; /* of the image's bytes after its header, as compiled in */
     uint8_t table_key[16];    /* of the streamed table that belongs to this model */
     const char *name;         /* model, precision; for people */
@@ -47,6 +50,7 @@ extern const rc_model_info_t rc_model_info;
 typedef struct {
     const uint8_t *image;
     uint8_t *arena;
+    uint8_t *answers;        /* how the runs of a puzzle have ended, [1 + forms][seq_len]; null: there are no forms */
     uint32_t step;           /* supervision steps run since rc_model_begin */
     uint32_t state;          /* 0 closed, 1 open, RC_MODEL_BEGUN */
     uint32_t puzzle;         /* row of the puzzle table */

@@ -25,8 +25,9 @@ enum {
     RC_FRAME_EXIT = 0x07,
     RC_FRAME_ROW = 0x08,
     RC_FRAME_TRACE = 0x09,
+    RC_FRAME_SOLVE = 0x0A,
     RC_FRAME_REPLY = 0x80, /* or-ed to a request's type */
-    RC_FRAME_STEP = 0xC3,  /* during RUN, before its reply */
+    RC_FRAME_STEP = 0xC3,  /* during RUN and SOLVE, before their reply */
     RC_FRAME_BOOT = 0xFD,  /* seq 0: the firmware has started */
     RC_FRAME_NAK = 0xFE,
     RC_FRAME_FAULT = 0xFF
@@ -108,6 +109,7 @@ typedef struct {
     uint32_t table_bytes;
 
     rc_ctx_t ctx;
+    const uint8_t *answer; /* that of the last SOLVE, until the model goes on; null: none */
     rc_status_t image_status;
     rc_status_t table_status; /* of the memory-mapped table */
     rc_frame_rx_t rx;
@@ -133,6 +135,19 @@ uint32_t rc_carry_crc(const rc_ctx_t *ctx);
 /* Carry out a TRACE request on a model that a puzzle was begun on; writes its reply, RC_TRACE_REPLY bytes. */
 #define RC_TRACE_REPLY 20u
 rc_status_t rc_trace(rc_ctx_t *ctx, const rc_frame_t *frame, uint8_t *reply);
+
+/* Where the rows of the puzzle table come from: RC_TABLE_... */
+uint32_t rc_table_mode(const rc_server_t *server);
+
+/* Write the reply to HELLO, at most RC_WIRE_MAX_BODY bytes; returns how many. */
+uint32_t rc_hello(const rc_server_t *server, uint8_t *reply);
+
+/* Send the STEP of a step that has been run: its number, and the run of SOLVE that it is of. */
+void rc_send_step(rc_server_t *server, uint8_t seq, uint32_t step, uint32_t run, uint64_t ticks);
+
+/* Carry out a SOLVE request on the loaded input row; sends its STEPs and writes its reply, RC_SOLVE_REPLY bytes. */
+#define RC_SOLVE_REPLY 28u
+rc_status_t rc_solving(rc_server_t *server, const rc_frame_t *frame, uint8_t *reply);
 
 /* Carry out a SELFTEST request, whose body is RC_SELFTEST_NONCE bytes of the host's choice; writes its reply,
  * RC_SELFTEST_REPLY bytes. About 42 instructions a byte of image and mapped table; the watchdog is fed meanwhile. */

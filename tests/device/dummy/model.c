@@ -12,6 +12,7 @@
 #define CARRY       (RC_ROWS * RC_HIDDEN)
 #define IMAGE_BYTES 1028u
 #define NO_ROW      0xFFFFFFFFu
+#define FORMS       2u
 
 typedef struct {
     float z_h[CARRY];
@@ -33,6 +34,7 @@ typedef struct {
 #endif
     uint8_t tokens[RC_SEQ_LEN];
     uint8_t input[RC_SEQ_LEN];
+    uint8_t answers[(1u + FORMS) * RC_SEQ_LEN];
 } arena_t;
 
 _Static_assert(sizeof(arena_t) <= RC_ARENA_BYTES, "the arena is too small");
@@ -49,6 +51,8 @@ const rc_model_info_t rc_model_info = {
     .h_cycles = 2,
     .l_cycles = 3,
     .ops = 1,
+    .forms = FORMS,
+    .forms_offset = 960u,
     .arena_bytes = RC_ARENA_BYTES,
     .image_bytes = IMAGE_BYTES,
     .carry = DUMMY_CARRY,
@@ -94,6 +98,7 @@ rc_status_t rc_model_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_si
     }
     ctx->image = image;
     ctx->arena = arena;
+    ctx->answers = arena_of(ctx)->answers;
     ctx->state = 1;
 #if DUMMY_TABLE
     arena_of(ctx)->table = 0;

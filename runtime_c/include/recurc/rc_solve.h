@@ -1,0 +1,58 @@
+/* Answering a puzzle: run it, and ask again in other forms while the model is not sure. SPEC.md, section "Solving". */
+#ifndef RECURC_SOLVE_H
+#define RECURC_SOLVE_H
+
+#include <stdint.h>
+
+#include "recurc/rc_model.h"
+#include "recurc/rc_status.h"
+
+/* Which answer is believed. */
+enum {
+    RC_ACCEPT_MARGIN = 0u,   /* that of the first run that halts */
+    RC_ACCEPT_AGREEMENT = 1u /* that of the first run that ends as an earlier one has */
+};
+
+/* How long to run and how often to ask again. */
+typedef struct {
+    uint32_t steps;         /* of the first run, at most: 1 .. rc_model_info.steps */
+    uint32_t restart_steps; /* of each other one, the same */
+    uint32_t restarts;      /* at most; there are no more than the image has forms */
+    uint32_t patience;      /* a run halts when its tokens have stayed the same for so many steps, */
+    float threshold;        /* and its halting margin is above this finite number */
+    uint32_t accept;        /* RC_ACCEPT_... */
+} rc_policy_t;
+
+/* A puzzle under way, or its answer. The caller owns the memory; all fields may be read. */
+typedef struct {
+    rc_ctx_t *ctx;
+    rc_policy_t policy;
+    const uint8_t *puzzle; /* [seq_len] as the caller gave it */
+    uint32_t puzzle_id;
+    uint32_t run;          /* the run that the last step was of: 0 the puzzle itself, i its i-th form */
+    uint32_t run_steps;    /* steps of that run */
+    uint32_t ended;        /* it has ended: the next step begins another one */
+    uint32_t steps;        /* of all runs */
+    uint32_t done;         /* the procedure has ended: the fields below are its answer */
+    uint32_t solved;       /* the answer is believed */
+    uint32_t answer_run;   /* the run that it is of */
+    float margin;          /* after the last step of that run */
+    const uint8_t *answer; /* [seq_len]; until the model begins another puzzle */
+} rc_solver_t;
+
+/* Begin: `puzzle` [seq_len] must stay as it is until the answer is there.
+ * RC_ERR_ARGUMENT, RC_ERR_STEPS: the policy is none, or asks for more steps of a run than were compiled; nothing changes
+ * then. Else as rc_model_begin. */
+rc_status_t rc_solve_begin(rc_solver_t *solver, rc_ctx_t *ctx, const rc_policy_t *policy, const uint8_t *puzzle,
+                           uint32_t puzzle_id);
+
+/* Run one supervision step; a run that follows another is begun with its first step. Do so until `done`.
+ * RC_ERR_STATE: it is, or never began. RC_ERR_NUMBER: as rc_model_step, the puzzle has ended then.
+ * RC_ERR_IMAGE_SECTION: the image's forms are none. */
+rc_status_t rc_solve_step(rc_solver_t *solver);
+
+/* Both at once. */
+rc_status_t rc_solve(rc_solver_t *solver, rc_ctx_t *ctx, const rc_policy_t *policy, const uint8_t *puzzle,
+                     uint32_t puzzle_id);
+
+#endif

@@ -1,0 +1,187 @@
+#include "recurc/rc_solve.h"
+
+#include <string.h>
+
+/* The forms lie in the image one after the other: the numbers of seq_len cells, each of one byte or of two where there
+ * are more than 256 cells, then the new names of all tokens. Nothing of them is believed: an image with good checksums
+ * may be anybody's. */
+
+static uint32_t cell_bytes(void)
+{
+    return rc_model_info.seq_len > 256u ? 2u : 1u;
+}
+
+/* The form of run i, from 1. */
+static const uint8_t *form_of(const rc_ctx_t *ctx, uint32_t run)
+{
+    const uint32_t bytes = rc_model_info.seq_len * cell_bytes() + rc_model_info.vocab;
+    return ctx->image + rc_model_info.forms_offset + (run - 1u) * bytes;
+}
+
+static uint32_t cell_of(const uint8_t *form, uint32_t i)
+{
+    return cell_bytes() == 1u ? form[i] : form[2u * i] | (uint32_t)form[2u * i + 1u] << 8;
+}
+
+static const uint8_t *tokens_of(const uint8_t *form)
+{
+    return form + rc_model_info.seq_len * cell_bytes();
+}
+
+/* Where the answer of a run is kept, led back; before that, what it is asked. */
+static uint8_t *place_of(const rc_ctx_t *ctx, uint32_t run)
+{
+    return ctx->answers + run * rc_model_info.seq_len;
+}
+
+/* The puzzle in another form. Its tokens are below the vocabulary: the first run has begun with them. */
+static rc_status_t present(const uint8_t *form, const uint8_t *puzzle, uint8_t *out)
+{
+    const uint8_t *names = tokens_of(form);
+    for (uint32_t i = 0; i < rc_model_info.seq_len; i++) {
+        const uint32_t cell = cell_of(form, i);
+        if (cell >= rc_model_info.seq_len) {
+            return RC_ERR_IMAGE_SECTION;
+        }
+        out[i] = names[puzzle[cell]];
+    }
+    return RC_OK;
+}
+
+/* An answer in that form, as one of the puzzle. Its cells are in bounds: `present` has seen them. */
+static rc_status_t lead_back(const uint8_t *form, const uint8_t *answer, uint8_t *out)
+{
+    const uint8_t *names = tokens_of(form);
+    for (uint32_t i = 0; i < rc_model_info.seq_len; i++) {
+        uint32_t token = 0;
+        while (token < rc_model_info.vocab && names[token] != answer[i]) {
+            token++;
+        }
+        if (token == rc_model_info.vocab) {
+            return RC_ERR_IMAGE_SECTION;
+        }
+        out[cell_of(form, i)] = (uint8_t)token;
+    }
+    return RC_OK;
+}
+
+/* Keep how the run under way has ended, in the puzzle's own form. */
+static rc_status_t keep(const rc_solver_t *s)
+{
+    uint32_t bytes = 0;
+    const uint8_t *tokens = rc_model_tensor(s->ctx, RC_TENSOR_TOKENS, &bytes);
+    if (rc_model_info.forms == 0u) {
+        return RC_OK; /* there is no other run: its tokens stay where they are */
+    }
+    if (s->run != 0u) {
+        return lead_back(form_of(s->ctx, s->run), tokens, place_of(s->ctx, s->run));
+    }
+    memcpy(place_of(s->ctx, 0u), tokens, bytes);
+    return RC_OK;
+}
+
+/* Whether an earlier run has ended with the same answer. */
+static uint32_t agrees(const rc_solver_t *s)
+{
+    for (uint32_t run = 0; run < s->run; run++) {
+        if (memcmp(place_of(s->ctx, run), place_of(s->ctx, s->run), rc_model_info.seq_len) == 0) {
+            return 1u;
+        }
+    }
+    return 0u;
+}
+
+/* A run has ended: believe its answer, or remember it as far as it is the best so far. */
+static rc_status_t end_run(rc_solver_t *s, uint32_t halted)
+{
+    const float margin = rc_model_margin(s->ctx);
+    const rc_status_t status = keep(s);
+    if (status != RC_OK) {
+        return status;
+    }
+    s->solved = s->policy.accept == RC_ACCEPT_MARGIN ? halted : agrees(s);
+    if (s->solved != 0u || s->run == 0u || margin > s->margin) { /* a step leaves no NaN */
+        s->margin = margin;
+        s->answer_run = s->run;
+    }
+    s->ended = 1u;
+    s->done = s->solved != 0u || s->run >= s->policy.restarts ? 1u : 0u;
+    if (s->done != 0u) {
+        uint32_t bytes = 0;
+        s->answer = rc_model_info.forms == 0u ? rc_model_tensor(s->ctx, RC_TENSOR_TOKENS, &bytes)
+                                              : place_of(s->ctx, s->answer_run);
+    }
+    return RC_OK;
+}
+
+rc_status_t rc_solve_begin(rc_solver_t *s, rc_ctx_t *ctx, const rc_policy_t *policy, const uint8_t *puzzle,
+                           uint32_t puzzle_id)
+{
+    if (s == 0 || ctx == 0 || policy == 0 || puzzle == 0) {
+        return RC_ERR_ARGUMENT;
+    }
+    if (policy->steps == 0u || policy->restart_steps == 0u || policy->accept > RC_ACCEPT_AGREEMENT ||
+        !(policy->threshold - policy->threshold == 0.0f)) {
+        return RC_ERR_ARGUMENT;
+    }
+    if (policy->steps > rc_model_info.steps || policy->restart_steps > rc_model_info.steps) {
+        return RC_ERR_STEPS;
+    }
+    memset(s, 0, sizeof *s);
+    const rc_status_t status = rc_model_begin(ctx, puzzle, puzzle_id);
+    if (status != RC_OK) {
+        return status;
+    }
+    s->ctx = ctx;
+    s->policy = *policy;
+    s->policy.restarts = policy->restarts < rc_model_info.forms ? policy->restarts : rc_model_info.forms;
+    s->puzzle = puzzle;
+    s->puzzle_id = puzzle_id;
+    return RC_OK;
+}
+
+rc_status_t rc_solve_step(rc_solver_t *s)
+{
+    if (s == 0) {
+        return RC_ERR_ARGUMENT;
+    }
+    if (s->ctx == 0 || s->done != 0u) {
+        return RC_ERR_STATE;
+    }
+    rc_status_t status = RC_OK;
+    if (s->ended != 0u) {
+        s->run++;
+        s->run_steps = 0u;
+        s->ended = 0u;
+        uint8_t *form = place_of(s->ctx, s->run);
+        status = present(form_of(s->ctx, s->run), s->puzzle, form);
+        if (status == RC_OK) {
+            status = rc_model_begin(s->ctx, form, s->puzzle_id);
+        }
+    }
+    if (status == RC_OK) {
+        status = rc_model_step(s->ctx);
+    }
+    if (status == RC_OK) {
+        s->run_steps++;
+        s->steps++;
+        const uint32_t halted = rc_model_halts(s->ctx, s->policy.threshold, s->policy.patience);
+        if (halted != 0u || s->run_steps == (s->run == 0u ? s->policy.steps : s->policy.restart_steps)) {
+            status = end_run(s, halted);
+        }
+    }
+    if (status != RC_OK) {
+        s->ctx = 0;
+    }
+    return status;
+}
+
+rc_status_t rc_solve(rc_solver_t *s, rc_ctx_t *ctx, const rc_policy_t *policy, const uint8_t *puzzle,
+                     uint32_t puzzle_id)
+{
+    rc_status_t status = rc_solve_begin(s, ctx, policy, puzzle, puzzle_id);
+    while (status == RC_OK && s->done == 0u) {
+        status = rc_solve_step(s);
+    }
+    return status;
+}

@@ -1,0 +1,85 @@
+/* A model that says what a test has written down: tokens and margin after each step of each run. With rc_solve.c around it,
+ * as a shared library. */
+#include <string.h>
+
+#include "recurc/rc_model.h"
+
+#define RUNS  (FORMS + 1)
+#define STEPS 8
+
+uint8_t script_tokens[RUNS][STEPS][SEQ]; /* in the form of the run */
+float script_margins[RUNS][STEPS];
+uint8_t script_asked[RUNS][SEQ]; /* what runs were begun with */
+uint32_t script_begun, script_steps; /* runs, and steps in all */
+
+static uint8_t answers[RUNS][SEQ];
+
+const rc_model_info_t rc_model_info = {
+    .seq_len = SEQ, .vocab = VOCAB, .steps = STEPS, .forms = FORMS, .forms_offset = 3u, .name = "script"};
+
+void script_open(rc_ctx_t *ctx, const uint8_t *image)
+{
+    memset(ctx, 0, sizeof *ctx);
+    ctx->image = image;
+    ctx->answers = FORMS != 0 ? answers[0] : 0;
+    ctx->state = 1u;
+    script_begun = 0u;
+    script_steps = 0u;
+    memset(answers, 0xEE, sizeof answers);
+}
+
+rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle)
+{
+    if (puzzle != 0u) {
+        return RC_ERR_PUZZLE;
+    }
+    for (uint32_t i = 0; i < SEQ; i++) {
+        if (tokens[i] >= VOCAB) {
+            return RC_ERR_TOKEN;
+        }
+    }
+    memcpy(script_asked[script_begun], tokens, SEQ);
+    script_begun++;
+    ctx->step = 0u;
+    ctx->same = 0u;
+    ctx->state = RC_MODEL_BEGUN;
+    return RC_OK;
+}
+
+static uint32_t last(const rc_ctx_t *ctx)
+{
+    return ctx->step - 1u;
+}
+
+rc_status_t rc_model_step(rc_ctx_t *ctx)
+{
+    const uint32_t run = script_begun - 1u, step = ctx->step;
+    const uint32_t stayed =
+        step != 0u && memcmp(script_tokens[run][step], script_tokens[run][step - 1u], SEQ) == 0;
+    ctx->same = stayed != 0u ? ctx->same + 1u : 0u;
+    ctx->step++;
+    script_steps++;
+    return RC_OK;
+}
+
+const uint8_t *rc_model_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes)
+{
+    *bytes = SEQ;
+    return id == RC_TENSOR_TOKENS ? script_tokens[script_begun - 1u][last(ctx)] : 0;
+}
+
+float rc_model_margin(const rc_ctx_t *ctx)
+{
+    return script_margins[script_begun - 1u][last(ctx)];
+}
+
+uint32_t rc_model_halts(const rc_ctx_t *ctx, float threshold, uint32_t patience)
+{
+    return rc_model_margin(ctx) > threshold && ctx->same >= patience ? 1u : 0u;
+}
+
+const char *rc_status_text(rc_status_t status)
+{
+    (void)status;
+    return "";
+}

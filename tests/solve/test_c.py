@@ -1,0 +1,187 @@
+"""The device's procedure in C against the one in Python: whatever a model says, both answer the same after the same steps."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recurc.resources import resource_dir
+from recurc.solve import ACCEPT, Policy, solve
+from recurc.symmetries import Symmetry
+from recurc.targets.host import _Context
+from recurc.targets.solving import Solving, _Policy, _Solver
+from recurc.targets.toolchain import compile_shared
+from tests.tools import need
+
+STEPS, FORMS = 8, 3
+OK, ARGUMENT, SECTION, STATE, STEPS_STATUS, TOKEN, PUZZLE = 0, 1, 7, 13, 19, 11, 12
+SIZES = {"small": (4, 6), "wide": (300, 250)}
+
+
+class Script:
+    """A scripted model of one size, with its forms in an image."""
+
+    def __init__(self, library: Path, seq: int, vocab: int, forms: tuple[Symmetry, ...]) -> None:
+        self.lib, self.seq, self.vocab, self.forms = ctypes.CDLL(str(library)), seq, vocab, forms
+        cells = "<u2" if seq > 256 else "u1"
+        records = b"".join(np.asarray(f.cells, cells).tobytes() + np.asarray(f.tokens, "u1").tobytes() for f in forms)
+        self.image = np.frombuffer(b"\xff" * 3 + records, np.uint8).copy()
+        runs = 1 + len(forms)
+        self.tokens = self._array("script_tokens", ctypes.c_uint8, (runs, STEPS, seq))
+        self.margins = self._array("script_margins", ctypes.c_float, (runs, STEPS))
+        self.asked = self._array("script_asked", ctypes.c_uint8, (runs, seq))
+        self.context = _Context()
+
+    def _array(self, name: str, kind: type, shape: tuple[int, ...]) -> np.ndarray:
+        flat = (kind * int(np.prod(shape))).in_dll(self.lib, name)
+        return np.ctypeslib.as_array(flat).reshape(shape)
+
+    def count(self, name: str) -> int:
+        return ctypes.c_uint32.in_dll(self.lib, name).value
+
+    def open(self) -> None:
+        self.lib.script_open(ctypes.byref(self.context), self.image.ctypes.data_as(ctypes.c_void_p))
+
+    def begin(self, puzzle: np.ndarray, policy: Policy, puzzle_id: int = 0, **changed) -> tuple[int, _Solver]:
+        """Status of rc_solve_begin with a policy some of whose numbers are others."""
+        self.open()
+        p, solver = policy, _Solver()
+        given = _Policy(p.steps, p.restart_steps, p.restarts, p.patience, p.threshold, ACCEPT.index(p.accept))
+        for name, value in changed.items():
+            setattr(given, name, value)
+        self.kept = puzzle, given
+        row = puzzle.ctypes.data_as(ctypes.c_void_p)
+        status = self.lib.rc_solve_begin(
+            ctypes.byref(solver), ctypes.byref(self.context), ctypes.byref(given), row, ctypes.c_uint32(puzzle_id)
+        )
+        return status, solver
+
+    def solve(self, puzzle: np.ndarray, policy: Policy):
+        self.open()
+
+        def check(status: int, where: str) -> None:
+            assert status == OK, (status, where)
+
+        solving = Solving(self.lib, self.context, check, puzzle, 0, policy, self.seq)
+        runs = []
+        for number in solving.steps():
+            runs.append(solving.run)
+            assert number == len(runs)
+        return solving.answer(), runs
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory) -> dict[str, Script]:
+    need("host")
+    folder, runtime, made = tmp_path_factory.mktemp("script"), resource_dir("runtime_c"), {}
+    rng = np.random.default_rng(3)
+    for name, (seq, vocab) in SIZES.items():
+        forms = tuple(Symmetry.of(rng.permutation(seq), rng.permutation(vocab)) for _ in range(FORMS))
+        for known in (forms, ()):
+            flags = [f"-DSEQ={seq}", f"-DVOCAB={vocab}", f"-DFORMS={len(known)}"]
+            sources = [Path(__file__).parent / "script.c", runtime / "solve" / "rc_solve.c"]
+            library = compile_shared(sources, [runtime / "include"], folder / f"{name}{len(known)}.so", flags)
+            made[name if known else f"{name} alone"] = Script(library, seq, vocab, known)
+    return made
+
+
+policies = st.builds(
+    Policy,
+    steps=st.integers(1, STEPS),
+    restarts=st.integers(1, 5),
+    restart_steps=st.integers(1, STEPS),
+    threshold=st.sampled_from([-1.0, 0.0, 0.5, 2.0]),
+    patience=st.integers(0, 3),
+    accept=st.sampled_from(ACCEPT),
+)
+
+
+@given(policy=policies, seed=st.integers(0, 2**32 - 1), kinds=st.integers(1, 3), data=st.sampled_from(["small", "wide"]),
+       alone=st.booleans())  # fmt: skip
+@settings(max_examples=600, deadline=None)
+def test_both_answer_the_same(scripts, policy, seed, kinds, data, alone):
+    """Runs say one of a few answers (in the puzzle's names), so that they stay, change and agree often."""
+    script = scripts[f"{data} alone" if alone else data]
+    rng = np.random.default_rng(seed)
+    puzzle = rng.integers(0, script.vocab, script.seq).astype(np.uint8)
+    answers = rng.integers(0, script.vocab, (kinds, script.seq)).astype(np.uint8)
+    runs = 1 + len(script.forms)
+    for run in range(runs):
+        for step in range(STEPS):
+            said = answers[rng.integers(kinds)]
+            script.tokens[run, step] = script.forms[run - 1].present(said) if run else said
+            script.margins[run, step] = rng.choice([-2.0, -0.5, 0.0, 0.25, 0.5, 1.0, 3.0])
+    tokens, margins = script.tokens.copy(), script.margins.copy()
+    taken = []
+
+    def told(form: int):
+        for step in range(STEPS):
+            taken.append(form)
+            yield tokens[form, step], float(margins[form, step])
+
+    wanted = solve(told, script.forms, policy)
+    found, steps = script.solve(puzzle, policy)
+    assert found.tokens.tobytes() == wanted.tokens.tobytes()
+    for field in ("solved", "steps", "restarts", "run", "margin"):
+        assert getattr(found, field) == getattr(wanted, field), field
+    assert steps == taken and script.count("script_steps") == len(taken)
+    assert script.count("script_begun") == wanted.restarts + 1
+    for run in range(wanted.restarts + 1):
+        asked = script.forms[run - 1].present(puzzle) if run else puzzle
+        assert script.asked[run].tobytes() == asked.tobytes()
+
+
+def test_what_is_no_policy_begins_nothing(scripts):
+    script, puzzle, good = scripts["small"], np.zeros(4, np.uint8), Policy(4, 2, 3)
+    assert script.begin(puzzle, good)[0] == OK and script.count("script_begun") == 1
+    for changed in (
+        {"steps": 0},
+        {"restart_steps": 0},
+        {"accept": 2},
+        {"threshold": float("nan")},
+        {"threshold": float("inf")},
+    ):
+        assert script.begin(puzzle, good, **changed)[0] == ARGUMENT and script.count("script_begun") == 0, changed
+    for changed in ({"steps": STEPS + 1}, {"restart_steps": STEPS + 1}, {"steps": 0xFFFFFFFF}):
+        assert script.begin(puzzle, good, **changed)[0] == STEPS_STATUS and script.count("script_begun") == 0, changed
+    assert script.begin(np.full(4, 6, np.uint8), good)[0] == TOKEN and script.begin(puzzle, good, 1)[0] == PUZZLE
+    status, solver = script.begin(puzzle, good, restarts=0xFFFFFFFF)
+    assert status == OK and solver.policy.restarts == FORMS
+    assert script.lib.rc_solve_begin(None, None, None, None, 0) == script.lib.rc_solve_step(None) == ARGUMENT
+
+
+def test_nothing_goes_on_after_the_end(scripts):
+    script = scripts["small"]
+    status, solver = script.begin(np.zeros(4, np.uint8), Policy(1))
+    assert status == OK and script.lib.rc_solve_step(ctypes.byref(solver)) == OK and solver.done
+    assert script.lib.rc_solve_step(ctypes.byref(solver)) == STATE and script.count("script_steps") == 1
+    assert script.lib.rc_solve_step(ctypes.byref(_Solver())) == STATE
+
+
+@pytest.mark.parametrize("at", ["cell", "name"])
+@pytest.mark.parametrize("size", SIZES)
+def test_forms_of_a_hostile_image_are_not_followed(scripts, size, at):
+    """A cell beyond the puzzle would be read and written outside it; a name that is none has no way back."""
+    script = scripts[size]
+    good, wide = script.image.copy(), script.seq > 256
+    try:
+        if at == "cell":
+            script.image[3 : 3 + (2 if wide else 1)] = (
+                0xFF if not wide else np.frombuffer(np.uint16(script.seq).tobytes(), np.uint8)
+            )
+        else:
+            start = 3 + script.seq * (2 if wide else 1)
+            script.image[start : start + script.vocab] = 0
+        script.margins[:] = -9.0
+        script.tokens[:] = script.vocab - 1
+        status, solver = script.begin(np.zeros(script.seq, np.uint8), Policy(1, 3, 1))
+        found = [script.lib.rc_solve_step(ctypes.byref(solver)) for _ in range(2)]
+        assert (status, *found) == (OK, OK, SECTION)
+        assert script.lib.rc_solve_step(ctypes.byref(solver)) == STATE, "it is over"
+    finally:
+        script.image[:] = good
