@@ -5,7 +5,8 @@ from __future__ import annotations
 from recurc.alphabet import MOST_SYMBOLS
 from recurc.build.inside import check_relative
 from recurc.build.schema import boolean, float32, integer, list_of, number, optional, record, table_of, text, word
-from recurc.ir.lowering import CARRIES, DEPTH, MOST, MOST_CYCLES, MOST_STEPS, STORAGES
+from recurc.ir.lowering import CARRIES, DEPTH, MOST, MOST_CYCLES, MOST_FORMS, MOST_STEPS, STORAGES
+from recurc.solve import ACCEPT
 from recurc.targets.allowed import NAME
 from recurc.targets.regions import REGION_KINDS
 
@@ -185,6 +186,18 @@ _CONFIG = record(
 
 _HALT = {"threshold": float32, "min_steps": integer(1, 255)}
 _PATIENCE = {"patience": integer(0, 255)}  # without it, 0: manifests were written before there was one
+_SOLVE = record(
+    {
+        "symmetry": text(4096),
+        "forms": integer(0, MOST_FORMS),
+        "steps": integer(1, 255),
+        "restarts": integer(0, 255),
+        "restart_steps": integer(1, 255),
+        "threshold": number(),
+        "accept": word(*ACCEPT),
+        **_PATIENCE,
+    }
+)
 _STOPPED = record(
     {**_HALT, "cell": _SHARE, "exact": _SHARE, "mean_steps": number(1, 255), "lost": number(-1, 1), "lost_error": number(0, 2)},
     {**_PATIENCE, "whence": text()},
@@ -236,5 +249,6 @@ MANIFEST = record(
         "symbols": text(MOST_SYMBOLS),
         "firmware_name": text(1000),
         "halt": optional(record(_HALT, _PATIENCE)),
+        "solve": optional(_SOLVE),
     },
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from recurc.cli.common.options import (
 )
 from recurc.cli.common.output import Console
 from recurc.cli.common.quantizing import Learning, calibration_options, layer_names, quantize_with_progress
+from recurc.cli.common.solving import Solving, procedure, solve_entry, solving_options
 from recurc.errors import DoesNotFitError
 from recurc.evaluate.min_fidelity import DEFAULT_MIN_FIDELITY, least_fidelity
 from recurc.ir.lowering import Lowering
@@ -39,9 +40,18 @@ if TYPE_CHECKING:
     from recurc.build.manifest import Build
     from recurc.cli.common.options import Model
     from recurc.dataset import Dataset
+    from recurc.documents.shares import SolveEntry
     from recurc.evaluate.halting import Halt
     from recurc.models.reasoner import Reasoner, ReasonerConfig
     from recurc.targets.boards import Board
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """The board that is built for, and the build's folder."""
+
+    target: str
+    out: Path | None
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,7 @@ class Demands:
 @storage_options
 @scratch_option
 @calibration_options
+@solving_options
 @click.option(
     "--min-fidelity",
     type=click.FloatRange(-1, 1),
@@ -89,16 +100,16 @@ class Demands:
     metavar="N",
     help="Test puzzles that accuracy is shown for, when there is data. Default: 32; 0 for none.",
 )
-@takes(source=Source, stored=Stored, lowering=Lowering, learning=Learning, demands=Demands)
+@takes(delivery=Delivery, source=Source, stored=Stored, lowering=Lowering, learning=Learning, solving=Solving, demands=Demands)
 @pass_console
 def command(
     console: Console,
-    target: str,
-    out: Path | None,
+    delivery: Delivery,
     source: Source,
     stored: Stored,
     lowering: Lowering,
     learning: Learning,
+    solving: Solving,
     demands: Demands,
 ) -> None:
     """Quantize CHECKPOINT, check that it still reasons, fit it into a board's memory and compile its firmware.
@@ -112,7 +123,7 @@ def command(
     started = time.monotonic()
     chosen = source.model(console)
     lowering, learning, demands = chosen.settled(lowering), chosen.settled(learning), chosen.settled(demands)
-    board = load_board(chosen.either("target", target))
+    board = load_board(chosen.either("target", delivery.target))
     # Before the long work, not after it; a board without toolchain or port is told so after its plan.
     for family in dict.fromkeys((*toolchains(board), "host")):
         find_compiler(family)
@@ -127,11 +138,12 @@ def command(
     name = Path(chosen.checkpoint).name or "model"
     model = LoadedModel(reasoner, name)
     folder = (
-        out
+        delivery.out
         or Path("build")
         / f"{name}-{board.name}-{precision}{'-mixed' if layers else ''}{_depth_name(lowering, reasoner.config)}"
     )
     check_output(folder, console.note)
+    lowering, solve = _solving(console, chosen, solving, lowering, learning.seed, reasoner)
     try:
         # Planned from shapes alone first: who is refused is not kept waiting for the calibration.
         _plan_first(board, reasoner, (precision, layers), lowering)
@@ -152,6 +164,7 @@ def command(
                     "accuracy": accuracy,
                     "data": None if chosen.data is None else os.path.realpath(chosen.data),
                     "halt": chosen.project.halt,
+                    "solve": solve,
                 },
                 note=console.note,
             )
@@ -169,6 +182,7 @@ def command(
             "calibration": quantized.model.method,
             "carry": lowering.carry,
             "halt": chosen.project.halt,
+            "solve": solve,
             "puzzle_table": quantized.model.puzzle_storage,
             "image_bytes": build.details["image_bytes"],
             "elf": main.elf,
@@ -195,6 +209,20 @@ def command(
     )
     if not console.json:
         _show(console, build, document, time.monotonic() - started)
+
+
+def _solving(
+    console: Console, chosen: Model, solving: Solving, lowering: Lowering, seed: int, reasoner: Reasoner
+) -> tuple[Lowering, SolveEntry | None]:
+    """The lowering with the forms that the image is to hold, and what the manifest says of how the build answers."""
+    from recurc.evaluate.halting import Halt
+
+    halt = chosen.project.halt
+    rule = Halt() if halt is None else Halt(**halt)
+    policy, name, forms = procedure(console, chosen, reasoner, (solving, lowering, seed), rule)
+    if policy is None:
+        return lowering, None
+    return replace(lowering, symmetries=forms), solve_entry(name, policy)
 
 
 def _depth_name(lowering: Lowering, config: ReasonerConfig) -> str:

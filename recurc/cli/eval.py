@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -25,22 +25,16 @@ from recurc.cli.common.options import (
 )
 from recurc.cli.common.output import Console
 from recurc.cli.common.quantizing import Learning, calibration_options, layer_names, quantize_with_progress
-from recurc.cli.common.solving import Solving, labelled, solved_text, solving_options
+from recurc.cli.common.solving import Solving, procedure, solved_text, solving_options
 from recurc.ir.lowering import DEPTH, Lowering
 from recurc.report.numbers import fidelity_text
 from recurc.report.wording import halting_text, tune_command
-from recurc.solve import ACCEPT
 
 if TYPE_CHECKING:
-    from recurc.api import Model as LoadedModel
-    from recurc.cli.common.options import Model
     from recurc.documents.commands import Evaluated
     from recurc.documents.plan import Carry
     from recurc.documents.shares import SolvedEntry
-    from recurc.evaluate.halting import Halt
     from recurc.evaluate.scores import Scores
-    from recurc.solve import Policy
-    from recurc.symmetries import Symmetry
 
 
 @dataclass(frozen=True)
@@ -99,7 +93,7 @@ def command(
     fidelity_puzzles = puzzles.fidelity_puzzles
     model = LoadedModel(chosen.load(), chosen.checkpoint)
     check_compatible(test, model.config, model.reasoner.source)  # before the calibration, not after it
-    policy, symmetry, forms = _procedure(console, chosen, model, (solving, lowering, learning.seed), rule)
+    policy, symmetry, forms = procedure(console, chosen, model.reasoner, (solving, lowering, learning.seed), rule)
     quantized = quantize_with_progress(console, model, chosen, (precision, layers), learning, lowering)
     total = len(test) + min(fidelity_puzzles, len(test))
     with console.progress(f"{precision}, then fidelity", total, "puzzles") as advance:
@@ -173,24 +167,6 @@ def command(
     if halt or (usual and stopped.costs):
         advice = tune_command(chosen.checkpoint, chosen.data if chosen.named else None) if usual else None
         console.print(halting_text(stopped, result.steps, advice))
-
-
-def _procedure(
-    console: Console, chosen: Model, model: LoadedModel, asked: tuple[Solving, Lowering, int], rule: Halt
-) -> tuple[Policy | None, str, tuple[Symmetry, ...]]:
-    """The procedure that asks again, the symmetry's name and the forms; None where it is not asked for.
-
-    asked: how to solve, how the model is lowered, and the seed of the forms.
-    """
-    solving, lowering, seed = asked
-    if not solving.asked():
-        return None, "", ()
-    halt, accept = solving.believed(console, chosen, model.reasoner, rule)
-    policy = solving.policy(lowering.steps or model.config.halt_max_steps, halt, accept)
-    symmetry, forms = solving.forms(console, labelled(chosen), seed)
-    if not forms and solving.accept is None:
-        policy = replace(policy, accept=ACCEPT[0])  # one run agrees with nobody
-    return replace(policy, restarts=min(policy.restarts, len(forms))), symmetry, forms
 
 
 def _cells(scores: Scores) -> tuple[str, str]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 import numpy as np
 
-from recurc.cli.common.drawn import draw_steps
-from recurc.cli.common.grid import one_word
+from recurc.cli.common.answered import answer_document, show_answers
 from recurc.cli.common.groups import takes
 from recurc.cli.common.inputs import Inputs, from_dataset, from_file, from_text
 from recurc.cli.common.kinds import Precision
@@ -31,16 +30,19 @@ from recurc.cli.common.options import (
     trust_option,
 )
 from recurc.cli.common.output import Console
+from recurc.cli.common.solving import Solving, built_policy, solving_options
 from recurc.errors import UsageError
 from recurc.files import check_file
 from recurc.ir.lowering import Lowering
 from recurc.reading import is_file
 
 if TYPE_CHECKING:
+    from recurc.cli.common.answered import Found
+    from recurc.evaluate.halting import Halt
     from recurc.models.reasoner import ReasonerConfig
-    from recurc.verify.answers import Answer, Answerer
+    from recurc.solve import Policy
+    from recurc.verify.answers import Answerer
 
-MOST_DRAWN = 4  # answers; of more only the table is printed
 _ANSWERS = ("the file of answers", "Name a file that you may write with --out FILE.npy")
 
 
@@ -107,6 +109,7 @@ class Place:
     help="Supervision steps (default: as trained or compiled).",
 )
 @halting_options
+@solving_options
 @trust_option
 @click.option(
     "--out",
@@ -114,18 +117,23 @@ class Place:
     metavar="FILE.npy",
     help="Write the answers as an array [N, seq_len] of tokens.",
 )
-@takes(asked=Asked, place=Place, halting=Halting)
+@takes(asked=Asked, place=Place, halting=Halting, solving=Solving)
 @pass_console
 def command(
-    console: Console, model: str | None, steps: int | None, out: Path | None, asked: Asked, place: Place, halting: Halting
+    console: Console,
+    model: str | None,
+    steps: int | None,
+    out: Path | None,
+    asked: Asked,
+    place: Place,
+    halting: Halting,
+    solving: Solving,
 ) -> None:
     """Ask CHECKPOINT or BUILD, and print what it answers after each step.
 
     Without --tokens and --input the first test example of its dataset is asked. CHECKPOINT runs in fp32, as trained, or in
-    the device's arithmetic with --precision; a BUILD runs as it was compiled.
+    the device's arithmetic with --precision; a BUILD runs as it was compiled, and with --solve its device answers by itself.
     """
-    from recurc.verify.answers import Connection, answer
-
     file = asked.file
     if asked.tokens is not None and file is not None:
         raise UsageError("--tokens and --input exclude each other", next="Pass one of them")
@@ -150,12 +158,12 @@ def command(
         inputs = _inputs(asked, source, config)
         rows, ids = _checked(config, inputs, asked.puzzle)
         stop = halting.rule if halting.halt else None
-        found = []
+        policy = _policy(answerer, solving, halting, steps)
+        ask = _asker(answerer, policy, steps, stop)
+        found: list[Found] = []
         with console.progress(told, len(rows), "inputs") as advance:
             for row, puzzle_id in zip(rows, ids, strict=True):
-                # A device is asked again when the line loses something.
-                ask = answerer.answer if isinstance(answerer, Connection) else partial(answer, answerer)
-                found.append(ask(row, int(puzzle_id), steps=steps, halt=stop))
+                found.append(ask(row, int(puzzle_id)))
                 advance()
     if out is not None:
         _write(out, np.stack([a.tokens for a in found]).astype(np.int32))
@@ -165,12 +173,13 @@ def command(
             "runs_in": told,
             "n": len(found),
             "halt": None if stop is None else vars(stop),
-            "answers": [_document(a, inputs, i, config.vocab_size, source.symbols) for i, a in enumerate(found)],
+            **({} if policy is None else {"solve": vars(policy)}),
+            "answers": [answer_document(a, inputs, i, config.vocab_size, source.symbols) for i, a in enumerate(found)],
             "out": out,
         }
     )
     if not console.json:
-        _show(console, found, inputs, config, told, source.symbols)
+        show_answers(console, found, inputs, config, told, source.symbols)
         if out is not None:
             console.print(f"answers: {out}")
 
@@ -263,6 +272,41 @@ def _symbols(folder: str | Path | None, config: ReasonerConfig) -> str:
     return found if len(found) < config.vocab_size else ""
 
 
+def _asker(
+    answerer: Answerer, policy: Policy | None, steps: int | None, stop: Halt | None
+) -> Callable[[np.ndarray, int], Found]:
+    """What asks for one input's answer. A device is asked again when the line loses something."""
+    from recurc.verify.answers import Connection, answer
+
+    if isinstance(answerer, Connection):
+        if policy is not None:
+            return lambda row, puzzle: answerer.solve(row, np.array([puzzle]), policy=policy)[0]
+        return partial(answerer.answer, steps=steps, halt=stop)
+    return partial(answer, answerer, steps=steps, halt=stop)
+
+
+def _policy(answerer: Answerer, solving: Solving, halting: Halting, steps: int | None) -> Policy | None:
+    """How a build's device is to answer by itself; None where it is stepped.
+
+    Raises:
+        UsageError: it is no build; or something is asked that --solve decides.
+    """
+    from recurc.verify.answers import Connection
+
+    if not isinstance(answerer, Connection):
+        if solving.asked():
+            raise UsageError(
+                "--solve is for a build",
+                why="the forms of a puzzle lie in a build's image",
+                next="Build with --solve, or score a checkpoint with `recurc eval --solve`",
+            )
+        return None
+    policy = built_policy(answerer.build, solving, halting)
+    if policy is not None and (steps is not None or halting.halt is not None):
+        raise UsageError("--solve decides by itself", where="--steps, --halt", next="Leave one of them out")
+    return policy
+
+
 # -- what is asked --------------------------------------------------------------------------------------------------------
 
 
@@ -299,62 +343,9 @@ def _checked(config: ReasonerConfig, inputs: Inputs, puzzle: int | None) -> tupl
     return check_inputs(config, inputs.tokens, ids)
 
 
-# -- what is said ---------------------------------------------------------------------------------------------------------
-
-
-def _document(found: Answer, inputs: Inputs, i: int, vocab: int, symbols: str) -> dict[str, Any]:
-    """An answer for JSON: its tokens, as one word ("text") too where they have symbols, and how much of it is right."""
-    document = {"number": inputs.first + i, **found.as_dict()}
-    if (word := one_word(found.tokens, vocab, symbols)) is not None:
-        document["text"] = word
-    if inputs.labels is not None and inputs.valid is not None and inputs.valid[i].any():
-        right, cells = _right(found, inputs, i)
-        document |= {"right": right, "cells": cells, "exact": right == cells}
-    return document
-
-
-def _right(found: Answer, inputs: Inputs, i: int) -> tuple[int, int]:
-    assert inputs.labels is not None and inputs.valid is not None
-    return int((found.tokens == inputs.labels[i])[inputs.valid[i]].sum()), int(inputs.valid[i].sum())
-
-
 def _write(path: Path, tokens: np.ndarray) -> None:
     from recurc.files import write_whole
 
     data = io.BytesIO()
     np.save(data, tokens)
     write_whole(path, data.getvalue(), *_ANSWERS)
-
-
-def _show(console: Console, found: list[Answer], inputs: Inputs, config: ReasonerConfig, told: str, symbols: str) -> None:
-    console.print(told, style="bold")
-    known = inputs.valid is not None and bool(inputs.valid.any())
-    if len(found) <= MOST_DRAWN:
-        for i, a in enumerate(found):
-            labels = None
-            if known and inputs.labels is not None and inputs.valid is not None:
-                labels = inputs.labels[i], inputs.valid[i]
-            console.print()
-            draw_steps(console, a.input, [s.tokens for s in a.steps], config.vocab_size, labels, symbols=symbols)
-    rows = []
-    for i, a in enumerate(found):
-        cells = ("-", "-")
-        if known and inputs.valid is not None and inputs.valid[i].any():
-            right, count = _right(a, inputs, i)
-            cells = (f"{right}/{count}", "yes" if right == count else "no")
-        rows.append(
-            (
-                str(inputs.first + i),
-                str(len(a.steps)),
-                str(a.settled),
-                f"{a.steps[-1].margin:+.3f}",
-                "yes" if a.halted else "no",
-                *(cells if known else ()),
-            )
-        )
-    console.print()
-    columns = ("input", "steps", "settled at", "halting margin", "stopped early")
-    console.table((*columns, *(("cells", "exact") if known else ())), rows, least=("stopped early", "settled at"))
-    for a in found[: MOST_DRAWN if len(found) <= MOST_DRAWN else 0]:
-        word = one_word(a.tokens, config.vocab_size, symbols)
-        console.print(f"answer: {word}" if word else "answer, tokens: " + " ".join(map(str, a.tokens.tolist())))

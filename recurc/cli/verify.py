@@ -20,6 +20,7 @@ from recurc.cli.common.options import (
     trust_option,
 )
 from recurc.cli.common.output import Console
+from recurc.cli.common.solving import Solving, built_policy, solving_options
 from recurc.errors import DeviceUnreachableError, InputError, MismatchError, RecurcError, UsageError
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Puzzles:
-    """The part of the test split that is run."""
+    """The part of the test split that is run, and for how many supervision steps (None: as compiled)."""
 
+    steps: int | None
     data: str | None
     limit: int | None
     offset: int
@@ -100,6 +102,7 @@ class Record:
     "--steps", type=click.IntRange(min=1), default=None, metavar="N", help="Supervision steps (default: as compiled)."
 )
 @halting_options
+@solving_options
 @click.option("--tokens", is_flag=True, help="Keep what the device predicts in the journal and the JSON document.")
 @click.option("--show", is_flag=True, help="Draw the first puzzle after each step.")
 @click.option(
@@ -119,15 +122,15 @@ class Record:
 @click.option("--resume", is_flag=True, help="Go on with the journal: puzzles that are in it are not run again.")
 @trust_option
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write JUnit XML for CI.")
-@takes(puzzles=Puzzles, place=Place, halting=Halting, fidelity=Fidelity, record=Record)
+@takes(puzzles=Puzzles, place=Place, halting=Halting, solving=Solving, fidelity=Fidelity, record=Record)
 @pass_console
 def command(
     console: Console,
     build: Path,
-    steps: int | None,
     puzzles: Puzzles,
     place: Place,
     halting: Halting,
+    solving: Solving,
     fidelity: Fidelity,
     record: Record,
 ) -> None:
@@ -147,22 +150,25 @@ def command(
     from recurc.verify.result import StepView
     from recurc.verify.run import verify
 
-    on, offset, junit = place.on, puzzles.offset, record.junit
+    on, offset, junit, steps = place.on, puzzles.offset, record.junit, puzzles.steps
     if junit is not None:
         check_junit(junit)
     made = open_build(console, build, trust=place.trust)
     check_trusted(made, "its host engine would be loaded into this process, and its firmware run in an emulator or on a board")
     everything, dataset = _puzzles(made, puzzles)
+    policy = built_policy(made, solving, halting)
+    if policy is not None:
+        steps, fidelity = _answering(on, steps, halting, fidelity)
     if on == "onnxruntime":
         from recurc.cli.common.onnxruntime import verify_on_onnxruntime
 
         return verify_on_onnxruntime(console, made, dataset, steps, offset)
     board, artifact = resolve(made, on)
-    rule = _rule(made, halting)
+    rule = None if policy else _rule(made, halting)
     meter, measured = _meter(console, made, fidelity)
     views: list[StepView] = []
     arrived: list[PuzzleResult] = []
-    live = LiveTable(console, f"verify on {board.name}", len(dataset), steps or made.steps)
+    live = LiveTable(console, f"verify on {board.name}", len(dataset), policy.worst_steps if policy else steps or made.steps)
     properties: dict[str, Any] = {
         "board": board.name,
         "on": on,
@@ -174,7 +180,7 @@ def command(
     def opened(answered: Board, artifact: BoardArtifact) -> Journal | None:
         properties.update(board=answered.name, build_id=artifact.build_id, model_sha256=artifact.model_sha256)
         live.answered(answered, counts=on == "qemu")
-        identity = Identity.of(artifact, answered.name, dataset_digest(everything), steps or made.steps, rule)
+        identity = Identity.of(artifact, answered.name, dataset_digest(everything), steps or made.steps, rule, policy)
         kept = _journal(console, record, made.path / f"verify-{answered.name}.jsonl", identity)
         if kept is not None:
             written.append(kept.path)
@@ -190,7 +196,9 @@ def command(
         with live:
             result = verify(
                 made, on, dataset,
-                RunOptions(steps=steps, halt=rule, offset=offset, meter=meter, fidelity=measured, tokens=record.tokens),
+                RunOptions(
+                    steps=steps, halt=rule, policy=policy, offset=offset, meter=meter, fidelity=measured, tokens=record.tokens,
+                ),
                 Listener(live.progress, views.append if record.show else None, keep, live.traced, opened),
             )  # fmt: skip
     except (RecurcError, KeyboardInterrupt) as error:
@@ -221,6 +229,23 @@ def command(
             "the device's results differ from the host's", where=result.board.name, why=f"{result.first_difference}",
             next="This is a bug in recurc, the compiler or the device: please report it with this line",
         )  # fmt: skip
+
+
+def _answering(on: str, steps: int | None, halting: Halting, fidelity: Fidelity) -> tuple[None, Fidelity]:
+    """What --solve leaves open: the policy says how many steps, and no carry is read while the device answers by itself.
+
+    Raises:
+        UsageError: something is asked that it excludes.
+    """
+    for wrong, option in (
+        (on == "onnxruntime", "--on onnxruntime"),
+        (steps is not None, "--steps"),
+        (halting.halt is not None, "--halt"),
+        (bool(fidelity.fidelity), "--fidelity"),
+    ):
+        if wrong:
+            raise UsageError("--solve decides by itself", where=option, next="Leave one of them out")
+    return None, replace(fidelity, fidelity=0)
 
 
 def _rule(build: Build, halting: Halting) -> Halt | None:

@@ -8,7 +8,7 @@ from typing import Literal, NotRequired, TypedDict
 from recurc.documents.manifest import Halting
 from recurc.documents.plan import Carry, ErrorEntry, Plan, PlannedModel
 from recurc.documents.report import Accuracy, Depth, Linked, Region, Stack, Stopping
-from recurc.documents.shares import OwnHalting, Shares, SolvedEntry
+from recurc.documents.shares import OwnHalting, Shares, SolvedEntry, SolveEntry
 
 
 class Failed(TypedDict):
@@ -45,6 +45,7 @@ class Built(GateEntry):
     calibration: str | None
     carry: Carry
     halt: Halting | None
+    solve: SolveEntry | None
     puzzle_table: str
     image_bytes: int
     elf: Path | None
@@ -146,6 +147,7 @@ class DifferenceEntry(TypedDict):
     differing: int
     elements: int
     reproduced: bool
+    run: NotRequired[int]
 
 
 class FirstDifference(DifferenceEntry):
@@ -170,6 +172,8 @@ class PuzzleEntry(TypedDict):
     phi_last: float | None
     difference: DifferenceEntry | None
     tokens: NotRequired[tuple[int, ...]]
+    solved: NotRequired[bool]
+    restarts: NotRequired[int]
 
 
 class VerifiedPuzzle(PuzzleEntry):
@@ -217,6 +221,16 @@ class Unproven(TypedDict):
     checked: Literal["CRC only"]
 
 
+class AnsweredEntry(TypedDict):
+    """How a device answered puzzles by itself; `wrong_solved` is null without labels."""
+
+    solved: int
+    wrong_solved: int | None
+    restarted: int
+    mean_steps: float
+    worst_steps: int
+
+
 class VerifyDocument(Shares):
     """`recurc verify`: whether a firmware computes what the host computes, bit for bit."""
 
@@ -243,50 +257,10 @@ class VerifyDocument(Shares):
     model_sha256: str
     weights: ProofEntry | Unproven
     journal: Path | None
+    solve: AnsweredEntry | None
     resumed: int
     first_difference: FirstDifference | None
     puzzles: list[VerifiedPuzzle]
-
-
-class StepEntry(TypedDict):
-    """A model after a supervision step: tokens, the halting head's logits and margin; carry_crc is null for fp32."""
-
-    step: int
-    tokens: list[int]
-    q: list[float]
-    margin: float
-    carry_crc: int | None
-
-
-class AnswerEntry(TypedDict):
-    """A model's answer to one input."""
-
-    input: list[int]
-    puzzle_id: int
-    answer: list[int]
-    halted: bool
-    steps: list[StepEntry]
-
-
-class NumberedAnswer(AnswerEntry):
-    """The same, its number among the inputs, as one word where its tokens have symbols, and how much of it is right."""
-
-    number: int
-    text: NotRequired[str]
-    right: NotRequired[int]
-    cells: NotRequired[int]
-    exact: NotRequired[bool]
-
-
-class RunDocument(TypedDict):
-    """`recurc run`: what a model answers. `out`: the file of answers."""
-
-    model: str
-    runs_in: str
-    n: int
-    halt: Halting | None
-    answers: list[NumberedAnswer]
-    out: Path | None
 
 
 class StateBytes(TypedDict):

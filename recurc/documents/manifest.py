@@ -6,6 +6,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from recurc.documents.plan import Carry, LinkedRegion, Plan
 from recurc.documents.report import Accuracy, Section
+from recurc.documents.shares import SolveEntry
 
 
 class Link(TypedDict):
@@ -135,4 +136,5 @@ class Manifest(TypedDict):
     data_in_memory: NotRequired[bool]
     firmware_name: NotRequired[str]
     halt: NotRequired[Halting | None]
+    solve: NotRequired[SolveEntry | None]
     symbols: NotRequired[str]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from recurc.documents.commands import Built, Diagnosis, Evaluated, Failed, Inspected, Refused, RunDocument, VerifyDocument
+from recurc.documents.commands import Built, Diagnosis, Evaluated, Failed, Inspected, Refused, VerifyDocument
 from recurc.documents.manifest import Manifest
 from recurc.documents.onnx import OnnxVerifyDocument
 from recurc.documents.plan import Plan
 from recurc.documents.report import Report
+from recurc.documents.running import RunDocument
 
 # What a command writes with --json is one of its documents, with its schema's name before it and what is to be said after it.
 COMMANDS: dict[str, tuple[type, ...]] = {

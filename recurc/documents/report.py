@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 from recurc.documents.plan import Advice, Call, Carry, ErrorEntry, Estimate, Missing, PlacedTable, PlannedModel, RegionKind
+from recurc.documents.shares import SolveEntry
 
 
 class PlacedPiece(TypedDict):
@@ -206,6 +207,7 @@ class Report(TypedDict):
     notes: list[str]
     fidelity: Fidelity | None
     accuracy: Accuracy | None
+    solve: NotRequired[SolveEntry]
     table: PlacedTable | None
     time: Time | None
     html: NotRequired[Path | None]

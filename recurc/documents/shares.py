@@ -47,3 +47,21 @@ class OwnHalting(TypedDict):
     held: int
     solved: int
     wrong: int | None
+
+
+class PolicyEntry(TypedDict):
+    """How puzzles are answered: steps of the first run, restarts and their steps, what halts a run, what is believed."""
+
+    steps: int
+    restarts: int
+    restart_steps: int
+    threshold: float
+    patience: int
+    accept: str
+
+
+class SolveEntry(PolicyEntry):
+    """How a build answers puzzles, and the forms that its image holds, by the symmetry that they are drawn from."""
+
+    symmetry: str
+    forms: int

@@ -23,6 +23,7 @@ _BUDGET_KIND = {
     "scales": "scales",
     "zeros": "scales",
     "groups": "scales",
+    "forms": "tables",
 }
 
 

@@ -111,6 +111,7 @@ def report_build(build: Build, board: str | None = None) -> dict[str, Any]:
             "notes": [*build.notes, *doubts],
             "fidelity": fidelity,
             "accuracy": _accuracy(d, build),
+            **({"solve": d["solve"]} if d.get("solve") else {}),
             "table": plan.get("table"),
             "time": time_entry(plan, known_board, found),
         },

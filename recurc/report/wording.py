@@ -83,6 +83,7 @@ def fact_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     if document["linked"]:
         rows.append(("planned = linked", linked_text(document["linked"])))
     rows += _quality_rows(document)
+    rows += _solve_row(document.get("solve"))
     if board["meaning"]:
         rows.append((document["target"], board["meaning"]))
     if board["evidence"]:
@@ -108,6 +109,16 @@ def _image_sum(parts: Mapping[str, int] | None) -> list[tuple[str, str]]:
     named = {"headers": "headers and padding"}
     terms = " + ".join(f"{named.get(kind, kind)} {size:,}" for kind, size in parts.items() if size)
     return [("image bytes", f"{terms} = {sum(parts.values()):,}")]
+
+
+def _solve_row(solve: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """How the build answers puzzles, where it has forms of them."""
+    if not solve:
+        return []
+    said = f"{solve['steps']} steps, then up to {solve['restarts']} restarts of {solve['restart_steps']} in other forms"
+    return [
+        ("answers", f"{said} ({solve['symmetry']}) until {'a run halts' if solve['accept'] == 'margin' else 'two runs agree'}")
+    ]
 
 
 def _table_row(table: Mapping[str, Any] | None) -> list[tuple[str, str]]:

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from recurc.build.manifest import Build
-from recurc.device.frames import TABLE_WIRE, StepEvent
+from recurc.device.frames import TABLE_WIRE, SolveResult, StepEvent
 from recurc.device.session import DeviceSession
-from recurc.documents.commands import AnswerEntry
+from recurc.documents.running import AnswerEntry, DeviceAnswer
 from recurc.errors import InputError, UsageError
 from recurc.evaluate.halting import Halt, Stayed, margin
 from recurc.evaluate.stepping import EngineStepper, State, TorchStepper, check_steps
 from recurc.models.inputs import check_inputs
 from recurc.models.reasoner import Reasoner
+from recurc.solve import MOST_STEPS, Policy
 from recurc.verify.device import open_device
 
 if TYPE_CHECKING:
@@ -94,6 +95,41 @@ class Answer:
             "steps": [{"step": s.step, "tokens": s.tokens.tolist(), "q": [float(v) for v in s.q], "margin": s.margin,
                        "carry_crc": s.carry_crc} for s in self.steps],
         }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SolvedAnswer:
+    """What a device answers by itself (see `recurc.solve`): `input` [seq_len], its puzzle identifier, the answer's tokens
+    [seq_len], whether it is believed, supervision steps of all runs, how often it was asked again, the run that the answer is
+    of (0: the puzzle itself) and the halting margin after that one's last step."""
+
+    input: np.ndarray
+    puzzle_id: int
+    tokens: np.ndarray
+    solved: bool
+    steps: int
+    restarts: int
+    run: int
+    margin: float
+
+    def __repr__(self) -> str:
+        said = "solved" if self.solved else "unsure"
+        return f"SolvedAnswer({said}, {self.steps} steps, {self.restarts} restarts, margin {self.margin:+.3f})"
+
+    def as_dict(self) -> DeviceAnswer:
+        """For JSON."""
+        return {
+            "input": self.input.tolist(), "puzzle_id": self.puzzle_id, "answer": self.tokens.tolist(), "solved": self.solved,
+            "total_steps": self.steps, "restarts": self.restarts, "run": self.run, "margin": self.margin,
+        }  # fmt: skip
+
+
+def build_policy(build: Build) -> Policy:
+    """How a build's firmware answers: as its manifest says; of one that says nothing, in a single run."""
+    kept = build.details.get("solve")
+    if not kept:
+        return Policy(min(build.steps, MOST_STEPS))
+    return Policy(kept["steps"], kept["restarts"], kept["restart_steps"], kept["threshold"], kept["patience"], kept["accept"])
 
 
 class Answerer(Protocol):
@@ -211,19 +247,10 @@ class Connection:
             UsageError: the connection is not open, or it does not run so many steps. InputError: tokens or puzzle are not the
                 model's. DeviceUnreachableError: the device stopped answering; begin again.
         """
-        if self._session is None:
-            raise UsageError(
-                "the connection is not open",
-                where=self.on,
-                next="Use it in a with block: with recurc.connect(build) as device: ...",
-            )
-        wanted, session, config = check_steps(steps, self.max_steps), self._session, self.build.config
-        (row,), (puzzle,) = check_inputs(config, np.asarray(tokens)[None], np.array([puzzle_id]))
-        session.load(row)
-        if self._records is not None and (session.info or session.hello()).table_mode == TABLE_WIRE:
-            session.send_row(int(puzzle), self._records(int(puzzle)))
+        wanted = check_steps(steps, self.max_steps)
+        session, puzzle = self._load(tokens, puzzle_id)
         for number in range(1, wanted + 1):
-            event, _ = session.run(1, begin=number == 1, puzzle=int(puzzle))
+            event, _ = session.run(1, begin=number == 1, puzzle=puzzle)
             assert isinstance(event, StepEvent)  # the last one is the run's result
             q = np.array([event.q_halt, event.q_continue], np.float32)
             self._ran += 1
@@ -235,6 +262,49 @@ class Connection:
                 event.carry_crc,
                 partial(self._read, self._ran),
             )
+
+    def _load(self, tokens: np.ndarray, puzzle_id: int) -> tuple[DeviceSession, int]:
+        """Send an input, and its row where the device has no table; the session and the puzzle's number."""
+        if self._session is None:
+            raise UsageError(
+                "the connection is not open",
+                where=self.on,
+                next="Use it in a with block: with recurc.connect(build) as device: ...",
+            )
+        session = self._session
+        (row,), (puzzle,) = check_inputs(self.build.config, np.asarray(tokens)[None], np.array([puzzle_id]))
+        session.load(row)
+        if self._records is not None and (session.info or session.hello()).table_mode == TABLE_WIRE:
+            session.send_row(int(puzzle), self._records(int(puzzle)))
+        return session, int(puzzle)
+
+    def solve(
+        self, inputs: np.ndarray, puzzle_ids: np.ndarray | None = None, *, policy: Policy | None = None
+    ) -> list[SolvedAnswer]:
+        """Let the device answer inputs [N, seq_len] (or one, [seq_len]) by itself, restarts included, in order.
+
+        Args:
+            policy: None: as the build says.
+
+        Raises:
+            UsageError: a run of more steps than the device is compiled for; else as `steps`.
+        """
+        rows, ids = check_inputs(self.build.config, np.atleast_2d(np.asarray(inputs)), puzzle_ids)
+        chosen = policy or build_policy(self.build)
+        check_steps(chosen.most_steps, self.max_steps)
+        asks = [partial(self._solve, row, int(puzzle), chosen) for row, puzzle in zip(rows, ids, strict=True)]
+        return [ask() if self._session is None else self._session.persist(ask) for ask in asks]
+
+    def _solve(self, tokens: np.ndarray, puzzle_id: int, policy: Policy) -> SolvedAnswer:
+        session, puzzle = self._load(tokens, puzzle_id)
+        kept = self.build.details.get("solve")
+        forms = kept["forms"] if kept else 0
+        *_, result = session.solve(policy, puzzle=puzzle, forms=forms)
+        assert isinstance(result, SolveResult)  # the last thing that is told
+        answer = np.array(session.read_tensor("answer"))
+        return SolvedAnswer(
+            np.array(tokens), puzzle_id, answer, result.solved, result.total_steps, result.restarts, result.run, result.margin
+        )
 
     def _read(self, ran: int, name: str) -> np.ndarray:
         """A tensor of the step that ran as number `ran` of this connection, which must be the last one."""

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import numpy as np
 
 from recurc.device import frames as f
-from recurc.device.expected import ModelConstants
 from recurc.device.session import DeviceSession
-from recurc.evaluate.halting import Halt
-from recurc.evaluate.stepping import walk
-from recurc.verify.divergence import TracedEngine, Tracer, compare_tensors, first_element
+from recurc.verify.courses import Course, Ended, Engine, Finish
+from recurc.verify.divergence import Tracer, first_element
 from recurc.verify.result import Difference
 
 Step = Callable[[int], None]
-
-
-class Engine(TracedEngine, Protocol):
-    """The host's side of the comparison (recurc.targets.host.HostEngine)."""
-
-    @property
-    def info(self) -> ModelConstants: ...
-
-    def halts(self, threshold: float = 0.0, patience: int = 0) -> bool: ...
+ENDINGS = ("halt", "run")  # differences that no op has made
 
 
 @dataclass(frozen=True)
@@ -38,9 +27,8 @@ class Outcome:
     """
 
     tokens: np.ndarray
-    steps: int
+    finish: Finish
     ticks: int
-    halted: bool
     stack_used: int
     equal_steps: int
     difference: Difference | None
@@ -51,6 +39,7 @@ class Comparison:
     """Compares one firmware with one engine, puzzle by puzzle.
 
     Args:
+        course: how puzzles are run.
         records: gives a record of a streamed puzzle table, where its rows go over the wire.
         tracer: finds the op of the first difference; those that follow are told by step and checksum.
     """
@@ -59,13 +48,11 @@ class Comparison:
         self,
         session: DeviceSession,
         engine: Engine,
-        steps: int,
-        halt: Halt | None,
+        course: Course,
         records: Callable[[int], bytes] | None = None,
         tracer: Tracer | None = None,
     ) -> None:
-        self.session, self.engine, self.steps, self.halt, self.records = session, engine, steps, halt, records
-        self.tracer = tracer
+        self.session, self.engine, self.course, self.records, self.tracer = session, engine, course, records, tracer
 
     def _host_crcs(self) -> dict[str, int]:
         def crc(name: str) -> int:
@@ -73,42 +60,24 @@ class Comparison:
 
         return {"carry": zlib.crc32(self.engine.carry_bytes()), "logits": crc("logits"), "tokens": crc("tokens")}
 
-    def _compare_step(self, puzzle: int, event: f.StepEvent) -> Difference | None:
-        """First differing checksum of one step, or None. The engine must just have run the same step."""
+    def _compare_step(self, puzzle: int, event: f.StepEvent, step: int) -> Difference | None:
+        """Run the host's step; the first checksum that differs, or None. step: number of the step in its run."""
+        wrong = self.course.host(event)
+        if wrong == "halt":
+            return Difference(puzzle, step, wrong, None, 1, 0, run=event.run)
+        if wrong is not None:
+            return Difference(puzzle, step, wrong, None, None, event.run, run=event.run)
+        self._presented = self.engine.raw("input") if event.run else b""
         crcs = self._host_crcs()
         told = {"carry": event.carry_crc, "logits": event.logits_crc, "tokens": event.tokens_crc}
         for name, value in crcs.items():
             if told[name] != value:
-                return Difference(puzzle, event.step, name, None, value, told[name])
+                return Difference(puzzle, step, name, None, value, told[name], run=event.run)
         q = np.ascontiguousarray(self.engine.tensor("q"))
         if q.tobytes() != event.q_bytes:
             i = 0 if q.tobytes()[:4] != event.q_bytes[:4] else 1
-            return Difference(puzzle, event.step, "q", (i,), float(q[i]), (event.q_halt, event.q_continue)[i])
+            return Difference(puzzle, step, "q", (i,), float(q[i]), (event.q_halt, event.q_continue)[i], run=event.run)
         return None
-
-    def _events(self, puzzle_id: int, stops: Collection[int]) -> Iterator[f.StepEvent | f.RunResult]:
-        """Events of one puzzle, then its result. After the steps in `stops` the device waits while its event is dealt with."""
-        halt = self.halt
-        options: dict[str, Any] = {"puzzle": puzzle_id, "halt": halt is not None}
-        if halt is not None:
-            options |= {"threshold": halt.threshold, "min_steps": halt.min_steps, "patience": halt.patience}
-        at = 0
-        for stop in sorted({*(s for s in stops if s < self.steps), self.steps}):
-            last, result = None, None
-            for event in self.session.run(stop - at, begin=at == 0, **options):
-                if isinstance(event, f.RunResult):
-                    result = event
-                elif event.step == stop:
-                    last = event
-                else:
-                    yield event
-            if last is not None:
-                yield last
-            assert result is not None
-            at = stop
-            if result.halted or stop == self.steps:
-                yield result
-                return
 
     def puzzle(
         self,
@@ -130,44 +99,44 @@ class Comparison:
         info = self.session.info or self.session.hello()
         if self.records and info.table_mode == f.TABLE_WIRE:
             self.session.send_row(puzzle_id, self.records(puzzle_id))
-        host = walk(self.engine, tokens, puzzle_id, self.steps)
+        self.course.begin(tokens, puzzle_id)
         difference: Difference | None = None
-        ticks, equal, host_halts = 0, 0, False
+        ticks, equal, run_steps, run = 0, 0, 0, 0
         carries: dict[int, np.ndarray] = {}
-        result: f.RunResult | None = None
-        for event in self._events(puzzle_id, {*stops, *read_after}):
-            if isinstance(event, f.RunResult):
-                result = event
+        ended: Ended | None = None
+        for event in self.course.device({*stops, *read_after}):
+            if not isinstance(event, f.StepEvent):
+                ended = event
                 continue
             ticks += event.ticks
+            run, run_steps = event.run, run_steps + 1 if event.run == run else 1
             if difference is None:
-                if host_halts:
-                    difference = Difference(index, event.step, "halt", None, 1, 0)
-                else:
-                    next(host, None)
-                    difference = self._compare_step(index, event)
-                    equal += difference is None
-                    halt = self.halt  # the engine's own C decides, as the device's does
-                    if halt is not None and halt.may_stop(event.step):
-                        host_halts = self.engine.halts(halt.threshold, halt.patience)
+                difference = self._compare_step(index, event, run_steps)
+                equal += difference is None
             if event.step in read_after:
                 carries[event.step], found = self._read_carry(index, event.step, difference)
                 difference = difference or found
             on_step(event.step)
-        assert result is not None
-        last = result.total_steps
-        if read_after and last not in carries:
-            carries[last], found = self._read_carry(index, last, difference)
+        assert ended is not None
+        finish = self.course.finish(ended)
+        if read_after and finish.steps not in carries:
+            carries[finish.steps], found = self._read_carry(index, finish.steps, difference)
             difference = difference or found
-        predicted = self.session.read_tensor("tokens")
-        if difference is None and result.halted != host_halts:
-            difference = Difference(index, last, "halt", None, int(host_halts), int(result.halted))
-        elif difference is None:
-            difference = compare_tensors(self.engine, self.session, index, last, ("logits", "tokens"))
-        elif difference.tensor != "halt" and self.tracer is not None:
-            difference = self.tracer.locate(tokens, puzzle_id, difference)
+        predicted = self.course.predicted()
+        if difference is None:
+            difference = self.course.differs(index, ended)
+        elif difference.tensor not in ENDINGS and self.tracer is not None:
+            difference = self.tracer.locate(self._asked(tokens, difference), puzzle_id, difference)
             self.tracer = None
-        return Outcome(predicted, last, ticks, result.halted, result.stack_used, equal, difference, carries)
+        return Outcome(predicted, finish, ticks, ended.stack_used, equal, difference, carries)
+
+    def _asked(self, tokens: np.ndarray, found: Difference) -> np.ndarray:
+        """What the run of a difference was asked; loaded on the device."""
+        if not found.run:
+            return tokens
+        asked = np.frombuffer(self._presented, np.uint8)
+        self.session.load(asked)
+        return asked
 
     def _read_carry(self, puzzle: int, step: int, known: Difference | None) -> tuple[np.ndarray, Difference | None]:
         """z_H as the device sends it, and where the carry's bytes are not the host's, which has run the same step unless a

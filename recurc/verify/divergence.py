@@ -99,13 +99,14 @@ class Tracer:
         for ops in range(engine.ops + 1):
             event = session.trace(found.step, ops)
             if event.of != engine.ops:
-                return Difference(found.puzzle, found.step, "number of ops", None, engine.ops, event.of)
+                return Difference(found.puzzle, found.step, "number of ops", None, engine.ops, event.of, run=found.run)
             engine.run_ops(ops)
             if event.carry_crc != zlib.crc32(engine.carry_bytes()):
-                return self._element(found, ops) or replace(found, place=self._place(ops))
+                element = self._element(found, ops)
+                return replace(element, run=found.run) if element else replace(found, place=self._place(ops))
             self.on_op(found.puzzle, found.step, ops)
         heads = compare_tensors(engine, session, found.puzzle, found.step, ("logits", "q", "tokens"), self._place(engine.ops))
-        return heads or replace(found, reproduced=False)
+        return replace(heads, run=found.run) if heads else replace(found, reproduced=False)
 
     def _element(self, found: Difference, ops: int) -> Difference | None:
         """First differing element of the carry, of the tensor that the op works on if it is there."""

@@ -27,6 +27,7 @@ from recurc.errors import InputError, UsageError
 from recurc.evaluate.halting import Halt
 from recurc.files import not_written, write_whole
 from recurc.reading import Unreadable, open_regular
+from recurc.solve import Policy
 from recurc.verify.result import PuzzleResult
 
 SCHEMA = "recurc/verify-journal/1"
@@ -39,6 +40,7 @@ _NAMES = {
     "dataset": "dataset",
     "steps": "number of steps",
     "halt": "halting rule",
+    "solve": "way to answer",
 }
 
 
@@ -51,7 +53,7 @@ class Identity:
     """What two runs must have in common for their results to belong together.
 
     `dataset`: sha256 of the whole split, so that a journal may be gone on with other limits and offsets. `halt`: threshold,
-    least steps and patience, or None; in a journal without the last one it is 0.
+    least steps and patience, or None; in a journal without the last one it is 0. `solve`: the policy of answers, or None.
     """
 
     build_id: str
@@ -60,11 +62,15 @@ class Identity:
     dataset: str
     steps: int
     halt: tuple[float, int, int] | None = None
+    solve: Mapping[str, Any] | None = None
 
     @classmethod
-    def of(cls, artifact: BoardArtifact, board: str, dataset: str, steps: int, halt: Halt | None) -> Identity:
+    def of(
+        cls, artifact: BoardArtifact, board: str, dataset: str, steps: int, halt: Halt | None, policy: Policy | None = None
+    ) -> Identity:
         rule = None if halt is None else (halt.threshold, halt.min_steps, halt.patience)
-        return cls(artifact.build_id, artifact.model_sha256, board, dataset, steps, rule)
+        solve = None if policy is None else vars(policy)
+        return cls(artifact.build_id, artifact.model_sha256, board, dataset, steps, rule, solve)
 
 
 def dataset_digest(dataset: Dataset) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from recurc.build.manifest import BoardArtifact
 from recurc.evaluate.halting import Halt
+from recurc.solve import Policy
 from recurc.targets.boards import Board
 from recurc.verify.journal import Journal
 from recurc.verify.result import PuzzleResult, StepView
@@ -26,14 +27,15 @@ class RunOptions:
     """What is run.
 
     limit: only the first so many examples. steps: supervision steps a puzzle, as compiled when None. halt: stop early on the
-    halting head. offset: number of the dataset's first example, for reports. meter: z_H is read back from the device and held
-    against the fp32 model on the first `fidelity` puzzles. tokens: keep what the device predicts at the end in the results, and
-    so in the journal.
+    halting head. policy: instead, answer each puzzle by it, restarts included; the device decides by itself. offset: number of
+    the dataset's first example, for reports. meter: z_H is read back from the device and held against the fp32 model on the
+    first `fidelity` puzzles. tokens: keep what the device predicts at the end in the results, and so in the journal.
     """
 
     limit: int | None = None
     steps: int | None = None
     halt: Halt | None = None
+    policy: Policy | None = None
     offset: int = 0
     meter: Meter | None = None
     fidelity: int = 4
@@ -80,6 +82,7 @@ class Keywords(TypedDict, total=False):
     limit: int | None
     steps: int | None
     halt: Halt | None
+    policy: Policy | None
     offset: int
     meter: Meter | None
     fidelity: int

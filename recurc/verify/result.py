@@ -23,25 +23,28 @@ class Difference:
 
     `index` is None where no element was looked up; the values are then CRCs (or sizes, or halting decisions). `place`: the op
     after which the two first differ, None where it was not traced. `differing` of the tensor's `elements` differ.
-    `reproduced` is False when all bits were equal as the puzzle was run again.
+    `reproduced` is False when all bits were equal as the puzzle was run again. `run`: of an answer with restarts, the run whose
+    step it is: 0 the puzzle itself, i its i-th other form.
     """
 
     puzzle: int
     step: int
     tensor: str
     index: tuple[int, ...] | None
-    host: float | int
-    device: float | int
+    host: float | int | None
+    device: float | int | None
     place: Place | None = None
     differing: int = 0
     elements: int = 0
     reproduced: bool = True
+    run: int = 0
 
     def __str__(self) -> str:
         where = self.tensor + (f"[{', '.join(map(str, self.index))}]" if self.index is not None else "")
         if self.index is None and self.place is None and self.tensor in ("carry", "logits", "tokens"):
             where += " (checksum)"
-        text = f"puzzle {self.puzzle}, step {self.step}: {where} is {_exact(self.host)} on the host and "
+        again = f", restart {self.run}" if self.run else ""
+        text = f"puzzle {self.puzzle}{again}, step {self.step}: {where} is {_exact(self.host)} on the host and "
         text += f"{_exact(self.device)} on the device"
         if self.place is not None:
             text += f", {self.place}"
@@ -55,7 +58,8 @@ class Difference:
         """For JSON: the fields, `place` as a dictionary or None; `from_dict` reads it."""
         index = None if self.index is None else list(self.index)
         place = None if self.place is None else self.place.as_dict()
-        return cast(DifferenceEntry, {**vars(self), "index": index, "place": place})  # the same fields
+        fields = {**vars(self), "index": index, "place": place}
+        return cast(DifferenceEntry, fields if self.run else {n: v for n, v in fields.items() if n != "run"})  # the same fields
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Difference:
@@ -69,8 +73,13 @@ class Difference:
         )
 
 
-def _exact(value: float | int) -> str:
+def _exact(value: float | int | None) -> str:
+    if value is None:
+        return "another"
     return f"{value:.9g} ({float(value).hex()})" if isinstance(value, float) else str(value)
+
+
+_NONE = type(None)
 
 
 @dataclass(frozen=True)
@@ -95,15 +104,19 @@ class PuzzleResult:
     phi_last: float | None = None
     difference: Difference | None = None
     tokens: tuple[int, ...] | None = None  # what the device predicts at the end, where it was asked for
+    solved: bool | None = (
+        None  # of a puzzle that was answered: whether the answer is believed, and how often it was asked again
+    )
+    restarts: int | None = None
 
     @property
     def exact(self) -> bool:
         return 0 < self.cells == self.right
 
     def as_dict(self) -> PuzzleEntry:
-        """For JSON: the fields, tokens only where there are some; `from_dict` reads it."""
+        """For JSON: the fields, of the last ones only those that are told; `from_dict` reads it."""
         fields = {**vars(self), "difference": None if self.difference is None else self.difference.as_dict()}
-        kept = fields if self.tokens is not None else {name: v for name, v in fields.items() if name != "tokens"}
+        kept = {name: v for name, v in fields.items() if v is not None or name not in ("tokens", "solved", "restarts")}
         return cast(PuzzleEntry, kept)  # the same fields
 
     @classmethod
@@ -116,6 +129,8 @@ class PuzzleResult:
             raise ValueError("halted and matched are true or false")
         if any(type(data[name]) not in (float, int, type(None)) for name in ("phi_first", "phi_last")):
             raise ValueError("phi is a number or null")
+        if any(type(data.get(name)) not in kinds for name, kinds in (("solved", (bool, _NONE)), ("restarts", (int, _NONE)))):
+            raise ValueError("solved is true or false, restarts a number")
         d, tokens = data["difference"], data.get("tokens")
         if tokens is not None and not (isinstance(tokens, list) and all(type(t) is int and 0 <= t < 1 << 16 for t in tokens)):
             raise ValueError("tokens are whole numbers from 0")
@@ -145,7 +160,8 @@ class Fidelity:
 class StepView:
     """What `show` is called with.
 
-    `step` (0: the input itself), `tokens` [seq] as the device predicts them, `input`, `labels`, which cells count.
+    `step` (0: the input itself), `tokens` [seq] as the device predicts them, `input`, `labels`, which cells count; `run` of an
+    answer with restarts, whose form `input` and `tokens` are in.
     """
 
     step: int
@@ -153,6 +169,19 @@ class StepView:
     input: np.ndarray
     labels: np.ndarray
     valid: np.ndarray
+    run: int = 0
+
+
+@dataclass(frozen=True)
+class Answered:
+    """How puzzles were answered: called solved, with another answer than their label among those (None: no labels), asked
+    again; supervision steps of all runs."""
+
+    solved: int
+    wrong_solved: int | None
+    restarted: int
+    mean_steps: float
+    worst_steps: int
 
 
 class Counted:
@@ -196,6 +225,21 @@ class Counted:
         """Of the puzzles with cells that count; None where none has any."""
         labelled = sum(p.cells > 0 for p in self.puzzles)
         return sum(p.exact for p in self.puzzles) / labelled if labelled else None
+
+    @property
+    def answered(self) -> Answered | None:
+        """How they were answered; None where they were run."""
+        found = [p for p in self.puzzles if p.solved is not None]
+        if not found:
+            return None
+        wrong = sum(bool(p.solved) and not p.exact for p in found if p.cells)
+        return Answered(
+            sum(bool(p.solved) for p in found),
+            wrong if any(p.cells for p in found) else None,
+            sum(bool(p.restarts) for p in found),
+            sum(p.steps for p in found) / len(found),
+            max(p.steps for p in found),
+        )
 
     @property
     def steps(self) -> int:

@@ -21,7 +21,8 @@ from recurc.evaluate.scores import right_cells
 from recurc.ir.lower import lower
 from recurc.models import families
 from recurc.targets.boards import Board
-from recurc.verify.compare import Comparison, Engine
+from recurc.verify.compare import Comparison
+from recurc.verify.courses import Course, Engine, Solving, Stepping
 from recurc.verify.device import check_trusted, open_device
 from recurc.verify.divergence import Tracer
 from recurc.verify.options import DEFAULTS, NOBODY, Listener, RunOptions
@@ -85,19 +86,41 @@ def _run_puzzle(runner: Comparison, example: _Example, options: RunOptions, list
 
     def on_step(step: int) -> None:
         if show is not None:
-            show(StepView(step, session.read_tensor("tokens"), example.tokens, example.labels, example.valid))
+            show(runner.course.view(step, example.tokens, example.labels, example.valid))
         listener.progress(number, step)
 
     meter = options.meter if number < options.offset + options.fidelity else None
-    stops, read_after = range(1, runner.steps) if show is not None else (), () if meter is None else (1,)
+    most = (session.info or session.hello()).steps
+    stops, read_after = range(1, most) if show is not None else (), () if meter is None else (1,)
     outcome = session.persist(lambda: runner.puzzle(number, example.tokens, example.puzzle_id, on_step, stops, read_after))
     first_phi, last_phi = (None, None) if meter is None else meter.measure(example.tokens, example.puzzle_id, outcome.carries)
     right = int(right_cells(outcome.tokens, example.labels, example.valid))
+    finish = outcome.finish
     return PuzzleResult(
-        number, outcome.steps, outcome.halted, outcome.difference is None, right, int(example.valid.sum()), outcome.ticks,
+        number, finish.steps, finish.halted, outcome.difference is None, right, int(example.valid.sum()), outcome.ticks,
         outcome.equal_steps, outcome.stack_used, first_phi, last_phi, outcome.difference,
-        tuple(outcome.tokens.tolist()) if options.tokens else None,
+        tuple(outcome.tokens.tolist()) if options.tokens else None, finish.solved, finish.restarts,
     )  # fmt: skip
+
+
+def _course(session: DeviceSession, engine: Engine, steps: int, options: RunOptions) -> Course:
+    """How puzzles are run. Raises UsageError where the options exclude each other."""
+    policy = options.policy
+    if policy is None:
+        return Stepping(session, engine, steps, options.halt)
+    for name in ("steps", "halt", "meter"):
+        if getattr(options, name) is not None:
+            raise UsageError(
+                "who answers by a policy decides about that by itself", where=argument(name), next="Leave it out, or the policy"
+            )
+    if policy.most_steps > steps:
+        raise UsageError(
+            "a run has too many steps",
+            where=argument("policy"),
+            why=f"the firmware is compiled for {steps}",
+            next=f"Use no more, or build with {argument('steps', 'N')}",
+        )
+    return Solving(session, engine, policy, engine.info.forms)
 
 
 def verify_session(
@@ -125,7 +148,8 @@ def verify_session(
     known, results = done or {}, list[PuzzleResult]()
     traced = any(r.difference for r in known.values())
     tracer = None if traced else Tracer(session, engine, side.places, listener.on_op)
-    runner = Comparison(session, engine, steps, options.halt, side.records, tracer)
+    course = _course(session, engine, steps, options)
+    runner = Comparison(session, engine, course, side.records, tracer)
     rows = zip(dataset.inputs, dataset.labels, dataset.puzzle_ids, dataset.valid, strict=True)
     for number, (tokens, labels, puzzle_id, valid) in enumerate(rows, start=options.offset):
         if number in known:

@@ -36,6 +36,7 @@ from recurc.device.transports import TransportClosed
 from recurc.errors import RecurcError
 from recurc.evaluate.halting import Halt
 from recurc.quant.tables import PuzzleTable
+from recurc.solve import Policy
 from recurc.targets.boards import load_board
 from recurc.targets.host import HostEngine
 from recurc.verify.device import check_identity
@@ -48,11 +49,12 @@ from tests.device.inprocess import Clock, Line, build_server
 from tests.device.runs import run_all
 
 STEPS, PUZZLES, STEP_TIMEOUT = 4, 2, 20.0
-MOST_SECONDS = 8 * (STEPS + 2) * 3 * STEP_TIMEOUT  # by the device's clock: attempts, steps, silences
+POLICY = Policy(2, 2, 2, threshold=9.0)  # never sure, so that it asks again
+MOST_SECONDS = 8 * (STEPS + POLICY.worst_steps + 2) * 3 * STEP_TIMEOUT  # by the device's clock: attempts, steps, silences
 KEY = bytes([0x51, *range(1, 16)])
 FREE = {  # what only the device knows, so that a lie about it cannot be found where it goes together with itself
     ("HELLO", "flags"), ("HELLO", "stack_bytes"), ("HELLO", "tick_hz"), ("RESULT", "stack_used"), ("BOOT", "cause"),
-    ("BOOT", "status"),
+    ("BOOT", "status"), ("ANSWER", "stack_used"),
 }  # fmt: skip
 Lie = Callable[[int, f.Frame], "bytes | Flood | None"]  # number and frame -> what is sent instead; None: the frame itself
 
@@ -179,6 +181,7 @@ class Scene:
         options = RunOptions(steps=STEPS, halt=self.halt, meter=Meter(), fidelity=1)  # type: ignore[arg-type]
         side, listener = Side(self.board, "host", self.records), Listener(show=lambda view: None)
         result = verify_session(session, self.engine, self.dataset, side, options, listener)
+        answered = verify_session(session, self.engine, self.dataset, side, RunOptions(policy=POLICY), listener)
         session.load(self.dataset.inputs[0])
         if self.records:
             session.send_row(0, self.records(0))
@@ -187,11 +190,12 @@ class Scene:
         session.reset()
         session.hello()
         session.exit()
-        return self._facts(result), read
+        return self._facts(result, answered), read
 
-    def _facts(self, result: VerifyResult) -> tuple:
-        assert result.bit_exact == (result.first_difference is None)
-        return result.bit_exact, [replace(p, ticks=0, stack_used=0) for p in result.puzzles]
+    def _facts(self, *results: VerifyResult) -> tuple:
+        assert all(result.bit_exact == (result.first_difference is None) for result in results)
+        equal = all(result.bit_exact for result in results)
+        return equal, [replace(p, ticks=0, stack_used=0) for result in results for p in result.puzzles]
 
     def judge(self, case: Case) -> str:
         """What a case ends in: "right", or "exit 7" or "exit 8"; an AssertionError when it is anything else."""
@@ -225,6 +229,9 @@ def values(code: str, truth: object, rng: random.Random) -> list:
         if size % 4 == 0:
             floats = (float("nan"), float("inf"), float("-inf"), -0.0, 1e38)
             others += [struct.pack("<f", x) * (size // 4) for x in floats]
+    elif code == "f":
+        assert isinstance(truth, float)
+        others = [0.0, -truth, float(np.nextafter(np.float32(truth), np.float32(9e9))), *map(float, ("nan", "inf", "-inf"))]
     else:
         most = (1 << 8 * struct.calcsize("<" + code)) - 1
         assert isinstance(truth, int)

@@ -13,6 +13,7 @@ import pytest
 from recurc.device import frames as f
 from recurc.evaluate.halting import Halt
 from recurc.verify.compare import Comparison
+from recurc.verify.courses import Stepping
 
 TOKENS = np.array([1, 2, 3], np.uint8)
 STEPS = 5
@@ -88,12 +89,13 @@ class Device(Engine):
 
 
 def compare(device: Device, halt: Halt | None = None, **options):
-    return Comparison(device, Engine(), STEPS, halt, **options).puzzle(7, TOKENS, 2, lambda step: None)
+    engine = Engine()
+    return Comparison(device, engine, Stepping(device, engine, STEPS, halt), **options).puzzle(7, TOKENS, 2, lambda step: None)
 
 
 def test_the_same_bits_are_the_same():
     outcome = compare(Device())
-    assert outcome.difference is None and outcome.equal_steps == outcome.steps == STEPS
+    assert outcome.difference is None and outcome.equal_steps == outcome.finish.steps == STEPS
     assert outcome.ticks == sum(10 + step for step in range(1, STEPS + 1)) and outcome.stack_used == 64
     assert outcome.tokens.tolist() == [7, 8, 9]
 
@@ -117,7 +119,7 @@ def test_everything_that_a_step_tells_is_compared(lie, tensor, index, step):
     outcome = compare(Device({step: lie}))
     found = outcome.difference
     assert (found.puzzle, found.step, found.tensor, found.index) == (7, step, tensor, index)
-    assert outcome.equal_steps == step - 1 and outcome.steps == STEPS
+    assert outcome.equal_steps == step - 1 and outcome.finish.steps == STEPS
 
 
 def test_the_first_difference_is_told_and_not_the_last():
@@ -141,11 +143,11 @@ def test_what_is_read_back_at_the_end_is_compared_too(name):
 
 def test_halting_where_the_host_halts():
     outcome = compare(Device(), Halt(2.5, 1))
-    assert outcome.difference is None and outcome.halted and outcome.steps == 3
+    assert outcome.difference is None and outcome.finish.halted and outcome.finish.steps == 3
     later = compare(Device(), Halt(2.5, 4))
-    assert later.difference is None and later.halted and later.steps == 4, "not before min_steps"
+    assert later.difference is None and later.finish.halted and later.finish.steps == 4, "not before min_steps"
     later = compare(Device(), Halt(2.5, 1, 3))
-    assert later.difference is None and later.halted and later.steps == 4, "not before the tokens have stayed"
+    assert later.difference is None and later.finish.halted and later.finish.steps == 4, "not before the tokens have stayed"
 
 
 @pytest.mark.parametrize(("stops", "step", "sides"), [(2, 2, (0, 1)), (4, 4, (1, 0)), (99, 4, (1, 0))])
@@ -169,7 +171,10 @@ def test_without_a_rule_a_device_that_halts_differs():
 
 def test_the_carry_is_read_where_it_is_asked_for_and_at_the_end():
     device, seen = Device(), []
-    outcome = Comparison(device, Engine(), STEPS, None).puzzle(0, TOKENS, 0, seen.append, stops=(2,), read_after=(1, 3))
+    engine = Engine()
+    outcome = Comparison(device, engine, Stepping(device, engine, STEPS, None)).puzzle(
+        0, TOKENS, 0, seen.append, stops=(2,), read_after=(1, 3)
+    )
     assert seen == [1, 2, 3, 4, 5] and outcome.difference is None
     assert device.runs == [(1, True), (1, False), (1, False), (2, False)]
     assert {step: carry[0, 0] for step, carry in outcome.carries.items()} == {1: 1, 3: 3, 5: 5}
@@ -178,8 +183,11 @@ def test_the_carry_is_read_where_it_is_asked_for_and_at_the_end():
 
 def test_stops_beyond_the_end_and_after_halting_run_nothing_more():
     device = Device()
-    outcome = Comparison(device, Engine(), 3, Halt(1.5, 1)).puzzle(0, TOKENS, 0, lambda s: None, stops=(1, 2, 3, 4, 99))
-    assert device.runs == [(1, True), (1, False)] and outcome.steps == 2 and outcome.difference is None
+    engine = Engine()
+    outcome = Comparison(device, engine, Stepping(device, engine, 3, Halt(1.5, 1))).puzzle(
+        0, TOKENS, 0, lambda s: None, stops=(1, 2, 3, 4, 99)
+    )
+    assert device.runs == [(1, True), (1, False)] and outcome.finish.steps == 2 and outcome.difference is None
 
 
 def test_only_one_difference_is_traced():
@@ -190,6 +198,7 @@ def test_only_one_difference_is_traced():
             Tracer.calls += 1
             return replace(found, tensor="z_H")
 
-    comparison = Comparison(Device({2: {"carry_crc": 1}}), Engine(), STEPS, None, tracer=Tracer())
+    device, engine = Device({2: {"carry_crc": 1}}), Engine()
+    comparison = Comparison(device, engine, Stepping(device, engine, STEPS, None), tracer=Tracer())
     found = [comparison.puzzle(i, TOKENS, 0, lambda s: None).difference.tensor for i in range(3)]
     assert found == ["z_H", "carry", "carry"] and Tracer.calls == 1

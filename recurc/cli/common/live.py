@@ -28,6 +28,7 @@ _REFRESH = 4  # times a second
 _AROUND = 8  # lines of the terminal that the rows leave free
 
 COLUMNS = ("puzzle", "steps", "cells", "exact", "CRCs equal", "bits")
+ANSWERED = ("restarts", "answer")  # more of them, where puzzles were answered
 LEAST = ("exact", "instructions", "ticks", "steps", "cells")  # columns that a narrow page leaves out first
 
 
@@ -40,7 +41,13 @@ def row(p: PuzzleResult) -> tuple[str, ...]:
         exact_text(p.exact, p.cells),
         f"{p.equal_steps}/{p.steps}",
         "all equal" if p.matched else "DIFFER",
+        *(() if p.solved is None else (str(p.restarts), "solved" if p.solved else "unsure")),
     )
+
+
+def columns(results: Sequence[PuzzleResult]) -> tuple[str, ...]:
+    """Those of the rows of some results."""
+    return (*COLUMNS, *(ANSWERED if any(p.solved is not None for p in results) else ()))
 
 
 def exact_text(exact: bool, cells: int) -> str:
@@ -113,7 +120,7 @@ class LiveTable:
     def _draw(self) -> rich.console.RenderableType:
         shown = self._results[-max(3, self._height - _AROUND) :]
         table = fitted(
-            [said(name) for name in (*COLUMNS, "instructions" if self._per_instruction else "ticks")],
+            [said(name) for name in (*columns(self._results), "instructions" if self._per_instruction else "ticks")],
             [(*row(p), f"{round(p.ticks / (self._per_instruction or 1)):,}") for p in shown],
             self._width,
             least=[said(name) for name in LEAST],

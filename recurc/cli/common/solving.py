@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -16,10 +16,13 @@ from recurc.solve import ACCEPT, MOST_RESTARTS, MOST_STEPS, Policy
 from recurc.symmetries import Symmetry, draw, named
 
 if TYPE_CHECKING:
-    from recurc.cli.common.options import Model
+    from recurc.build.manifest import Build
+    from recurc.cli.common.options import Halting, Model
     from recurc.dataset import Dataset
+    from recurc.documents.shares import SolveEntry
     from recurc.evaluate.halting import Halt
     from recurc.evaluate.solving import Solved
+    from recurc.ir.lowering import Lowering
     from recurc.models.reasoner import Reasoner
 
 FIRST_STEPS = 8  # a run that has not halted by then seldom does
@@ -110,6 +113,65 @@ def labelled(model: Model) -> Dataset:
         return model.dataset("test", labels=True)
 
 
+def procedure(
+    console: Console, chosen: Model, reasoner: Reasoner, asked: tuple[Solving, Lowering, int], rule: Halt
+) -> tuple[Policy | None, str, tuple[Symmetry, ...]]:
+    """The procedure that asks again, the symmetry's name and the forms; None where it is not asked for.
+
+    asked: how to solve, how the model is lowered, and the seed of the forms.
+    """
+    solving, lowering, seed = asked
+    if not solving.asked():
+        return None, "", ()
+    halt, accept = solving.believed(console, chosen, reasoner, rule)
+    policy = solving.policy(lowering.depth(reasoner.config).steps, halt, accept)
+    symmetry, forms = solving.forms(console, labelled(chosen), seed)
+    if not forms and solving.accept is None:
+        policy = replace(policy, accept=ACCEPT[0])  # one run agrees with nobody
+    return replace(policy, restarts=min(policy.restarts, len(forms))), symmetry, forms
+
+
+def built_policy(build: Build, solving: Solving, halting: Halting) -> Policy | None:
+    """How a build's firmware answers: as the build says, where the command line does not; None where --solve is not given.
+
+    Raises:
+        UsageError: as `Asking.policy`; a symmetry is named, and the build has its own; it has not so many forms.
+    """
+    kept: dict[str, Any] = dict(build.details.get("solve") or {})
+    if not solving.asked():
+        return None
+    if solving.symmetry is not None:
+        raise UsageError("the build has its forms", where=argument("symmetry"),
+                         why=f"they were drawn from {kept['symmetry']} when it was built" if kept else "it has none",
+                         next="Leave it out, or build with --solve and that symmetry")  # fmt: skip
+
+    def chosen(option: str, name: str, value: Any) -> Any:
+        return kept[name] if kept and not given(option) else value
+
+    rule = replace(
+        halting.rule,
+        threshold=chosen("halt_threshold", "threshold", halting.halt_threshold),
+        patience=chosen("patience", "patience", halting.patience),
+    )
+    own = replace(
+        solving,
+        first_steps=chosen("first_steps", "steps", solving.first_steps),
+        restart_steps=chosen("restart_steps", "restart_steps", solving.restart_steps),
+        restarts=chosen("restarts", "restarts", solving.restarts if given("restarts") else 0),
+    )
+    policy = own.policy(build.steps, rule, chosen("accept", "accept", solving.accept or ACCEPT[0]))
+    if policy.restarts > kept.get("forms", 0):
+        raise UsageError("the build has not so many forms", where=argument("restarts"),
+                         why=f"its image holds {kept.get('forms', 0)}",
+                         next="Give no more, or build with --solve and more restarts")  # fmt: skip
+    return policy
+
+
+def solve_entry(name: str, policy: Policy) -> SolveEntry:
+    """What a build's manifest says of how it answers."""
+    return cast("SolveEntry", {"symmetry": name, "forms": policy.restarts, **vars(policy)})  # a policy's fields
+
+
 def asking_options(prefix: str) -> Callable[[Command], Command]:
     """The options of `Asking`; their help begins with the prefix."""
     steps, restarts = click.IntRange(1, MOST_STEPS), click.IntRange(0, MOST_RESTARTS)
@@ -133,7 +195,7 @@ def solving_options(function: Command) -> Command:
         click.option(
             "--solve",
             is_flag=True,
-            help="Score the procedure that asks again: a run that does not halt is followed by others, of other forms.",
+            help="Ask again: a run that does not halt is followed by others, of other forms of the puzzle.",
         ),
         asking_options("With --solve, "),
         click.option(

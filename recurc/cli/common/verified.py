@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from recurc.cli.common.drawn import draw_steps
-from recurc.cli.common.live import COLUMNS, LEAST, accuracy_text, row
+from recurc.cli.common.live import LEAST, accuracy_text, columns, row
 from recurc.cli.common.output import Console
-from recurc.documents.commands import FirstDifference, VerifiedPuzzle, VerifyDocument
+from recurc.documents.commands import AnsweredEntry, FirstDifference, VerifiedPuzzle, VerifyDocument
 from recurc.report.numbers import fidelity_text
 
 if TYPE_CHECKING:
     from recurc.build.manifest import Build
     from recurc.verify.proof import Proof
-    from recurc.verify.result import StepView, VerifyResult
+    from recurc.verify.result import Answered, StepView, VerifyResult
 
 MOST_ROWS = 40  # of the table; of more puzzles only those that differ are listed
 
@@ -56,6 +56,7 @@ def document(result: VerifyResult, offset: int, worst: int | None) -> VerifyDocu
         "build_id": result.info.build_id, "model_sha256": result.info.model_sha256,
         "weights": {"checked": "CRC only"} if result.proof is None else result.proof.as_dict(),
         "journal": result.journal, "resumed": result.resumed,
+        "solve": None if result.answered is None else cast(AnsweredEntry, vars(result.answered)),
         "first_difference": None if d is None else cast(FirstDifference, {**d.as_dict(), "text": str(d)}),
         "puzzles": [cast(VerifiedPuzzle, {**p.as_dict(), "exact": p.exact}) for p in result.puzzles],
     }  # fmt: skip
@@ -72,12 +73,14 @@ def print_result(console: Console, build: Build, result: VerifyResult, views: li
             cost = result.instructions(p.ticks) if counted else p.ticks
             rows.append((*row(p), f"{cost:,}"))
     if rows:
-        console.table((*COLUMNS, "instructions" if counted else "ticks"), rows, least=LEAST)
+        console.table((*columns(result.puzzles), "instructions" if counted else "ticks"), rows, least=LEAST)
     reach = "emulated" if result.board.verified == "emulated" else "a real board"
     where = "this computer" if result.on == "host" else f"{result.board.title} ({reach})"
     n = result.n
     console.print(f"on {where}: {result.matched} of {n} puzzles equal to the host in every bit after every step")
     console.print(accuracy_text(result))
+    if (answered := result.answered) is not None:
+        console.print(_answered_text(answered, n))
     if (phi := result.fidelity) is not None:
         last = f"{phi.last_steps:g}" + (" on average" if phi.last_steps != int(phi.last_steps) else "")
         console.print(
@@ -102,7 +105,21 @@ def print_result(console: Console, build: Build, result: VerifyResult, views: li
         console.print(f"{build.target} itself was compiled, not run: {result.board.name} is its emulated twin")
 
 
+def _answered_text(answered: Answered, n: int) -> str:
+    """How a device answered, in a sentence."""
+    wrong = f", {answered.wrong_solved} of them wrongly" if answered.wrong_solved is not None else ""
+    return (
+        f"answered there: {answered.solved} of {n} called solved{wrong}; {answered.restarted} asked again; "
+        f"{answered.mean_steps:.2f} steps a puzzle, at most {answered.worst_steps}"
+    )
+
+
 def _show(console: Console, views: list[StepView], vocab: int, symbols: str) -> None:
-    """Draw the first puzzle's steps until nothing changes any more."""
-    first = views[0]
-    draw_steps(console, first.input, [v.tokens for v in views[1:]], vocab, (first.labels, first.valid), symbols=symbols)
+    """Draw the first puzzle's steps until nothing changes any more; of an answer with restarts, run after run."""
+    given, steps = views[0], views[1:]
+    for run in range(max((v.run for v in steps), default=0) + 1):
+        shown = [v for v in steps if v.run == run]
+        asked = shown[0] if run and shown else given
+        if run:
+            console.print(f"\nasked again, restart {run}: the same puzzle in another form")
+        draw_steps(console, asked.input, [v.tokens for v in shown], vocab, (asked.labels, asked.valid), symbols=symbols)

@@ -1,0 +1,141 @@
+"""`build --solve`, `verify --solve` and `run --solve`: forms lie in the image, and the device answers as the host does."""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+import numpy as np
+import pytest
+
+import recurc
+from recurc.build.manifest import load_build
+from recurc.cli.main import main
+from recurc.dataset import load_dataset
+from recurc.errors import UsageError
+from recurc.solve import Policy
+from recurc.symmetries import draw, named
+from recurc.targets.host import HostEngine
+from tests.randmodels import DATA
+from tests.tools import need
+
+MODEL, PUZZLES = str(DATA / "checkpoint"), str(DATA / "data")
+UNSURE = ("--halt-threshold", "99")
+
+
+def said(capsys, *arguments: str, code: int = 0) -> dict:
+    capsys.readouterr()
+    assert main([*arguments, "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    need("mps2-an500")
+    out = tmp_path_factory.mktemp("solve") / "b"
+    target = ("--target", "mps2-an500", "--precision", "int4", "--accuracy-puzzles", "0")
+    solve = ("--solve", "--symmetry", "sudoku:2x2", "--restarts", "3", "--first-steps", "4", "--restart-steps", "2")
+    assert main(["build", MODEL, "--data", PUZZLES, *target, *solve, "--out", str(out)]) == 0
+    return out
+
+
+def test_the_build_says_how_it_answers(built, capsys):
+    kept = load_build(built).details["solve"]
+    assert kept == {"symmetry": "sudoku:2x2", "forms": 3, "steps": 4, "restarts": 3, "restart_steps": 2, "threshold": 0.0,
+                    "patience": 1, "accept": "margin"}  # fmt: skip
+    assert said(capsys, "report", str(built))["solve"] == kept
+    capsys.readouterr()
+    assert main(["report", str(built)]) == 0
+    assert "3 restarts of 2 in other forms (sudoku:2x2)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_image_holds_the_forms_that_the_host_draws(built):
+    data, build = load_dataset(PUZZLES, "test"), load_build(built, trust=True)
+    engine = HostEngine(build.host_library, build.host_image)
+    assert engine.info.forms == 3
+    for number, form in enumerate(draw(named("sudoku:2x2", 16, data.vocab_size), 3, 0), start=1):
+        solving = engine.solving(data.inputs[0], Policy(1, 3, 1, threshold=99.0))
+        steps = solving.steps()
+        for _ in range(number + 1):
+            next(steps)
+        assert engine.raw("input") == form.present(data.inputs[0].astype(np.uint8)).tobytes()
+
+
+@pytest.mark.parametrize("on", ["host", "qemu"])
+def test_a_device_is_verified_through_restarts(built, capsys, on):
+    found = said(capsys, "verify", str(built), "--solve", "--on", on, "--limit", "3", *UNSURE)
+    assert found["bit_exact"] and found["n"] == 3 and found["fidelity"] is None
+    assert [(p["steps"], p["restarts"], p["solved"], p["equal_steps"]) for p in found["puzzles"]] == [(10, 3, False, 10)] * 3
+    assert found["solve"] == {"solved": 0, "wrong_solved": 0, "restarted": 3, "mean_steps": 10.0, "worst_steps": 10}
+    sure = said(capsys, "verify", str(built), "--solve", "--on", on, "--limit", "3", "--tokens")
+    assert sure["solve"]["solved"] == 3 and all(p["restarts"] == 0 for p in sure["puzzles"])
+    labels = load_dataset(PUZZLES, "test").labels
+    assert [p["tokens"] for p in sure["puzzles"]] == labels[:3].tolist()
+
+
+def test_verify_draws_each_run(built, capsys):
+    capsys.readouterr()
+    assert main(["verify", str(built), "--solve", "--on", "host", "--limit", "1", "--show", *UNSURE]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"asked again, restart {run}" in shown for run in (1, 2, 3)) and "unsure" in shown
+    assert "answered there: 0 of 1 called solved" in " ".join(shown.split())
+
+
+def test_a_journal_goes_on_only_with_the_same_way_to_answer(built, capsys, tmp_path):
+    journal = ("--journal", str(tmp_path / "j.jsonl"))
+    arguments = ("verify", str(built), "--on", "host", *journal)
+    said(capsys, *arguments, "--solve", "--limit", "1")
+    more = said(capsys, *arguments, "--solve", "--limit", "2", "--resume")
+    assert more["resumed"] == 1 and more["solve"]["solved"] == 2
+    for other in (("--solve", *UNSURE), ()):
+        failed = said(capsys, *arguments, *other, "--limit", "2", "--resume", code=2)
+        assert "way to answer" in failed["error"]["why"]
+
+
+def test_run_lets_the_device_answer(built, capsys):
+    data = load_dataset(PUZZLES, "test")
+    found = said(capsys, "run", str(built), "--solve", "--limit", "2", "--restarts", "1", *UNSURE)
+    assert found["solve"]["restarts"] == 1 and found["solve"]["steps"] == 4
+    for i, answer in enumerate(found["answers"]):
+        assert (answer["total_steps"], answer["restarts"], answer["solved"]) == (6, 1, False)
+        assert answer["answer"] == data.labels[i].tolist() and answer["exact"]
+    capsys.readouterr()
+    assert main(["run", str(built), "--solve", "--on", "qemu"]) == 0
+    assert "solved" in capsys.readouterr().out
+
+
+def test_python_asks_a_device_for_its_answer(built):
+    data = load_dataset(PUZZLES, "test")
+    with recurc.connect(built, on="host") as device:
+        (sure,) = device.solve(data.inputs[0])
+        (unsure,) = device.solve(data.inputs[:1], policy=Policy(2, 2, 1, threshold=99.0))
+        assert sure.solved and sure.tokens.tolist() == data.labels[0].tolist() and "solved" in repr(sure)
+        assert (unsure.solved, unsure.steps, unsure.restarts) == (False, 4, 2)
+        assert zlib.crc32(bytes(unsure.as_dict()["answer"])) == zlib.crc32(unsure.tokens.astype(np.uint8).tobytes())
+        with pytest.raises(UsageError):
+            device.solve(data.inputs[0], policy=Policy(17))
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "why"),
+    [
+        ("verify", ("--restarts", "1"), "Add --solve"),
+        ("verify", ("--solve", "--symmetry", "square"), "drawn from sudoku:2x2"),
+        ("verify", ("--solve", "--restarts", "4"), "holds 3"),
+        ("verify", ("--solve", "--steps", "2"), "--steps"),
+        ("verify", ("--solve", "--halt"), "--halt"),
+        ("verify", ("--solve", "--fidelity", "1"), "--fidelity"),
+        ("verify", ("--solve", "--on", "onnxruntime"), "onnxruntime"),
+        ("verify", ("--solve", "--first-steps", "17"), "compiled for 16"),
+        ("run", ("--solve", "--steps", "2"), "by itself"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(built, capsys, command, arguments, why):
+    error = said(capsys, command, str(built), *arguments, code=2)["error"]
+    assert why in " ".join(map(str, error.values()))
+
+
+def test_a_symmetry_that_the_labels_contradict_builds_nothing(tmp_path, capsys):
+    solve = ("--solve", "--symmetry", "square+tokens:1-5", "--out", str(tmp_path / "b"))
+    failed = said(capsys, "build", MODEL, "--data", PUZZLES, "--target", "mps2-an500", *solve, code=3)
+    assert "symmetr" in failed["error"]["what"] + failed["error"]["why"] and not (tmp_path / "b").exists()
