@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from recurc.errors import InputError, RecurcError
+from recurc.reading import matching
 
 Taken = TypeVar("Taken")
 
@@ -75,5 +76,5 @@ def sources(module: str) -> list[Path]:
     here = sys.modules[module]
     package = sys.modules.get(here.__package__ or "")
     if package is not None and hasattr(package, "__path__"):
-        return sorted(file for folder in package.__path__ for file in Path(folder).rglob("*.py"))
+        return sorted(file for folder in package.__path__ for file in matching(folder, "*.py", deep=True))
     return [Path(here.__file__)] if here.__file__ else []

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime, time
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -287,6 +288,27 @@ def read_into(file: BinaryIO, offset: int, out: memoryview) -> None:
         raise Unreadable(clause(error)) from None
     except OSError as error:
         raise Refused(clause(error), getattr(file, "name", "")) from None
+
+
+def matching(folder: Path | str, *patterns: str, deep: bool = False) -> list[Path]:
+    """What is in a folder, and with `deep` in those below it, under names that one of the patterns matches ("*.h"), sorted.
+
+    A folder that is not there holds nothing. One that cannot be listed is not taken for empty, as `Path.glob` takes it.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+
+    def unlisted(error: OSError) -> None:
+        if error.errno not in _ABSENT:
+            raise error
+
+    found: list[Path] = []
+    for at, folders, files in os.walk(folder, onerror=unlisted):
+        found += [Path(at, name) for name in (*folders, *files) if any(fnmatchcase(name, p) for p in patterns)]
+        if not deep:
+            break
+    return sorted(found)
 
 
 def read_regular(path: Path | str, limit: int) -> bytes:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+from recurc.reading import matching
+
 _PACKAGE = Path(__file__).resolve().parent
 _KINDS = ("templates", "runtime_c", "chips", "boards", "examples")
 
@@ -30,9 +32,7 @@ def resource_dir(kind: str) -> Path:
 def bundled_models() -> dict[str, Path]:
     """Name -> folder of the bundled example checkpoints."""
     root = resource_dir("examples") / "models"
-    if not root.is_dir():
-        return {}
-    return {p.parent.name: p.parent for p in sorted(root.glob("*/config.json"))}
+    return {folder.name: folder for folder in matching(root, "*") if (folder / "config.json").is_file()}
 
 
 DEFAULT_MODEL = "sudoku9-mlp"

@@ -24,7 +24,7 @@ from recurc.files import put
 from recurc.ir.lowering import Lowering
 from recurc.models.reasoner import ReasonerConfig
 from recurc.quant.tableformat import TableHeader
-from recurc.reading import user_path
+from recurc.reading import matching, user_path
 from recurc.recursion import Depth
 from recurc.targets.boards import Board, bundled_board, read_board
 from recurc.targets.host import cpu_signature
@@ -205,7 +205,7 @@ def write_manifest(folder: Path, details: Mapping[str, Any], config: ReasonerCon
     """
     # The table, which may have gigabytes, has a checksum on each record.
     skipped = (folder / MANIFEST, folder / TABLE_FILE)
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p not in skipped]
+    files = [p for p in matching(folder, "*", deep=True) if p.is_file() and p not in skipped]
     document: dict[str, Any] = {
         "schema": SCHEMA,
         **details,

@@ -9,6 +9,7 @@ import click
 from recurc.cli.common.options import data_option, limit_option, open_build, pass_console
 from recurc.cli.common.output import Console, bytes_text
 from recurc.errors import UsageError
+from recurc.reading import matching
 
 DEFAULT_LIMIT = 2
 
@@ -42,7 +43,7 @@ def command(console: Console, build: Path, out: Path, data: str | None, limit: i
     source = install_source() if install is None else Source(install, True)
     plan = ci_files(made, out, puzzles, source.requirement)
     written = write_files(out, plan.files, force)
-    size = sum(p.stat().st_size for p in made.path.rglob("*") if p.is_file())
+    size = sum(p.stat().st_size for p in matching(made.path, "*", deep=True) if p.is_file())
     console.table(("file", "what it is"), [(p, _what(p, plan.emulated, len(puzzles))) for p in _shown(written)], numeric=False)
     console.print(f"Commit these files and {build} ({bytes_text(size)}; Git LFS keeps it out of the history).")
     ignored = ignored_by_git(out, build)

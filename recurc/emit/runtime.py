@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from recurc.reading import matching
+
 _NO_PART = shutil.ignore_patterns("*.md", "CMakeLists.txt", "tests")  # of what a firmware is compiled from
 
 
@@ -28,7 +30,7 @@ def copy_runtime(
         return []
     shutil.copytree(runtime / "include", folder / "include")
     wanted = sorted(set(files))
-    headers = {header for parent in {*(file.parent for file in wanted), *beside} for header in parent.glob("*.h")}
+    headers = {header for parent in {*(file.parent for file in wanted), *beside} for header in matching(parent, "*.h")}
     for file in sorted({*wanted, *headers}):
         target = folder / sources / file.relative_to(runtime)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from recurc.plan.kernels import KernelSet
 from recurc.plan.layout import Layout
 from recurc.plan.planner import MemoryPlan
 from recurc.quant.model import QuantizedModel
+from recurc.reading import matching
 from recurc.targets.boards import Board
 from recurc.targets.toolchain import board_defines, port_include_dirs, runtime_sources
 
@@ -63,7 +64,7 @@ def firmware_id(board: Board, sources: Sources, runtime: Path, *more: str) -> st
     """
     library, _ = firmware_sources(board, sources, runtime)
     folders = port_include_dirs(board, runtime)
-    headers = sorted({h for folder in (*folders, runtime / "kernels") for h in folder.rglob("*.h")})
+    headers = sorted({h for folder in (*folders, runtime / "kernels") for h in matching(folder, "*.h", deep=True)})
     macros = str(sorted(board_defines(board).items()))
     parts = [__version__, sources.digest, *board.cpu_flags, macros, render_main("0" * 32), *more]
     parts += [f"{file.relative_to(runtime)} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in (*library, *headers)]

@@ -13,6 +13,7 @@ from recurc.emit.sources import Sources, firmware_id, firmware_sources, linker_s
 from recurc.files import put
 from recurc.package.base import Entry, summary_entry
 from recurc.plan.planner import Measured, MemoryPlan, make_plan, with_stack
+from recurc.reading import matching
 from recurc.targets.boards import Board
 from recurc.targets.elf import Difference, check_link, linked_sections, measure
 from recurc.targets.fit import refusal
@@ -87,7 +88,7 @@ class _Compilation:
         """Remove objects and the trial."""
         for folder in (self.folder / "obj", self.folder / "model", self.folder / "ports"):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in self.folder.glob("trial.*"):
+        for file in matching(self.folder, "trial.*"):
             file.unlink()
 
 

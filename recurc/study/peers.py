@@ -19,6 +19,7 @@ from recurc.exchange.onnx_loop import OnnxLoop
 from recurc.models.reasoner import Reasoner
 from recurc.quant.model import QuantizedModel, quantize_model
 from recurc.quant.weights import precision_named
+from recurc.reading import matching
 from recurc.study.store import files_version
 
 CALIBRATION_PUZZLES = 16
@@ -136,4 +137,4 @@ def peer_version() -> str:
 
 def stored_bytes(folder: Path) -> int:
     """Bytes of the graphs that a device would hold."""
-    return sum(f.stat().st_size for f in folder.glob("*.onnx") if not f.name.endswith(".fp32.onnx"))
+    return sum(f.stat().st_size for f in matching(folder, "*.onnx") if not f.name.endswith(".fp32.onnx"))

@@ -22,6 +22,7 @@ from recurc.models import families
 from recurc.models.reasoner import Reasoner
 from recurc.ops import folders as op_folders
 from recurc.quant.weights import precisions
+from recurc.reading import matching
 from recurc.resources import resource_dir
 
 Made = TypeVar("Made")
@@ -49,7 +50,7 @@ def digest(*parts: object) -> str:
 
 
 def _python(names: Sequence[str], package: Path) -> list[Path]:
-    return [f for name in names for f in ([package / name] if name.endswith(".py") else (package / name).rglob("*.py"))]
+    return [f for n in names for f in ([package / n] if n.endswith(".py") else matching(package / n, "*.py", deep=True))]
 
 
 @lru_cache(maxsize=8)
@@ -70,10 +71,14 @@ def code_version() -> str:
     """Digest of everything that decides a result: the package's numeric parts, templates and C, and what others bring."""
     package = Path(__file__).resolve().parents[1]
     rooms = [f.name for f in package.iterdir() if f.is_dir() and f.name not in _BESIDE]
-    files = _python([*rooms, *_CODE], package) + [f for room in rooms for f in (package / room).rglob("*.j2")]
+    files = _python([*rooms, *_CODE], package) + [f for room in rooms for f in matching(package / room, "*.j2", deep=True)]
     roots = (resource_dir("templates") / "ops", resource_dir("runtime_c"))
-    files += [*resource_dir("templates").glob("*.[ch].j2"), *(f for root in roots for f in root.rglob("*.[chj]*"))]
-    files += [f for folder in op_folders() for f in folder.rglob("*.[pj]*") if f.suffix in (".py", ".j2")]  # others', too
+    files += [
+        *matching(resource_dir("templates"), "*.[ch].j2"),
+        *(f for root in roots for f in matching(root, "*.[chj]*", deep=True)),
+    ]
+    of_ops = (f for folder in op_folders() for f in matching(folder, "*.[pj]*", deep=True))  # others', too
+    files += [f for f in of_ops if f.suffix in (".py", ".j2")]
     files += [file for module in _modules_of_others() for file in sources(module)]
     return digest(*(part for f in sorted(set(files)) for part in (f.name, f.read_bytes())))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from recurc.errors import InputError, UsageError
 from recurc.formats import parse_toml
-from recurc.reading import Unreadable, read_text, shown
+from recurc.reading import Unreadable, matching, read_text, shown
 from recurc.resources import resource_dir
 from recurc.targets.allowed import NAME, WORD
 from recurc.targets.chips import whole_text, with_chip
@@ -268,7 +268,7 @@ def read_board(path: Path) -> Board:
 @lru_cache(maxsize=1)
 def _bundled() -> dict[str, Board]:
     boards: dict[str, Board] = {}
-    for path in sorted(resource_dir("boards").glob("*.toml")):
+    for path in matching(resource_dir("boards"), "*.toml"):
         board = read_board(path)
         if board.name != path.stem:
             raise InputError("the board file is invalid", where=str(path), why=f"its name is {shown(board.name)}",

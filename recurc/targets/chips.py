@@ -16,7 +16,7 @@ from typing import Any
 
 from recurc.errors import InputError
 from recurc.formats import parse_toml
-from recurc.reading import Unreadable, read_text, shown
+from recurc.reading import Unreadable, matching, read_text, shown
 from recurc.resources import resource_dir
 from recurc.targets.tomltable import nearest
 
@@ -40,7 +40,7 @@ def chips() -> Mapping[str, Mapping[str, Any]]:
         InputError: a file of `chips/` is no chip's.
     """
     found: dict[str, Mapping[str, Any]] = {}
-    for path in sorted(resource_dir("chips").glob("*.toml")):
+    for path in matching(resource_dir("chips"), "*.toml"):
         try:
             data = parse_toml(read_text(path, CHIP_LIMIT), CHIP_LIMIT)
         except Unreadable as e:

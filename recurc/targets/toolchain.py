@@ -12,6 +12,7 @@ from pathlib import Path
 
 from recurc.environment import remedy
 from recurc.errors import ToolchainError
+from recurc.reading import matching
 from recurc.targets.boards import COMPILED, Board
 from recurc.targets.objectcache import compile_once
 
@@ -190,9 +191,9 @@ def runtime_sources(board: Board, runtime: Path) -> list[Path]:
     Args:
         runtime: the runtime_c folder, or a build's copy of it.
     """
-    found = [f for port in board.ports for f in sorted((runtime / "ports" / port).glob("*.[cS]"))]
+    found = [f for port in board.ports for f in matching(runtime / "ports" / port, "*.[cS]")]
     sums = [runtime / "image" / name for name in ("rc_crc32.c", "rc_sha256.c")]
-    return [*found, *sorted((runtime / "wire").glob("*.c")), runtime / "solve" / "rc_solve.c", *sums]
+    return [*found, *matching(runtime / "wire", "*.c"), runtime / "solve" / "rc_solve.c", *sums]
 
 
 def port_include_dirs(board: Board, runtime: Path) -> list[Path]:

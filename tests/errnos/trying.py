@@ -25,7 +25,7 @@ from tests.errnos.injecting import LASTING, Call, Injector
 
 FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 1 << 28 else None
 SECONDS = 300  # a command that takes longer hangs
-_TIMES = re.compile(r"\b\d[\d.,:]* ?(s|ms|min|us)\b|(?<=all equal )[\d,]+|process \d+|0x[0-9a-f]+")
+_TIMES = re.compile(r"\b\d[\d.,:]* ?(s|ms|min|us)\b|(?<=all equal )[\d,]+|process \d+|0x[0-9a-f]+|errnos-\w+|swap-\d+-\w+")
 _SPACE = re.compile(r"[ ─]+")
 _LEFT = re.compile(r"\.part$|\.partial-|\.swap-|^tmp")
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import errno
+import os
 from pathlib import Path
 
 import pytest
+
+from recurc.reading import matching
 
 PACKAGE = Path(__file__).parents[2] / "recurc"
 READERS = {"reading.py", "formats.py", "plainyaml.py", "arrayfile.py", "zipread.py"}
@@ -28,6 +32,7 @@ _CALLS = {
     ("np", "fromfile"), ("torch", "load"), ("pickle", "load"), ("pickle", "loads"), ("zipfile", "ZipFile"),
 }  # fmt: skip
 _METHODS = {"read_text", "read_bytes"}
+_GLOBS = {"glob", "rglob", "iglob"}
 
 
 def reads(source: str) -> list[str]:
@@ -51,9 +56,9 @@ def reads(source: str) -> list[str]:
 def forgets(source: str) -> list[int]:
     """Lines of walks through folders that pass over what cannot be listed, as if it were empty."""
     return [node.lineno for node in ast.walk(ast.parse(source))
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "walk"
-            and isinstance(node.func.value, ast.Name) and node.func.value.id == "os"
-            and not any(k.arg == "onerror" for k in node.keywords)]  # fmt: skip
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and (node.func.attr in _GLOBS or (
+                node.func.attr == "walk" and isinstance(node.func.value, ast.Name) and node.func.value.id == "os"
+                and not any(k.arg == "onerror" for k in node.keywords)))]  # fmt: skip
 
 
 FILES = {str(p.relative_to(PACKAGE)): p for p in sorted(PACKAGE.rglob("*.py")) if "_data" not in p.parts}
@@ -77,6 +82,30 @@ def test_the_rule_finds_violations(line):
 def test_a_folder_that_cannot_be_listed_is_not_empty():
     assert {name: found for name, path in FILES.items() if (found := forgets(path.read_text()))} == {}
     assert forgets("os.walk(x)") == [1] and forgets("os.walk(x, onerror=y)") == []
+    assert forgets("p.glob('*')\nmatching(p, '*')\nglob.glob('*')\nPath(x).rglob('*')") == [1, 3, 4]
+
+
+def test_what_matches_in_a_folder(tmp_path, monkeypatch):
+    for name in ("b.h", "a.h", "c.c", "below/d.h", "below.h/e.c"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for deep, way in ((False, tmp_path.glob), (True, tmp_path.rglob)):
+        for pattern in ("*.h", "*.[ch]", "*"):
+            assert matching(tmp_path, pattern, deep=deep) == sorted(way(pattern))
+    assert matching(tmp_path, "a.*", "*.c") == [tmp_path / "a.h", tmp_path / "c.c"]
+    assert matching(tmp_path / "none", "*") == matching(tmp_path / "c.c", "*", deep=True) == []
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("below"):
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(PermissionError, match="below"):
+        matching(tmp_path, "*.h", deep=True)
+    with pytest.raises(PermissionError, match="below"):
+        matching(tmp_path / "below", "*.h")
 
 
 def test_no_reason_without_a_reader():
