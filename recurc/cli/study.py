@@ -24,10 +24,15 @@ from recurc.cli.common.options import (
 )
 from recurc.cli.common.output import Console, json_text
 from recurc.cli.common.research import Computing, can_plot, check_results, compute_options, results_option, write, write_results
+from recurc.cli.common.solving import Asking, asking_options, labelled
 from recurc.errors import UsageError
+from recurc.solve import ACCEPT
 
 if TYPE_CHECKING:
+    from recurc.cli.common.options import Model
     from recurc.dataset import Dataset
+    from recurc.evaluate.measured import Asking as AskedAgain
+    from recurc.models.reasoner import Reasoner
     from recurc.study.methods import Method
 
 DEFAULT_LIMIT = 64
@@ -41,6 +46,15 @@ class Wanted:
     outliers: bool
     train: str | None
     updates: int | None
+
+
+@dataclass(frozen=True)
+class Running:
+    """Supervision steps (None: as trained), on how many puzzles, and the seed of what is drawn."""
+
+    steps: int | None
+    limit: int
+    seed: int
 
 
 @click.command()
@@ -74,19 +88,13 @@ class Wanted:
 )
 @limit_option(DEFAULT_LIMIT)
 @seed_option
+@asking_options("Beside one run of all steps: ")
 @compute_options
 @results_option("NAME-study")
-@takes(source=Source, wanted=Wanted, computing=Computing)
+@takes(source=Source, running=Running, wanted=Wanted, asking=Asking, computing=Computing)
 @pass_console
 def command(
-    console: Console,
-    steps: int | None,
-    limit: int,
-    seed: int,
-    out: Path | None,
-    source: Source,
-    wanted: Wanted,
-    computing: Computing,
+    console: Console, out: Path | None, source: Source, running: Running, wanted: Wanted, asking: Asking, computing: Computing
 ) -> None:
     """Which compressions CHECKPOINT survives: weights, activations, other toolchains, structure, training.
 
@@ -105,7 +113,7 @@ def command(
     check_results(folder)
     reasoner = model.load()
     calibration = train_split(console, model, "no training puzzles, so methods that need some are left out")
-    test, learning = model.dataset("test", labels=True).take(limit), _learning(wanted.train)
+    test, learning = model.dataset("test", labels=True).take(running.limit), _learning(wanted.train)
     calibration, learning = calibration or learning, learning or calibration
     if wanted.train is not None and not any(m.schooling for m in chosen_methods(_names(wanted.methods), reasoner)):
         raise UsageError(
@@ -118,6 +126,7 @@ def command(
     if wanted.outliers:
         todo.append((f"{name}, outlier copy", outlier_copy(reasoner), [m for m in asked if not m.functional]))
     results, total = computing.store(console), sum(work(ms, len(test), len(learning or ())) for _, _, ms in todo)
+    again = _asking(console, model, reasoner, asking, running)
     tables = []
     with computing.executor() as where, console.progress(name, total, "puzzles and updates") as advance:
         for title, subject, ms in todo:
@@ -126,8 +135,9 @@ def command(
                     subject,
                     Puzzles(test, calibration, learning),
                     ms,
-                    steps=steps,
-                    means=Means(where, results, seed),
+                    steps=running.steps,
+                    means=Means(where, results, running.seed),
+                    asking=again,
                     note=console.note,
                     progress=functools.partial(_advance, advance, title),
                 )
@@ -153,6 +163,21 @@ def command(
     console.emit_json({**document, "files": files})
     if not console.json:
         _show(console, document, folder)
+
+
+def _asking(console: Console, model: Model, reasoner: Reasoner, asking: Asking, running: Running) -> AskedAgain | None:
+    """How puzzles are asked again, by the checkpoint's own halting rule where one is kept; None where there is no symmetry."""
+    from recurc.evaluate.halting import stayed_text
+    from recurc.evaluate.measured import Asking as AskedAgain
+    from recurc.evaluate.own_halting import halting_of, kept
+
+    symmetry, forms = asking.forms(console, labelled(model), running.seed)
+    if not forms:
+        return None
+    (halt, whence), own = halting_of(reasoner), kept(reasoner)
+    console.assumed([f"a run halts above {halt.threshold:g}{stayed_text(halt.patience)}: {whence}"])
+    steps = running.steps or reasoner.config.halt_max_steps
+    return AskedAgain(asking.policy(steps, halt, own.accept if own is not None else ACCEPT[0]), forms, symmetry)
 
 
 def _advance(advance: Callable[..., None], title: str, n: float) -> None:

@@ -14,13 +14,28 @@ from recurc.report.sweep_page import percent, phi_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLUMNS = ("method", "by", "cells", "exact", "lost to fp32", "phi 1 step", "phi last", "bytes", "4 MB", "8 MB")
-LEAST = ("by", "phi last", "8 MB", "4 MB", "phi 1 step", "cells", "bytes")  # to leave out first
+COLUMNS = (
+    "method",
+    "by",
+    "cells",
+    "exact",
+    "lost to fp32",
+    "with restarts",
+    "wrong solved",
+    "phi 1 step",
+    "phi last",
+    "bytes",
+    "4 MB",
+    "8 MB",
+)
+LEAST = ("by", "wrong solved", "phi last", "8 MB", "4 MB", "phi 1 step", "cells", "bytes")  # to leave out first
 NOTES = (
     "exact: whole puzzles right; lost to fp32: points of it, with the standard error of the difference on the same puzzles. "
     "phi: cosine of z_H to the fp32 checkpoint's, mean over positions; none where the carries differ in shape. "
     f"bytes: {READ_BYTES} (onnxruntime: its graph files); "
     "4 MB, 8 MB: whether they fit beside 32 KB of code.",
+    "with restarts: puzzles exact, @ steps of all runs on average, where a puzzle whose run does not halt is asked again in "
+    "another form (runtime_c/SPEC.md, Solving); wrong solved: of those called solved.",
     "by: device, the generated C on this computer, the firmware's bits; fake, torch with rounded weights and activations; "
     "reference, the fp32 model; onnxruntime, its own kernels.",
 )
@@ -35,12 +50,20 @@ def cells(line: Line) -> tuple[str, ...]:
         percent(line["cell"]),
         percent(line["exact"]),
         "" if line["group"] == "reference" else loss_text(line["loss"], line["loss_se"], line["n"]),
+        *_asked(line["asked"]),
         _phi(line["phi_first"]),
         _phi(line["phi_last"]),
         f"{line['bytes']:,}",
         _yes(line["fits_4mb"]),
         _yes(line["fits_8mb"]),
     )
+
+
+def _asked(asked: Line | None) -> tuple[str, str]:
+    """Exact with restarts @ mean steps; how many of the puzzles called solved are wrong."""
+    if asked is None:
+        return "-", "-"
+    return f"{percent(asked['exact'])} @ {asked['mean_steps']:.2f}", f"{asked['wrong_solved']} of {asked['solved']}"
 
 
 def _phi(value: float | None) -> str:

@@ -17,7 +17,7 @@ import torch
 
 from recurc.dataset import Dataset, check_compatible
 from recurc.errors import ToolchainError
-from recurc.evaluate.measured import Part, measure
+from recurc.evaluate.measured import Asking, Part, measure
 from recurc.evaluate.runs import Progress
 from recurc.ir.lower import lower
 from recurc.models.reasoner import Reasoner
@@ -26,7 +26,7 @@ from recurc.study.compressions import schooled
 from recurc.study.methods import FP32, Method, definition
 from recurc.study.peers import peer_version, quantized_by_onnxruntime, stored_bytes
 from recurc.study.store import Store, code_version, digest
-from recurc.study.units import Chunk, Threads, reference_run, run_chunk
+from recurc.study.units import Chunk, Threads, asked_again, reference_run, run_chunk
 from recurc.study.variants import Outcome, Variant
 from recurc.study.workbench import Means, Workbench
 
@@ -53,7 +53,14 @@ COLUMNS = (
     "loss_first",
     "loss_last",
     "exact_seen",
+    "asked_exact",
+    "asked_mean_steps",
+    "asked_solved",
+    "asked_wrong",
 )
+
+
+_ASKED = ("exact", "mean_steps", "solved", "wrong_solved")
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,7 @@ class Row:
         """Keys as in COLUMNS, the definition, and the curves by step. phi is None where the carries differ in shape."""
         o, m = self.outcome, self.method
         first, last = self.ends()
+        asked = o.asked and o.asked.as_dict()
         return {
             "name": m.name,
             "slug": m.slug,
@@ -111,6 +119,8 @@ class Row:
             "loss_first": first,
             "loss_last": last,
             "exact_seen": self.seen.exact if self.seen else None,
+            "asked": asked,
+            **{f"asked_{key.removesuffix('_solved')}": asked and asked[key] for key in _ASKED},
             "by_step": {name: [_number(x) for x in getattr(o, f"{name}_by_step")] for name in ("cell", "exact", "phi")},
         }
 
@@ -147,6 +157,7 @@ def study(
     *,
     steps: int | None = None,
     means: Means = Means(),  # noqa: B008 - it is frozen
+    asking: Asking | None = None,
     progress: Progress = lambda n: None,
     note: Callable[[str], None] = lambda text: None,
 ) -> list[Row]:
@@ -154,6 +165,7 @@ def study(
 
     Args:
         steps: supervision steps; None as trained.
+        asking: how puzzles are asked again, if they are.
         means: where variants are evaluated; training and peers run on this computer.
         note: told what is left out, for people.
 
@@ -165,7 +177,7 @@ def study(
     data = train if puzzles.learning is None else puzzles.learning
     if data is not None:
         check_compatible(data, reasoner.config, reasoner.source)
-    plain = Workbench(reasoner, test, train, store=store, seed=means.seed)
+    plain = Workbench(reasoner, test, train, store=store, seed=means.seed, asking=asking)
     subjects: dict[str, Reasoner] = {m.name: m.alters(reasoner) for m in methods if m.alters is not None}
     outcomes: dict[str, Outcome] = {}
     losses: dict[str, list[float]] = {}
@@ -184,7 +196,7 @@ def study(
             else:
                 outcomes |= future.result()
     own = [m for m in methods if m.peer is None]
-    bench = Workbench(reasoner, test, train, subjects=subjects, store=store, seed=means.seed)
+    bench = Workbench(reasoner, test, train, subjects=subjects, store=store, seed=means.seed, asking=asking)
     outcomes |= zip((m.name for m in own), bench.evaluate([m.variant(steps) for m in own], executor, progress))
     seen: dict[str, Outcome] = {}
     if losses and data is not None:
@@ -273,7 +285,8 @@ def _peer_outcome(bench: Workbench, method: Method, steps: int | None, progress:
             for i, chunk in enumerate(chunks):
                 if kept[i] is None:
                     run = run_chunk(stepper, chunk, plain.steps, progress)
-                    part = measure(run, reference_run(subject, chunk), chunk.labels, chunk.valid)
+                    asked = asked_again(stepper, chunk, run, bench.asking)
+                    part = measure(run, reference_run(subject, chunk), chunk.labels, chunk.valid, asked)
                     kept[i] = {**{f.name: getattr(part, f.name) for f in fields(Part)}, "bytes": np.array(size)}
                     bench.store.put(key(chunk), kept[i] or {})
                 else:

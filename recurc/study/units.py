@@ -16,7 +16,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from recurc.evaluate.measured import Part, measure
+from recurc.evaluate.asked import Asked
+from recurc.evaluate.measured import Asking, Part, measure
 from recurc.evaluate.runs import Kept, Progress, Run, every, record
 from recurc.evaluate.stepping import EngineStepper, Stepper, TorchStepper
 from recurc.make.project import compile_engine_parts, compile_host_engine
@@ -24,6 +25,7 @@ from recurc.models.reasoner import Reasoner, ReasonerConfig
 from recurc.models.reference import Reference
 from recurc.quant.model import QuantizedModel
 from recurc.recursion import Depth
+from recurc.solve import Answer
 from recurc.study.fake import FakeModel
 from recurc.study.memo import Memo
 from recurc.study.variants import Variant
@@ -61,7 +63,7 @@ def chunk_size(config: ReasonerConfig, steps: int) -> int:
 class Subject:
     """What a variant needs besides puzzles: the checkpoint, the model in its place, its stored form (None: plain fp32), the
     static scales' peaks; `reference_key` and `key` tell them from others. full: compare with the checkpoint's last step as
-    deep as it was trained, at every step."""
+    deep as it was trained, at every step. asking: how puzzles are asked again, if they are."""
 
     variant: Variant
     reasoner: Reasoner
@@ -71,6 +73,7 @@ class Subject:
     reference_key: str
     key: str
     full: bool = False
+    asking: Asking | None = None
 
     @property
     def depth(self) -> Depth:
@@ -115,14 +118,17 @@ def run_chunk(stepper: Stepper, chunk: Chunk, steps: int, progress: Progress | N
     return record(stepper, chunk.inputs, chunk.puzzle_ids, steps, kept=Kept(every(steps)), progress=progress)
 
 
+def _reference(subject: Subject) -> Reference:
+    return _STEPPERS.get(subject.reference_key, lambda: Reference(subject.reasoner))
+
+
 def reference_run(subject: Subject, chunk: Chunk, progress: Progress | None = None) -> Run:
     """The fp32 checkpoint's run of a chunk at the variant's depth; kept while other variants want the same."""
     v = subject.variant
     depth = subject.depth
 
     def make() -> Run:
-        model = _STEPPERS.get(subject.reference_key, lambda: Reference(subject.reasoner))
-        return run_chunk(TorchStepper(model, depth, most=CHUNK), chunk, depth.steps, progress)
+        return run_chunk(TorchStepper(_reference(subject), depth, most=CHUNK), chunk, depth.steps, progress)
 
     return _REFERENCES.get((subject.reference_key, v.schedule, depth.steps, chunk.key), make)
 
@@ -149,9 +155,20 @@ def run_part(subject: Subject, chunk: Chunk, progress: Progress | None = None) -
     expected = full_end(subject, chunk) if subject.full else reference_run(subject, chunk, progress if own else None)
     if own:
         run = reference_run(subject, chunk, progress)
+        stepper: Stepper = TorchStepper(_reference(subject), subject.depth, most=CHUNK)
     else:
-        run = run_chunk(_STEPPERS.get(subject.key, lambda: _stepper(subject)), chunk, subject.depth.steps, progress)
-    return measure(run, expected, chunk.labels, chunk.valid)
+        stepper = _STEPPERS.get(subject.key, lambda: _stepper(subject))
+        run = run_chunk(stepper, chunk, subject.depth.steps, progress)
+    return measure(run, expected, chunk.labels, chunk.valid, asked_again(stepper, chunk, run, subject.asking))
+
+
+def asked_again(stepper: Stepper, chunk: Chunk, run: Run, asking: Asking | None) -> list[Answer] | None:
+    """Answers to a chunk of puzzles that are asked again where their run did not halt; None where nobody asks."""
+    if asking is None:
+        return None
+    asking = asking.within(len(run.margins))
+    asked = Asked(stepper, chunk.inputs, chunk.puzzle_ids, asking.forms, len(run.margins), asking.policy.restart_steps, run)
+    return asked.answers(asking.policy)
 
 
 class Executor(Protocol):

@@ -19,6 +19,7 @@ from recurc.errors import UsageError
 from recurc.evaluate.fidelity import mean_and_error
 from recurc.evaluate.halting import Halt, stop_index
 from recurc.evaluate.measured import Part
+from recurc.evaluate.scores import Scores
 from recurc.ir.lower import lower
 from recurc.ir.lowering import Knobs, Lowering
 from recurc.ir.program import Program
@@ -145,6 +146,22 @@ def model_bytes(model: QuantizedModel) -> int:
 
 
 @dataclass(frozen=True)
+class AskedAgain:
+    """Puzzles asked again where a run did not halt: scores (exact alone), steps of all runs on average, how many were called
+    solved, and how many of these wrongly."""
+
+    scores: Scores
+    mean_steps: float
+    solved: int
+    wrong: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For documents."""
+        return {"exact": self.scores.exact, "exact_error": self.scores.exact_error, "mean_steps": self.mean_steps,
+                "solved": self.solved, "wrong_solved": self.wrong}  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a resolved variant scored on n puzzles; everything "by step" is [steps], shares and cosines 0..1.
 
@@ -263,6 +280,20 @@ class Outcome:
     @property
     def halted_cell(self) -> float:
         return float(self._shares[self._stops, np.arange(self.n)].mean())
+
+    @property
+    def asked(self) -> AskedAgain | None:
+        """What asking again gave; None where nobody asked."""
+        p = self.part
+        if not p.taken.any():
+            return None
+        believed, labelled = p.believed, p.cells > 0
+        return AskedAgain(
+            Scores(float("nan"), float(p.correct[labelled].mean()) if labelled.any() else float("nan"), int(labelled.sum())),
+            float(p.taken.mean()),
+            int(believed.sum()),
+            int((believed & labelled & ~p.correct).sum()),
+        )
 
     @property
     def macs(self) -> int:

@@ -13,7 +13,7 @@ import torch
 from recurc.arguments import argument
 from recurc.dataset import Dataset, check_compatible
 from recurc.errors import ToolchainError, UsageError
-from recurc.evaluate.measured import Part
+from recurc.evaluate.measured import Asking, Part
 from recurc.evaluate.runs import Progress
 from recurc.models.reasoner import Reasoner
 from recurc.models.reference import Reference
@@ -57,6 +57,7 @@ class Workbench:
         calibration: training split that `puzzles` examples are drawn from; None quantizes without data.
         subjects: models that variants name as their `transform`.
         store: where results are kept.
+        asking: how puzzles are asked again, if they are.
         full: measure phi and kept answers against the fp32 checkpoint's last step as deep as it was trained, not at the same
             depth: what a cheaper schedule loses counts as well.
 
@@ -75,11 +76,13 @@ class Workbench:
         subjects: Subjects | None = None,
         store: Store | None = None,
         full: bool = False,
+        asking: Asking | None = None,
     ) -> None:
         for dataset in (data, calibration):
             if dataset is not None:
                 check_compatible(dataset, reasoner.config, reasoner.source)
         self.reasoner, self.data, self.seed, self.full = reasoner, data, seed, full
+        self.asking = asking
         self.sample = None if calibration is None else calibration.sample(puzzles, seed)
         self.subjects = {"": reasoner, **(subjects or {})}
         self.store = store or Store(None)
@@ -216,6 +219,7 @@ class Workbench:
             self._content(""),
             self.key(variant),
             self.full,
+            self.asking,
         )
 
     def key(self, variant: Variant) -> str:
@@ -227,6 +231,7 @@ class Workbench:
             replace(variant, name=""),
             self._calibration_key,
             "full" * self.full,
+            *_asking_parts(self.asking),
         )
 
     # -- the work ---------------------------------------------------------------------------------------------------
@@ -310,6 +315,13 @@ class Workbench:
                     keep(future)
             raise
         return [[part for part in row if part is not None] for row in found]
+
+
+def _asking_parts(asking: Asking | None) -> list[object]:
+    """What tells results of puzzles that were asked again from others."""
+    if asking is None:
+        return []
+    return [asking.policy, *(array for form in asking.forms for array in (form.cells, form.tokens))]
 
 
 def _runs_of(values: Sequence[object]) -> list[range]:

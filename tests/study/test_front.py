@@ -14,6 +14,7 @@ from recurc.report.sweep_page import cells, draw
 from recurc.report.timing import seconds_text
 from recurc.study.sweep import Row, with_front
 from recurc.study.variants import Outcome, Variant
+from tests.study.rows import not_asked
 
 N = 200
 
@@ -22,7 +23,7 @@ def row(exact: int, macs: int, size: int, shift: int = 0, name: str = "x") -> Ro
     """`exact` of N puzzles are right, from number `shift` on."""
     solved = np.roll(np.arange(N) < exact, shift)[None]
     ones = np.ones((1, N), np.float32)
-    part = Part(solved.astype(np.uint16), np.ones(N, np.uint16), ones, ones, ones, ones, solved)
+    part = Part(solved.astype(np.uint16), np.ones(N, np.uint16), ones, ones, ones, ones, solved, *not_asked(N))
     variant = Variant("int8", "int8-row", steps=1, h_cycles=1, l_cycles=1, engine="device", name=name)
     outcome = Outcome(variant, part, macs, size)
     return Row(outcome, replace(outcome, variant=replace(variant, engine="reference")))

@@ -20,7 +20,7 @@ from recurc.study.verdict import sorted_out, verdict
 from tests.randmodels import random_reasoner, sudoku4
 from tests.study.bench import split
 from tests.study.points import point
-from tests.study.rows import rows
+from tests.study.rows import not_asked, rows
 
 CONFIG = sudoku4().config
 
@@ -29,7 +29,8 @@ def part(**arrays) -> Part:
     """4 steps of 3 puzzles of 5 cells, all right, none stopping."""
     ones = np.ones((4, 3), np.float32)
     made = {"right": np.full((4, 3), 5, np.uint16), "cells": np.full(3, 5, np.uint16), "margins": -ones, "phi": ones,
-            "same": np.zeros((4, 3), np.uint16), "flat": ones, "kept": ones > 0}  # fmt: skip
+            "same": np.zeros((4, 3), np.uint16), "flat": ones, "kept": ones > 0,
+            **dict(zip(("taken", "believed", "correct"), not_asked(3)))}  # fmt: skip
     return Part(**{**made, **{name: np.asarray(value, made[name].dtype) for name, value in arrays.items()}})
 
 

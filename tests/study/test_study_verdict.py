@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from recurc.study.methods import _with_updates
@@ -160,3 +161,20 @@ def test_no_error_bar_strikes_a_number_out():
     axis = figure.axes[0]
     numbers = {text.xy[1] for text in axis.texts}
     assert numbers == {0} and all(abs(y) > 0.15 for line in axis.collections for part in line.get_segments() for _, y in part)
+
+
+def test_asking_again_repairs_what_it_does():
+    made = rows(fp32=0.9, int8=0.9, int4_naive=0.5, int8_x_static_int8=0.6, pruned_25=0.0)
+
+    def asked(row, exact, steps=4):
+        n = row.outcome.n
+        part = replace(row.outcome.part, taken=np.full(n, steps, np.uint16), correct=np.arange(n) < round(exact * n))
+        return replace(row, outcome=replace(row.outcome, part=part))
+
+    again = [asked(r, e) for r, e in zip(made, (0.99, 0.99, 0.98, 0.8, 0.0))]
+    text = " ".join(verdict(again))
+    assert "Asked again, fp32 solves 99.0 % in 4.00 steps on average." in text
+    assert "this repairs int4 naive (50.0 % to 98.0 %)" in text
+    assert "Not repaired: int8 x static int8 (60.0 % to 80.0 %), pruned 25 % (0.0 % to 0.0 %)" in text
+    assert "Asked again" not in " ".join(verdict(made)), "nobody asked"
+    assert "Asked again" not in " ".join(verdict(again[:2])), "nothing is damaged"

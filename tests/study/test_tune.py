@@ -14,6 +14,7 @@ from recurc.study.tune import FP32, Arm, Tried, undominated, variants_of
 from recurc.study.variants import Outcome, Variant
 from recurc.targets.boards import load_board
 from tests.study.bench import workbench
+from tests.study.rows import not_asked
 from tests.study.searching import CONFIG, search
 
 
@@ -29,6 +30,7 @@ def outcome_of(right, margins, n=4) -> Outcome:
         phi=ones * 0.5,
         flat=ones,
         kept=right == 2,
+        **dict(zip(("taken", "believed", "correct"), not_asked(right.shape[1]))),
     )
     return Outcome(Variant().resolved(CONFIG), part, 10, 1)
 

@@ -10,9 +10,11 @@ import torch
 import recurc.study.workbench as workbench_module
 from recurc.errors import UsageError
 from recurc.evaluate.layer_damage import layers_alone
-from recurc.evaluate.measured import Part
+from recurc.evaluate.measured import Asking, Part
+from recurc.evaluate.solving import solve_puzzles
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
+from recurc.solve import Policy
 from recurc.study import units
 from recurc.study.fake import ACTIVATIONS, round_activations, weight_schemes
 from recurc.study.memo import Memo
@@ -20,8 +22,10 @@ from recurc.study.store import Store, content
 from recurc.study.units import Threads, chunk_size
 from recurc.study.variants import Variant
 from recurc.study.workbench import Workbench, evaluate_variant
+from recurc.symmetries import draw, named
 from tests.randmodels import random_inputs, random_reasoner, sudoku4
 from tests.study.bench import split, workbench
+from tests.study.rows import not_asked
 
 # -- against the device -------------------------------------------------------------------------------------------------
 
@@ -177,6 +181,7 @@ def test_halting_takes_the_first_stop_within_the_steps():
         phi=ones,
         flat=ones,
         kept=ones > 0,
+        **dict(zip(("taken", "believed", "correct"), not_asked(2))),
     )
     from recurc.study.variants import Outcome
 
@@ -295,3 +300,27 @@ def test_layers_behind_a_low_phi_are_found_by_trying_each():
 def test_evaluate_variant_alone():
     outcome = evaluate_variant(sudoku4(), Variant("int8", "int8-tensor", steps=1), split("test"), limit=5)
     assert outcome.n == 5 and outcome.steps == 1 and outcome.variant.engine == "fake"
+
+
+def test_puzzles_asked_again_are_those_that_solving_gives():
+    """In the device's arithmetic and in torch, and kept apart from results of puzzles that nobody asked again."""
+    forms = draw(named("sudoku:2x2", 16, 6), 2, 0)
+    variants = [Variant("int8", steps=3), Variant("fp32", "fp32", steps=3), Variant("int8", "int8-tensor", steps=3)]
+    plain = workbench()
+    once = plain.evaluate(variants[:1])[0]
+    policy = Policy(1, 2, 2, float(np.quantile(once.part.margins[1], 0.7)), 0)  # a threshold that stops some
+    bench = workbench(asking=Asking(policy, forms, "sudoku:2x2"))
+    outcomes = bench.evaluate(variants)
+    engine = units._engine(bench.subject(bench.resolve(variants[0])))
+    found = solve_puzzles(engine, bench.data, forms, policy)
+    device = outcomes[0]
+    assert np.array_equal(device.part.taken, found.steps) and np.array_equal(device.part.believed, found.solved)
+    assert np.array_equal(device.part.correct, found.right) and 0 < found.solved.sum() < len(found.solved)
+    assert device.asked.as_dict() == {
+        "exact": found.scores.exact, "exact_error": found.scores.exact_error, "mean_steps": found.mean_steps,
+        "solved": int(found.solved.sum()), "wrong_solved": found.wrong_solved,
+    }  # fmt: skip
+    assert all(o.asked is not None and o.asked.mean_steps > 1 for o in outcomes)
+    assert once.asked is None and plain.key(bench.resolve(variants[0])) != bench.key(bench.resolve(variants[0]))
+    other = workbench(asking=Asking(policy, forms[:1], "sudoku:2x2"))
+    assert other.key(bench.resolve(variants[0])) != bench.key(bench.resolve(variants[0]))
