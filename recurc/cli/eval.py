@@ -87,6 +87,7 @@ def command(
 
     chosen = source.model(console)
     lowering, learning, rule = chosen.settled(lowering), chosen.settled(learning), chosen.settled(halting).rule
+    solving = chosen.settled(solving)
     halt = chosen.project.halt is not None if halting.halt is None else halting.halt
     precision, layers = stored.of(chosen)
     test = chosen.dataset("test", labels=True).take(puzzles.limit)

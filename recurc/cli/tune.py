@@ -18,6 +18,7 @@ from recurc.cli.common.output import Console, json_text
 from recurc.cli.common.project import PROJECT_FILE, Project, project_text
 from recurc.cli.common.quantizing import Learning, calibration_options
 from recurc.cli.common.research import Computing, check_results, compute_options, results_option, write, write_results
+from recurc.cli.common.tuning import check_solving, device_names, measured_by, tune_solving, tuned_solving_options
 from recurc.errors import UsageError
 from recurc.files import check_file, write_whole
 from recurc.words import said
@@ -38,12 +39,16 @@ _RECIPE = ("the recipe", "Name a file that you may write with --write FILE")
 
 @dataclass(frozen=True)
 class Goal:
-    """What must be kept, on how many puzzles, and what is to be cheap."""
+    """What must be kept, on how many puzzles, and what is to be cheap; whether puzzles are asked again, in which other forms,
+    and how many steps one may take."""
 
     tolerance: float | None
     min_fidelity: float | None
     minimize: str
     limit: int
+    solve: bool = False
+    symmetry: str | None = None
+    worst_steps: int | None = None
 
     def aim(self) -> Aim:
         from recurc.study.settings import Aim
@@ -110,6 +115,7 @@ class Files:
 @click.option("--l-cycles", type=Numbers(), default=(), metavar="N,...", help="Among these only (default: up to the trained).")
 @seed_option
 @calibration_options
+@tuned_solving_options
 @compute_options
 @click.option(
     "--write",
@@ -142,6 +148,7 @@ def command(
     from recurc.study.workbench import Workbench
     from recurc.targets.boards import load_board
 
+    check_solving(goal)
     if goal.tolerance is not None and goal.min_fidelity is not None:
         raise UsageError(
             "--tolerance and --min-fidelity exclude each other",
@@ -169,49 +176,23 @@ def command(
     )
     aim = goal.aim()
     prices = Prices(reasoner.config, board)
-    measure = _measure(goal.minimize, prices.known(bench.resolve(FP32)), board.name)
+    measure = measured_by(goal.minimize, prices.known(bench.resolve(FP32)), board.name)
     variants = variants_of(
         reasoner.config,
-        names=_device_names(space.precisions),
+        names=device_names(space.precisions),
         carries=space.carries,
         h_cycles=space.h_cycles,
         l_cycles=space.l_cycles,
         method=learning.calibration,
     )
+    if goal.solve:
+        asked = (aim, measure, searched, held, variants)
+        return tune_solving(console, chosen, (bench, prices), asked, (goal, learning, computing, files), folder)
     with computing.executor() as where:
         found = Search(bench, prices, aim, measure, searched, held, where, console.progress).run(variants)
     document = _document(found, aim, measure, prices, name, reasoner, chosen)
     recipe = _recipe(document, chosen, board.name, learning)
     _write(console, folder, document, recipe, files.toml)
-
-
-def _device_names(names: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Precisions that a build can have. Raises UsageError."""
-    from recurc.quant.weights import precisions
-
-    for name in names or ():
-        if name not in precisions() or precisions()[name].lossy:
-            raise UsageError(
-                f"{name} is for comparison only",
-                where="--precisions",
-                why="no build can have it",
-                next="Choose among " + ", ".join(n for n, p in precisions().items() if not p.lossy),
-            )
-    return names or ()
-
-
-def _measure(wanted: str, known: tuple[str, ...], board: str) -> str:
-    """What is minimized: what was asked for, or the best that is known."""
-    if wanted == "auto":
-        return known[0]
-    if wanted not in known:
-        raise UsageError(
-            f"no {wanted} is known for {board}",
-            where="--minimize",
-            why=f"known are {', '.join(known)}",
-            next="Choose one of them, or leave it out",
-        )
-    return wanted
 
 
 def _described(v: Variant) -> dict[str, Any]:

@@ -102,8 +102,11 @@ def _engine(subject: Subject) -> HostEngine:
     return engine
 
 
-def _stepper(subject: Subject) -> Stepper:
+def stepper_of(subject: Subject) -> Stepper:
+    """What steps a subject."""
     v = subject.variant
+    if v.engine == "reference":
+        return TorchStepper(_reference(subject), subject.depth, most=CHUNK)
     if v.engine == "device":
         return EngineStepper(_engine(subject))
     assert subject.model is not None
@@ -155,9 +158,9 @@ def run_part(subject: Subject, chunk: Chunk, progress: Progress | None = None) -
     expected = full_end(subject, chunk) if subject.full else reference_run(subject, chunk, progress if own else None)
     if own:
         run = reference_run(subject, chunk, progress)
-        stepper: Stepper = TorchStepper(_reference(subject), subject.depth, most=CHUNK)
+        stepper = stepper_of(subject)
     else:
-        stepper = _STEPPERS.get(subject.key, lambda: _stepper(subject))
+        stepper = _STEPPERS.get(subject.key, lambda: stepper_of(subject))
         run = run_chunk(stepper, chunk, subject.depth.steps, progress)
     return measure(run, expected, chunk.labels, chunk.valid, asked_again(stepper, chunk, run, subject.asking))
 

@@ -16,7 +16,8 @@ from recurc.symmetries import draw, named
 from tests.tools import need
 
 MODEL = "sudoku6-attn"
-EVAL = ("eval", MODEL, "--precision", "int8", "--limit", "24", "--fidelity-puzzles", "2", "--solve")
+EVAL = ("eval", MODEL, "--precision", "int8", "--limit", "24", "--fidelity-puzzles", "2", "--solve",
+        "--halt-threshold", "0")  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -97,4 +98,4 @@ def test_where_there_is_no_other_form_nothing_is_said_of_restarts(capsys):
 )
 def test_the_option_that_is_wrong_is_named(options, named_option, capsys, recwarn):
     assert main([*EVAL, *options]) == 2
-    assert f"({named_option})" in capsys.readouterr().err and not list(recwarn)
+    assert named_option in capsys.readouterr().err and not list(recwarn)

@@ -17,6 +17,7 @@ from recurc.formats import parse_toml
 from recurc.ir.lowering import MOST_CYCLES, WORDS
 from recurc.quant.weights import calibrations, precisions
 from recurc.reading import Unreadable, is_file, not_read, read_text, shown
+from recurc.solve import ACCEPT
 from recurc.types import is_float32
 
 PROJECT_FILE = "recurc.toml"
@@ -30,23 +31,33 @@ _KEYS: dict[str, dict[str, object]] = {
     "model": {"checkpoint": _TEXT, "data": _TEXT},
     "quantize": {"precision": _TEXT, "layers": _LAYERS, "calibration": _METHOD, "calibration_puzzles": _COUNT, "seed": _SEED},
     "schedule": {**{name: _COUNT for name in _DEPTH}, "halt_threshold": _NUMBER, "min_steps": _COUNT, "patience": _SEED},
+    "solve": {"symmetry": _TEXT, "first_steps": _COUNT, "restarts": _SEED, "restart_steps": _COUNT, "accept": ACCEPT},
     "build": {"target": _TEXT, **WORDS, "min_fidelity": _NUMBER},
 }
 _LOWERING = {*_DEPTH, *WORDS}
+_SOLVING = {"symmetry", "first_steps", "restarts", "restart_steps", "accept"}
 _OTHERWISE = {"puzzles": "calibration_puzzles"}  # options that the file calls otherwise
 _LIMIT = 1 << 17  # bytes: a line for each layer of the largest model
-_MOST = {**{name: MOST_CYCLES for name in _DEPTH}, "min_steps": 255, "patience": 255, "seed": 2**32 - 1}
+_MOST = {
+    **{name: MOST_CYCLES for name in _DEPTH},
+    "min_steps": 255,
+    "patience": 255,
+    "first_steps": 255,
+    "restarts": 255,
+    "restart_steps": 255,
+    "seed": 2**32 - 1,
+}
 _HOLDS = (
     'It holds [model] with checkpoint = "..." and data = "...", [quantize] with precision = "int4", '
-    '[quantize.layers] with "name of a layer" = "int8", [schedule] with steps = 8 or halt_threshold = 0.5, and [build] '
-    'with target = "stm32h7"'
+    '[quantize.layers] with "name of a layer" = "int8", [schedule] with steps = 8 or halt_threshold = 0.5, [solve] with '
+    'restarts = 4, and [build] with target = "stm32h7"'
 )
 
 
 @dataclass(frozen=True)
 class Project:
     """What a project file says; keys as in the file, None: not given. layers: name or pattern -> precision; lowering: the
-    knobs of a `Lowering` that the file has."""
+    knobs of a `Lowering` that the file has; solving: how puzzles are asked again."""
 
     checkpoint: str | None = None
     data: str | None = None
@@ -61,6 +72,7 @@ class Project:
     target: str | None = None
     min_fidelity: float | None = None
     lowering: Mapping[str, int | str] = field(default_factory=dict)
+    solving: Mapping[str, int | str] = field(default_factory=dict)
     file: Path | None = field(default=None, compare=False)
     text: str = field(default="", compare=False, repr=False)
 
@@ -69,6 +81,8 @@ class Project:
         name = _OTHERWISE.get(option, option)
         if name == "patience" and self.halt is not None:
             return self.halt.get("patience")
+        if name in _SOLVING:
+            return self.solving.get(name)
         return self.lowering.get(name) if name in _LOWERING else vars(self).get(name)
 
     def place(self, key: str, what: str) -> tuple[str, ...]:
@@ -110,8 +124,9 @@ def read_project(path: Path | None = None) -> Project:
         raise InputError(f"{path.name} is not valid", where=str(path), why="; ".join(told), next=_HOLDS)
     said = {key: value for table in content.values() for key, value in table.items()}
     return Project(
-        **{key: value for key, value in said.items() if key not in _LOWERING},
+        **{key: value for key, value in said.items() if key not in _LOWERING | _SOLVING},
         lowering={key: value for key, value in said.items() if key in _LOWERING},
+        solving={key: value for key, value in said.items() if key in _SOLVING},
         file=path,
         text=text,
     )

@@ -1,0 +1,84 @@
+"""`recurc tune --solve`: the procedure that asks again is searched too, confirmed on other puzzles, and written as a recipe."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from recurc.cli.common.project import read_project
+from recurc.cli.main import main
+from recurc.errors import FidelityError
+from recurc.study.pricing import Prices
+from recurc.study.settings import Aim
+from recurc.study.tune_solving import RUNS, SolveSearch
+from recurc.study.units import Threads
+from recurc.study.variants import Variant
+from recurc.symmetries import draw, named
+from recurc.targets.boards import load_board
+from tests.study.bench import split, workbench
+from tests.study.searching import CONFIG, quiet
+from tests.tools import need
+
+FEW = (
+    "--precisions",
+    "int8,int4",
+    "--carries",
+    "fp32",
+    "--h-cycles",
+    "2",
+    "--l-cycles",
+    "3",
+    "--limit",
+    "80",
+    "--tolerance",
+    "9",
+)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    need("host")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_procedure_is_found_confirmed_and_taken_from_the_recipe(here, capsys):
+    target = ("tune", "sudoku4-tiny", "--target", "mcu-4mb-m7", "--write", "recurc.toml", "--no-cache", "--json")
+    assert main([*target, *FEW, "--solve", "--worst-steps", "12"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    best, held = found["choice"], found["held_out"]
+    assert best["deficit"] + 2 * best["deficit_se"] <= 0.09 and best["policy_worst"] <= 12 and held["confirmed"]
+    assert (best["n"], held["n"]) == (40, 40) and best["first_steps"] in RUNS and found["symmetry"] == "sudoku:2x2"
+    assert best["seconds"] == min(best["seconds"], *(t["seconds"] for t in found["tried"])), "the default is one of its ways"
+    project = read_project(here / "recurc.toml")
+    assert project.precision == best["precision"] and project.halt["threshold"] == pytest.approx(best["theta"])
+    written = ("first_steps", "restarts", "restart_steps", "accept")
+    assert project.solving == {"symmetry": "sudoku:2x2", **{name: best[name] for name in written}}
+    assert main(["eval", "--limit", "4", "--fidelity-puzzles", "1", "--solve", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["solve"]
+    for name in (*written, "patience"):
+        assert told[name] == best[name], name
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--worst-steps", "9"), "Add --solve"),
+        (("--symmetry", "square"), "Add --solve"),
+        (("--solve", "--min-fidelity", "0.9"), "exclude each other"),
+    ],
+)
+def test_options_that_do_not_go_together(options, why, here, capsys):
+    assert main(["tune", "sudoku4-tiny", *options]) == 2 and why in capsys.readouterr().err
+
+
+def test_a_worst_case_that_no_run_has_is_refused(here):
+    some = split("test").take(24)
+    with Threads(1) as threads:
+        search = SolveSearch(
+            workbench(1, full=True), Prices(CONFIG, load_board("mps2-an500")), Aim("exact", 0.2), "macs", some.take(12),
+            some.take(None, 12), draw(named("sudoku:2x2", 16, 6), 2, 0), RUNS[0] - 1, threads, quiet,
+        )  # fmt: skip
+        with pytest.raises(FidelityError, match="no procedure is short enough"):
+            search.run([Variant("int8")])
