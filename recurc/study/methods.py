@@ -146,8 +146,8 @@ METHODS: tuple[Method, ...] = (
     Method(
         TWO,
         "weights",
-        "weights 0..3 with a zero point a channel, clip search and error feedback, heads as int4's: recurc's int2, made to be "
-        f"asked again; {_ROWS}",
+        "four levels a channel, a zero point on one or half way between two, clip search and error feedback, heads as int4's: "
+        f"recurc's int2, made to be asked again; {_ROWS}",
         "int2",
         "int8-row",
         "gptq",
