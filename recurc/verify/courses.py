@@ -92,6 +92,7 @@ class Stepping:
         self.session, self.engine, self.steps, self.halt = session, engine, steps, halt
 
     def begin(self, tokens: np.ndarray, puzzle_id: int) -> None:
+        self.engine.begin(tokens, puzzle_id)  # what is no puzzle of the model is refused here, by its name
         self._walk, self._puzzle, self._halted = walk(self.engine, tokens, puzzle_id, self.steps), puzzle_id, False
 
     def device(self, stops: Collection[int]) -> Iterator[f.StepEvent | Ended]:

@@ -14,8 +14,9 @@ WALKED = {
     "quant/calibrate.py": "watches inputs of layers, below the room that scores",
     "study/workbench.py": "watches inputs of layers, for static scales",
     "verify/answers.py": "hands steps on as a person sees them",
+    "verify/courses.py": "the procedure of the device's own library, beside the device",
 }
-HALTED = {"verify/compare.py": "the C of the device's own library decides beside the device"}
+HALTED = {"verify/courses.py": "the C of the device's own library decides beside the device"}
 COMPARED = {
     "cli/doctor.py": "the margin of a page",
     "solve.py": "the procedure of SPEC, which restarts and waits; its threshold is a float32 too",
