@@ -281,3 +281,28 @@ def test_taking_begins_at_the_offset_and_ends_at_the_splits_end(folder):
     data = load_dataset(folder, "test")
     assert (data.take(2, 3).inputs == data.inputs[3:5]).all() and (data.take(9, 4).inputs == data.inputs[4:]).all()
     assert (data.take(None, 5).inputs == data.inputs[5:]).all() and len(data.take(3, 6)) == len(data.take(0)) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong, right",
+    [
+        ("ignore_label_ids", "ignore_label_id"),
+        ("ignore-label-id", "ignore_label_id"),
+        ("Seq_Len", "seq_len"),
+        ("num_puzzle_identifier", "num_puzzle_identifiers"),
+        ("pad_idd", "pad_id"),
+        ("set", "sets"),
+        ("vocabsize", "vocab_size"),
+    ],
+)
+def test_a_misspelt_field_is_not_taken_for_missing(folder, wrong, right):
+    """Without ignore_label_id, say, padding would count as cells, and nothing would tell."""
+    path = folder / "test/dataset.json"
+    meta = json.loads(path.read_text())
+    meta[wrong] = meta.pop(right)
+    path.write_text(json.dumps(meta))
+    with pytest.raises(InputError, match=f"'{wrong}' is no field that is known: {right} is meant"):
+        load_dataset(folder, "test")
+    meta[right] = meta[wrong]
+    path.write_text(json.dumps(meta | {"source": "ours", "pad": 3, "total_sets": 1}))
+    assert len(load_dataset(folder, "test")) == 6, "what is ours is there; others' fields are their own"

@@ -7,7 +7,8 @@ identifiers are missing, every example is a puzzle of its own with identifier 0.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def read_metadata(folder: Path) -> Metadata:
         raw = parse_json(text)
         if not isinstance(raw, dict):
             raise Unreadable(f"it holds {shown(raw)}, not a table of fields")
+        _check_spelling(raw)
         return Metadata(
             seq_len=_count(raw, "seq_len", 1),
             vocab_size=_count(raw, "vocab_size", 1),
@@ -73,6 +75,19 @@ def read_metadata(folder: Path) -> Metadata:
         )
     except Unreadable as error:
         raise InputError("dataset.json is not valid", where=str(path), why=str(error), next=_LAYOUT) from None
+
+
+def _check_spelling(raw: dict[str, Any]) -> None:
+    """That no field is meant and misspelt: it would be taken for missing. Others than ours are everybody's own.
+
+    Raises:
+        Unreadable: names the first one.
+    """
+    ours = [f.name for f in fields(Metadata)]
+    absent = [name for name in ours if raw.get(name) is None]
+    for name in raw:
+        if name not in ours and (near := get_close_matches(name[:100].lower().replace("-", "_"), absent, n=1, cutoff=0.8)):
+            raise Unreadable(f"{shown(name)} is no field that is known: {near[0]} is meant, or leave it out")
 
 
 def _count(raw: dict[str, Any], name: str, least: int, absent: int | None = None) -> int:
