@@ -48,7 +48,7 @@ def test_it_builds_without_a_warning_and_passes_its_tests(tmp_path):
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     done = subprocess.run([cmake()[1], "--output-on-failure"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:]
-    assert re.search(r"100% tests passed, 0 tests failed out of 4\b", done.stdout), done.stdout
+    assert re.search(r"100% tests passed, 0 tests failed out of 5\b", done.stdout), done.stdout
 
 
 def test_a_project_links_it_without_its_tests(tmp_path):
@@ -69,7 +69,7 @@ def test_a_project_links_it_without_its_tests(tmp_path):
 
 
 @pytest.mark.parametrize("board_name, kernels, targets", [
-    ("mps2-an386", "dsp", ("recurc_image", "recurc_kernels", "recurc_wire")), ("mps3-an547", "mve", ("recurc_kernels",)),
+    ("mps2-an386", "dsp", ("recurc_image", "recurc_kernels", "recurc_solve", "recurc_wire")), ("mps3-an547", "mve", ("recurc_kernels",)),
     ("riscv32-v-virt", "rvv", ("recurc_kernels",)),
 ])  # fmt: skip
 def test_it_builds_for_another_core_without_a_c_library(board_name, kernels, targets, tmp_path):

@@ -1,5 +1,6 @@
-/* A model and a port for the server's test: 8 cells, a step adds one to every element of the carry, what is sent is
- * kept. */
+/* A model and a port for tests: 8 cells, a step adds one to every element of the carry, the input is the answer, what
+ * is sent is kept. */
+#include <stddef.h>
 #include <string.h>
 
 #include "model.h"
@@ -16,6 +17,8 @@ const rc_model_info_t rc_model_info = {.seq_len = CELLS,
                                        .arena_bytes = ARENA_BYTES,
                                        .image_bytes = 64,
                                        .ops = 1,
+                                       .forms = FORMS,
+                                       .forms_offset = 4,
                                        .name = "test"};
 
 uint8_t sent[SENT_BYTES];
@@ -23,8 +26,10 @@ uint32_t sent_bytes, ended;
 
 typedef struct {
     float z_h[CELLS], z_l[CELLS], logits[CELLS * 4], q[2];
-    uint8_t tokens[CELLS];
+    uint8_t tokens[CELLS], answers[(1u + FORMS) * CELLS];
 } arena_t;
+
+const uint8_t test_image[64] = {0, 0, 0, 0, 7, 6, 5, 4, 3, 2, 1, 0, 1, 2, 3, 0, 1, 0, 3, 2, 5, 4, 7, 6, 3, 2, 1, 0};
 
 static arena_t *of(const rc_ctx_t *ctx)
 {
@@ -35,6 +40,7 @@ rc_status_t rc_model_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_si
 {
     ctx->image = image;
     ctx->arena = arena;
+    ctx->answers = of(ctx)->answers;
     ctx->state = 1;
     return image_size == 64u && arena_size >= sizeof(arena_t) ? RC_OK : RC_ERR_IMAGE_SIZE;
 }
@@ -67,8 +73,8 @@ rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle
             return RC_ERR_TOKEN;
         }
     }
-    memset(of(ctx), 0, sizeof(arena_t));
-    memcpy(of(ctx)->tokens, tokens, CELLS);
+    memset(of(ctx), 0, offsetof(arena_t, tokens));
+    memmove(of(ctx)->tokens, tokens, CELLS);
     ctx->step = 0;
     ctx->state = RC_MODEL_BEGUN;
     return RC_OK;

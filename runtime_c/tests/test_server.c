@@ -4,6 +4,7 @@
 
 #include "model.h"
 #include "recurc/rc_crc32.h"
+#include "recurc/rc_solve.h"
 #include "recurc/rc_wire.h"
 #include "test.h"
 
@@ -101,6 +102,29 @@ static void read_back(void)
     CHECK(refused(RC_FRAME_ROW, request, 7) == RC_ERR_COMMAND);
 }
 
+static void solve(void)
+{
+    static const uint8_t puzzle[CELLS] = {1, 2, 3, 0, 1, 2, 3, 0};
+    uint8_t request[20] = {RC_ACCEPT_AGREEMENT, 0, 2, 0, 3, 0, 2, 0};
+    uint8_t read[7] = {RC_TENSOR_ANSWER, 0, 0, 0, 0, CELLS, 0};
+    CHECK(refused(RC_FRAME_READ, read, 7) == RC_ERR_ARGUMENT); /* nothing was answered yet */
+    CHECK(refused(RC_FRAME_SOLVE, request, 20) == RC_ERR_ARGUMENT);
+    rc_put_u32(request + 12, rc_crc32(0, puzzle, CELLS));
+    rc_put_f32(request + 16, 99.0f);
+    for (uint32_t step = 1; step <= 5u; step++) {
+        const rc_frame_t told = ask(RC_FRAME_SOLVE, request, 20, step - 1u);
+        CHECK(told.type == RC_FRAME_STEP && rc_get_u16(told.body) == step && rc_get_u16(told.body + 30) == step / 3u);
+    }
+    rc_frame_t frame = ask(RC_FRAME_SOLVE, request, 20, 5);
+    CHECK(frame.type == (RC_FRAME_SOLVE | RC_FRAME_REPLY) && frame.length == RC_SOLVE_REPLY && frame.body[0] == RC_OK);
+    CHECK(frame.body[1] == 1u && rc_get_u16(frame.body + 2) == 5u && rc_get_u16(frame.body + 4) == 1u);
+    CHECK(rc_get_f32(frame.body + 20) == 3.0f && rc_get_u32(frame.body + 24) == rc_crc32(0, puzzle, CELLS));
+    frame = ask(RC_FRAME_READ, read, 7, 0);
+    CHECK(frame.length == 16u && memcmp(frame.body + 8, puzzle, CELLS) == 0);
+    rc_put_u16(request + 4, STEPS + 1u);
+    CHECK(refused(RC_FRAME_SOLVE, request, 20) == RC_ERR_STEPS);
+}
+
 static void noise(void)
 {
     rc_frame_t frame = {0, 0, 0, 0};
@@ -119,13 +143,13 @@ static void noise(void)
 
 int main(void)
 {
-    static const uint8_t image[64] = {0}, build_id[16] = {1};
+    static const uint8_t build_id[16] = {1};
     static _Alignas(64) uint8_t arena[ARENA_BYTES];
     static uint8_t input[CELLS];
     server = (rc_server_t){.board = "ctest",
                            .build_id = build_id,
-                           .image = image,
-                           .image_size = sizeof image,
+                           .image = test_image,
+                           .image_size = sizeof test_image,
                            .arena = arena,
                            .arena_size = sizeof arena,
                            .input = input};
@@ -138,6 +162,7 @@ int main(void)
     hello();
     run();
     read_back();
+    solve();
     noise();
     CHECK(ended == 0u);
     (void)ask(RC_FRAME_EXIT, (const uint8_t[4]){0}, 4, 0);
