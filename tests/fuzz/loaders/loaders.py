@@ -151,6 +151,7 @@ def _project(folder: Path) -> None:
     (folder / "recurc.toml").write_text(
         '[model]\ncheckpoint = "sudoku4-tiny"\ndata = "data"\n[quantize]\nprecision = "int4"\ncalibration = "gptq"\nseed = 3\n'
         '[quantize.layers]\n"*.mlp.down_proj.weight" = "int8"\n[schedule]\nsteps = 8\nhalt_threshold = 0.5\nmin_steps = 2\n'
+        'patience = 1\n[solve]\nsymmetry = "sudoku:2x2"\nfirst_steps = 4\nrestarts = 2\naccept = "agreement"\n'
         '[build]\ntarget = "stm32h7"\ncarry = "fp32"\nmin_fidelity = 0.9\n'
     )
 
@@ -175,6 +176,19 @@ def _load_fidelity(folder: Path) -> object:
     from recurc.evaluate.min_fidelity import least_fidelity
 
     return least_fidelity(_reasoner(folder))
+
+
+def _halting(folder: Path) -> None:
+    from recurc.evaluate.own_halting import OwnHalting, keep
+
+    keep(OwnHalting("a" * 64, 1.25, 1, "margin", "labels", True, "int4", "sudoku:2x2", 64, 64, 63, 1), _reasoner(folder))
+
+
+def _load_halting(folder: Path) -> object:
+    from recurc.evaluate.own_halting import halting_of, kept
+
+    own = kept(_reasoner(folder))
+    return halting_of(_reasoner(folder)), own and own.rule_text
 
 
 def _symmetries(folder: Path) -> None:
@@ -336,6 +350,7 @@ LOADERS = {
         Loader("board", _board, {"own.toml": _text}, _load_board),
         Loader("project", _project, {"recurc.toml": _text}, _load_project),
         Loader("fidelity", _fidelity, {"fidelity.json": _text}, _load_fidelity),
+        Loader("halting", _halting, {"halting.json": _text}, _load_halting),
         Loader("symmetries", _symmetries, {"forms.json": _text}, _load_symmetries),
         Loader("onnx-loop", _loop, {"loop.json": _text}, _load_loop),
         Loader("image", _image, {"model.rcm": _with_image_sums(mixed((head, head, tail), BYTES))}, _load_image),
