@@ -174,7 +174,8 @@ def _asking(console: Console, model: Model, reasoner: Reasoner, asking: Asking, 
     symmetry, forms = asking.forms(console, labelled(model), running.seed)
     if not forms:
         return None
-    (halt, whence), own = halting_of(reasoner), kept(reasoner)
+    own = kept(reasoner)
+    halt, whence = halting_of(reasoner) if own is None else (own.halt, str(own))
     console.assumed([f"a run halts above {halt.threshold:g}{stayed_text(halt.patience)}: {whence}"])
     steps = running.steps or reasoner.config.halt_max_steps
     return AskedAgain(asking.policy(steps, halt, own.accept if own is not None else ACCEPT[0]), forms, symmetry)

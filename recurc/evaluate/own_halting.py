@@ -112,9 +112,11 @@ def kept(reasoner: Reasoner) -> OwnHalting | None:
 
 
 def halting_of(reasoner: Reasoner) -> tuple[Halt, str]:
-    """(the rule that runs of a checkpoint halt by where nobody says otherwise, where it comes from): what is kept beside it,
-    else the default. Raises InputError."""
+    """(the rule that one run stops by where nobody says otherwise, where it comes from): what is kept beside the checkpoint,
+    else the default; a rule that ends runs of which two must agree is none to stop a single one by. Raises InputError."""
     own = kept(reasoner)
-    if own is not None:
+    if own is not None and own.accept == ACCEPT[0]:
         return own.halt, str(own)
+    if own is not None:
+        return DEFAULT, f"the default; {HALTING_FILE} believes two runs that agree, and one run alone agrees with none"
     return DEFAULT, "the default; `recurc halting CHECKPOINT --keep` finds this checkpoint's own"

@@ -72,6 +72,7 @@ def halting_study(
         labels: choose by labels; else by clusters of the margins.
         progress: called with 1 for each puzzle of a half.
     """
+    policy = replace(policy, restarts=min(policy.restarts, len(forms.drawn)))
     half = len(puzzles) - len(puzzles) // 2
     searched, held = puzzles.take(half), puzzles.take(None, half)
     asked, others = (_asked(subject, part, forms, policy, threads) for part in (searched, held))
@@ -179,7 +180,7 @@ def _stopping(searched: Run, held: Run, puzzles: Dataset, own: OwnHalting | None
     never = Halt(float("inf"))
     plain = {"all steps": never, "the head alone": HEAD_ALONE, "the default": Halt()}
     rules = [(name, run, puzzles, halt) for name, halt in plain.items()]
-    if own is not None:
+    if own is not None and own.accept == "margin":  # where two runs must agree, none is stopped by it alone
         rules.append(("its own", held, puzzles.take(None, len(puzzles) - len(held.tokens[0])), own.halt))
     found = []
     for name, what, data, halt in rules:

@@ -29,6 +29,9 @@ def test_kept_beside_the_checkpoint_and_for_it_alone(reasoner):
     assert halt == own.halt and all(
         text in whence for text in ("this checkpoint's own", "64 puzzles", "int4", "1 of them wrongly")
     )
+    keep(replace(own, accept="agreement"), reasoner)
+    assert halting_of(reasoner)[0] == Halt() and "two runs that agree" in halting_of(reasoner)[1]
+    keep(own, reasoner)
     assert kept(replace(reasoner, sha256="0" * 64)) is None, "another checkpoint has come into the folder"
     assert "date" not in path.read_text() and json.loads(path.read_text())["checkpoint_sha256"] == reasoner.sha256
 
