@@ -219,8 +219,9 @@ def _show(console: Console, document: dict[str, Any], toml: Path | None) -> None
     )
     console.print(f"bytes: of {IMAGE_BYTES}")
     if chosen:
+        n = len(chosen["layers"])
         console.print(
-            f"within {chosen['budget']:,} bytes: {len(chosen['layers'])} layers in {high}, image "
+            f"within {chosen['budget']:,} bytes: {n} layer{'s' * (n != 1)} in {high}, image "
             f"{chosen['image_bytes']:,} bytes, fidelity " + fidelity_text(chosen["fidelity"], chosen["fidelity_error"], 5)
         )
     if toml is not None:
