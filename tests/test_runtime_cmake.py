@@ -69,7 +69,8 @@ def test_a_project_links_it_without_its_tests(tmp_path):
 
 
 @pytest.mark.parametrize("board_name, kernels, targets", [
-    ("mps2-an386", "dsp", ("recurc_image", "recurc_kernels", "recurc_solve", "recurc_wire")), ("mps3-an547", "mve", ("recurc_kernels",)),
+    ("mps2-an386", "dsp", ("recurc_image", "recurc_kernels", "recurc_solve", "recurc_wire")),
+    ("mps3-an547", "mve", ("recurc_kernels",)),
     ("riscv32-v-virt", "rvv", ("recurc_kernels",)),
 ])  # fmt: skip
 def test_it_builds_for_another_core_without_a_c_library(board_name, kernels, targets, tmp_path):

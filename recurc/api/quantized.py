@@ -19,7 +19,7 @@ from recurc.dataset import Dataset, check_compatible, examples
 from recurc.errors import FidelityError
 from recurc.evaluate.candidate import Candidate
 from recurc.evaluate.evaluation import EvalResult, evaluate
-from recurc.evaluate.gate import Gate, GateInputs, judge, puzzles_for, random_inputs
+from recurc.evaluate.gate import Answers, Gate, GateInputs, judge, puzzles_for, random_inputs
 from recurc.evaluate.halting import Halt, as_halt
 from recurc.evaluate.layer_damage import layers_alone
 from recurc.evaluate.min_fidelity import least_fidelity
@@ -194,6 +194,7 @@ class Quantized:
         min_fidelity: float | None = None,
         allow_lossy: bool = False,
         gate: Gate | None = None,
+        answers: Answers | None = None,
         details: Mapping[str, Any] | None = None,
         note: Callable[[str], None] = lambda text: None,
     ) -> Build:
@@ -201,6 +202,7 @@ class Quantized:
 
         Args:
             min_fidelity: refuse below it; None: what is kept beside the checkpoint, else `DEFAULT_MIN_FIDELITY`.
+            answers: of the procedure that the build is to run; a fidelity below is let pass where they are as good as fp32's.
 
         Raises:
             FidelityError: fidelity after one step on training puzzles below `min_fidelity`, or a lossy precision,
@@ -214,14 +216,20 @@ class Quantized:
         if gate.note:
             note(gate.note)
         # Random inputs are not what the model was trained on: without calibration data fidelity is told, not judged.
-        if gate.fidelity < least and not allow_lossy and self.sample is not None:
+        low = gate.fidelity < least and self.sample is not None
+        if low and answers is not None and answers.keep:
+            note(
+                f"fidelity of one run is {gate.fidelity:.3f}, below {least:g}, but the build runs another procedure: {answers}"
+            )
+            whence += "; passed by its answers"
+        elif low and not allow_lossy:
             worst = ", ".join(f"{name} ({phi:.3f})" for name, phi in self.layers()[:3])
             error = "" if gate.error is None else f" ± {gate.error:.3f}"
             raise FidelityError(
                 f"fidelity is {gate.fidelity:.3f}{error} after one supervision step, below {least:g} ({whence})",
                 where=f"{self.model.stored_as}, {gate.puzzles} {gate.inputs}",
                 why=f"the layers behind it, with the fidelity when each alone is rounded, are {worst}; errors add up over "
-                f"{self.model.program.calls_per_step} calls",
+                f"{self.model.program.calls_per_step} calls" + ("" if answers is None else f"; {answers}"),
                 next="Use a higher precision (int8), calibrate with data, see with `recurc gate CHECKPOINT` which "
                 f"fidelity this model needs, lower {argument('min_fidelity')}, or pass {argument('allow_lossy', True)}",
             )

@@ -203,6 +203,16 @@ _STOPPED = record(
     {**_PATIENCE, "whence": text()},
 )
 
+_ANSWERS = record(
+    {
+        "cell": optional(_SHARE),
+        "exact": optional(_SHARE),
+        "mean_steps": number(1, 1 << 16),
+        "solved": integer(0, 1 << 32),
+        "wrong_solved": integer(0, 1 << 32),
+    }
+)
+
 MANIFEST = record(
     {
         "schema": _WORD,
@@ -241,7 +251,7 @@ MANIFEST = record(
         "accuracy": optional(
             record(
                 {"n": _COUNT, "cell": _SHARE, "exact": _SHARE},
-                {"exact_error": _SHARE, "fp32_cell": _SHARE, "fp32_exact": _SHARE, "halting": _STOPPED},
+                {"exact_error": _SHARE, "fp32_cell": _SHARE, "fp32_exact": _SHARE, "halting": _STOPPED, "answers": _ANSWERS},
             )
         ),
         "data": optional(_PATH),

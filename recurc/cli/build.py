@@ -41,8 +41,10 @@ if TYPE_CHECKING:
     from recurc.cli.common.options import Model
     from recurc.dataset import Dataset
     from recurc.documents.shares import SolveEntry
+    from recurc.evaluate.gate import Answers
     from recurc.evaluate.halting import Halt
     from recurc.models.reasoner import Reasoner, ReasonerConfig
+    from recurc.solve import Policy
     from recurc.targets.boards import Board
 
 
@@ -60,7 +62,7 @@ class Demands:
 
     min_fidelity: float | None
     allow_lossy: bool
-    accuracy_puzzles: int
+    accuracy_puzzles: int | None
 
 
 @click.command()
@@ -96,9 +98,9 @@ class Demands:
 @click.option(
     "--accuracy-puzzles",
     type=click.IntRange(min=0),
-    default=32,
+    default=None,
     metavar="N",
-    help="Test puzzles that accuracy is shown for, when there is data. Default: 32; 0 for none.",
+    help="Test puzzles that accuracy is shown for, when there is data. Default: 32, with --solve 128; 0 for none.",
 )
 @takes(delivery=Delivery, source=Source, stored=Stored, lowering=Lowering, learning=Learning, solving=Solving, demands=Demands)
 @pass_console
@@ -143,16 +145,17 @@ def command(
         / f"{name}-{board.name}-{precision}{'-mixed' if layers else ''}{_depth_name(lowering, reasoner.config)}"
     )
     check_output(folder, console.note)
-    lowering, solve = _solving(console, chosen, solving, lowering, learning.seed, reasoner)
+    lowering, policy, solve = _solving(console, chosen, solving, lowering, learning.seed, reasoner)
     try:
         # Planned from shapes alone first: who is refused is not kept waiting for the calibration.
         _plan_first(board, reasoner, (precision, layers), lowering)
-        test = _test_split(console, chosen, model) if demands.accuracy_puzzles else None
+        shown = demands.accuracy_puzzles if demands.accuracy_puzzles is not None else 128 if policy else 32
+        test = _test_split(console, chosen, model) if shown else None
         quantized = quantize_with_progress(console, model, chosen, (precision, layers), learning, lowering)
         quantized.check_target(board, allow_lossy=demands.allow_lossy)
         with console.progress("fidelity", 1):
             gate = quantized.gate()
-        accuracy = _accuracy(console, quantized, test, demands.accuracy_puzzles, halt)
+        accuracy, answers = _accuracy(console, quantized, test, shown, halt, policy)
         with console.progress("compiling", 1):
             build = quantized.build(
                 board,
@@ -160,6 +163,7 @@ def command(
                 min_fidelity=demands.min_fidelity,
                 allow_lossy=demands.allow_lossy,
                 gate=gate,
+                answers=answers,
                 details={
                     "accuracy": accuracy,
                     "data": None if chosen.data is None else os.path.realpath(chosen.data),
@@ -213,16 +217,16 @@ def command(
 
 def _solving(
     console: Console, chosen: Model, solving: Solving, lowering: Lowering, seed: int, reasoner: Reasoner
-) -> tuple[Lowering, SolveEntry | None]:
-    """The lowering with the forms that the image is to hold, and what the manifest says of how the build answers."""
+) -> tuple[Lowering, Policy | None, SolveEntry | None]:
+    """The lowering with the forms that the image is to hold, how the build answers, and what the manifest says of that."""
     from recurc.evaluate.halting import Halt
 
     halt = chosen.project.halt
     rule = Halt() if halt is None else Halt(**halt)
     policy, name, forms = procedure(console, chosen, reasoner, (solving, lowering, seed), rule)
     if policy is None:
-        return lowering, None
-    return replace(lowering, symmetries=forms), solve_entry(name, policy)
+        return lowering, None, None
+    return replace(lowering, symmetries=forms), policy, solve_entry(name, policy)
 
 
 def _depth_name(lowering: Lowering, config: ReasonerConfig) -> str:
@@ -302,12 +306,12 @@ def _halting(chosen: Model, reasoner: Reasoner) -> tuple[Halt, str]:
 
 
 def _accuracy(
-    console: Console, quantized: Quantized, test: Dataset | None, count: int, halt: tuple[Halt, str]
-) -> dict[str, Any] | None:
-    """Accuracy on the first of some test puzzles, where there are any and the work is small; beside it that of fp32, and what
-    stopping early does by a rule, of which is told where it comes from."""
+    console: Console, quantized: Quantized, test: Dataset | None, count: int, halt: tuple[Halt, str], policy: Policy | None
+) -> tuple[dict[str, Any] | None, Answers | None]:
+    """Accuracy on the first of some test puzzles, where there are any and the work is small; beside it that of fp32, what
+    stopping early does by a rule (and where that is from), and how the build's procedure answers, if it has one."""
     from recurc.cli.eval import hopeless_text
-    from recurc.evaluate.gate import GATE_MACS
+    from recurc.evaluate.gate import GATE_MACS, Answers
     from recurc.evaluate.runs import run_engine
     from recurc.evaluate.scores import hopeless, score
     from recurc.evaluate.stopping import halting
@@ -315,7 +319,7 @@ def _accuracy(
     program = quantized.model.program
     affordable = int(GATE_MACS * 4 // max(program.macs_per_step * program.steps, 1))
     if test is None or min(count, affordable) < 1:
-        return None
+        return None, None
     test = test.take(min(count, affordable))
     with console.progress("accuracy, beside fp32", 2 * len(test), "puzzles") as advance:
         run = run_engine(quantized.engine, test.inputs, test.puzzle_ids, program.steps, progress=advance)
@@ -324,6 +328,15 @@ def _accuracy(
     scores, stopped = (score(run.tokens[-1], test.labels, test.valid), halting(run, test, rule))
     if hopeless(reference, len(test)):
         console.assumed([hopeless_text(reference, len(test))])
+    answers: Answers | None = None
+    told: dict[str, Any] = {}
+    if policy is not None:
+        with console.progress("answers", len(test), "puzzles") as advance:
+            found = quantized.solve(test, policy, program.symmetries, progress=advance)
+        n = len(test)
+        answers = Answers(n, round(found.scores.exact * n), round(reference.exact * n), found.mean_steps)
+        told = {"answers": {**found.scores.shares(), "mean_steps": found.mean_steps, "solved": int(found.solved.sum()),
+                            "wrong_solved": found.wrong_solved}}  # fmt: skip
     return {
         "n": len(test),
         "cell": scores.cell,
@@ -339,7 +352,8 @@ def _accuracy(
             "lost": stopped.lost,
             "lost_error": stopped.error,
         },
-    }
+        **told,
+    }, answers
 
 
 def _time_a_step(document: dict[str, Any]) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 from recurc.documents.plan import Advice, Call, Carry, ErrorEntry, Estimate, Missing, PlacedTable, PlannedModel, RegionKind
-from recurc.documents.shares import SolveEntry
+from recurc.documents.shares import Shares, SolveEntry
 
 
 class PlacedPiece(TypedDict):
@@ -105,6 +105,14 @@ class Stopping(TypedDict):
     tune: NotRequired[str]
 
 
+class AnsweredShares(Shares):
+    """How the procedure with restarts answers them: steps on average, puzzles called solved, wrongly so."""
+
+    mean_steps: float
+    solved: int
+    wrong_solved: int
+
+
 class Accuracy(TypedDict):
     """Accuracy on the first n test puzzles, and fp32's on the same."""
 
@@ -115,6 +123,7 @@ class Accuracy(TypedDict):
     fp32_cell: NotRequired[float]
     fp32_exact: NotRequired[float]
     halting: NotRequired[Stopping]
+    answers: NotRequired[AnsweredShares]
 
 
 class Fidelity(TypedDict):

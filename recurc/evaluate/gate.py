@@ -56,6 +56,26 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """How the procedure that a build runs answers `n` test puzzles: `right` of them, where fp32 has `fp32_right` of the same
+    after all steps. Fidelity is of one run, and refuses what asking again makes right."""
+
+    n: int
+    right: int
+    fp32_right: int
+    mean_steps: float
+
+    @property
+    def keep(self) -> bool:
+        """Whether they are as good as fp32's, on as many puzzles as fidelity is judged on."""
+        return self.n >= GATE_PUZZLES and self.right >= self.fp32_right
+
+    def __str__(self) -> str:
+        few = f", too few to tell: {GATE_PUZZLES} do" if self.n < GATE_PUZZLES else ""
+        return f"asked again, it answers {self.right} of {self.n} test puzzles right (fp32: {self.fp32_right}{few})"
+
+
+@dataclass(frozen=True)
 class GateInputs:
     """Tokens [n, seq], identifiers [n], what they are, which examples of the training split, and what is to be said."""
 

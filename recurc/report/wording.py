@@ -83,7 +83,7 @@ def fact_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     if document["linked"]:
         rows.append(("planned = linked", linked_text(document["linked"])))
     rows += _quality_rows(document)
-    rows += _solve_row(document.get("solve"))
+    rows += _solve_row(document.get("solve"), document.get("accuracy"))
     if board["meaning"]:
         rows.append((document["target"], board["meaning"]))
     if board["evidence"]:
@@ -111,14 +111,18 @@ def _image_sum(parts: Mapping[str, int] | None) -> list[tuple[str, str]]:
     return [("image bytes", f"{terms} = {sum(parts.values()):,}")]
 
 
-def _solve_row(solve: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+def _solve_row(solve: Mapping[str, Any] | None, accuracy: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """How the build answers puzzles, where it has forms of them."""
     if not solve:
         return []
     said = f"{solve['steps']} steps, then up to {solve['restarts']} restarts of {solve['restart_steps']} in other forms"
-    return [
+    rows = [
         ("answers", f"{said} ({solve['symmetry']}) until {'a run halts' if solve['accept'] == 'margin' else 'two runs agree'}")
     ]
+    if (found := (accuracy or {}).get("answers")) and accuracy:
+        wrong = f"{found['solved']} of {accuracy['n']} called solved, {found['wrong_solved']} of them wrongly"
+        rows.append(("asked again", f"{100 * found['exact']:.1f} % puzzles exact at {found['mean_steps']:.2f} steps; {wrong}"))
+    return rows
 
 
 def _table_row(table: Mapping[str, Any] | None) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from recurc.build.manifest import load_build
 from recurc.cli.main import main
 from recurc.dataset import load_dataset
 from recurc.errors import UsageError
+from recurc.evaluate.gate import Answers
 from recurc.solve import Policy
 from recurc.symmetries import draw, named
 from recurc.targets.host import HostEngine
@@ -139,3 +140,41 @@ def test_a_symmetry_that_the_labels_contradict_builds_nothing(tmp_path, capsys):
     solve = ("--solve", "--symmetry", "square+tokens:1-5", "--out", str(tmp_path / "b"))
     failed = said(capsys, "build", MODEL, "--data", PUZZLES, "--target", "mps2-an500", *solve, code=3)
     assert "symmetr" in failed["error"]["what"] + failed["error"]["why"] and not (tmp_path / "b").exists()
+
+
+def test_a_build_shows_how_its_procedure_answers(built, tmp_path, capsys):
+    solve = ("--solve", "--symmetry", "sudoku:2x2", "--restarts", "2")
+    arguments = ("--data", PUZZLES, "--target", "mps2-an500", "--precision", "int4", "--out", str(tmp_path / "b"))
+    found = said(capsys, "build", MODEL, *arguments, *solve, "--min-fidelity", "0.99999")
+    answers = found["accuracy"]["answers"]
+    assert found["fidelity"] < 0.99999, "else this tells nothing"
+    assert (
+        answers["exact"] == 1.0
+        and answers["wrong_solved"] == 0
+        and answers["solved"] == found["accuracy"]["n"] == 128
+        and answers["mean_steps"] < 4
+    )
+    assert load_build(tmp_path / "b").details["min_fidelity_from"].endswith("passed by its answers")
+    capsys.readouterr()
+    assert main(["report", str(tmp_path / "b")]) == 0
+    assert "asked again 100.0 % puzzles exact" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ((), "fidelity is"),
+        (("--solve", "--symmetry", "sudoku:2x2", "--accuracy-puzzles", "31"), "too few to tell"),
+        (("--solve", "--symmetry", "sudoku:2x2", "--accuracy-puzzles", "0"), "fidelity is"),
+    ],
+)
+def test_a_low_fidelity_is_refused_where_answers_do_not_tell(tmp_path, capsys, options, why):
+    need("mps2-an500")
+    arguments = ("--data", PUZZLES, "--target", "mps2-an500", "--precision", "int4", "--out", str(tmp_path / "b"))
+    error = said(capsys, "build", MODEL, *arguments, "--min-fidelity", "0.99999", *options, code=5)["error"]
+    assert why in error["what"] + error["why"] and not (tmp_path / "b").exists()
+
+
+def test_answers_are_kept_only_where_they_are_as_good_as_those_of_fp32():
+    assert Answers(32, 31, 31, 3.0).keep and Answers(64, 64, 60, 3.0).keep
+    assert not Answers(32, 30, 31, 3.0).keep and not Answers(31, 31, 31, 3.0).keep
