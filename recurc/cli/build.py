@@ -13,6 +13,7 @@ import click
 from recurc.cli.common.groups import takes
 from recurc.cli.common.memory import show_changes, show_memory
 from recurc.cli.common.options import (
+    Halting,
     Source,
     Stored,
     checkpoint_argument,
@@ -78,7 +79,7 @@ class Demands:
     default=None,
     metavar="DIR",
     help="Build folder. Default: build/MODEL-BOARD-PRECISION, and -mixed where layers differ, -hHlLsN at another depth than "
-    "the trained one.",
+    "the trained one, -solve with --solve.",
 )
 @seed_option
 @depth_options
@@ -125,6 +126,7 @@ def command(
     started = time.monotonic()
     chosen = source.model(console)
     lowering, learning, demands = chosen.settled(lowering), chosen.settled(learning), chosen.settled(demands)
+    solving = chosen.settled(solving)
     board = load_board(chosen.either("target", delivery.target))
     # Before the long work, not after it; a board without toolchain or port is told so after its plan.
     for family in dict.fromkeys((*toolchains(board), "host")):
@@ -139,11 +141,8 @@ def command(
     (least, least_from), halt = least_fidelity(reasoner, demands.min_fidelity), _halting(chosen, reasoner)
     name = Path(chosen.checkpoint).name or "model"
     model = LoadedModel(reasoner, name)
-    folder = (
-        delivery.out
-        or Path("build")
-        / f"{name}-{board.name}-{precision}{'-mixed' if layers else ''}{_depth_name(lowering, reasoner.config)}"
-    )
+    named = f"{name}-{board.name}-{precision}{'-mixed' if layers else ''}{_depth_name(lowering, reasoner.config)}"
+    folder = delivery.out or Path("build") / (named + ("-solve" if solving.solve else ""))
     check_output(folder, console.note)
     lowering, policy, solve = _solving(console, chosen, solving, lowering, learning.seed, reasoner)
     try:
@@ -219,10 +218,7 @@ def _solving(
     console: Console, chosen: Model, solving: Solving, lowering: Lowering, seed: int, reasoner: Reasoner
 ) -> tuple[Lowering, Policy | None, SolveEntry | None]:
     """The lowering with the forms that the image is to hold, how the build answers, and what the manifest says of that."""
-    from recurc.evaluate.halting import Halt
-
-    halt = chosen.project.halt
-    rule = Halt() if halt is None else Halt(**halt)
+    rule = chosen.settled(Halting()).rule
     policy, name, forms = procedure(console, chosen, reasoner, (solving, lowering, seed), rule)
     if policy is None:
         return lowering, None, None

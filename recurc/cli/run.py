@@ -30,7 +30,7 @@ from recurc.cli.common.options import (
     trust_option,
 )
 from recurc.cli.common.output import Console
-from recurc.cli.common.solving import Solving, built_policy, solving_options
+from recurc.cli.common.solving import Solving, built_policy, built_solving_options
 from recurc.errors import UsageError
 from recurc.files import check_file
 from recurc.ir.lowering import Lowering
@@ -109,7 +109,7 @@ class Place:
     help="Supervision steps (default: as trained or compiled).",
 )
 @halting_options
-@solving_options
+@built_solving_options
 @trust_option
 @click.option(
     "--out",

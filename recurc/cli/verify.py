@@ -20,7 +20,7 @@ from recurc.cli.common.options import (
     trust_option,
 )
 from recurc.cli.common.output import Console
-from recurc.cli.common.solving import Solving, built_policy, solving_options
+from recurc.cli.common.solving import Solving, built_policy, built_solving_options
 from recurc.errors import DeviceUnreachableError, InputError, MismatchError, RecurcError, UsageError
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Record:
     "--steps", type=click.IntRange(min=1), default=None, metavar="N", help="Supervision steps (default: as compiled)."
 )
 @halting_options
-@solving_options
+@built_solving_options
 @click.option("--tokens", is_flag=True, help="Keep what the device predicts in the journal and the JSON document.")
 @click.option("--show", is_flag=True, help="Draw the first puzzle after each step.")
 @click.option(

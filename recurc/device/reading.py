@@ -20,6 +20,7 @@ class Reader(Link):
     expected: Expected | None = None
     _event: f.StepEvent | None = None  # of the state that tensors are read in, where a step has ended it
     _carry_crc: int | None = None  # of that state
+    _answer_crc: int | None = None  # of the answer that SOLVE has ended with, until the model goes on
     _input_crc = 0  # of the row that it was given
 
     def expect(self, expected: Expected) -> None:
@@ -42,6 +43,7 @@ class Reader(Link):
 
     def _new_state(self, event: f.StepEvent | None = None, carry_crc: int | None = None) -> None:
         self._event, self._carry_crc = event, event.carry_crc if event else carry_crc
+        self._answer_crc = None
 
     def hello(self) -> f.Hello:
         """Ask the device who it is.
@@ -108,7 +110,7 @@ class Reader(Link):
             data += self._read(name, ident, len(data), min(f.MAX_READ, total - len(data)), total)
         if event := self._event:
             told = {"logits": event.logits_crc, "tokens": event.tokens_crc, "q": zlib.crc32(event.q_bytes),
-                    "input": self._input_crc}  # fmt: skip
+                    "input": self._input_crc, "answer": self._answer_crc}  # fmt: skip
             self._check_sent(f"its {name}", zlib.crc32(data), told.get(name))
         return data
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import time
 import zlib
@@ -43,7 +44,7 @@ class DeviceSession(Reader):
                 and self._record[0] == self._puzzle
                 and status == f.STATUS_ROW
             )
-            or (kind in (f.READ, f.RUN) and self._step > 0 and status == f.STATUS_STATE)
+            or (kind in (f.READ, f.RUN) and (self._step > 0 or self._answer_crc is not None) and status == f.STATUS_STATE)
         )
 
     def persist(self, job: Callable[[], T], attempts: int = 8) -> T:
@@ -198,7 +199,7 @@ class DeviceSession(Reader):
             As `run`.
         """
         frame = f.Frame(f.SOLVE, self._next_seq(), f.solve_body(policy, puzzle, self._input_crc))
-        self._step, self._puzzle, run = 0, puzzle, 0
+        self._step, self._puzzle, run, steps = 0, puzzle, 0, 0
         self._new_state()
         self._run_valid = self.info is not None and policy.most_steps <= self.info.steps and self._tokens is not None
         most = min(policy.restarts, forms)
@@ -208,10 +209,21 @@ class DeviceSession(Reader):
                     (event.restarts != run, f"it says {event.restarts} restarts, and told of {run}"),
                     (event.run > event.restarts, f"its answer is of run {event.run}, and {run} is the last"),
                     (not event.solved and run != most, f"it asked again {run} times of {most} and does not say why"),
+                    (event.solved and event.run != run, f"it believes run {event.run}, and went on to run {run}"),
+                    (event.solved and policy.accept == "agreement" and not run, "one run agrees with nobody"),
+                    (
+                        event.solved and policy.accept == "margin" and not event.margin > policy.threshold,
+                        f"it believes a margin of {event.margin:g}, and was asked for more than {policy.threshold:g}",
+                    ),
+                    (not math.isfinite(event.margin), f"its margin is {event.margin}"),
                 )
-                self._step = 0  # its carry is the last run's
+                self._step, self._answer_crc = 0, event.answer_crc  # its carry is the last run's
             else:
-                self._check_run((not run <= event.run <= min(run + 1, most), f"run {event.run} follows run {run} of {most}"))
+                steps = steps + 1 if event.run == run else 1
+                self._check_run(
+                    (not run <= event.run <= min(run + 1, most), f"run {event.run} follows run {run} of {most}"),
+                    (steps > policy.budget(event.run), f"run {event.run} has {steps} steps of {policy.budget(event.run)}"),
+                )
                 run = event.run
             yield event
 

@@ -17,6 +17,7 @@ from recurc.quant.weights import Precision, precisions
 from recurc.reading import Unreadable, not_read, read_regular
 from recurc.storage.form import forms_of
 from recurc.storage.image import KINDS, Contents, SectionSpec, image_sections
+from recurc.symmetries import Symmetry
 
 IMAGE_LIMIT = 1 << 30  # bytes of an image: no board has more memory
 
@@ -52,6 +53,12 @@ def _precision(build: Build, name: str) -> Precision:
     return known[name]
 
 
+def _blank_forms(build: Build) -> tuple[Symmetry, ...]:
+    """As many forms as a build's image holds, of the right size; which ones, the image says."""
+    kept = build.details.get("solve")
+    return (Symmetry.identity(build.config.seq_len, build.config.vocab_size),) * (kept["forms"] if kept else 0)
+
+
 def read_model(build: Build) -> QuantizedModel:
     """The model of a build, from its host engine's image.
 
@@ -61,7 +68,7 @@ def read_model(build: Build) -> QuantizedModel:
         InputError: the image is damaged or not this build's, or a precision is of a package that is not installed here.
     """
     d = build.details
-    program = lower(build.config, build.lowering)
+    program = lower(build.config, build.lowering, symmetries=_blank_forms(build))
     precision = _precision(build, build.precision)
     try:
         data = read_regular(build.host_image, IMAGE_LIMIT)
@@ -76,4 +83,5 @@ def read_model(build: Build) -> QuantizedModel:
     for name, constant in model.constants().items():
         if not np.array_equal(contents.constants[name], constant):
             raise _foreign(where, f"its {name} is not the model's")
-    return replace(model, tables=contents.tables, vectors=contents.vectors, weights=contents.weights(forms))
+    held = replace(program, lowering=replace(program.lowering, symmetries=contents.symmetries))
+    return replace(model, program=held, tables=contents.tables, vectors=contents.vectors, weights=contents.weights(forms))

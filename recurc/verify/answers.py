@@ -299,6 +299,7 @@ class Connection:
         session, puzzle = self._load(tokens, puzzle_id)
         kept = self.build.details.get("solve")
         forms = kept["forms"] if kept else 0
+        self._ran += 1  # the tensors of a step before are gone
         *_, result = session.solve(policy, puzzle=puzzle, forms=forms)
         assert isinstance(result, SolveResult)  # the last thing that is told
         answer = np.array(session.read_tensor("answer"))

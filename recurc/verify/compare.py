@@ -124,7 +124,7 @@ class Comparison:
             difference = difference or found
         predicted = self.course.predicted()
         if difference is None:
-            difference = self.course.differs(index, ended)
+            difference = self.course.differs(index, ended, run_steps)
         elif difference.tensor not in ENDINGS and self.tracer is not None:
             difference = self.tracer.locate(self._asked(tokens, difference), puzzle_id, difference)
             self.tracer = None

@@ -55,8 +55,8 @@ class Course(Protocol):
     def host(self, event: f.StepEvent) -> str | None:
         """Run the host's step; what differs already, None where nothing does: "halt" (it has ended), "run" (another)."""
 
-    def differs(self, puzzle: int, ended: Ended) -> Difference | None:
-        """Where the two differ in how they end, of a puzzle whose steps were all equal."""
+    def differs(self, puzzle: int, ended: Ended, run_steps: int) -> Difference | None:
+        """Where the two differ in how they end, of a puzzle whose steps were all equal, `run_steps` of them in its last run."""
 
     def predicted(self) -> np.ndarray:
         """The answer, tokens uint8 [seq], read from the device."""
@@ -127,7 +127,7 @@ class Stepping:
             self._halted = self.engine.halts(halt.threshold, halt.patience)
         return None
 
-    def differs(self, puzzle: int, ended: Ended) -> Difference | None:
+    def differs(self, puzzle: int, ended: Ended, run_steps: int) -> Difference | None:
         result = _ended(ended, f.RunResult)
         if result.halted != self._halted:
             return Difference(puzzle, result.total_steps, "halt", None, int(self._halted), int(result.halted))
@@ -166,9 +166,8 @@ class Solving:
             return "halt"
         return "run" if self._solving.run != event.run else None
 
-    def differs(self, puzzle: int, ended: Ended) -> Difference | None:
-        result = _ended(ended, f.SolveResult)
-        step = result.total_steps
+    def differs(self, puzzle: int, ended: Ended, run_steps: int) -> Difference | None:
+        result, step = _ended(ended, f.SolveResult), run_steps
         if next(self._steps, None) is not None:
             return Difference(puzzle, step, "halt", None, 0, 1, run=result.restarts)
         own, sent = self._solving.answer(), self.predicted()

@@ -131,6 +131,8 @@ class PuzzleResult:
             raise ValueError("phi is a number or null")
         if any(type(data.get(name)) not in kinds for name, kinds in (("solved", (bool, _NONE)), ("restarts", (int, _NONE)))):
             raise ValueError("solved is true or false, restarts a number")
+        if (data.get("solved") is None) != (data.get("restarts") is None) or (data.get("restarts") or 0) < 0:
+            raise ValueError("solved and restarts are told together, restarts from 0 on")
         d, tokens = data["difference"], data.get("tokens")
         if tokens is not None and not (isinstance(tokens, list) and all(type(t) is int and 0 <= t < 1 << 16 for t in tokens)):
             raise ValueError("tokens are whole numbers from 0")

@@ -124,7 +124,8 @@ rc_status_t rc_solve_begin(rc_solver_t *s, rc_ctx_t *ctx, const rc_policy_t *pol
         !(policy->threshold - policy->threshold == 0.0f)) {
         return RC_ERR_ARGUMENT;
     }
-    if (policy->steps > rc_model_info.steps || policy->restart_steps > rc_model_info.steps) {
+    const uint32_t most = rc_model_info.steps < RC_POLICY_STEPS ? rc_model_info.steps : RC_POLICY_STEPS;
+    if (policy->steps > most || policy->restart_steps > most) {
         return RC_ERR_STEPS;
     }
     memset(s, 0, sizeof *s);

@@ -12,6 +12,7 @@ import recurc
 from recurc.build.manifest import load_build
 from recurc.cli.main import main
 from recurc.dataset import load_dataset
+from recurc.emit.readback import read_model
 from recurc.errors import UsageError
 from recurc.evaluate.gate import Answers
 from recurc.solve import Policy
@@ -117,11 +118,52 @@ def test_python_asks_a_device_for_its_answer(built):
             device.solve(data.inputs[0], policy=Policy(17))
 
 
+def test_what_a_step_had_is_gone_once_the_device_has_answered(built):
+    data = load_dataset(PUZZLES, "test")
+    with recurc.connect(built, on="host") as device:
+        step = next(iter(device.steps(data.inputs[0])))
+        device.solve(data.inputs[1])
+        with pytest.raises(UsageError, match="gone"):
+            step.tensor("z_H")
+
+
+def test_forms_change_nothing_for_the_independent_check(built, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    assert main(["export", str(built), "--onnx", str(tmp_path / "onnx")]) == 0
+    assert said(capsys, "verify", str(built), "--on", "onnxruntime", "--limit", "1")["n"] == 1
+    forms = read_model(load_build(built)).program.symmetries
+    assert forms == draw(named("sudoku:2x2", 16, load_dataset(PUZZLES, "test").vocab_size), 3, 0)
+
+
+def test_restarts_of_none_need_nobody_to_agree(built, tmp_path, capsys):
+    """Of a build that believes two runs that agree, too."""
+    out, toml = tmp_path / "b", tmp_path / "recurc.toml"
+    toml.write_text('[solve]\nsymmetry = "sudoku:2x2"\nrestarts = 2\nfirst_steps = 3\nrestart_steps = 1\naccept = "agreement"\n'
+                    "[schedule]\nhalt_threshold = 0.25\npatience = 2\n")  # fmt: skip
+    arguments = ("--data", PUZZLES, "--target", "mps2-an500", "--precision", "int4", "--accuracy-puzzles", "0")
+    assert main(["build", MODEL, *arguments, "--solve", "--project", str(toml), "--out", str(out)]) == 0
+    assert load_build(out).details["solve"] == {
+        "symmetry": "sudoku:2x2", "forms": 2, "steps": 3, "restarts": 2, "restart_steps": 1, "threshold": 0.25, "patience": 2,
+        "accept": "agreement"}  # fmt: skip
+    found = said(capsys, "verify", str(out), "--solve", "--on", "host", "--limit", "1", "--restarts", "0")
+    assert found["bit_exact"] and found["puzzles"][0]["restarts"] == 0
+    assert said(capsys, "run", str(out), "--solve", "--limit", "1")["solve"]["accept"] == "agreement"
+
+
+def test_a_build_without_forms_answers_in_one_run_everywhere(tmp_path, capsys):
+    out = tmp_path / "b"
+    arguments = ("--data", PUZZLES, "--target", "host", "--precision", "int4", "--accuracy-puzzles", "0")
+    assert main(["build", MODEL, *arguments, "--out", str(out)]) == 0
+    found = said(capsys, "run", str(out), "--solve", "--limit", "1", *UNSURE)
+    with recurc.connect(out, on="host") as device:
+        (own,) = device.solve(load_dataset(PUZZLES, "test").inputs[0], policy=Policy(16, threshold=99.0))
+    assert found["answers"][0]["total_steps"] == own.steps == 16 and not own.solved
+
+
 @pytest.mark.parametrize(
     ("command", "arguments", "why"),
     [
         ("verify", ("--restarts", "1"), "Add --solve"),
-        ("verify", ("--solve", "--symmetry", "square"), "drawn from sudoku:2x2"),
         ("verify", ("--solve", "--restarts", "4"), "holds 3"),
         ("verify", ("--solve", "--steps", "2"), "--steps"),
         ("verify", ("--solve", "--halt"), "--halt"),

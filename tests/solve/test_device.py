@@ -98,8 +98,8 @@ def test_a_puzzle_may_be_stepped_between(made):
 
 def test_refusals(made):
     row = puzzles()[0]
-    for wrong, _match in ((Policy(5), "compiled"), (Policy(4, 2, 5), "compiled")):
-        with pytest.raises(InputError, match="steps have been run|compiled"):
+    for wrong in (Policy(5), Policy(4, 2, 5)):
+        with pytest.raises(InputError, match="steps have been run"):
             made.solve(row, wrong)
     with pytest.raises(InputError, match="tokens of one byte"):
         made.solve(row[:8], Policy(2))

@@ -135,36 +135,30 @@ def built_policy(build: Build, solving: Solving, halting: Halting) -> Policy | N
     """How a build's firmware answers: as the build says, where the command line does not; None where --solve is not given.
 
     Raises:
-        UsageError: as `Asking.policy`; a symmetry is named, and the build has its own; it has not so many forms.
+        UsageError: as `Asking.policy`; the build has not so many forms.
     """
-    kept: dict[str, Any] = dict(build.details.get("solve") or {})
+    from recurc.verify.answers import build_policy
+
     if not solving.asked():
         return None
-    if solving.symmetry is not None:
-        raise UsageError("the build has its forms", where=argument("symmetry"),
-                         why=f"they were drawn from {kept['symmetry']} when it was built" if kept else "it has none",
-                         next="Leave it out, or build with --solve and that symmetry")  # fmt: skip
+    own, kept = build_policy(build), build.details.get("solve")
+    forms = kept["forms"] if kept else 0
 
-    def chosen(option: str, name: str, value: Any) -> Any:
-        return kept[name] if kept and not given(option) else value
+    def chosen(option: str, group: object, value: Any) -> Any:
+        return getattr(group, option) if given(option) else value
 
-    rule = replace(
-        halting.rule,
-        threshold=chosen("halt_threshold", "threshold", halting.halt_threshold),
-        patience=chosen("patience", "patience", halting.patience),
-    )
-    own = replace(
+    threshold, patience = chosen("halt_threshold", halting, own.threshold), chosen("patience", halting, own.patience)
+    rule = replace(halting.rule, threshold=threshold, patience=patience)
+    asking = replace(
         solving,
-        first_steps=chosen("first_steps", "steps", solving.first_steps),
-        restart_steps=chosen("restart_steps", "restart_steps", solving.restart_steps),
-        restarts=chosen("restarts", "restarts", solving.restarts if given("restarts") else 0),
+        first_steps=chosen("first_steps", solving, own.steps),
+        restart_steps=chosen("restart_steps", solving, own.restart_steps),
+        restarts=chosen("restarts", solving, own.restarts),
     )
-    policy = own.policy(build.steps, rule, chosen("accept", "accept", solving.accept or ACCEPT[0]))
-    if policy.restarts > kept.get("forms", 0):
-        raise UsageError("the build has not so many forms", where=argument("restarts"),
-                         why=f"its image holds {kept.get('forms', 0)}",
+    if asking.restarts > forms:
+        raise UsageError("the build has not so many forms", where=argument("restarts"), why=f"its image holds {forms}",
                          next="Give no more, or build with --solve and more restarts")  # fmt: skip
-    return policy
+    return asking.policy(build.steps, rule, solving.accept or (own.accept if asking.restarts else ACCEPT[0]))
 
 
 def solve_entry(name: str, policy: Policy) -> SolveEntry:
@@ -204,6 +198,29 @@ def solving_options(function: Command) -> Command:
             default=None,
             help="With --solve, believe the first run that halts (margin), or two that agree. Default: as is kept beside the "
             "checkpoint (`recurc halting --keep`), else margin.",
+        ),
+    ]
+    return _all(options)(function)
+
+
+def built_solving_options(function: Command) -> Command:
+    """Those of them that a build leaves open: its forms are in its image, and what is not given is as it was built."""
+    steps, restarts = click.IntRange(1, MOST_STEPS), click.IntRange(0, MOST_RESTARTS)
+    options: list[Callable[[Command], Command]] = [
+        click.option(
+            "--solve",
+            is_flag=True,
+            help="Let the device answer by itself, and ask again in the forms that a build made with --solve holds. What the "
+            "options below leave open is as it was built.",
+        ),
+        click.option("--restarts", type=restarts, default=None, metavar="K", help="With --solve, at most so many."),
+        click.option("--first-steps", type=steps, metavar="B", help="With --solve, steps of the first run."),
+        click.option("--restart-steps", type=steps, metavar="R", help="With --solve, steps of the others."),
+        click.option(
+            "--accept",
+            type=click.Choice(ACCEPT),
+            default=None,
+            help="With --solve, believe the first run that halts (margin), or two that agree.",
         ),
     ]
     return _all(options)(function)

@@ -13,6 +13,8 @@ enum {
     RC_ACCEPT_AGREEMENT = 1u /* that of the first run that ends as an earlier one has */
 };
 
+#define RC_POLICY_STEPS 255u /* of a run, at most */
+
 /* How long to run and how often to ask again. */
 typedef struct {
     uint32_t steps;         /* of the first run, at most: 1 .. rc_model_info.steps */
@@ -37,7 +39,7 @@ typedef struct {
     uint32_t solved;       /* the answer is believed */
     uint32_t answer_run;   /* the run that it is of */
     float margin;          /* after the last step of that run */
-    const uint8_t *answer; /* [seq_len]; until the model begins another puzzle */
+    const uint8_t *answer; /* [seq_len]; until the model goes on or begins another puzzle */
 } rc_solver_t;
 
 /* Begin: `puzzle` [seq_len] must stay as it is until the answer is there.
