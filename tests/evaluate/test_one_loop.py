@@ -19,6 +19,7 @@ WALKED = {
 HALTED = {"verify/courses.py": "the C of the device's own library decides beside the device"}
 COMPARED = {
     "cli/doctor.py": "the margin of a page",
+    "device/session.py": "holds what a device says of its answer against the policy",
     "solve.py": "the procedure of SPEC, which restarts and waits; its threshold is a float32 too",
 }
 ORDER = (ast.Gt, ast.GtE, ast.Lt, ast.LtE)
