@@ -7,6 +7,7 @@ from recurc.build.inside import check_relative
 from recurc.build.schema import boolean, float32, integer, list_of, number, optional, record, table_of, text, word
 from recurc.ir.lowering import CARRIES, DEPTH, MOST, MOST_CYCLES, MOST_FORMS, MOST_STEPS, STORAGES
 from recurc.solve import ACCEPT
+from recurc.symmetries import LONGEST_SYMMETRY
 from recurc.targets.allowed import NAME
 from recurc.targets.regions import REGION_KINDS
 
@@ -188,7 +189,7 @@ _HALT = {"threshold": float32, "min_steps": integer(1, 255)}
 _PATIENCE = {"patience": integer(0, 255)}  # without it, 0: manifests were written before there was one
 _SOLVE = record(
     {
-        "symmetry": text(4096),
+        "symmetry": text(LONGEST_SYMMETRY),
         "forms": integer(0, MOST_FORMS),
         "steps": integer(1, 255),
         "restarts": integer(0, 255),

@@ -135,6 +135,7 @@ def command(
     the device's arithmetic with --precision; a BUILD runs as it was compiled, and with --solve its device answers by itself.
     """
     file = asked.file
+    halting.check_used(bool(halting.halt or solving.solve))
     if asked.tokens is not None and file is not None:
         raise UsageError("--tokens and --input exclude each other", next="Pass one of them")
     if out is not None and out.suffix != ".npy":

@@ -159,12 +159,12 @@ def command(
     policy = built_policy(made, solving, halting)
     if policy is not None:
         steps, fidelity = _answering(on, steps, halting, fidelity)
+    rule = None if policy else _rule(made, halting)
     if on == "onnxruntime":
         from recurc.cli.common.onnxruntime import verify_on_onnxruntime
 
         return verify_on_onnxruntime(console, made, dataset, steps, offset)
     board, artifact = resolve(made, on)
-    rule = None if policy else _rule(made, halting)
     meter, measured = _meter(console, made, fidelity)
     views: list[StepView] = []
     arrived: list[PuzzleResult] = []
@@ -249,9 +249,14 @@ def _answering(on: str, steps: int | None, halting: Halting, fidelity: Fidelity)
 
 
 def _rule(build: Build, halting: Halting) -> Halt | None:
-    """When to stop early: as the command line says, where it leaves that open as the build was tuned; None: never."""
+    """When to stop early: as the command line says, where it leaves that open as the build was tuned; None: never.
+
+    Raises:
+        UsageError: numbers of a rule are given, and no run stops early.
+    """
     tuned = getattr(build, "details", {}).get("halt")
     if halting.halt is False or (halting.halt is None and tuned is None):
+        halting.check_used(False)
         return None
     rule = halting.rule
     if tuned is None:

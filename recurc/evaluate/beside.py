@@ -15,22 +15,26 @@ from recurc.files import check_file, write_whole
 from recurc.formats import parse_json
 from recurc.models.reasoner import Reasoner
 from recurc.reading import Unreadable, is_there, read_text, shown
+from recurc.text import hidden
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+NEEDED: Any = object()  # the default of a field that must be there
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a field holds: a check, what it expects in words, what stands for one that is left out (None: nothing), its type."""
+    """What a field holds: a check, what it expects in words, what stands for one that is left out, its type."""
 
     good: Callable[[Any], bool]
     expected: str
-    default: Any = None
+    default: Any = NEEDED
     made: Callable[[Any], Any] = lambda value: value
 
     def take(self, name: str, content: dict[str, Any]) -> Any:
         """Take a field out of a file's content. Raises Unreadable."""
         value = content.pop(name, self.default)
+        if value is NEEDED:
+            raise Unreadable(f"{name} is missing")
         if not self.good(value):
             raise Unreadable(f"{name} is {shown(value)}, not {self.expected}")
         return self.made(value)
@@ -42,17 +46,21 @@ def number(low: float, high: float) -> Kind:
     return Kind(good, f"a number from {low:g} to {high:g}", made=float)
 
 
-def count(default: int | None = None, most: int = 2**31 - 1) -> Kind:
+def count(default: int = NEEDED, most: int = 2**31 - 1) -> Kind:
     """A whole number from 0."""
     text = "a whole number from 0" + (f" to {most}" if most < 2**31 - 1 else "")
     return Kind(lambda v: type(v) is int and 0 <= v <= most, text, default)
 
 
 def word(*words: str) -> Kind:
-    """One of some words; without any, a text of at most 100 characters."""
-    if words:
-        return Kind(lambda v: v in words, f"one of {', '.join(words)}")
-    return Kind(lambda v: isinstance(v, str) and len(v) <= 100, "a text of at most 100 characters")
+    """One of some words."""
+    return Kind(lambda v: v in words, f"one of {', '.join(words)}")
+
+
+def text(longest: int = 100) -> Kind:
+    """A text on one line, without control characters."""
+    good = lambda v: isinstance(v, str) and len(v) <= longest and not hidden(v)  # noqa: E731
+    return Kind(good, f"a text of at most {longest} characters without control characters")
 
 
 SHA256 = Kind(lambda v: isinstance(v, str) and _SHA256.fullmatch(v) is not None, "64 hexadecimal digits")
@@ -74,7 +82,13 @@ class Beside:
         return Path(reasoner.source).parent / self.name
 
     def keep(self, reasoner: Reasoner, fields: Mapping[str, Any]) -> Path:
-        """Write it, whole or not at all. Raises InputError."""
+        """Write it, whole or not at all. Raises InputError: also where `kept` would refuse what is to be written."""
+        try:
+            self._taken({**fields})
+        except Unreadable as error:
+            raise InputError(
+                f"{self.what} cannot be kept", where=str(self.path(reasoner)), why=str(error), next=self.otherwise()
+            ) from None
         text = json.dumps({"schema": self.schema, **fields}, indent=2) + "\n"
         return write_whole(self.path(reasoner), text, self.what, self.otherwise())
 
@@ -103,9 +117,7 @@ class Beside:
             content = parse_json(read_text(path))
             if not isinstance(content, dict) or content.pop("schema", None) != self.schema:
                 raise Unreadable(f"its schema is not {self.schema}")
-            found = {name: kind.take(name, content) for name, kind in self.fields.items()}
-            if content:
-                raise Unreadable(f"unknown field {shown(next(iter(content)))}")
+            found = self._taken(content)
         except Unreadable as error:
             raise InputError(
                 f"{path.name} is not valid",
@@ -114,3 +126,10 @@ class Beside:
                 next=f"Remove it, or write it anew with {self.command}",
             ) from None
         return found if found["checkpoint_sha256"] == reasoner.sha256 else None
+
+    def _taken(self, content: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a file's content, which is emptied. Raises Unreadable: one is missing, wrong or unknown."""
+        found = {name: kind.take(name, content) for name, kind in self.fields.items()}
+        if content:
+            raise Unreadable(f"unknown field {shown(next(iter(content)))}")
+        return found

@@ -107,10 +107,18 @@ def as_halt(rule: Halt | float | None) -> Halt | None:
         return rule or None
     if rule is True:
         return Halt()
-    if not isinstance(rule, (int, float, np.number)) or not math.isfinite(rule):
+    if not isinstance(rule, (int, float, np.integer, np.floating)) or not _is_finite(rule):
         raise UsageError(
             f"halt is no halting rule: {shown(rule)}",
             where=argument("halt"),
             next="Give True, False, a margin as a number, or a Halt",
         )
     return Halt(float(rule))
+
+
+def _is_finite(number: float | np.number) -> bool:
+    """Whether it is a finite one as a float; a whole number may be too large for any."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from recurc.arguments import argument
-from recurc.evaluate.beside import SHA256, Beside, Kind, count, number, word
+from recurc.evaluate.beside import SHA256, Beside, Kind, count, number, text, word
 from recurc.evaluate.halting import MOST_PATIENCE, Halt, stayed_text
 from recurc.models.reasoner import Reasoner
 from recurc.solve import ACCEPT
+from recurc.symmetries import LONGEST_SYMMETRY
 
 HALTING_FILE = "halting.json"
 SCHEMA = "recurc/halting/1"
@@ -82,8 +83,8 @@ _FILE = Beside(
         "accept": word(*ACCEPT),
         "found": word(*FOUND),
         "certificate": Kind(lambda v: v is None or type(v) is bool, "true, false or null"),
-        "precision": word(),
-        "symmetry": word(),
+        "precision": text(),
+        "symmetry": text(LONGEST_SYMMETRY),
         "n": count(),
         "held": count(),
         "solved": count(),

@@ -145,10 +145,10 @@ class SolveSearch:
 
     def _first(self, arm: Arm, some: Dataset, full: Outcome) -> Tried:
         """A variant on a few puzzles by the default procedure."""
-        steps = min(RUNS[-1], self._steps(arm))
-        policy = Policy(steps, len(self.forms), steps)
+        asked = self._asked(arm, some)
+        policy = Policy(asked.steps, len(self.forms), asked.steps)
         with self.stage(f"{arm.variant.stored_as}, H {arm.variant.h_cycles} L {arm.variant.l_cycles}", len(some)) as advance:
-            answers = self._asked(arm, some).answers(policy, progress=advance)
+            answers = asked.answers(policy, progress=advance)
         return self._tried(arm, Solved.of(policy, answers, some), full)
 
     def _tried(self, arm: Arm, solved: Solved, full: Outcome) -> Tried:

@@ -21,7 +21,10 @@ from recurc.errors import UsageError
 from recurc.reading import shown
 from recurc.symmetries.file import read_symmetries
 from recurc.symmetries.symmetry import Symmetry, checked
+from recurc.text import plain
 from recurc.threefry import Stream
+
+LONGEST_SYMMETRY = 4096  # characters of a name, which may be a path
 
 
 class Group(Protocol):
@@ -273,8 +276,9 @@ def named(name: str, seq: int, vocab: int) -> Group:
 
     Raises:
         UsageError: there is none of this name, or none for such puzzles.
-        InputError: a file of symmetries that holds something else.
+        InputError: a file of symmetries that holds something else; a name that no manifest could hold.
     """
+    plain(name, "the symmetry's name", argument("symmetry"), LONGEST_SYMMETRY)
     found = []
     for part in name.split("+") if not name.startswith("file:") else [name]:
         word, _, rest = part.strip().partition(":")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,6 +43,22 @@ def test_fidelity_is_that_of_the_simulator(built, model, quantized, data, capsys
     for options, n in ((("--fidelity", 2), 2), (("--fidelity", 0), None), (("--limit", 1, "--halt"), 1)):
         document = verified(capsys, built.path, "--data", data, "--on", "host", "--limit", 3, *options)
         assert (document["fidelity"] and document["fidelity"]["n"]) == n
+
+
+@pytest.mark.parametrize("option", ["--patience", "--halt-threshold", "--min-steps"])
+def test_numbers_of_a_rule_change_a_tuned_one_and_are_refused_where_there_is_none(
+    built, data, capsys, tmp_path, monkeypatch, option
+):
+    arguments = ("verify", str(built.path), "--data", str(data), "--on", "host", "--limit", "1", option, "2")
+    arguments += ("--journal", str(tmp_path / "j"))
+    assert main([*arguments]) == main([*arguments, "--no-halt"]) == main([*arguments, "--on", "onnxruntime"]) == 2
+    assert option in (error := capsys.readouterr().err) and error.count("Add --halt") == 3
+    tuned = replace(built, details={**built.details, "halt": {"threshold": 0.0, "min_steps": 1, "patience": 1}})
+    monkeypatch.setattr("recurc.cli.verify.open_build", lambda *a, **k: tuned)
+    verified(capsys, *arguments[1:])
+    rule = json.loads((tmp_path / "j").read_text().splitlines()[0])["halt"]
+    assert rule == {"--patience": [0.0, 1, 2], "--halt-threshold": [2.0, 1, 1], "--min-steps": [0.0, 2, 1]}[option]
+    assert main([*arguments, "--no-halt"]) == 2
 
 
 def test_the_reference_may_have_moved(built, data, capsys, tmp_path):

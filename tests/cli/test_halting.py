@@ -8,7 +8,8 @@ import shutil
 import pytest
 
 from recurc.cli.main import main
-from recurc.evaluate.own_halting import HALTING_FILE
+from recurc.evaluate.own_halting import HALTING_FILE, OwnHalting, keep
+from recurc.models.checkpoint import load
 from recurc.resources import bundled_models
 from tests.tools import need
 
@@ -72,3 +73,45 @@ def test_a_broken_rule_stops_what_would_use_it(model, capsys):
     (model / HALTING_FILE).write_text("{}")
     for command in (["inspect", str(model)], ["eval", str(model), "--limit", "1", "--solve"]):
         assert main(command) == 3 and "halting.json is not valid" in capsys.readouterr().err
+
+
+def keep_agreement(model) -> None:
+    """A rule for runs of which two must agree."""
+    reasoner = load(str(model))
+    keep(OwnHalting(reasoner.sha256, -2.5, 0, "agreement", "labels", None, "int4", "sudoku:2x2", 8, 8, 8, 0), reasoner)
+
+
+def test_a_rule_for_runs_that_must_agree_is_none_for_others(model, capsys):
+    keep_agreement(model)
+    eval_ = ("eval", model, "--limit", "1", "--fidelity-puzzles", "1", "--solve")
+    for single in (("--restarts", "0"), ("--symmetry", "none"), ("--accept", "margin")):
+        told = document(capsys, *eval_, *single)
+        assert (told["solve"]["theta"], told["solve"]["patience"], told["solve"]["accept"]) == (0.0, 1, "margin"), single
+        assert any("halting.json believes two runs that agree" in note for note in told["notes"])
+    told = document(capsys, *eval_)["solve"]
+    assert (told["theta"], told["patience"], told["accept"]) == (-2.5, 0, "agreement")
+
+
+def test_a_rule_for_runs_that_must_agree_is_none_where_no_forms_are_found(model, capsys):
+    keep_agreement(model)
+    (model / "data" / "train" / "all__labels.npy").unlink()  # nothing tells a symmetry
+    told = document(capsys, "eval", model, "--limit", "1", "--fidelity-puzzles", "1", "--solve")["solve"]
+    assert (told["symmetry"], told["theta"], told["patience"], told["accept"]) == ("none", 0.0, 1, "margin")
+
+
+def test_without_labels_and_a_training_split_a_symmetry_is_named(model, capsys):
+    shutil.rmtree(model / "data" / "train")
+    (model / "data" / "test" / "all__labels.npy").unlink()
+    halting = ("halting", model, "--limit", "8", "--no-labels", "--calibration", "min-max", "--out", "found")
+    for symmetry in ("none", "sudoku:2x2"):
+        found = document(capsys, *halting, "--symmetry", symmetry)["models"]
+        assert found[0]["symmetry"] == symmetry
+    assert main([*map(str, halting)]) == 3
+    error = capsys.readouterr().err
+    assert "no example has labels" in error and "--symmetry NAME" in error
+
+
+def test_a_broken_training_split_is_told(model, capsys):
+    (model / "data" / "train" / "dataset.json").write_text("{")
+    assert main(["halting", str(model), "--limit", "8", "--calibration", "min-max", "--out", "found"]) == 3
+    assert "train" in (error := capsys.readouterr().err) and "dataset.json is not valid" in error

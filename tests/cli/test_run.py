@@ -206,3 +206,12 @@ def test_a_file_of_another_kind_is_called_what_it_is(name, data, words, tmp_path
     (tmp_path / name).write_bytes(data)
     code, _, err = run(capsys, NAME, "--input", str(tmp_path / name))
     assert code == 3 and words in err and "NumPy (.npy)" in err and "codec" not in err and "Expecting" not in err
+
+
+@pytest.mark.parametrize("option", ["--patience", "--halt-threshold", "--min-steps"])
+@pytest.mark.parametrize("never", [(), ("--no-halt",)])
+def test_numbers_of_a_rule_that_nothing_stops_by_are_refused(capsys, option, never):
+    code, _, err = run(capsys, NAME, option, "2", *never)
+    assert code == 2 and option in err and "Add --halt" in err
+    code, out, err = run(capsys, NAME, option, "2", "--halt", "--json")
+    assert code == 0 and 2 in json.loads(out)["halt"].values(), err

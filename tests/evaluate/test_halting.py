@@ -135,3 +135,11 @@ def test_a_threshold_that_the_device_cannot_have_is_refused(threshold):
 @pytest.mark.parametrize("threshold", [math.inf, -math.inf, 3.4028235e38, 1e-50, 0])
 def test_infinity_and_all_that_rounds_to_a_number_are_thresholds(threshold):
     assert Halt(threshold).stops(2, np.zeros(1, np.float32), np.ones(1, np.int64)).tolist() == [threshold < 0]
+
+
+@pytest.mark.parametrize(
+    "rule", [10**400, -(10**400), 1e39, math.inf, math.nan, 1j, np.complex64(1), "1"], ids=lambda r: f"{r!r:.9}"
+)
+def test_what_is_no_margin_is_refused_in_words(rule):
+    with pytest.raises(UsageError, match="is no halting"):
+        as_halt(rule)

@@ -64,5 +64,5 @@ def test_a_folder_that_cannot_be_written(reasoner, tmp_path):
     gone = replace(reasoner, source=str(tmp_path / "gone" / "model.safetensors"))
     assert kept(gone) is None
     with pytest.raises(InputError, match="--min-fidelity"):
-        keep(OWN, gone)
+        keep(replace(OWN, checkpoint_sha256=gone.sha256), gone)
     shutil.rmtree(tmp_path)

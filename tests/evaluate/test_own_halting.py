@@ -48,8 +48,9 @@ def test_what_is_not_known_is_told_so(reasoner):
     "change",
     [
         {"theta": "1"}, {"theta": float("inf")}, {"theta": 1e39}, {"patience": -1}, {"patience": 256}, {"patience": 1.0},
-        {"accept": "always"}, {"found": "luck"}, {"certificate": 1}, {"precision": "x" * 101}, {"n": -1}, {"wrong": True},
-        {"checkpoint_sha256": "0"}, {"more": 1}, {"schema": "recurc/halting/2"},
+        {"accept": "always"}, {"found": "luck"}, {"certificate": 1}, {"precision": "x" * 101},
+        {"precision": "int4\nEVIL line"}, {"symmetry": "\x1b[2J"}, {"n": -1}, {"wrong": True}, {"checkpoint_sha256": "0"},
+        {"more": 1}, {"schema": "recurc/halting/2"},
     ],
 )  # fmt: skip
 def test_a_broken_file_is_no_rule(reasoner, tmp_path, change):
@@ -58,6 +59,31 @@ def test_a_broken_file_is_no_rule(reasoner, tmp_path, change):
     with pytest.raises(InputError, match="recurc halting CHECKPOINT --keep") as e:
         halting_of(reasoner)
     assert e.value.exit_code == 3 and HALTING_FILE in str(e.value)
+
+
+@pytest.mark.parametrize("name", list(asdict(OWN)))
+def test_a_field_that_is_missing_is_no_null(reasoner, tmp_path, name):
+    content = {"schema": "recurc/halting/1", **asdict(replace(OWN, checkpoint_sha256=reasoner.sha256))}
+    del content[name]
+    (tmp_path / HALTING_FILE).write_text(json.dumps(content))
+    with pytest.raises(InputError, match=f"{name} is missing"):
+        kept(reasoner)
+
+
+@pytest.mark.parametrize("symmetry", ["file:/" + "a" * 4000, "+".join(["tokens:2-10"] * 300)])
+def test_a_symmetry_may_have_as_long_a_name_as_in_a_manifest(reasoner, symmetry):
+    own = replace(OWN, checkpoint_sha256=reasoner.sha256, symmetry=symmetry)
+    keep(own, reasoner)
+    assert kept(reasoner) == own
+
+
+@pytest.mark.parametrize(
+    "change", [{"symmetry": "x" * 4097}, {"precision": "int4\nEVIL line"}, {"theta": float("nan")}, {"checkpoint_sha256": ""}]
+)
+def test_nothing_is_written_that_would_not_be_read(reasoner, tmp_path, change):
+    with pytest.raises(InputError, match="cannot be kept") as e:
+        keep(replace(OWN, **{"checkpoint_sha256": reasoner.sha256, **change}), reasoner)
+    assert next(iter(change)) in str(e.value) and "--halt-threshold" in str(e.value) and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"schema": "recurc/halting/1"}'])

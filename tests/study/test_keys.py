@@ -17,6 +17,7 @@ from recurc.resources import resource_dir
 from recurc.study.store import Store, code_version, content, digest, files_version
 from recurc.study.variants import Variant
 from recurc.study.workbench import Workbench
+from recurc.symmetries import draw, named
 from tests.randmodels import random_reasoner, sudoku4
 from tests.study.bench import split, workbench
 
@@ -115,6 +116,14 @@ def test_the_codes_version_covers_what_others_bring(kind, tmp_path, monkeypatch)
     assert code_version.__wrapped__() == before
 
 
+@pytest.mark.parametrize("name", ["solve.py", "recursion.py", "symmetries/groups.py", "evaluate/asked.py"])
+def test_the_code_that_answers_belongs_to_a_key(name, monkeypatch):
+    """Results of puzzles that are asked again are kept too."""
+    file, read, before = Path(recurc.__file__).parent / name, Path.read_bytes, code_version.__wrapped__()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path == file))
+    assert code_version.__wrapped__() != before
+
+
 def test_a_files_version_covers_its_name_and_bytes(tmp_path):
     (tmp_path / "a.py").write_text("x = 1\n")
     (tmp_path / "sub").mkdir()
@@ -205,7 +214,7 @@ def test_the_results_key_has_every_ingredient_of_the_question(other_code):
     changes = {
         "precision": "int8", "activations": "int8-tensor", "h_cycles": 1, "l_cycles": 1, "steps": 1, "carry": "fp16",
         "puzzle_table": "fp32", "scratch": 4096, "method": "mse", "transform": "noise", "engine": "device",
-        "layers": (("lm_head.weight", "int8"),),
+        "layers": (("lm_head.weight", "int8"),), "symmetries": draw(named("sudoku:2x2", 16, 6), 1, 0),
     }  # fmt: skip
     assert set(changes) == {f.name for f in fields(Variant)} - {"name"}, "a new field is an ingredient, or says why not"
     noise = {"noise": touched(sudoku4(), "lm_head.weight")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -14,9 +15,11 @@ from recurc.study.settings import Aim
 from recurc.study.tune_solving import RUNS, SolveSearch
 from recurc.study.units import Threads
 from recurc.study.variants import Variant
+from recurc.study.workbench import Workbench
 from recurc.symmetries import draw, named
 from recurc.targets.boards import load_board
-from tests.study.bench import split, workbench
+from tests.randmodels import sudoku4
+from tests.study.bench import split
 from tests.study.searching import CONFIG, quiet
 from tests.tools import need
 
@@ -74,11 +77,27 @@ def test_options_that_do_not_go_together(options, why, here, capsys):
 
 
 def test_a_worst_case_that_no_run_has_is_refused(here):
-    some = split("test").take(24)
+    with pytest.raises(FidelityError, match="no procedure is short enough"):
+        searched(CONFIG.halt_max_steps, worst=RUNS[0] - 1)
+
+
+@pytest.mark.parametrize("steps", [2, 5, 7])
+def test_a_model_may_be_compiled_for_any_number_of_steps(here, steps):
+    """The runs that are tried have 3, 4, 6 or 8 steps, and none has more than the model."""
+    most = max((r for r in RUNS if r <= steps), default=steps)
+    found = searched(steps)
+    assert [t.solved.policy.steps for t in found.tried] == [most] and found.choice.solved.policy.steps <= most
+
+
+def searched(steps, worst=None):
+    """A search over one variant of the trained model, with so many steps, on a few puzzles; all may be lost."""
+    some, reasoner = split("test").take(24), sudoku4()
+    reasoner = replace(reasoner, config=replace(reasoner.config, halt_max_steps=steps))
+    bench = Workbench(reasoner, some.take(1), split("train"), puzzles=16, full=True)
+    prices = Prices(reasoner.config, load_board("mps2-an500"))
+    forms = draw(named("sudoku:2x2", 16, 6), 2, 0)
     with Threads(1) as threads:
         search = SolveSearch(
-            workbench(1, full=True), Prices(CONFIG, load_board("mps2-an500")), Aim("exact", 0.2), "macs", some.take(12),
-            some.take(None, 12), draw(named("sudoku:2x2", 16, 6), 2, 0), RUNS[0] - 1, threads, quiet,
-        )  # fmt: skip
-        with pytest.raises(FidelityError, match="no procedure is short enough"):
-            search.run([Variant("int8")])
+            bench, prices, Aim("exact", 3.0), "macs", some.take(12), some.take(None, 12), forms, worst, threads, quiet
+        )
+        return search.run([Variant("int8")])

@@ -165,3 +165,10 @@ def test_only_permutations_are_symmetries(cells, tokens):
     else:
         with pytest.raises(InputError, match="no permutation"):
             Symmetry.of(cells, tokens)
+
+
+def test_a_name_is_one_that_a_manifest_can_hold():
+    for name, why in (("+".join(["square"] * 700), "too long"), ("square\nEVIL line", "a control character")):
+        with pytest.raises(InputError, match=f"the symmetry's name .*{why}"):
+            named(name, 16, 6)
+    named("+".join(["square"] * 500), 16, 6)

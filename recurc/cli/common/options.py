@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from recurc.cli.common.groups import Command, given
+from recurc.cli.common.groups import Command, given, given_options
 from recurc.cli.common.kinds import LayerPrecision, Precision, Threshold
 from recurc.cli.common.output import Console
 from recurc.cli.common.project import PROJECT_FILE, Project, blamed, read_project
-from recurc.errors import InputError
+from recurc.errors import InputError, UsageError
 from recurc.ir.lowering import AUTO, CARRIES, MOST_CYCLES, WORDS
 from recurc.quant.weights import precisions
 from recurc.words import speak_of
@@ -203,6 +203,12 @@ class Halting:
         from recurc.evaluate.halting import Halt
 
         return Halt(self.halt_threshold, self.min_steps, self.patience)
+
+    def check_used(self, stops: bool) -> None:
+        """That no number of a rule is given in vain. stops: whether runs stop early. Raises UsageError where they do not."""
+        alone = next(given_options("halt_threshold", "min_steps", "patience"), None)
+        if alone and not stops:
+            raise UsageError("it says when to stop early", where=alone, next="Add --halt, or leave it out")
 
 
 def open_build(console: Console, path: str | Path, *, to_run: bool = True, trust: bool = False) -> Build:

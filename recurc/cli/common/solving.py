@@ -93,24 +93,44 @@ class Solving(Asking):
 
     def believed(self, console: Console, model: Model, reasoner: Reasoner, halt: Halt) -> tuple[Halt, str]:
         """(the rule that runs halt by, what is believed): as the command line or `recurc.toml` says, else as is kept beside the
-        checkpoint, else the default; where they come from is told. Raises InputError: what is kept there is broken."""
-        from recurc.evaluate.own_halting import kept
+        checkpoint, else the default; where they come from is told. A rule for runs of which two must agree is taken for no
+        others. Raises InputError: what is kept there is broken."""
+        from recurc.evaluate.halting import stayed_text
+        from recurc.evaluate.own_halting import halting_of, kept
 
         said = [n for n in ("halt_threshold", "patience", "min_steps") if given(n) or model.project.value(n) is not None]
         own = None if said else kept(reasoner)
         if own is None:
             return halt, self.accept or ACCEPT[0]
-        accept = self.accept or (own.accept if self.restarts and self.symmetry != "none" else ACCEPT[0])
+        accept = self.accept or (own.accept if self.restarts else ACCEPT[0])
+        if accept == ACCEPT[0] != own.accept:
+            halt, whence = halting_of(reasoner)
+            console.assumed([f"a margin above {halt.threshold:g}{stayed_text(halt.patience)}: {whence}"])
+            return halt, accept
         console.assumed([f"{own.rule_text}: {own}"])
         return own.halt, accept
 
 
-def labelled(model: Model) -> Dataset:
-    """Examples that may say which symmetry there is: those that are not scored, as long as there are some."""
-    try:
+def labelled(model: Model, symmetry: str | None) -> Dataset:
+    """Examples that may say which symmetry there is: those that are not scored, as long as there are some.
+
+    Raises:
+        InputError: no symmetry is named, and there are neither a training split nor labels that could tell one.
+    """
+    from recurc.reading import is_folder, user_path
+
+    if model.data is not None and is_folder(user_path(model.data) / "train"):
         return model.dataset("train")
-    except InputError:
-        return model.dataset("test", labels=True)
+    found = model.dataset("test")
+    if found.valid.any():
+        return found.labelled()
+    if symmetry is None:
+        raise InputError(
+            "no example has labels, so none tells the other forms", where=str(model.data),
+            why="no symmetry is named, there is no training split, and the test split has no labels",
+            next=f"Name it with {argument('symmetry', 'NAME')}; `none` asks for no other forms",
+        )  # fmt: skip
+    return found
 
 
 def procedure(
@@ -123,12 +143,10 @@ def procedure(
     solving, lowering, seed = asked
     if not solving.asked():
         return None, "", ()
-    halt, accept = solving.believed(console, chosen, reasoner, rule)
-    policy = solving.policy(lowering.depth(reasoner.config).steps, halt, accept)
-    symmetry, forms = solving.forms(console, labelled(chosen), seed)
-    if not forms and solving.accept is None:
-        policy = replace(policy, accept=ACCEPT[0])  # one run agrees with nobody
-    return replace(policy, restarts=min(policy.restarts, len(forms))), symmetry, forms
+    symmetry, forms = solving.forms(console, labelled(chosen, solving.symmetry), seed)
+    possible = replace(solving, restarts=min(solving.restarts, len(forms)))
+    halt, accept = possible.believed(console, chosen, reasoner, rule)
+    return possible.policy(lowering.depth(reasoner.config).steps, halt, accept), symmetry, forms
 
 
 def built_policy(build: Build, solving: Solving, halting: Halting) -> Policy | None:

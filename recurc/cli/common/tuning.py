@@ -99,7 +99,7 @@ def tune_solving(
     from recurc.study.tune_solving import SolveSearch
 
     (bench, prices), (aim, measure, searched, held, variants), (goal, learning, computing, files) = means, asked, groups
-    symmetry, forms = Asking(symmetry=goal.symmetry).forms(console, labelled(chosen), learning.seed)
+    symmetry, forms = Asking(symmetry=goal.symmetry).forms(console, labelled(chosen, goal.symmetry), learning.seed)
     with computing.executor() as where:
         search = SolveSearch(
             bench, prices, aim, measure, searched, held, forms, goal.worst_steps, where, console.progress
