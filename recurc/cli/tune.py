@@ -18,7 +18,18 @@ from recurc.cli.common.output import Console, json_text
 from recurc.cli.common.project import PROJECT_FILE, Project, project_text
 from recurc.cli.common.quantizing import Learning, calibration_options
 from recurc.cli.common.research import Computing, check_results, compute_options, results_option, write, write_results
-from recurc.cli.common.tuning import check_solving, device_names, measured_by, tune_solving, tuned_solving_options
+from recurc.cli.common.tuning import (
+    DEFAULT_TOLERANCE,
+    Files,
+    Goal,
+    SearchedAmong,
+    Wanted,
+    check_solving,
+    device_names,
+    measured_by,
+    tune_solving,
+    tuned_solving_options,
+)
 from recurc.errors import UsageError
 from recurc.files import check_file, write_whole
 from recurc.words import said
@@ -31,31 +42,10 @@ if TYPE_CHECKING:
     from recurc.study.tune import Tuned
     from recurc.study.variants import Variant
 
-DEFAULT_LIMIT, DEFAULT_TOLERANCE = 512, 2.0
+DEFAULT_LIMIT = 512
 
 
 _RECIPE = ("the recipe", "Name a file that you may write with --write FILE")
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What must be kept, on how many puzzles, and what is to be cheap; whether puzzles are asked again, in which other forms,
-    and how many steps one may take."""
-
-    tolerance: float | None
-    min_fidelity: float | None
-    minimize: str
-    limit: int
-    solve: bool = False
-    symmetry: str | None = None
-    worst_steps: int | None = None
-
-    def aim(self) -> Aim:
-        from recurc.study.settings import Aim
-
-        if self.min_fidelity is not None:
-            return Aim("phi", 1 - self.min_fidelity)
-        return Aim("exact", (DEFAULT_TOLERANCE if self.tolerance is None else self.tolerance) / 100)
 
 
 @dataclass(frozen=True)
@@ -66,14 +56,6 @@ class Space:
     carries: tuple[str, ...]
     h_cycles: tuple[int, ...]
     l_cycles: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Files:
-    """Where the results are written, and the recipe once more."""
-
-    out: Path | None
-    toml: Path | None
 
 
 @click.command()
@@ -186,8 +168,8 @@ def command(
         method=learning.calibration,
     )
     if goal.solve:
-        asked = (aim, measure, searched, held, variants)
-        return tune_solving(console, chosen, (bench, prices), asked, (goal, learning, computing, files), folder)
+        among = SearchedAmong(bench, prices, aim, measure, searched, held, variants)
+        return tune_solving(console, chosen, among, Wanted(goal, learning, computing, files), folder)
     with computing.executor() as where:
         found = Search(bench, prices, aim, measure, searched, held, where, console.progress).run(variants)
     document = _document(found, aim, measure, prices, name, reasoner, chosen)

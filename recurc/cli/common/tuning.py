@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +15,72 @@ from recurc.cli.common.options import Model
 from recurc.cli.common.output import Console, json_text
 from recurc.cli.common.project import PROJECT_FILE, Project, project_text
 from recurc.cli.common.quantizing import Learning
-from recurc.cli.common.research import write
+from recurc.cli.common.research import Computing, write
 from recurc.cli.common.solving import Asking, labelled
 from recurc.errors import UsageError
 from recurc.files import write_whole
 from recurc.words import said
 
 if TYPE_CHECKING:
-    pass
+    from recurc.dataset import Dataset
+    from recurc.study.pricing import Prices
+    from recurc.study.settings import Aim
+    from recurc.study.variants import Variant
+    from recurc.study.workbench import Workbench
+
+DEFAULT_TOLERANCE = 2.0
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What must be kept, on how many puzzles, and what is to be cheap; whether puzzles are asked again, in which other forms,
+    and how many steps one may take."""
+
+    tolerance: float | None
+    min_fidelity: float | None
+    minimize: str
+    limit: int
+    solve: bool = False
+    symmetry: str | None = None
+    worst_steps: int | None = None
+
+    def aim(self) -> Aim:
+        from recurc.study.settings import Aim
+
+        if self.min_fidelity is not None:
+            return Aim("phi", 1 - self.min_fidelity)
+        return Aim("exact", (DEFAULT_TOLERANCE if self.tolerance is None else self.tolerance) / 100)
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the results are written, and the recipe once more."""
+
+    out: Path | None
+    toml: Path | None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The command's options, by group."""
+
+    goal: Goal
+    learning: Learning
+    computing: Computing
+    files: Files
+
+
+@dataclass(frozen=True)
+class SearchedAmong:
+    """What measures and prices variants, what is aimed at and minimized, puzzles to search on and to confirm with, variants."""
+
+    bench: Workbench
+    prices: Prices
+    aim: Aim
+    measure: str
+    searched: Dataset
+    held: Dataset
+    variants: Sequence[Variant]
 
 
 def tuned_solving_options(function: Command) -> Command:
@@ -46,7 +105,7 @@ def tuned_solving_options(function: Command) -> Command:
     return function
 
 
-def check_solving(goal: Any) -> None:
+def check_solving(goal: Goal) -> None:
     """That what is asked of solving goes together. Raises UsageError."""
     alone = next(given_options("symmetry", "worst_steps"), None)
     if alone and not goal.solve:
@@ -88,30 +147,33 @@ def measured_by(wanted: str, known: tuple[str, ...], board: str) -> str:
     return wanted
 
 
-def tune_solving(
-    console: Console, chosen: Model, means: tuple[Any, Any], asked: tuple[Any, ...], groups: tuple[Any, ...], folder: Path
-) -> None:
-    """Search variants with the procedure that asks again; write tune.json and the recipe.
-
-    means: the workbench and the prices. asked: the aim, what is minimized, puzzles to search on and to confirm with, variants.
-    groups: of the command's options: goal, learning, computing, files.
-    """
+def tune_solving(console: Console, chosen: Model, among: SearchedAmong, wanted: Wanted, folder: Path) -> None:
+    """Search variants with the procedure that asks again; write tune.json and the recipe."""
     from recurc.study.tune_solving import SolveSearch
 
-    (bench, prices), (aim, measure, searched, held, variants), (goal, learning, computing, files) = means, asked, groups
+    goal, learning, files, aim, prices = wanted.goal, wanted.learning, wanted.files, among.aim, among.prices
     symmetry, forms = Asking(symmetry=goal.symmetry).forms(console, labelled(chosen, goal.symmetry), learning.seed)
-    with computing.executor() as where:
+    with wanted.computing.executor() as where:
         search = SolveSearch(
-            bench, prices, aim, measure, searched, held, forms, goal.worst_steps, where, console.progress
-        )  # fmt: skip
-        found = search.run(variants)
+            among.bench,
+            prices,
+            aim,
+            among.measure,
+            among.searched,
+            among.held,
+            forms,
+            goal.worst_steps,
+            where,
+            console.progress,
+        )
+        found = search.run(among.variants)
     best = found.choice.as_dict()
     full = {"exact": found.full.exact, "n": found.full.n, "steps": found.full.steps, "exact_held": found.held_full}
-    document = {
+    document: dict[str, Any] = {
         "name": Path(chosen.checkpoint).name or "model",
         "target": prices.board.name,
         "aim": {"kind": aim.kind, "limit": aim.limit},
-        "minimize": measure,
+        "minimize": among.measure,
         "symmetry": symmetry,
         "worst_steps": goal.worst_steps,
         "full": full,
