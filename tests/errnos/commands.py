@@ -61,6 +61,7 @@ COMMANDS = {name: command for name, command in {
                       "ck recurc.toml cache", True),
     "sweep": Command(f"sweep ck {SMALL} --precisions int8 --jobs 1 --out out", "ck cache", True),
     "gate": Command(f"gate ck {SMALL} --jobs 1 --out out", "ck cache", True),
+    "halting": Command(f"halting ck --limit 8 --restarts 1 {CHEAP} --jobs 1 --out out", "ck", True),
     "tune": Command(f"tune ck --limit 2 --precisions int8 --carries fp32 --h-cycles 2 --l-cycles 2 {CHEAP} --jobs 1 "
                     "--min-fidelity 0.1", "ck cache", True),
     "study": Command(f"study ck {SMALL} --methods weights --jobs 1 --out out", "ck cache", True),

@@ -10,7 +10,8 @@ from recurc.api import Model
 from recurc.arguments import named_as_options
 from recurc.errors import UsageError
 from recurc.ir.lower import lower
-from recurc.ir.lowering import MOST, WORDS, Lowering
+from recurc.ir.lowering import MOST, MOST_FORMS, WORDS, Lowering
+from recurc.symmetries import Symmetry
 from tests.randmodels import random_reasoner
 
 WRONG = [
@@ -39,11 +40,15 @@ def test_python_and_lower_ask_the_same_check(name, value):
 
 
 def test_every_knob_says_what_it_may_be():
-    assert {*MOST, *WORDS} == {f.name for f in fields(Lowering)}
+    assert {*MOST, *WORDS, "symmetries"} == {f.name for f in fields(Lowering)}
     for name, most in MOST.items():
         assert getattr(Lowering(**{name: most}), name) == most
     for name, words in WORDS.items():
         assert [getattr(Lowering(**{name: word}), name) for word in words] == list(words)
+    forms = (Symmetry.identity(4, 3),) * MOST_FORMS
+    assert Lowering(symmetries=forms).symmetries == forms
+    with pytest.raises(UsageError, match="too many"):
+        Lowering(symmetries=(*forms, forms[0]))
 
 
 def test_knobs_stand_in_the_place_of_a_lowering_or_beside_it():
