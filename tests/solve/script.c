@@ -9,7 +9,7 @@
 
 uint8_t script_tokens[RUNS][STEPS][SEQ]; /* in the form of the run */
 float script_margins[RUNS][STEPS];
-uint8_t script_asked[RUNS][SEQ]; /* what runs were begun with */
+uint8_t script_asked[RUNS][SEQ];     /* what runs were begun with */
 uint32_t script_begun, script_steps; /* runs, and steps in all */
 
 static uint8_t answers[RUNS][SEQ];
@@ -54,8 +54,7 @@ static uint32_t last(const rc_ctx_t *ctx)
 rc_status_t rc_model_step(rc_ctx_t *ctx)
 {
     const uint32_t run = script_begun - 1u, step = ctx->step;
-    const uint32_t stayed =
-        step != 0u && memcmp(script_tokens[run][step], script_tokens[run][step - 1u], SEQ) == 0;
+    const uint32_t stayed = step != 0u && memcmp(script_tokens[run][step], script_tokens[run][step - 1u], SEQ) == 0;
     ctx->same = stayed != 0u ? ctx->same + 1u : 0u;
     ctx->step++;
     script_steps++;
