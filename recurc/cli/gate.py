@@ -12,13 +12,12 @@ import click
 
 from recurc.cli.common.groups import takes
 from recurc.cli.common.options import (
-    Model,
     Source,
     checkpoint_argument,
     data_option,
     limit_option,
+    measured_models,
     pass_console,
-    resolve_model,
     seed_option,
     train_split,
 )
@@ -76,20 +75,12 @@ def command(
     A ladder of variants is evaluated at the trained depth, from harmless to harmful. Interrupted or repeated, it goes on
     where it was: results are kept by the content of checkpoint, puzzles and code.
     """
-    if source.data and source.checkpoint is None:
-        raise UsageError(
-            "--data needs a CHECKPOINT",
-            where="recurc gate",
-            why="without one all bundled examples are measured, each on its own puzzles",
-            next="Name the checkpoint that the puzzles are for, or leave --data out",
-        )
+    models, named = measured_models(console, source, "recurc gate")
     from recurc.evaluate import min_fidelity
     from recurc.report.csvfile import csv_text
     from recurc.study.ladder import ladder, measure_ladder, summary
     from recurc.study.workbench import Means
 
-    models = _bundled(console) if source.checkpoint is None else [source.model(console)]
-    named = "examples" if source.checkpoint is None else Path(source.checkpoint).name or "model"
     folder, tolerance = out or Path("build") / f"{named}-gate", judging.tolerance / 100
     gates, kept, results = [], {}, computing.store(console)
     tests = [chosen.dataset("test", labels=True).take(limit) for chosen in models]
@@ -122,13 +113,6 @@ def command(
         _show(console, document, folder)
         for path, least in kept.items():
             console.print(f"kept for `recurc build`: {path}, at least {least:g}")
-
-
-def _bundled(console: Console) -> list[Model]:
-    """All bundled examples that have puzzles."""
-    from recurc.resources import bundled_models
-
-    return [resolve_model(console, name, None) for name, folder in bundled_models().items() if (folder / "data").is_dir()]
 
 
 def _check_number(n: int, tolerance: float, checkpoint: str) -> None:

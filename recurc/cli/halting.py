@@ -18,8 +18,8 @@ from recurc.cli.common.options import (
     checkpoint_argument,
     data_option,
     limit_option,
+    measured_models,
     pass_console,
-    resolve_model,
     seed_option,
     stored_options,
 )
@@ -76,18 +76,10 @@ def command(
     labels, or without them where the margins form two clusters, of puzzles that are solved and that are not. On the other half
     it is shown what stopping early and asking again give, and how far "solved" can be trusted.
     """
-    if source.data and source.checkpoint is None:
-        raise UsageError(
-            "--data needs a CHECKPOINT",
-            where="recurc halting",
-            why="without one all bundled examples are measured, each on its own puzzles",
-            next="Name the checkpoint that the puzzles are for, or leave --data out",
-        )
+    models, named = measured_models(console, source, "recurc halting")
     from recurc.evaluate import own_halting
     from recurc.report import halting_page
 
-    models = _bundled(console) if source.checkpoint is None else [source.model(console)]
-    named = "examples" if source.checkpoint is None else Path(source.checkpoint).name or "model"
     folder = out or Path("build") / f"{named}-halting"
     for chosen in models if finding.keep else ():  # before a measurement of minutes, not after it
         own_halting.check_keep(chosen.file())
@@ -109,13 +101,6 @@ def command(
         _show(console, whole, folder)
         for path, own in kept.items():
             console.print(f"kept for `recurc build` and `recurc eval --solve`: {path}, {own.rule_text}")
-
-
-def _bundled(console: Console) -> list[Model]:
-    """All bundled examples that have puzzles."""
-    from recurc.resources import bundled_models
-
-    return [resolve_model(console, name, None) for name, folder in bundled_models().items() if (folder / "data").is_dir()]
 
 
 def _measured(

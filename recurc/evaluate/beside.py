@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from recurc.errors import InputError
 from recurc.files import check_file, write_whole
@@ -18,6 +18,7 @@ from recurc.reading import Unreadable, is_there, read_text, shown
 from recurc.text import hidden
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+T = TypeVar("T")
 NEEDED: Any = object()  # the default of a field that must be there
 
 
@@ -67,10 +68,11 @@ SHA256 = Kind(lambda v: isinstance(v, str) and _SHA256.fullmatch(v) is not None,
 
 
 @dataclass(frozen=True)
-class Beside:
-    """A kind of file: its name, its schema, its fields, what it holds in words, how to do without it, and the command that
-    writes it, in backticks."""
+class Beside(Generic[T]):
+    """A kind of file: the dataclass that it holds, its name, its schema, its fields, what it holds in words, how to do without
+    it, and the command that writes it, in backticks."""
 
+    holds: type[T]
     name: str
     schema: str
     fields: Mapping[str, Kind]
@@ -81,8 +83,9 @@ class Beside:
     def path(self, reasoner: Reasoner) -> Path:
         return Path(reasoner.source).parent / self.name
 
-    def keep(self, reasoner: Reasoner, fields: Mapping[str, Any]) -> Path:
-        """Write it, whole or not at all. Raises InputError: also where `kept` would refuse what is to be written."""
+    def keep(self, own: T, reasoner: Reasoner) -> Path:
+        """Write it beside the checkpoint, whole or not at all. Raises InputError: also where `kept` would refuse it."""
+        fields = vars(own)
         try:
             self._taken({**fields})
         except Unreadable as error:
@@ -104,8 +107,8 @@ class Beside:
             )
         check_file(folder / self.name, self.what, self.otherwise())
 
-    def kept(self, reasoner: Reasoner) -> dict[str, Any] | None:
-        """The fields that are kept beside a checkpoint; None where nothing is, or what another checkpoint left there.
+    def kept(self, reasoner: Reasoner) -> T | None:
+        """What is kept beside a checkpoint; None where nothing is, or what another checkpoint left there.
 
         Raises:
             InputError: there is a file and it is none of ours, or broken.
@@ -125,7 +128,7 @@ class Beside:
                 why=str(error),
                 next=f"Remove it, or write it anew with {self.command}",
             ) from None
-        return found if found["checkpoint_sha256"] == reasoner.sha256 else None
+        return self.holds(**found) if found["checkpoint_sha256"] == reasoner.sha256 else None
 
     def _taken(self, content: dict[str, Any]) -> dict[str, Any]:
         """The fields of a file's content, which is emptied. Raises Unreadable: one is missing, wrong or unknown."""

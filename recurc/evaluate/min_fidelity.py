@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 from recurc.arguments import argument
 from recurc.evaluate.beside import SHA256, Beside, count, number
@@ -45,6 +44,7 @@ def _otherwise() -> str:
 
 
 _FILE = Beside(
+    MinFidelity,
     MIN_FIDELITY_FILE,
     SCHEMA,
     {
@@ -58,22 +58,7 @@ _FILE = Beside(
     _otherwise,
     "`recurc gate CHECKPOINT --keep`",
 )
-check_keep = _FILE.check_keep
-
-
-def keep(own: MinFidelity, reasoner: Reasoner) -> Path:
-    """Write it beside the checkpoint, whole or not at all. Raises InputError."""
-    return _FILE.keep(reasoner, asdict(own))
-
-
-def kept(reasoner: Reasoner) -> MinFidelity | None:
-    """What is kept beside a checkpoint; None where nothing is, or what another checkpoint left there.
-
-    Raises:
-        InputError: there is a file and it is none of ours, or broken.
-    """
-    found = _FILE.kept(reasoner)
-    return None if found is None else MinFidelity(**found)
+check_keep, keep, kept = _FILE.check_keep, _FILE.keep, _FILE.kept
 
 
 def least_fidelity(reasoner: Reasoner, asked: float | None = None) -> tuple[float, str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 from recurc.arguments import argument
 from recurc.evaluate.beside import SHA256, Beside, Kind, count, number, text, word
@@ -74,6 +73,7 @@ def _otherwise() -> str:
 
 _OPEN_COUNT = Kind(lambda v: v is None or (type(v) is int and 0 <= v < 2**31), "a whole number from 0, or null")
 _FILE = Beside(
+    OwnHalting,
     HALTING_FILE,
     SCHEMA,
     {
@@ -94,22 +94,7 @@ _FILE = Beside(
     _otherwise,
     "`recurc halting CHECKPOINT --keep`",
 )
-check_keep = _FILE.check_keep
-
-
-def keep(own: OwnHalting, reasoner: Reasoner) -> Path:
-    """Write it beside the checkpoint, whole or not at all. Raises InputError."""
-    return _FILE.keep(reasoner, asdict(own))
-
-
-def kept(reasoner: Reasoner) -> OwnHalting | None:
-    """What is kept beside a checkpoint; None where nothing is, or what another checkpoint left there.
-
-    Raises:
-        InputError: there is a file and it is none of ours, or broken.
-    """
-    found = _FILE.kept(reasoner)
-    return None if found is None else OwnHalting(**found)
+check_keep, keep, kept = _FILE.check_keep, _FILE.keep, _FILE.kept
 
 
 def halting_of(reasoner: Reasoner) -> tuple[Halt, str]:

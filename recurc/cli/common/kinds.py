@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,22 +19,26 @@ else:  # older versions of click have it without a parameter
     _Kind = click.ParamType
 
 
+def _named(value: object, known: Collection[str], option: str, what: str, all_of_them: str) -> str:
+    """A name that is known. Raises UsageError, with the nearest."""
+    if value in known:
+        return str(value)
+    near = difflib.get_close_matches(str(value), known, n=1)
+    raise UsageError(
+        f"unknown {what} {value!r}",
+        where=option,
+        why=f"{all_of_them} are {', '.join(known)}",
+        next=f"Did you mean {near[0]}?" if near else "Choose one of them",
+    )
+
+
 class Precision(_Kind):
     """A precision by name; a wrong one is answered with the nearest."""
 
     name = "precision"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        known = list(precisions())
-        if value in known:
-            return str(value)
-        near = difflib.get_close_matches(str(value), known, n=1)
-        raise UsageError(
-            f"unknown precision {value!r}",
-            where="--precision",
-            why=f"precisions are {', '.join(known)}",
-            next=f"Did you mean {near[0]}?" if near else "Choose one of them",
-        )
+        return _named(value, list(precisions()), "--precision", "precision", "precisions")
 
 
 class Calibration(_Kind):
@@ -42,16 +47,7 @@ class Calibration(_Kind):
     name = "method"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        known = calibrations()
-        if value in known:
-            return str(value)
-        near = difflib.get_close_matches(str(value), known, n=1)
-        raise UsageError(
-            f"unknown calibration method {value!r}",
-            where="--calibration",
-            why=f"methods are {', '.join(known)}",
-            next=f"Did you mean {near[0]}?" if near else "Choose one of them",
-        )
+        return _named(value, calibrations(), "--calibration", "calibration method", "methods")
 
 
 class LayerPrecision(_Kind):

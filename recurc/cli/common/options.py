@@ -97,6 +97,27 @@ class Model:
         return found.labelled() if labels else found
 
 
+def measured_models(console: Console, source: Source, command: str) -> tuple[list[Model], str]:
+    """What a command measures, and its name for a folder: CHECKPOINT, or all bundled examples that have puzzles.
+
+    Raises:
+        UsageError: a dataset is named, and no checkpoint that it is for.
+    """
+    from recurc.resources import bundled_models
+
+    if source.checkpoint is not None:
+        return [source.model(console)], Path(source.checkpoint).name or "model"
+    if source.data:
+        raise UsageError(
+            "--data needs a CHECKPOINT",
+            where=command,
+            why="without one all bundled examples are measured, each on its own puzzles",
+            next="Name the checkpoint that the puzzles are for, or leave --data out",
+        )
+    names = [name for name, folder in bundled_models().items() if (folder / "data").is_dir()]
+    return [resolve_model(console, name, None) for name in names], "examples"
+
+
 def train_split(console: Console, chosen: Model, without: str = "no calibration puzzles") -> Dataset | None:
     """The training split, or None with a remark: what it means to be `without`."""
     try:

@@ -186,62 +186,47 @@ def solve_entry(name: str, policy: Policy) -> SolveEntry:
 
 def asking_options(prefix: str) -> Callable[[Command], Command]:
     """The options of `Asking`; their help begins with the prefix."""
-    steps, restarts = click.IntRange(1, MOST_STEPS), click.IntRange(0, MOST_RESTARTS)
-    options: list[Callable[[Command], Command]] = [
-        click.option(
-            "--symmetry",
-            metavar="NAME",
-            help=f"{prefix}the other forms: sudoku:3x3, square, tokens:2-10, file:PATH, several joined by +, or none. "
-            "Default: the largest that the labels allow.",
-        ),
-        click.option("--restarts", type=restarts, default=8, metavar="K", help=f"{prefix}at most so many. Default: 8."),
-        click.option("--first-steps", type=steps, metavar="B", help=f"{prefix}steps of the first run. Default: 8."),
-        click.option("--restart-steps", type=steps, metavar="R", help=f"{prefix}steps of the others. Default: as many."),
-    ]
-    return _all(options)
+    symmetry = click.option(
+        "--symmetry",
+        metavar="NAME",
+        help=f"{prefix}the other forms: sudoku:3x3, square, tokens:2-10, file:PATH, several joined by +, or none. "
+        "Default: the largest that the labels allow.",
+    )
+    return _all([symmetry, _runs(prefix, 8, " Default: 8.", " Default: as many.")])
+
+
+def _runs(prefix: str, restarts: int | None, else_count: str, else_as_many: str) -> Callable[[Command], Command]:
+    """How many runs, and of how many steps; what the help says of the default of each."""
+    steps, counts = click.IntRange(1, MOST_STEPS), click.IntRange(0, MOST_RESTARTS)
+    return _all([
+        click.option("--restarts", type=counts, default=restarts, metavar="K", help=f"{prefix}at most so many.{else_count}"),
+        click.option("--first-steps", type=steps, metavar="B", help=f"{prefix}steps of the first run.{else_count}"),
+        click.option("--restart-steps", type=steps, metavar="R", help=f"{prefix}steps of the others.{else_as_many}"),
+    ])  # fmt: skip
+
+
+def _accept(otherwise: str) -> Callable[[Command], Command]:
+    """What is believed; what the help says of the default."""
+    said = f"With --solve, believe the first run that halts (margin), or two that agree.{otherwise}"
+    return click.option("--accept", type=click.Choice(ACCEPT), default=None, help=said)
 
 
 def solving_options(function: Command) -> Command:
     """The options of `Solving`."""
-    options: list[Callable[[Command], Command]] = [
-        click.option(
-            "--solve",
-            is_flag=True,
-            help="Ask again: a run that does not halt is followed by others, of other forms of the puzzle.",
-        ),
-        asking_options("With --solve, "),
-        click.option(
-            "--accept",
-            type=click.Choice(ACCEPT),
-            default=None,
-            help="With --solve, believe the first run that halts (margin), or two that agree. Default: as is kept beside the "
-            "checkpoint (`recurc halting --keep`), else margin.",
-        ),
-    ]
-    return _all(options)(function)
+    said = "Ask again: a run that does not halt is followed by others, of other forms of the puzzle."
+    kept = " Default: as is kept beside the checkpoint (`recurc halting --keep`), else margin."
+    return _all([click.option("--solve", is_flag=True, help=said), asking_options("With --solve, "), _accept(kept)])(function)
 
 
 def built_solving_options(function: Command) -> Command:
     """Those of them that a build leaves open: its forms are in its image, and what is not given is as it was built."""
-    steps, restarts = click.IntRange(1, MOST_STEPS), click.IntRange(0, MOST_RESTARTS)
-    options: list[Callable[[Command], Command]] = [
-        click.option(
-            "--solve",
-            is_flag=True,
-            help="Let the device answer by itself, and ask again in the forms that a build made with --solve holds. What the "
-            "options below leave open is as it was built.",
-        ),
-        click.option("--restarts", type=restarts, default=None, metavar="K", help="With --solve, at most so many."),
-        click.option("--first-steps", type=steps, metavar="B", help="With --solve, steps of the first run."),
-        click.option("--restart-steps", type=steps, metavar="R", help="With --solve, steps of the others."),
-        click.option(
-            "--accept",
-            type=click.Choice(ACCEPT),
-            default=None,
-            help="With --solve, believe the first run that halts (margin), or two that agree.",
-        ),
-    ]
-    return _all(options)(function)
+    said = (
+        "Let the device answer by itself, and ask again in the forms that a build made with --solve holds. What the options "
+        "below leave open is as it was built."
+    )
+    return _all([click.option("--solve", is_flag=True, help=said), _runs("With --solve, ", None, "", ""), _accept("")])(
+        function
+    )
 
 
 def _all(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
