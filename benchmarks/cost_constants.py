@@ -39,7 +39,7 @@ from recurc.quant.weights import precision_named  # noqa: E402
 from recurc.targets.boards import Board, load_board  # noqa: E402
 from recurc.targets.toolchain import find_compiler  # noqa: E402
 
-NOT_A_STEP = ("rc_model_open", "rc_model_begin", "rc_model_table", "rc_model_row", "rc_model_tensor", "fill_carry", "main")
+NOT_A_STEP = ("rc_open", "rc_begin", "rc_table", "rc_row", "rc_tensor", "fill_carry", "main")
 LEAST_SHARE = 2e-4  # of a step's instructions: less than that is no unit's fault
 _SECTION = re.compile(r"^ \.text\S*\s+0x([0-9a-f]+)\s+0x([0-9a-f]+)\s+(\S+)$")
 

@@ -1,7 +1,7 @@
 /* Counts the ticks of supervision steps of a generated model: opens it, begins, and sends the ticks of each of MEASURED_STEPS steps,
  * u64, low word first. */
 #include "model_config.h"
-#include "recurc/rc_model.h"
+#include "recurc/rc.h"
 #include "recurc/rc_port.h"
 
 extern const uint8_t rc_image_start[];
@@ -20,13 +20,13 @@ void rc_fault(const rc_fault_t *fault)
 
 int main(void)
 {
-    if (rc_model_open(&ctx, rc_image_start, RC_IMAGE_BYTES, arena, sizeof arena) != RC_OK ||
-        rc_model_begin(&ctx, tokens, 0u) != RC_OK) {
+    if (rc_open(&ctx, rc_image_start, RC_IMAGE_BYTES, arena, sizeof arena) != RC_OK ||
+        rc_begin(&ctx, tokens, 0u) != RC_OK) {
         rc_port_exit(1);
     }
     for (uint32_t step = 0; step < MEASURED_STEPS; step++) {
         const uint64_t start = rc_port_ticks();
-        if (rc_model_step(&ctx) != RC_OK) {
+        if (rc_step(&ctx) != RC_OK) {
             rc_port_exit(2);
         }
         const uint64_t ticks = rc_port_ticks() - start;

@@ -42,7 +42,7 @@ def _difference(told: f.Hello, name: str, wanted: object, words: str) -> str | N
 
 
 class ModelConstants(Protocol):
-    """Constants of a model, as rc_model.h has them (recurc.targets.host.ModelInfo)."""
+    """Constants of a model, as rc.h has them (recurc.targets.host.ModelInfo)."""
 
     @property
     def seq_len(self) -> int: ...

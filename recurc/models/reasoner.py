@@ -19,7 +19,7 @@ def swiglu_width(expansion: float, n: int) -> int:
     return -(-round(expansion * n * 2 / 3) // 256) * 256
 
 
-HALT_RULES = ("q_halt>0", "q_halt>q_continue")  # as rc_model.h numbers them
+HALT_RULES = ("q_halt>0", "q_halt>q_continue")  # as rc.h numbers them
 
 
 @dataclass(frozen=True)

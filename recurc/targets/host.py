@@ -25,7 +25,7 @@ _U8P = ctypes.POINTER(ctypes.c_uint8)
 
 
 class ModelInfo(ctypes.Structure):
-    """Constants of a model, as rc_model.h has them."""
+    """Constants of a model, as rc.h has them."""
 
     seq_len: int
     vocab: int
@@ -134,7 +134,7 @@ class HostEngine:
         self._declare()
         self._image = _aligned(len(data))
         self._image[:] = np.frombuffer(data, dtype=np.uint8)
-        self.info = ModelInfo.in_dll(self._lib, "rc_model_info")
+        self.info = ModelInfo.in_dll(self._lib, "rc_info")
         wanted = kernels or os.environ.get("RECURC_KERNELS")
         if wanted and self.variants:
             self._use(wanted)
@@ -176,26 +176,20 @@ class HostEngine:
 
     def _declare(self) -> None:
         lib = self._lib
-        lib.rc_model_open.argtypes = [ctypes.POINTER(_Context), _U8P, ctypes.c_uint32, _U8P, ctypes.c_uint32]
-        lib.rc_model_begin.argtypes = [ctypes.POINTER(_Context), _U8P, ctypes.c_uint32]
-        lib.rc_model_row.argtypes = [
-            ctypes.POINTER(_Context),
-            ctypes.c_uint32,
-            ctypes.c_uint32,
-            ctypes.c_char_p,
-            ctypes.c_uint32,
-        ]
-        lib.rc_model_step.argtypes = [ctypes.POINTER(_Context)]
-        lib.rc_model_ops.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32]
-        lib.rc_model_halts.argtypes = [ctypes.POINTER(_Context), ctypes.c_float, ctypes.c_uint32]
-        lib.rc_model_tensor.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)]
-        lib.rc_model_tensor.restype = _U8P
+        lib.rc_open.argtypes = [ctypes.POINTER(_Context), _U8P, ctypes.c_uint32, _U8P, ctypes.c_uint32]
+        lib.rc_begin.argtypes = [ctypes.POINTER(_Context), _U8P, ctypes.c_uint32]
+        lib.rc_row.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32, ctypes.c_uint32, ctypes.c_char_p, ctypes.c_uint32]
+        lib.rc_step.argtypes = [ctypes.POINTER(_Context)]
+        lib.rc_ops.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32]
+        lib.rc_halts.argtypes = [ctypes.POINTER(_Context), ctypes.c_float, ctypes.c_uint32]
+        lib.rc_tensor.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)]
+        lib.rc_tensor.restype = _U8P
         lib.rc_status_text.restype = ctypes.c_char_p
 
     def _open(self, where: str) -> None:
         self._arena = _aligned(self.info.arena_bytes)
         self._context = _Context()
-        status = self._lib.rc_model_open(
+        status = self._lib.rc_open(
             ctypes.byref(self._context),
             self._pointer(self._image),
             len(self._image),
@@ -227,7 +221,7 @@ class HostEngine:
             InputError: wrong length, token or puzzle identifier out of range.
         """
         row = self._row(tokens, puzzle_id)
-        self._check(self._lib.rc_model_begin(ctypes.byref(self._context), self._pointer(row), int(puzzle_id)), "begin")
+        self._check(self._lib.rc_begin(ctypes.byref(self._context), self._pointer(row), int(puzzle_id)), "begin")
 
     def solve(self, tokens: np.ndarray, policy: Policy, puzzle_id: int = 0) -> Answer:
         """Answer a puzzle (tokens [seq_len], uint8) with the forms that the image has: the device's code, see `recurc.solve`.
@@ -266,7 +260,7 @@ class HostEngine:
         if self.info.table_dtype and self._records:
             record = self._records(int(puzzle_id))
             context = ctypes.byref(self._context)
-            self._check(self._lib.rc_model_row(context, int(puzzle_id), 0, record, len(record)), f"row {puzzle_id}")
+            self._check(self._lib.rc_row(context, int(puzzle_id), 0, record, len(record)), f"row {puzzle_id}")
         return row
 
     def step(self) -> None:
@@ -275,7 +269,7 @@ class HostEngine:
         Raises:
             InputError: as many as were compiled have been run, or the step left something that is not a finite number.
         """
-        self._check(self._lib.rc_model_step(ctypes.byref(self._context)), "step")
+        self._check(self._lib.rc_step(ctypes.byref(self._context)), "step")
 
     @property
     def halt_rule(self) -> str:
@@ -295,12 +289,12 @@ class HostEngine:
         Raises:
             InputError: there are not so many, or more have been run already.
         """
-        self._check(self._lib.rc_model_ops(ctypes.byref(self._context), ops), f"op {ops}")
+        self._check(self._lib.rc_ops(ctypes.byref(self._context), ops), f"op {ops}")
 
     def halts(self, threshold: float = 0.0, patience: int = 0) -> bool:
         """Whether the model halts after the last step: its margin is above the threshold, and its tokens have stayed the same
         for `patience` steps."""
-        return bool(self._lib.rc_model_halts(ctypes.byref(self._context), threshold, patience))
+        return bool(self._lib.rc_halts(ctypes.byref(self._context), threshold, patience))
 
     def tensor(self, name: str) -> np.ndarray:
         """Copy of a tensor: "z_H", "z_L" float32 [S, D], "logits" [seq, vocab], "q" [2]; "tokens", "input" uint8.
@@ -325,7 +319,7 @@ class HostEngine:
     def raw(self, name: str) -> bytes:
         """A tensor's bytes as stored; none when the model has no such tensor now ("H_scale", "L_scale", "columns")."""
         count = ctypes.c_uint32()
-        pointer = self._lib.rc_model_tensor(ctypes.byref(self._context), TENSORS[name], ctypes.byref(count))
+        pointer = self._lib.rc_tensor(ctypes.byref(self._context), TENSORS[name], ctypes.byref(count))
         return bytes(ctypes.string_at(pointer, count.value)) if pointer else b""
 
 

@@ -8,14 +8,14 @@
 
 static uint32_t cell_bytes(void)
 {
-    return rc_model_info.seq_len > 256u ? 2u : 1u;
+    return rc_info.seq_len > 256u ? 2u : 1u;
 }
 
 /* The form of run i, from 1. */
 static const uint8_t *form_of(const rc_ctx_t *ctx, uint32_t run)
 {
-    const uint32_t bytes = rc_model_info.seq_len * cell_bytes() + rc_model_info.vocab;
-    return ctx->image + rc_model_info.forms_offset + (run - 1u) * bytes;
+    const uint32_t bytes = rc_info.seq_len * cell_bytes() + rc_info.vocab;
+    return ctx->image + rc_info.forms_offset + (run - 1u) * bytes;
 }
 
 static uint32_t cell_of(const uint8_t *form, uint32_t i)
@@ -25,22 +25,22 @@ static uint32_t cell_of(const uint8_t *form, uint32_t i)
 
 static const uint8_t *tokens_of(const uint8_t *form)
 {
-    return form + rc_model_info.seq_len * cell_bytes();
+    return form + rc_info.seq_len * cell_bytes();
 }
 
 /* Where the answer of a run is kept, led back; before that, what it is asked. */
 static uint8_t *place_of(const rc_ctx_t *ctx, uint32_t run)
 {
-    return ctx->answers + run * rc_model_info.seq_len;
+    return ctx->answers + run * rc_info.seq_len;
 }
 
 /* The puzzle in another form. Its tokens are below the vocabulary: the first run has begun with them. */
 static rc_status_t present(const uint8_t *form, const uint8_t *puzzle, uint8_t *out)
 {
     const uint8_t *names = tokens_of(form);
-    for (uint32_t i = 0; i < rc_model_info.seq_len; i++) {
+    for (uint32_t i = 0; i < rc_info.seq_len; i++) {
         const uint32_t cell = cell_of(form, i);
-        if (cell >= rc_model_info.seq_len) {
+        if (cell >= rc_info.seq_len) {
             return RC_ERR_IMAGE_SECTION;
         }
         out[i] = names[puzzle[cell]];
@@ -52,12 +52,12 @@ static rc_status_t present(const uint8_t *form, const uint8_t *puzzle, uint8_t *
 static rc_status_t lead_back(const uint8_t *form, const uint8_t *answer, uint8_t *out)
 {
     const uint8_t *names = tokens_of(form);
-    for (uint32_t i = 0; i < rc_model_info.seq_len; i++) {
+    for (uint32_t i = 0; i < rc_info.seq_len; i++) {
         uint32_t token = 0;
-        while (token < rc_model_info.vocab && names[token] != answer[i]) {
+        while (token < rc_info.vocab && names[token] != answer[i]) {
             token++;
         }
-        if (token == rc_model_info.vocab) {
+        if (token == rc_info.vocab) {
             return RC_ERR_IMAGE_SECTION;
         }
         out[cell_of(form, i)] = (uint8_t)token;
@@ -69,8 +69,8 @@ static rc_status_t lead_back(const uint8_t *form, const uint8_t *answer, uint8_t
 static rc_status_t keep(const rc_solver_t *s)
 {
     uint32_t bytes = 0;
-    const uint8_t *tokens = rc_model_tensor(s->ctx, RC_TENSOR_TOKENS, &bytes);
-    if (rc_model_info.forms == 0u) {
+    const uint8_t *tokens = rc_tensor(s->ctx, RC_TENSOR_TOKENS, &bytes);
+    if (rc_info.forms == 0u) {
         return RC_OK; /* there is no other run: its tokens stay where they are */
     }
     if (s->run != 0u) {
@@ -84,7 +84,7 @@ static rc_status_t keep(const rc_solver_t *s)
 static uint32_t agrees(const rc_solver_t *s)
 {
     for (uint32_t run = 0; run < s->run; run++) {
-        if (memcmp(place_of(s->ctx, run), place_of(s->ctx, s->run), rc_model_info.seq_len) == 0) {
+        if (memcmp(place_of(s->ctx, run), place_of(s->ctx, s->run), rc_info.seq_len) == 0) {
             return 1u;
         }
     }
@@ -94,7 +94,7 @@ static uint32_t agrees(const rc_solver_t *s)
 /* A run has ended: believe its answer, or remember it as far as it is the best so far. */
 static rc_status_t end_run(rc_solver_t *s, uint32_t halted)
 {
-    const float margin = rc_model_margin(s->ctx);
+    const float margin = rc_margin(s->ctx);
     const rc_status_t status = keep(s);
     if (status != RC_OK) {
         return status;
@@ -108,7 +108,7 @@ static rc_status_t end_run(rc_solver_t *s, uint32_t halted)
     s->done = s->solved != 0u || s->run >= s->policy.restarts ? 1u : 0u;
     if (s->done != 0u) {
         uint32_t bytes = 0;
-        s->answer = rc_model_info.forms == 0u ? rc_model_tensor(s->ctx, RC_TENSOR_TOKENS, &bytes)
+        s->answer = rc_info.forms == 0u ? rc_tensor(s->ctx, RC_TENSOR_TOKENS, &bytes)
                                               : place_of(s->ctx, s->answer_run);
     }
     return RC_OK;
@@ -124,18 +124,18 @@ rc_status_t rc_solve_begin(rc_solver_t *s, rc_ctx_t *ctx, const rc_policy_t *pol
         !(policy->threshold - policy->threshold == 0.0f)) {
         return RC_ERR_ARGUMENT;
     }
-    const uint32_t most = rc_model_info.steps < RC_POLICY_STEPS ? rc_model_info.steps : RC_POLICY_STEPS;
+    const uint32_t most = rc_info.steps < RC_POLICY_STEPS ? rc_info.steps : RC_POLICY_STEPS;
     if (policy->steps > most || policy->restart_steps > most) {
         return RC_ERR_STEPS;
     }
     memset(s, 0, sizeof *s);
-    const rc_status_t status = rc_model_begin(ctx, puzzle, puzzle_id);
+    const rc_status_t status = rc_begin(ctx, puzzle, puzzle_id);
     if (status != RC_OK) {
         return status;
     }
     s->ctx = ctx;
     s->policy = *policy;
-    s->policy.restarts = policy->restarts < rc_model_info.forms ? policy->restarts : rc_model_info.forms;
+    s->policy.restarts = policy->restarts < rc_info.forms ? policy->restarts : rc_info.forms;
     s->puzzle = puzzle;
     s->puzzle_id = puzzle_id;
     return RC_OK;
@@ -157,16 +157,16 @@ rc_status_t rc_solve_step(rc_solver_t *s)
         uint8_t *form = place_of(s->ctx, s->run);
         status = present(form_of(s->ctx, s->run), s->puzzle, form);
         if (status == RC_OK) {
-            status = rc_model_begin(s->ctx, form, s->puzzle_id);
+            status = rc_begin(s->ctx, form, s->puzzle_id);
         }
     }
     if (status == RC_OK) {
-        status = rc_model_step(s->ctx);
+        status = rc_step(s->ctx);
     }
     if (status == RC_OK) {
         s->run_steps++;
         s->steps++;
-        const uint32_t halted = rc_model_halts(s->ctx, s->policy.threshold, s->policy.patience);
+        const uint32_t halted = rc_halts(s->ctx, s->policy.threshold, s->policy.patience);
         if (halted != 0u || s->run_steps == (s->run == 0u ? s->policy.steps : s->policy.restart_steps)) {
             status = end_run(s, halted);
         }

@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "model.h"
-#include "recurc/rc_model.h"
+#include "recurc/rc.h"
 #include "recurc/rc_port.h"
 
-const rc_model_info_t rc_model_info = {.seq_len = CELLS,
+const rc_info_t rc_info = {.seq_len = CELLS,
                                        .vocab = 4,
                                        .rows = CELLS,
                                        .hidden = 1,
@@ -36,7 +36,7 @@ static arena_t *of(const rc_ctx_t *ctx)
     return (arena_t *)(void *)ctx->arena;
 }
 
-rc_status_t rc_model_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena, uint32_t arena_size)
+rc_status_t rc_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena, uint32_t arena_size)
 {
     ctx->image = image;
     ctx->arena = arena;
@@ -45,7 +45,7 @@ rc_status_t rc_model_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_si
     return image_size == 64u && arena_size >= sizeof(arena_t) ? RC_OK : RC_ERR_IMAGE_SIZE;
 }
 
-rc_status_t rc_model_table(rc_ctx_t *ctx, const uint8_t *table, uint32_t bytes)
+rc_status_t rc_table(rc_ctx_t *ctx, const uint8_t *table, uint32_t bytes)
 {
     (void)ctx;
     (void)table;
@@ -53,7 +53,7 @@ rc_status_t rc_model_table(rc_ctx_t *ctx, const uint8_t *table, uint32_t bytes)
     return RC_ERR_TABLE;
 }
 
-rc_status_t rc_model_row(rc_ctx_t *ctx, uint32_t index, uint32_t offset, const uint8_t *data, uint32_t n)
+rc_status_t rc_row(rc_ctx_t *ctx, uint32_t index, uint32_t offset, const uint8_t *data, uint32_t n)
 {
     (void)ctx;
     (void)index;
@@ -63,7 +63,7 @@ rc_status_t rc_model_row(rc_ctx_t *ctx, uint32_t index, uint32_t offset, const u
     return RC_ERR_COMMAND;
 }
 
-rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle)
+rc_status_t rc_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle)
 {
     if (puzzle != 0u) {
         return RC_ERR_PUZZLE;
@@ -76,11 +76,11 @@ rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle
     memset(of(ctx), 0, offsetof(arena_t, tokens));
     memmove(of(ctx)->tokens, tokens, CELLS);
     ctx->step = 0;
-    ctx->state = RC_MODEL_BEGUN;
+    ctx->state = RC_BEGUN;
     return RC_OK;
 }
 
-rc_status_t rc_model_step(rc_ctx_t *ctx)
+rc_status_t rc_step(rc_ctx_t *ctx)
 {
     for (uint32_t i = 0; i < CELLS; i++) {
         of(ctx)->z_h[i] += 1.0f;
@@ -91,12 +91,12 @@ rc_status_t rc_model_step(rc_ctx_t *ctx)
     return RC_OK;
 }
 
-rc_status_t rc_model_ops(rc_ctx_t *ctx, uint32_t ops)
+rc_status_t rc_ops(rc_ctx_t *ctx, uint32_t ops)
 {
-    return ops == 0u ? RC_OK : rc_model_step(ctx);
+    return ops == 0u ? RC_OK : rc_step(ctx);
 }
 
-const uint8_t *rc_model_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes)
+const uint8_t *rc_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes)
 {
     arena_t *a = of(ctx);
     const void *const at[RC_TENSOR_COUNT] = {a->z_h, a->z_l, a->logits, a->q, a->tokens, a->tokens};
@@ -105,14 +105,14 @@ const uint8_t *rc_model_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes
     return id < RC_TENSOR_COUNT ? at[id] : 0;
 }
 
-float rc_model_margin(const rc_ctx_t *ctx)
+float rc_margin(const rc_ctx_t *ctx)
 {
     return of(ctx)->q[0];
 }
 
-uint32_t rc_model_halts(const rc_ctx_t *ctx, float threshold, uint32_t patience)
+uint32_t rc_halts(const rc_ctx_t *ctx, float threshold, uint32_t patience)
 {
-    return (uint32_t)(rc_model_margin(ctx) > threshold && ctx->same >= patience);
+    return (uint32_t)(rc_margin(ctx) > threshold && ctx->same >= patience);
 }
 
 void rc_port_write(const uint8_t *data, uint32_t n)

@@ -7,7 +7,7 @@
 
 uint32_t rc_table_mode(const rc_server_t *s)
 {
-    if (rc_model_info.table_dtype == 0u) {
+    if (rc_info.table_dtype == 0u) {
         return RC_TABLE_NONE;
     }
     return s->table != 0 ? RC_TABLE_MAPPED : RC_TABLE_WIRE;
@@ -27,7 +27,7 @@ static uint32_t put_name(uint8_t *p, const char *text)
 
 uint32_t rc_hello(const rc_server_t *s, uint8_t *b)
 {
-    const rc_model_info_t *m = &rc_model_info;
+    const rc_info_t *m = &rc_info;
     const uint32_t numbers[11] = {m->seq_len,       m->vocab,    m->rows,     m->hidden,      m->puzzles,
                                   m->steps,         m->h_cycles, m->l_cycles, m->arena_bytes, rc_port_stack_size(),
                                   rc_port_tick_hz()};

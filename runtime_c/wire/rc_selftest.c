@@ -25,7 +25,7 @@ static void measure(const uint8_t *data, uint32_t n, const uint8_t *nonce, uint8
     rc_sha256_final(&hash, digest);
 }
 
-rc_status_t rc_selftest(rc_server_t *s, const rc_frame_t *f, uint8_t *reply)
+rc_status_t rc_server_selftest(rc_server_t *s, const rc_frame_t *f, uint8_t *reply)
 {
     if (f->length != RC_SELFTEST_NONCE) {
         return RC_ERR_ARGUMENT;

@@ -37,17 +37,17 @@ static void conclude(rc_server_t *s, const rc_frame_t *f, rc_status_t status, co
 void rc_server_open(rc_server_t *s)
 {
     s->answer = 0;
-    s->image_status = rc_model_open(&s->ctx, s->image, s->image_size, s->arena, s->arena_size);
+    s->image_status = rc_open(&s->ctx, s->image, s->image_size, s->arena, s->arena_size);
     s->table_status = RC_OK;
     if (s->image_status == RC_OK && rc_table_mode(s) == RC_TABLE_MAPPED) {
-        s->table_status = rc_model_table(&s->ctx, s->table, s->table_bytes);
+        s->table_status = rc_table(&s->ctx, s->table, s->table_bytes);
     }
 }
 
 /* Whether the carry holds a puzzle: the model says so, and nothing else. */
 static uint32_t begun(const rc_server_t *s)
 {
-    return (uint32_t)(s->image_status == RC_OK && s->ctx.state == RC_MODEL_BEGUN);
+    return (uint32_t)(s->image_status == RC_OK && s->ctx.state == RC_BEGUN);
 }
 
 static void answer_hello(rc_server_t *s, const rc_frame_t *f)
@@ -62,7 +62,7 @@ static void answer_hello(rc_server_t *s, const rc_frame_t *f)
 /* Body: offset u32, tokens. Reply: CRC of the whole input row as it now is. */
 static void answer_load(rc_server_t *s, const rc_frame_t *f)
 {
-    uint32_t seq_len = rc_model_info.seq_len;
+    uint32_t seq_len = rc_info.seq_len;
     if (f->length < 5u) {
         refuse(s, f, RC_ERR_ARGUMENT);
         return;
@@ -82,14 +82,14 @@ static void answer_load(rc_server_t *s, const rc_frame_t *f)
 static uint32_t tensor_crc(const rc_server_t *s, uint32_t crc, uint32_t id)
 {
     uint32_t bytes = 0;
-    const uint8_t *data = rc_model_tensor(&s->ctx, id, &bytes);
+    const uint8_t *data = rc_tensor(&s->ctx, id, &bytes);
     return data == 0 ? crc : rc_crc32(crc, data, bytes);
 }
 
 void rc_send_step(rc_server_t *s, uint8_t seq, uint32_t step, uint32_t run, uint64_t ticks)
 {
     uint32_t bytes = 0;
-    const uint8_t *q = rc_model_tensor(&s->ctx, RC_TENSOR_Q, &bytes);
+    const uint8_t *q = rc_tensor(&s->ctx, RC_TENSOR_Q, &bytes);
     uint8_t *b = s->body;
     rc_put_u16(b, step);
     rc_put_u32(b + 2, rc_carry_crc(&s->ctx));
@@ -118,7 +118,7 @@ static rc_status_t check_run(rc_server_t *s, const rc_frame_t *f)
     }
     uint32_t steps = rc_get_u16(b + 2), at = rc_get_u16(b + 6);
     if ((b[0] & RC_RUN_BEGIN) != 0u) {
-        if (at != 0u || rc_get_u32(b + 12) != rc_crc32(0, s->input, rc_model_info.seq_len)) {
+        if (at != 0u || rc_get_u32(b + 12) != rc_crc32(0, s->input, rc_info.seq_len)) {
             return RC_ERR_ARGUMENT;
         }
         if (s->table_status != RC_OK) {
@@ -130,7 +130,7 @@ static rc_status_t check_run(rc_server_t *s, const rc_frame_t *f)
     if (steps == 0u && (b[0] & RC_RUN_BEGIN) == 0u) {
         return RC_ERR_ARGUMENT;
     }
-    if (steps > rc_model_info.steps || at > rc_model_info.steps - steps) {
+    if (steps > rc_info.steps || at > rc_info.steps - steps) {
         return RC_ERR_STEPS; /* halting can only shorten the compiled schedule */
     }
     return RC_OK;
@@ -150,7 +150,7 @@ static void answer_run(rc_server_t *s, const rc_frame_t *f)
     uint32_t run = 0, halted = 0;
     uint64_t total = 0;
     if ((flags & RC_RUN_BEGIN) != 0u) {
-        status = rc_model_begin(&s->ctx, s->input, rc_get_u32(f->body + 8));
+        status = rc_begin(&s->ctx, s->input, rc_get_u32(f->body + 8));
         if (status != RC_OK) {
             refuse(s, f, status);
             return;
@@ -159,7 +159,7 @@ static void answer_run(rc_server_t *s, const rc_frame_t *f)
     s->answer = 0;
     while (run < steps && halted == 0u) {
         uint64_t start = rc_port_ticks();
-        status = rc_model_step(&s->ctx);
+        status = rc_step(&s->ctx);
         uint64_t ticks = rc_port_ticks() - start;
         rc_port_watchdog_feed();
         if (status != RC_OK) {
@@ -169,7 +169,7 @@ static void answer_run(rc_server_t *s, const rc_frame_t *f)
         total += ticks;
         rc_send_step(s, f->seq, s->ctx.step, 0u, ticks);
         if ((flags & RC_RUN_HALT) != 0u && s->ctx.step >= min_steps) {
-            halted = rc_model_halts(&s->ctx, threshold, patience);
+            halted = rc_halts(&s->ctx, threshold, patience);
         }
     }
     uint8_t *b = s->body;
@@ -187,7 +187,7 @@ static void answer_run(rc_server_t *s, const rc_frame_t *f)
  * The row is part of the puzzle under way, so that ends with it. */
 static void answer_row(rc_server_t *s, const rc_frame_t *f)
 {
-    const uint32_t record_bytes = rc_model_info.record_bytes;
+    const uint32_t record_bytes = rc_info.record_bytes;
     if (rc_table_mode(s) != RC_TABLE_WIRE) {
         refuse(s, f, RC_ERR_COMMAND);
         return;
@@ -205,7 +205,7 @@ static void answer_row(rc_server_t *s, const rc_frame_t *f)
         refuse(s, f, RC_ERR_ARGUMENT);
         return;
     }
-    rc_status_t status = rc_model_row(&s->ctx, rc_get_u32(f->body), offset, f->body + ROW_HEADER, n);
+    rc_status_t status = rc_row(&s->ctx, rc_get_u32(f->body), offset, f->body + ROW_HEADER, n);
     s->answer = 0;
     rc_put_u16(s->body, offset + n);
     s->body[2] = (uint8_t)(offset + n == record_bytes ? 1u : 0u);
@@ -226,10 +226,10 @@ static void answer_read(rc_server_t *s, const rc_frame_t *f)
         return;
     }
     uint32_t offset = rc_get_u32(f->body + 1), n = rc_get_u16(f->body + 5);
-    const uint8_t *data = rc_model_tensor(&s->ctx, f->body[0], &bytes);
+    const uint8_t *data = rc_tensor(&s->ctx, f->body[0], &bytes);
     if (f->body[0] == RC_TENSOR_ANSWER) {
         data = s->answer;
-        bytes = rc_model_info.seq_len;
+        bytes = rc_info.seq_len;
     }
     if (data == 0 || n > RC_WIRE_MAX_BODY - READ_HEADER || offset > bytes || n > bytes - offset) {
         refuse(s, f, RC_ERR_ARGUMENT);
@@ -263,10 +263,10 @@ static void answer_solve(rc_server_t *s, const rc_frame_t *f)
     conclude(s, f, rc_solving(s, f, b), b, RC_SOLVE_REPLY);
 }
 
-/* Checks image and mapped puzzle table anew; the carry is lost. See rc_selftest. */
+/* Checks image and mapped puzzle table anew; the carry is lost. See rc_server_selftest. */
 static void answer_selftest(rc_server_t *s, const rc_frame_t *f)
 {
-    conclude(s, f, rc_selftest(s, f, s->body), s->body, RC_SELFTEST_REPLY);
+    conclude(s, f, rc_server_selftest(s, f, s->body), s->body, RC_SELFTEST_REPLY);
 }
 
 static void answer_exit(rc_server_t *s, const rc_frame_t *f)

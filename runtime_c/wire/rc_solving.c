@@ -12,7 +12,7 @@ rc_status_t rc_solving(rc_server_t *s, const rc_frame_t *f, uint8_t *reply)
     if (s->image_status != RC_OK) {
         return s->image_status;
     }
-    if (f->length != SOLVE_BODY || rc_get_u32(b + 12) != rc_crc32(0, s->input, rc_model_info.seq_len)) {
+    if (f->length != SOLVE_BODY || rc_get_u32(b + 12) != rc_crc32(0, s->input, rc_info.seq_len)) {
         return RC_ERR_ARGUMENT;
     }
     if (s->table_status != RC_OK) {
@@ -52,6 +52,6 @@ rc_status_t rc_solving(rc_server_t *s, const rc_frame_t *f, uint8_t *reply)
     rc_put_u64(reply + 8, total);
     rc_put_u32(reply + 16, rc_port_stack_used());
     rc_put_f32(reply + 20, solver.margin);
-    rc_put_u32(reply + 24, solver.answer == 0 ? 0u : rc_crc32(0, solver.answer, rc_model_info.seq_len));
+    rc_put_u32(reply + 24, solver.answer == 0 ? 0u : rc_crc32(0, solver.answer, rc_info.seq_len));
     return RC_OK;
 }

@@ -12,7 +12,7 @@ uint32_t rc_carry_crc(const rc_ctx_t *ctx)
                                     RC_TENSOR_COLUMNS};
     uint32_t crc = 0, bytes = 0;
     for (uint32_t i = 0; i < sizeof PARTS; i++) {
-        const uint8_t *data = rc_model_tensor(ctx, PARTS[i], &bytes);
+        const uint8_t *data = rc_tensor(ctx, PARTS[i], &bytes);
         crc = data == 0 ? crc : rc_crc32(crc, data, bytes);
     }
     return crc;
@@ -23,11 +23,11 @@ rc_status_t rc_trace(rc_ctx_t *ctx, const rc_frame_t *f, uint8_t *reply)
     if (f->length != TRACE_REQUEST) {
         return RC_ERR_ARGUMENT;
     }
-    const uint32_t step = rc_get_u16(f->body), ops = rc_get_u16(f->body + 2), last = rc_model_info.ops;
+    const uint32_t step = rc_get_u16(f->body), ops = rc_get_u16(f->body + 2), last = rc_info.ops;
     if (step == 0u || ops > last) {
         return RC_ERR_ARGUMENT;
     }
-    if (step > rc_model_info.steps) {
+    if (step > rc_info.steps) {
         return RC_ERR_STEPS;
     }
     /* The end of a step is where a request that comes twice finds the model. */
@@ -36,7 +36,7 @@ rc_status_t rc_trace(rc_ctx_t *ctx, const rc_frame_t *f, uint8_t *reply)
         return RC_ERR_STATE;
     }
     const uint64_t start = rc_port_ticks();
-    const rc_status_t status = ended != 0u ? RC_OK : rc_model_ops(ctx, ops);
+    const rc_status_t status = ended != 0u ? RC_OK : rc_ops(ctx, ops);
     const uint64_t ticks = rc_port_ticks() - start;
     rc_put_u16(reply, step);
     rc_put_u16(reply + 2, ops);

@@ -13,7 +13,7 @@ from tests.tools import need
 
 MAP = """
  .text          0x00000000        0x0 build/obj/000_model.o
- .text.rc_model_step
+ .text.rc_step
                 0x00000100       0x40 build/obj/001_model.o
  .text.rc_pass_s4_dsp
                 0x00000140       0x20 build/obj/012_rc_tile_s4_dsp.o
@@ -37,8 +37,8 @@ def test_object_ranges(tmp_path):
         (["store_channels", "token_mix_0"], "store_int8"),
         (["linear_tile", "channel_mix_1"], "glue"),
         (["rc_to_half", "store_tokens", "attention_0"], "store_int8"),
-        (["fill_carry", "rc_model_begin"], ""),
-        (["rc_model_open"], ""),
+        (["fill_carry", "rc_begin"], ""),
+        (["rc_open"], ""),
     ],
 )
 def test_groups_of_generated_code(chain, group):

@@ -204,9 +204,9 @@ def test_an_image_that_is_gone_or_a_folder_is_said(built, tmp_path):
 
 @pytest.fixture(scope="module")
 def selftest(built):
-    """rc_model_selftest of the host library: status of image bytes, which may lie beside an alignment."""
+    """rc_prove of the host library: status of image bytes, which may lie beside an alignment."""
     engine = HostEngine(built.host_library, built.host_image)
-    function = engine._lib.rc_model_selftest
+    function = engine._lib.rc_prove
     function.argtypes = [_U8P, ctypes.c_uint32]
 
     def call(data: bytes, shift: int = 0) -> int:

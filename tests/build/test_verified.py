@@ -111,7 +111,7 @@ def test_the_journal_of_the_emulator_lies_in_the_build(built, data, capsys, tmp_
 
 
 def test_a_build_of_before_the_trace_is_refused(built, tmp_path):
-    """Its library and firmware do not know rc_model_ops."""
+    """Its library and firmware do not know rc_ops."""
     copy = shutil.copytree(built.path, tmp_path / "copy")
     file = copy / "recurc-build.json"
     document = json.loads(file.read_text())

@@ -37,7 +37,7 @@ class Model:
         self.lib, self.info, self.image = engine._lib, engine.info, engine._image
         self.context = _Context()
         self.arena = _aligned(self.info.arena_bytes + 64)
-        self.lib.rc_model_table.argtypes = [ctypes.POINTER(_Context), _U8P, ctypes.c_uint32]
+        self.lib.rc_table.argtypes = [ctypes.POINTER(_Context), _U8P, ctypes.c_uint32]
 
     @property
     def at(self):
@@ -46,37 +46,35 @@ class Model:
     def open(self, image=None, size=None, shift=0, less=0, arena=True) -> int:
         image = self.image if image is None else image
         place = self.arena[shift:].ctypes.data_as(_U8P) if arena else None
-        return self.lib.rc_model_open(
-            self.at, image.ctypes.data_as(_U8P), size or len(image), place, self.info.arena_bytes - less
-        )
+        return self.lib.rc_open(self.at, image.ctypes.data_as(_U8P), size or len(image), place, self.info.arena_bytes - less)
 
     def begin(self, tokens=INPUTS[0], puzzle=0) -> int:
         row = np.ascontiguousarray(tokens, np.uint8)
-        return self.lib.rc_model_begin(self.at, row.ctypes.data_as(_U8P), puzzle)
+        return self.lib.rc_begin(self.at, row.ctypes.data_as(_U8P), puzzle)
 
     def row(self, index, offset, data) -> int:
-        return self.lib.rc_model_row(self.at, index, offset, data, len(data))
+        return self.lib.rc_row(self.at, index, offset, data, len(data))
 
     def table(self, data: bytes) -> int:
         self.kept = np.frombuffer(data, np.uint8).copy()
-        return self.lib.rc_model_table(self.at, self.kept.ctypes.data_as(_U8P), len(data))
+        return self.lib.rc_table(self.at, self.kept.ctypes.data_as(_U8P), len(data))
 
     def step(self) -> int:
-        return self.lib.rc_model_step(self.at)
+        return self.lib.rc_step(self.at)
 
     def ops(self, n: int) -> int:
-        return self.lib.rc_model_ops(self.at, n)
+        return self.lib.rc_ops(self.at, n)
 
     def raw(self, name: str) -> bytes | None:
         count = ctypes.c_uint32()
-        found = self.lib.rc_model_tensor(self.at, TENSORS[name], ctypes.byref(count))
+        found = self.lib.rc_tensor(self.at, TENSORS[name], ctypes.byref(count))
         return bytes(found[: count.value]) if found else None
 
     def all(self) -> list[bytes | None]:
         return [self.raw(name) for name in TENSORS]
 
     def halts(self, threshold: float) -> int:
-        return self.lib.rc_model_halts(self.at, threshold, 0)
+        return self.lib.rc_halts(self.at, threshold, 0)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +105,7 @@ def streamed(engines):
 
 def test_memory_that_will_not_do(engines):
     model = Model(engines["plain"])
-    assert model.lib.rc_model_open(None, model.image.ctypes.data_as(_U8P), len(model.image), model.arena.ctypes.data_as(_U8P),
+    assert model.lib.rc_open(None, model.image.ctypes.data_as(_U8P), len(model.image), model.arena.ctypes.data_as(_U8P),
                                    model.info.arena_bytes) == ARGUMENT  # fmt: skip
     assert model.open(arena=False) == ARGUMENT
     assert [model.open(shift=shift) for shift in (1, 4, 16, 32, 63)] == [ALIGNMENT] * 5
@@ -133,10 +131,10 @@ def test_a_model_that_is_not_open_answers_nothing(engines):
 
 def test_null_pointers(streamed):
     lib, some = streamed.lib, streamed.image.ctypes.data_as(_U8P)
-    assert lib.rc_model_begin(streamed.at, None, 0) == lib.rc_model_begin(None, some, 0) == ARGUMENT
-    assert lib.rc_model_step(None) == lib.rc_model_ops(None, 0) == lib.rc_model_row(streamed.at, 0, 0, None, 4) == ARGUMENT
-    assert lib.rc_model_table(streamed.at, None, 9) == ARGUMENT and lib.rc_model_halts(None, -1e30, 0) == 0
-    assert not lib.rc_model_tensor(streamed.at, 0, None) and not lib.rc_model_tensor(None, 0, ctypes.byref(ctypes.c_uint32()))
+    assert lib.rc_begin(streamed.at, None, 0) == lib.rc_begin(None, some, 0) == ARGUMENT
+    assert lib.rc_step(None) == lib.rc_ops(None, 0) == lib.rc_row(streamed.at, 0, 0, None, 4) == ARGUMENT
+    assert lib.rc_table(streamed.at, None, 9) == ARGUMENT and lib.rc_halts(None, -1e30, 0) == 0
+    assert not lib.rc_tensor(streamed.at, 0, None) and not lib.rc_tensor(None, 0, ctypes.byref(ctypes.c_uint32()))
 
 
 # -- a puzzle ---------------------------------------------------------------------------------------------------------------

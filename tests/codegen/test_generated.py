@@ -41,7 +41,7 @@ class Calls:
     def open(self, shift: int = 0, size: int | None = None, image=..., arena=..., context=...) -> int:
         at = self.arena[shift:].ctypes.data_as(_U8P) if arena is ... else arena
         data = self.image.ctypes.data_as(_U8P) if image is ... else image
-        return self.lib.rc_model_open(
+        return self.lib.rc_open(
             ctypes.byref(self.context) if context is ... else context,
             data,
             len(self.image),
@@ -52,17 +52,17 @@ class Calls:
     def begin(self, tokens=..., puzzle: int = 0, context=...) -> int:
         row = np.zeros(self.info.seq_len, np.uint8) if tokens is ... else tokens
         pointer = None if row is None else row.ctypes.data_as(_U8P)
-        return self.lib.rc_model_begin(ctypes.byref(self.context) if context is ... else context, pointer, puzzle)
+        return self.lib.rc_begin(ctypes.byref(self.context) if context is ... else context, pointer, puzzle)
 
     def step(self, context=...) -> int:
-        return self.lib.rc_model_step(ctypes.byref(self.context) if context is ... else context)
+        return self.lib.rc_step(ctypes.byref(self.context) if context is ... else context)
 
     def halts(self) -> int:
-        return self.lib.rc_model_halts(ctypes.byref(self.context), -1e30, 0)
+        return self.lib.rc_halts(ctypes.byref(self.context), -1e30, 0)
 
     def tensor(self, ident: int) -> bool:
         count = ctypes.c_uint32()
-        return bool(self.lib.rc_model_tensor(ctypes.byref(self.context), ident, ctypes.byref(count)))
+        return bool(self.lib.rc_tensor(ctypes.byref(self.context), ident, ctypes.byref(count)))
 
 
 @pytest.fixture
@@ -74,9 +74,9 @@ def test_null_arguments(calls):
     assert calls.open(context=None) == calls.open(arena=None) == calls.open(image=None) == ARGUMENT
     assert calls.open() == OK
     assert calls.begin(tokens=None) == calls.begin(context=None) == calls.step(context=None) == ARGUMENT
-    assert calls.lib.rc_model_halts(None, 0.0, 0) == 0
-    assert not calls.lib.rc_model_tensor(None, 0, ctypes.byref(ctypes.c_uint32()))
-    assert not calls.lib.rc_model_tensor(ctypes.byref(calls.context), 0, None)
+    assert calls.lib.rc_halts(None, 0.0, 0) == 0
+    assert not calls.lib.rc_tensor(None, 0, ctypes.byref(ctypes.c_uint32()))
+    assert not calls.lib.rc_tensor(ctypes.byref(calls.context), 0, None)
 
 
 def test_the_arena_must_be_aligned_and_large_enough(calls):

@@ -189,7 +189,7 @@ _RUN = """
 #include <stdio.h>
 #include <stdlib.h>
 #include "model_config.h"
-#include "recurc/rc_model.h"
+#include "recurc/rc.h"
 
 static uint8_t *read_all(const char *name, uint32_t bytes)
 {
@@ -211,19 +211,19 @@ int main(int argc, char **argv)
     uint8_t *tokens = read_all("tokens", RC_SEQ_LEN);
     rc_ctx_t ctx;
     const uint32_t puzzle = argc > 1 ? (uint32_t)atoi(argv[1]) : 0u;
-    if (rc_model_open(&ctx, image, RC_IMAGE_BYTES, arena, sizeof arena) != RC_OK) {
+    if (rc_open(&ctx, image, RC_IMAGE_BYTES, arena, sizeof arena) != RC_OK) {
         return 4;
     }
-    if (rc_model_begin(&ctx, tokens, puzzle) != RC_OK) {
+    if (rc_begin(&ctx, tokens, puzzle) != RC_OK) {
         return 5;
     }
     for (int step = 0; step < 2; step++) {
-        if (rc_model_step(&ctx) != RC_OK) {
+        if (rc_step(&ctx) != RC_OK) {
             return 6;
         }
     }
     uint32_t bytes = 0;
-    const uint8_t *z = rc_model_tensor(&ctx, RC_TENSOR_Z_H, &bytes);
+    const uint8_t *z = rc_tensor(&ctx, RC_TENSOR_Z_H, &bytes);
     fwrite(z, 1, bytes, stdout);
     return 0;
 }

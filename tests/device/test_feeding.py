@@ -15,12 +15,12 @@ from tests.tools import need
 
 # Ticks of a step and its longest stretch without feeding, told as "ticks" and "stack used".
 SPY = """
-#include "recurc/rc_model.h"
+#include "recurc/rc.h"
 #include "recurc/rc_port.h"
 void __real_rc_port_watchdog_feed(void);
 void __wrap_rc_port_watchdog_feed(void);
-rc_status_t __real_rc_model_step(rc_ctx_t *ctx);
-rc_status_t __wrap_rc_model_step(rc_ctx_t *ctx);
+rc_status_t __real_rc_step(rc_ctx_t *ctx);
+rc_status_t __wrap_rc_step(rc_ctx_t *ctx);
 uint32_t __wrap_rc_port_stack_used(void);
 uint32_t __wrap_rc_port_stack_size(void);
 static uint64_t last;
@@ -38,11 +38,11 @@ void __wrap_rc_port_watchdog_feed(void)
     look();
     __real_rc_port_watchdog_feed();
 }
-rc_status_t __wrap_rc_model_step(rc_ctx_t *ctx)
+rc_status_t __wrap_rc_step(rc_ctx_t *ctx)
 {
     look();
     inside = 1u;
-    const rc_status_t status = __real_rc_model_step(ctx);
+    const rc_status_t status = __real_rc_step(ctx);
     look();
     inside = 0u;
     return status;
@@ -56,7 +56,7 @@ uint32_t __wrap_rc_port_stack_size(void)
     return 0u; /* unknown: what is told as used need not fit */
 }
 """
-_NAMES = ("rc_port_watchdog_feed", "rc_model_step", "rc_port_stack_used", "rc_port_stack_size")
+_NAMES = ("rc_port_watchdog_feed", "rc_step", "rc_port_stack_used", "rc_port_stack_size")
 WRAPPED = tuple(f"-Wl,--wrap={name}" for name in _NAMES)
 
 

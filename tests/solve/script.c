@@ -2,7 +2,7 @@
  * as a shared library. */
 #include <string.h>
 
-#include "recurc/rc_model.h"
+#include "recurc/rc.h"
 
 #define RUNS  (FORMS + 1)
 #define STEPS 8
@@ -14,7 +14,7 @@ uint32_t script_begun, script_steps; /* runs, and steps in all */
 
 static uint8_t answers[RUNS][SEQ];
 
-const rc_model_info_t rc_model_info = {
+const rc_info_t rc_info = {
     .seq_len = SEQ, .vocab = VOCAB, .steps = STEPS, .forms = FORMS, .forms_offset = 3u, .name = "script"};
 
 void script_open(rc_ctx_t *ctx, const uint8_t *image)
@@ -28,7 +28,7 @@ void script_open(rc_ctx_t *ctx, const uint8_t *image)
     memset(answers, 0xEE, sizeof answers);
 }
 
-rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle)
+rc_status_t rc_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle)
 {
     if (puzzle != 0u) {
         return RC_ERR_PUZZLE;
@@ -42,7 +42,7 @@ rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle
     script_begun++;
     ctx->step = 0u;
     ctx->same = 0u;
-    ctx->state = RC_MODEL_BEGUN;
+    ctx->state = RC_BEGUN;
     return RC_OK;
 }
 
@@ -51,7 +51,7 @@ static uint32_t last(const rc_ctx_t *ctx)
     return ctx->step - 1u;
 }
 
-rc_status_t rc_model_step(rc_ctx_t *ctx)
+rc_status_t rc_step(rc_ctx_t *ctx)
 {
     const uint32_t run = script_begun - 1u, step = ctx->step;
     const uint32_t stayed = step != 0u && memcmp(script_tokens[run][step], script_tokens[run][step - 1u], SEQ) == 0;
@@ -61,20 +61,20 @@ rc_status_t rc_model_step(rc_ctx_t *ctx)
     return RC_OK;
 }
 
-const uint8_t *rc_model_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes)
+const uint8_t *rc_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes)
 {
     *bytes = SEQ;
     return id == RC_TENSOR_TOKENS ? script_tokens[script_begun - 1u][last(ctx)] : 0;
 }
 
-float rc_model_margin(const rc_ctx_t *ctx)
+float rc_margin(const rc_ctx_t *ctx)
 {
     return script_margins[script_begun - 1u][last(ctx)];
 }
 
-uint32_t rc_model_halts(const rc_ctx_t *ctx, float threshold, uint32_t patience)
+uint32_t rc_halts(const rc_ctx_t *ctx, float threshold, uint32_t patience)
 {
-    return rc_model_margin(ctx) > threshold && ctx->same >= patience ? 1u : 0u;
+    return rc_margin(ctx) > threshold && ctx->same >= patience ? 1u : 0u;
 }
 
 const char *rc_status_text(rc_status_t status)

@@ -75,7 +75,7 @@ def test_a_mapped_table_gives_them_too(engines, storage, tmp_path):
     data = np.fromfile(tmp_path / "t", np.uint8)
     engine, tokens = streamed.clone(), random_inputs(REASONER, 1)[0][0]
     engine._records = None
-    table = engine._lib.rc_model_table
+    table = engine._lib.rc_table
     table.argtypes = [ctypes.c_void_p, _U8P, ctypes.c_uint32]
     bent = data.copy()
     bent[45] ^= 1  # in the key

@@ -35,14 +35,14 @@ class Library:
         self.lib, self.context, self.tokens, self.at = self.engine._lib, ctypes.byref(self.engine._context), None, 0
 
     def row(self, index: int, offset: int, piece: bytes) -> int:
-        return self.lib.rc_model_row(self.context, index, offset, piece, len(piece))
+        return self.lib.rc_row(self.context, index, offset, piece, len(piece))
 
     def begin(self, tokens: np.ndarray, puzzle: int) -> int:
         row = np.ascontiguousarray(tokens, np.uint8)
-        return self.lib.rc_model_begin(self.context, row.ctypes.data_as(_U8P), puzzle)
+        return self.lib.rc_begin(self.context, row.ctypes.data_as(_U8P), puzzle)
 
     def step(self, at: int) -> int:
-        return self.lib.rc_model_step(self.context)
+        return self.lib.rc_step(self.context)
 
     def carry(self) -> bytes:
         return self.engine.carry_bytes()

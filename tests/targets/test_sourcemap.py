@@ -73,13 +73,13 @@ def test_functions_and_callers(elfs):
     elf = elfs("mps2-an500")
     with open(elf, "rb") as f:
         symbols = {s.name: s for s in ELFFile(f).get_section_by_name(".symtab").iter_symbols()}
-    start = symbols["rc_model_step"]["st_value"]
+    start = symbols["rc_step"]["st_value"]
     places = SourceMap(elf)
     assert start & 1  # Thumb: the bit is no part of the address
     place = places.place(start)
-    assert (place.function, place.offset) == ("rc_model_step", 0)
-    assert places.caller((start & ~1) + 6).function == "rc_model_step"
-    assert str(place) == f"rc_model_step ({place.file}:{place.line})"
+    assert (place.function, place.offset) == ("rc_step", 0)
+    assert places.caller((start & ~1) + 6).function == "rc_step"
+    assert str(place) == f"rc_step ({place.file}:{place.line})"
     assert places.place(0xE0000000) is None and places.caller(0) is None
 
 
@@ -87,10 +87,10 @@ def test_without_line_tables_the_function_is_left(elfs, tmp_path):
     elf = tmp_path / "stripped.elf"
     subprocess.run([binutil("mps2-an500", "strip"), "--strip-debug", "-o", str(elf), str(elfs("mps2-an500"))], check=True)
     with open(elf, "rb") as f:
-        start = ELFFile(f).get_section_by_name(".symtab").get_symbol_by_name("rc_model_step")[0]["st_value"]
+        start = ELFFile(f).get_section_by_name(".symtab").get_symbol_by_name("rc_step")[0]["st_value"]
     place = SourceMap(elf).place(start)
-    assert (place.function, place.file, place.line) == ("rc_model_step", "", 0)
-    assert str(place) == f"rc_model_step ({place.address:#010x})"
+    assert (place.function, place.file, place.line) == ("rc_step", "", 0)
+    assert str(place) == f"rc_step ({place.address:#010x})"
 
 
 def test_what_is_no_elf_has_no_places(tmp_path):
@@ -109,7 +109,7 @@ def test_a_crash_names_file_and_line(board, elfs):
             list(session.run(3))
     error = e.value
     source = (dummy.DUMMY / "model.c").read_text().splitlines()
-    assert error.place.function == "rc_model_step"
+    assert error.place.function == "rc_step"
     near = "\n".join(source[error.place.line - 2 : error.place.line + 4])
     assert "0xFFFFFF00u" in near
     assert "no memory answers" in str(error) and f"dummy/model.c:{error.place.line}" in str(error)

@@ -45,7 +45,7 @@ def test_names_and_numbers_are_those_of_the_c_headers():
     assert {n: getattr(frames, n) for n in kinds} == kinds
     modes = {n: int(v) for n, v in re.findall(r"RC_TABLE_(\w+) = (\d)", wire)}
     assert modes == {"NONE": frames.TABLE_NONE, "MAPPED": frames.TABLE_MAPPED, "WIRE": frames.TABLE_WIRE}
-    tensors = re.findall(r"RC_TENSOR_(\w+) = (\d+)", (headers / "rc_model.h").read_text())
+    tensors = re.findall(r"RC_TENSOR_(\w+) = (\d+)", (headers / "rc.h").read_text())
     assert {name.upper(): number for name, number in frames.TENSORS.items()} == {
         name: int(number) for name, number in tensors if name != "COUNT"
     }

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "recurc/rc_model.h"
+#include "recurc/rc.h"
 #include "recurc/rc_status.h"
 
 /* Which answer is believed. */
@@ -17,7 +17,7 @@ enum {
 
 /* How long to run and how often to ask again. */
 typedef struct {
-    uint32_t steps;         /* of the first run, at most: 1 .. rc_model_info.steps */
+    uint32_t steps;         /* of the first run, at most: 1 .. rc_info.steps */
     uint32_t restart_steps; /* of each other one, the same */
     uint32_t restarts;      /* at most; there are no more than the image has forms */
     uint32_t patience;      /* a run halts when its tokens have stayed the same for so many steps, */
@@ -44,12 +44,12 @@ typedef struct {
 
 /* Begin: `puzzle` [seq_len] must stay as it is until the answer is there.
  * RC_ERR_ARGUMENT, RC_ERR_STEPS: the policy is none, or asks for more steps of a run than were compiled; nothing changes
- * then. Else as rc_model_begin. */
+ * then. Else as rc_begin. */
 rc_status_t rc_solve_begin(rc_solver_t *solver, rc_ctx_t *ctx, const rc_policy_t *policy, const uint8_t *puzzle,
                            uint32_t puzzle_id);
 
 /* Run one supervision step; a run that follows another is begun with its first step. Do so until `done`.
- * RC_ERR_STATE: it is, or never began. RC_ERR_NUMBER: as rc_model_step, the puzzle has ended then.
+ * RC_ERR_STATE: it is, or never began. RC_ERR_NUMBER: as rc_step, the puzzle has ended then.
  * RC_ERR_IMAGE_SECTION: the image's forms are none. */
 rc_status_t rc_solve_step(rc_solver_t *solver);
 

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "recurc/rc_model.h"
+#include "recurc/rc.h"
 #include "recurc/rc_status.h"
 
 #define RC_WIRE_VERSION     6u
@@ -104,7 +104,7 @@ typedef struct {
     uint32_t image_size;
     uint8_t *arena;
     uint32_t arena_size;
-    uint8_t *input;       /* rc_model_info.seq_len bytes */
+    uint8_t *input;       /* rc_info.seq_len bytes */
     const uint8_t *table; /* memory-mapped puzzle table; null: none, a streamed table's rows come over the wire */
     uint32_t table_bytes;
 
@@ -153,7 +153,7 @@ rc_status_t rc_solving(rc_server_t *server, const rc_frame_t *frame, uint8_t *re
  * RC_SELFTEST_REPLY bytes. About 42 instructions a byte of image and mapped table; the watchdog is fed meanwhile. */
 #define RC_SELFTEST_NONCE 16u
 #define RC_SELFTEST_REPLY 84u
-rc_status_t rc_selftest(rc_server_t *server, const rc_frame_t *frame, uint8_t *reply);
+rc_status_t rc_server_selftest(rc_server_t *server, const rc_frame_t *frame, uint8_t *reply);
 
 /* Open (or re-open) the model and its memory-mapped table; sets image_status and table_status. */
 void rc_server_open(rc_server_t *server);

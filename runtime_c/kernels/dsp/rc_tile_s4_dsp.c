@@ -28,20 +28,20 @@ RC_ASM_FIELD(pass_t, sums, 20);
 RC_ASM_BYTES(pass_t, 52);
 
 /* clang-format off */
-/* One step of two k; its loads are for the step after it, `rc_step` counts them within the loop. Most SMLAD have a partner
+/* One step of two k; its loads are for the step after it, `rc_round` counts them within the loop. Most SMLAD have a partner
  * that can issue with them on a Cortex-M7 (post-indexed loads could not). Elsewhere LDRD saves an instruction. Of the cores
  * with Armv7E-M only the M7 has doubles. */
 #define FIELD_1 "and lr, r2, #0x00F000F0\n smlad r4, r3, r2, r4\n smlad r5, r3, lr, r5\n smlad r9, r12, lr, r9\n"
 #define FIELD_2 "and lr, r2, #0x0F000F00\n smlad r8, r12, r2, r8\n sxtb16 r2, r2, ror #8\n smlad r6, r3, lr, r6\n"
 #define ODD_BYTES_1 "smlad r10, r12, lr, r10\n smlad r7, r3, r2, r7\n"
 #define ODD_BYTES_2 "smlad r11, r12, r2, r11\n"
-#define LOAD_W "ldr.w r2, [r1, #4 * rc_step]\n"
+#define LOAD_W "ldr.w r2, [r1, #4 * rc_round]\n"
 #if defined(__ARM_ARCH_7EM__) && (__ARM_FP & 8)
 #define STEP_BYTES 56
-#define STEP FIELD_1 FIELD_2 ODD_BYTES_1 "ldr.w r3, [r0, #8 * rc_step]\n" ODD_BYTES_2 LOAD_W "ldr.w r12, [r0, #8 * rc_step + 4]\n"
+#define STEP FIELD_1 FIELD_2 ODD_BYTES_1 "ldr.w r3, [r0, #8 * rc_round]\n" ODD_BYTES_2 LOAD_W "ldr.w r12, [r0, #8 * rc_round + 4]\n"
 #else
 #define STEP_BYTES 52
-#define STEP FIELD_1 FIELD_2 ODD_BYTES_1 ODD_BYTES_2 LOAD_W "ldrd r3, r12, [r0, #8 * rc_step]\n"
+#define STEP FIELD_1 FIELD_2 ODD_BYTES_1 ODD_BYTES_2 LOAD_W "ldrd r3, r12, [r0, #8 * rc_round]\n"
 #endif
 #define STEPS 16 /* in the loop, all of STEP_BYTES, so that it can be entered before any of them */
 
@@ -68,9 +68,9 @@ __asm__(".section .text.rc_pass_s4_dsp, \"ax\", %progbits\n"
         "bx lr\n"
         ".balign 4\n"
         "1:\n"
-        ".set rc_step, 1\n"
+        ".set rc_round, 1\n"
         ".rept " RC_ASM_TEXT(STEPS) "\n"
-        "4:\n" STEP ".set rc_step, rc_step + 1\n" RC_ASM_SIZE("4b", STEP_BYTES)
+        "4:\n" STEP ".set rc_round, rc_round + 1\n" RC_ASM_SIZE("4b", STEP_BYTES)
         ".endr\n"
         "ldr lr, [sp, #4]\n"
         "add r0, r0, #8 * " RC_ASM_TEXT(STEPS) "\n"

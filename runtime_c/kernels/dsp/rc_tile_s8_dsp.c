@@ -26,11 +26,11 @@ RC_ASM_FIELD(pass_t, sums, 20);
 RC_ASM_BYTES(pass_t, 52);
 
 /* clang-format off */
-/* One step of two k; its loads are for the step after it, `rc_step` counts them within the loop. */
+/* One step of two k; its loads are for the step after it, `rc_round` counts them within the loop. */
 #define WORDS "smlad r4, r3, r2, r4\n smlad r8, r12, r2, r8\n sxtb16 r2, r2, ror #8\n smlad r6, r3, lr, r6\n"
 #define ODD_BYTES_1 "smlad r10, r12, lr, r10\n sxtb16 lr, lr, ror #8\n smlad r5, r3, r2, r5\n smlad r9, r12, r2, r9\n"
 #define ODD_BYTES_2 "smlad r7, r3, lr, r7\n smlad r11, r12, lr, r11\n"
-#define STEP WORDS ODD_BYTES_1 ODD_BYTES_2 "ldrd r2, lr, [r1, #8 * rc_step]\n ldrd r3, r12, [r0, #8 * rc_step]\n"
+#define STEP WORDS ODD_BYTES_1 ODD_BYTES_2 "ldrd r2, lr, [r1, #8 * rc_round]\n ldrd r3, r12, [r0, #8 * rc_round]\n"
 #define STEP_BYTES 48
 #define STEPS 16 /* in the loop, all of STEP_BYTES, so that it can be entered before any of them */
 
@@ -59,9 +59,9 @@ __asm__(".section .text.rc_pass_s8_dsp, \"ax\", %progbits\n"
         "pop {pc}\n"
         ".balign 4\n"
         "1:\n"
-        ".set rc_step, 1\n"
+        ".set rc_round, 1\n"
         ".rept " RC_ASM_TEXT(STEPS) "\n"
-        "4:\n" STEP ".set rc_step, rc_step + 1\n" RC_ASM_SIZE("4b", STEP_BYTES)
+        "4:\n" STEP ".set rc_round, rc_round + 1\n" RC_ASM_SIZE("4b", STEP_BYTES)
         ".endr\n"
         "ldr lr, [sp, #4]\n"
         "add r0, r0, #8 * " RC_ASM_TEXT(STEPS) "\n"

@@ -1,4 +1,4 @@
-/* A stand-in for a compiled model: the interface of rc_model.h over a few lines of float arithmetic, every step of
+/* A stand-in for a compiled model: the interface of rc.h over a few lines of float arithmetic, every step of
  * which depends on the input, the image, the puzzle's row and the carry. DUMMY_BUG_STEP plants a one-bit difference in
  * logits[7]; DUMMY_CARRY and DUMMY_TABLE are explained in model_config.h. */
 #include "model_config.h"
@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "recurc/rc_crc32.h"
-#include "recurc/rc_model.h"
+#include "recurc/rc.h"
 #include "recurc/rc_table.h"
 
 #define CARRY       (RC_ROWS * RC_HIDDEN)
@@ -41,7 +41,7 @@ _Static_assert(sizeof(arena_t) <= RC_ARENA_BYTES, "the arena is too small");
 
 #define KEY {DUMMY_KEY, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
 
-const rc_model_info_t rc_model_info = {
+const rc_info_t rc_info = {
     .seq_len = RC_SEQ_LEN,
     .vocab = RC_VOCAB,
     .rows = RC_ROWS,
@@ -81,7 +81,7 @@ static uint32_t get_u32(const uint8_t *p)
     return (uint32_t)p[0] | ((uint32_t)p[1] << 8) | ((uint32_t)p[2] << 16) | ((uint32_t)p[3] << 24);
 }
 
-rc_status_t rc_model_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena, uint32_t arena_size)
+rc_status_t rc_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena, uint32_t arena_size)
 {
     ctx->state = 0;
     if (image_size != IMAGE_BYTES) {
@@ -108,7 +108,7 @@ rc_status_t rc_model_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_si
     return RC_OK;
 }
 
-rc_status_t rc_model_table(rc_ctx_t *ctx, const uint8_t *table, uint32_t bytes)
+rc_status_t rc_table(rc_ctx_t *ctx, const uint8_t *table, uint32_t bytes)
 {
 #if DUMMY_TABLE
     rc_status_t status = rc_table_check(table, bytes, &TABLE);
@@ -122,7 +122,7 @@ rc_status_t rc_model_table(rc_ctx_t *ctx, const uint8_t *table, uint32_t bytes)
 #endif
 }
 
-rc_status_t rc_model_row(rc_ctx_t *ctx, uint32_t index, uint32_t offset, const uint8_t *data, uint32_t n)
+rc_status_t rc_row(rc_ctx_t *ctx, uint32_t index, uint32_t offset, const uint8_t *data, uint32_t n)
 {
 #if DUMMY_TABLE
     arena_t *a = arena_of(ctx);
@@ -183,13 +183,13 @@ static void store_carry(arena_t *a)
 #endif
 }
 
-rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle)
+rc_status_t rc_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle)
 {
     arena_t *a = arena_of(ctx);
     if (ctx->state == 0u) {
         return RC_ERR_STATE;
     }
-    if (puzzle >= rc_model_info.puzzles) {
+    if (puzzle >= rc_info.puzzles) {
         return RC_ERR_PUZZLE;
     }
     for (uint32_t i = 0; i < RC_SEQ_LEN; i++) {
@@ -242,7 +242,7 @@ static rc_status_t probe(void)
 #if DUMMY_PROBE == 1 /* write into the weights image */
     ((volatile uint8_t *)rc_image_start)[4] ^= 1u;
 #elif DUMMY_PROBE == 2 /* write into code */
-    *(volatile uint32_t *)((uintptr_t)&rc_model_step & ~(uintptr_t)3) = 0;
+    *(volatile uint32_t *)((uintptr_t)&rc_step & ~(uintptr_t)3) = 0;
 #elif DUMMY_PROBE == 3 /* run instructions from RAM */
     static uint32_t ram[2];
     volatile uint16_t *code = (volatile uint16_t *)(void *)ram;
@@ -272,13 +272,13 @@ __attribute__((noinline)) static void hang(void)
 }
 #endif
 
-rc_status_t rc_model_step(rc_ctx_t *ctx)
+rc_status_t rc_step(rc_ctx_t *ctx)
 {
     arena_t *a = arena_of(ctx);
     if (ctx->state != 2u) {
         return RC_ERR_STATE;
     }
-    if (ctx->step >= rc_model_info.steps) {
+    if (ctx->step >= rc_info.steps) {
         return RC_ERR_STEPS;
     }
     for (uint32_t i = 0; i < CARRY; i++) {
@@ -339,12 +339,12 @@ rc_status_t rc_model_step(rc_ctx_t *ctx)
 }
 
 /* A step is a single op here. */
-rc_status_t rc_model_ops(rc_ctx_t *ctx, uint32_t ops)
+rc_status_t rc_ops(rc_ctx_t *ctx, uint32_t ops)
 {
-    return ops == 0u ? RC_OK : rc_model_step(ctx);
+    return ops == 0u ? RC_OK : rc_step(ctx);
 }
 
-const uint8_t *rc_model_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes)
+const uint8_t *rc_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes)
 {
     const arena_t *a = arena_of(ctx);
     switch (id) {
@@ -389,12 +389,12 @@ const uint8_t *rc_model_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes
     }
 }
 
-float rc_model_margin(const rc_ctx_t *ctx)
+float rc_margin(const rc_ctx_t *ctx)
 {
     return arena_of(ctx)->q[0];
 }
 
-uint32_t rc_model_halts(const rc_ctx_t *ctx, float threshold, uint32_t patience)
+uint32_t rc_halts(const rc_ctx_t *ctx, float threshold, uint32_t patience)
 {
-    return rc_model_margin(ctx) > threshold && ctx->same >= patience ? 1u : 0u;
+    return rc_margin(ctx) > threshold && ctx->same >= patience ? 1u : 0u;
 }

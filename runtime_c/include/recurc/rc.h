@@ -1,14 +1,14 @@
 /* The compiled model as the rest of the firmware, the wire server and the host engine see it.
  * The functions are in the generated model.c; this header is the same for every model. */
-#ifndef RECURC_MODEL_H
-#define RECURC_MODEL_H
+#ifndef RECURC_RC_H
+#define RECURC_RC_H
 
 #include <stdint.h>
 
 #include "recurc/rc_status.h"
 
 /* Tensors that can be read back. Element types: f32 but for the two token rows (u8, one byte a cell) and the carry,
- * which is f32, f16 or i8 as rc_model_info.carry says. */
+ * which is f32, f16 or i8 as rc_info.carry says. */
 typedef enum {
     RC_TENSOR_Z_H = 0,     /* carry [rows][hidden] */
     RC_TENSOR_Z_L = 1,     /* carry [rows][hidden] */
@@ -20,7 +20,7 @@ typedef enum {
     RC_TENSOR_L_SCALE = 7, /* int8 carry: scales of z_L's rows, [rows] f32 */
     RC_TENSOR_COLUMNS = 8, /* int8 carry, within a step: scales of the channels, [hidden] f32, of the tensor that the
                             * last op has left with them; there is none else */
-    RC_TENSOR_ANSWER = 9,  /* answer of the last SOLVE, [seq_len] u8: the server's, rc_model_tensor has none */
+    RC_TENSOR_ANSWER = 9,  /* answer of the last SOLVE, [seq_len] u8: the server's, rc_tensor has none */
     RC_TENSOR_COUNT = 10
 } rc_tensor_id_t;
 
@@ -40,76 +40,76 @@ typedef struct {
     uint8_t model_sha256[32]; /* of the image's bytes after its header, as compiled in */
     uint8_t table_key[16];    /* of the streamed table that belongs to this model */
     const char *name;         /* model, precision; for people */
-} rc_model_info_t;
+} rc_info_t;
 
-extern const rc_model_info_t rc_model_info;
+extern const rc_info_t rc_info;
 
-#define RC_MODEL_BEGUN 2u /* the carry holds a puzzle */
+#define RC_BEGUN 2u /* the carry holds a puzzle */
 
 /* One instance. The caller owns the memory; fields are private to model.c. */
 typedef struct {
     const uint8_t *image;
     uint8_t *arena;
     uint8_t *answers;        /* how the runs of a puzzle have ended, [1 + forms][seq_len]; null: there are no forms */
-    uint32_t step;           /* supervision steps run since rc_model_begin */
-    uint32_t state;          /* 0 closed, 1 open, RC_MODEL_BEGUN */
+    uint32_t step;           /* supervision steps run since rc_begin */
+    uint32_t state;          /* 0 closed, 1 open, RC_BEGUN */
     uint32_t puzzle;         /* row of the puzzle table */
     const float *puzzle_row; /* that row, as it is added */
-    const uint8_t *table;    /* memory-mapped table; null: rows are given with rc_model_row */
+    const uint8_t *table;    /* memory-mapped table; null: rows are given with rc_row */
     uint32_t row_index, row_got, row_ready;
     uint32_t op;              /* ops of the step under way that have been run; 0: between steps */
     uint32_t op_next, op_end; /* of the schedule: the op that it comes to, and the one before which it stops */
     uint32_t columns;         /* the last op has left its tensor with a scale a channel */
-    uint32_t finite;          /* no row that is not finite has been stored since rc_model_begin; of fp16 carries only */
+    uint32_t finite;          /* no row that is not finite has been stored since rc_begin; of fp16 carries only */
     uint32_t same;            /* steps in a row, up to the last one, that have left all predicted tokens as they were */
 } rc_ctx_t;
 
 /* Check the image (magic, version, flags, sizes, every CRC; the sha256 that it tells must be this model's) and take the
- * arena (rc_model_info.arena_bytes bytes, 64-byte aligned; it needs no initialisation). */
-rc_status_t rc_model_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena,
+ * arena (rc_info.arena_bytes bytes, 64-byte aligned; it needs no initialisation). */
+rc_status_t rc_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena,
                           uint32_t arena_size);
 
-/* For a firmware's own self-test: check the image as rc_model_open does, then compute the sha256 of its bytes.
+/* For a firmware's own self-test: check the image as rc_open does, then compute the sha256 of its bytes.
  * RC_ERR_IMAGE_HASH: they are not this model's, whatever their checksums say. Needs no context and no arena; 42
  * instructions a byte on a Cortex-M, and the watchdog is fed after every 4096 bytes. */
-rc_status_t rc_model_selftest(const uint8_t *image, uint32_t image_size);
+rc_status_t rc_prove(const uint8_t *image, uint32_t image_size);
 
 /* A streamed puzzle table that lies in memory (a mapped file or external flash): its header is checked here, each row
  * when it is used. RC_ERR_TABLE: not this model's table, or the model streams none. */
-rc_status_t rc_model_table(rc_ctx_t *ctx, const uint8_t *table, uint32_t bytes);
+rc_status_t rc_table(rc_ctx_t *ctx, const uint8_t *table, uint32_t bytes);
 
 /* Take `n` bytes of the record of puzzle `index`, beginning at `offset`; with its last byte the record is checked and
  * becomes the puzzle's row. Offset 0 starts anew and the row held before is gone; a piece may come twice, but none may
- * be left out. The puzzle under way has ended: rc_model_begin comes next.
+ * be left out. The puzzle under way has ended: rc_begin comes next.
  * RC_ERR_ARGUMENT: no bytes, or some beyond the record's end; RC_ERR_PUZZLE: no such index; with both nothing changes.
  * RC_ERR_ROW: a piece is missing, or the record is corrupt or of another model; no row is held then. */
-rc_status_t rc_model_row(rc_ctx_t *ctx, uint32_t index, uint32_t offset, const uint8_t *data, uint32_t n);
+rc_status_t rc_row(rc_ctx_t *ctx, uint32_t index, uint32_t offset, const uint8_t *data, uint32_t n);
 
 /* Load a puzzle (tokens[seq_len], one byte a cell) and set the carry to its initial value. With a streamed table:
  * RC_ERR_ROW unless the puzzle's row is there (or, memory-mapped, is good); the puzzle under way has ended then. With
  * RC_ERR_TOKEN and RC_ERR_PUZZLE nothing changes. */
-rc_status_t rc_model_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle);
+rc_status_t rc_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle);
 
-/* Run one supervision step: H x (L x low-level call, high-level call), then the heads. RC_ERR_STEPS: rc_model_info.steps
+/* Run one supervision step: H x (L x low-level call, high-level call), then the heads. RC_ERR_STEPS: rc_info.steps
  * have been run, and nothing is; RC_ERR_NUMBER: the step left something that is not a finite number, and the puzzle has
  * ended. */
-rc_status_t rc_model_step(rc_ctx_t *ctx);
+rc_status_t rc_step(rc_ctx_t *ctx);
 
-/* Go on with the supervision step under way until `ops` of its ops are done, 0 .. rc_model_info.ops; the last one are
+/* Go on with the supervision step under way until `ops` of its ops are done, 0 .. rc_info.ops; the last one are
  * the heads, and with them the step has ended. In between the carry can be looked at as the op has left it.
- * RC_ERR_ARGUMENT: there are not so many, or more have been run already; else as rc_model_step. */
-rc_status_t rc_model_ops(rc_ctx_t *ctx, uint32_t ops);
+ * RC_ERR_ARGUMENT: there are not so many, or more have been run already; else as rc_step. */
+rc_status_t rc_ops(rc_ctx_t *ctx, uint32_t ops);
 
 /* Address and size in bytes of a tensor; null when there is none of that id. Logits, q and tokens are of the last step.
  */
-const uint8_t *rc_model_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes);
+const uint8_t *rc_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes);
 
-/* The halting margin of the last step: what a threshold is compared with (rc_model_info.halt_rule). Of a model that has
- * run none since rc_model_begin: 0. */
-float rc_model_margin(const rc_ctx_t *ctx);
+/* The halting margin of the last step: what a threshold is compared with (rc_info.halt_rule). Of a model that has
+ * run none since rc_begin: 0. */
+float rc_margin(const rc_ctx_t *ctx);
 
 /* 1 when the model halts after the last step: the margin is above the threshold, and the predicted tokens have stayed the
  * same for `patience` steps. */
-uint32_t rc_model_halts(const rc_ctx_t *ctx, float threshold, uint32_t patience);
+uint32_t rc_halts(const rc_ctx_t *ctx, float threshold, uint32_t patience);
 
 #endif
