@@ -8,18 +8,18 @@
 #include "recurc/rc_port.h"
 
 const rc_info_t rc_info = {.seq_len = CELLS,
-                                       .vocab = 4,
-                                       .rows = CELLS,
-                                       .hidden = 1,
-                                       .steps = STEPS,
-                                       .h_cycles = 2,
-                                       .l_cycles = 3,
-                                       .arena_bytes = ARENA_BYTES,
-                                       .image_bytes = 64,
-                                       .ops = 1,
-                                       .forms = FORMS,
-                                       .forms_offset = 4,
-                                       .name = "test"};
+                           .vocab = 4,
+                           .rows = CELLS,
+                           .hidden = 1,
+                           .steps = STEPS,
+                           .h_cycles = 2,
+                           .l_cycles = 3,
+                           .arena_bytes = ARENA_BYTES,
+                           .image_bytes = 64,
+                           .ops = 1,
+                           .forms = FORMS,
+                           .forms_offset = 4,
+                           .name = "test"};
 
 uint8_t sent[SENT_BYTES];
 uint32_t sent_bytes, ended;

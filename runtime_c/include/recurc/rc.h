@@ -66,8 +66,7 @@ typedef struct {
 
 /* Check the image (magic, version, flags, sizes, every CRC; the sha256 that it tells must be this model's) and take the
  * arena (rc_info.arena_bytes bytes, 64-byte aligned; it needs no initialisation). */
-rc_status_t rc_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena,
-                          uint32_t arena_size);
+rc_status_t rc_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena, uint32_t arena_size);
 
 /* For a firmware's own self-test: check the image as rc_open does, then compute the sha256 of its bytes.
  * RC_ERR_IMAGE_HASH: they are not this model's, whatever their checksums say. Needs no context and no arena; 42
