@@ -17,9 +17,15 @@ from recurc.reading import DEPTH, DIGITS, TEXT_LIMIT, Unreadable, clause, shown
 
 YAML_LIMIT = 1 << 16  # bytes: its reader takes a second for 30 kB
 _KEY_PARTS = 16  # of a dotted TOML key: reading one takes the cube of it
-_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]|-?\d[\d.eE+-]*+', re.DOTALL)
-_TOML_WORD = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
-_TOML_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_.-]){_TOML_WORD}(?:[ \t]*+\.[ \t]*+{_TOML_WORD}){{{_KEY_PARTS}}}")
+# Each expression takes a text that never ends as one token, to the end: else its search begins again at each quote in it.
+_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]|-?\d[\d.eE+-]*+', re.DOTALL)
+_TOML_WORD = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\[^\n])*+"|'[^'\n]*+')"""
+_TOML_DOT = r"[ \t]*+\.[ \t]*+"
+_TOML_TOKEN = re.compile(
+    rf"""#[^\n]*+|\"{{3}}(?:[^"\\]|\\.|"(?!""))*+"{{0,5}}+|'{{3}}(?:[^']|'(?!''))*+'{{0,5}}+"""
+    rf"""|(?P<long>{_TOML_WORD}(?:{_TOML_DOT}{_TOML_WORD}){{{_KEY_PARTS}}})|{_TOML_WORD}(?:{_TOML_DOT}{_TOML_WORD})*+|["'][^\n]*+""",
+    re.DOTALL,
+)
 
 
 def parse_json(text: str, limit: int = TEXT_LIMIT, infinite: bool = False) -> Any:
@@ -59,6 +65,8 @@ def _check_length(text: str, limit: int) -> None:
 
 
 def _check_json_depth(text: str) -> None:
+    if text.count("[") + text.count("{") <= DEPTH:
+        return
     depth = 0
     for token in _JSON_TOKEN.finditer(text):
         c = text[token.start()]
@@ -115,8 +123,7 @@ def parse_toml(text: str, limit: int = TEXT_LIMIT) -> dict[str, Any]:
         Unreadable: it is none.
     """
     _check_length(text, limit)
-    if long := _TOML_LONG_KEY.search(text):
-        raise Unreadable(f"line {text.count(chr(10), 0, long.start()) + 1}: a key has more than {_KEY_PARTS} parts")
+    _check_toml_keys(text)
     try:
         document = tomllib.loads(text)
     except RecursionError:
@@ -125,6 +132,15 @@ def parse_toml(text: str, limit: int = TEXT_LIMIT) -> dict[str, Any]:
         raise Unreadable(clause(error)) from None
     _check_toml(document)
     return document
+
+
+def _check_toml_keys(text: str) -> None:
+    if all(line.count(".") < _KEY_PARTS for line in text.split("\n")):  # a key lies on one line
+        return
+    for token in _TOML_TOKEN.finditer(text):
+        if token["long"]:
+            line = text.count("\n", 0, token.start()) + 1
+            raise Unreadable(f"line {line}: a key has more than {_KEY_PARTS} parts")
 
 
 def _check_toml(document: dict[str, Any]) -> None:

@@ -104,7 +104,8 @@ def _beside(checkpoint: Path) -> list[Path]:
     own = [stem + suffix for stem in dict.fromkeys(stems) for suffix in _CONFIG_SUFFIXES]
     ours = [_OURS] if checkpoint.suffix == ".safetensors" else []
     names = dict.fromkeys([*(n for n in own if n not in _GENERAL), *ours, *_GENERAL])
-    return [path for name in names if is_file(path := checkpoint.parent / name)]
+    folder = str(checkpoint.parent)  # thirty names: making a Path of each costs more than to look
+    return [checkpoint.parent / name for name in names if is_file(os.path.join(folder, name))]
 
 
 def _above(checkpoint: Path) -> list[Source]:
@@ -140,11 +141,12 @@ def metadata_sources(metadata: Mapping[str, object], file: Path) -> tuple[list[S
                 notes.append(f"{file}: {shown(key)} of its metadata is not used, as it is no JSON ({error})")
                 continue
         if not isinstance(value, Mapping):
-            flat[key] = value
+            if key != "format":  # of the tensors: "pt"
+                flat[key] = value
         elif (source := flat_source(value, f"{file}[{key}]")).says_something:
             sources.append(source)
     if any(name in MODEL_FIELDS or nearest_field(name, 0.82) for name in flat):
-        sources.insert(0, flat_source({k: v for k, v in flat.items() if k != "format"}, f"{file}[metadata]"))
+        sources.insert(0, flat_source(flat, f"{file}[metadata]"))
     notes += [f"the configuration in the file's metadata is read: {s.where}" for s in sources if s.says_something]
     return sources, notes
 

@@ -106,11 +106,39 @@ def test_toml(text, words):
     (parse_toml, "a." * 100_000 + "a = 1"), (parse_toml, "a" * 1_000_000), (parse_json, '"' + "\\" * 1_000_000),
     (parse_json, '{"a":' * 200_000), (parse_json, "-" * 1_000_000), (parse_yaml, "[" * 60_000), (parse_yaml, "? " * 30_000),
     (parse_yaml, "!" * 60_000), (parse_yaml, '"' + "\\x41" * 15_000), (parse_toml, ".".join(["'a'"] * 100_000)),
+    (parse_json, '["' + '\\"' * 500_000), (parse_json, "[[]" * 40 + '"' + '\\"' * 500_000), (parse_json, '[1, "' * 200_000),
+    (parse_toml, '"' + '\\"' * 500_000), (parse_toml, "a." * 10 + '"' + '\\"' * 500_000 + '"' + ".a" * 10),
+    (parse_toml, '# ................\na = """' + '\\"' * 500_000),
+    (parse_toml, "# ................\na = '''" + "''\n" * 300_000),
+    (parse_toml, "'a' " * 250_000), (parse_toml, '"a" . ' * 15 + " " * 500_000), (parse_toml, ("a. " * 15 + "\n") * 20_000),
 ])  # fmt: skip
 def test_no_text_of_the_longest_length_takes_for_ever(parse, text):
     """Readers that are worse than linear would take minutes for each of these."""
     with pytest.raises(Unreadable):
         parse(text)
+
+
+@pytest.mark.parametrize("text", [
+    'a = "' + '\\"' * 500_000 + '................"', "a = '1.2.3.4.5.6.7.8.9.10.11.12.13.14.15.16.17.18'",
+    "# it's a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r\na = 1", 'a = """\na.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r\n\\"" """\n',
+    "a = '''\na.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q.r'''''",
+])  # fmt: skip
+def test_dots_in_a_toml_text_are_no_key(text):
+    assert list(parse_toml(text)) == ["a"]
+
+
+@pytest.mark.parametrize("before", [
+    'a = """x""""', "a = '''x'''''", 'a = """\n\\""""', "# it's\na = 1 #'", 'a = "\\\\"', "a = '\\'", 'a = [ """\n" """ ]',
+    'a = """ \' """',
+])  # fmt: skip
+def test_no_text_hides_a_long_toml_key(before):
+    """Where a text ends is found as TOML has it: what follows is looked at."""
+    parse_toml(before)
+    lines = before.count("\n") + 2
+    refused(parse_toml, f"{before}\n{'a.' * 16}b = 'x'", f"line {lines}", "16 parts")
+    if "#" not in before:
+        one_line = f"t = {{{before}, {'a.' * 16}b = 1, c = '\"'}}"
+        refused(parse_toml, one_line, f"line {lines - 1}", "16 parts")
 
 
 def test_shown_is_short_and_builds_nothing():

@@ -16,7 +16,7 @@ import traceback
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -38,13 +38,15 @@ class TooSlow(BaseException):
 class Loader:
     """A loader under test.
 
-    prepare: fills a folder with a valid input. mutated: files of it that are mutated -> how. load: reads it.
+    prepare: fills a folder with a valid input. mutated: files of it that are mutated -> how. load: reads it. around: entered
+    once, when the folder is prepared, for what is the same in each run.
     """
 
     name: str
     prepare: Callable[[Path], None]
     mutated: dict[str, Mutation]
     load: Callable[[Path], object]
+    around: Callable[[Path], AbstractContextManager[object]] = nullcontext
 
 
 @dataclass
@@ -146,6 +148,7 @@ def fuzz(loader: Loader, mutations: int, seed: int = 0, keep: Path | None = None
         loader.prepare(folder)
         places = {file: str(folder / file) for file in loader.mutated}
         good = {file: (folder / file).read_bytes() for file in places}
+        stack.enter_context(loader.around(folder))
         loader.load(folder)  # what is mutated is valid
         stack.enter_context(_no_old_garbage())
         start, busy = time.perf_counter(), time.process_time()

@@ -8,7 +8,7 @@ import random
 import types
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from unittest import mock
@@ -18,11 +18,11 @@ import yaml
 
 from recurc.emit.image import ENTRY, HEADER, build_image
 from recurc.quant.tableformat import HEADER as TABLE_HEADER
-from recurc.reading import Unreadable
 from tests.boardfiles import board_text
 from tests.fuzz.loaders.archives import directory, members, pickle_ops
 from tests.fuzz.loaders.harness import Loader
 from tests.fuzz.loaders.mutate import BYTES, TEXT, Mutation, floats, framed, head, mixed, tail
+from tests.fuzz.loaders.smallelf import alike_structs, load_elf, write_elf
 
 _text = mixed(TEXT, TEXT, TEXT, BYTES)
 _bytes = mixed(BYTES)
@@ -71,9 +71,21 @@ def _plain_config(folder: Path) -> None:
     """A configuration in YAML beside weights that read soon."""
     _converted(folder)
     (folder / "config.json").unlink()
-    document = {"arch": _small()[0], "data_paths": ["data"], "ema": True}
-    text = yaml.dump(document) + "lr: 1.0e-04\nnote: 'a word'\nlist: [1, 2.5, true, null]\n"
+    left = ("halt_exploration_prob", "no_ACT_continue", "expansion", "forward_dtype")  # config.json has them
+    arch = {name: value for name, value in _small()[0].items() if name not in left}
+    text = yaml.dump({"arch": arch, "data_paths": ["data"]}) + "lr: 1.0e-04\nnote: 'a word'\nlist: [1, 2.5, true, null]\n"
     (folder / "all_config.yaml").write_text(text)
+
+
+@contextmanager
+def _weights_once(folder: Path) -> Iterator[None]:
+    """The weights, of which nothing is mutated, are read once."""
+    from recurc.models import checkpoint, tensorfile
+
+    file = folder / "model.safetensors"
+    tensors, said = tensorfile.read(file, checkpoint.PUZZLE_TABLE), tensorfile.metadata(file)
+    with mock.patch.multiple(tensorfile, read=lambda *_: dict(tensors), metadata=lambda _: dict(said)):
+        yield
 
 
 def _load_torch(folder: Path) -> object:
@@ -294,37 +306,6 @@ def _with_table_sum(inner: Mutation) -> Mutation:
     return mutate
 
 
-def _elf(folder: Path) -> None:
-    """A small 32-bit ELF with code, data, symbols and a line table, written by hand: no compiler is needed."""
-    from tests.fuzz.loaders.smallelf import small_elf
-
-    (folder / "a.elf").write_bytes(small_elf())
-
-
-def _load_elf(folder: Path) -> None:
-    """All that is read of an ELF, from one that is opened once."""
-    from recurc.targets import elf, elffile, sourcemap
-
-    with ExitStack() as stack:
-        try:
-            opened = stack.enter_context(elffile.open_elf(folder / "a.elf"))
-        except Unreadable:
-            elf.linked_sections(folder / "a.elf")
-            raise
-
-        @contextmanager
-        def again(path: Path) -> Iterator[object]:
-            with elffile.readable():
-                yield opened
-
-        with mock.patch.object(sourcemap, "open_elf", again), mock.patch.object(elf, "open_elf", again):
-            places = sourcemap.SourceMap(folder / "a.elf")
-            for address in (0x1001, 0x1008, 0x2000):
-                str(places.place(address))
-            places.riscv  # noqa: B018
-            elf.linked_sections(folder / "a.elf")
-
-
 _torch_zip = mixed((members(pickle_ops, "data.pkl"),) * 3, (members(_bytes, ""),), (directory, directory, tail, head), BYTES)
 _torch_legacy = mixed((pickle_ops,), (pickle_ops, head), BYTES)
 _safetensors = mixed((framed(0, 8, _text),), (framed(0, 8, _text), head, floats), BYTES)
@@ -336,8 +317,8 @@ LOADERS = {
         Loader("torch-zip", _torch, {"step_1": _torch_zip}, _load_torch),
         Loader("torch-legacy", _legacy, {"step_1": _torch_legacy}, _load_torch),
         Loader("safetensors", _converted, {"model.safetensors": _safetensors}, _load_safetensors),
-        Loader("config-yaml", _plain_config, {"all_config.yaml": _text}, _load_safetensors),
-        Loader("config-json", _converted, {"config.json": _text}, _load_safetensors),
+        Loader("config-yaml", _plain_config, {"all_config.yaml": _text}, _load_safetensors, _weights_once),
+        Loader("config-json", _converted, {"config.json": _text}, _load_safetensors, _weights_once),
         Loader("dataset-json", _dataset, {"test/dataset.json": _text}, _load_dataset),
         Loader("dataset-npy", _dataset, {f"test/all__{kind}.npy": _npy for kind in (
             "inputs", "labels", "puzzle_identifiers", "puzzle_indices")}, _load_dataset),
@@ -355,6 +336,6 @@ LOADERS = {
         Loader("onnx-loop", _loop, {"loop.json": _text}, _load_loop),
         Loader("image", _image, {"model.rcm": _with_image_sums(mixed((head, head, tail), BYTES))}, _load_image),
         Loader("table", _table, {name: _with_table_sum(mixed((head,), BYTES)) for name in ("a.rct", "b.rct")}, _load_table),
-        Loader("elf", _elf, {"a.elf": mixed((head, tail), BYTES)}, _load_elf),
+        Loader("elf", write_elf, {"a.elf": mixed((head, tail), BYTES)}, load_elf, alike_structs),
     )
 }  # fmt: skip

@@ -29,6 +29,7 @@ EXTREMES = tuple(text.encode("utf-8", "surrogatepass") for text in (
     "~nobody-here/x", "~", "a\0b", "=", ",",
     "[[a]]", "[a.b]", '"""', "'''", "\\", "\\u12", "'", '"',
 ))  # fmt: skip
+_SIGNS = b'""\\\\\'[]{}:,.-#=? a1\n'
 _TOKEN = re.compile(rb'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|-?\d[\w.+-]*|[A-Za-z_][\w.]*|[\[\]{}:,=]')
 
 
@@ -135,7 +136,16 @@ def _lines(r: random.Random, data: bytes) -> bytes:
     return b"\n".join(lines)
 
 
+def _flood(r: random.Random, data: bytes) -> bytes:
+    """A few characters again and again: in a reader that is worse than linear they take for ever."""
+    unit = bytes(r.choice(_SIGNS) for _ in range(r.choice((1, 2, 2, 3))))
+    at = r.randrange(len(data) + 1)
+    return data[:at] + unit * (r.choice((4000, 200_000)) // len(unit)) + data[at:]
+
+
 def _nest(r: random.Random, data: bytes) -> bytes:
+    if r.random() < 0.03:
+        return _flood(r, data)
     found = _tokens(r, data)
     if not found:
         return data

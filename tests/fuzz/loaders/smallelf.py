@@ -1,8 +1,19 @@
-"""A small ELF made without a compiler: .text, .data, symbols, and the line table of one file."""
+"""A small ELF made without a compiler - .text, .data, symbols, and the line table of one file - and what reads it."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from pathlib import Path
+from unittest import mock
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.structs import ELFStructs
+
+from recurc.reading import Unreadable, not_read
+from recurc.targets import elf, elffile, sourcemap
 
 _SECTION = struct.Struct("<10I")
 
@@ -53,3 +64,59 @@ def small_elf() -> bytes:
     head = b"\x7fELF\1\1\1" + bytes(9)
     head += struct.pack("<HHIIIIIHHHHHH", 2, 40, 1, 0x1001, 52, at + len(data), 0, 52, 32, 2, 40, len(names), 5)
     return head + segments + data + table
+
+
+def write_elf(folder: Path) -> None:
+    (folder / "a.elf").write_bytes(small_elf())
+
+
+def load_elf(folder: Path) -> None:
+    """All that is read of an ELF, from one that is opened once and whose section headers are read once."""
+    with ExitStack() as stack:
+        try:
+            _opened.append(stack.enter_context(elffile.open_elf(folder / "a.elf")))
+        except Unreadable as error:
+            raise not_read(error, folder / "a.elf", "the firmware", "the firmware cannot be read", "Build it again") from None
+        stack.callback(_opened.clear)
+        _opened[0]._get_section_header = lru_cache(_opened[0]._get_section_header)
+        places = sourcemap.SourceMap(folder / "a.elf")
+        for address in (0x1008, 0x2000):  # the last line of the line table; none
+            str(places.place(address))
+        places.riscv  # noqa: B018
+        elf.linked_sections(folder / "a.elf")
+
+
+_opened: list[ELFFile] = []
+
+
+@contextmanager
+def _again(path: Path) -> Iterator[ELFFile]:
+    with elffile.readable():
+        yield _opened[0]
+
+
+@contextmanager
+def alike_structs(folder: Path) -> Iterator[None]:
+    """pyelftools describes its records anew for each file, in a third of the time; all depends on these few values."""
+
+    @lru_cache(maxsize=64)
+    def made(little: bool, bits: int, *kinds: str | None) -> ELFStructs:
+        found = ELFStructs(little, bits)
+        basic(found)
+        if kinds:
+            advanced(found, *kinds)
+        return found
+
+    def known_basic(self: ELFStructs) -> None:
+        vars(self).update(vars(made(self.little_endian, self.elfclass)))
+
+    def known_advanced(self: ELFStructs, *kinds: str | None) -> None:
+        vars(self).update(vars(made(self.little_endian, self.elfclass, *kinds)))
+
+    basic, advanced = ELFStructs.create_basic_structs, ELFStructs.create_advanced_structs
+    with (
+        mock.patch.multiple(ELFStructs, create_basic_structs=known_basic, create_advanced_structs=known_advanced),
+        mock.patch.object(sourcemap, "open_elf", _again),
+        mock.patch.object(elf, "open_elf", _again),
+    ):
+        yield
