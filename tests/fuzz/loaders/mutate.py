@@ -14,6 +14,7 @@ NUMBERS = (0, 1, 2, 3, 7, 8, 63, 64, 127, 128, 255, 256, 1023, 4096, 32767, 6553
            2**32, 2**40, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1)  # fmt: skip
 _DEEP = 3000
 _PART = 8000  # bytes
+_WINDOW = 300  # bytes, of what was mutated before
 EXTREMES = tuple(text.encode("utf-8", "surrogatepass") for text in (
     "0", "-1", "-0", "1", "3", "255", "65536", "2147483648", "-9223372036854775809", "18446744073709551616", "9" * 400,
     "9" * 5000,
@@ -102,11 +103,11 @@ def _found(data: bytes) -> tuple[tuple[int, int], ...]:
 
 
 def _tokens(r: random.Random, data: bytes) -> Sequence[tuple[int, int]]:
-    """(begin, end) of the tokens, of a part where the data is long: a flood was put in, and its tokens are alike."""
-    if len(data) <= _PART:
+    """(begin, end) of the tokens; of a part of data that was mutated before, all of whose tokens nobody asks for again."""
+    if len(data) <= _PART and not isinstance(data, _Mutated):
         return _found(data)
-    at = r.randrange(len(data) - _PART)
-    return [(at + begin, at + end) for begin, end in (token.span() for token in _TOKEN.finditer(data[at : at + _PART]))]
+    at = r.randrange(max(1, len(data) - _WINDOW))
+    return [token.span() for token in _TOKEN.finditer(data, at, at + _WINDOW)]
 
 
 def _token(r: random.Random, data: bytes) -> bytes:
@@ -157,12 +158,16 @@ def _nest(r: random.Random, data: bytes) -> bytes:
 TEXT: tuple[Mutation, ...] = (_token, _token, _token, _lines, _nest)
 
 
+class _Mutated(bytes):
+    """Bytes that the next mutation finds mutated already."""
+
+
 def mixed(*kinds: tuple[Mutation, ...]) -> Mutation:
     """One to three mutations in a row, of all kinds alike."""
 
     def mutate(r: random.Random, data: bytes) -> bytes:
         for _ in range(r.choice((1, 1, 1, 2, 3))):
-            data = r.choice(r.choice(kinds))(r, data or b"\0")
+            data = _Mutated(r.choice(r.choice(kinds))(r, data or b"\0"))
         return data
 
     return mutate
