@@ -13,6 +13,7 @@ IMAGE_FIELDS = (
     "table_offset",
     "table_crc",
     "body_sha256",
+    "architecture",
     "reserved",
     "header_crc",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -69,17 +69,16 @@ class ModelConstants(Protocol):
     @property
     def table_dtype(self) -> int: ...
     @property
-    def table_key(self) -> Iterable[int]: ...
-    @property
     def name(self) -> bytes: ...
 
 
-def model_fields(info: ModelConstants) -> dict[str, object]:
-    """Fields of HELLO that belong to the model, from a host engine's constants (recurc.targets.host.HostEngine.info)."""
+def model_fields(info: ModelConstants, table_key: bytes) -> dict[str, object]:
+    """Fields of HELLO that belong to the model, from a host engine's constants (recurc.targets.host.HostEngine.info) and the
+    key of its streamed table (zeros: it has none)."""
     numbers = ("seq_len", "vocab", "rows", "hidden", "puzzles", "steps", "h_cycles", "l_cycles", "record_bytes")
     return {
         **{name: int(getattr(info, name)) for name in numbers}, "carry": f.CARRIES[info.carry],
-        "table_storage": f.TABLE_STORAGES[info.table_dtype], "table_key": bytes(info.table_key).hex(),
+        "table_storage": f.TABLE_STORAGES[info.table_dtype], "table_key": table_key.hex(),
         "model": f.printable(info.name[: f.MAX_NAME]),
     }  # fmt: skip
 

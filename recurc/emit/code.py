@@ -39,6 +39,7 @@ def _named_sections(program: Program) -> dict[str, str]:
         *(f"table.{role}" for role in program.tables),
         *(vector.name for vector in program.vectors),
         *(constant.name for constant in program.constants),
+        *(["puzzle_key"] if program.puzzle_table else []),
         *(["forms"] if program.symmetries else []),
     ]
     return {name: _macro(name) for name in names}
@@ -164,7 +165,6 @@ def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: 
         "source_of": _source,
         "INPUT": INPUT,
         "table": table,
-        "table_key": [f"0x{b:02x}" for b in model.puzzles.key] if model.puzzles else [],
         "record_bytes": model.puzzles.record_bytes if model.puzzles else 0,
         "model": model,
         "program": model.program,
@@ -179,7 +179,7 @@ def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: 
         "kinds": KINDS,
         "fixed_sections": _named_sections(model.program),
         "arena_align": ARENA_ALIGN,
-        "sha_bytes": [f"0x{b:02x}" for b in bytes.fromhex(image.sha256)],
+        "architecture": [f"0x{b:02x}" for b in image.architecture],
         "layers": _layers(model, image, kernels),
         "layer_index": {ref.name: i for i, ref in enumerate(model.program.linears)},
         "overflow_proofs": _overflow_proofs(model, kernels),

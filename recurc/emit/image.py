@@ -8,19 +8,21 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from recurc.emit.architecture import ARCHITECTURE_BYTES, Facts, digest, facts
 from recurc.errors import InputError
+from recurc.ir.program import Program
 from recurc.plan.budget import image_up
 from recurc.plan.kernels import KernelSet
 from recurc.quant.model import QuantizedModel
-from recurc.storage.form import forms_of
+from recurc.storage.form import Forms, forms_of
 from recurc.storage.image import IMAGE_ALIGN as ALIGN
-from recurc.storage.image import IMAGE_ENTRY_BYTES, IMAGE_HEADER_BYTES, KINDS, image_sections
+from recurc.storage.image import IMAGE_ENTRY_BYTES, IMAGE_HEADER_BYTES, KINDS, SectionSpec, image_sections
 
 MAGIC = b"RCM1"
 ENDIAN_MARK = 0x01020304
-VERSION = (1, 0)
+VERSION = (1, 1)
 ARITHMETIC_ID = 2
-HEADER = struct.Struct("<4sIHHIIIIIII32s52xI")
+HEADER = struct.Struct(f"<4sIHHIIIIIII32s{ARCHITECTURE_BYTES}s36xI")
 ENTRY = struct.Struct("<IIIII12x")
 
 assert (HEADER.size, ENTRY.size) == (IMAGE_HEADER_BYTES, IMAGE_ENTRY_BYTES)
@@ -38,32 +40,47 @@ class Section:
 
 @dataclass(frozen=True)
 class Image:
-    """A whole image: its bytes, its sections in order, and the sha256 of its body (the model's identity)."""
+    """A whole image: its bytes, its sections in order, the sha256 of its body (the model's identity), and the architecture
+    that code must have to take it."""
 
     data: bytes
     sections: tuple[Section, ...]
     packing: int
     sha256: str
+    architecture: bytes
 
     def section(self, name: str) -> Section:
         return next(s for s in self.sections if s.name == name)
 
 
+def _place(contents: Sequence[SectionSpec]) -> tuple[tuple[Section, ...], int]:
+    """Sections one after the other, and the size of the image."""
+    offset, sections = image_up(HEADER.size + ENTRY.size * len(contents)), []
+    for section in contents:
+        sections.append(Section(section.kind, section.name, offset, section.bytes))
+        offset += image_up(section.bytes)
+    return tuple(sections), offset
+
+
+def architecture(program: Program, forms: Forms, kernels: KernelSet) -> Facts:
+    """What the code of a model depends on, whatever its weights are; see `recurc.emit.architecture`."""
+    each = forms_of(program, forms)
+    sections, _ = _place(image_sections(program, each, kernels.weights))
+    return facts(program, each, kernels, ARITHMETIC_ID, [(KINDS[s.kind], s.offset, s.bytes) for s in sections])
+
+
 def build_image(model: QuantizedModel, kernels: KernelSet) -> Image:
     """Pack a quantized model for a kernel set. Deterministic: equal models give equal bytes."""
     contents = image_sections(model.program, forms_of(model.program, model.forms), kernels.weights)
-    offset = image_up(HEADER.size + ENTRY.size * len(contents))
-    body_start = offset
-    sections, table, parts = [], b"", []
-    for index, section in enumerate(contents):
+    sections, total = _place(contents)
+    table, parts = b"", []
+    for index, (section, placed) in enumerate(zip(contents, sections, strict=True)):
         data = section.write(model)
         assert len(data) == section.bytes, section.name
-        sections.append(Section(section.kind, section.name, offset, len(data)))
-        table += ENTRY.pack(KINDS[section.kind], index, offset, len(data), zlib.crc32(data))
+        table += ENTRY.pack(KINDS[section.kind], index, placed.offset, len(data), zlib.crc32(data))
         parts.append(data + bytes(image_up(len(data)) - len(data)))
-        offset += image_up(len(data))
-    body = table + bytes(body_start - HEADER.size - len(table)) + b"".join(parts)
-    digest = hashlib.sha256(body)
+    body = table + bytes(sections[0].offset - HEADER.size - len(table)) + b"".join(parts)
+    sha256, pinned = hashlib.sha256(body), digest(architecture(model.program, model.forms, kernels))
     fields = (
         MAGIC,
         ENDIAN_MARK,
@@ -72,15 +89,22 @@ def build_image(model: QuantizedModel, kernels: KernelSet) -> Image:
         ARITHMETIC_ID,
         kernels.packing,
         len(contents),
-        offset,
+        total,
         HEADER.size,
         zlib.crc32(table),
-        digest.digest(),
+        sha256.digest(),
+        pinned,
     )
     crc = zlib.crc32(HEADER.pack(*fields, 0)[:-4])
     data = HEADER.pack(*fields, crc) + body
-    assert len(data) == offset
-    return Image(data, tuple(sections), kernels.packing, digest.hexdigest())
+    assert len(data) == total
+    return Image(data, sections, kernels.packing, sha256.hexdigest(), pinned)
+
+
+def architecture_in(data: bytes) -> bytes:
+    """The digest of its architecture that a whole image tells."""
+    told: bytes = HEADER.unpack(data[: HEADER.size])[12]
+    return told
 
 
 def check_image(data: bytes, where: str = "image") -> Sequence[tuple[int, int, int]]:
@@ -96,7 +120,7 @@ def check_image(data: bytes, where: str = "image") -> Sequence[tuple[int, int, i
     if len(data) < HEADER.size or data[:4] != MAGIC:
         raise bad("it does not start with RCM1")
     fields = HEADER.unpack(data[: HEADER.size])
-    _, endian, major, _, flags, arithmetic, _, count, total, table_at, table_crc, digest, crc = fields
+    _, endian, major, _, flags, arithmetic, _, count, total, table_at, table_crc, sha256, _, crc = fields
     if crc != zlib.crc32(data[: HEADER.size - 4]):
         raise bad("the header's CRC is wrong")
     if endian != ENDIAN_MARK or major != VERSION[0] or flags or arithmetic != ARITHMETIC_ID:
@@ -117,6 +141,6 @@ def check_image(data: bytes, where: str = "image") -> Sequence[tuple[int, int, i
         if section_crc != zlib.crc32(data[offset : offset + size]):
             raise bad(f"the CRC of section {i} is wrong")
         sections.append((kind, offset, size))
-    if hashlib.sha256(data[HEADER.size :]).digest() != digest:
+    if hashlib.sha256(data[HEADER.size :]).digest() != sha256:
         raise bad("its sha256 is wrong")
     return sections

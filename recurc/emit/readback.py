@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from recurc.build.manifest import Build
-from recurc.emit.image import check_image
+from recurc.emit.architecture import digest
+from recurc.emit.image import architecture, architecture_in, check_image
 from recurc.errors import InputError
 from recurc.ir.lower import lower
 from recurc.plan.kernels import kernel_set
@@ -80,6 +81,8 @@ def read_model(build: Build) -> QuantizedModel:
     model = QuantizedModel(build.name, program, precision, d["method"] or "none", {}, {}, {}, layers=layers)
     forms, where = forms_of(program, model.forms), str(build.host_image)
     contents = _read(data, where, image_sections(program, forms, kernel_set("host").weights))
+    if architecture_in(data) != digest(architecture(program, forms, kernel_set("host"))):
+        raise _foreign(where, "its architecture is not the model's")
     for name, constant in model.constants().items():
         if not np.array_equal(contents.constants[name], constant):
             raise _foreign(where, f"its {name} is not the model's")

@@ -19,6 +19,7 @@ from recurc.environment import remedy
 from recurc.errors import InputError
 from recurc.models.reasoner import HALT_RULES
 from recurc.solve import Answer, Policy
+from recurc.storage.image import KEY_BYTES
 from recurc.targets.solving import Solving
 
 _U8P = ctypes.POINTER(ctypes.c_uint8)
@@ -45,8 +46,7 @@ class ModelInfo(ctypes.Structure):
     ops: int
     forms: int
     forms_offset: int
-    model_sha256: ctypes.Array[ctypes.c_uint8]
-    table_key: ctypes.Array[ctypes.c_uint8]
+    key_offset: int
     name: bytes
     _fields_ = [
         *(
@@ -70,10 +70,9 @@ class ModelInfo(ctypes.Structure):
                 "ops",
                 "forms",
                 "forms_offset",
+                "key_offset",
             )
         ),
-        ("model_sha256", ctypes.c_uint8 * 32),
-        ("table_key", ctypes.c_uint8 * 16),
         ("name", ctypes.c_char_p),
     ]
 
@@ -139,6 +138,12 @@ class HostEngine:
         if wanted and self.variants:
             self._use(wanted)
         self._open(str(image))
+
+    @property
+    def table_key(self) -> bytes:
+        """Key of the streamed puzzle table that belongs to the image; zeros where it has none."""
+        at = self.info.key_offset
+        return self._image[at : at + KEY_BYTES].tobytes() if self.info.table_dtype else bytes(KEY_BYTES)
 
     @property
     def variants(self) -> tuple[str, ...]:

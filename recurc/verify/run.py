@@ -142,7 +142,7 @@ def verify_session(
     """
     info = session.info or session.hello()
     if session.expected is None:
-        session.expect(Expected(model_fields(engine.info)))
+        session.expect(Expected(model_fields(engine.info, engine.table_key)))
     steps = info.steps if options.steps is None else options.steps
     _check_device(info, dataset, steps)
     known, results = done or {}, list[PuzzleResult]()

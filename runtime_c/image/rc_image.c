@@ -23,14 +23,17 @@ static rc_status_t check_header(const rc_image_header_t *h, uint32_t bytes, cons
     if ((h->flags & ~RC_IMAGE_KNOWN_FLAGS) != 0u) {
         return RC_ERR_IMAGE_FLAGS;
     }
-    if (h->total_bytes != bytes || bytes != spec->total_bytes) {
+    if (h->total_bytes != bytes) {
+        return RC_ERR_IMAGE_SIZE;
+    }
+    if (memcmp(h->architecture, spec->architecture, sizeof h->architecture) != 0) {
+        return RC_ERR_IMAGE_MODEL;
+    }
+    if (bytes != spec->total_bytes) {
         return RC_ERR_IMAGE_SIZE;
     }
     if (h->section_count != spec->section_count || h->table_offset != RC_IMAGE_HEADER_BYTES) {
         return RC_ERR_IMAGE_SECTION;
-    }
-    if (memcmp(h->body_sha256, spec->body_sha256, sizeof h->body_sha256) != 0) {
-        return RC_ERR_IMAGE_MODEL;
     }
     return RC_OK;
 }
@@ -91,5 +94,7 @@ rc_status_t rc_image_prove(const uint8_t *image, uint32_t bytes, const rc_image_
         RC_ALIVE();
     }
     rc_sha256_final(&hash, digest);
-    return memcmp(digest, spec->body_sha256, sizeof digest) == 0 ? RC_OK : RC_ERR_IMAGE_HASH;
+    rc_image_header_t header;
+    memcpy(&header, image, sizeof header);
+    return memcmp(digest, header.body_sha256, sizeof digest) == 0 ? RC_OK : RC_ERR_IMAGE_HASH;
 }

@@ -15,11 +15,11 @@
 
 static const rc_section_t SECTIONS[] = {{1, 256, 24}, {3, 320, 40}, {4, 384, 16}};
 static _Alignas(64) uint8_t good[IMAGE_BYTES + 1u], image[IMAGE_BYTES + 64u];
-static uint8_t sha256[RC_SHA256_BYTES];
+static const uint8_t ARCHITECTURE[] = "the tiny model's";
 
 static rc_image_spec_t spec(void)
 {
-    const rc_image_spec_t s = {SECTIONS, 3, IMAGE_BYTES, 4, sha256};
+    const rc_image_spec_t s = {SECTIONS, 3, IMAGE_BYTES, 4, ARCHITECTURE};
     return s;
 }
 
@@ -59,7 +59,8 @@ static void fields(void)
     CHECK(with_word(24, 2) == RC_ERR_IMAGE_SECTION);
     CHECK(with_word(28, IMAGE_BYTES + 64u) == RC_ERR_IMAGE_SIZE);
     CHECK(with_word(32, 192) == RC_ERR_IMAGE_SECTION);
-    CHECK(with_word(40, 0) == RC_ERR_IMAGE_MODEL);
+    CHECK(with_word(40, 0) == RC_OK); /* which weights they are is not asked */
+    CHECK(with_word(72, 0) == RC_ERR_IMAGE_MODEL && with_word(84, 0) == RC_ERR_IMAGE_MODEL);
     for (uint32_t i = 0; i < 3u; i++) {
         const uint32_t entry = 128u + i * RC_IMAGE_ENTRY_BYTES;
         CHECK(with_word(entry, 6) == RC_ERR_IMAGE_SECTION);
@@ -117,8 +118,16 @@ static void damages(void)
         CHECK(rc_image_prove(image, IMAGE_BYTES, &s) != RC_OK);
         image[bit / 8u] = good[bit / 8u];
     }
+    /* An image of this size that says so, and code that has another one. */
+    rc_image_spec_t longer = spec();
+    longer.total_bytes += 64u;
+    CHECK(rc_image_check(image, IMAGE_BYTES, &longer) == RC_ERR_IMAGE_SIZE);
     /* Padding is in no checksum but the sha256. */
     image[IMAGE_BYTES - 1u] = 1;
+    CHECK(rc_image_check(image, IMAGE_BYTES, &s) == RC_OK &&
+          rc_image_prove(image, IMAGE_BYTES, &s) == RC_ERR_IMAGE_HASH);
+    image[40] ^= 1u;
+    seal();
     CHECK(rc_image_check(image, IMAGE_BYTES, &s) == RC_OK &&
           rc_image_prove(image, IMAGE_BYTES, &s) == RC_ERR_IMAGE_HASH);
 }
@@ -173,7 +182,6 @@ static void digests(void)
 int main(void)
 {
     CHECK(whole_file(RC_TEST_DATA "/tiny.rcm", good, sizeof good) == IMAGE_BYTES);
-    memcpy(sha256, good + 40, sizeof sha256);
     fields();
     arguments();
     damages();

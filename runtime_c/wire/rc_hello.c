@@ -1,4 +1,7 @@
 /* HELLO: what a firmware says of itself. */
+#include <stddef.h>
+
+#include "recurc/rc_image.h"
 #include "recurc/rc_port.h"
 #include "recurc/rc_wire.h"
 
@@ -11,6 +14,15 @@ uint32_t rc_table_mode(const rc_server_t *s)
         return RC_TABLE_NONE;
     }
     return s->table != 0 ? RC_TABLE_MAPPED : RC_TABLE_WIRE;
+}
+
+/* `n` bytes of the image from `offset` on, zeros where it has none there. */
+static void put_of_image(uint8_t *p, const rc_server_t *s, uint32_t offset, uint32_t n)
+{
+    const uint32_t there = s->image_size >= n && offset <= s->image_size - n ? 1u : 0u;
+    for (uint32_t i = 0; i < n; i++) {
+        p[i] = there != 0u ? s->image[offset + i] : 0u;
+    }
 }
 
 /* A length byte and at most NAME_MAX characters. */
@@ -38,9 +50,7 @@ uint32_t rc_hello(const rc_server_t *s, uint8_t *b)
     for (uint32_t i = 0; i < 16u; i++) {
         b[4u + i] = s->build_id[i];
     }
-    for (uint32_t i = 0; i < 32u; i++) {
-        b[20u + i] = m->model_sha256[i];
-    }
+    put_of_image(b + 20, s, (uint32_t)offsetof(rc_image_header_t, body_sha256), 32);
     for (uint32_t i = 0; i < 11u; i++) {
         rc_put_u32(b + 52u + 4u * i, numbers[i]);
     }
@@ -50,9 +60,7 @@ uint32_t rc_hello(const rc_server_t *s, uint8_t *b)
     b[102] = (uint8_t)s->table_status;
     b[103] = (uint8_t)m->table_dtype;
     rc_put_u32(b + 104, m->record_bytes);
-    for (uint32_t i = 0; i < 16u; i++) {
-        b[108u + i] = m->table_key[i];
-    }
+    put_of_image(b + 108, s, m->key_offset, m->table_dtype != 0u ? 16u : 0u);
     uint32_t n = HELLO_FIXED;
     n += put_name(b + n, s->board);
     n += put_name(b + n, m->name);

@@ -34,9 +34,9 @@ def opened(board: str, elf):
     return connect(load_board(board), elf, "host" if board == "host" else "qemu")
 
 
-def forged_build(build, board, tmp_path, change, constants=lambda data, image: data):
+def forged_build(build, board, tmp_path, change):
     """The build, with the forged firmware behind the wire: what it says of itself is unchanged."""
-    elf = forging.forged_elf(build.boards[board].elf, tmp_path / "forged.elf", change, constants)
+    elf = forging.forged_elf(build.boards[board].elf, tmp_path / "forged.elf", change)
     return replace(build, boards={**build.boards, board: replace(build.boards[board], elf=elf)})
 
 
@@ -68,39 +68,46 @@ def test_a_forged_image_passes_every_checksum_and_proves_nothing(built, board, c
     assert e.value.exit_code == 8 and "\n" not in e.value.paragraph()
 
 
-@pytest.mark.parametrize("board", BOARDS)
-def test_replacing_the_compiled_hash_too_does_not_help(built, board, tmp_path):
-    """Weights, the header's hash and the constant that it is compared with are changed; HELLO goes on telling the old one."""
-    build = built
-    old = bytes.fromhex(build.boards[board].model_sha256)
+def with_its_hash(image):
+    """Weights are changed, and the header tells the sha256 that they have now."""
+    forging.weight_bytes(image)
+    image[forging.SHA : forging.SHA + 32] = hashlib.sha256(image[forging.HEADER :]).digest()
+    forging.with_right_checksums(image)
 
-    def change(image):
-        forging.weight_bytes(image)
-        image[forging.SHA : forging.SHA + 32] = hashlib.sha256(image[forging.HEADER :]).digest()
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_an_image_with_a_hash_of_its_own_is_another_model(built, board, tmp_path, data):
+    old = built.boards[board].model_sha256
+    whole = built.boards[board].elf.read_bytes()
+    assert whole.count(bytes.fromhex(old)) == 1, "the image's header has it, and no code"
+    forged = forged_build(built, board, tmp_path, with_its_hash)
+    artifact = forged.boards[board]
+    with opened(board, artifact.elf) as session:
+        hello = session.hello()
+        assert hello.status == 0 and hello.model_sha256 != old == artifact.model_sha256
+        with pytest.raises(MismatchError, match="the device runs another model") as e:
+            check_identity(hello, artifact)
+        assert e.value.exit_code == 8
+        with pytest.raises(MismatchError, match="not the build's"):
+            prove(session, forged, forged.board(board), artifact)
+    with pytest.raises(MismatchError, match="the device runs another model"):
+        verify(forged, "host" if board == "host" else "qemu", recurc.load_dataset(data, "test"), RunOptions(limit=1))
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_an_image_of_another_architecture_is_refused_by_the_device(built, board, tmp_path):
+    """Whatever the header says: the constant that it is compared with is the code's."""
+
+    def other(image):
+        image[forging.ARCHITECTURE] ^= 1
         forging.with_right_checksums(image)
 
-    def constants(which):
-        def put(data: bytes, image: bytes) -> bytes:
-            places = [i for i in range(len(data)) if data.startswith(old, i)]
-            assert len(places) == 2, "the image's expected hash, and HELLO's"
-            new = image[forging.SHA : forging.SHA + 32]
-            for place in (places[i] for i in which):
-                data = data[:place] + new + data[place + 32 :]
-            return data
-
-        return put
-
-    for which, status, told in (((), MODEL, old), ((0,), None, None), ((1,), None, None), ((0, 1), 0, None)):
-        forged = forged_build(build, board, tmp_path, change, constants(which))
-        artifact = forged.boards[board]
-        with opened(board, artifact.elf) as session:
-            hello = session.hello()
-            assert status in (None, hello.status) and told in (None, bytes.fromhex(hello.model_sha256))
-            with pytest.raises(MismatchError) as e:
-                check_identity(hello, artifact)
-                assert len(which) == 1, "the right one of the two passes for the build's"
-                prove(session, forged, forged.board(board), artifact)
-            assert e.value.exit_code == 8
+    forged = forged_build(built, board, tmp_path, other)
+    with opened(board, forged.boards[board].elf) as session:
+        hello = session.hello()
+        assert (hello.status, session.selftest().status) == (MODEL, MODEL)
+        with pytest.raises(MismatchError, match="refuses its weights image"):
+            check_identity(hello, forged.boards[board])
 
 
 def test_a_stored_answer_is_of_no_use(built, monkeypatch):
@@ -229,10 +236,14 @@ def test_a_firmwares_own_selftest_computes_the_hash(built, selftest):
     bent = bytearray(image)
     bent[-1000] ^= 1
     assert selftest(bytes(bent)) == 6 and selftest(image, 4) == 9
-    bent = bytearray(image)
-    bent[forging.SHA] ^= 1
-    forging.with_right_checksums(bent)
-    assert selftest(bytes(bent)) == MODEL
+    for at, status in ((forging.SHA, HASH), (forging.ARCHITECTURE, MODEL)):
+        bent = bytearray(image)
+        bent[at] ^= 1
+        forging.with_right_checksums(bent)
+        assert selftest(bytes(bent)) == status
+    other = bytearray(image)
+    with_its_hash(other)
+    assert selftest(bytes(other)) == 0, "another model, as whole as this one"
 
 
 def test_the_hash_in_the_header_is_that_of_the_bytes_after_it(built):

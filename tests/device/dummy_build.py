@@ -18,7 +18,7 @@ DUMMY = Path(__file__).parent / "dummy"
 BUILD_ID = "00112233445566778899aabbccddeeff"
 IMAGE_BYTES = 1028
 SEQ_LEN, VOCAB, ROWS, HIDDEN, STEPS = 16, 6, 17, 8, 12
-SHA256 = bytes(range(1, 10)) + bytes(23)
+KEY = bytes([0x51, *range(1, 16)])  # of a streamed table, as in dummy/model.c
 FORMS = tuple(
     Symmetry.of(rng.permutation(SEQ_LEN), rng.permutation(VOCAB))
     for rng in (np.random.default_rng(1), np.random.default_rng(2))
@@ -26,11 +26,15 @@ FORMS = tuple(
 
 
 def image_bytes(good: bool = True) -> bytes:
-    """The stand-in's image: magic, 1020 random bytes, FORMS among them, CRC (wrong when not `good`)."""
+    """The stand-in's image: magic, 1020 random bytes, FORMS and KEY among them, CRC (wrong when not `good`)."""
     body = b"RCM1" + np.random.default_rng(5).integers(0, 256, IMAGE_BYTES - 8, dtype=np.uint8).tobytes()
     forms = b"".join(bytes([*form.cells, *form.tokens]) for form in FORMS)
-    body = body[:960] + forms + body[960 + len(forms) :]
+    body = body[:960] + forms + KEY + body[960 + len(forms + KEY) :]
+    assert len(body) == IMAGE_BYTES - 4
     return body + (zlib.crc32(body) ^ (0 if good else 1)).to_bytes(4, "little")
+
+
+SHA256 = image_bytes()[40:72]  # what lies where an image tells its sha256
 
 
 def _sources(board: Board, runtime: Path) -> list[Path]:

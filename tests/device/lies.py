@@ -147,7 +147,7 @@ class Scene:
         self.dataset = Dataset(inputs, labels, ids, 16, 6, 3, None, Path("d"), "test")
         image = bytearray(dummy.image_bytes())
         if changed:
-            image[40] ^= 0x11
+            image[82] ^= 0x11
             image[-4:] = struct.pack("<I", zlib.crc32(image[:-4]))
         self.image, self.board, self.held = bytes(image), load_board("host"), folder / "held.rcm"
         self.held.write_bytes(self.image)
@@ -159,8 +159,9 @@ class Scene:
 
     def _fields(self) -> dict:
         mode = f.TABLE_WIRE if self.records else f.TABLE_NONE
-        return {**model_fields(self.engine.info), "build_id": "010203" + "00" * 13, "model_sha256": dummy.SHA256.hex(),
-                "arena_bytes": 8192, "image_bytes": len(self.image), "table_mode": mode, "board": "in-process"}  # fmt: skip
+        return {**model_fields(self.engine.info, self.engine.table_key), "build_id": "010203" + "00" * 13,
+                "model_sha256": dummy.SHA256.hex(), "arena_bytes": 8192, "image_bytes": len(self.image), "table_mode": mode,
+                "board": "in-process"}  # fmt: skip
 
     def converse(self, lie: Lie) -> tuple[LyingLine, tuple]:
         """What the host has in the end: of verify every field but times, and whether all bits were equal."""

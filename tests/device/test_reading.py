@@ -100,7 +100,7 @@ def test_a_hello_of_4_gb_neither(library, monkeypatch):
 def test_hello_is_compared_field_by_field(engine, library, monkeypatch):
     with DeviceSession(Line(library, Clock().use(monkeypatch))) as session:
         told = session.hello()
-        fields = model_fields(engine.info)
+        fields = model_fields(engine.info, engine.table_key)
         assert Expected({**fields, "carry": "int8"}).difference(told) is None
         for name, value in fields.items():
             other = value + 1 if isinstance(value, int) else value + "x"

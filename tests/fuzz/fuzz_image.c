@@ -15,8 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define BYTES    512u
 
 static const rc_section_t WANTED[SECTIONS] = {{1, 256, 64}, {3, 320, 100}, {4, 448, 64}};
-static const uint8_t SHA256[32] = {7, 7, 7};
-static const rc_image_spec_t SPEC = {WANTED, SECTIONS, BYTES, 4, SHA256};
+static const uint8_t ARCHITECTURE[RC_ARCHITECTURE_BYTES] = {7, 7, 7};
+static const rc_image_spec_t SPEC = {WANTED, SECTIONS, BYTES, 4, ARCHITECTURE};
 
 static void entry_at(uint8_t *image, uint32_t i, rc_image_entry_t *entry)
 {
@@ -63,7 +63,7 @@ static void good(uint8_t *image)
     header.section_count = SECTIONS;
     header.total_bytes = BYTES;
     header.table_offset = RC_IMAGE_HEADER_BYTES;
-    memcpy(header.body_sha256, SHA256, sizeof SHA256);
+    memcpy(header.architecture, ARCHITECTURE, sizeof ARCHITECTURE);
     memcpy(image, &header, sizeof header);
     fix(image, 7);
 }
@@ -102,7 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         rc_image_header_t header;
         memcpy(&header, image, sizeof header);
         if (header.magic != RC_IMAGE_MAGIC || header.flags != 0u || header.total_bytes != BYTES ||
-            header.section_count != SECTIONS || memcmp(header.body_sha256, SHA256, sizeof SHA256) != 0) {
+            header.section_count != SECTIONS || memcmp(header.architecture, ARCHITECTURE, sizeof ARCHITECTURE) != 0) {
             abort();
         }
         for (uint32_t i = 0; i < SECTIONS; i++) {

@@ -37,8 +37,7 @@ typedef struct {
     uint32_t ops;             /* of a supervision step: every op of every block call, then the heads */
     uint32_t forms;           /* of a puzzle, that it can be asked again in; 0: none */
     uint32_t forms_offset;    /* where they lie in the image, see rc_solve.h */
-    uint8_t model_sha256[32]; /* of the image's bytes after its header, as compiled in */
-    uint8_t table_key[16];    /* of the streamed table that belongs to this model */
+    uint32_t key_offset;      /* where the image has the key of the streamed table that belongs to it, 16 bytes */
     const char *name;         /* model, precision; for people */
 } rc_info_t;
 
@@ -64,12 +63,12 @@ typedef struct {
     uint32_t same;            /* steps in a row, up to the last one, that have left all predicted tokens as they were */
 } rc_ctx_t;
 
-/* Check the image (magic, version, flags, sizes, every CRC; the sha256 that it tells must be this model's) and take the
- * arena (rc_info.arena_bytes bytes, 64-byte aligned; it needs no initialisation). */
+/* Check the image (magic, version, flags, sizes, every CRC; its architecture must be the one that was compiled, its
+ * weights may be any: rc_image.h) and take the arena (rc_info.arena_bytes bytes, 64-byte aligned; it needs no initialisation). */
 rc_status_t rc_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena, uint32_t arena_size);
 
 /* For a firmware's own self-test: check the image as rc_open does, then compute the sha256 of its bytes.
- * RC_ERR_IMAGE_HASH: they are not this model's, whatever their checksums say. Needs no context and no arena; 42
+ * RC_ERR_IMAGE_HASH: it is not the one that the header tells, whatever the checksums say. Needs no context and no arena; 42
  * instructions a byte on a Cortex-M, and the watchdog is fed after every 4096 bytes. */
 rc_status_t rc_prove(const uint8_t *image, uint32_t image_size);
 

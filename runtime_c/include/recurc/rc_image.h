@@ -13,6 +13,7 @@
 #define RC_IMAGE_ALIGN        64u
 #define RC_IMAGE_HEADER_BYTES 128u
 #define RC_IMAGE_ENTRY_BYTES  32u
+#define RC_ARCHITECTURE_BYTES 16u
 
 typedef struct {
     uint32_t magic;
@@ -27,7 +28,8 @@ typedef struct {
     uint32_t table_offset;
     uint32_t table_crc;
     uint8_t body_sha256[32]; /* of all bytes after the header: the model's identity */
-    uint32_t reserved[13];
+    uint8_t architecture[RC_ARCHITECTURE_BYTES]; /* of the code that can run it; a digest of recurc's */
+    uint32_t reserved[9];
     uint32_t header_crc; /* of the 124 bytes before it */
 } rc_image_header_t;
 
@@ -56,15 +58,15 @@ typedef struct {
     uint32_t section_count;
     uint32_t total_bytes;
     uint32_t packing;
-    const uint8_t *body_sha256;
+    const uint8_t *architecture; /* RC_ARCHITECTURE_BYTES */
 } rc_image_spec_t;
 
-/* Check an image against what the firmware was compiled for: magic, endianness, version, flags, arithmetic, sizes, and the
- * CRC of header, table and every section. The sha256 that the header tells must be the firmware's; whether the bytes have it
- * is not computed here. Reads nothing beyond `bytes`. */
+/* Check an image against what the firmware was compiled for: magic, endianness, version, flags, arithmetic, sizes,
+ * architecture, and the CRC of header, table and every section. Weights may be any; whether the bytes have the sha256 that
+ * the header tells is not computed here. Reads nothing beyond `bytes`. */
 rc_status_t rc_image_check(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec);
 
-/* rc_image_check, then sha256 over the bytes after the header: RC_ERR_IMAGE_HASH when it is not the firmware's. */
+/* rc_image_check, then sha256 over the bytes after the header: RC_ERR_IMAGE_HASH when it is not the header's. */
 rc_status_t rc_image_prove(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec);
 
 #endif

@@ -60,9 +60,8 @@ const rc_info_t rc_info = {
     .table_dtype = DUMMY_TABLE,
     .table_rows = RC_PUZZLES,
     .record_bytes = RC_RECORD_BYTES,
-    .table_key = KEY,
 #endif
-    .model_sha256 = {1, 2, 3, 4, 5, 6, 7, 8, 9},
+    .key_offset = 1004u,
     .name = "dummy fp32",
 };
 

@@ -272,7 +272,7 @@ def _with_image_sums(inner: Mutation) -> Mutation:
             ENTRY.pack_into(table, i * ENTRY.size, kind, index, offset, size, zlib.crc32(data[offset : offset + size]))
         data = data[:at] + bytes(table) + data[at + len(table) :]
         fields[10], fields[11] = zlib.crc32(data[at : at + count * ENTRY.size]), hashlib.sha256(data[HEADER.size :]).digest()
-        fields[12] = zlib.crc32(HEADER.pack(*fields[:12], 0)[:-4])
+        fields[-1] = zlib.crc32(HEADER.pack(*fields[:-1], 0)[:-4])
         return HEADER.pack(*fields) + data[HEADER.size :]
 
     return mutate
