@@ -51,6 +51,10 @@ class Refused(Unreadable):
         self.path = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
 
 
+class Refusal(InputError):
+    """The system does not let a file be read or looked at: whether something else may be taken for it, nothing tells."""
+
+
 def not_read(error: Unreadable, path: Path | str, kind: str, what: str, next: str) -> InputError:
     """The error for a file that cannot be taken.
 
@@ -59,7 +63,9 @@ def not_read(error: Unreadable, path: Path | str, kind: str, what: str, next: st
         what, next: of the error where it can be read and is wrong.
     """
     if isinstance(error, Refused):
-        what, next = f"{kind} cannot be read", "Check that it is there and that you may read it"
+        return Refusal(
+            f"{kind} cannot be read", where=str(path), why=str(error), next="Check that it is there and that you may read it"
+        )
     return InputError(what, where=str(path), why=str(error), next=next)
 
 
@@ -95,7 +101,7 @@ def _mode(path: Path | str, private: bool, follow: bool = True) -> int:
     except OSError as error:
         if error.errno in _ABSENT or (private and error.errno in _PRIVATE):
             return 0
-        raise InputError(
+        raise Refusal(
             "a file cannot be looked at",
             where=str(path),
             why=error.strerror or str(error),

@@ -3,6 +3,7 @@ they are of a model (`fitting`)."""
 
 from recurc.dataset.directory import (
     Metadata,
+    NoSplit,
     dataset_names,
     dataset_symbols,
     examples,
@@ -19,6 +20,7 @@ __all__ = [
     "Dataset",
     "Metadata",
     "ModelShape",
+    "NoSplit",
     "check_compatible",
     "dataset_names",
     "dataset_symbols",

@@ -126,18 +126,22 @@ def _symbols(raw: dict[str, Any]) -> str:
         raise Unreadable(f"symbols is {shown(text)}: {error}") from None
 
 
+class NoSplit(InputError):
+    """There is no such split, or no dataset at all: something that is absent, and nothing that is wrong or cannot be read."""
+
+
 def load_dataset(directory: str | Path, split: str) -> Dataset:
     """Load one split, "train" or "test".
 
     Raises:
-        InputError: missing or empty directory, arrays missing, pickled, of inconsistent lengths, or tokens out of range
-            (the first one is named).
+        NoSplit: it is not there. InputError: the directory cannot be read or is empty, arrays are missing, pickled, of
+            inconsistent lengths, or tokens out of range (the first one is named).
     """
     root = user_path(directory)
     folder = root / split
     if not is_folder(root):
         why = "it is a file" if is_there(root) else "there is no such directory"
-        raise InputError("no dataset directory", where=str(root), why=why, next=_LAYOUT)
+        raise NoSplit("no dataset directory", where=str(root), why=why, next=_LAYOUT)
     if not is_folder(folder):
         try:
             there = sorted(p.name for p in root.iterdir())
@@ -146,7 +150,7 @@ def load_dataset(directory: str | Path, split: str) -> Dataset:
         why = f"found {', '.join(there[:6])}" if there else "the directory is empty"
         if "dataset.json" in there:
             why = "this is a split's own folder; the dataset directory is the one above it"
-        raise InputError(f"the dataset has no {split} split", where=str(root), why=why, next=_LAYOUT)
+        raise NoSplit(f"the dataset has no {split} split", where=str(root), why=why, next=_LAYOUT)
     meta = read_metadata(folder)
     check_names(
         dataset_names(root),

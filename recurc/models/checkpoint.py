@@ -41,7 +41,7 @@ from recurc.models.reasoner import Reasoner
 from recurc.models.rotary import ROTARY, check_rotary
 from recurc.models.shards import as_one_file, find_set, part_of_set
 from recurc.models.shards import read as read_shards
-from recurc.reading import Unreadable, clause, enough_memory, is_file, open_regular, read_text, shown, user_path
+from recurc.reading import Refusal, Unreadable, clause, enough_memory, is_file, open_regular, read_text, shown, user_path
 from recurc.resources import bundled_models
 
 _STEP = re.compile(r"step_(\d{1,18})(?!\d)")
@@ -253,19 +253,22 @@ def _in_folder(folder: Path) -> tuple[Path, list[str]]:
             why=error.strerror or str(error),
             next="Check that it is there and that you may read it",
         ) from None
+    unread: list[str] = []
     passed = [p for p in files if _NO_WEIGHTS.search(p.name) and not _STEP.fullmatch(p.name)]
     found = [
         p
         for p in files
         if p not in passed
         and p.name != _TABLE
-        and (_named_like_checkpoint(p) or (p.suffix not in (".npz", ".zip") and _readable_checkpoint(p)))
+        and (_named_like_checkpoint(p) or (p.suffix not in (".npz", ".zip") and _readable_checkpoint(p, unread)))
     ]
     found = _one_of_each_set(found, [p for p in files if p not in passed])
     if not found:
         there = ", ".join(p.name for p in names[:6])
         why = f"found {there}" if there else "the folder is empty"
-        if passed:
+        if unread:
+            why = unread[0]
+        elif passed:
             why = f"{passed[0].name} holds predictions or the state of an optimizer, to judge by its name"
         raise InputError("no checkpoint in this folder", where=str(folder), why=why, next=rawfile.EXPECTED)
     skipped = []
@@ -278,14 +281,14 @@ def _in_folder(folder: Path) -> tuple[Path, list[str]]:
         best = [p for p, step in steps.items() if step == highest]
         if len(best) == 1:
             more = [f"{best[0].name} is read, the highest step of {len(found)} checkpoints"] if len(found) > 1 else []
-            return best[0], [*skipped, *more]
+            return best[0], [*skipped, *more, *unread]
         found = best
     if len(found) > 1:
         listed = ", ".join(p.name for p in found[:8])
         raise InputError(
             "several checkpoints in this folder", where=str(folder), why=f"any of {listed} could be meant", next="Name the file"
         )
-    return found[0], []
+    return found[0], unread
 
 
 def _one_of_each_set(found: list[Path], files: list[Path]) -> list[Path]:
@@ -316,10 +319,13 @@ def _named_like_checkpoint(path: Path) -> bool:
     return bool(re.fullmatch(r"step_\d+|checkpoint", path.name)) or path.suffix in (".pt", ".pth", ".safetensors")
 
 
-def _readable_checkpoint(path: Path) -> bool:
+def _readable_checkpoint(path: Path, unread: list[str]) -> bool:
+    """Whether a file is one by its first bytes; where the system refuses them that is told, and the file is passed over."""
     try:
         return rawfile.looks_like_checkpoint(path)
-    except InputError:
+    except InputError as error:
+        if isinstance(error, Refusal):
+            unread.append(f"{path.name} is passed over, as it cannot be read: {error.why}")
         return False
 
 

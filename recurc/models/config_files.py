@@ -20,7 +20,7 @@ from recurc.formats import parse_json, parse_yaml
 from recurc.models.arch_fields import MODEL_FIELDS, differences, nearest_field, unknown_notes
 from recurc.models.reasoner import ReasonerConfig
 from recurc.puzzlenames import check_names, difference, names_in
-from recurc.reading import Unreadable, is_file, not_read, read_text, shown, user_path
+from recurc.reading import Refusal, Unreadable, is_file, not_read, read_text, shown, user_path
 
 CONFIG_FORMAT = "recurc/checkpoint/1"
 WEIGHTS_SHA256, FIELDS_SHA256 = "weights_sha256", "fields_sha256"  # in a config.json of ours
@@ -74,7 +74,8 @@ def read_fields(checkpoint: Path, inside: Sequence[Source] = ()) -> tuple[dict[s
     notes = [f"{s.where} says nothing of the model and is not used" for s in found if not s.says_something]
     telling = [s for s in found if s.says_something]
     if not telling:
-        telling = _above(checkpoint)
+        telling, refused = _above(checkpoint)
+        notes += refused
         notes += [f"the configuration is {s.where}, of the folder above: none lies beside the checkpoint" for s in telling[:1]]
     if not telling:
         return {}, None, notes
@@ -108,26 +109,29 @@ def _beside(checkpoint: Path) -> list[Path]:
     return [checkpoint.parent / name for name in names if is_file(os.path.join(folder, name))]
 
 
-def _above(checkpoint: Path) -> list[Source]:
-    """The configurations in the folder above, as for the dataset. What is of something else there is passed over.
+def _above(checkpoint: Path) -> tuple[list[Source], list[str]]:
+    """(the configurations in the folder above, as for the dataset; those that the system refuses, each as a note). What is of
+    something else there is passed over.
 
     Raises:
         InputError: one contradicts itself, or is a model's that cannot be read.
     """
     folder = _folder(checkpoint).parent
-    found = []
+    found, refused = [], []
     for name in _GENERAL:
         if not is_file(folder / name, private=True):
             continue
         try:
             source = _read(folder / name)
-        except InputError:
+        except InputError as error:
             if name.startswith("all_config."):
                 raise
+            if isinstance(error, Refusal):
+                refused.append(f"{folder / name}, in the folder above, is not used, as it cannot be read: {error.why}")
             continue
         if source.says_something and WEIGHTS_SHA256 not in source.fields:  # else it is of the weights beside it
             found.append(source)
-    return found
+    return found, refused
 
 
 def metadata_sources(metadata: Mapping[str, object], file: Path) -> tuple[list[Source], list[str]]:

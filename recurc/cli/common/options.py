@@ -81,12 +81,12 @@ class Model:
         """One split of the dataset; with `labels` only what accuracy counts.
 
         Raises:
-            InputError: also when no dataset is known, or labels are wanted and there are none.
+            NoSplit: it is not there, or no dataset is known. InputError: also when labels are wanted and there are none.
         """
-        from recurc.dataset import load_dataset
+        from recurc.dataset import NoSplit, load_dataset
 
         if self.data is None:
-            raise InputError(
+            raise NoSplit(
                 "no dataset is known for this model",
                 where=self.checkpoint,
                 why="none is given, none is configured, and no folder data lies beside the checkpoint",
@@ -119,10 +119,16 @@ def measured_models(console: Console, source: Source, command: str) -> tuple[lis
 
 
 def train_split(console: Console, chosen: Model, without: str = "no calibration puzzles") -> Dataset | None:
-    """The training split, or None with a remark: what it means to be `without`."""
+    """The training split, or None with a remark where there is none: what it means to be `without`.
+
+    Raises:
+        InputError: there is one, and something is wrong with it or it cannot be read.
+    """
+    from recurc.dataset import NoSplit
+
     try:
         return chosen.dataset("train")
-    except InputError as error:
+    except NoSplit as error:
         console.note(f"{without}: {error.paragraph()}")
         return None
 

@@ -70,6 +70,7 @@ def quantize_with_progress(
 
     `stored`: the precision, and layers in another one.
     """
+    from recurc.dataset import NoSplit
     from recurc.quant.weights import precision_named
 
     precision, layers = stored
@@ -86,6 +87,8 @@ def quantize_with_progress(
                 raise InputError(
                     error.what, where=error.where, why=error.why, next=f"{error.next}. Without training puzzles {otherwise}"
                 ) from None
+            if not isinstance(error, NoSplit):
+                raise
             console.note(f"no calibration puzzles: {error.paragraph()}")
     elif learns:
         console.note("no dataset is known, so calibration uses the weights alone; pass --data DIR for better weights")
