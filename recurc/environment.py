@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 
 from recurc.arguments import argument
 from recurc.errors import InputError
@@ -48,11 +49,7 @@ def environment_error(error: BaseException) -> InputError | None:
         return None
     where = next((os.fsdecode(name) for name in (error.filename2, error.filename) if isinstance(name, (str, bytes))), "")
     if isinstance(error, FileNotFoundError) and "temporary directory" in str(error.strerror):
-        return InputError(
-            "there is no place for temporary files",
-            why=str(error.strerror),
-            next="Make room, or name a folder that can be written in TMPDIR",
-        )
+        return _no_temporary_place(error)
     if error.errno in (errno.ENOENT, errno.ESTALE) and _gone():
         return InputError(
             "the current folder is gone", why="it was removed, or its disk was taken away", next="Change to another folder"
@@ -69,6 +66,18 @@ def environment_error(error: BaseException) -> InputError | None:
     return InputError(
         "a file or the output cannot be read or written", where=where, why=error.strerror or str(error), next=following
     )
+
+
+def _no_temporary_place(error: FileNotFoundError) -> InputError:
+    """`tempfile` names the folders that it tried, whatever kept it from each: the first is asked again for the reason."""
+    why, following = str(error.strerror), "Make room, or name a folder that can be written in TMPDIR"
+    try:
+        with tempfile.TemporaryFile(dir=os.environ.get("TMPDIR") or "/tmp"):
+            pass
+    except OSError as refused:
+        why = f"{refused.strerror or refused}; {why[:1].lower()}{why[1:]}"
+        following = remedy(refused, following)
+    return InputError("there is no place for temporary files", why=why, next=following)
 
 
 def copy_failure(error: shutil.Error) -> tuple[str, str]:

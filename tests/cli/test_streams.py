@@ -191,6 +191,23 @@ def test_copies_and_temporary_files(tmp_path, monkeypatch):
     assert "TMPDIR" in environment_error(missing.value).next
 
 
+@pytest.mark.parametrize(
+    "number, words", [(errno.EMFILE, "ulimit -n"), (errno.ENOSPC, "Make room"), (errno.EACCES, "can be written in TMPDIR")]
+)
+def test_why_there_is_no_place_for_temporary_files_is_told(number, words, tmp_path, monkeypatch):
+    """`tempfile` itself tells only where it looked, whatever the system said there."""
+
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(FileNotFoundError) as missing:
+        tempfile.gettempdir()
+    told = environment_error(missing.value)
+    assert os.strerror(number) in told.why and words in told.next
+
+
 @pytest.mark.parametrize("command", ["boards", "--help", "boards --json", "inspect sudoku4-tiny"])
 def test_a_reader_that_goes_is_told_by_the_shells_code(command):
     """What is written to a pipe that nobody reads, whoever of click and rich writes it."""
