@@ -23,6 +23,7 @@ as_root() {
 missing=()
 need() { command -v "$1" >/dev/null 2>&1 || missing+=("${@:2}"); }
 need gcc gcc libc6-dev
+need g++ g++
 [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
 need make make
 need arm-none-eabi-gcc gcc-arm-none-eabi

@@ -73,8 +73,9 @@ class NormedOp(Protocol):
 
 
 def render(template: str, **context: Any) -> str:
-    """Render one template of the package."""
-    return _environment().get_template(template).render(version=__version__, **context)
+    """Render one template of the package; lines that macros have left without text are none."""
+    text = _environment().get_template(template).render(version=__version__, **context)
+    return re.sub(r"^[ \t]+\n", "", text, flags=re.MULTILINE)
 
 
 def _layers(model: QuantizedModel, image: Image, kernels: KernelSet) -> list[dict[str, Any]]:

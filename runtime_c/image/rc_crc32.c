@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Table-driven CRC-32, one byte a turn: images of megabytes are checked at every start. */
 #include "recurc/rc_crc32.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_image.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* SHA-256. Four rounds stand side by side, so that the working variables are moved once in four: 35 instructions a byte on
  * a Cortex-M7, as with all 64 unrolled. Words are put together from bytes: any alignment, any byte order. */
 #include "recurc/rc_sha256.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_status.h"
 
 const char *rc_status_text(rc_status_t status)

@@ -282,11 +282,11 @@ def test_every_buffer_and_every_accumulator_is_asserted(tmp_path):
     text = (tmp_path / "model.c").read_text()
     structs = {"carry_t": layout.carry, "heads_scratch_t": layout.heads,
                **{f"{s.name}_scratch_t": s.scratch for s in layout.shapes}}  # fmt: skip
-    told = {(a, b): int(c) for a, b, c in re.findall(r"_Static_assert\(offsetof\((\w+), (\w+)\) == (\d+)u,", text)}
+    told = {(a, b): int(c) for a, b, c in re.findall(r"RC_STATIC_ASSERT\(offsetof\((\w+), (\w+)\) == (\d+)u,", text)}
     assert told == {(name, b.name): b.offset for name, struct in structs.items() for b in struct.buffers}
-    sizes = dict(re.findall(r"_Static_assert\(sizeof\((\w+)\) == (\d+)u,", text))
+    sizes = dict(re.findall(r"RC_STATIC_ASSERT\(sizeof\((\w+)\) == (\d+)u,", text))
     assert sizes == {name: str(struct.bytes) for name, struct in structs.items()}
-    proofs = re.findall(r"_Static_assert\((\d+)LL \* (\d+)LL \* 127LL <= 2147483647LL", text)
+    proofs = re.findall(r"RC_STATIC_ASSERT\((\d+)LL \* (\d+)LL \* 127LL <= 2147483647LL", text)
     assert len(proofs) == len(STREAMED.program.linears)
     assert {int(k) for k, _ in proofs} == {kernels.padded(ref.k) for ref in STREAMED.program.linears}
     assert all(int(widest) >= 127 for _, widest in proofs), "int8 weights reach 127"

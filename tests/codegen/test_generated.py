@@ -213,9 +213,9 @@ def test_sizes_and_offsets_are_asserted_in_c(kernels, precision, tmp_path):
         *((s.scratch, f"{s.name}_scratch_t") for s in layout.shapes),
     ]
     for struct, name in structs:
-        assert f"_Static_assert(sizeof({name}) == {struct.bytes}u" in text
+        assert f"RC_STATIC_ASSERT(sizeof({name}) == {struct.bytes}u" in text
         for b in struct.buffers:
-            assert f"_Static_assert(offsetof({name}, {b.name}) == {b.offset}u" in text
+            assert f"RC_STATIC_ASSERT(offsetof({name}, {b.name}) == {b.offset}u" in text
     proofs = [line for line in text.splitlines() if "accumulator of" in line]
     assert len(proofs) == (0 if precision == "fp32" else len(model.program.linears))
     assert text.count("static void call_") == 1  # the block is emitted once

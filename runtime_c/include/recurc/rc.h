@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The compiled model as the rest of the firmware, the wire server and the host engine see it.
  * The functions are in the generated model.c; this header is the same for every model. */
 #ifndef RECURC_RC_H
@@ -6,6 +7,10 @@
 #include <stdint.h>
 
 #include "recurc/rc_status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* Tensors that can be read back. Element types: f32 but for the two token rows (u8, one byte a cell) and the carry,
  * which is f32, f16 or i8 as rc_info.carry says. */
@@ -109,5 +114,9 @@ float rc_margin(const rc_ctx_t *ctx);
 /* 1 when the model halts after the last step: the margin is above the threshold, and the predicted tokens have stayed the
  * same for `patience` steps. */
 uint32_t rc_halts(const rc_ctx_t *ctx, float threshold, uint32_t patience);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

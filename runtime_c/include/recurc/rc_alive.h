@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Feeds the watchdog where long work goes on: after every tile, call and step of a model, after every slice of a hash, and
  * never by an interrupt, so that work that stands still starves it. Nothing where there is no watchdog. */
 #ifndef RECURC_ALIVE_H

@@ -1,15 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Scalar arithmetic of recurc, contract v2 (SPEC.md, "Arithmetic"). Everything here is IEEE 754 binary32 with round to
  * nearest even, one rounding an operation: compile with -ffp-contract=off and without -ffast-math. Then every target
  * gives the same bits. The NumPy twin is recurc/quant/arith.py. */
 #ifndef RECURC_ARITH_H
 #define RECURC_ARITH_H
 
+#include "recurc/rc_guard.h"
+
 #include <stdint.h>
 #include <string.h>
 
+#include "recurc/rc_compiler.h"
+
 #define RC_ARITHMETIC_ID 2u
 
-_Static_assert(sizeof(float) == 4, "binary32 expected");
+RC_STATIC_ASSERT(sizeof(float) == 4, "binary32 expected");
 
 /* Rows whose largest magnitude is below 2^-96 quantize to zeros: scales and their inverses stay normal numbers. */
 #define RC_ROW_TINY 0x1p-96f
@@ -77,7 +82,7 @@ static inline float rc_peak_scale(float m, float *a)
 static inline float rc_row_scale(const float *x, uint32_t n, float *a)
 {
     uint32_t peak = 0;
-#pragma GCC unroll 8
+    RC_UNROLL(8)
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t v = (uint32_t)rc_bits_of(x[i]) << 1;
         peak = v > peak ? v : peak;
@@ -140,10 +145,34 @@ static inline float rc_from_half(uint16_t half)
     return (half & 0x8000) != 0 ? -a : a;
 }
 
-/* Square root, correctly rounded: one instruction on every target that has an FPU. */
+/* Square root, correctly rounded, of what is not negative: one instruction on every target that has an FPU. Elsewhere in
+ * integers: of the mantissa times 2^24, 25 bits, the last of which rounds; a root never lies halfway between two floats. */
 static inline float rc_sqrt(float x)
 {
-    return __builtin_sqrtf(x);
+#if defined(RC_SQRT)
+    return RC_SQRT(x);
+#else
+    int32_t power = rc_bits_of(x) >> 23;
+    uint64_t m = (uint64_t)(rc_bits_of(x) & 0x7FFFFF), root = 0;
+    if (!(x > 0.0f) || power == 255) {
+        return x;
+    }
+    m |= power != 0 ? 1u << 23 : 0u;
+    for (power += power == 0 ? 1 : 0; m < 1u << 23; power--) { /* a subnormal number */
+        m <<= 1;
+    }
+    m <<= (power & 1) != 0 ? 25 : 26; /* times 2^24, and an even power of 2 */
+    for (uint64_t bit = (uint64_t)1 << 48; bit != 0u; bit >>= 2) {
+        const uint64_t step = root + bit;
+        root >>= 1;
+        if (m >= step) {
+            m -= step;
+            root += bit;
+        }
+    }
+    power = (power & 1) != 0 ? (power + 127) / 2 : (power + 126) / 2;
+    return rc_float_of((int32_t)((uint32_t)power << 23) + (int32_t)((root + 1u) / 2u) - (1 << 23));
+#endif
 }
 
 /* What a row is multiplied by, from the mean of its squares: NaN when that is not finite, so that all of the row shows it. */

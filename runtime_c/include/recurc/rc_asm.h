@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What hand-written assembly takes for granted, said so that a compiler or an assembler refuses anything else: the
  * places of fields that it reads by number, and the bytes of code that jumps are computed from. None of it makes code.
  */
@@ -6,13 +7,17 @@
 
 #include <stddef.h>
 
+#include "recurc/rc_compiler.h"
+
 /* A field of a struct lies at an offset, and the whole struct has as many bytes. */
 #define RC_ASM_FIELD(type, field, offset)                                                                              \
-    _Static_assert(offsetof(type, field) == (offset), "assembly has " #type "." #field " at " #offset)
-#define RC_ASM_BYTES(type, bytes) _Static_assert(sizeof(type) == (bytes), "assembly has " #type " of " #bytes " bytes")
+    RC_STATIC_ASSERT(offsetof(type, field) == (offset), "assembly has " #type "." #field " at " #offset)
+#define RC_ASM_BYTES(type, bytes)                                                                                      \
+    RC_STATIC_ASSERT(sizeof(type) == (bytes), "assembly has " #type " of " #bytes " bytes")
 
 /* A constant of C that assembly has as a number of its own. */
-#define RC_ASM_CONSTANT(constant, value) _Static_assert((constant) == (value), "assembly has " #constant " as " #value)
+#define RC_ASM_CONSTANT(constant, value)                                                                               \
+    RC_STATIC_ASSERT((constant) == (value), "assembly has " #constant " as " #value)
 
 /* A constant, without suffix or cast, as text of the assembler. */
 #define RC_ASM_TEXT(constant) RC_ASM_TEXT_OF(constant)

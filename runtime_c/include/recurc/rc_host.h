@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Kernels of computers: several variants in one library, one of them chosen when it is loaded, by what the CPU can do.
  * All read the same packing (panels) and give the same bits. Generated code calls them as rc_host->name(...). */
 #ifndef RECURC_HOST_H

@@ -1,10 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The weights image (SPEC.md, "Image"): header, section table, 64-byte aligned sections, a CRC32 on each. */
 #ifndef RECURC_IMAGE_H
 #define RECURC_IMAGE_H
 
 #include <stdint.h>
 
+#include "recurc/rc_compiler.h"
 #include "recurc/rc_status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #define RC_IMAGE_MAGIC        0x314D4352u /* "RCM1" read little-endian */
 #define RC_IMAGE_ENDIAN       0x01020304u
@@ -33,7 +39,7 @@ typedef struct {
     uint32_t header_crc; /* of the 124 bytes before it */
 } rc_image_header_t;
 
-_Static_assert(sizeof(rc_image_header_t) == RC_IMAGE_HEADER_BYTES, "image header layout");
+RC_STATIC_ASSERT(sizeof(rc_image_header_t) == RC_IMAGE_HEADER_BYTES, "image header layout");
 
 typedef struct {
     uint32_t kind;
@@ -44,7 +50,7 @@ typedef struct {
     uint32_t reserved[3];
 } rc_image_entry_t;
 
-_Static_assert(sizeof(rc_image_entry_t) == RC_IMAGE_ENTRY_BYTES, "image entry layout");
+RC_STATIC_ASSERT(sizeof(rc_image_entry_t) == RC_IMAGE_ENTRY_BYTES, "image entry layout");
 
 /* What the generated code expects of a section. */
 typedef struct {
@@ -68,5 +74,9 @@ rc_status_t rc_image_check(const uint8_t *image, uint32_t bytes, const rc_image_
 
 /* rc_image_check, then sha256 over the bytes after the header: RC_ERR_IMAGE_HASH when it is not the header's. */
 rc_status_t rc_image_prove(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

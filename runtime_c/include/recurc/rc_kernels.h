@@ -1,9 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Kernels: the operations that a model spends its time in. One function a file, the portable version first; an ISA
  * variant has the same name with a suffix, the same arguments and the same bits. recurc/plan/kernels.py chooses. */
 #ifndef RECURC_KERNELS_H
 #define RECURC_KERNELS_H
 
+#include "recurc/rc_guard.h"
+
 #include <stdint.h>
+
+#include "recurc/rc_compiler.h"
 
 /* A tile of activation rows after dynamic quantization: rows * ld elements, value = q * a[row], zero beyond k. Their
  * order belongs to the kernels: plain rows q[rows][ld], or as the comment at the quantizing function says. */

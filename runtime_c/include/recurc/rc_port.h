@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a port (one board family's startup, UART and clock) gives the rest of the firmware. Nothing else touches
  * hardware. */
 #ifndef RECURC_PORT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Answering a puzzle: run it, and ask again in other forms while the model is not sure. SPEC.md, section "Solving". */
 #ifndef RECURC_SOLVE_H
 #define RECURC_SOLVE_H
@@ -6,6 +7,10 @@
 
 #include "recurc/rc.h"
 #include "recurc/rc_status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* Which answer is believed. */
 enum {
@@ -56,5 +61,9 @@ rc_status_t rc_solve_step(rc_solver_t *solver);
 /* Both at once. */
 rc_status_t rc_solve(rc_solver_t *solver, rc_ctx_t *ctx, const rc_policy_t *policy, const uint8_t *puzzle,
                      uint32_t puzzle_id);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,6 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Status codes of every recurc runtime function. One list, so that names and numbers cannot drift apart. */
 #ifndef RECURC_STATUS_H
 #define RECURC_STATUS_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #define RC_STATUS_LIST(X)                                                                                              \
     X(RC_OK, 0, "ok")                                                                                                  \
@@ -33,5 +38,9 @@ typedef enum {
 
 /* English text of a status; never null. */
 const char *rc_status_text(rc_status_t status);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The puzzle table (SPEC.md, "Puzzle table file"): one record a puzzle, each with a CRC over the model's key, the
  * puzzle's index and the row, so that a flipped bit, another model's record and a swapped record are all found. */
 #ifndef RECURC_TABLE_H
@@ -5,7 +6,12 @@
 
 #include <stdint.h>
 
+#include "recurc/rc_compiler.h"
 #include "recurc/rc_status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #define RC_TABLE_MAGIC        0x31544352u /* "RCT1" read little-endian */
 #define RC_TABLE_ENDIAN       0x01020304u
@@ -34,7 +40,7 @@ typedef struct {
     uint32_t header_crc; /* of the 124 bytes before it */
 } rc_table_header_t;
 
-_Static_assert(sizeof(rc_table_header_t) == RC_TABLE_HEADER_BYTES, "table header layout");
+RC_STATIC_ASSERT(sizeof(rc_table_header_t) == RC_TABLE_HEADER_BYTES, "table header layout");
 
 /* What the generated code expects of its table. */
 typedef struct {
@@ -55,5 +61,9 @@ const uint8_t *rc_table_record(const uint8_t *table, const rc_table_spec_t *spec
  * all is well: RC_ERR_PUZZLE when the index is out of range; RC_ERR_ROW when the CRC is wrong for this key and index,
  * the scale is negative or not finite, or a value is not finite. */
 rc_status_t rc_table_decode(const uint8_t *record, uint32_t index, const rc_table_spec_t *spec, float *row);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The wire: COBS frames with a CRC, and the server that answers them. runtime_c/SPEC.md, section "Wire", is the full
  * text. */
 #ifndef RECURC_WIRE_H

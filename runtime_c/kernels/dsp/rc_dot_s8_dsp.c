@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "recurc/rc_kernels.h"
+
 #include <arm_acle.h>
 #include <string.h>
-
-#include "recurc/rc_kernels.h"
 
 /* Four products a turn: even bytes, then odd bytes, of a word of each, widened to two half words. Words may lie anywhere. */
 
@@ -23,7 +24,7 @@ int32_t rc_dot_s8_dsp(const int8_t *x, const int8_t *y, uint32_t n)
 {
     int32_t even = 0, odd = 0;
     const int8_t *const words = x + (n & ~3u), *const end = x + n;
-#pragma GCC unroll 4
+    RC_UNROLL(4)
     for (; x != words; x += 4, y += 4) {
         const uint32_t a = word_at(x), b = word_at(y);
         even = __smlad(__sxtb16((int8x4_t)a), __sxtb16((int8x4_t)b), even);

@@ -1,6 +1,7 @@
-#include <arm_acle.h>
-
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_kernels.h"
+
+#include <arm_acle.h>
 
 /* Weights in groups of 32 inputs for SMLAD: a word holds eight k of a channel, two's complement, so that a shift and a
  * mask leave 4096 times two neighbours' weights as signed halves. A group's sum is at most 32 * 8 * 127 * 4096 < 2^31,
@@ -12,14 +13,12 @@
 #define TOPS  0xF000F000u
 #define SHIFT 12
 
-typedef uint32_t __attribute__((may_alias)) pair_t; /* two neighbours of a row */
-
 /* acc[r][c] of `rows` rows, a constant (1: plain; 2: interleaved), and two channels, whose first words and scales these
- * are. */
-__attribute__((always_inline)) static inline void pass(const pair_t *x, uint32_t ld, const uint8_t *packed,
-                                                       const uint8_t *m, int32_t acc[][2], uint32_t rows)
+ * are. A word of x: two neighbours of a row. */
+RC_ALWAYS_INLINE void pass(const rc_word_t *x, uint32_t ld, const uint8_t *packed, const uint8_t *m, int32_t acc[][2],
+                           uint32_t rows)
 {
-    const uint32_t *word = (const uint32_t *)(const void *)packed;
+    const rc_word_t *word = (const rc_word_t *)(const void *)packed;
     int32_t a0 = 0, a1 = 0, b0 = 0, b1 = 0;
     uint32_t tops = TOPS;
     __asm__("" : "+r"(tops)); /* in a register, so that a shift and a mask are one instruction */
@@ -27,15 +26,17 @@ __attribute__((always_inline)) static inline void pass(const pair_t *x, uint32_t
         const uint32_t end = ld - k < GROUP ? ld : k + GROUP;
         int32_t p0 = 0, p1 = 0, q0 = 0, q1 = 0;
         for (; k < end; k += 8u, word += LANES) {
-            const uint32_t w0 = word[0], w1 = word[1];
-#pragma GCC unroll 4
+            const uint32_t w0 = rc_load_word(word), w1 = rc_load_word(word + 1);
+            RC_UNROLL(4)
             for (uint32_t i = 0; i < 4u; i++, x += rows) {
                 const int16x2_t u = (int16x2_t)((w0 << (4u * i)) & tops), v = (int16x2_t)((w1 << (4u * i)) & tops);
-                p0 = __smlad((int16x2_t)x[0], u, p0);
-                p1 = __smlad((int16x2_t)x[0], v, p1);
+                const int16x2_t first = (int16x2_t)rc_load_word(x);
+                p0 = __smlad(first, u, p0);
+                p1 = __smlad(first, v, p1);
                 if (rows == 2u) {
-                    q0 = __smlad((int16x2_t)x[1], u, q0);
-                    q1 = __smlad((int16x2_t)x[1], v, q1);
+                    const int16x2_t second = (int16x2_t)rc_load_word(x + 1);
+                    q0 = __smlad(second, u, q0);
+                    q1 = __smlad(second, v, q1);
                 }
             }
         }
@@ -50,12 +51,11 @@ __attribute__((always_inline)) static inline void pass(const pair_t *x, uint32_t
     acc[1][1] = b1;
 }
 
-__attribute__((always_inline)) static inline void results(const rc_rows16_t *x, uint32_t first, uint32_t rows,
-                                                          const uint8_t *packed, uint32_t n, const uint8_t *m,
-                                                          const float *scale, float *y, uint32_t ldy)
+RC_ALWAYS_INLINE void results(const rc_rows16_t *x, uint32_t first, uint32_t rows, const uint8_t *packed, uint32_t n,
+                              const uint8_t *m, const float *scale, float *y, uint32_t ldy)
 {
     int32_t acc[2][2];
-    pass((const pair_t *)(const void *)(x->q + first * x->ld), x->ld, packed, m, acc, rows);
+    pass((const rc_word_t *)(const void *)(x->q + first * x->ld), x->ld, packed, m, acc, rows);
     for (uint32_t r = 0; r < rows; r++) {
         for (uint32_t j = 0; j < n; j++) {
             y[(first + r) * ldy + j] = (float)acc[r][j] * (x->a[first + r] * scale[j]);

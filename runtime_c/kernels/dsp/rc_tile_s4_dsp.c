@@ -1,8 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "recurc/rc_kernels.h"
+
 #include <arm_acle.h>
 #include <string.h>
 
 #include "recurc/rc_asm.h"
-#include "recurc/rc_kernels.h"
 
 /* Packing 3, int4: a half word holds w0 + 16 w1 + 256 w2 + 4096 (w3 - 8) of one k for four channels, a word two k. SMLAD
  * with the whole word, with two fields masked out of it and with its odd bytes gives four sums that make up the four
@@ -11,9 +13,10 @@
  * only sums[2] must not wrap (SPEC, packing 3). */
 
 typedef struct {
-    const int16_t *x; /* two rows, interleaved by words: where they would begin if the loop began at its first step */
-    const uint8_t *w; /* a packed tile, likewise */
-    const int16_t *last; /* the two rows' last step */
+    /* Addresses, which may lie outside of what they belong to, as pointers may not. */
+    uintptr_t x;    /* two rows, interleaved by words: where they would begin if the loop began at its first step */
+    uintptr_t w;    /* a packed tile, likewise */
+    uintptr_t last; /* the two rows' last step */
     uint32_t skip, code; /* steps of the loop that its first turn leaves out, their bytes of code plus one (Thumb) */
     int32_t sums[8];     /* of the first row, of the second: by the word, w1 * 16, w2 * 256, w2 + 16 (w3 - 8) */
 } pass_t;
@@ -36,7 +39,7 @@ RC_ASM_BYTES(pass_t, 52);
 #define ODD_BYTES_1 "smlad r10, r12, lr, r10\n smlad r7, r3, r2, r7\n"
 #define ODD_BYTES_2 "smlad r11, r12, r2, r11\n"
 #define LOAD_W "ldr.w r2, [r1, #4 * rc_round]\n"
-#if defined(__ARM_ARCH_7EM__) && (__ARM_FP & 8)
+#if defined(__ARM_ARCH_7EM__) && defined(__ARM_FP) && (__ARM_FP & 8)
 #define STEP_BYTES 56
 #define STEP FIELD_1 FIELD_2 ODD_BYTES_1 "ldr.w r3, [r0, #8 * rc_round]\n" ODD_BYTES_2 LOAD_W "ldr.w r12, [r0, #8 * rc_round + 4]\n"
 #else
@@ -149,16 +152,22 @@ static inline void all_rows(const rc_rows16_t *x, const uint8_t *packed, const i
     const float *a = x->a;
     const int32_t *sum = x->sum;
     const float *const end = a + (x->rows & ~1u);
-    pass_t pass = {q - 4u * skip, packed - 4u * skip, q + pair - 4u, skip, skip * STEP_BYTES + 1u, {0}};
+    pass_t pass = {
+        .x = (uintptr_t)q - 8u * skip,
+        .w = (uintptr_t)packed - 4u * skip,
+        .last = (uintptr_t)q + 2u * pair - 8u,
+        .skip = skip,
+        .code = skip * STEP_BYTES + 1u,
+    };
     for (; a != end; a += 2, sum += 2, y += 2u * ldy) {
         rc_pass_s4_dsp(&pass);
-        pass.x += pair;
-        pass.last += pair;
+        pass.x += 2u * pair;
+        pass.last += 2u * pair;
         results(pass.sums, z, s, a[0], sum[0], y, n);
         results(pass.sums + 4, z, s, a[1], sum[1], y + ldy, n);
     }
     if ((x->rows & 1u) != 0u) {
-        one_row(pass.x + 4u * skip, packed, x->ld, pass.sums);
+        one_row(q + (x->rows & ~1u) * x->ld, packed, x->ld, pass.sums);
         results(pass.sums, z, s, a[0], sum[0], y, n);
     }
 }

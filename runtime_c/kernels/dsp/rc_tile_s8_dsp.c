@@ -1,17 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "recurc/rc_kernels.h"
+
 #include <arm_acle.h>
 #include <string.h>
 
 #include "recurc/rc_asm.h"
-#include "recurc/rc_kernels.h"
 
 /* Packing 3, int8: a half word holds (w0 + 128) + 256 w1 of one k, the next word's (w2 + 128) + 256 w3. SMLAD with the
  * whole word, then with its odd bytes, gives sums that make up two channels' sums: four operands cost two instructions, in
  * place, so that two rows by four channels fit the 14 registers. Arithmetic is modulo 2^32. */
 
 typedef struct {
-    const int16_t *x; /* two rows, interleaved by words: where they would begin if the loop began at its first step */
-    const uint8_t *w; /* a packed tile, likewise */
-    const int16_t *last; /* the two rows' last step */
+    /* Addresses, which may lie outside of what they belong to, as pointers may not. */
+    uintptr_t x;    /* two rows, interleaved by words: where they would begin if the loop began at its first step */
+    uintptr_t w;    /* a packed tile, likewise */
+    uintptr_t last; /* the two rows' last step */
     uint32_t skip, code; /* steps of the loop that its first turn leaves out, their bytes of code plus one (Thumb) */
     int32_t sums[8];     /* of the first row, of the second: by the first word, w1, by the second, w3 */
 } pass_t;
@@ -139,16 +142,22 @@ static inline void all_rows(const rc_rows16_t *x, const uint8_t *packed, const f
     const float *a = x->a;
     const int32_t *sum = x->sum;
     const float *const end = a + (x->rows & ~1u);
-    pass_t pass = {q - 4u * skip, packed - 8u * skip, q + pair - 4u, skip, skip * STEP_BYTES + 1u, {0}};
+    pass_t pass = {
+        .x = (uintptr_t)q - 8u * skip,
+        .w = (uintptr_t)packed - 8u * skip,
+        .last = (uintptr_t)q + 2u * pair - 8u,
+        .skip = skip,
+        .code = skip * STEP_BYTES + 1u,
+    };
     for (; a != end; a += 2, sum += 2, y += 2u * ldy) {
         rc_pass_s8_dsp(&pass);
-        pass.x += pair;
-        pass.last += pair;
+        pass.x += 2u * pair;
+        pass.last += 2u * pair;
         results(pass.sums, s, a[0], sum[0], y, n);
         results(pass.sums + 4, s, a[1], sum[1], y + ldy, n);
     }
     if ((x->rows & 1u) != 0u) {
-        one_row(pass.x + 4u * skip, packed, x->ld, pass.sums);
+        one_row(q + (x->rows & ~1u) * x->ld, packed, x->ld, pass.sums);
         results(pass.sums, s, a[0], sum[0], y, n);
     }
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the AVX2 kernels share: e^x of eight lanes. */
 #ifndef RECURC_AVX2_H
 #define RECURC_AVX2_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the AVX-512 kernels share: sums of a block of rows by panels in registers, and SiLU. */
 #ifndef RECURC_AVX512_H
 #define RECURC_AVX512_H
@@ -37,13 +38,13 @@ RC_AVX512 static inline void multiply_add(__m512i *acc, __m512i w, __m512i x)
 }
 
 /* acc[r][p] = sums less zero points; `rows` and `panels` are constants where this is inlined. */
-RC_AVX512 __attribute__((always_inline)) static inline void
-block_sums(const rc_rows8_t *x, uint32_t r0, uint32_t rows, uint32_t panels, const tile_t *t, __m512i acc[ROWS][PANELS])
+RC_AVX512 RC_ALWAYS_INLINE void block_sums(const rc_rows8_t *x, uint32_t r0, uint32_t rows, uint32_t panels,
+                                           const tile_t *t, __m512i acc[ROWS][PANELS])
 {
-#pragma GCC unroll 8
+    RC_UNROLL(8)
     for (uint32_t r = 0; r < rows; r++) {
         const __m512i sum = _mm512_set1_epi32(x->sum[r0 + r]);
-#pragma GCC unroll 8
+        RC_UNROLL(8)
         for (uint32_t p = 0; p < panels; p++) {
             acc[r][p] = _mm512_mullo_epi32(t->minus_zero[p], sum);
         }
@@ -51,16 +52,16 @@ block_sums(const rc_rows8_t *x, uint32_t r0, uint32_t rows, uint32_t panels, con
     const int8_t *q = x->q + r0 * x->ld;
     for (uint32_t i = 0; i < x->ld; i += 4u) {
         __m512i w[PANELS];
-#pragma GCC unroll 8
+        RC_UNROLL(8)
         for (uint32_t p = 0; p < panels; p++) {
             w[p] = _mm512_loadu_si512(t->panel[p] + i * RC_PANEL);
         }
-#pragma GCC unroll 8
+        RC_UNROLL(8)
         for (uint32_t r = 0; r < rows; r++) {
             int32_t bytes;
             memcpy(&bytes, q + r * x->ld + i, sizeof bytes);
             const __m512i v = _mm512_set1_epi32(bytes);
-#pragma GCC unroll 8
+            RC_UNROLL(8)
             for (uint32_t p = 0; p < panels; p++) {
                 multiply_add(&acc[r][p], w[p], v);
             }
@@ -86,7 +87,7 @@ RC_AVX512 static inline __m512 scaled(__m512i acc, __m512 a, __m512 scale)
 /* rc_silu of each lane, operation by operation (rc_arith.h), x in place. Four registers side by side: each operation
  * waits for the one before it. VSCALEFPS multiplies by 2^n, exactly, as the result is a normal number; MAXPS and MINPS
  * give their second operand where the first is not beyond it. */
-RC_AVX512 __attribute__((always_inline)) static inline void silu(__m512 x[TOGETHER])
+RC_AVX512 RC_ALWAYS_INLINE void silu(__m512 x[TOGETHER])
 {
     const __m512 magic = _mm512_set1_ps(12582912.0f);
     __m512 v[TOGETHER], n[TOGETHER], r[TOGETHER], p[TOGETHER];

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_host.h"
 
 #if defined(__x86_64__)
@@ -19,12 +20,11 @@ RC_AVX2 static inline __m256i quad(const int8_t *p)
 }
 
 /* `rows` is a constant where this is inlined. */
-RC_AVX2 __attribute__((always_inline)) static inline void block(const rc_rows8_t *x, uint32_t r0, uint32_t rows,
-                                                                const uint8_t *panel, const int32_t *zero,
-                                                                const float *scale, uint32_t n, float *y, uint32_t ldy)
+RC_AVX2 RC_ALWAYS_INLINE void block(const rc_rows8_t *x, uint32_t r0, uint32_t rows, const uint8_t *panel,
+                                    const int32_t *zero, const float *scale, uint32_t n, float *y, uint32_t ldy)
 {
     __m256i acc[ROWS][2];
-#pragma GCC unroll 8
+    RC_UNROLL(8)
     for (uint32_t r = 0; r < rows; r++) {
         acc[r][0] = _mm256_setzero_si256();
         acc[r][1] = _mm256_setzero_si256();
@@ -33,7 +33,7 @@ RC_AVX2 __attribute__((always_inline)) static inline void block(const rc_rows8_t
     for (uint32_t i0 = 0; i0 < x->ld; i0 += DEPTH) {
         const uint32_t end = x->ld - i0 < DEPTH ? x->ld : i0 + DEPTH;
         __m256i pairs[ROWS][2];
-#pragma GCC unroll 8
+        RC_UNROLL(8)
         for (uint32_t r = 0; r < rows; r++) {
             pairs[r][0] = _mm256_setzero_si256();
             pairs[r][1] = _mm256_setzero_si256();
@@ -41,27 +41,27 @@ RC_AVX2 __attribute__((always_inline)) static inline void block(const rc_rows8_t
         for (uint32_t i = i0; i < end; i += 4u) {
             const __m256i w0 = _mm256_loadu_si256((const __m256i *)(const void *)(panel + i * RC_PANEL));
             const __m256i w1 = _mm256_loadu_si256((const __m256i *)(const void *)(panel + i * RC_PANEL + 32u));
-#pragma GCC unroll 8
+            RC_UNROLL(8)
             for (uint32_t r = 0; r < rows; r++) {
                 const __m256i v = quad(q + r * x->ld + i);
                 pairs[r][0] = _mm256_add_epi16(pairs[r][0], _mm256_maddubs_epi16(w0, v));
                 pairs[r][1] = _mm256_add_epi16(pairs[r][1], _mm256_maddubs_epi16(w1, v));
             }
         }
-#pragma GCC unroll 8
+        RC_UNROLL(8)
         for (uint32_t r = 0; r < rows; r++) {
             const __m256i ones = _mm256_set1_epi16(1);
             acc[r][0] = _mm256_add_epi32(acc[r][0], _mm256_madd_epi16(pairs[r][0], ones));
             acc[r][1] = _mm256_add_epi32(acc[r][1], _mm256_madd_epi16(pairs[r][1], ones));
         }
     }
-#pragma GCC unroll 8
+    RC_UNROLL(8)
     for (uint32_t r = 0; r < rows; r++) {
         const __m256i sum = _mm256_set1_epi32(x->sum[r0 + r]);
         const __m256 a = _mm256_set1_ps(x->a[r0 + r]);
         float value[RC_PANEL];
         float *to = n == RC_PANEL ? y + (r0 + r) * ldy : value;
-#pragma GCC unroll 8
+        RC_UNROLL(8)
         for (uint32_t h = 0; h < 2u; h++) {
             const __m256i z =
                 _mm256_mullo_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(zero + h * LANES)), sum);

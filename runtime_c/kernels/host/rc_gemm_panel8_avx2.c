@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_host.h"
 
 #if defined(__x86_64__)
@@ -26,14 +27,13 @@ RC_AVX2 static inline __m256 finish(__m256i low, __m256i high, __m256i zero_sum,
 }
 
 /* `rows` is a constant where this is inlined. */
-RC_AVX2 __attribute__((always_inline)) static inline void block(const rc_rows8_t *x, uint32_t r0, uint32_t rows,
-                                                                const uint8_t *panel, const int32_t *zero,
-                                                                const float *scale, uint32_t n, float *y, uint32_t ldy)
+RC_AVX2 RC_ALWAYS_INLINE void block(const rc_rows8_t *x, uint32_t r0, uint32_t rows, const uint8_t *panel,
+                                    const int32_t *zero, const float *scale, uint32_t n, float *y, uint32_t ldy)
 {
     __m256i acc[ROWS][PARTS];
-#pragma GCC unroll 8
+    RC_UNROLL(8)
     for (uint32_t r = 0; r < rows; r++) {
-#pragma GCC unroll 8
+        RC_UNROLL(8)
         for (uint32_t p = 0; p < PARTS; p++) {
             acc[r][p] = _mm256_setzero_si256();
         }
@@ -41,28 +41,28 @@ RC_AVX2 __attribute__((always_inline)) static inline void block(const rc_rows8_t
     const int8_t *q = x->q + r0 * x->ld;
     for (uint32_t i = 0; i < x->ld; i += 4u) {
         __m256i v[ROWS];
-#pragma GCC unroll 8
+        RC_UNROLL(8)
         for (uint32_t r = 0; r < rows; r++) {
             v[r] = quad(q + r * x->ld + i);
         }
-#pragma GCC unroll 8
+        RC_UNROLL(8)
         for (uint32_t p = 0; p < PARTS; p++) {
             const void *at = panel + i * RC_PANEL + p * 16u;
             const __m256i w = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)at));
-#pragma GCC unroll 8
+            RC_UNROLL(8)
             for (uint32_t r = 0; r < rows; r++) {
                 acc[r][p] = _mm256_add_epi32(acc[r][p], _mm256_madd_epi16(w, v[r]));
                 __asm__("" : "+x"(acc[r][p])); /* stays in its register: GCC 12 would gather the loads and spill it */
             }
         }
     }
-#pragma GCC unroll 8
+    RC_UNROLL(8)
     for (uint32_t r = 0; r < rows; r++) {
         const __m256i sum = _mm256_set1_epi32(x->sum[r0 + r]);
         const __m256 a = _mm256_set1_ps(x->a[r0 + r]);
         float value[RC_PANEL];
         float *to = n == RC_PANEL ? y + (r0 + r) * ldy : value;
-#pragma GCC unroll 8
+        RC_UNROLL(8)
         for (uint32_t h = 0; h < 2u; h++) {
             const __m256i z =
                 _mm256_mullo_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(zero + h * LANES)), sum);

@@ -1,18 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "rc_avx512.h"
 
 #if defined(__x86_64__)
 /* Up to 6 rows by 4 panels are summed in registers: each weight that is loaded serves 6 rows, each activation 64
  * channels. `rows` and `panels` are constants where this is inlined. */
-RC_AVX512 __attribute__((always_inline)) static inline void
-block(const rc_rows8_t *x, uint32_t r0, uint32_t rows, uint32_t panels, const tile_t *t, float *y, uint32_t ldy)
+RC_AVX512 RC_ALWAYS_INLINE void block(const rc_rows8_t *x, uint32_t r0, uint32_t rows, uint32_t panels, const tile_t *t,
+                                      float *y, uint32_t ldy)
 {
     __m512i acc[ROWS][PANELS];
     block_sums(x, r0, rows, panels, t, acc);
-#pragma GCC unroll 8
+    RC_UNROLL(8)
     for (uint32_t r = 0; r < rows; r++) {
         const __m512 a = _mm512_set1_ps(x->a[r0 + r]);
         float *at = y + (r0 + r) * ldy;
-#pragma GCC unroll 8
+        RC_UNROLL(8)
         for (uint32_t p = 0; p < panels; p++) {
             _mm512_mask_storeu_ps(at + p * RC_PANEL, t->live[p], scaled(acc[r][p], a, t->scale[p]));
         }

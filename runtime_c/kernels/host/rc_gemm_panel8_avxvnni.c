@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_host.h"
 
 #if defined(RC_AVXVNNI)
@@ -31,11 +32,11 @@ RC_AVXVNNI static inline void multiply_add(__m256i *acc, __m256i w, __m256i x)
 }
 
 /* `rows` is a constant where this is inlined. */
-RC_AVXVNNI __attribute__((always_inline)) static inline void block(const rc_rows8_t *x, uint32_t r0, uint32_t rows,
-                                                                   const tile_t *t, float *y, uint32_t ldy)
+RC_AVXVNNI RC_ALWAYS_INLINE void block(const rc_rows8_t *x, uint32_t r0, uint32_t rows, const tile_t *t, float *y,
+                                       uint32_t ldy)
 {
     __m256i acc[ROWS][2];
-#pragma GCC unroll 8
+    RC_UNROLL(8)
     for (uint32_t r = 0; r < rows; r++) {
         const __m256i sum = _mm256_set1_epi32(x->sum[r0 + r]);
         acc[r][0] = _mm256_mullo_epi32(t->minus_zero[0], sum);
@@ -45,14 +46,14 @@ RC_AVXVNNI __attribute__((always_inline)) static inline void block(const rc_rows
     for (uint32_t i = 0; i < x->ld; i += 4u) {
         const __m256i w0 = _mm256_loadu_si256((const __m256i *)(const void *)(t->panel + i * RC_PANEL));
         const __m256i w1 = _mm256_loadu_si256((const __m256i *)(const void *)(t->panel + i * RC_PANEL + 32u));
-#pragma GCC unroll 8
+        RC_UNROLL(8)
         for (uint32_t r = 0; r < rows; r++) {
             const __m256i v = quad(q + r * x->ld + i);
             multiply_add(&acc[r][0], w0, v);
             multiply_add(&acc[r][1], w1, v);
         }
     }
-#pragma GCC unroll 8
+    RC_UNROLL(8)
     for (uint32_t r = 0; r < rows; r++) {
         const __m256 a = _mm256_set1_ps(x->a[r0 + r]);
         float value[RC_PANEL];

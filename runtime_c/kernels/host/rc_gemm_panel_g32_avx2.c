@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_host.h"
 
 #if defined(__x86_64__)
@@ -19,14 +20,13 @@ RC_AVX2 static inline __m256i quad(const int8_t *p)
 }
 
 /* `rows` is a constant where this is inlined. */
-RC_AVX2 __attribute__((always_inline)) static inline void block(const rc_rows8_t *x, uint32_t r0, uint32_t rows,
-                                                                const uint8_t *panel, const uint8_t *m,
-                                                                const float *scale, uint32_t n, float *y, uint32_t ldy)
+RC_AVX2 RC_ALWAYS_INLINE void block(const rc_rows8_t *x, uint32_t r0, uint32_t rows, const uint8_t *panel,
+                                    const uint8_t *m, const float *scale, uint32_t n, float *y, uint32_t ldy)
 {
     const __m256i eights = _mm256_set1_epi8(8), ones = _mm256_set1_epi16(1);
     const int8_t *q = x->q + r0 * x->ld;
     __m256i acc[ROWS][2];
-#pragma GCC unroll 8
+    RC_UNROLL(8)
     for (uint32_t r = 0; r < rows; r++) {
         acc[r][0] = _mm256_setzero_si256();
         acc[r][1] = _mm256_setzero_si256();
@@ -34,7 +34,7 @@ RC_AVX2 __attribute__((always_inline)) static inline void block(const rc_rows8_t
     for (uint32_t i = 0; i < x->ld; m += RC_PANEL) {
         const uint32_t end = x->ld - i < GROUP ? x->ld : i + GROUP;
         __m256i pairs[ROWS][2], offset[ROWS];
-#pragma GCC unroll 8
+        RC_UNROLL(8)
         for (uint32_t r = 0; r < rows; r++) {
             pairs[r][0] = _mm256_setzero_si256();
             pairs[r][1] = _mm256_setzero_si256();
@@ -43,7 +43,7 @@ RC_AVX2 __attribute__((always_inline)) static inline void block(const rc_rows8_t
         for (; i < end; i += 4u) {
             const __m256i w0 = _mm256_loadu_si256((const __m256i *)(const void *)(panel + i * RC_PANEL));
             const __m256i w1 = _mm256_loadu_si256((const __m256i *)(const void *)(panel + i * RC_PANEL + 32u));
-#pragma GCC unroll 8
+            RC_UNROLL(8)
             for (uint32_t r = 0; r < rows; r++) {
                 const __m256i v = quad(q + r * x->ld + i);
                 pairs[r][0] = _mm256_add_epi16(pairs[r][0], _mm256_maddubs_epi16(w0, v));
@@ -51,23 +51,23 @@ RC_AVX2 __attribute__((always_inline)) static inline void block(const rc_rows8_t
                 offset[r] = _mm256_add_epi16(offset[r], _mm256_maddubs_epi16(eights, v));
             }
         }
-#pragma GCC unroll 8
+        RC_UNROLL(8)
         for (uint32_t h = 0; h < 2u; h++) {
             const __m256i factor =
                 _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(m + h * LANES)));
-#pragma GCC unroll 8
+            RC_UNROLL(8)
             for (uint32_t r = 0; r < rows; r++) {
                 const __m256i sum = _mm256_madd_epi16(_mm256_sub_epi16(pairs[r][h], offset[r]), ones);
                 acc[r][h] = _mm256_add_epi32(acc[r][h], _mm256_mullo_epi32(sum, factor));
             }
         }
     }
-#pragma GCC unroll 8
+    RC_UNROLL(8)
     for (uint32_t r = 0; r < rows; r++) {
         const __m256 a = _mm256_set1_ps(x->a[r0 + r]);
         float value[RC_PANEL];
         float *to = n == RC_PANEL ? y + (r0 + r) * ldy : value;
-#pragma GCC unroll 8
+        RC_UNROLL(8)
         for (uint32_t h = 0; h < 2u; h++) {
             const __m256 factor = _mm256_mul_ps(a, _mm256_loadu_ps(scale + h * LANES));
             _mm256_storeu_ps(to + h * LANES, _mm256_mul_ps(_mm256_cvtepi32_ps(acc[r][h]), factor));

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_host.h"
 
 #if defined(__x86_64__)
@@ -19,21 +20,21 @@ RC_AVX2 static inline __m256 madd(__m256 acc, const float *x, __m256 w)
 RC_AVX2 static inline void pair(const float *const *x, uint32_t k, const float *panel, float *const *to)
 {
     __m256 s[ROWS][4];
-#pragma GCC unroll 8
+    RC_UNROLL(8)
     for (uint32_t m = 0; m < 4u; m++) {
         s[0][m] = _mm256_setzero_ps();
         s[1][m] = _mm256_setzero_ps();
     }
     uint32_t i = 0;
     for (; i + 4u <= k; i += 4u) {
-#pragma GCC unroll 8
+        RC_UNROLL(8)
         for (uint32_t m = 0; m < 4u; m++) {
             const __m256 w = _mm256_loadu_ps(panel + (i + m) * RC_PANEL);
             s[0][m] = madd(s[0][m], x[0] + i + m, w);
             s[1][m] = madd(s[1][m], x[1] + i + m, w);
         }
     }
-#pragma GCC unroll 8
+    RC_UNROLL(8)
     for (uint32_t m = 0; m < 3u; m++) {
         if (i + m < k) {
             const __m256 w = _mm256_loadu_ps(panel + (i + m) * RC_PANEL);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_host.h"
 
 #if defined(__x86_64__)
@@ -27,7 +28,7 @@ RC_AVX2 void rc_rms_rows_avx2(float *x, uint32_t ld, uint32_t rows, uint32_t n, 
         }
         uint32_t i = 0;
         for (; i + 4u <= n; i += 4u) {
-#pragma GCC unroll 4
+            RC_UNROLL(4)
             for (uint32_t r = 0; r < ROWS; r++) {
                 s[r] = add_squares(s[r], _mm_loadu_ps(row[r] + i));
             }

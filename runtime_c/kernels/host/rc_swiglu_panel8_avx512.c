@@ -1,15 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "rc_avx512.h"
 
 #if defined(__x86_64__)
 /* Two panels of gate and the same two of up at a time: products meet in registers, only SiLU(g) * u is stored. `rows`
  * is a constant where this is inlined. */
-RC_AVX512 __attribute__((always_inline)) static inline void block(const rc_rows8_t *x, uint32_t r0, uint32_t rows,
-                                                                  const tile_t *t, float *h, uint32_t ldh)
+RC_AVX512 RC_ALWAYS_INLINE void block(const rc_rows8_t *x, uint32_t r0, uint32_t rows, const tile_t *t, float *h,
+                                      uint32_t ldh)
 {
     __m512i acc[ROWS][PANELS];
     block_sums(x, r0, rows, PANELS, t, acc);
     /* Two rows at a time; an odd last row goes with itself. */
-#pragma GCC unroll 8
+    RC_UNROLL(8)
     for (uint32_t r = 0; r < rows; r += 2u) {
         const uint32_t other = r + 1u < rows ? r + 1u : r;
         const __m512 a0 = _mm512_set1_ps(x->a[r0 + r]), a1 = _mm512_set1_ps(x->a[r0 + other]);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_host.h"
 
 #if defined(__x86_64__)
@@ -9,23 +10,23 @@
 RC_AVX2 static inline void square(const float *x, uint32_t ldx, float *y, uint32_t ldy)
 {
     __m256 a[LANES], b[LANES];
-#pragma GCC unroll 8
+    RC_UNROLL(8)
     for (uint32_t i = 0; i < LANES; i++) {
         a[i] = _mm256_loadu_ps(x + i * ldx);
     }
-#pragma GCC unroll 4
+    RC_UNROLL(4)
     for (uint32_t i = 0; i < LANES; i += 2u) {
         b[i] = _mm256_unpacklo_ps(a[i], a[i + 1u]);
         b[i + 1u] = _mm256_unpackhi_ps(a[i], a[i + 1u]);
     }
-#pragma GCC unroll 2
+    RC_UNROLL(2)
     for (uint32_t i = 0; i < LANES; i += 4u) {
         a[i] = _mm256_shuffle_ps(b[i], b[i + 2u], 0x44);
         a[i + 1u] = _mm256_shuffle_ps(b[i], b[i + 2u], 0xEE);
         a[i + 2u] = _mm256_shuffle_ps(b[i + 1u], b[i + 3u], 0x44);
         a[i + 3u] = _mm256_shuffle_ps(b[i + 1u], b[i + 3u], 0xEE);
     }
-#pragma GCC unroll 4
+    RC_UNROLL(4)
     for (uint32_t i = 0; i < 4u; i++) {
         _mm256_storeu_ps(y + i * ldy, _mm256_permute2f128_ps(a[i], a[i + 4u], 0x20));
         _mm256_storeu_ps(y + (i + 4u) * ldy, _mm256_permute2f128_ps(a[i], a[i + 4u], 0x31));

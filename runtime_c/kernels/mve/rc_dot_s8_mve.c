@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_kernels.h"
 
 __asm__(".section .text.rc_dot_s8_mve, \"ax\", %progbits\n"

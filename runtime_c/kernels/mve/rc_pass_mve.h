@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the tile products of packing 5 share: the loops over channels and rows in assembly, and what surrounds them.
  *
  * Two rows by four channels: eight sums in the eight registers that VMLADAVA can add to (r0, r2 .. r12, lr), 16 k a
@@ -6,9 +7,10 @@
 #ifndef RECURC_PASS_MVE_H
 #define RECURC_PASS_MVE_H
 
+#include "recurc/rc_arith.h"
+
 #include <arm_mve.h>
 
-#include "recurc/rc_arith.h"
 #include "recurc/rc_asm.h"
 #include "recurc/rc_kernels.h"
 
@@ -221,6 +223,7 @@ static inline uint32_t rc_entry_mve(uint32_t steps, uint32_t bytes)
 static inline uint32_t rc_least_mve(const float *x, uint32_t n)
 {
     uint32_t least = 0xFFFFFFFFu;
+    __asm__ volatile("" ::: "memory"); /* floats are read as integers, so what has written them must be done */
     for (uint32_t i = 0; i < n; i += 4u) {
         const mve_pred16_t some = vctp32q(n - i);
         const uint32x4_t bits = vldrwq_z_u32((const uint32_t *)(const void *)(x + i), some);

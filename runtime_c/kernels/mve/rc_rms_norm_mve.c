@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_arith.h"
 #include "recurc/rc_asm.h"
 #include "recurc/rc_kernels.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_kernels.h"
 
 __asm__(".section .text.rc_scale_row_mve, \"ax\", %progbits\n"

@@ -1,6 +1,7 @@
-#include <arm_mve.h>
-
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_kernels.h"
+
+#include <arm_mve.h>
 
 /* Helium, weights in groups of 32 inputs: 16 bytes a group of one channel, in two's complement k in the low nibbles and
  * k + 16 in the high ones. Two rows by one channel at a time; what follows a group's sum is scalar. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "rc_pass_mve.h"
 
 /* Packing 5, int4: a byte holds w0 + 16 (w1 - 8) of one k for two channels. Sums of whole bytes and of their upper

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "rc_pass_mve.h"
 
 /* Packing 5, int8: 16 bytes of each of four channels. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_kernels.h"
 
 float rc_dot_f32(const float *x, const float *y, uint32_t n)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_kernels.h"
 
 int32_t rc_dot_s8(const int8_t *x, const int8_t *y, uint32_t n)

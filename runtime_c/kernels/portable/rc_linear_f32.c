@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_kernels.h"
 
 void rc_linear_f32(const float *x, uint32_t ldx, uint32_t rows, uint32_t k, const float *w, uint32_t n, float *y,

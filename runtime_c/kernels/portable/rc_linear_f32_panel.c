@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_kernels.h"
 
 /* Same bits as rc_linear_f32: four partial sums a channel, each in the order of k; 16 channels side by side. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_kernels.h"
 
 /* Weights in groups of 32 inputs, stored as q + 8 in packing 4's order: weights of two channels lie 16 bits apart, so
@@ -14,7 +15,7 @@
 static inline void pass(const int8_t *x, uint32_t ld, const uint8_t *packed, const uint8_t *m, int32_t acc[][LANES],
                         uint32_t rows)
 {
-    const uint32_t *word = (const uint32_t *)(const void *)packed;
+    const rc_word_t *word = (const rc_word_t *)(const void *)packed;
     const int8_t *row[ROWS] = {x, x, x, x};
     for (uint32_t r = 1; r < rows; r++) {
         row[r] = row[r - 1u] + ld;
@@ -23,8 +24,9 @@ static inline void pass(const int8_t *x, uint32_t ld, const uint8_t *packed, con
         const uint32_t end = ld - k < GROUP ? ld : k + GROUP;
         uint32_t p[ROWS][2] = {{0u, 0u}, {0u, 0u}, {0u, 0u}, {0u, 0u}};
         for (; k < end; k += 4u) {
-            uint32_t first = *word++, second = *word++;
-#pragma GCC unroll 1
+            uint32_t first = rc_load_word(word), second = rc_load_word(word + 1);
+            word += 2;
+            RC_UNROLL(1)
             for (uint32_t i = 0; i < 4u; i++, first >>= 4, second >>= 4) {
                 const uint32_t a = (first & FIELDS) - OFFSET, b = (second & FIELDS) - OFFSET;
                 for (uint32_t r = 0; r < rows; r++) {

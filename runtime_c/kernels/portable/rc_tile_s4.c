@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_kernels.h"
 
 /* Packing 4, int4: weights of two channels lie 16 bits apart, so one multiplication makes two products, and sums of 16 of
@@ -11,7 +12,7 @@
 /* acc[r][j] for `rows` rows, a constant: all loops over rows and channels unroll. */
 static inline void pass(const int8_t *x, uint32_t ld, const uint8_t *packed, int32_t acc[][4], uint32_t rows)
 {
-    const uint32_t *word = (const uint32_t *)(const void *)packed;
+    const rc_word_t *word = (const rc_word_t *)(const void *)packed;
     const int8_t *row[ROWS] = {x, x, x, x};
     for (uint32_t r = 1; r < rows; r++) {
         row[r] = row[r - 1u] + ld;
@@ -20,8 +21,9 @@ static inline void pass(const int8_t *x, uint32_t ld, const uint8_t *packed, int
         const uint32_t end = ld - k < APART ? ld : k + APART;
         uint32_t p[ROWS][2] = {{0u, 0u}, {0u, 0u}, {0u, 0u}, {0u, 0u}};
         for (; k < end; k += 4u) {
-            uint32_t first = *word++, second = *word++;
-#pragma GCC unroll 1
+            uint32_t first = rc_load_word(word), second = rc_load_word(word + 1);
+            word += 2;
+            RC_UNROLL(1)
             for (uint32_t i = 0; i < 4u; i++, first >>= 4, second >>= 4) {
                 const uint32_t a = first & FIELDS, b = second & FIELDS;
                 for (uint32_t r = 0; r < rows; r++) {

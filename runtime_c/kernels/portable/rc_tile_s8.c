@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "recurc/rc_kernels.h"
 
 /* Packing 4, int8: the four channels' bytes of one k side by side. Four rows share each weight, four channels each

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* rc_exp of rc_arith.h for vectors, operation by operation: the same bits. At e32, m4, from v8 to v20; uses v8 to v31.
  */
 #ifndef RECURC_EXP_RVV_H

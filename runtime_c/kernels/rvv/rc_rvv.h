@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the tile functions for RISC-V's vector extension share. Compilers without its intrinsics are served (GCC 12),
  * so all of it is assembly, and the C around it is compiled without the extension: no compiler touches a vector
  * register.
@@ -11,6 +12,9 @@
 
 #include "recurc/rc_asm.h"
 #include "recurc/rc_kernels.h"
+
+/* Assembly is longer than the strings that C99 asks of every compiler. */
+#pragma GCC diagnostic ignored "-Woverlength-strings"
 
 #define RC_RVV_TILE 32u /* channels a packed tile, bytes from one k (or pair of k) to the next */
 #define RC_RVV_ROWS 4u
@@ -42,10 +46,9 @@ static inline uint32_t rc_rvv_lanes(uint32_t n)
 }
 
 /* A whole tile: `four` computes a pass of RC_RVV_ROWS rows, `one` that of one row. */
-__attribute__((always_inline)) static inline void rc_rvv_tile(const rc_rows8_t *x, const uint8_t *packed, uint32_t n,
-                                                              const uint8_t *zero, const float *scale, float *y,
-                                                              uint32_t ldy, void (*four)(rc_rvv_pass_t),
-                                                              void (*one)(rc_rvv_pass_t))
+RC_ALWAYS_INLINE void rc_rvv_tile(const rc_rows8_t *x, const uint8_t *packed, uint32_t n, const uint8_t *zero,
+                                  const float *scale, float *y, uint32_t ldy, void (*four)(rc_rvv_pass_t),
+                                  void (*one)(rc_rvv_pass_t))
 {
     for (uint32_t j = 0, lanes; j < n; j += lanes) {
         lanes = rc_rvv_lanes(n - j);

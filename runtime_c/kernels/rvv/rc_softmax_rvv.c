@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "rc_exp_rvv.h"
 #include "rc_rvv.h"
 #include "recurc/rc_kernels.h"

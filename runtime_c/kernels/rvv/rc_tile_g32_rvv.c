@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "rc_rvv.h"
 
 /* Packing 8, weights in groups of 32 inputs: a byte holds two k of a channel, two's complement. The sums of a group fit

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "rc_rvv.h"
 
 /* Packing 8, int4: a byte holds two k of a channel. Sums of 16 products fit 16 bits: 16 * 15 * 127 < 2^15; then they

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "rc_rvv.h"
 
 /* Packing 8, int8: the tile's bytes of one k side by side, widened once for all rows. */
