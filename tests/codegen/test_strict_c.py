@@ -60,12 +60,19 @@ def generated(tmp_path_factory) -> dict[str, list[Path]]:
     folder, found = tmp_path_factory.mktemp("generated"), {}
     shapes = random_reasoner("mlp_t", pos="none", hidden=24, layers=1), random_reasoner(hidden=24, heads=3, layers=1)
     for kernels in KERNEL_SETS:
-        mixes = [(shapes[0], "int4", "int8"), (shapes[0], "fp32", "fp16"), (shapes[1], "int4-g32", "fp32"), (shapes[1], "int3", "fp16")]
+        mixes = [
+            (shapes[0], "int4", "int8"),
+            (shapes[0], "fp32", "fp16"),
+            (shapes[1], "int4-g32", "fp32"),
+            (shapes[1], "int3", "fp16"),
+        ]
         for i, (reasoner, precision, carry) in enumerate(mixes):
             if kernels.name == "host" and precision == "int3":
                 precision = "int8"
             into = folder / kernels.name / str(i)
-            write_sources(into, quantize_model(reasoner, precision_named(precision), method="min-max", carry=carry), kernels, 20_000)
+            write_sources(
+                into, quantize_model(reasoner, precision_named(precision), method="min-max", carry=carry), kernels, 20_000
+            )
             found.setdefault(kernels.name, []).append(into / "model.c")
     return found
 
@@ -91,7 +98,9 @@ def test_no_warning(name, generated):
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
 def test_public_headers_are_cpp_too(compiler, standard, tmp_path):
     program = tmp_path / "user.cpp"
-    program.write_text("".join(f'#include "recurc/{name}"\n' for name in PUBLIC) + "int main() { return (int)rc_step(nullptr); }\n")
+    program.write_text(
+        "".join(f'#include "recurc/{name}"\n' for name in PUBLIC) + "int main() { return (int)rc_step(nullptr); }\n"
+    )
     assert not complaints([compiler, f"-std={standard}", *WARNINGS, "-Wcast-align"], [program])
 
 
@@ -111,7 +120,9 @@ def test_the_portable_set_is_standard_c(standard, generated):
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         lines = re.split(r'^# \d+ "(.*?)".*\n', text, flags=re.MULTILINE)  # text of one file after its name
         own = "".join(part for name, part in zip(lines[1::2], lines[2::2], strict=True) if "/usr/" not in name)
-        assert not re.findall(r"\b(?:__\w+__|__asm|__builtin(?!_offsetof)\w*|__extension__|asm|typeof)\b|#pragma GCC unroll", own), file
+        assert not re.findall(
+            r"\b(?:__\w+__|__asm|__builtin(?!_offsetof)\w*|__extension__|asm|typeof)\b|#pragma GCC unroll", own
+        ), file
         assert not complaints([*command[:3], "-Wpedantic", "-Werror", "-fsyntax-only", f"-I{file.parent}"], [file])
 
 
