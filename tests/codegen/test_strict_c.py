@@ -1,5 +1,6 @@
-"""The sources that a model consists of compile without a warning under the flags that their users have: GCC and clang, C99 with
-GNU's extensions, C11 and C17, for every kernel set; public headers as C++ too; and without any extension where none is needed."""
+"""The sources that a model consists of compile without a warning under the flags that their users have: GCC and clang, C99
+with GNU's extensions, C11 and C17, for every kernel set; public headers as C++ too; and without any extension where none is
+needed."""
 
 from __future__ import annotations
 

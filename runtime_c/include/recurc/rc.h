@@ -39,11 +39,11 @@ typedef struct {
     uint32_t carry;       /* how z_H and z_L are stored: 0 f32, 1 f16, 2 i8 with a scale a row */
     uint32_t table_dtype; /* streamed puzzle table: 0 none (or in the image), 1 f32 rows, 2 i8 rows */
     uint32_t table_rows, record_bytes;
-    uint32_t ops;             /* of a supervision step: every op of every block call, then the heads */
-    uint32_t forms;           /* of a puzzle, that it can be asked again in; 0: none */
-    uint32_t forms_offset;    /* where they lie in the image, see rc_solve.h */
-    uint32_t key_offset;      /* where the image has the key of the streamed table that belongs to it, 16 bytes */
-    const char *name;         /* model, precision; for people */
+    uint32_t ops;          /* of a supervision step: every op of every block call, then the heads */
+    uint32_t forms;        /* of a puzzle, that it can be asked again in; 0: none */
+    uint32_t forms_offset; /* where they lie in the image, see rc_solve.h */
+    uint32_t key_offset;   /* where the image has the key of the streamed table that belongs to it, 16 bytes */
+    const char *name;      /* model, precision; for people */
 } rc_info_t;
 
 extern const rc_info_t rc_info;

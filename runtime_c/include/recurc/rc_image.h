@@ -33,7 +33,7 @@ typedef struct {
     uint32_t total_bytes;
     uint32_t table_offset;
     uint32_t table_crc;
-    uint8_t body_sha256[32]; /* of all bytes after the header: the model's identity */
+    uint8_t body_sha256[32];                     /* of all bytes after the header: the model's identity */
     uint8_t architecture[RC_ARCHITECTURE_BYTES]; /* of the code that can run it; a digest of recurc's */
     uint32_t reserved[9];
     uint32_t header_crc; /* of the 124 bytes before it */
