@@ -102,7 +102,7 @@ def compiler_call(project: Path, work: Path, usb: bool) -> tuple[list[str], list
 def programs(project, tmp_path_factory) -> dict[str, Path]:
     """The firmware as a process: by wire, "uart" and "usb"."""
     found, objects, work = {}, {}, tmp_path_factory.mktemp("firmware")
-    cmake = (project / "components" / "recurc" / "CMakeLists.txt").read_text()
+    cmake = (project / "src" / "CMakeLists.txt").read_text()
     wrapped = re.search(r'target_link_libraries\(\$\{COMPONENT_LIB\} INTERFACE "(.+)"\)', cmake)[1]
     for wire in ("uart", "usb"):
         call, files = compiler_call(project, work, wire == "usb")

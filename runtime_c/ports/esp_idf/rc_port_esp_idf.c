@@ -1,19 +1,16 @@
 /* Port of ESP-IDF (Xtensa chips): the wire is UART0, or the chip's own USB with RC_WIRE_USB; the cycle counter gives
- * ticks, the task watchdog watches the main task, and a panic is told as a FAULT frame before ESP-IDF's own handler
- * goes on. */
+ * ticks, the task watchdog watches the main task. What a panic does is in rc_esp_panic.c, for programs that want it. */
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "esp_attr.h"
 #include "esp_cpu.h"
-#include "esp_private/panic_internal.h"
 #include "esp_rom_uart.h"
 #include "esp_system.h"
 #include "esp_task_wdt.h"
 #include "freertos/FreeRTOS.h"
 #include "freertos/task.h"
+#include "rc_esp_panic.h"
 #include "sdkconfig.h"
-#include "xtensa_context.h"
 #ifdef RC_WIRE_USB
 #include "driver/usb_serial_jtag.h"
 #else
@@ -25,18 +22,12 @@
 #define WIRE_BUFFER  4096u /* of the drivers; a frame has at most RC_WIRE_MAX_ENCODED bytes, about 1 KiB */
 #define READ_AT_ONCE 256u
 #define WRITE_TICKS  pdMS_TO_TICKS(1000)
-#define WINDOW_BITS  0xC0000000u /* of a return address: how far the caller rotated the register window */
-#define CODE_BITS    0x40000000u /* what stands there in every code address */
 
-/* ESP-IDF's own handler; the component's CMakeLists.txt wraps it. */
-void __real_esp_panic_handler(panic_info_t *info);
-void __wrap_esp_panic_handler(panic_info_t *info);
+void (*rc_esp_panic_end)(void);
 
 static uint8_t received[READ_AT_ONCE];
 static uint32_t have, taken;
-static bool watched;            /* the main task is on the task watchdog's list */
-static volatile bool starved;   /* the task watchdog has run out */
-static panic_info_t *panicking; /* set within a panic: drivers and the scheduler are dead */
+static bool watched; /* the main task is on the task watchdog's list */
 static uint32_t last_count, wraps;
 
 /* --- Wire ------------------------------------------------------------------------------------------------------- */
@@ -135,7 +126,7 @@ int32_t rc_port_read(uint8_t *byte, uint32_t timeout_ms)
 
 void rc_port_write(const uint8_t *data, uint32_t n)
 {
-    if (panicking == NULL) {
+    if (rc_esp_panic_end == NULL) {
         wire_write(data, n);
         return;
     }
@@ -182,12 +173,6 @@ void rc_port_watchdog_feed(void)
     }
 }
 
-/* ESP-IDF calls this when the task watchdog runs out, before it panics in the name of the task that hangs. */
-void esp_task_wdt_isr_user_handler(void)
-{
-    starved = true;
-}
-
 uint32_t rc_port_reset_cause(void)
 {
     switch (esp_reset_reason()) {
@@ -224,8 +209,8 @@ void rc_port_exit(uint32_t code)
 
 void rc_port_reset(void)
 {
-    if (panicking != NULL) {
-        __real_esp_panic_handler(panicking); /* says what it knows, and restarts the chip */
+    if (rc_esp_panic_end != NULL) {
+        rc_esp_panic_end();
     } else {
         wire_flush();
         esp_restart();
@@ -234,7 +219,7 @@ void rc_port_reset(void)
     }
 }
 
-/* --- Stack and faults ------------------------------------------------------------------------------------------- */
+/* --- Stack ------------------------------------------------------------------------------------------------------ */
 
 uint32_t rc_port_stack_size(void)
 {
@@ -244,33 +229,4 @@ uint32_t rc_port_stack_size(void)
 uint32_t rc_port_stack_used(void)
 {
     return CONFIG_ESP_MAIN_TASK_STACK_SIZE - (uint32_t)uxTaskGetStackHighWaterMark(NULL); /* ESP-IDF counts bytes */
-}
-
-/* In place of ESP-IDF's handler, by the linker's --wrap; flash is readable again when it is called. A panic within a
- * panic is left to ESP-IDF. Over USB nothing is sent: without its driver there is no one to fetch it. */
-void IRAM_ATTR __wrap_esp_panic_handler(panic_info_t *info)
-{
-    rc_fault_t fault = {0, 0, 0, 0, 0, 0, RC_FAULT_EXCEPTION};
-    if (panicking != NULL || info->frame == NULL) {
-        __real_esp_panic_handler(info);
-        return;
-    }
-    const XtExcFrame *frame = info->frame;
-    panicking = info;
-    fault.pc = (uint32_t)frame->pc;
-    if ((fault.pc & WINDOW_BITS) != 0u) {
-        fault.pc = (fault.pc & ~WINDOW_BITS) | CODE_BITS;
-    }
-    fault.lr = ((uint32_t)frame->a0 & ~WINDOW_BITS) | CODE_BITS;
-    fault.cfsr = (uint32_t)frame->exccause; /* RISC-V's ports put mcause here; this is Xtensa's EXCCAUSE */
-    fault.mmfar = (uint32_t)frame->excvaddr;
-    if (starved || info->exception == PANIC_EXCEPTION_IWDT || info->exception == PANIC_EXCEPTION_TWDT) {
-        fault.cause = RC_FAULT_WATCHDOG;
-    }
-#ifdef RC_WIRE_USB
-    (void)fault;
-    rc_port_reset();
-#else
-    rc_fault(&fault);
-#endif
 }

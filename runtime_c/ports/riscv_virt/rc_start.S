@@ -46,3 +46,5 @@ rc_trap:                       /* no return: report on a fresh stack, the old on
     csrr a2, mcause
     csrr a3, mtval
     call rc_trap_c
+
+    .section .note.GNU-stack, "", %progbits
