@@ -8,13 +8,18 @@
 
 #define RC_REG16(address) (*(volatile uint16_t *)(uintptr_t)(address))
 
+#define RC_ICTR          0xE000E004u
 #define RC_SYSTICK_CTRL  0xE000E010u
 #define RC_SYSTICK_LOAD  0xE000E014u
 #define RC_SYSTICK_VALUE 0xE000E018u
+#define RC_NVIC_ICER     0xE000E180u
+#define RC_NVIC_ICPR     0xE000E280u
 #define RC_SCB_ICSR      0xE000ED04u
 #define RC_SCB_VTOR      0xE000ED08u
 #define RC_SCB_AIRCR     0xE000ED0Cu
 #define RC_SCB_CCR       0xE000ED14u
+#define RC_SCB_SHPR2     0xE000ED1Cu
+#define RC_SCB_SHPR3     0xE000ED20u
 #define RC_SCB_SHCSR     0xE000ED24u
 #define RC_SCB_CFSR      0xE000ED28u
 #define RC_SCB_HFSR      0xE000ED2Cu
@@ -50,6 +55,9 @@ static inline uint64_t rc_arm_extend(uint32_t counter_address)
  * the most that it can. */
 void rc_arm_hardware_watchdog_start(uint32_t timeout_ms);
 void rc_arm_hardware_watchdog_feed(void);
+
+/* Start the chip's own watchdog alone, before anything that may stand still. The startup calls it where the board has one. */
+void rc_arm_watchdog_first(uint32_t timeout_ms);
 
 void rc_systick_handler(void);
 

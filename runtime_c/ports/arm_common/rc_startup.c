@@ -6,6 +6,8 @@
 #include "rc_stack.h"
 #include "recurc/rc_port.h"
 
+#define ICSR_PENDSTCLR   (1u << 25)
+#define ICSR_PENDSVCLR   (1u << 27)
 #define EXCEPTION_NMI    2u
 #define EXCEPTION_PENDSV 14u
 
@@ -19,10 +21,16 @@ void rc_fault_c(uint32_t frame_address);
 
 extern const uintptr_t rc_vectors[];
 
-/* Naked: nothing may touch the stack before it is painted and before the stack limit is set. */
+/* Naked: nothing may touch the stack before it is painted and before the stack limit is set. A boot loader may have left
+ * the core on the process stack, or with priorities masked. */
 __attribute__((naked, noreturn)) void rc_reset_handler(void)
 {
     __asm__ volatile("cpsid i\n"
+                     "movs r0, #0\n"
+                     "msr control, r0\n"
+                     "isb\n"
+                     "msr basepri, r0\n"
+                     "msr faultmask, r0\n"
                      "ldr r0, =rc_stack_top\n"
                      "msr msp, r0\n"
                      "ldr r1, =rc_stack_limit\n"
@@ -38,8 +46,26 @@ __attribute__((naked, noreturn)) void rc_reset_handler(void)
                      ".ltorg\n");
 }
 
+/* What a boot loader may have left: interrupts enabled or pending, for which the vector table below has no entries;
+ * SysTick and PendSV, which are the watchdog's; priorities, protected memory. After a reset this changes nothing. */
+static void quiet(void)
+{
+    RC_REG32(RC_SYSTICK_CTRL) = 0;
+    uint32_t words = (RC_REG32(RC_ICTR) & 15u) + 1u;
+    for (uint32_t i = 0; i < words; i++) {
+        RC_REG32(RC_NVIC_ICER + 4u * i) = 0xFFFFFFFFu;
+        RC_REG32(RC_NVIC_ICPR + 4u * i) = 0xFFFFFFFFu;
+    }
+    RC_REG32(RC_SCB_ICSR) = ICSR_PENDSVCLR | ICSR_PENDSTCLR;
+    RC_REG32(RC_SCB_SHPR2) = 0;
+    RC_REG32(RC_SCB_SHPR3) = 0;
+    RC_REG32(RC_MPU_CTRL) = 0;
+    __asm__ volatile("dsb\n\tisb" ::: "memory");
+}
+
 __attribute__((noreturn, used)) void rc_reset_c(void)
 {
+    quiet();
     RC_REG32(RC_SCB_CPACR) |= 0xFu << 20; /* FPU and MVE on, before any code that could use them */
     __asm__ volatile("dsb\n\tisb" ::: "memory");
     RC_REG32(RC_SCB_VTOR) = (uint32_t)(uintptr_t)rc_vectors;
@@ -51,6 +77,9 @@ __attribute__((noreturn, used)) void rc_reset_c(void)
     for (uint32_t *to = rc_bss_start; to < rc_bss_end;) {
         *to++ = 0;
     }
+#ifdef RC_WATCHDOG_MS
+    rc_arm_watchdog_first(RC_WATCHDOG_MS); /* before the first wait for a clock */
+#endif
 #ifdef RC_MPU
     rc_mpu_on();
 #endif

@@ -1,7 +1,7 @@
 /* The watchdog of all Arm boards, in two stages. SysTick, which comes a few times a second anyway, looks whether the
  * program has fed it in time; if not, it raises PendSV, whose handler is the fault handler: the FAULT frame then tells
  * where the program hangs. Twice as late the chip's own watchdog resets it: should interrupts be off, or the clock be
- * wrong. */
+ * wrong. That one runs from reset on: a clock or a supply that never gets ready ends in a reset. */
 #include "rc_arm.h"
 #include "recurc/rc_port.h"
 
@@ -10,7 +10,14 @@
     2000u /* two of SysTick's 24 bits at the slowest clock, by which the first stage may be late */
 
 static volatile uint32_t started, alive;
+static uint32_t guarded;      /* the chip's own watchdog runs */
 static uint64_t since, limit; /* ticks; the handler's own once it is started */
+
+void rc_arm_watchdog_first(uint32_t timeout_ms)
+{
+    rc_arm_hardware_watchdog_start(2u * timeout_ms + LONGEST_PERIODS_MS);
+    guarded = 1;
+}
 
 void rc_port_watchdog_start(uint32_t timeout_ms)
 {
@@ -19,7 +26,10 @@ void rc_port_watchdog_start(uint32_t timeout_ms)
     }
     limit = (uint64_t)timeout_ms * (rc_port_tick_hz() / 1000u);
     since = rc_port_ticks();
-    rc_arm_hardware_watchdog_start(2u * timeout_ms + LONGEST_PERIODS_MS);
+    if (guarded == 0u) {
+        rc_arm_watchdog_first(timeout_ms);
+    }
+    rc_arm_hardware_watchdog_feed();
     started = 1;
 }
 
