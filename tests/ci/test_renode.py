@@ -97,7 +97,7 @@ def waits(port: str) -> list[tuple[int, int, int]]:
     """(address, mask, wanted) of every wait in a port's sources whose register is known by name."""
     names, found = constants(port), []
     for file in sorted((RUNTIME / port).glob("*.[ch]")):
-        for m in re.finditer(r"\brc_\w*wait\(([^;{]*)\);", re.sub(r"/\*.*?\*/", "", file.read_text(), flags=re.S)):
+        for m in re.finditer(r"\brc_chip_(?:wait|need)\(([^()]*)\)", re.sub(r"/\*.*?\*/", "", file.read_text(), flags=re.S)):
             address, mask, wanted = (part.strip() for part in m[1].split(","))
             if address in names:
                 found.append(tuple(value(x, names) for x in (address, mask, wanted)))

@@ -37,7 +37,8 @@ def booted(board: str, elf, leave: int, folder):
     (folder / "booted.elf").write_bytes(data)
     stack = load_board(board).candidates("data")[0].end
     call = [find_compiler("arm"), *load_board(board).cpu_flags, f"-DLEAVE={leave}", f"-DFIRMWARE={reset:#x}",
-            f"-DSTACK={stack:#x}", "-nostdlib", f"-Wl,-Ttext={code.end - PAGE:#x}", str(DUMMY.parent / "loader.S"), "-o", str(folder / "loader.elf")]  # fmt: skip
+            f"-DSTACK={stack:#x}", "-nostdlib", f"-Wl,-Ttext={code.end - PAGE:#x}", str(DUMMY.parent / "loader.S"),
+            "-o", str(folder / "loader.elf")]  # fmt: skip
     subprocess.run(call, check=True)
     with (folder / "loader.elf").open("rb") as stream:
         (folder / "loader.bin").write_bytes(ELFFile(stream).get_section_by_name(".text").data())

@@ -38,15 +38,18 @@ static inline uint32_t rc_pl011_receive(uint32_t base, uint8_t *byte)
     return 1;
 }
 
-static inline void rc_pl011_send(uint32_t base, uint8_t byte)
+static inline uint32_t rc_pl011_send(uint32_t base, uint8_t byte)
 {
-    rc_chip_wait(base + PL011_FR, PL011_TX_FULL, 0);
+    if (rc_chip_wait(base + PL011_FR, PL011_TX_FULL, 0) == 0u) {
+        return 0;
+    }
     RC_REG32(base + PL011_DR) = byte;
+    return 1;
 }
 
 static inline void rc_pl011_drain(uint32_t base)
 {
-    rc_chip_wait(base + PL011_FR, PL011_BUSY, 0);
+    (void)rc_chip_wait(base + PL011_FR, PL011_BUSY, 0);
 }
 
 #endif

@@ -4,10 +4,12 @@
 #include "recurc/rc_port.h"
 
 static uint32_t core_hz;
+static uint32_t wire_on; /* the UART has its clock: before that its registers answer nothing */
 
 void rc_port_init(void)
 {
     core_hz = rc_chip_init();
+    wire_on = 1;
     RC_REG32(RC_DEMCR) |= 1u << 24;     /* TRCENA: trace and cycle counter powered */
     RC_REG32(RC_DWT_LAR) = 0xC5ACCE55u; /* the Cortex-M7's counter is locked until this is written; others ignore it */
     RC_REG32(RC_DWT_CYCCNT) = 0;
@@ -29,8 +31,10 @@ int32_t rc_port_read(uint8_t *byte, uint32_t timeout_ms)
 
 void rc_port_write(const uint8_t *data, uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        rc_chip_send(data[i]);
+    for (uint32_t i = 0; i < n && wire_on != 0u; i++) {
+        if (rc_chip_send(data[i]) == 0u) {
+            return; /* what the UART does not take within the bound is lost, and the frame's CRC tells */
+        }
     }
 }
 
@@ -57,6 +61,8 @@ void rc_port_exit(uint32_t code)
 
 void rc_port_reset(void)
 {
-    rc_chip_drain(); /* let the last reply out */
+    if (wire_on != 0u) {
+        rc_chip_drain(); /* let the last reply out */
+    }
     rc_arm_reset();
 }

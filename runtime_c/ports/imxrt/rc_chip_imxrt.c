@@ -31,6 +31,7 @@
 #define PAD_AD_B0_13   0x401F82E0u
 
 #define CORE_HZ        396000000u
+#define CRYSTAL_HZ     24000000u
 #define UART_HZ        24000000u
 #define OVERSAMPLING   26u /* 24 MHz / 26 is within 0.2 % of 921600 and its divisors */
 #define PERIPH_CLK_SEL (1u << 25)
@@ -39,29 +40,35 @@
 #define STAT_READY     (1u << 21)
 #define STAT_OVERRUN   (1u << 19)
 
-static void clocks(void)
+/* The core's clock in Hz: 396 MHz, or the crystal's 24 MHz where the PLL does not lock. A divider that never takes its
+ * value over ends in a reset: nobody knows what runs then. */
+static uint32_t clocks(void)
 {
     /* Run from the 24 MHz crystal while the PLL changes. */
     RC_REG32(CCM_CBCDR) &= ~(7u << 27);
     RC_REG32(CCM_CBCMR) = (RC_REG32(CCM_CBCMR) & ~(3u << 12)) | (1u << 12);
-    rc_chip_wait(CCM_CDHIPR, 1u << 3, 0);
+    rc_chip_need(CCM_CDHIPR, 1u << 3, 0);
     RC_REG32(CCM_CBCDR) |= PERIPH_CLK_SEL;
-    rc_chip_wait(CCM_CDHIPR, 1u << 5, 0);
+    rc_chip_need(CCM_CDHIPR, 1u << 5, 0);
     RC_REG32(PLL_ARM) = 1u << 12;         /* power down */
     RC_REG32(PLL_ARM) = (1u << 13) | 66u; /* 24 MHz x 66 / 2 = 792 MHz */
-    rc_chip_wait(PLL_ARM, 1u << 31, 1u << 31);
+    uint32_t locked = rc_chip_wait(PLL_ARM, 1u << 31, 1u << 31);
     RC_REG32(CCM_CACRR) = 1u; /* halved */
-    rc_chip_wait(CCM_CDHIPR, 1u << 16, 0);
+    rc_chip_need(CCM_CDHIPR, 1u << 16, 0);
     RC_REG32(CCM_CBCDR) = (RC_REG32(CCM_CBCDR) & ~((7u << 10) | (3u << 8))) | (2u << 8); /* core / 1, peripherals / 3 */
-    rc_chip_wait(CCM_CDHIPR, 1u << 1, 0);
+    rc_chip_need(CCM_CDHIPR, 1u << 1, 0);
+    if (locked == 0u) {
+        return CRYSTAL_HZ;
+    }
     RC_REG32(CCM_CBCMR) |= 3u << 18; /* from the ARM PLL */
     RC_REG32(CCM_CBCDR) &= ~PERIPH_CLK_SEL;
-    rc_chip_wait(CCM_CDHIPR, 1u << 5, 0);
+    rc_chip_need(CCM_CDHIPR, 1u << 5, 0);
+    return CORE_HZ;
 }
 
 uint32_t rc_chip_init(void)
 {
-    clocks();
+    uint32_t core_hz = clocks();
     rc_chip_caches_on();
     RC_REG32(CCM_CSCDR1) = (RC_REG32(CCM_CSCDR1) & ~0x3Fu) | (1u << 6); /* UARTs from the crystal */
     RC_REG32(CCM_CCGR5) |= 3u << 24;
@@ -74,7 +81,7 @@ uint32_t rc_chip_init(void)
     RC_REG32(LPUART1_BAUD) = ((OVERSAMPLING - 1u) << 24) | (UART_HZ / OVERSAMPLING + RC_UART_BAUD / 2u) / RC_UART_BAUD;
     RC_REG32(LPUART1_FIFO) |= (1u << 7) | (1u << 3);
     RC_REG32(LPUART1_CTRL) = (1u << 19) | (1u << 18);
-    return CORE_HZ;
+    return core_hz;
 }
 
 uint32_t rc_chip_receive(uint8_t *byte)
@@ -90,15 +97,18 @@ uint32_t rc_chip_receive(uint8_t *byte)
     return 1;
 }
 
-void rc_chip_send(uint8_t byte)
+uint32_t rc_chip_send(uint8_t byte)
 {
-    rc_chip_wait(LPUART1_STAT, STAT_SPACE, STAT_SPACE);
+    if (rc_chip_wait(LPUART1_STAT, STAT_SPACE, STAT_SPACE) == 0u) {
+        return 0;
+    }
     RC_REG32(LPUART1_DATA) = byte;
+    return 1;
 }
 
 void rc_chip_drain(void)
 {
-    rc_chip_wait(LPUART1_STAT, STAT_DONE, STAT_DONE);
+    (void)rc_chip_wait(LPUART1_STAT, STAT_DONE, STAT_DONE);
 }
 
 #define WDOG_MOST_MS 128000u

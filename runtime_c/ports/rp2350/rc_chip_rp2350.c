@@ -44,43 +44,48 @@
 __attribute__((section(".recurc_boot"), used)) static const uint32_t image_definition[5] = {
     0xFFFFDED3u, 0x10210142u, 0x000001FFu, 0x00000000u, 0xAB123579u};
 
-static void clocks(void)
+/* The core's clock in Hz: 150 MHz, or the crystal's 12 MHz where the PLL does not lock. Without the crystal the chip
+ * resets: the ring oscillator's speed is not known, and the UART needs one. */
+static uint32_t clocks(void)
 {
     RC_REG32(XOSC_CTRL) = 0xAA0u;   /* range 1-15 MHz */
     RC_REG32(XOSC_STARTUP) = 0xC4u; /* about 4 ms */
     RC_REG32(XOSC_CTRL) = 0xAA0u | (0xFABu << 12);
-    rc_chip_wait(XOSC_STATUS, 1u << 31, 1u << 31);
+    rc_chip_need(XOSC_STATUS, 1u << 31, 1u << 31);
     /* Everything to the reference clock, that to the crystal; then the PLL may change. */
     RC_REG32(CLK_SYS_CTRL + ALIAS_CLEAR) = 1u;
-    rc_chip_wait(CLK_SYS_SELECTED, 3u, 1u);
+    rc_chip_need(CLK_SYS_SELECTED, 3u, 1u);
     RC_REG32(CLK_REF_CTRL) = 2u;
-    rc_chip_wait(CLK_REF_SELECTED, 15u, 1u << 2);
+    rc_chip_need(CLK_REF_SELECTED, 15u, 1u << 2);
 
     RC_REG32(PLL_PWR) = 0x2Du; /* all off */
     RC_REG32(PLL_CS) = 1u;     /* reference divider 1 */
     RC_REG32(PLL_FBDIV) = 125u;
-    RC_REG32(PLL_PWR + ALIAS_CLEAR) = 0x21u; /* VCO at 1500 MHz */
-    rc_chip_wait(PLL_CS, 1u << 31, 1u << 31);
+    RC_REG32(PLL_PWR + ALIAS_CLEAR) = 0x21u;          /* VCO at 1500 MHz */
+    RC_REG32(CLK_PERI_CTRL) = (1u << 11) | (4u << 5); /* UART from the crystal */
+    if (rc_chip_wait(PLL_CS, 1u << 31, 1u << 31) == 0u) {
+        return CRYSTAL_HZ;
+    }
     RC_REG32(PLL_PRIM) = (5u << 16) | (2u << 12);
     RC_REG32(PLL_PWR + ALIAS_CLEAR) = 0x08u; /* the dividers behind it */
 
     RC_REG32(CLK_SYS_CTRL) = 0; /* auxiliary source: PLL_SYS */
     RC_REG32(CLK_SYS_CTRL) = 1u;
-    rc_chip_wait(CLK_SYS_SELECTED, 3u, 2u);
-    RC_REG32(CLK_PERI_CTRL) = (1u << 11) | (4u << 5); /* UART from the crystal */
+    rc_chip_need(CLK_SYS_SELECTED, 3u, 2u);
+    return CORE_HZ;
 }
 
 uint32_t rc_chip_init(void)
 {
     RC_REG32(RESETS_RESET + ALIAS_CLEAR) = UNITS;
-    rc_chip_wait(RESETS_DONE, UNITS, UNITS);
-    clocks();
+    rc_chip_need(RESETS_DONE, UNITS, UNITS);
+    uint32_t core_hz = clocks();
     RC_REG32(IO_GPIO0_CTRL) = 2u;
     RC_REG32(IO_GPIO1_CTRL) = 2u;
     RC_REG32(PADS_GPIO0) = 0x56u; /* 4 mA, input on, Schmitt trigger, and no longer isolated (bit 8) */
     RC_REG32(PADS_GPIO1) = 0x5Au; /* the same with pull-up: silence when nothing is connected */
     rc_pl011_start(UART0, CRYSTAL_HZ, RC_UART_BAUD, 0);
-    return CORE_HZ;
+    return core_hz;
 }
 
 uint32_t rc_chip_receive(uint8_t *byte)
@@ -88,9 +93,9 @@ uint32_t rc_chip_receive(uint8_t *byte)
     return rc_pl011_receive(UART0, byte);
 }
 
-void rc_chip_send(uint8_t byte)
+uint32_t rc_chip_send(uint8_t byte)
 {
-    rc_pl011_send(UART0, byte);
+    return rc_pl011_send(UART0, byte);
 }
 
 void rc_chip_drain(void)

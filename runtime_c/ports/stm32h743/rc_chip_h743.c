@@ -17,10 +17,11 @@ extern const uint8_t rc_image_start[];
 uint32_t rc_chip_init(void)
 {
     uint32_t qspi = (uintptr_t)rc_image_start >= QSPI_MEMORY_BASE || RC_TABLE_ADDRESS >= QSPI_MEMORY_BASE ? 1u : 0u;
-    uint32_t core_hz = rc_h743_clocks();
+    rc_h743_clocks_t clocks = rc_h743_clocks();
     RC_REG32(RCC_AHB2ENR) |= 7u << 29; /* SRAM1, SRAM2, SRAM3 */
     if (qspi != 0u) {
-        rc_h743_qspi();
+        qspi =
+            rc_h743_qspi(); /* when it does not answer, what lies there is closed: the first read of it is told as a fault */
     }
     rc_h743_caches(qspi);
 
@@ -29,10 +30,9 @@ uint32_t rc_chip_init(void)
     (void)RC_REG32(RCC_APB1LENR); /* the clock runs after a read back */
     rc_h743_pin(GPIOD, 8, 7);
     rc_h743_pin(GPIOD, 9, 7);
-    uint32_t kernel_hz = core_hz / 4u; /* APB1 */
-    RC_REG32(USART3_BRR) = (kernel_hz + RC_UART_BAUD / 2u) / RC_UART_BAUD;
+    RC_REG32(USART3_BRR) = (clocks.apb1_hz + RC_UART_BAUD / 2u) / RC_UART_BAUD;
     RC_REG32(USART3_CR1) = (1u << 29) | (1u << 3) | (1u << 2) | 1u; /* FIFO, transmitter, receiver, on */
-    return core_hz;
+    return clocks.core_hz;
 }
 
 uint32_t rc_chip_receive(uint8_t *byte)
@@ -48,29 +48,37 @@ uint32_t rc_chip_receive(uint8_t *byte)
     return 1;
 }
 
-void rc_chip_send(uint8_t byte)
+uint32_t rc_chip_send(uint8_t byte)
 {
-    rc_chip_wait(USART3_ISR, ISR_TX_SPACE, ISR_TX_SPACE);
+    if (rc_chip_wait(USART3_ISR, ISR_TX_SPACE, ISR_TX_SPACE) == 0u) {
+        return 0;
+    }
     RC_REG32(USART3_TDR) = byte;
+    return 1;
 }
 
 void rc_chip_drain(void)
 {
-    rc_chip_wait(USART3_ISR, ISR_TX_DONE, ISR_TX_DONE);
+    (void)rc_chip_wait(USART3_ISR, ISR_TX_DONE, ISR_TX_DONE);
 }
 
 #define LSI_PER_MS   32u /* about 32 kHz */
 #define IWDG_DIVIDER 256u
 #define IWDG_MOST    0xFFFu /* 32.8 s */
+/* Which clocks run on, and which counters stand, while a debugger halts the core (RM0433, "Microcontroller debug unit"). */
+#define CR_D3DBGCKEN (1u << 22)
+#define FZ_IWDG1     (1u << 18)
 
 void rc_arm_hardware_watchdog_start(uint32_t timeout_ms)
 {
     uint32_t count = (timeout_ms > 60000u ? 60000u : timeout_ms) * LSI_PER_MS / IWDG_DIVIDER;
+    RC_REG32(DBGMCU_CR) |= CR_D3DBGCKEN;
+    RC_REG32(DBGMCU_APB4FZ) |= FZ_IWDG1;
     RC_REG32(IWDG1_KR) = 0xCCCCu; /* start: turns LSI on */
     RC_REG32(IWDG1_KR) = 0x5555u; /* open */
     RC_REG32(IWDG1_PR) = 6u;      /* / 256 */
     RC_REG32(IWDG1_RLR) = count > IWDG_MOST ? IWDG_MOST : count;
-    rc_chip_wait(IWDG1_SR, 7u, 0);
+    (void)rc_chip_wait(IWDG1_SR, 7u, 0); /* the values are taken over all the same where RVU stays set (revision Y) */
     RC_REG32(IWDG1_KR) = 0xAAAAu;
 }
 

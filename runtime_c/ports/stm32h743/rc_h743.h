@@ -27,6 +27,8 @@
 #define SYSCFG_PWRCR  0x5800042Cu
 #define FLASH_ACR     0x52002000u
 #define DBGMCU_IDCODE 0x5C001000u
+#define DBGMCU_CR     0x5C001004u
+#define DBGMCU_APB4FZ 0x5C001054u
 /* GPIO ports: offsets from each port's base */
 #define GPIOB        0x58020400u
 #define GPIOD        0x58020C00u
@@ -68,13 +70,17 @@ static inline void rc_h743_pin(uint32_t port, uint32_t pin, uint32_t af)
     RC_REG32(port + GPIO_MODER) = (RC_REG32(port + GPIO_MODER) & ~(3u << two)) | (2u << two);
 }
 
-/* Power supply, voltage scale, PLL, flash wait states; returns the core clock in Hz. */
-uint32_t rc_h743_clocks(void);
+typedef struct {
+    uint32_t core_hz, apb1_hz;
+} rc_h743_clocks_t;
+
+/* Power supply, voltage scale, PLL, flash wait states: the clocks that run then. */
+rc_h743_clocks_t rc_h743_clocks(void);
 
 /* MPU regions and both caches. `qspi`: the QSPI flash is mapped and may be read. */
 void rc_h743_caches(uint32_t qspi);
 
-/* Quad I/O reads mapped at QSPI_MEMORY_BASE. Needs the final core clock. */
-void rc_h743_qspi(void);
+/* Quad I/O reads mapped at QSPI_MEMORY_BASE: 1, or 0 when the interface never ends a command. Needs the final clock. */
+uint32_t rc_h743_qspi(void);
 
 #endif

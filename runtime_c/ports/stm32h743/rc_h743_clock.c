@@ -1,6 +1,9 @@
 /* Clocks of the STM32H743: 480 MHz on silicon revision V, 400 MHz on earlier ones. COMPILED ONLY: not yet run on a
  * chip.
  *
+ * When supply, PLL or flash do not get ready within the bound of rc_chip_wait, the core stays on HSI at 64 MHz, the clock
+ * after a reset, with all prescalers as they are then. An external clock that does not come is replaced by HSI.
+ *
  * Source: the internal 64 MHz oscillator (HSI) unless RC_HSE_HZ names an external clock of 8 or 16 MHz (bypass mode:
  * the ST-LINK of a Nucleo feeds 8 MHz in). HSI is within 1 %, good enough for a UART; it makes ticks as wrong as
  * itself. The supply is the internal linear regulator (LDO), as on the Nucleo-144 boards. */
@@ -31,51 +34,78 @@
 _Static_assert(RC_HSE_HZ % PLL_INPUT_HZ == 0, "the PLL's input is 8 MHz: RC_HSE_HZ must be a multiple of it");
 #endif
 
-uint32_t rc_h743_clocks(void)
+/* Everything up to the PLL's clock for the core; returns its Hz, or 0 when something did not get ready. */
+static uint32_t full_speed(void)
 {
     uint32_t fast = (RC_REG32(DBGMCU_IDCODE) >> 16) >= REVISION_V ? 1u : 0u;
-    uint32_t source, divider;
+    uint32_t source = 0, divider = HSI_HZ / PLL_INPUT_HZ; /* HSI */
 
     /* Supply. CR3's low byte can be written once after power-on; until then the core's voltage must not be changed. */
     RC_REG32(PWR_CR3) = (RC_REG32(PWR_CR3) & ~7u) | CR3_LDOEN;
-    rc_chip_wait(PWR_CSR1, VOSRDY, VOSRDY);
+    if (rc_chip_wait(PWR_CSR1, VOSRDY, VOSRDY) == 0u) {
+        return 0;
+    }
     RC_REG32(PWR_D3CR) = VOS_SCALE1;
-    rc_chip_wait(PWR_D3CR, VOSRDY, VOSRDY);
+    if (rc_chip_wait(PWR_D3CR, VOSRDY, VOSRDY) == 0u) {
+        return 0;
+    }
     if (fast != 0u) { /* scale 0 = scale 1 with overdrive; 480 MHz needs it */
         RC_REG32(RCC_APB4ENR) |= 1u << 1;
         (void)RC_REG32(RCC_APB4ENR);
         RC_REG32(SYSCFG_PWRCR) |= 1u;
-        rc_chip_wait(PWR_D3CR, VOSRDY, VOSRDY);
+        if (rc_chip_wait(PWR_D3CR, VOSRDY, VOSRDY) == 0u) {
+            return 0;
+        }
     }
 
 #ifdef RC_HSE_HZ
     RC_REG32(RCC_CR) |= CR_HSEBYP;
     RC_REG32(RCC_CR) |= CR_HSEON;
-    rc_chip_wait(RCC_CR, CR_HSERDY, CR_HSERDY);
-    source = 2;
-    divider = RC_HSE_HZ / PLL_INPUT_HZ;
-#else
-    RC_REG32(RCC_CR) |= CR_HSION;
-    rc_chip_wait(RCC_CR, CR_HSIRDY, CR_HSIRDY);
-    source = 0;
-    divider = HSI_HZ / PLL_INPUT_HZ;
+    if (rc_chip_wait(RCC_CR, CR_HSERDY, CR_HSERDY) != 0u) {
+        source = 2;
+        divider = RC_HSE_HZ / PLL_INPUT_HZ;
+    }
 #endif
     RC_REG32(RCC_PLLCKSELR) = source | (divider << 4);
     /* Input range 8-16 MHz, wide VCO, output P only. VCO 960 or 800 MHz, P divides by 2. */
     RC_REG32(RCC_PLLCFGR) = (3u << 2) | (1u << 16);
     RC_REG32(RCC_PLL1DIVR) = ((fast != 0u ? 120u : 100u) - 1u) | ((2u - 1u) << 9);
     RC_REG32(RCC_CR) |= CR_PLL1ON;
-    rc_chip_wait(RCC_CR, CR_PLL1RDY, CR_PLL1RDY);
+    if (rc_chip_wait(RCC_CR, CR_PLL1RDY, CR_PLL1RDY) == 0u) {
+        return 0;
+    }
 
     /* AXI at half the core clock, all APBs at half of that; 4 wait states cover AXI up to 240 MHz. */
     RC_REG32(FLASH_ACR) = 4u | (2u << 4);
-    rc_chip_wait(FLASH_ACR, 15u, 4u);
+    if (rc_chip_wait(FLASH_ACR, 15u, 4u) == 0u) {
+        return 0;
+    }
     RC_REG32(RCC_D1CFGR) = 8u | (4u << 4);
     RC_REG32(RCC_D2CFGR) = (4u << 4) | (4u << 8);
     RC_REG32(RCC_D3CFGR) = 4u << 4;
     RC_REG32(RCC_CFGR) = (RC_REG32(RCC_CFGR) & ~7u) | 3u;
-    rc_chip_wait(RCC_CFGR, 7u << 3, 3u << 3);
+    if (rc_chip_wait(RCC_CFGR, 7u << 3, 3u << 3) == 0u) {
+        return 0;
+    }
     return fast != 0u ? CORE_HZ : REVISION_Y_HZ;
+}
+
+rc_h743_clocks_t rc_h743_clocks(void)
+{
+    RC_REG32(RCC_CR) |= CR_HSION;
+    rc_chip_need(RCC_CR, CR_HSIRDY, CR_HSIRDY);
+    rc_h743_clocks_t clocks = {full_speed(), 0};
+    if (clocks.core_hz != 0u) {
+        clocks.apb1_hz = clocks.core_hz / 4u;
+        return clocks;
+    }
+    RC_REG32(RCC_CFGR) &= ~7u; /* HSI, should the PLL have been asked for and come later */
+    RC_REG32(RCC_D1CFGR) = 0;
+    RC_REG32(RCC_D2CFGR) = 0;
+    RC_REG32(RCC_D3CFGR) = 0;
+    clocks.core_hz = HSI_HZ;
+    clocks.apb1_hz = HSI_HZ;
+    return clocks;
 }
 
 static void mpu_region(uint32_t number, uint32_t base, uint32_t attributes)

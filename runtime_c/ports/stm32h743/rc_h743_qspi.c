@@ -18,9 +18,11 @@
 #define STATUS_2_QUAD_ENABLE      0x02u
 #define CMD_FAST_READ_QUAD_IO     0xEBu
 
-static void command(uint32_t instruction, uint32_t has_data, uint8_t data)
+static uint32_t command(uint32_t instruction, uint32_t has_data, uint8_t data)
 {
-    rc_chip_wait(QUADSPI_SR, SR_BUSY, 0);
+    if (rc_chip_wait(QUADSPI_SR, SR_BUSY, 0) == 0u) {
+        return 0;
+    }
     RC_REG32(QUADSPI_FCR) = SR_TCF;
     RC_REG32(QUADSPI_DLR) = 0; /* one byte, where there is data */
     RC_REG32(QUADSPI_CCR) =
@@ -28,11 +30,12 @@ static void command(uint32_t instruction, uint32_t has_data, uint8_t data)
     if (has_data != 0u) {
         *(volatile uint8_t *)(uintptr_t)QUADSPI_DR = data;
     }
-    rc_chip_wait(QUADSPI_SR, SR_TCF, SR_TCF);
+    uint32_t done = rc_chip_wait(QUADSPI_SR, SR_TCF, SR_TCF);
     RC_REG32(QUADSPI_FCR) = SR_TCF;
+    return done;
 }
 
-void rc_h743_qspi(void)
+uint32_t rc_h743_qspi(void)
 {
     RC_REG32(RCC_AHB4ENR) |= (1u << 1) | (1u << 3) | (1u << 4);
     RC_REG32(RCC_AHB3ENR) |= 1u << 14;
@@ -46,11 +49,12 @@ void rc_h743_qspi(void)
 
     RC_REG32(QUADSPI_DCR) = ((FLASH_SIZE_LOG2 - 1u) << 16) | (3u << 8);
     RC_REG32(QUADSPI_CR) = (2u << 24) | (1u << 4) | 1u; /* AHB clock / 3 = 80 MHz, sample half a cycle later, on */
-    command(CMD_VOLATILE_WRITE_ENABLE, 0, 0);
-    command(CMD_WRITE_STATUS_2, 1, STATUS_2_QUAD_ENABLE);
-
-    rc_chip_wait(QUADSPI_SR, SR_BUSY, 0);
+    if (command(CMD_VOLATILE_WRITE_ENABLE, 0, 0) == 0u || command(CMD_WRITE_STATUS_2, 1, STATUS_2_QUAD_ENABLE) == 0u ||
+        rc_chip_wait(QUADSPI_SR, SR_BUSY, 0) == 0u) {
+        return 0;
+    }
     RC_REG32(QUADSPI_ABR) = 0xFF; /* mode bits: no continuous read */
     RC_REG32(QUADSPI_CCR) = (FMODE_MAPPED << 26) | (MODE_4_LINES << 24) | (4u << 18) | (MODE_4_LINES << 14) |
                             (2u << 12) | (MODE_4_LINES << 10) | (MODE_1_LINE << 8) | CMD_FAST_READ_QUAD_IO;
+    return 1;
 }
