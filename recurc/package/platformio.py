@@ -126,7 +126,8 @@ def _board_json(firmware: BoardFirmware) -> dict[str, Any]:
         recipe["files"] = [f for f in apart(firmware) if not f["built"]]  # QEMU loads the rest with the ELF
     else:
         recipe["flash_base"] = f"{board.region(plan.placement['code']).base:#x}"
-        recipe["flash"] = asdict(board.flash) if board.flash else {}
+        route = asdict(board.flash) if board.flash else {}
+        recipe["flash"] = {key: value for key, value in route.items() if key != "words" or value}
         recipe["apart"] = apart(firmware)
     return {
         "name": board.title,

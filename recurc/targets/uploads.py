@@ -11,6 +11,7 @@ from recurc.targets.tomltable import Table
 DISKS = ("uf2", "probe")
 FORMATS = ("bin", "hex")
 FRAMEWORKS = ("espidf",)
+WORDS_LIMIT = 16
 PACKAGES = ("firmware", "platformio")  # what a board is delivered in whose file does not say
 
 
@@ -37,7 +38,7 @@ class Flash:
     `disk` is "uf2" (boot loader) or "probe" (ST-LINK, DAPLink), `match` a text that the disk must tell of itself. In
     `command`, a tool of `recurc.targets.allowed`, and `external`, which writes what lies in external flash, {file} and
     {address} are filled in and $RECURC_NAME comes from the environment. `format` is what `command` takes, `hint` what the
-    user must do first.
+    user must do first. `words`: addresses and values of words that are written with the firmware, beside it.
     """
 
     disk: str = ""
@@ -47,6 +48,7 @@ class Flash:
     format: str = "bin"
     external: tuple[str, ...] = ()
     hint: str = ""
+    words: tuple[tuple[int, int], ...] = ()
 
 
 def read_packages(t: Table, family: str, ports: tuple[str, ...], stock: Stock | None) -> tuple[str, ...]:
@@ -95,6 +97,18 @@ def read_stock(t: Table) -> Stock | None:
     return stock
 
 
+def _words(f: Table) -> tuple[tuple[int, int], ...]:
+    """`words` of [flash]: pairs of an address, a multiple of 4, and a value. Raises InputError."""
+    words = f.get("words", list, [])
+    for word in words:
+        right = isinstance(word, list) and len(word) == 2 and all(type(n) is int and 0 <= n < 1 << 32 for n in word)
+        if not right or word[0] % 4:
+            raise f.bad(f"flash: words has {shown(word)}", "Write [ADDRESS, VALUE], 32 bits each, the address a multiple of 4")
+    if len(words) > WORDS_LIMIT:
+        raise f.bad(f"flash: {len(words)} words are written beside the firmware; {WORDS_LIMIT} at most")
+    return tuple((address, value) for address, value in words)
+
+
 def read_flash(t: Table) -> Flash | None:
     """`[flash]` of a board file; None without it. Raises InputError."""
     data = t.get("flash", dict, None)
@@ -104,11 +118,13 @@ def read_flash(t: Table) -> Flash | None:
     flash = Flash(
         disk=f.text("disk", "", one_of=("", *DISKS)), match=f.text("match", ""), uf2_family=f.number("uf2_family", 0),
         command=f.words("command", []), format=f.text("format", "bin", one_of=FORMATS), external=f.words("external", []),
-        hint=f.text("hint", ""),
+        hint=f.text("hint", ""), words=_words(f),
     )  # fmt: skip
     f.close()
     if bool(flash.disk) == bool(flash.command):
         raise f.bad("flash: there is one way to write a firmware, disk or command", "Give one of the two")
+    if flash.words and not (flash.command and flash.format == "hex"):
+        raise f.bad('flash: words are written with a file of their addresses: they need command and format = "hex"')
     if (flash.disk == "uf2") != bool(flash.uf2_family):
         raise f.bad('flash: uf2_family belongs to disk = "uf2", and that needs it')
     for key, command in (("command", flash.command), ("external", flash.external)):

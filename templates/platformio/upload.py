@@ -238,6 +238,22 @@ def run_tool(command, what, **values):
     print("%s has written %s" % (words[0], what))
 
 
+def hex_record(kind, address, data):
+    """One line of Intel HEX."""
+    body = bytes([len(data), address >> 8 & 255, address & 255, kind]) + data
+    return ":%s%02X\n" % (body.hex().upper(), -sum(body) & 255)
+
+
+def with_words(text, words):
+    """An Intel HEX file with words, (address, value) each, before its end."""
+    end = hex_record(1, 0, b"")
+    lines = text.replace("\r\n", "\n")
+    if not lines.endswith(end):
+        fail("the firmware's HEX file has no end")
+    more = (hex_record(4, 0, struct.pack(">H", a >> 16)) + hex_record(0, a & 0xFFFF, struct.pack("<I", v)) for a, v in words)
+    return lines[: -len(end)] + "".join(more) + end
+
+
 def upload(board, elf, port):
     """Write everything, what lies apart first, so that the firmware finds it when it starts."""
     elf = os.path.abspath(elf)
@@ -262,6 +278,12 @@ def upload(board, elf, port):
         copy_to_disk(route, recipe, build, port)
     elif route.get("command"):
         file = os.path.join(build, MAIN_FILES[route["format"]])
+        if route.get("words"):
+            with open(file) as f:
+                text = with_words(f.read(), route["words"])
+            file = os.path.join(build, "firmware-words.hex")
+            with open(file, "w") as f:
+                f.write(text)
         run_tool(route["command"], os.path.basename(file), file=file, address=recipe["flash_base"])
     else:
         fail(

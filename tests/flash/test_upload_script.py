@@ -103,6 +103,44 @@ def test_tools_get_file_and_address_and_their_failure_counts(upload, tmp_path, c
             upload.upload(board, elf, "")
 
 
+HEX = ":020000040000FA\n:0400000001020304F2\n:0400000500000001F6\n:00000001FF\n"
+
+
+def memory_of(text):
+    """What an Intel HEX file writes: address -> byte. Every sum must be right, and the end the last line."""
+    memory, base = {}, 0
+    for line in text.splitlines():
+        data = bytes.fromhex(line[1:])
+        assert line[0] == ":" and sum(data) & 255 == 0 and data[0] == len(data) - 5
+        at, kind, body = data[1] << 8 | data[2], data[3], data[4:-1]
+        base = int.from_bytes(body, "big") << 16 if kind == 4 else base
+        memory.update({base + at + i: byte for i, byte in enumerate(body)} if kind == 0 else {})
+    assert kind == 1 and text.count(line) == 1
+    return memory
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_words_are_written_with_the_firmware(upload, tmp_path, newline):
+    """An nRF5340 that was erased as a whole would lock its debug port at the next reset."""
+    from dataclasses import asdict
+
+    flash = load_board("nrf5340").flash
+    assert (
+        flash.words == ((0x00FF8000, 0x50FA50FA), (0x00FF801C, 0x50FA50FA)) and "chip_erase_mode=ERASE_ALL" in flash.command[-1]
+    )
+    note = f"import sys, shutil; shutil.copyfile(sys.argv[1], {str(tmp_path / 'written')!r})"
+    route = {**asdict(flash), "command": [sys.executable, "-c", note, "{file}"]}
+    board, elf = project_with(tmp_path, upload, {"flash": route})
+    (tmp_path / "build" / "firmware.hex").write_bytes(HEX.replace("\n", newline).encode())
+    upload.upload(board, elf, "")
+    unprotected = b"\xfa\x50\xfa\x50"
+    assert memory_of((tmp_path / "written").read_text()) == {
+        **dict(enumerate(b"\1\2\3\4")), **dict(enumerate(unprotected, 0xFF8000)), **dict(enumerate(unprotected, 0xFF801C)),
+    }  # fmt: skip
+    with pytest.raises(SystemExit, match="no end"):
+        upload.with_words(HEX[:-5], [])
+
+
 def test_board_files_say_one_way_to_flash():
     flashed = {b.name: b.flash for b in list_boards() if b.flash}
     assert {"stm32h7", "nucleo-h743", "stm32u5a5", "imxrt1064", "teensy41", "pico2", "nrf5340"} == set(flashed)
@@ -111,6 +149,9 @@ def test_board_files_say_one_way_to_flash():
 
     for change, message in (
         (('disk = "uf2"', 'disk = "uf3"'), "not one of"), (('disk = "uf2"', ""), "one way to write"),
+        (("uf2_family = 0xE48BFF59", "uf2_family = 0xE48BFF59\nwords = [[0, 1]]"), "words are written with a file"),
+        (("uf2_family = 0xE48BFF59", "uf2_family = 0xE48BFF59\nwords = [[2, 1]]"), "a multiple of 4"),
+        (("uf2_family = 0xE48BFF59", "uf2_family = 0xE48BFF59\nwords = [[0, true]]"), "ADDRESS, VALUE"),
         (("uf2_family = 0xE48BFF59", ""), "uf2_family"), (('match = "RP2350"', 'mach = "RP2350"'), "mach"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=message):
