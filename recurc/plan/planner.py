@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Protocol
 
 from recurc.documents.plan import Plan
@@ -199,16 +200,59 @@ def _arena_room(placer: _Placer, region: RegionLike) -> int:
     return region.base + region.size - start
 
 
+def _make_way(placer: _Placer, arena_bytes: int) -> None:
+    """Move variables and stack out of the arena's first region when it would hold an arena of `arena_bytes` without them."""
+    first = next(iter(placer.board.candidates("arena")), None)
+    if first is None or _arena_room(placer, first) >= arena_bytes:
+        return
+    moved = dict(placer.placement)
+    for part in ("data", "stack"):
+        others = [r.name for r in placer.board.candidates(part) if r.name != first.name]
+        if moved[part] == first.name and others:
+            moved[part] = others[0]
+    kept, placer.placement = placer.placement, moved
+    if _arena_room(placer, first) < arena_bytes or placer.overflow(moved).keys() - placer.overflow(kept).keys():
+        placer.placement = kept
+
+
+def _rearrange(placer: _Placer) -> None:
+    """When one part after the other left no room for all that is written, any places for variables, stack and arena that do,
+    the most preferred first."""
+    if not placer.homeless:
+        return
+    parts = ("data", "stack", "arena")
+    for names in product(*(tuple(r.name for r in placer.board.candidates(part)) for part in parts)):
+        placement = {**placer.placement, **dict(zip(parts, names, strict=True))}
+        if not placer.overflow(placement).keys() & set(names):
+            placer.placement = placement
+            placer.homeless = [(part, region) for part, region in placer.homeless if part not in parts]
+            return
+
+
+def _arena_region(placer: _Placer, board: BoardLike, smallest: int, wanted: int) -> RegionLike | None:
+    """The first region that holds the arena: regions are in order of speed. One that holds it only with smaller tiles, each
+    of which is a pass over the weights, stands behind one of the same kind that holds it as it is `wanted`."""
+    rooms = [(r, _arena_room(placer, r)) for r in board.candidates("arena")]
+    fitting = [(r, room) for r, room in rooms if room >= smallest]
+    if not fitting:
+        return None
+    first = fitting[0][0]
+    return next((r for r, room in fitting if room >= wanted and r.kind == first.kind), first)
+
+
 def _choose_layout(program: Program, forms: Forms, kernels: KernelSet, placer: _Placer, board: BoardLike) -> Layout:
-    """The arena with the largest tiles for the first region that holds it at all: regions are in order of speed."""
+    """The arena with the largest tiles for its region, which a comfortable one chooses if it can."""
     smallest = make_layout(program, forms, kernels, 0)
-    fitting = [room for r in board.candidates("arena") if (room := _arena_room(placer, r)) >= smallest.arena_bytes]
-    room = (fitting[0] if fitting else 0) - (smallest.arena_bytes - smallest.scratch_bytes) - ARENA_ALIGN
-    budget = min(comfortable_scratch(program, forms, kernels), room)
+    comfortable = comfortable_scratch(program, forms, kernels)
+    wanted = make_layout(program, forms, kernels, comfortable).arena_bytes
+    _make_way(placer, wanted)
+    region = _arena_region(placer, board, smallest.arena_bytes, wanted)
+    fitting = _arena_room(placer, region) if region is not None else 0
+    budget = min(comfortable, fitting - (smallest.arena_bytes - smallest.scratch_bytes) - ARENA_ALIGN)
     if budget <= 0:
         return smallest
     layout = make_layout(program, forms, kernels, budget)
-    return layout if layout.arena_bytes <= fitting[0] else smallest
+    return layout if layout.arena_bytes <= fitting else smallest
 
 
 def make_plan(
@@ -236,9 +280,13 @@ def make_plan(
     placer = _Placer(board, _sizes(board, image.total, 0, measured, least), regions)
     for part in PARTS[:-1]:
         placer.place(part)
-    layout = layout or _choose_layout(program, forms, kernels, placer, board)
+    if layout is None:
+        layout = _choose_layout(program, forms, kernels, placer, board)
+    else:
+        _make_way(placer, layout.arena_bytes)
     placer.sections = _sizes(board, image.total, layout.arena_bytes, measured, least)
     placer.place("arena")
+    _rearrange(placer)
     sections = lay_out(placer.sections, placer.placement, regions)
     table_bytes = streamed_table_bytes(program)
     missing = tuple(

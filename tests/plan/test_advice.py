@@ -82,7 +82,7 @@ def test_combinations_only_when_no_single_change_is_enough():
 
 
 def test_another_board_is_the_smallest_that_fits():
-    board = with_sizes(load_board("stm32h7"), axisram=64_000)
+    board = with_sizes(load_board("stm32h7"), axisram=64_000, dtcm=64_000)
     plan = make_plan(program(), INT4, board)
     others = [replace(with_sizes(load_board("stm32h7"), axisram=size), name=f"a{size}") for size in (900_000, 300_000, 600_000)]
     found = cheapest_changes(plan, board, others)

@@ -78,7 +78,7 @@ image = ["flash", "qspi"]
     assert [r.name for r in board.regions] == ["flash", "itcm", "dtcm", "axisram", "sram123", "sram4", "qspi"]
     assert (board.region("flash").size, board.region("flash").base) == (1 << 20, 0x08000000)
     assert [r.name for r in board.candidates("image")] == ["flash", "qspi"]
-    assert [r.name for r in board.candidates("arena")] == ["axisram"]
+    assert [r.name for r in board.candidates("arena")] == ["dtcm", "axisram"]
 
 
 def test_tables_that_a_board_does_not_take():
