@@ -80,6 +80,7 @@ class Board:
     on from the table in the linker script ("v7": PMSAv7, "v8": PMSAv8, None: as the port sets it). `usb`: its serial adapters.
     `chip`: the file of `chips/` that the rest comes from, "" where the board's own says all. `packages`: the formats of
     recurc.package that a build for it is delivered in, in the order in which they are made; () for one that is only described.
+    `unseen`: what was changed in its port, or in where its parts lie, and nobody has seen on the part since, a text each.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Board:
     watchdog: Watchdog | None = None
     chip: str = ""
     packages: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
 
     @property
     def flash_bytes(self) -> int:
@@ -230,6 +232,7 @@ def parse_board(text: str, path: Path) -> Board:
         watchdog=watchdog,
         chip=t.text("chip", ""),
         packages=read_packages(t, family, ports, stock),
+        unseen=t.words("unseen", []),
     )
     t.close()
     if mpu and family != "arm":

@@ -21,7 +21,7 @@ from recurc.resources import resource_dir
 from recurc.targets.tomltable import nearest
 
 CHIP_KEYS = (
-    "family", "core", "cpu_flags", "link_flags", "features", "ports", "clock_hz", "mpu", "packages",
+    "family", "core", "cpu_flags", "link_flags", "features", "ports", "clock_hz", "mpu", "packages", "unseen",
     "uart", "watchdog", "ticks", "boot", "defines", "emulator", "regions", "placement",
 )  # fmt: skip
 CHIP_LIMIT = 1 << 16  # bytes of a chip's file

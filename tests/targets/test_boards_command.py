@@ -53,6 +53,7 @@ def test_the_list_as_json(capsys):
     assert "RT1064" in budget["reference"] and budget["mpu"] == "v7" and budget["evidence"]
     assert boards["soc-8mb"]["largest_external_ram_bytes"] == 8 << 20
     assert boards["teensy41"]["boot"] == {"port": "imxrt", "place": "first", "bytes": 8192}
+    assert boards["stm32h7"]["unseen"] and not boards["mps2-an500"]["unseen"]
     assert boards["soc-8mb"]["placement"]["table"] == ["flash"]
     assert (boards["nucleo-h743"]["chip"], boards["host"]["chip"]) == ("stm32h7", None)
 
@@ -66,7 +67,7 @@ def test_one_board(name, width, capsys):
     assert all(len(line) <= width for line in lines)
     flat = " ".join(out.split())
     assert ", ".join(board.packages) in flat
-    for text in (board.title, board.evidence, board.reference, board.verified, *board.aliases):
+    for text in (board.title, board.evidence, board.reference, board.verified, *board.aliases, *board.unseen):
         assert text in flat
     for region in board.regions:
         line = next(line for line in lines if line.split()[:2] == [region.name, region.kind])

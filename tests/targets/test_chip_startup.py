@@ -8,8 +8,10 @@ import pytest
 
 from recurc.device.coding import Frame, Receiver
 from recurc.device.frames import BOOT, FAULT
+from recurc.emit.linker import Placement
 from recurc.targets.boards import load_board
 from tests.device.dummy_build import build_dummy
+from tests.placing import default_placement
 from tests.targets.chipmodel import AIRCR, BOARDS, HANGING, IDLE, RESET, Chip
 from tests.tools import need
 
@@ -164,6 +166,18 @@ def test_caches_are_on_and_a_full_one_is_not_emptied(port, start):
     for chip in (cold, warm):
         assert chip.run() == IDLE and chip.get(CCR) & (3 << 16) == 3 << 16
     assert cold.wrote(DCISW) and not warm.wrote(DCISW)
+
+
+def test_the_h743_runs_with_its_stack_in_axi_sram(tmp_path):
+    """As where the arena needs all of the DTCM."""
+    need(BOARDS["stm32h743"])
+    board = load_board(BOARDS["stm32h743"])
+    usual = default_placement(board)
+    moved = Placement({**usual.regions, "data": "axisram", "stack": "axisram"}, usual.sizes)
+    chip = Chip("stm32h743", build_dummy(board.name, tmp_path, placement=moved))
+    assert chip.run() == IDLE and frames(chip) == [BOOT]
+    axi = board.region("axisram")
+    assert axi.base <= chip.symbols["core_hz"] < axi.end and axi.base == chip.symbols["rc_stack_limit"]
 
 
 def test_the_apollo510_s_caches_need_power(start):

@@ -63,6 +63,7 @@ def test_boards_say_what_was_verified_and_nothing_more(name):
     )  # an SDK's drivers and its task switch take some of it
     assert b.kind != "budget" or (b.reference and b.mpu and b.emulator)
     assert b.kind != "emulator" or b.emulator
+    assert bool(b.unseen) == (b.verified in ("compiled", "written")), "changes that nobody has seen on the part"
     named = {r for part in (*PARTS, "table") for r in b.placement.get(part, ())}
     assert not any(b.region(r).optional for part in ("code", "arena", "data", "stack") for r in b.placement[part])
     assert named <= {r.name for r in b.regions}

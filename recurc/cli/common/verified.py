@@ -12,6 +12,7 @@ from recurc.report.numbers import fidelity_text
 
 if TYPE_CHECKING:
     from recurc.build.manifest import Build
+    from recurc.targets.boards import Board
     from recurc.verify.proof import Proof
     from recurc.verify.result import Answered, StepView, VerifyResult
 
@@ -34,6 +35,16 @@ def proof_text(proof: Proof | None) -> str:
     took = "" if proof.seconds is None else f", about {seconds_text(proof.seconds)} on {proof.clocked} (an estimate)"
     what = " and of the puzzle table" if len(proof.pieces) > 1 else ""
     return f"sha256 computed on the device behind a fresh nonce: the build's{what}; {proof.bytes:,} bytes{took}"
+
+
+def clock_text(board: Board, told_hz: int) -> str:
+    """What is to say of a real board that told of fewer ticks a second than its file has; empty where it did not."""
+    if board.emulator is not None or board.family == "host" or not 0 < told_hz < board.ticks.hz:
+        return ""
+    return (
+        f"its clock runs at {told_hz / 1e6:g} MHz, and {board.ticks.hz / 1e6:g} MHz are {board.name}'s: a crystal, PLL or "
+        "supply did not get ready, or the silicon is an earlier one"
+    )
 
 
 def document(result: VerifyResult, offset: int, worst: int | None) -> VerifyDocument:
@@ -94,6 +105,8 @@ def print_result(console: Console, build: Build, result: VerifyResult, views: li
         console.print(f"{1000 * result.seconds_per_step:.3f} ms a step, measured there")
     else:
         console.print(f"{result.ticks / max(1, result.steps):,.0f} ticks a step")
+    if slow := clock_text(result.board, result.info.tick_hz):
+        console.print(slow)
     if result.info.stack_bytes:
         worst = worst_stack(build, result)
         computed = f", {worst:,} by the worst path that the compiler knows" if worst else ""
