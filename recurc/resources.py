@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from recurc.reading import matching
+from recurc.reading import matching, read_text
 
 _PACKAGE = Path(__file__).resolve().parent
 _KINDS = ("templates", "runtime_c", "chips", "boards", "examples")
@@ -27,6 +27,12 @@ def resource_dir(kind: str) -> Path:
         if candidate.is_dir():
             return candidate
     raise FileNotFoundError(errno.ENOENT, "a part of this installation of recurc is not there", str(_PACKAGE / "_data" / kind))
+
+
+def license_text() -> str:
+    """The licence that recurc's own sources are under; what is generated from them carries it."""
+    root = resource_dir("runtime_c").parent
+    return read_text(root / "LICENSE")
 
 
 def bundled_models() -> dict[str, Path]:

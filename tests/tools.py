@@ -33,6 +33,12 @@ def need(board_name: str) -> None:
         missing(board.emulator.program)
 
 
+def need_tool(command: str) -> None:
+    """A command, or a skip."""
+    if shutil.which(command) is None:
+        missing(command)
+
+
 def need_aarch64() -> tuple[str, str]:
     """Cross compiler and user-mode emulator for aarch64, or a skip."""
     for tool in ("aarch64-linux-gnu-gcc", "qemu-aarch64"):

@@ -20,7 +20,7 @@ void rc_fault(const rc_fault_t *fault)
 
 int main(void)
 {
-    if (rc_open(&ctx, rc_image_start, RC_IMAGE_BYTES, arena, sizeof arena) != RC_OK ||
+    if (rc_open(&ctx, rc_image_start, RC_IMAGE_BYTES, arena, sizeof arena, 0) != RC_OK ||
         rc_begin(&ctx, tokens, 0u) != RC_OK) {
         rc_port_exit(1);
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,8 @@ from recurc.evaluate.solving import Solved, solve_puzzles
 from recurc.evaluate.stepping import EngineStepper, check_steps
 from recurc.make.project import build_project, compile_host_engine
 from recurc.models.inputs import check_inputs
+from recurc.package.base import WEIGHTS
+from recurc.package.registry import asked_of, delivered_as
 from recurc.quant.calibrate import Calibration
 from recurc.quant.model import QuantizedModel
 from recurc.reading import user_path
@@ -195,12 +197,19 @@ class Quantized:
         allow_lossy: bool = False,
         gate: Gate | None = None,
         answers: Answers | None = None,
+        as_: str | Sequence[str] = (),
+        name: str = "",
+        weights: str = WEIGHTS[0],
         details: Mapping[str, Any] | None = None,
         note: Callable[[str], None] = lambda text: None,
     ) -> Build:
-        """Build firmware into the folder `out`.
+        """Build firmware, or a library for a program of one's own, into the folder `out`.
 
         Args:
+            as_: package formats to deliver it in, such as "library"; () for those that the board's file says.
+            name: of a library, which all its symbols, macros and files begin with; "" takes the checkpoint's.
+            weights: how a library holds its weights: "incbin" (in an assembly file), "array" (in C) or "file" (the program
+                places it).
             min_fidelity: refuse below it; None: what is kept beside the checkpoint, else `DEFAULT_MIN_FIDELITY`.
             answers: of the procedure that the build is to run; a fidelity below is let pass where they are as good as fp32's.
 
@@ -210,6 +219,8 @@ class Quantized:
             DoesNotFitError, ToolchainError, UsageError, InputError.
         """
         board = target if isinstance(target, Board) else load_board(target)
+        board = delivered_as(board, (as_,) if isinstance(as_, str) else as_)
+        asked = asked_of(board, name, weights)
         self.check_target(board, allow_lossy=allow_lossy)
         least, whence = least_fidelity(self.source.reasoner, min_fidelity)
         gate = gate or self.gate()
@@ -241,6 +252,7 @@ class Quantized:
             user_path(out),
             note=note,
             engine=compiled,
+            asked=asked,
             details={
                 "checkpoint": {
                     "source": self.source.reasoner.source,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from recurc.cli.common.delivery import Delivery, delivery_options
 from recurc.cli.common.groups import takes
 from recurc.cli.common.memory import show_changes, show_memory
 from recurc.cli.common.options import (
@@ -50,14 +51,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """The board that is built for, and the build's folder."""
-
-    target: str
-    out: Path | None
-
-
-@dataclass(frozen=True)
 class Demands:
     """What a build must keep, and how many test puzzles show what it keeps."""
 
@@ -69,18 +62,9 @@ class Demands:
 @click.command()
 @checkpoint_argument()
 @project_option
-@click.option("--target", default="stm32h7", metavar="BOARD", help="Board (see `recurc boards`). Default: stm32h7.")
+@delivery_options
 @stored_options
 @data_option
-@click.option(
-    "--out",
-    "-o",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="DIR",
-    help="Build folder. Default: build/MODEL-BOARD-PRECISION, and -mixed where layers differ, -hHlLsN at another depth than "
-    "the trained one, -solve with --solve.",
-)
 @seed_option
 @depth_options
 @storage_options
@@ -119,7 +103,7 @@ def command(
 
     For a chip that only its own SDK compiles (`recurc boards`: written), the build has a project for that and no ELF.
     """
-    from recurc.package.registry import toolchains
+    from recurc.package.registry import asked_of, delivered_as, toolchains
     from recurc.targets.boards import load_board
     from recurc.targets.toolchain import find_compiler
 
@@ -127,7 +111,8 @@ def command(
     chosen = source.model(console)
     lowering, learning, demands = chosen.settled(lowering), chosen.settled(learning), chosen.settled(demands)
     solving = chosen.settled(solving)
-    board = load_board(chosen.either("target", delivery.target))
+    board = delivered_as(load_board(chosen.either("target", delivery.target)), delivery.as_)
+    asked_of(board, delivery.name, delivery.weights)  # before the long work
     # Before the long work, not after it; a board without toolchain or port is told so after its plan.
     for family in dict.fromkeys((*toolchains(board), "host")):
         find_compiler(family)
@@ -142,7 +127,8 @@ def command(
     name = Path(chosen.checkpoint).name or "model"
     model = LoadedModel(reasoner, name)
     named = f"{name}-{board.name}-{precision}{'-mixed' if layers else ''}{_depth_name(lowering, reasoner.config)}"
-    folder = delivery.out or Path("build") / (named + ("-solve" if solving.solve else ""))
+    forms = "".join(f"-{format}" for format in delivery.as_)
+    folder = delivery.out or Path("build") / (named + ("-solve" if solving.solve else "") + forms)
     check_output(folder, console.note)
     lowering, policy, solve = _solving(console, chosen, solving, lowering, learning.seed, reasoner)
     try:
@@ -163,6 +149,8 @@ def command(
                 allow_lossy=demands.allow_lossy,
                 gate=gate,
                 answers=answers,
+                name=delivery.name,
+                weights=delivery.weights,
                 details={
                     "accuracy": accuracy,
                     "data": None if chosen.data is None else os.path.realpath(chosen.data),

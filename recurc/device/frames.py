@@ -72,6 +72,7 @@ STATUS_TEXT = (
     "the sha256 of the image's bytes is another than its header tells",
     "all compiled supervision steps have been run",
     "a value is not a finite number",
+    "it was cancelled",
 )
 
 

@@ -18,6 +18,7 @@ from recurc.ir.program import LinearRef, Loop, Program, Update
 from recurc.ops.base import RmsNorm
 from recurc.ops.registry import template as op_template
 from recurc.ops.registry import template_file
+from recurc.plan.hook import HOOK_MACS
 from recurc.plan.kernels import IntKernel, KernelSet, padded
 from recurc.plan.layout import ARENA_ALIGN, Layout, has_columns
 from recurc.quant.model import QuantizedModel
@@ -25,7 +26,7 @@ from recurc.quoting import environment
 from recurc.reading import read_text
 from recurc.recursion import INPUT
 from recurc.storage.form import Form, forms_of
-from recurc.storage.image import KINDS
+from recurc.storage.image import IMAGE_ALIGN, KINDS
 
 
 def _macro(name: str) -> str:
@@ -136,8 +137,14 @@ def firmware_name(model: QuantizedModel) -> str:
     return f"{model.name}, {model.stored_as}"
 
 
-def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: Layout) -> dict[str, str]:
-    """Generated files of one model for one kernel set: file name -> text."""
+def emit_model(
+    model: QuantizedModel, image: Image, kernels: KernelSet, layout: Layout, hook_macs: int = HOOK_MACS
+) -> dict[str, str]:
+    """Generated files of one model for one kernel set: file name -> text.
+
+    Args:
+        hook_macs: multiply-adds between two calls of the hook, at most, unless its compiler is told otherwise.
+    """
     carry, table = model.program.carry, model.program.puzzle_table
     forms = forms_of(model.program, model.forms)
     _check_sources(model.program.schedule.body)
@@ -181,6 +188,8 @@ def emit_model(model: QuantizedModel, image: Image, kernels: KernelSet, layout: 
         "fixed_sections": _named_sections(model.program),
         "arena_align": ARENA_ALIGN,
         "architecture": [f"0x{b:02x}" for b in image.architecture],
+        "hook_macs": hook_macs,
+        "image_align": IMAGE_ALIGN,
         "layers": _layers(model, image, kernels),
         "layer_index": {ref.name: i for i, ref in enumerate(model.program.linears)},
         "overflow_proofs": _overflow_proofs(model, kernels),

@@ -12,6 +12,7 @@ from recurc.emit.code import emit_model
 from recurc.emit.image import Image
 from recurc.emit.linker import Placement, render_linker_script, render_main
 from recurc.files import put
+from recurc.plan.hook import HOOK_MACS
 from recurc.plan.kernels import KernelSet
 from recurc.plan.layout import Layout
 from recurc.plan.planner import MemoryPlan
@@ -43,10 +44,12 @@ def engine_files(kernels: KernelSet, runtime: Path) -> list[Path]:
     return [*(runtime / "kernels" / name for name in kernels.sources), *(runtime / name for name in ENGINE_SOURCES)]
 
 
-def write_sources(folder: Path, model: QuantizedModel, image: Image, kernels: KernelSet, layout: Layout) -> Sources:
+def write_sources(
+    folder: Path, model: QuantizedModel, image: Image, kernels: KernelSet, layout: Layout, hook_macs: int = HOOK_MACS
+) -> Sources:
     """Write a model's sources and its image for a kernel set into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = emit_model(model, image, kernels, layout)
+    files = emit_model(model, image, kernels, layout, hook_macs)
     digest = hashlib.sha256(image.data)
     for name, text in files.items():
         put(folder / name, text)

@@ -18,7 +18,7 @@ from recurc.emit.code import firmware_name
 from recurc.emit.runtime import copy_runtime
 from recurc.errors import InputError
 from recurc.make.host import compile_engine_parts, compile_host_engine, host_library, host_program, host_sources
-from recurc.package.base import OWN_FOLDERS, Made, Package, Work
+from recurc.package.base import NOTHING, OWN_FOLDERS, Asked, Made, Package, Work
 from recurc.package.firmware import early_plans, linked_entry
 from recurc.package.registry import packages_of
 from recurc.quant.model import QuantizedModel
@@ -27,6 +27,7 @@ from recurc.targets.boards import COMPILED, Board, load_board, whole_board_text
 from recurc.targets.host import cpu_signature
 
 Note = Callable[[str], None]
+HOSTED = (COMPILED, "library")  # formats that write for this computer
 
 
 def _keep_board(board: Board, folder: Path) -> None:
@@ -43,10 +44,10 @@ def _check_folders(board: Board, delivered: Sequence[Package]) -> None:
         InputError: they cannot, or a format would write for this computer.
     """
     where, names = str(board.path or board.name), [package.name for package in delivered]
-    if board.family == "host" and (board.name != "host" or names != [COMPILED]):
+    if board.family == "host" and (board.name != "host" or not set(names) <= set(HOSTED)):
         raise InputError(
             'family = "host" is this computer and no board to build for', where=where,
-            why="every build has its program, and no package format writes for it",
+            why=f"every build has its program, and of the package formats only {' and '.join(HOSTED)} write for it",
             next="Build for the board host; for C that runs elsewhere, give a board file of another family its memory",
         )  # fmt: skip
     folders = [package.folder for package in delivered if package.folder]
@@ -73,6 +74,7 @@ def build_project(
     details: Mapping[str, Any],
     note: Note = lambda text: None,
     engine: Path | None = None,
+    asked: Asked = NOTHING,
 ) -> Build:
     """Build firmware for a board, its emulated twin and this computer into the folder `out`.
 
@@ -82,6 +84,7 @@ def build_project(
         details: entries for the manifest (fidelity, calibration, checkpoint).
         note: told what is being done, for people.
         engine: folder in which `compile_host_engine` has compiled this very model already.
+        asked: what the formats that it is delivered in are to do beyond the board.
 
     Raises:
         DoesNotFitError, ToolchainError, InputError, UsageError.
@@ -101,13 +104,13 @@ def build_project(
             note(f"writing the puzzle table, {model.puzzles.file_bytes:,} bytes ...")
             (folder / TABLE_FILE).parent.mkdir()
             model.puzzles.write(folder / TABLE_FILE)
-        work = Work(folder, runtime, model, target, note)
-        made: Made | None = None
-        if target.family != "host":  # whose program every build has
-            for package in delivered:
+        work = Work(folder, runtime, model, target, note, asked)
+        host = host_sources(folder / "host" / "src", model)
+        made = Made(host, (), {}) if target.family == "host" else None
+        for package in delivered:
+            if target.family != "host" or package.name != COMPILED:  # this computer's program every build has
                 made = package.write(work, made)
         note("compiling the host engine ...")
-        host = host_sources(folder / "host" / "src", model)
         here = load_board("host")
         entries = dict(made.entries if made else {})
         entries["host"] = linked_entry(work, host, host_program(folder / "host", here, host, runtime))

@@ -12,6 +12,7 @@ from recurc.build.manifest import Build
 from recurc.emit.image import build_image
 from recurc.emit.sources import Sources, firmware_id, write_sources
 from recurc.errors import UsageError
+from recurc.plan.hook import hook_macs
 from recurc.plan.kernels import choose_kernels
 from recurc.plan.planner import MemoryPlan, make_plan
 from recurc.plan.summary import plan_summary
@@ -24,12 +25,31 @@ Entry: TypeAlias = dict[str, Any]  # what the manifest says of one board's firmw
 OWN_FOLDERS = frozenset({"src", "runtime", "tables", "host"})  # of every build, whatever it is delivered as
 
 
+WEIGHTS = ("incbin", "array", "file")  # how a library holds its weights image
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a format beyond the board.
+
+    name: of a library; "" takes the model's. weights: of a library, one of WEIGHTS: an assembly file that takes the image in, a
+    C array, or the image alone, which the program places.
+    """
+
+    name: str = ""
+    weights: str = WEIGHTS[0]
+
+
+NOTHING = Asked()
+
+
 @dataclass(frozen=True)
 class Work:
     """A build that is being made.
 
     folder: becomes the build, when all is in it; every path in what is written is relative to it. runtime: its copy of the C
-    runtime. target: the board that it is made for. note: told what is being done, for people.
+    runtime. target: the board that it is made for. note: told what is being done, for people. asked: what its formats are to
+    do beyond that.
     """
 
     folder: Path
@@ -37,6 +57,7 @@ class Work:
     model: QuantizedModel
     target: Board
     note: Note
+    asked: Asked = NOTHING
 
     @property
     def told(self) -> dict[str, str]:
@@ -92,13 +113,15 @@ class Package(Protocol):
     """One format that a build is delivered in. What has a body here need not be given by a format that derives from this.
 
     name: in board files and manifests. title: for people. folder: of the build, with all that the format writes; "" where
-    each board has one of its name. uploads: whether `flash` can put it on a board.
+    each board has one of its name. uploads: whether `flash` can put it on a board. named: whether it takes a name of its own,
+    and a form of weights (`Asked`).
     """
 
     name: str
     title: str
     folder: str
     uploads: bool = False
+    named: bool = False
 
     def check(self, board: Board) -> None:
         """That a board can be delivered so, before anything is written. Raises ToolchainError, InputError."""
@@ -180,7 +203,7 @@ def planned(work: Work) -> Made:
     if not plan.fits:
         raise refusal(plan, work.target)
     image = build_image(work.model, kernels)
-    sources = write_sources(work.folder / "src", work.model, image, kernels, plan.layout)
+    sources = write_sources(work.folder / "src", work.model, image, kernels, plan.layout, hook_macs(plan, work.target))
     return with_identity(work, sources, plan, firmware_id(work.target, sources, work.runtime))
 
 

@@ -7,6 +7,7 @@ from recurc.emit.sources import Sources, write_sources
 from recurc.ir.program import Program
 from recurc.package.base import BoardFirmware, Entry, Made, Package, Work, firmware_entry
 from recurc.package.linking import ArenaTooLargeError, Firmware, compile_firmware_for, plan_entry
+from recurc.plan.hook import hook_macs
 from recurc.plan.kernels import choose_kernels
 from recurc.plan.layout import Layout
 from recurc.plan.planner import MemoryPlan
@@ -58,7 +59,8 @@ def _compiled(work: Work, plans: list[tuple[Board, MemoryPlan]]) -> Made:
     """The boards' firmware, all with the target's sources. Raises ArenaTooLargeError."""
     first = plans[0][1]
     image = build_image(work.model, first.kernels)
-    sources = write_sources(work.folder / "src", work.model, image, first.kernels, first.layout)
+    macs = hook_macs(first, work.target)
+    sources = write_sources(work.folder / "src", work.model, image, first.kernels, first.layout, macs)
     firmware: list[BoardFirmware] = []
     entries: dict[str, Entry] = {}
     for board, plan in plans:

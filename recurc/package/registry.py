@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint
 
-from recurc.errors import InputError
+from recurc.arguments import argument
+from recurc.emit.naming import library_name
+from recurc.errors import InputError, UsageError
 from recurc.extensions import distinct, installed
-from recurc.package.base import OWN_FOLDERS, Package
+from recurc.package.base import OWN_FOLDERS, WEIGHTS, Asked, Package
 from recurc.reading import shown
 from recurc.targets.allowed import NAME
 from recurc.targets.boards import Board
@@ -114,6 +117,39 @@ def delivered(names: Iterable[str]) -> list[str]:
     """What a build that is delivered in these formats holds, in a few words each, for people."""
     known = packages()
     return [known[name].says() if name in known else f"{name}, a format that is not installed here" for name in names]
+
+
+def delivered_as(board: Board, formats: Sequence[str]) -> Board:
+    """The board with other formats that a build for it is delivered in than its file says; () leaves those.
+
+    Raises:
+        UsageError: there is no format of that name.
+    """
+    for name in formats:
+        if name not in packages():
+            raise UsageError(f"there is no package format {shown(name)}", where=argument("as_", name, option="as"),
+                             why=nearest(name, tuple(packages())), next="Take one of those")  # fmt: skip
+    return replace(board, packages=tuple(dict.fromkeys(formats))) if formats else board
+
+
+def asked_of(board: Board, name: str = "", weights: str = WEIGHTS[0]) -> Asked:
+    """What a board's formats are asked for.
+
+    Raises:
+        UsageError: a library's name or form of weights is none, or is given where no library is built.
+    """
+    told = {"name": name, "weights": weights}
+    given = [said for said, default in (("name", ""), ("weights", WEIGHTS[0])) if told[said] != default]
+    if given and not any(package_named(format).named for format in board.packages):
+        raise UsageError(f"{argument(given[0])} is a library's", where=argument(given[0], told[given[0]]),
+                         why=f"the build is delivered as {' and '.join(board.packages) or 'nothing'}",
+                         next=f"Add {argument('as_', 'library', option='as')}, or leave it out")  # fmt: skip
+    if weights not in WEIGHTS:
+        raise UsageError(f"a library holds no weights as {shown(weights)}", where=argument("weights", weights),
+                         why=nearest(weights, WEIGHTS), next=f"Take {', '.join(WEIGHTS[:-1])} or {WEIGHTS[-1]}")  # fmt: skip
+    if name:
+        library_name(name)
+    return Asked(name, weights)
 
 
 def packages_of(board: Board) -> tuple[Package, ...]:

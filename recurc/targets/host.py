@@ -89,8 +89,23 @@ class _Context(ctypes.Structure):
         ("table", ctypes.c_void_p),
         *(
             (name, ctypes.c_uint32)
-            for name in ("row_index", "row_got", "row_ready", "op", "op_next", "op_end", "columns", "finite", "same")
+            for name in (
+                "row_index",
+                "row_got",
+                "row_ready",
+                "op",
+                "op_next",
+                "op_end",
+                "columns",
+                "finite",
+                "same",
+                "spent",
+                "cancelled",
+            )
         ),
+        ("flags", ctypes.c_uint32),
+        ("hook", ctypes.c_void_p),
+        ("user", ctypes.c_void_p),
     ]
 
 
@@ -181,7 +196,7 @@ class HostEngine:
 
     def _declare(self) -> None:
         lib = self._lib
-        lib.rc_open.argtypes = [ctypes.POINTER(_Context), _U8P, ctypes.c_uint32, _U8P, ctypes.c_uint32]
+        lib.rc_open.argtypes = [ctypes.POINTER(_Context), _U8P, ctypes.c_uint32, _U8P, ctypes.c_uint32, ctypes.c_void_p]
         lib.rc_begin.argtypes = [ctypes.POINTER(_Context), _U8P, ctypes.c_uint32]
         lib.rc_row.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32, ctypes.c_uint32, ctypes.c_char_p, ctypes.c_uint32]
         lib.rc_step.argtypes = [ctypes.POINTER(_Context)]
@@ -200,6 +215,7 @@ class HostEngine:
             len(self._image),
             self._pointer(self._arena),
             len(self._arena),
+            None,
         )
         self._check(status, where)
 

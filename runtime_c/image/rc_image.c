@@ -3,12 +3,17 @@
 
 #include <string.h>
 
-#include "recurc/rc_alive.h"
 #include "recurc/rc_arith.h"
 #include "recurc/rc_crc32.h"
 #include "recurc/rc_sha256.h"
 
-#define SLICE 4096u /* bytes between two feedings of the watchdog */
+#define SLICE 4096u /* bytes between two calls of the hook */
+
+/* Whether to stop. */
+static uint32_t told(const rc_options_t *options)
+{
+    return options != 0 && options->hook != 0 ? options->hook(options->user) : 0u;
+}
 
 static rc_status_t check_header(const rc_image_header_t *h, uint32_t bytes, const rc_image_spec_t *spec)
 {
@@ -39,9 +44,25 @@ static rc_status_t check_header(const rc_image_header_t *h, uint32_t bytes, cons
     return RC_OK;
 }
 
-rc_status_t rc_image_check(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec)
+/* The CRC of a section, with calls of the hook. */
+static rc_status_t check_section(const uint8_t *section, const rc_image_entry_t *entry, const rc_options_t *options)
 {
-    if (image == 0 || spec == 0) {
+    uint32_t crc = 0;
+    for (uint32_t at = 0, part = 0; at < entry->bytes; at += part) {
+        part = entry->bytes - at < SLICE ? entry->bytes - at : SLICE;
+        crc = rc_crc32(crc, section + at, part);
+        if (told(options) != 0u) {
+            return RC_ERR_CANCELLED;
+        }
+    }
+    return crc == entry->crc ? RC_OK : RC_ERR_IMAGE_CRC;
+}
+
+rc_status_t rc_image_check(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec,
+                           const rc_options_t *options)
+{
+    const uint32_t flags = options != 0 ? options->flags : 0u;
+    if (image == 0 || spec == 0 || (flags & ~RC_OPEN_UNCHECKED) != 0u) {
         return RC_ERR_ARGUMENT;
     }
     if (((uintptr_t)image % RC_IMAGE_ALIGN) != 0u) {
@@ -72,17 +93,18 @@ rc_status_t rc_image_check(const uint8_t *image, uint32_t bytes, const rc_image_
             entry.offset % RC_IMAGE_ALIGN != 0u) {
             return RC_ERR_IMAGE_SECTION;
         }
-        if (entry.crc != rc_crc32(0, image + entry.offset, entry.bytes)) {
-            return RC_ERR_IMAGE_CRC;
+        const rc_status_t found = flags == 0u ? check_section(image + entry.offset, &entry, options) : RC_OK;
+        if (found != RC_OK) {
+            return found;
         }
-        RC_ALIVE();
     }
     return RC_OK;
 }
 
-rc_status_t rc_image_prove(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec)
+rc_status_t rc_image_prove(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec,
+                           const rc_options_t *options)
 {
-    const rc_status_t status = rc_image_check(image, bytes, spec);
+    const rc_status_t status = rc_image_check(image, bytes, spec, options);
     if (status != RC_OK) {
         return status;
     }
@@ -92,7 +114,9 @@ rc_status_t rc_image_prove(const uint8_t *image, uint32_t bytes, const rc_image_
     for (uint32_t at = RC_IMAGE_HEADER_BYTES, part = 0; at < bytes; at += part) {
         part = bytes - at < SLICE ? bytes - at : SLICE;
         rc_sha256_update(&hash, image + at, part);
-        RC_ALIVE();
+        if (told(options) != 0u) {
+            return RC_ERR_CANCELLED;
+        }
     }
     rc_sha256_final(&hash, digest);
     rc_image_header_t header;

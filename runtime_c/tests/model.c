@@ -36,8 +36,10 @@ static arena_t *of(const rc_ctx_t *ctx)
     return (arena_t *)(void *)ctx->arena;
 }
 
-rc_status_t rc_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena, uint32_t arena_size)
+rc_status_t rc_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena, uint32_t arena_size,
+                    const rc_options_t *options)
 {
+    (void)options;
     ctx->image = image;
     ctx->arena = arena;
     ctx->answers = of(ctx)->answers;

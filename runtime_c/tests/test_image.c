@@ -44,7 +44,7 @@ static rc_status_t with_word(uint32_t at, uint32_t value)
         put(image + 36, rc_crc32(0, image + 128, 3u * RC_IMAGE_ENTRY_BYTES));
     }
     seal();
-    return rc_image_check(image, IMAGE_BYTES, &s);
+    return rc_image_check(image, IMAGE_BYTES, &s, 0);
 }
 
 static void fields(void)
@@ -74,10 +74,10 @@ static void fields(void)
 static void arguments(void)
 {
     rc_image_spec_t s = spec();
-    CHECK(rc_image_check(0, IMAGE_BYTES, &s) == RC_ERR_ARGUMENT &&
-          rc_image_check(image, IMAGE_BYTES, 0) == RC_ERR_ARGUMENT);
+    CHECK(rc_image_check(0, IMAGE_BYTES, &s, 0) == RC_ERR_ARGUMENT &&
+          rc_image_check(image, IMAGE_BYTES, 0, 0) == RC_ERR_ARGUMENT);
     memcpy(image + 4, good, IMAGE_BYTES);
-    CHECK(rc_image_check(image + 4, IMAGE_BYTES, &s) == RC_ERR_ALIGNMENT);
+    CHECK(rc_image_check(image + 4, IMAGE_BYTES, &s, 0) == RC_ERR_ALIGNMENT);
     /* A section where the firmware has one, but at no multiple of 64. */
     static const rc_section_t unaligned[] = {{1, 260, 20}, {3, 320, 40}, {4, 384, 16}};
     rc_image_spec_t u = spec();
@@ -88,9 +88,9 @@ static void arguments(void)
     put(image + 128 + 16, rc_crc32(0, image + 260, 20));
     put(image + 36, rc_crc32(0, image + 128, 3u * RC_IMAGE_ENTRY_BYTES));
     seal();
-    CHECK(rc_image_check(image, IMAGE_BYTES, &u) == RC_ERR_IMAGE_SECTION);
+    CHECK(rc_image_check(image, IMAGE_BYTES, &u, 0) == RC_ERR_IMAGE_SECTION);
     s.section_count = 0x08000000u; /* times the bytes of an entry is 0 in 32 bits */
-    CHECK(rc_image_check(good, IMAGE_BYTES, &s) != RC_OK);
+    CHECK(rc_image_check(good, IMAGE_BYTES, &s, 0) != RC_OK);
 }
 
 /* In a block of its own, so that a sanitizer sees the first byte beyond it. */
@@ -100,7 +100,7 @@ static rc_status_t truncated(uint32_t bytes)
     uint8_t *block = aligned_alloc(64, (bytes + 63u) / 64u * 64u);
     CHECK(block != 0);
     memcpy(block, good, bytes);
-    const rc_status_t status = rc_image_prove(block, bytes, &s);
+    const rc_status_t status = rc_image_prove(block, bytes, &s, 0);
     free(block);
     return status;
 }
@@ -115,21 +115,21 @@ static void damages(void)
     memcpy(image, good, IMAGE_BYTES);
     for (uint32_t bit = 0; bit < 8u * IMAGE_BYTES; bit++) {
         image[bit / 8u] = (uint8_t)(image[bit / 8u] ^ 1u << bit % 8u);
-        CHECK(rc_image_prove(image, IMAGE_BYTES, &s) != RC_OK);
+        CHECK(rc_image_prove(image, IMAGE_BYTES, &s, 0) != RC_OK);
         image[bit / 8u] = good[bit / 8u];
     }
     /* An image of this size that says so, and code that has another one. */
     rc_image_spec_t longer = spec();
     longer.total_bytes += 64u;
-    CHECK(rc_image_check(image, IMAGE_BYTES, &longer) == RC_ERR_IMAGE_SIZE);
+    CHECK(rc_image_check(image, IMAGE_BYTES, &longer, 0) == RC_ERR_IMAGE_SIZE);
     /* Padding is in no checksum but the sha256. */
     image[IMAGE_BYTES - 1u] = 1;
-    CHECK(rc_image_check(image, IMAGE_BYTES, &s) == RC_OK &&
-          rc_image_prove(image, IMAGE_BYTES, &s) == RC_ERR_IMAGE_HASH);
+    CHECK(rc_image_check(image, IMAGE_BYTES, &s, 0) == RC_OK &&
+          rc_image_prove(image, IMAGE_BYTES, &s, 0) == RC_ERR_IMAGE_HASH);
     image[40] ^= 1u;
     seal();
-    CHECK(rc_image_check(image, IMAGE_BYTES, &s) == RC_OK &&
-          rc_image_prove(image, IMAGE_BYTES, &s) == RC_ERR_IMAGE_HASH);
+    CHECK(rc_image_check(image, IMAGE_BYTES, &s, 0) == RC_OK &&
+          rc_image_prove(image, IMAGE_BYTES, &s, 0) == RC_ERR_IMAGE_HASH);
 }
 
 static void tables(void)

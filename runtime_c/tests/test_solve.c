@@ -24,7 +24,7 @@ int main(void)
     rc_ctx_t ctx = {0};
     rc_solver_t solver;
     rc_policy_t policy = {.steps = 3, .restart_steps = 2, .restarts = 9, .patience = 0, .threshold = 1.5f};
-    CHECK(rc_open(&ctx, test_image, sizeof test_image, arena, sizeof arena) == RC_OK);
+    CHECK(rc_open(&ctx, test_image, sizeof test_image, arena, sizeof arena, 0) == RC_OK);
     CHECK(answered(&ctx, &policy, 1, 2, 0, 2.0f)); /* the margin is the number of steps of the run */
     policy.patience = 2;
     CHECK(answered(&ctx, &policy, 1, 3, 0, 3.0f));

@@ -214,12 +214,12 @@ def selftest(built):
     """rc_prove of the host library: status of image bytes, which may lie beside an alignment."""
     engine = HostEngine(built.host_library, built.host_image)
     function = engine._lib.rc_prove
-    function.argtypes = [_U8P, ctypes.c_uint32]
+    function.argtypes = [_U8P, ctypes.c_uint32, ctypes.c_void_p]
 
     def call(data: bytes, shift: int = 0) -> int:
         room = _aligned(len(data) + 64)
         room[shift : shift + len(data)] = list(data)
-        return function(room[shift:].ctypes.data_as(_U8P), len(data))
+        return function(room[shift:].ctypes.data_as(_U8P), len(data), None)
 
     return call
 

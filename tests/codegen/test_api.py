@@ -46,7 +46,9 @@ class Model:
     def open(self, image=None, size=None, shift=0, less=0, arena=True) -> int:
         image = self.image if image is None else image
         place = self.arena[shift:].ctypes.data_as(_U8P) if arena else None
-        return self.lib.rc_open(self.at, image.ctypes.data_as(_U8P), size or len(image), place, self.info.arena_bytes - less)
+        return self.lib.rc_open(
+            self.at, image.ctypes.data_as(_U8P), size or len(image), place, self.info.arena_bytes - less, None
+        )
 
     def begin(self, tokens=INPUTS[0], puzzle=0) -> int:
         row = np.ascontiguousarray(tokens, np.uint8)
@@ -106,7 +108,7 @@ def streamed(engines):
 def test_memory_that_will_not_do(engines):
     model = Model(engines["plain"])
     assert model.lib.rc_open(None, model.image.ctypes.data_as(_U8P), len(model.image), model.arena.ctypes.data_as(_U8P),
-                                   model.info.arena_bytes) == ARGUMENT  # fmt: skip
+                                   model.info.arena_bytes, None) == ARGUMENT  # fmt: skip
     assert model.open(arena=False) == ARGUMENT
     assert [model.open(shift=shift) for shift in (1, 4, 16, 32, 63)] == [ALIGNMENT] * 5
     assert model.open(less=1) == ARENA and model.open(less=model.info.arena_bytes) == ARENA

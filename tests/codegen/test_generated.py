@@ -47,6 +47,7 @@ class Calls:
             len(self.image),
             at,
             self.info.arena_bytes if size is None else size,
+            None,
         )
 
     def begin(self, tokens=..., puzzle: int = 0, context=...) -> int:

@@ -63,7 +63,7 @@ def open_image(engine, data: bytes, shift: int = 0) -> int:
     room[shift : shift + len(data)] = np.frombuffer(data, np.uint8)
     at = room[shift:].ctypes.data_as(_U8P)
     arena = _aligned(engine.info.arena_bytes)
-    return engine._lib.rc_open(ctypes.byref(context), at, len(data), arena.ctypes.data_as(_U8P), len(arena))
+    return engine._lib.rc_open(ctypes.byref(context), at, len(data), arena.ctypes.data_as(_U8P), len(arena), None)
 
 
 def sealed(data: bytes, **changes) -> bytes:

@@ -211,7 +211,7 @@ int main(int argc, char **argv)
     uint8_t *tokens = read_all("tokens", RC_SEQ_LEN);
     rc_ctx_t ctx;
     const uint32_t puzzle = argc > 1 ? (uint32_t)atoi(argv[1]) : 0u;
-    if (rc_open(&ctx, image, RC_IMAGE_BYTES, arena, sizeof arena) != RC_OK) {
+    if (rc_open(&ctx, image, RC_IMAGE_BYTES, arena, sizeof arena, 0) != RC_OK) {
         return 4;
     }
     if (rc_begin(&ctx, tokens, puzzle) != RC_OK) {

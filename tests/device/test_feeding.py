@@ -70,7 +70,7 @@ def test_no_part_of_a_step_starves_it(mixer, carry, tmp_path):
                                expansion=0.1)  # fmt: skip
     model = quantize_model(reasoner, precision_named("int8"), carry=carry)
     (tmp_path / "spy.c").write_text(SPY)
-    elf = emulated_firmware(tmp_path, board, model, 3_000, [tmp_path / "spy.c"], WRAPPED)
+    elf = emulated_firmware(tmp_path, board, model, 3_000, [tmp_path / "spy.c"], (*WRAPPED, "-DRC_HOOK_MACS=5000u"))
     inputs, ids = random_inputs(reasoner, 1)
     with connect(board, elf, "qemu", step_timeout=60) as session:
         session.load(inputs[0])

@@ -77,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         made = 1;
         void *check = aligned_alloc(RC_IMAGE_ALIGN, BYTES);
         memcpy(check, reference, BYTES);
-        if (rc_image_check(check, BYTES, &SPEC) != RC_OK) {
+        if (rc_image_check(check, BYTES, &SPEC, 0) != RC_OK) {
             abort();
         }
         free(check);
@@ -95,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         cut = aligned_alloc(RC_IMAGE_ALIGN, (bytes / RC_IMAGE_ALIGN + 1u) * RC_IMAGE_ALIGN);
         memcpy(cut, image, bytes);
     }
-    rc_status_t status = rc_image_check(cut != 0 ? cut : image, bytes, &SPEC);
+    rc_status_t status = rc_image_check(cut != 0 ? cut : image, bytes, &SPEC, 0);
     if (status == RC_OK && memcmp(image, reference, BYTES) != 0) {
         /* Right again by its checksums: then only what no checksum covers (padding, reserved words) or a section's content
          * with its checksum, which the firmware cannot know better, may differ; never what the firmware relies on. */

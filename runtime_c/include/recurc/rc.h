@@ -48,6 +48,33 @@ typedef struct {
 
 extern const rc_info_t rc_info;
 
+/* The version of this interface: the first number changes when a program that used the older one must be changed. */
+#define RC_API_VERSION 1u
+
+/* The weights image where it is linked in as generated (weights.S, or as a C array): rc_info.image_bytes bytes. */
+extern const uint8_t rc_image_start[];
+
+static inline const uint8_t *rc_weights(void)
+{
+    return rc_image_start;
+}
+
+/* Called again and again while the model works: every RC_HOOK_MACS multiply-adds, and every 4096 bytes of an image that is
+ * checked. Feed a watchdog, show progress, let another task run; 0 to go on. Anything else cancels: the call under way
+ * returns RC_ERR_CANCELLED, and the puzzle has ended. It may call rc_cancel and rc_tensor, nothing else of this context. */
+typedef uint32_t (*rc_hook_t)(void *user);
+
+/* What rc_open can be told; all of it may be 0. */
+typedef struct {
+    uint32_t flags; /* RC_OPEN_... */
+    rc_hook_t hook; /* null: none */
+    void *user;     /* what it is called with */
+} rc_options_t;
+
+/* The image's bytes are taken as they are: its header and its table of sections are checked, the checksums of the sections
+ * are not computed. For a wake-up with memory that an earlier rc_open has found good. */
+#define RC_OPEN_UNCHECKED 1u
+
 #define RC_BEGUN 2u /* the carry holds a puzzle */
 
 /* One instance. The caller owns the memory; fields are private to model.c. */
@@ -66,16 +93,21 @@ typedef struct {
     uint32_t columns;         /* the last op has left its tensor with a scale a channel */
     uint32_t finite;          /* no row that is not finite has been stored since rc_begin; of fp16 carries only */
     uint32_t same;            /* steps in a row, up to the last one, that have left all predicted tokens as they were */
+    uint32_t spent;           /* multiply-adds since the hook was called */
+    volatile uint32_t cancelled;
+    rc_options_t options;
 } rc_ctx_t;
 
 /* Check the image (magic, version, flags, sizes, every CRC; its architecture must be the one that was compiled, its
- * weights may be any: rc_image.h) and take the arena (rc_info.arena_bytes bytes, 64-byte aligned; it needs no initialisation). */
-rc_status_t rc_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena, uint32_t arena_size);
+ * weights may be any) and take the arena (rc_info.arena_bytes bytes at a multiple of RC_ARENA_ALIGN; it needs no
+ * initialisation). `options` may be null, and is copied. RC_ERR_ARGUMENT: null, or flags that there are not; RC_ERR_CANCELLED: the hook did. */
+rc_status_t rc_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena, uint32_t arena_size,
+                    const rc_options_t *options);
 
-/* For a firmware's own self-test: check the image as rc_open does, then compute the sha256 of its bytes.
- * RC_ERR_IMAGE_HASH: it is not the one that the header tells, whatever the checksums say. Needs no context and no arena; 42
- * instructions a byte on a Cortex-M, and the watchdog is fed after every 4096 bytes. */
-rc_status_t rc_prove(const uint8_t *image, uint32_t image_size);
+/* Check the image as rc_open does, then compute the sha256 of its bytes. RC_ERR_IMAGE_HASH: it is not the one that
+ * the header tells, whatever the checksums say. Needs no context and no arena; 42 instructions a byte on a Cortex-M. `options` may be
+ * null; its hook is called as by rc_open. */
+rc_status_t rc_prove(const uint8_t *image, uint32_t image_size, const rc_options_t *options);
 
 /* A streamed puzzle table that lies in memory (a mapped file or external flash): its header is checked here, each row
  * when it is used. RC_ERR_TABLE: not this model's table, or the model streams none. */
@@ -95,13 +127,17 @@ rc_status_t rc_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle);
 
 /* Run one supervision step: H x (L x low-level call, high-level call), then the heads. RC_ERR_STEPS: rc_info.steps
  * have been run, and nothing is; RC_ERR_NUMBER: the step left something that is not a finite number, and the puzzle has
- * ended. */
+ * ended; RC_ERR_CANCELLED: the hook or rc_cancel ended it. */
 rc_status_t rc_step(rc_ctx_t *ctx);
 
 /* Go on with the supervision step under way until `ops` of its ops are done, 0 .. rc_info.ops; the last one are
  * the heads, and with them the step has ended. In between the carry can be looked at as the op has left it.
  * RC_ERR_ARGUMENT: there are not so many, or more have been run already; else as rc_step. */
 rc_status_t rc_ops(rc_ctx_t *ctx, uint32_t ops);
+
+/* End the puzzle under way: the call that works on it, or else the next one that would, returns RC_ERR_CANCELLED. From any
+ * task, or an interrupt. */
+void rc_cancel(rc_ctx_t *ctx);
 
 /* Address and size in bytes of a tensor; null when there is none of that id. Logits, q and tokens are of the last step.
  */

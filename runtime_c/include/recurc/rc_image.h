@@ -5,6 +5,7 @@
 
 #include <stdint.h>
 
+#include "recurc/rc.h"
 #include "recurc/rc_compiler.h"
 #include "recurc/rc_status.h"
 
@@ -69,11 +70,13 @@ typedef struct {
 
 /* Check an image against what the firmware was compiled for: magic, endianness, version, flags, arithmetic, sizes,
  * architecture, and the CRC of header, table and every section. Weights may be any; whether the bytes have the sha256 that
- * the header tells is not computed here. Reads nothing beyond `bytes`. */
-rc_status_t rc_image_check(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec);
+ * the header tells is not computed here. Reads nothing beyond `bytes`. `options` as of rc_open. */
+rc_status_t rc_image_check(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec,
+                           const rc_options_t *options);
 
 /* rc_image_check, then sha256 over the bytes after the header: RC_ERR_IMAGE_HASH when it is not the header's. */
-rc_status_t rc_image_prove(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec);
+rc_status_t rc_image_prove(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec,
+                           const rc_options_t *options);
 
 #ifdef __cplusplus
 }

@@ -28,7 +28,8 @@ extern "C" {
     X(RC_ERR_ROW, 17, "the puzzle's row is missing or corrupt")                                                        \
     X(RC_ERR_IMAGE_HASH, 18, "the sha256 of the image's bytes is another than its header tells")                       \
     X(RC_ERR_STEPS, 19, "all compiled supervision steps have been run")                                                \
-    X(RC_ERR_NUMBER, 20, "a value is not a finite number")
+    X(RC_ERR_NUMBER, 20, "a value is not a finite number")                                                             \
+    X(RC_ERR_CANCELLED, 21, "it was cancelled")
 
 typedef enum {
 #define RC_STATUS_ENUM(name, value, text) name = (value),

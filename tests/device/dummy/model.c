@@ -80,8 +80,10 @@ static uint32_t get_u32(const uint8_t *p)
     return (uint32_t)p[0] | ((uint32_t)p[1] << 8) | ((uint32_t)p[2] << 16) | ((uint32_t)p[3] << 24);
 }
 
-rc_status_t rc_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena, uint32_t arena_size)
+rc_status_t rc_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena, uint32_t arena_size,
+                    const rc_options_t *options)
 {
+    (void)options;
     ctx->state = 0;
     if (image_size != IMAGE_BYTES) {
         return RC_ERR_IMAGE_SIZE;
@@ -233,13 +235,11 @@ static uint32_t deep(const volatile uint8_t *above, uint32_t levels)
 #endif
 
 #ifdef DUMMY_PROBE
-extern uint8_t rc_image_start[];
-
 /* One access that the memory protection decides on; DUMMY_ADDRESS where it is not a symbol's. */
 static rc_status_t probe(void)
 {
 #if DUMMY_PROBE == 1 /* write into the weights image */
-    ((volatile uint8_t *)rc_image_start)[4] ^= 1u;
+    ((volatile uint8_t *)(uintptr_t)rc_image_start)[4] ^= 1u;
 #elif DUMMY_PROBE == 2 /* write into code */
     *(volatile uint32_t *)((uintptr_t)&rc_step & ~(uintptr_t)3) = 0;
 #elif DUMMY_PROBE == 3 /* run instructions from RAM */
