@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 
 from recurc.device.coding import Frame, Receiver
@@ -28,24 +26,6 @@ FREEZES = {
 }  # fmt: skip
 CCR, DCISW, ICER, ICPR, CFGR1, CFGR2 = 0xE000ED14, 0xE000EF60, 0xE000E180, 0xE000E280, 0x46020C1C, 0x46020C20
 UNPROTECTED = 0x50FA50FA
-READS = 2000  # of a register that answers by Python, in place of the port's million
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """A chip with the stand-in model's firmware, each built once."""
-
-    @functools.cache
-    def firmware(port: str, defines: tuple):
-        need(BOARDS[port])
-        # Unicorn knows no Cortex-M55: that port's C for the core before it
-        flags = ("-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16") if port == "apollo5" else ()
-        return build_dummy(BOARDS[port], tmp_path_factory.mktemp(port), extra_flags=flags, defines=dict(defines))
-
-    def get(port: str, *defines: tuple[str, int], reads: int = READS, **options) -> Chip:
-        return Chip(port, firmware(port, (*defines, *((("RC_CHIP_WAIT_READS", reads),) if reads else ()))), **options)
-
-    return get
 
 
 def frames(chip: Chip) -> list[int]:
