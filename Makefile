@@ -46,7 +46,7 @@ lint: setup
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
-	@find runtime_c tests benchmarks -name '*.[ch]' -print0 | xargs -0 .venv/bin/clang-format --dry-run -Werror
+	@find runtime_c tests benchmarks examples/embed -name "*.[ch]" -print0 | xargs -0 .venv/bin/clang-format --dry-run -Werror
 
 clean:
 	rm -rf build

@@ -27,6 +27,7 @@ need g++ g++
 [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
 need make make
 need arm-none-eabi-gcc gcc-arm-none-eabi
+[ -e /usr/lib/arm-none-eabi/newlib ] || missing+=(libnewlib-arm-none-eabi) # of examples/embed
 need riscv64-unknown-elf-gcc gcc-riscv64-unknown-elf
 need qemu-system-arm qemu-system-arm
 need qemu-system-riscv32 qemu-system-misc

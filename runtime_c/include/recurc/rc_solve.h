@@ -30,6 +30,10 @@ typedef struct {
     uint32_t accept;        /* RC_ACCEPT_... */
 } rc_policy_t;
 
+/* A policy that needs no tuning, as an initializer: runs of all compiled steps, in all forms that there are; the first one
+ * that halts (margin above 0, tokens unchanged) is believed. RC_STEPS and RC_FORMS are constants of the model. */
+#define RC_POLICY {RC_STEPS, RC_STEPS, RC_FORMS, 1u, 0.0f, RC_ACCEPT_MARGIN}
+
 /* A puzzle under way, or its answer. The caller owns the memory; all fields may be read. */
 typedef struct {
     rc_ctx_t *ctx;
