@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "recurc/rc_guard.h"
+
 #include "recurc/rc_table.h"
 
 #include <string.h>

@@ -149,8 +149,10 @@ static inline float rc_from_half(uint16_t half)
  * integers: of the mantissa times 2^24, 25 bits, the last of which rounds; a root never lies halfway between two floats. */
 static inline float rc_sqrt(float x)
 {
-#if defined(RC_SQRT)
-    return RC_SQRT(x);
+#if defined(RC_SQRT_INSTRUCTION)
+    float root;
+    RC_SQRT_INSTRUCTION(root, x);
+    return root;
 #else
     int32_t power = rc_bits_of(x) >> 23;
     uint64_t m = (uint64_t)(rc_bits_of(x) & 0x7FFFFF), root = 0;

@@ -86,30 +86,17 @@ static inline void rc_store_word(rc_word_t *word, uint32_t value)
 }
 #endif
 
-/* The square root, where it is an instruction. The builtin is one only where errno is not to be set, as rc_guard.h tells
- * GCC; else it may call a C library that is not there. Not defined: rc_arith.h computes it in integers. */
+/* The square root, where it is an instruction. Not the builtin: where errno may have to be set, which is the default, it
+ * calls a C library that may not be there. Not defined: rc_arith.h computes it in integers. */
 #if !defined(RC_STANDARD_C)
-#if defined(__aarch64__) || defined(__x86_64__) || defined(__SSE__) || (defined(__ARM_FP) && (__ARM_FP & 4) != 0) ||   \
-    defined(__riscv_flen)
-#if !defined(__clang__) || defined(__NO_MATH_ERRNO__)
-#define RC_SQRT(x) __builtin_sqrtf(x)
-#else
-static inline float rc_sqrt_instruction(float x)
-{
-    float root;
 #if defined(__aarch64__)
-    __asm__("fsqrt %s0, %s1" : "=w"(root) : "w"(x));
-#elif defined(__ARM_FP)
-    __asm__("vsqrt.f32 %0, %1" : "=t"(root) : "t"(x));
+#define RC_SQRT_INSTRUCTION(root, x) __asm__("fsqrt %s0, %s1" : "=w"(root) : "w"(x))
+#elif defined(__ARM_FP) && (__ARM_FP & 4) != 0
+#define RC_SQRT_INSTRUCTION(root, x) __asm__("vsqrt.f32 %0, %1" : "=t"(root) : "t"(x))
 #elif defined(__riscv_flen)
-    __asm__("fsqrt.s %0, %1" : "=f"(root) : "f"(x));
-#else
-    __asm__("sqrtss %1, %0" : "=x"(root) : "x"(x));
-#endif
-    return root;
-}
-#define RC_SQRT(x) rc_sqrt_instruction(x)
-#endif
+#define RC_SQRT_INSTRUCTION(root, x) __asm__("fsqrt.s %0, %1" : "=f"(root) : "f"(x))
+#elif defined(__x86_64__)
+#define RC_SQRT_INSTRUCTION(root, x) __asm__("sqrtss %1, %0" : "=x"(root) : "x"(x))
 #endif
 #endif
 

@@ -21,8 +21,7 @@ static inline void pass(const int8_t *x, uint32_t ld, const uint8_t *packed, int
         const uint32_t end = ld - k < APART ? ld : k + APART;
         uint32_t p[ROWS][2] = {{0u, 0u}, {0u, 0u}, {0u, 0u}, {0u, 0u}};
         for (; k < end; k += 4u) {
-            uint32_t first = rc_load_word(word), second = rc_load_word(word + 1);
-            word += 2;
+            uint32_t first = rc_load_word(word++), second = rc_load_word(word++);
             RC_UNROLL(1)
             for (uint32_t i = 0; i < 4u; i++, first >>= 4, second >>= 4) {
                 const uint32_t a = first & FIELDS, b = second & FIELDS;
