@@ -22,6 +22,7 @@ RUNTIME = resource_dir("runtime_c")
 PROGRAM = Path(__file__).parent / "steps.c"
 RIGHT, REFUSED, OTHER = "right", "refused", "other bits"
 AARCH64 = "aarch64-linux-gnu-gcc -static"
+CLANG64 = "clang --target=aarch64-linux-gnu -static"  # its pragma against reciprocals is for x86
 OURS = "gcc -std=c99 -O3 -ffp-contract=off -fno-math-errno -fno-strict-aliasing"  # as recurc compiles
 
 # Command and flags -> what comes of it; the fused instructions of -march=native are there on x86-64 with FMA.
@@ -76,6 +77,11 @@ SETS: dict[str, str] = {
     "clang -O2 -ffp-model=fast": REFUSED,
     "clang -O2 -ffinite-math-only": REFUSED,
     "clang -O3 -march=native -ffp-contract=fast": OTHER,
+    f"{CLANG64} -O2": RIGHT,
+    f"{CLANG64} -O3 -fassociative-math -fno-signed-zeros": RIGHT,
+    f"{CLANG64} -O2 -ffp-contract=fast": OTHER,
+    f"{CLANG64} -O2 -funsafe-math-optimizations": OTHER,
+    f"{CLANG64} -O2 -freciprocal-math": OTHER,
     f"{AARCH64} -O0": RIGHT,
     f"{AARCH64} -O2": RIGHT,
     f"{AARCH64} -O3 -ffp-contract=fast": RIGHT,
@@ -119,7 +125,7 @@ class Written:
         if done.returncode:
             assert "#error" in done.stderr, done.stderr[:2000]
             return REFUSED
-        under: Sequence[str] = ("qemu-aarch64",) if words[0].startswith("aarch64") else ()
+        under: Sequence[str] = ("qemu-aarch64",) if "aarch64" in command else ()
         ran = subprocess.run([*under, str(program), str(self.folder / "model.rcm")], capture_output=True, text=True)
         assert ran.returncode == 0, (ran.stdout, ran.stderr[:500])
         return ran.stdout

@@ -18,13 +18,14 @@ from recurc.targets.boards import load_board
 from recurc.verify.device import connect
 from tests.codegen import flags
 from tests.codegen.builder import emulated_firmware
-from tests.codegen.flags import AARCH64, OTHER, OURS, REFUSED, RIGHT, RUNTIME, SETS, Written
+from tests.codegen.flags import AARCH64, CLANG64, OTHER, OURS, REFUSED, RIGHT, RUNTIME, SETS, Written
 from tests.device.runs import run_all
 from tests.randmodels import random_inputs, random_reasoner
 from tests.tools import need, need_aarch64, need_clang
 
 SAMPLE = ("gcc -O0", "gcc -Os", "gcc -O3 -flto -march=native", "gcc -O2 -fassociative-math",
           "clang -O2 -flto", "clang -O3 -march=native -funsafe-math-optimizations")  # fmt: skip
+ROOT = Path(__file__).parents[2]
 FLOATING = re.compile(r"\bfloat\b")
 
 
@@ -54,7 +55,7 @@ def test_fused_operations_of_another_core_are_kept_out(written, verified):
 def test_flags_that_change_bits_do_not_compile(command, written):
     """Every file that computes with floats refuses them by itself."""
     compiler, *rest = command.split()
-    if compiler.startswith("aarch64"):
+    if "aarch64" in command:
         need_aarch64()
     with_floats = [f for f in written.files if f.suffix == ".c" and f != flags.PROGRAM and FLOATING.search(f.read_text())]
     assert len(with_floats) > 10
@@ -83,9 +84,24 @@ def test_x87_is_refused():
         assert "more than their own precision" in done.stderr, done.stderr
 
 
-def test_what_no_compiler_tells_is_one_flag():
+def test_the_page_names_all_of_it():
+    """Every flag that is refused or gives other bits, and every extension's name."""
+    page = (ROOT / "docs/howto-compiler.md").read_text(encoding="utf-8")
+    changing = {
+        flag for command, what in SETS.items() if what != RIGHT for flag in command.split()[1:] if flag.startswith("-f")
+    }
+    assert {flag for flag in changing if f"`{flag}" not in page} == set()
+    names = set(re.findall(r"#define (RC_\w+)", (RUNTIME / "include/recurc/rc_compiler.h").read_text()))
+    assert {name for name in names - {"RC_PRAGMA_OF"} if f"`{name}" not in page and name != "RC_STANDARD_C"} == set()
+    assert "-DRC_STANDARD_C" in page
+
+
+def test_what_no_compiler_tells_is_named():
     """A library's known-answer test must find these; a set that is added here must be tried with it."""
-    assert [command for command, what in SETS.items() if what == OTHER] == ["clang -O3 -march=native -ffp-contract=fast"]
+    assert [command for command, what in SETS.items() if what == OTHER] == [
+        "clang -O3 -march=native -ffp-contract=fast",
+        *(f"{CLANG64} -O2 {flag}" for flag in ("-ffp-contract=fast", "-funsafe-math-optimizations", "-freciprocal-math")),
+    ]
 
 
 @pytest.mark.parametrize("name, more", [

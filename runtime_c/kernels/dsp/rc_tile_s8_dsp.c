@@ -139,9 +139,9 @@ static inline void all_rows(const rc_rows16_t *x, const uint8_t *packed, const f
 {
     const uint32_t pair = 2u * x->ld, skip = STEPS - (x->ld / 2u - 1u) % STEPS; /* ld is a multiple of 8 */
     const int16_t *q = x->q;
-    const float *a = x->a;
-    const int32_t *sum = x->sum;
-    const float *const end = a + (x->rows & ~1u);
+    const float *const a = x->a;
+    const int32_t *const sum = x->sum;
+    uint32_t r = 0;
     pass_t pass = {
         .x = (uintptr_t)q - 8u * skip,
         .w = (uintptr_t)packed - 8u * skip,
@@ -149,16 +149,16 @@ static inline void all_rows(const rc_rows16_t *x, const uint8_t *packed, const f
         .skip = skip,
         .code = skip * STEP_BYTES + 1u,
     };
-    for (; a != end; a += 2, sum += 2, y += 2u * ldy) {
+    for (; r + 2u <= x->rows; r += 2u) {
         rc_pass_s8_dsp(&pass);
         pass.x += 2u * pair;
         pass.last += 2u * pair;
-        results(pass.sums, s, a[0], sum[0], y, n);
-        results(pass.sums + 4, s, a[1], sum[1], y + ldy, n);
+        results(pass.sums, s, a[r], sum[r], y + r * ldy, n);
+        results(pass.sums + 4, s, a[r + 1u], sum[r + 1u], y + (r + 1u) * ldy, n);
     }
-    if ((x->rows & 1u) != 0u) {
-        one_row(q + (x->rows & ~1u) * x->ld, packed, x->ld, pass.sums);
-        results(pass.sums, s, a[0], sum[0], y, n);
+    if (r < x->rows) {
+        one_row(q + r * x->ld, packed, x->ld, pass.sums);
+        results(pass.sums, s, a[r], sum[r], y + r * ldy, n);
     }
 }
 

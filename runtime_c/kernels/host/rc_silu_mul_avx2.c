@@ -5,16 +5,18 @@
 RC_AVX2 void rc_silu_mul_avx2(const float *g, const float *u, uint32_t ld, uint32_t rows, uint32_t n, float *h,
                               uint32_t ldh)
 {
-    for (uint32_t r = 0; r < rows; r++, g += ld, u += ld, h += ldh) {
+    for (uint32_t r = 0; r < rows; r++) {
+        const float *const gr = g + r * ld, *const ur = u + r * ld;
+        float *const hr = h + r * ldh;
         uint32_t i = 0;
         for (; i + LANES <= n; i += LANES) {
-            const __m256 x = _mm256_loadu_ps(g + i);
+            const __m256 x = _mm256_loadu_ps(gr + i);
             const __m256 e = exp_lanes(_mm256_sub_ps(_mm256_set1_ps(-0.0f), x));
             const __m256 silu = _mm256_div_ps(x, _mm256_add_ps(_mm256_set1_ps(1.0f), e));
-            _mm256_storeu_ps(h + i, _mm256_mul_ps(silu, _mm256_loadu_ps(u + i)));
+            _mm256_storeu_ps(hr + i, _mm256_mul_ps(silu, _mm256_loadu_ps(ur + i)));
         }
         for (; i < n; i++) {
-            h[i] = rc_silu(g[i]) * u[i];
+            hr[i] = rc_silu(gr[i]) * ur[i];
         }
     }
 }

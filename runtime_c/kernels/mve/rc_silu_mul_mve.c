@@ -114,9 +114,11 @@ void rc_silu_mul_mve(const float *g, const float *u, uint32_t ld, uint32_t rows,
         rc_silu_area_mve(g, u, h, &area);
     }
     if (whole != n) {
-        for (uint32_t r = 0; r < rows; r++, g += ld, u += ld, h += ldh) {
+        for (uint32_t r = 0; r < rows; r++) {
+            const float *const gr = g + r * ld, *const ur = u + r * ld;
+            float *const hr = h + r * ldh;
             for (uint32_t i = whole; i < n; i++) {
-                h[i] = rc_silu(g[i]) * u[i];
+                hr[i] = rc_silu(gr[i]) * ur[i];
             }
         }
     }

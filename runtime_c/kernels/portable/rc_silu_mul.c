@@ -32,13 +32,15 @@ static void group(const float *g, const float *u, float *h)
 
 void rc_silu_mul(const float *g, const float *u, uint32_t ld, uint32_t rows, uint32_t n, float *h, uint32_t ldh)
 {
-    for (uint32_t r = 0; r < rows; r++, g += ld, u += ld, h += ldh) {
+    for (uint32_t r = 0; r < rows; r++) {
+        const float *const gr = g + r * ld, *const ur = u + r * ld;
+        float *const hr = h + r * ldh;
         uint32_t i = 0;
         for (; i + GROUP <= n; i += GROUP) {
-            group(g + i, u + i, h + i);
+            group(gr + i, ur + i, hr + i);
         }
         for (; i < n; i++) {
-            h[i] = rc_silu(g[i]) * u[i];
+            hr[i] = rc_silu(gr[i]) * ur[i];
         }
     }
 }

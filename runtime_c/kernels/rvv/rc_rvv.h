@@ -61,11 +61,13 @@ RC_ALWAYS_INLINE void rc_rvv_tile(const rc_rows8_t *x, const uint8_t *packed, ui
             } else {
                 four(pass);
             }
-            pass.x += rows * x->ld;
-            pass.a += rows;
-            pass.sum += rows;
-            pass.y += rows * ldy;
             left -= rows;
+            if (left != 0u) {
+                pass.x += rows * x->ld;
+                pass.a += rows;
+                pass.sum += rows;
+                pass.y += rows * ldy;
+            }
         }
         zero += zero != 0 ? lanes : 0u;
     }

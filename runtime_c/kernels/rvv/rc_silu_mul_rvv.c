@@ -5,9 +5,9 @@
 
 void rc_silu_mul_rvv(const float *g, const float *u, uint32_t ld, uint32_t rows, uint32_t n, float *h, uint32_t ldh)
 {
-    for (uint32_t r = 0; r < rows; r++, g += ld, u += ld, h += ldh) {
-        const float *gi = g, *ui = u;
-        float *hi = h;
+    for (uint32_t r = 0; r < rows; r++) {
+        const float *gi = g + r * ld, *ui = u + r * ld;
+        float *hi = h + r * ldh;
         uint32_t left = n, lanes;
         __asm__ volatile(RC_RVV_BEGIN "1:\n vsetvli %[lanes], %[left], e32, m4, ta, ma\n"
                                       "vle32.v v0, (%[g])\n vle32.v v4, (%[u])\n vfneg.v v8, v0\n" RC_EXP_RVV
