@@ -69,7 +69,7 @@ int main(int argc, char **argv)
     const uint32_t bytes = (uint32_t)fread(image, 1, MOST_IMAGE, file);
     fclose(file);
     rc_ctx_t ctx;
-    if (rc_open(&ctx, image, bytes, arena, MOST_ARENA) != RC_OK) {
+    if (rc_open(&ctx, image, bytes, arena, MOST_ARENA, 0) != RC_OK) {
         return 3;
     }
     const uint32_t crc = clean_crc(&ctx);

@@ -42,7 +42,7 @@ int main(int argc, char **argv)
         tokens[i] = (uint8_t)(i * 7u % rc_info.vocab);
     }
     rc_ctx_t ctx;
-    rc_status_t status = rc_open(&ctx, image, bytes, arena, MOST_ARENA);
+    rc_status_t status = rc_open(&ctx, image, bytes, arena, MOST_ARENA, 0);
     if (status == RC_OK) {
         status = rc_begin(&ctx, tokens, 0u);
     }
