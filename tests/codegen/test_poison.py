@@ -13,11 +13,15 @@ from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.resources import resource_dir
 from tests.codegen.builder import write_sources
-from tests.codegen.test_not_finite import SHAPES
+from tests.randmodels import random_reasoner
 from tests.tools import need_clang
 
 RUNTIME = resource_dir("runtime_c")
 PROGRAM = Path(__file__).parent / "poison.c"
+SHAPES = {
+    "token mix": lambda: random_reasoner("mlp_t", pos="none", hidden=24, ndim=24, layers=1, cycles=(1, 2), seq=10, steps=3),
+    "attention": lambda: random_reasoner(hidden=24, heads=3, ndim=24, layers=1, cycles=(1, 1), seq=10, steps=3),
+}
 SANITIZE = "-O1 -g -fsanitize=address,undefined,float-cast-overflow,float-divide-by-zero -fno-sanitize-recover=all".split()
 
 
