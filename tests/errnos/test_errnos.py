@@ -7,11 +7,13 @@ import os
 import random
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.errnos import trying
 from tests.errnos.commands import COMMANDS
 from tests.errnos.injecting import ERRORS, LASTING, Call, Injector
 from tests.errnos.trying import Ending, drawn_evenly, injectors, judge, spread
@@ -109,6 +111,21 @@ def test_a_sample_has_all_kinds():
     drawn = drawn_evenly(calls, 5, random.Random(1))
     assert len(set(drawn)) == 5 and {"look", "rename", "mkdir"} == {call.kind for call in drawn}
     assert sorted(drawn_evenly(calls, 99, random.Random(1)), key=str) == sorted(calls, key=str)
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_command_that_works_does_not_hang(works, monkeypatch):
+    """Where others have the processor a run takes minutes, and still does something."""
+    monkeypatch.setattr(trying, "SECONDS", 0.7)
+    child = os.fork()
+    if not child:
+        if works:
+            program = "import time\nwhile time.process_time() < 1: pass"
+            subprocess.run([sys.executable, "-c", program])  # what it starts counts too
+            os._exit(3)
+        time.sleep(60)
+        os._exit(3)
+    assert trying._wait(child) == (3 if works else -9)
 
 
 def test_every_command_is_in_the_campaign():

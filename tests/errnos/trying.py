@@ -24,7 +24,7 @@ from tests.errnos.commands import Command
 from tests.errnos.injecting import LASTING, Call, Injector
 
 FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 1 << 28 else None
-SECONDS = 300  # a command that takes longer hangs
+SECONDS = 300  # a command that does nothing for so long hangs, and one that takes ten times as long never ends
 _TIMES = re.compile(r"\b\d[\d.,:]* ?(s|ms|min|us)\b|(?<=all equal )[\d,]+|process \d+|0x[0-9a-f]+|errnos-\w+|swap-\d+-\w+")
 _SPACE = re.compile(r"[ ─]+")
 _LEFT = re.compile(r"\.part$|\.partial-|\.swap-|^tmp")
@@ -88,13 +88,36 @@ def attempt(command: Command, prepared: Path, injector: Injector) -> Ending:
 
 
 def _wait(child: int) -> int:
-    timer = threading.Timer(SECONDS, os.kill, (child, signal.SIGKILL))
-    timer.start()
+    ended = threading.Event()
+
+    def watch() -> None:
+        used = 0.0
+        for _ in range(10):
+            if ended.wait(SECONDS):
+                return
+            before, used = used, _worked(child)
+            if used - before < SECONDS / 100:  # of the processor, which others may have: that alone is no hanging
+                break
+        os.kill(child, signal.SIGKILL)
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
     try:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     finally:
-        timer.cancel()
-        timer.join()
+        ended.set()
+        watching.join()
+
+
+def _worked(process: int) -> float:
+    """Seconds of the processor that a process, and what it has started, used so far."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return 0.0
+    own = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(_worked(int(other)) for other in children)
 
 
 def _run(command: Command, work: Path, folder: Path, injector: Injector) -> None:
