@@ -134,6 +134,7 @@ def test_a_refused_begin_keeps_the_running_puzzle(engine, reasoner):
 
 def test_unknown_tensors(calls):
     assert calls.open() == OK
+    assert [calls.tensor(i) for i in range(8)] == [False] * 8 and calls.begin() == OK
     assert [calls.tensor(i) for i in range(8)] == [True] * 6 + [False] * 2
 
 

@@ -139,8 +139,8 @@ rc_status_t rc_ops(rc_ctx_t *ctx, uint32_t ops);
  * task, or an interrupt. */
 void rc_cancel(rc_ctx_t *ctx);
 
-/* Address and size in bytes of a tensor; null when there is none of that id. Logits, q and tokens are of the last step.
- */
+/* Address and size in bytes of a tensor; null when there is none of that id, or no puzzle under way. Logits, q and tokens
+ * are of the last step, all 0 before the first; within a step there are no logits. */
 const uint8_t *rc_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes);
 
 /* The halting margin of the last step: what a threshold is compared with (rc_info.halt_rule). Of a model that has
