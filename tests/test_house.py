@@ -7,6 +7,7 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -173,3 +174,12 @@ def test_tests_share_helpers_and_fixtures_not_each_other():
         if any(part.startswith("test_") for part in name.split(".")[:-1]) and name.startswith("tests.")
     ]
     assert not found
+
+
+def test_a_wheel_holds_all_of_the_runtime():
+    """As `recurc.resources` finds it: folders that nobody has listed are missing where recurc is installed."""
+    with (PACKAGE.parent / "pyproject.toml").open("rb") as file:
+        listed = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    runtime = {f"runtime_c/{path.name}" for path in (PACKAGE.parent / "runtime_c").iterdir() if path.name != "tests"}
+    assert runtime <= set(listed) and {"templates", "chips", "boards", "LICENSE"} <= set(listed)
+    assert all(target == f"recurc/_data/{source}" for source, target in listed.items())
