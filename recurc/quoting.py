@@ -8,6 +8,7 @@ mean nothing else there. What is neither stops the rendering: a template's autho
 from __future__ import annotations
 
 import errno
+import json
 import re
 import shlex
 from pathlib import Path
@@ -68,6 +69,22 @@ def yaml_string(text: object) -> Markup:
     return Markup(found.removesuffix("\n"))
 
 
+def json_string(text: object) -> Markup:
+    """A JSON string in ASCII, with its quotes."""
+    return Markup(json.dumps(one_line(text)))
+
+
+def property_value(text: object) -> Markup:
+    """A value of Arduino's library.properties: it stays on its line, and no backslash joins the next one to it."""
+    return Markup(one_line(text).replace("\\", "/"))
+
+
+def xml_text(text: object) -> Markup:
+    """Text of an XML element, or of an attribute in quotes."""
+    found = str(escape(one_line(text)))
+    return Markup(re.sub(r"[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "?", found))
+
+
 def shell_word(text: object) -> Markup:
     """One word of a POSIX shell."""
     return Markup(shlex.quote(one_line(text)))
@@ -120,6 +137,9 @@ FILTERS = (
     ini_value,
     cmake_string,
     yaml_string,
+    json_string,
+    property_value,
+    xml_text,
     shell_word,
     python_string,
     robot_text,
@@ -144,6 +164,10 @@ _LANGUAGES = {
     "defaults": re.compile(r"[A-Za-z0-9_=. -]*"),
     "csv": _PLAIN,
     "json": _PLAIN,
+    "ino": _PLAIN,
+    "pdsc": _PLAIN,
+    "properties": _PLAIN,
+    "Kconfig": re.compile(r"[A-Za-z0-9 ._-]*"),
     "py": _PLAIN,
     "md": re.compile(r"[A-Za-z0-9 ,./@^():+%-]*"),
     "repl": _PLAIN,
@@ -158,7 +182,7 @@ class UnquotedError(ValueError):
 
 
 def _language(template: str | None) -> str:
-    return (template or "").removesuffix(".j2").rsplit(".", 1)[-1]
+    return (template or "").removesuffix(".j2").rsplit("/", 1)[-1].rsplit(".", 1)[-1]
 
 
 @jinja2.pass_context

@@ -53,13 +53,13 @@ def _headers(file: Path, sources: Sources, runtime: Path) -> list[Path]:
     return found
 
 
-def library_sources(sources: Sources, runtime: Path, prefix: Prefix, table: bool) -> dict[str, str]:
-    """The C files and headers of a library by their names in its folder: NAME.h in include/, all others in src/."""
+def library_sources(sources: Sources, runtime: Path, prefix: Prefix, table: bool, header: str = "include") -> dict[str, str]:
+    """The C files and headers of a library by their names in its folder: NAME.h in `header`, all others in src/."""
     files = needed_files(sources, runtime, table)
     headers = {header for file in files for header in _headers(file, sources, runtime)}
     found = {f"src/{prefix.file(file)}": prefix.source(read_text(file), _PUBLIC)
              for file in (*files, *sorted(headers)) if file.name not in PUBLIC}  # fmt: skip
-    return {f"include/{prefix.name}.h": public_header(sources, runtime, prefix), **dict(sorted(found.items()))}
+    return {f"{header}/{prefix.name}.h": public_header(sources, runtime, prefix), **dict(sorted(found.items()))}
 
 
 def public_header(sources: Sources, runtime: Path, prefix: Prefix) -> str:

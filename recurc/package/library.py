@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,46 +33,80 @@ _FEATURES = {
 }
 
 
-class LibraryPackage(Package):
-    """A folder with NAME.h, C sources, weights and CMakeLists.txt. Nothing is compiled here: sizes of code are estimates."""
+@dataclass(frozen=True)
+class Layout:
+    """Where a format puts what a library is made of, in a folder of its own.
 
-    name = "library"
-    title = "C library"
-    folder = "library"
+    header: folder of NAME.h. weights: folder of the file that holds the weights. assembles: whether its build system takes an
+    assembly file; where not, the weights are a C array if the image is linked in. inner: whether all lies in a folder with the
+    library's name, since the build system knows it by that. texts: file -> template; NAME in a file's name is the library's.
+    """
+
+    texts: Mapping[str, str]
+    header: str = "include"
+    weights: str = "."
+    assembles: bool = True
+    inner: bool = False
+
+    def form(self, weights: str) -> str:
+        """How the weights are held where `weights` is asked for."""
+        return "array" if weights == "incbin" and not self.assembles else weights
+
+
+class SourcesPackage(Package):
+    """A library in C sources for one build system. Nothing is compiled here: sizes of code are estimates."""
+
     named = True
+    layout: Layout
 
     def write(self, work: Work, made: Made | None) -> Made:
         made = made or planned(work)
         prefix = library_name(work.asked.name or default_name(work.model.name))
-        work.note(f"writing the library {prefix.name} ...")
-        write_library(work.folder / self.folder, made.sources, work, prefix)
+        work.note(f"writing the {self.title} {prefix.name} ...")
+        folder = work.folder / self.folder
+        write_library(
+            folder / prefix.name if self.layout.inner else folder, made.sources, work, prefix, self.layout, self.more(made)
+        )
         return made
 
+    def more(self, made: Made) -> dict[str, Any]:
+        """What its templates are given beyond what all are."""
+        return {}
 
-def write_library(folder: Path, sources: Sources, work: Work, prefix: Prefix) -> None:
+
+class LibraryPackage(SourcesPackage):
+    """A folder with NAME.h, C sources, weights and CMakeLists.txt."""
+
+    name = "library"
+    title = "C library"
+    folder = "library"
+    layout = Layout({"CMakeLists.txt": "CMakeLists.txt", "NAME.pc.in": "pc.in.txt", "README.md": "README.md"})
+
+
+def write_library(folder: Path, sources: Sources, work: Work, prefix: Prefix, layout: Layout, more: Mapping[str, Any]) -> None:
     """Write a model's sources, weights and build files under a name into `folder`, which is made."""
     assert work.asked.weights in WEIGHTS, work.asked.weights
-    name = prefix.name
-    files = library_sources(sources, work.runtime, prefix, work.model.program.puzzle_table is not None)
-    for file in [file for file in files if file.endswith(".c")]:
-        folder.joinpath(file).parent.mkdir(parents=True, exist_ok=True)
-    (folder / "include").mkdir()
-    for file, text in files.items():
-        put(folder / file, text)
-    shutil.copyfile(sources.folder / "model.rcm", folder / f"{name}.rcm")
-    env, context = environment(), _context(sources, work, prefix)
-    compiled = sorted(file for file in files if file.endswith(".c"))
-    if work.asked.weights == "incbin":
-        put(folder / f"{name}_weights.S", weights_assembly(prefix, read_text(sources.folder / "weights.S")))
-        compiled.append(f"{name}_weights.S")
-    elif work.asked.weights == "array":
+    name, weights = prefix.name, layout.form(work.asked.weights)
+    env, context = environment(), {**_context(sources, work, prefix), "weights": weights, **more}
+    files = library_sources(sources, work.runtime, prefix, work.model.program.puzzle_table is not None, layout.header)
+    if weights == "incbin":
+        file = Path(layout.weights, f"{name}_weights.S").as_posix()
+        files[file] = weights_assembly(prefix, read_text(sources.folder / "weights.S"))
+    elif weights == "array":
         text = env.get_template("library/weights.c.j2").render(context)
-        put(folder / f"{name}_weights.c", text.replace("@ARRAY@", "\n".join(weights_array(sources.image.data))))
-        compiled.append(f"{name}_weights.c")
-    texts = {"CMakeLists.txt": "CMakeLists.txt", f"{name}.pc.in": "pc.in.txt", "README.md": "README.md"}
-    for file, template in texts.items():
-        put(folder / file, env.get_template(f"library/{template}.j2").render(context, files=compiled))
-    put(folder / "LICENSE", license_text())
+        file = Path(layout.weights, f"{name}_weights.c").as_posix()
+        files[file] = text.replace("@ARRAY@", "\n".join(weights_array(sources.image.data)))
+    compiled = [file for file in files if file.endswith((".c", ".S"))]
+    headers = sorted(file for file in files if file.endswith(".h"))
+    for file, template in layout.texts.items():
+        template_file = env.get_template(f"{'' if '/' in template else 'library/'}{template}.j2")
+        files[file.replace("NAME", name)] = template_file.render(context, files=compiled, headers=headers)
+    files["LICENSE"] = license_text()
+    for file, text in files.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        put(folder / file, text)
+    if layout.assembles or weights == "file":
+        shutil.copyfile(sources.folder / "model.rcm", folder / f"{name}.rcm")
     put(folder / f"{name}.spdx.json", _bill(folder, sources, prefix))
 
 
@@ -79,7 +115,7 @@ def _context(sources: Sources, work: Work, prefix: Prefix) -> dict[str, Any]:
     return {
         **work.told, "version": __version__, "name": Markup(prefix.name), "macro": Markup(prefix.macro),
         "title": firmware_name(work.model),
-        "api_version": API_VERSION, "board": board, "weights": work.asked.weights, "kernels": sources.kernels.name,
+        "api_version": API_VERSION, "board": board, "kernels": sources.kernels.name,
         "kernels_why": Markup(_FEATURES.get(sources.kernels.name, "This one has portable kernels, for any core.")),
         "arena_bytes": sources.arena_bytes, "image_bytes": len(sources.image.data), "config": work.model.config,
         "steps": work.model.program.steps, "forms": len(work.model.program.symmetries),
