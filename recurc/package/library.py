@@ -69,6 +69,9 @@ class SourcesPackage(Package):
         )
         return made
 
+    def says(self) -> str:
+        return f"{super().says()}, not built here"
+
     def more(self, made: Made) -> dict[str, Any]:
         """What its templates are given beyond what all are."""
         return {}
@@ -81,6 +84,9 @@ class LibraryPackage(SourcesPackage):
     title = "C library"
     folder = "library"
     layout = Layout({"CMakeLists.txt": "CMakeLists.txt", "NAME.pc.in": "pc.in.txt", "README.md": "README.md"})
+
+    def says(self) -> str:
+        return Package.says(self)  # its CMakeLists.txt is what recurc's own tests build with
 
 
 def write_library(folder: Path, sources: Sources, work: Work, prefix: Prefix, layout: Layout, more: Mapping[str, Any]) -> None:

@@ -1,8 +1,9 @@
-"""Generated files keep their structure whatever names stand in them: C, INI, YAML, CMake, Markdown, HTML, Renode, XML."""
+"""Generated files keep their structure whatever names stand in them: C, INI, YAML, CMake, Markdown, HTML, XML, Kconfig, JSON ..."""
 
 from __future__ import annotations
 
 import configparser
+import json
 import re
 import subprocess
 from dataclasses import replace
@@ -10,6 +11,7 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import jinja2
+import kconfiglib
 import pytest
 import yaml
 from markdown_it import MarkdownIt
@@ -190,6 +192,54 @@ def test_a_workflow_has_the_same_structure_and_commands_whatever_the_names():
         assert set(re.findall(r"\$\{\{(.*?)\}\}", str(found))) <= set(re.findall(r"\$\{\{(.*?)\}\}", str(tame))) | {" '${{' "}
     with pytest.raises(q.UnquotedError):
         workflow(emulated="x\n        run: evil")
+
+
+# -- the library's formats --------------------------------------------------------------------------------------------
+
+# What the templates of the library's formats are given, beside the title.
+LIBRARY = dict(
+    version="1", name=Markup("first"), macro=Markup("FIRST"), api_version=1, files=["src/first_a.c", "first_weights.S"],
+    headers=["include/first.h"], weights="incbin", kernels="portable", kernels_why=Markup("For any core."), image_bytes=1,
+    arena_bytes=1, forms=0, cores=({"Dcore": "Cortex-M4"},), sub_longest=32,
+)  # fmt: skip
+
+
+def of_library(template: str, title: str) -> str:
+    return q.environment().get_template(f"{template}.j2").render(**LIBRARY, title=title)
+
+
+@pytest.mark.parametrize("template", ["zephyr/CMakeLists.txt", "espidf-component/CMakeLists.txt", "zephyr/Kconfig",
+                                      "arduino/library.properties"])  # fmt: skip
+def test_build_files_of_a_library_have_the_same_lines_whatever_the_title(template, tmp_path):
+    def lines(title: str) -> list[str]:
+        found = of_library(template, title).split("\n")
+        assert sum(one_line(title).replace("\\", "/") in line for line in found) >= 1
+        marks = "#" if template.endswith(".txt") else "\t  " if template.endswith("Kconfig") else "paragraph="
+        return [marks if line.startswith(marks) else line for line in found]
+
+    assert all(lines(name) == lines("tame") and not any(line.endswith("\\") for line in lines(name)) for name in HOSTILE)
+
+
+def test_a_title_in_kconfig_is_help_and_nothing_else(tmp_path):
+    for name in HOSTILE:
+        (tmp_path / "Kconfig").write_text(of_library("zephyr/Kconfig", name), encoding="utf-8")
+        found = kconfiglib.Kconfig(str(tmp_path / "Kconfig"), warn_to_stderr=False)
+        assert not found.warnings and [s.name for s in found.unique_defined_syms] == ["RECURC_FIRST", "RECURC_FIRST_HOOK_MACS"]
+        assert found.syms["RECURC_FIRST"].nodes[0].help.startswith(f"The model {q.line_comment(name)}, compiled by")
+
+
+def test_manifests_of_a_library_have_the_title_as_text():
+    for name in HOSTILE:
+        shown = one_line(name)
+        assert yaml.safe_load(of_library("espidf-component/idf_component.yml", name))["description"].endswith(
+            q.github_text(name)
+        )
+        assert json.loads(of_library("arduino/library.json", name))["description"].endswith(shown)
+        root = ElementTree.fromstring(of_library("cmsis-pack/pack.pdsc", name).encode())
+        assert root.findtext("description") == f"A model that solves puzzles: {shown}"
+        tame = ElementTree.fromstring(of_library("cmsis-pack/pack.pdsc", "tame").encode())
+        assert [(e.tag, e.attrib) for e in root.iter()] == [(e.tag, e.attrib) for e in tame.iter()]
+    assert ElementTree.fromstring(f"<a>{q.xml_text(chr(0xFFFE) + chr(0xD800) + chr(0))}</a>").text
 
 
 # -- Renode, Robot ----------------------------------------------------------------------------------------------------
