@@ -21,23 +21,13 @@ from recurc.flash import flash, stop
 from recurc.package import registry
 from recurc.package.registry import package_named, packages, packages_of, register, unregister
 from recurc.targets.boards import list_boards, load_board, parse_board
-from tests.boardfiles import board_text
+from tests.boardfiles import board_file, board_text
 from tests.package.makefile import PACKAGE
 from tests.randmodels import random_reasoner
 from tests.tools import need
 
 SAID = (["firmware"], ["firmware", "platformio"], ["espidf"])
 GOOD = Gate(1.0, 1, "calibration puzzles", ())
-
-
-def board_file(folder: Path, packages: str, name: str = "mine") -> Path:
-    """A board of the user's own, without instructions that only its core has, and how it is delivered."""
-    dropped = ("aliases", "features", "packages")
-    lines = [line for line in board_text("mps2-an386").splitlines() if not line.startswith(dropped)]
-    text = "\n".join(lines).replace('name = "mps2-an386"', f'name = "{name}"\nfeatures = []\n{packages}', 1)
-    path = folder / f"{name}.toml"
-    path.write_text(text + "\n")
-    return path
 
 
 @pytest.fixture(scope="module")

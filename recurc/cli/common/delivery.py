@@ -38,7 +38,7 @@ _OPTIONS = (
         multiple=True,
         metavar="FORMAT",
         help="What the build is delivered as, in place of what the board's file says: library for C sources to be part of your "
-        "own program; zephyr, espidf-component, arduino (PlatformIO too) or cmsis-pack for those as one build system takes them. "
+        "own program; zephyr, espidf-component, arduino (PlatformIO too) or cmsis-pack for the same as those take it. "
         "May be given several times.",
     ),
     click.option(
