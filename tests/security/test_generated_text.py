@@ -1,4 +1,4 @@
-"""Generated files keep their structure whatever names stand in them: C, build files of all kinds, Markdown, HTML, Renode, XML."""
+"""Generated files keep their structure whatever names stand in them: C, build files, manifests, Markdown, HTML, Renode, XML."""
 
 from __future__ import annotations
 
