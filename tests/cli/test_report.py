@@ -22,7 +22,7 @@ def test_plan_as_text(capsys):
     status, out, err = run(capsys, TINY, "--target", "stm32h7", "--precision", "int8", "--pieces")
     assert status == 0 and err == ""
     assert "planned only" in out and "Memory of stm32h7" in out and "estimates: code" in out
-    for text in ("used bytes", "free bytes", "= weights ", "fits STM32H743", "0x24000000", "z_h", "unused: itcm (64 KiB)"):
+    for text in ("used bytes", "free bytes", "= weights ", "fits STM32H743", "0x20000000", "z_h", "unused: itcm (64 KiB)"):
         assert text in out, text
 
 
