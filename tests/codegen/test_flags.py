@@ -23,7 +23,8 @@ from tests.device.runs import run_all
 from tests.randmodels import random_inputs, random_reasoner
 from tests.tools import need, need_aarch64, need_clang
 
-SAMPLE = ("gcc -O0", "gcc -Os", "gcc -O2 -march=native -DRC_STANDARD_C -std=c11", "gcc -O3 -flto -march=native", "gcc -O2 -fassociative-math",
+SAMPLE = ("gcc -O0", "gcc -Os", "gcc -O2 -march=native -DRC_STANDARD_C -std=c11",
+          "gcc -O3 -flto -march=native", "gcc -O2 -fassociative-math",
           "clang -O2 -flto", "clang -O3 -march=native -funsafe-math-optimizations")  # fmt: skip
 ROOT = Path(__file__).parents[2]
 FLOATING = re.compile(r"\bfloat\b")
