@@ -11,6 +11,7 @@ class ArduinoPackage(SourcesPackage):
     name = "arduino"
     title = "Arduino and PlatformIO library"
     folder = "arduino"
+    unproven = "built here with PlatformIO only"
     layout = Layout(
         {
             "library.properties": "arduino/library.properties",

@@ -54,10 +54,14 @@ class Layout:
 
 
 class SourcesPackage(Package):
-    """A library in C sources for one build system. Nothing is compiled here: sizes of code are estimates."""
+    """A library in C sources for one build system. Nothing is compiled here: sizes of code are estimates.
+
+    unproven: what its build system has not shown, for people.
+    """
 
     named = True
     layout: Layout
+    unproven = "not built here"
 
     def write(self, work: Work, made: Made | None) -> Made:
         made = made or planned(work)
@@ -70,7 +74,7 @@ class SourcesPackage(Package):
         return made
 
     def says(self) -> str:
-        return f"{super().says()}, not built here"
+        return super().says() + (f", {self.unproven}" if self.unproven else "")
 
     def more(self, made: Made) -> dict[str, Any]:
         """What its templates are given beyond what all are."""
@@ -83,10 +87,8 @@ class LibraryPackage(SourcesPackage):
     name = "library"
     title = "C library"
     folder = "library"
+    unproven = ""  # recurc's tests build with CMake
     layout = Layout({"CMakeLists.txt": "CMakeLists.txt", "NAME.pc.in": "pc.in.txt", "README.md": "README.md"})
-
-    def says(self) -> str:
-        return Package.says(self)  # its CMakeLists.txt is what recurc's own tests build with
 
 
 def write_library(folder: Path, sources: Sources, work: Work, prefix: Prefix, layout: Layout, more: Mapping[str, Any]) -> None:

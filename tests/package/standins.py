@@ -6,6 +6,9 @@ import json
 import subprocess
 from pathlib import Path
 
+from recurc.reading import read_text
+from recurc.resources import resource_dir
+
 ZEPHYR = """
 cmake_minimum_required(VERSION 3.20)
 project(app C ASM)
@@ -60,6 +63,33 @@ macro(idf_component_register)
 endmacro()
 include("${COMPONENT}/CMakeLists.txt")
 """
+PIO_INI = """
+[platformio]
+core_dir = .pio/core
+[env:here]
+platform = symlink://${PROJECT_DIR}/platform
+"""
+_OURS = read_text(resource_dir("templates") / "platformio/platform/platform.py")  # brings SCons without a network
+# PlatformIO's own platform for this computer comes from its registry. This one is as small as one can be.
+PIO_PLATFORM = {
+    "platform/platform.json": '{"name": "here", "title": "here", "version": "1.0.0", "packages": {}}',
+    "platform/platform.py": f"""{_OURS}
+
+class HerePlatform(PlatformBase):
+    def configure_default_packages(self, options, targets):
+        provide_scons()
+        return super().configure_default_packages(options, targets)
+
+    def is_embedded(self):
+        return False
+""",
+    "platform/builder/main.py": """
+from SCons.Script import Default, DefaultEnvironment
+env = DefaultEnvironment()
+env.Replace(CC="cc", LINK="cc", AR="ar", RANLIB="ranlib", PROGSUFFIX="")
+Default(env.BuildProgram())
+""",
+}
 ARDUINO_H = """
 #include <cstdint>
 #include <cstdio>

@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -26,11 +27,12 @@ from recurc.cli.main import main
 from recurc.errors import InputError
 from recurc.package.registry import delivered, package_named
 from recurc.solve import Policy, solve
+from recurc.targets import platformio as pio
 from recurc.targets.boards import load_board
 from tests.boardfiles import board_file
-from tests.package.standins import ARDUINO_H, IDF, IDF_EARLY, PROGRAM, ZEPHYR, compiled_with, run
+from tests.package.standins import ARDUINO_H, IDF, IDF_EARLY, PIO_INI, PIO_PLATFORM, PROGRAM, ZEPHYR, compiled_with, run
 from tests.randmodels import random_inputs, random_reasoner
-from tests.tools import need, need_tool
+from tests.tools import missing, need, need_tool
 
 GOOD = Gate(1.0, 1, "calibration puzzles", ())
 REASONER = random_reasoner("mlp_t", pos="none")
@@ -80,7 +82,9 @@ def program(puzzle, tmp_path) -> Path:
 def test_each_says_that_it_is_not_built_here(built):
     for name in FORMATS[1:]:
         (readme,) = (built / package_named(name).folder).rglob("README.md")
-        assert "**Not built here" in readme.read_text() and "not built here" in delivered([name])[0], name
+        assert "**Not built here" in readme.read_text(), name
+        assert re.search("/, (not built here|built here with PlatformIO only)$", delivered([name])[0]), name
+    assert delivered(["library"]) == ["C library in library/"]
 
 
 def test_the_command_tells_of_them(built, capsys):
@@ -217,6 +221,20 @@ def test_platformio_takes_the_manifests(arduino, file, tmp_path):
     assert TITLE in found["description"] and found["platforms"] == ["*"]
     (example,) = found["examples"]
     assert (example["name"], example["base"], example["files"]) == ("first", "examples/first", ["first.ino"])
+
+
+def test_platformio_builds_a_project_that_has_the_library(arduino, program, expected, tmp_path):
+    """PlatformIO itself, for this computer: it finds the header, takes the flags of library.json, compiles src and links it."""
+    need_tool("cc")
+    if pio.find_platformio() is None:
+        missing("PlatformIO")
+    shutil.copytree(arduino, tmp_path / "lib" / "first")
+    for name, text in {**PIO_PLATFORM, "platformio.ini": PIO_INI, "src/main.c": program.read_text()}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    said = run(sys.executable, "-m", "platformio", "run", "-v", "-d", tmp_path)
+    assert run(tmp_path / ".pio" / "build" / "here" / "program").splitlines() == expected
+    assert re.search("-ffp-contract=off .*first_model", said), "the library's flags"
 
 
 def test_arduinos_manifest_has_the_lines_that_it_asks_for(arduino):
