@@ -60,7 +60,7 @@ uint32_t rc_hello(const rc_server_t *s, uint8_t *b)
     b[102] = (uint8_t)s->table_status;
     b[103] = (uint8_t)m->table_dtype;
     rc_put_u32(b + 104, m->record_bytes);
-    put_of_image(b + 108, s, m->key_offset, m->table_dtype != 0u ? 16u : 0u);
+    put_of_image(b + 108, s, m->table_dtype != 0u ? m->key_offset : 0xffffffffu, 16); /* none: zeros */
     uint32_t n = HELLO_FIXED;
     n += put_name(b + n, s->board);
     n += put_name(b + n, m->name);

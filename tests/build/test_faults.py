@@ -24,7 +24,7 @@ from tests.build.forging import forged_elf
 from tests.device.runs import run_all
 
 HEADER, ENTRY, HEADER_CRC = 128, 32, 124
-MAGIC, VERSION, FLAGS, SIZE, TABLE_CRC, SHA = 0, 8, 12, 28, 36, 40
+MAGIC, VERSION, FLAGS, SIZE, TABLE_CRC, SHA, ARCHITECTURE = 0, 8, 12, 28, 36, 40, 72
 
 
 def with_right_checksums(image: bytearray) -> None:
@@ -46,7 +46,7 @@ CHANGES = {
     "magic": (flipped(MAGIC, False), 2), "version": (flipped(VERSION, True), 3), "flags": (flipped(FLAGS, True), 4),
     "size": (flipped(SIZE, True), 5), "header checksum": (flipped(HEADER_CRC, False), 6),
     "table checksum": (flipped(HEADER + 4, False), 6), "weights": (flipped(-1000, False), 6),
-    "section table": (flipped(HEADER + 8, True), 7), "model": (flipped(SHA, True), 8),
+    "section table": (flipped(HEADER + 8, True), 7), "model": (flipped(ARCHITECTURE, True), 8),
 }  # fmt: skip
 
 
@@ -66,6 +66,18 @@ def test_a_damaged_or_foreign_image_is_never_run(built, board, what, tmp_path):
             assert e.value.status == status and e.value.exit_code == 7
         assert session.selftest().status == status
         with pytest.raises(MismatchError, match="refuses its weights image") as wrong:
+            check_identity(hello, built.boards[board])
+        assert wrong.value.exit_code == 8
+
+
+@pytest.mark.parametrize("board", ("mps2-an500", "host"))
+def test_other_weights_of_the_same_shape_are_told_by_their_hash(built, board, tmp_path):
+    """The code takes them, they may be newer ones; the host does not take them for the build's."""
+    bad = forged_elf(built.boards[board].elf, tmp_path / "bad.elf", flipped(SHA, True))
+    with connect(load_board(board), bad, "host" if board == "host" else "qemu") as session:
+        hello = session.hello()
+        assert hello.status == 0
+        with pytest.raises(MismatchError, match="runs another model") as wrong:
             check_identity(hello, built.boards[board])
         assert wrong.value.exit_code == 8
 

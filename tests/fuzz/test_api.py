@@ -17,7 +17,8 @@ from tests.randmodels import random_reasoner
 from tests.tools import need
 
 RUNS = int(os.environ.get("RECURC_FUZZ_API", "3000"))  # 1000000: the whole campaign, half an hour
-FLAGS = "-std=c11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -ffp-contract=off -fno-math-errno -DRC_HOOK_MACS=1000u".split()
+SANITIZED = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
+FLAGS = f"-std=c11 {SANITIZED} -ffp-contract=off -DRC_HOOK_MACS=1000u".split()
 
 
 @pytest.mark.parametrize("mixer", ["mlp_t", "attention"])
