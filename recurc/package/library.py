@@ -20,7 +20,7 @@ from recurc.emit.sources import Sources
 from recurc.files import put
 from recurc.package.base import WEIGHTS, Made, Package, Work, planned
 from recurc.quoting import environment
-from recurc.reading import matching, read_text
+from recurc.reading import matching, read_regular, read_text
 from recurc.resources import license_text
 from recurc.targets.boards import Board
 
@@ -136,6 +136,7 @@ def _bill(folder: Path, sources: Sources, prefix: Prefix) -> str:
     """A software bill of materials: every file with its checksum, as SPDX 2.3."""
     files = sorted(path for path in matching(folder, "*", deep=True) if path.is_file())
     names = [path.relative_to(folder).as_posix() for path in files]
+    contents = [read_regular(path, path.stat().st_size) for path in files]
     package = f"SPDXRef-{_spdx_id(prefix.name)}"
     document = {
         "spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "SPDXID": "SPDXRef-DOCUMENT", "name": prefix.name,
@@ -151,10 +152,10 @@ def _bill(folder: Path, sources: Sources, prefix: Prefix) -> str:
         }],
         "files": [{
             "fileName": f"./{name}", "SPDXID": f"SPDXRef-File-{i}",
-            "checksums": [{"algorithm": "SHA1", "checksumValue": hashlib.sha1(path.read_bytes()).hexdigest()},
-                          {"algorithm": "SHA256", "checksumValue": hashlib.sha256(path.read_bytes()).hexdigest()}],
+            "checksums": [{"algorithm": "SHA1", "checksumValue": hashlib.sha1(data).hexdigest()},
+                          {"algorithm": "SHA256", "checksumValue": hashlib.sha256(data).hexdigest()}],
             "licenseConcluded": _license(name), "copyrightText": "NOASSERTION",
-        } for i, (name, path) in enumerate(zip(names, files))],
+        } for i, (name, data) in enumerate(zip(names, contents))],
         "relationships": [
             {"spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": package},
             *({"spdxElementId": package, "relationshipType": "CONTAINS", "relatedSpdxElement": f"SPDXRef-File-{i}"}
