@@ -325,8 +325,8 @@ def test_the_carrys_checksum_covers_what_is_told():
     assert set(told) == set(order)
     here = [order[part] or frames.CARRY_SCALES[told[i - 1]] for i, part in enumerate(told)]
     assert tuple(here) == frames.CARRY_PARTS
-    trace = (RUNTIME / "wire/rc_trace.c").read_text()
-    parts = re.findall(r"RC_TENSOR_(\w+)", the(r"PARTS\[\] = \{([^}]*)\}", trace)[0])
+    known = (RUNTIME / "solve/rc_known.c").read_text()
+    parts = re.findall(r"RC_TENSOR_(\w+)", the(r"PARTS\[\] = \{([^}]*)\}", known)[0])
     assert [frames.TENSORS[part] for part in here] == [defined(f"RC_TENSOR_{part}") for part in parts]
 
 

@@ -28,6 +28,7 @@ from recurc.evaluate.runs import run_engine
 from recurc.evaluate.scores import Scores, score
 from recurc.evaluate.solving import Solved, solve_puzzles
 from recurc.evaluate.stepping import EngineStepper, check_steps
+from recurc.make.known import known_answer, random_puzzle
 from recurc.make.project import build_project, compile_host_engine
 from recurc.models.inputs import check_inputs
 from recurc.package.base import WEIGHTS
@@ -36,6 +37,7 @@ from recurc.quant.calibrate import Calibration
 from recurc.quant.model import QuantizedModel
 from recurc.reading import user_path
 from recurc.solve import Policy
+from recurc.storage.known import KnownAnswer
 from recurc.symmetries import Symmetry
 from recurc.targets.boards import Board, load_board
 from recurc.targets.fit import early_plan
@@ -245,13 +247,13 @@ class Quantized:
                 f"fidelity this model needs, lower {argument('min_fidelity')}, or pass {argument('allow_lossy', True)}",
             )
         calibration = self.calibration
-        compiled = self._engine_folder if "engine" in vars(self) else None
         return build_project(
             self.model,
             board,
             user_path(out),
             note=note,
-            engine=compiled,
+            known=self._known_answer,
+            engine=self._engine_folder,
             asked=asked,
             details={
                 "checkpoint": {
@@ -269,6 +271,13 @@ class Quantized:
                 **(details or {}),
             },
         )
+
+    def _known_answer(self) -> KnownAnswer | None:
+        """A puzzle by which programs test themselves: the first that the model was calibrated with, else a random one."""
+        if self.sample is None or not len(self.sample):
+            return known_answer(self.engine, self.model, random_puzzle(self.model))
+        puzzle_id = int(self.sample.puzzle_ids[0]) if self.engine.info.puzzles else 0
+        return known_answer(self.engine, self.model, self.sample.inputs[0], puzzle_id)
 
 
 def _data_entries(sample: Dataset | None) -> dict[str, Any]:

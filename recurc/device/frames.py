@@ -73,6 +73,7 @@ STATUS_TEXT = (
     "all compiled supervision steps have been run",
     "a value is not a finite number",
     "it was cancelled",
+    "the known answer was not met: wrong compiler flags, or memory that fails",
 )
 
 

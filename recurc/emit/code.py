@@ -27,6 +27,7 @@ from recurc.reading import read_text
 from recurc.recursion import INPUT
 from recurc.storage.form import Form, forms_of
 from recurc.storage.image import IMAGE_ALIGN, KINDS
+from recurc.storage.known import most_steps
 
 
 def _macro(name: str) -> str:
@@ -42,6 +43,7 @@ def _named_sections(program: Program) -> dict[str, str]:
         *(constant.name for constant in program.constants),
         *(["puzzle_key"] if program.puzzle_table else []),
         *(["forms"] if program.symmetries else []),
+        "known",
     ]
     return {name: _macro(name) for name in names}
 
@@ -195,6 +197,7 @@ def emit_model(
         "overflow_proofs": _overflow_proofs(model, kernels),
         "has_positions": "positions" in model.tables,
         "title": firmware_name(model),
+        "known_steps": most_steps(model.program),
     }
     return {
         "model_config.h": render("model_config.h.j2", **context),

@@ -87,4 +87,11 @@ def read_model(build: Build) -> QuantizedModel:
         if not np.array_equal(contents.constants[name], constant):
             raise _foreign(where, f"its {name} is not the model's")
     held = replace(program, lowering=replace(program.lowering, symmetries=contents.symmetries))
-    return replace(model, program=held, tables=contents.tables, vectors=contents.vectors, weights=contents.weights(forms))
+    return replace(
+        model,
+        program=held,
+        tables=contents.tables,
+        vectors=contents.vectors,
+        weights=contents.weights(forms),
+        known=contents.known,
+    )

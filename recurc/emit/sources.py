@@ -21,18 +21,23 @@ from recurc.reading import matching
 from recurc.targets.boards import Board
 from recurc.targets.toolchain import board_defines, port_include_dirs, runtime_sources
 
-ENGINE_SOURCES = (*(f"image/rc_{part}.c" for part in ("image", "crc32", "sha256", "status", "table")), "solve/rc_solve.c")
+ENGINE_SOURCES = (
+    *(f"image/rc_{part}.c" for part in ("image", "crc32", "sha256", "status", "table")),
+    *(f"solve/rc_{part}.c" for part in ("solve", "known")),
+)
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Generated sources of one kernel set, in a folder, with what they were made from."""
+    """Generated sources of one kernel set, in a folder, with what they were made from. digest: of all; code: of what is
+    compiled but the weights, which are equal for a retrained model."""
 
     folder: Path
     kernels: KernelSet
     image: Image
     arena_bytes: int
     digest: str
+    code: str
 
     def model_files(self, runtime: Path) -> list[Path]:
         """C files of the model itself: generated code, kernels, image reader."""
@@ -50,12 +55,14 @@ def write_sources(
     """Write a model's sources and its image for a kernel set into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     files = emit_model(model, image, kernels, layout, hook_macs)
-    digest = hashlib.sha256(image.data)
+    digest, code = hashlib.sha256(image.data), hashlib.sha256()
     for name, text in files.items():
         put(folder / name, text)
         digest.update(text.encode())
+        if name != "weights.S":
+            code.update(text.encode())
     put(folder / "model.rcm", image.data)
-    return Sources(folder, kernels, image, layout.arena_bytes, digest.hexdigest())
+    return Sources(folder, kernels, image, layout.arena_bytes, digest.hexdigest(), code.hexdigest())
 
 
 def firmware_id(board: Board, sources: Sources, runtime: Path, *more: str) -> str:

@@ -32,9 +32,10 @@ def host_sources(folder: Path, model: QuantizedModel) -> Sources:
 
 
 def host_library(folder: Path, sources: Sources, runtime: Path, compiled: Path | None) -> Path:
-    """The host engine's library in `folder`: the one in folder `compiled` when it was made of the same sources."""
+    """The host engine's library in `folder`: the one in folder `compiled` when it was made of the same code."""
     library = folder / LIBRARY
-    if compiled is not None and (compiled / _LIBRARY_DIGEST).read_text() == sources.digest:
+    made = compiled / _LIBRARY_DIGEST if compiled is not None else None
+    if compiled is not None and made is not None and made.is_file() and made.read_text() == sources.code:
         shutil.copyfile(compiled / LIBRARY, library)
         shutil.copymode(compiled / LIBRARY, library)
         return library
@@ -66,7 +67,7 @@ def compile_host_engine(folder: Path, model: QuantizedModel, parts: Sequence[Pat
     runtime = resource_dir("runtime_c")
     files = [sources.folder / "model.c"] if parts else sources.model_files(runtime)
     library = compile_shared(files, [sources.folder, runtime / "include"], folder / LIBRARY, objects=parts)
-    put(folder / _LIBRARY_DIGEST, sources.digest)
+    put(folder / _LIBRARY_DIGEST, sources.code)
     return HostEngine(library, sources.folder / "model.rcm", model.puzzles.record if model.puzzles else None)
 
 

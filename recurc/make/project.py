@@ -23,6 +23,7 @@ from recurc.package.firmware import early_plans, linked_entry
 from recurc.package.registry import packages_of
 from recurc.quant.model import QuantizedModel
 from recurc.resources import resource_dir
+from recurc.storage.known import KnownAnswer
 from recurc.targets.boards import COMPILED, Board, load_board, whole_board_text
 from recurc.targets.host import cpu_signature
 
@@ -73,6 +74,7 @@ def build_project(
     *,
     details: Mapping[str, Any],
     note: Note = lambda text: None,
+    known: Callable[[], KnownAnswer | None] = lambda: None,
     engine: Path | None = None,
     asked: Asked = NOTHING,
 ) -> Build:
@@ -83,7 +85,8 @@ def build_project(
     Args:
         details: entries for the manifest (fidelity, calibration, checkpoint).
         note: told what is being done, for people.
-        engine: folder in which `compile_host_engine` has compiled this very model already.
+        known: computes what images hold for programs to test themselves; asked once the folder can be written.
+        engine: folder in which `compile_host_engine` may have compiled this very model already.
         asked: what the formats that it is delivered in are to do beyond the board.
 
     Raises:
@@ -98,6 +101,7 @@ def build_project(
         package.check(target)
     kept: list[str] = []
     with fresh_folder(out, model.name, note, kept.extend) as folder:
+        model = replace(model, known=known())
         runtime = folder / "runtime"
         copy_runtime(resource_dir("runtime_c"), runtime)
         if model.puzzles:

@@ -18,6 +18,7 @@ from recurc.ops import part
 from recurc.quant.layer_precisions import other_layers
 from recurc.quant.weights import Precision
 from recurc.storage.form import Forms, Weights
+from recurc.storage.known import KnownAnswer
 
 if TYPE_CHECKING:
     from recurc.quant.calibrate import Calibration
@@ -54,6 +55,7 @@ class QuantizedModel:
     notes: tuple[str, ...] = field(default=())
     puzzles: PuzzleTable | None = None  # the streamed table, which is no part of the image
     layers: Mapping[str, Precision] = field(default_factory=dict)
+    known: KnownAnswer | None = None  # by which its programs test themselves
 
     def __repr__(self) -> str:
         return f"QuantizedModel({self.name}, {self.label})"

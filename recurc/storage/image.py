@@ -14,6 +14,7 @@ import numpy as np
 
 from recurc.ir.program import Program
 from recurc.storage.form import Form, LayerSection, Weights
+from recurc.storage.known import KnownAnswer, section_bytes, unpack
 from recurc.storage.packings.packing import Packing
 from recurc.symmetries import Symmetry
 
@@ -21,7 +22,7 @@ IMAGE_ALIGN = 64  # sections start at multiples of it
 IMAGE_HEADER_BYTES = 128
 IMAGE_ENTRY_BYTES = 32  # one entry of the section table
 KEY_BYTES = 16  # what ties a streamed table to its model
-KINDS = {"table": 1, "vector": 2, "weights": 3, "scales": 4, "zeros": 5, "groups": 6, "forms": 7}
+KINDS = {"table": 1, "vector": 2, "weights": 3, "scales": 4, "zeros": 5, "groups": 6, "forms": 7, "known": 8}
 
 
 class HasKey(Protocol):
@@ -43,6 +44,8 @@ class StoredModel(Protocol):
     def puzzles(self) -> HasKey | None: ...
     @property
     def weights(self) -> Mapping[str, Weights]: ...
+    @property
+    def known(self) -> KnownAnswer | None: ...
     def constants(self) -> Mapping[str, np.ndarray]: ...
 
 
@@ -56,6 +59,7 @@ class Contents:
     fields: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     key: bytes = b""
     symmetries: tuple[Symmetry, ...] = ()
+    known: KnownAnswer | None = None
 
     def weights(self, forms: Mapping[str, Form]) -> dict[str, Weights]:
         """Weights of each layer that has been read."""
@@ -109,7 +113,8 @@ def _key(model: StoredModel) -> bytes:
 
 
 def image_sections(program: Program, forms: Mapping[str, Form], packing: Packing) -> tuple[SectionSpec, ...]:
-    """All sections in the order of the file: tables, vectors, constants, then each layer's.
+    """All sections in the order of the file: tables, vectors, constants, then each layer's, and the known
+    answer.
 
     Args:
         forms: of every linear layer, by tensor name.
@@ -130,7 +135,21 @@ def image_sections(program: Program, forms: Mapping[str, Form], packing: Packing
         found.append(_forms(program))
     for ref in program.linears:
         found.extend(_of_layer(section, ref.name) for section in forms[ref.name].sections(ref, packing))
+    found.append(_known(program))
     return tuple(found)
+
+
+def _known(program: Program) -> SectionSpec:
+    """The known answer; zeros where it has not been computed."""
+    size = section_bytes(program)
+
+    def write(model: StoredModel) -> bytes:
+        return model.known.pack(program) if model.known else bytes(size)
+
+    def read(data: bytes, into: Contents) -> None:
+        into.known = unpack(data, program)
+
+    return SectionSpec("known", "known", size, write, read)
 
 
 def _forms(program: Program) -> SectionSpec:

@@ -47,6 +47,8 @@ class ModelInfo(ctypes.Structure):
     forms: int
     forms_offset: int
     key_offset: int
+    known_steps: int
+    known_offset: int
     name: bytes
     _fields_ = [
         *(
@@ -71,6 +73,8 @@ class ModelInfo(ctypes.Structure):
                 "forms",
                 "forms_offset",
                 "key_offset",
+                "known_steps",
+                "known_offset",
             )
         ),
         ("name", ctypes.c_char_p),
@@ -200,6 +204,7 @@ class HostEngine:
         lib.rc_begin.argtypes = [ctypes.POINTER(_Context), _U8P, ctypes.c_uint32]
         lib.rc_row.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32, ctypes.c_uint32, ctypes.c_char_p, ctypes.c_uint32]
         lib.rc_step.argtypes = [ctypes.POINTER(_Context)]
+        lib.rc_selftest.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32]
         lib.rc_ops.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32]
         lib.rc_halts.argtypes = [ctypes.POINTER(_Context), ctypes.c_float, ctypes.c_uint32]
         lib.rc_tensor.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)]
@@ -279,10 +284,14 @@ class HostEngine:
                 next="use the dataset that the model was trained with",
             )
         if self.info.table_dtype and self._records:
-            record = self._records(int(puzzle_id))
-            context = ctypes.byref(self._context)
-            self._check(self._lib.rc_row(context, int(puzzle_id), 0, record, len(record)), f"row {puzzle_id}")
+            self._send_row(int(puzzle_id))
         return row
+
+    def _send_row(self, puzzle_id: int) -> None:
+        """Give the model a puzzle's row of the streamed table."""
+        assert self._records is not None
+        record = self._records(puzzle_id)
+        self._check(self._lib.rc_row(ctypes.byref(self._context), puzzle_id, 0, record, len(record)), f"row {puzzle_id}")
 
     def step(self) -> None:
         """One supervision step (releases the GIL).
@@ -311,6 +320,18 @@ class HostEngine:
             InputError: there are not so many, or more have been run already.
         """
         self._check(self._lib.rc_ops(ctypes.byref(self._context), ops), f"op {ops}")
+
+    def selftest(self, steps: int = 0) -> None:
+        """Run the puzzle whose answer the image knows and compare: `steps` of it, or the reduced form. The puzzle under way has
+        ended.
+
+        Raises:
+            InputError: something differs, or the image knows no answer.
+        """
+        if self.info.table_dtype and self._records:
+            (puzzle_id,) = self._image[self.info.known_offset :][:4].view("<u4")
+            self._send_row(int(puzzle_id))
+        self._check(self._lib.rc_selftest(ctypes.byref(self._context), steps), "self-test")
 
     def halts(self, threshold: float = 0.0, patience: int = 0) -> bool:
         """Whether the model halts after the last step: its margin is above the threshold, and its tokens have stayed the same

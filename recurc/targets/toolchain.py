@@ -193,7 +193,7 @@ def runtime_sources(board: Board, runtime: Path) -> list[Path]:
     """
     found = [f for port in board.ports for f in matching(runtime / "ports" / port, "*.[cS]")]
     sums = [runtime / "image" / name for name in ("rc_crc32.c", "rc_sha256.c")]
-    return [*found, *matching(runtime / "wire", "*.c"), runtime / "solve" / "rc_solve.c", *sums]
+    return [*found, *matching(runtime / "wire", "*.c"), *matching(runtime / "solve", "*.c"), *sums]
 
 
 def port_include_dirs(board: Board, runtime: Path) -> list[Path]:

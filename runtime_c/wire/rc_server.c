@@ -2,6 +2,7 @@
 #include "recurc/rc_wire.h"
 
 #include "recurc/rc_crc32.h"
+#include "recurc/rc_known.h"
 #include "recurc/rc_port.h"
 
 #define RUN_BODY    20u

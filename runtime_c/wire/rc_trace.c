@@ -1,22 +1,9 @@
 /* TRACE: a supervision step op by op, with a checksum of the carry wherever the host wants to look. */
+#include "recurc/rc_known.h"
 #include "recurc/rc_port.h"
 #include "recurc/rc_wire.h"
 
-#include "recurc/rc_crc32.h"
-
 #define TRACE_REQUEST 4u
-
-uint32_t rc_carry_crc(const rc_ctx_t *ctx)
-{
-    static const uint8_t PARTS[] = {RC_TENSOR_Z_H, RC_TENSOR_H_SCALE, RC_TENSOR_Z_L, RC_TENSOR_L_SCALE,
-                                    RC_TENSOR_COLUMNS};
-    uint32_t crc = 0, bytes = 0;
-    for (uint32_t i = 0; i < sizeof PARTS; i++) {
-        const uint8_t *data = rc_tensor(ctx, PARTS[i], &bytes);
-        crc = data == 0 ? crc : rc_crc32(crc, data, bytes);
-    }
-    return crc;
-}
 
 rc_status_t rc_trace(rc_ctx_t *ctx, const rc_frame_t *f, uint8_t *reply)
 {

@@ -76,5 +76,6 @@ def build_dummy(
 def build_dummy_library(out: Path, *defines: str) -> Path:
     """The stand-in model as a shared library; without `defines` it has an fp32 carry and no streamed table."""
     runtime = resource_dir("runtime_c")
-    shared = [runtime / name for name in ("image/rc_crc32.c", "image/rc_status.c", "image/rc_table.c", "solve/rc_solve.c")]
+    image = [runtime / "image" / f"rc_{part}.c" for part in ("crc32", "status", "table")]
+    shared = [*image, *sorted((runtime / "solve").glob("*.c"))]
     return compile_shared([DUMMY / "model.c", *shared], [DUMMY, runtime / "include"], out, [f"-D{d}" for d in defines])

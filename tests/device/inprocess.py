@@ -19,7 +19,7 @@ def build_server(folder: Path, *defines: str) -> ctypes.CDLL:
     """The stand-in model, compiled with `defines`, and the real wire server as a library that is handed bytes."""
     runtime = resource_dir("runtime_c")
     image = [runtime / "image" / f"rc_{part}.c" for part in ("crc32", "sha256", "table")]
-    files = [*sorted((runtime / "wire").glob("*.c")), runtime / "solve" / "rc_solve.c", *image]
+    files = [*sorted((runtime / "wire").glob("*.c")), *sorted((runtime / "solve").glob("*.c")), *image]
     library = ctypes.CDLL(
         str(
             compile_shared(

@@ -20,7 +20,7 @@ WIRE = ("wire/rc_frame.c", "wire/rc_cobs.c", "image/rc_crc32.c")
 TABLE = ("image/rc_table.c", "image/rc_crc32.c")
 SERVER = (
     *(f"wire/rc_{part}.c" for part in ("server", "hello", "solving", "trace", "selftest")),
-    *("solve/rc_solve.c", "image/rc_table.c", "image/rc_sha256.c"),
+    *("solve/rc_solve.c", "solve/rc_known.c", "image/rc_table.c", "image/rc_sha256.c"),
 )
 # Target -> (runtime files, files of the tests, longest input)
 TARGETS: dict[str, tuple[tuple[str, ...], tuple[str, ...], int]] = {

@@ -30,7 +30,7 @@ def libraries(tmp_path_factory):
     need("host")
     runtime = resource_dir("runtime_c")
     files = [dummy.DUMMY / "model.c", dummy.DUMMY / "port.c", *sorted((runtime / "wire").glob("*.c")),
-             *sorted((runtime / "image").glob("*.c")), runtime / "solve" / "rc_solve.c"]  # fmt: skip
+             *sorted((runtime / "image").glob("*.c")), *sorted((runtime / "solve").glob("*.c"))]  # fmt: skip
     made = {}
     for name, flags in (("plain", ()), ("table", ("-DDUMMY_TABLE=1",))):
         out = tmp_path_factory.mktemp("server") / "server.so"

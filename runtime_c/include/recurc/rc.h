@@ -43,6 +43,8 @@ typedef struct {
     uint32_t forms;        /* of a puzzle, that it can be asked again in; 0: none */
     uint32_t forms_offset; /* where they lie in the image, see rc_solve.h */
     uint32_t key_offset;   /* where the image has the key of the streamed table that belongs to it, 16 bytes */
+    uint32_t known_steps;  /* that the known answer has room for, see rc_known.h */
+    uint32_t known_offset; /* where the image has it */
     const char *name;      /* model, precision; for people */
 } rc_info_t;
 
@@ -119,6 +121,12 @@ rc_status_t rc_table(rc_ctx_t *ctx, const uint8_t *table, uint32_t bytes);
  * RC_ERR_ARGUMENT: no bytes, or some beyond the record's end; RC_ERR_PUZZLE: no such index; with both nothing changes.
  * RC_ERR_ROW: a piece is missing, or the record is corrupt or of another model; no row is held then. */
 rc_status_t rc_row(rc_ctx_t *ctx, uint32_t index, uint32_t offset, const uint8_t *data, uint32_t n);
+
+/* Run the puzzle whose answer the image knows, and compare: flags that change results, and memory that fails, are found.
+ * `steps` 0: the first ops of the first step only, those of every kind; else so many steps, at most all that are stored.
+ * The puzzle under way has ended. RC_ERR_SELFTEST: something differs. RC_ERR_IMAGE_SECTION: the image knows no answer.
+ * With a streamed table as rc_begin: rc_known (rc_known.h) tells which puzzle's row has to be there. */
+rc_status_t rc_selftest(rc_ctx_t *ctx, uint32_t steps);
 
 /* Load a puzzle (tokens[seq_len], one byte a cell) and set the carry to its initial value. With a streamed table:
  * RC_ERR_ROW unless the puzzle's row is there (or, memory-mapped, is good); the puzzle under way has ended then. With

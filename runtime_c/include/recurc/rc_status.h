@@ -29,7 +29,8 @@ extern "C" {
     X(RC_ERR_IMAGE_HASH, 18, "the sha256 of the image's bytes is another than its header tells")                       \
     X(RC_ERR_STEPS, 19, "all compiled supervision steps have been run")                                                \
     X(RC_ERR_NUMBER, 20, "a value is not a finite number")                                                             \
-    X(RC_ERR_CANCELLED, 21, "it was cancelled")
+    X(RC_ERR_CANCELLED, 21, "it was cancelled")                                                                        \
+    X(RC_ERR_SELFTEST, 22, "the known answer was not met: wrong compiler flags, or memory that fails")
 
 typedef enum {
 #define RC_STATUS_ENUM(name, value, text) name = (value),

@@ -130,9 +130,6 @@ void rc_server_take(rc_server_t *server, uint8_t byte);
 /* Answer one frame. */
 void rc_server_answer(rc_server_t *server, const rc_frame_t *frame);
 
-/* CRC-32 over the carry as it is stored; within a step, also over the scales that it has only there. */
-uint32_t rc_carry_crc(const rc_ctx_t *ctx);
-
 /* Carry out a TRACE request on a model that a puzzle was begun on; writes its reply, RC_TRACE_REPLY bytes. */
 #define RC_TRACE_REPLY 20u
 rc_status_t rc_trace(rc_ctx_t *ctx, const rc_frame_t *frame, uint8_t *reply);
