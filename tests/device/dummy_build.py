@@ -34,7 +34,8 @@ def image_bytes(good: bool = True) -> bytes:
     return body + (zlib.crc32(body) ^ (0 if good else 1)).to_bytes(4, "little")
 
 
-SHA256 = image_bytes()[40:72]  # what lies where an image tells its sha256
+SHA_END = 72
+SHA256 = image_bytes()[40:SHA_END]  # what lies where an image tells its sha256
 
 
 def _sources(board: Board, runtime: Path) -> list[Path]:
