@@ -14,6 +14,7 @@ IMAGE_FIELDS = (
     "table_crc",
     "body_sha256",
     "architecture",
+    "counter",
     "reserved",
     "header_crc",
 )

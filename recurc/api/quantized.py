@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recurc.arguments import argument
-from recurc.build.manifest import Build
+from recurc.build.manifest import Build, load_build
 from recurc.dataset import Dataset, check_compatible, examples
 from recurc.errors import FidelityError
 from recurc.evaluate.candidate import Candidate
@@ -190,6 +190,44 @@ class Quantized:
         if board.family != "host":
             early_plan(self.model.program, self.model.forms, board)
 
+    def judged_fidelity(
+        self,
+        min_fidelity: float | None = None,
+        *,
+        allow_lossy: bool = False,
+        gate: Gate | None = None,
+        answers: Answers | None = None,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> tuple[Gate, float, str]:
+        """Fidelity, the least that is asked of it, and where that is from; arguments as of `build`.
+
+        Raises:
+            FidelityError: it is below, without `allow_lossy`.
+        """
+        least, whence = least_fidelity(self.source.reasoner, min_fidelity)
+        gate = gate or self.gate()
+        if gate.note:
+            note(gate.note)
+        # Random inputs are not what the model was trained on: without calibration data fidelity is told, not judged.
+        low = gate.fidelity < least and self.sample is not None
+        if low and answers is not None and answers.keep:
+            note(
+                f"fidelity of one run is {gate.fidelity:.3f}, below {least:g}, but the build runs another procedure: {answers}"
+            )
+            whence += "; passed by its answers"
+        elif low and not allow_lossy:
+            worst = ", ".join(f"{name} ({phi:.3f})" for name, phi in self.layers()[:3])
+            error = "" if gate.error is None else f" ± {gate.error:.3f}"
+            raise FidelityError(
+                f"fidelity is {gate.fidelity:.3f}{error} after one supervision step, below {least:g} ({whence})",
+                where=f"{self.model.stored_as}, {gate.puzzles} {gate.inputs}",
+                why=f"the layers behind it, with the fidelity when each alone is rounded, are {worst}; errors add up over "
+                f"{self.model.program.calls_per_step} calls" + ("" if answers is None else f"; {answers}"),
+                next="Use a higher precision (int8), calibrate with data, see with `recurc gate CHECKPOINT` which "
+                f"fidelity this model needs, lower {argument('min_fidelity')}, or pass {argument('allow_lossy', True)}",
+            )
+        return gate, least, whence
+
     def build(
         self,
         target: str | Board,
@@ -224,28 +262,7 @@ class Quantized:
         board = delivered_as(board, (as_,) if isinstance(as_, str) else as_)
         asked = asked_of(board, name, weights)
         self.check_target(board, allow_lossy=allow_lossy)
-        least, whence = least_fidelity(self.source.reasoner, min_fidelity)
-        gate = gate or self.gate()
-        if gate.note:
-            note(gate.note)
-        # Random inputs are not what the model was trained on: without calibration data fidelity is told, not judged.
-        low = gate.fidelity < least and self.sample is not None
-        if low and answers is not None and answers.keep:
-            note(
-                f"fidelity of one run is {gate.fidelity:.3f}, below {least:g}, but the build runs another procedure: {answers}"
-            )
-            whence += "; passed by its answers"
-        elif low and not allow_lossy:
-            worst = ", ".join(f"{name} ({phi:.3f})" for name, phi in self.layers()[:3])
-            error = "" if gate.error is None else f" ± {gate.error:.3f}"
-            raise FidelityError(
-                f"fidelity is {gate.fidelity:.3f}{error} after one supervision step, below {least:g} ({whence})",
-                where=f"{self.model.stored_as}, {gate.puzzles} {gate.inputs}",
-                why=f"the layers behind it, with the fidelity when each alone is rounded, are {worst}; errors add up over "
-                f"{self.model.program.calls_per_step} calls" + ("" if answers is None else f"; {answers}"),
-                next="Use a higher precision (int8), calibrate with data, see with `recurc gate CHECKPOINT` which "
-                f"fidelity this model needs, lower {argument('min_fidelity')}, or pass {argument('allow_lossy', True)}",
-            )
+        gate, least, whence = self.judged_fidelity(min_fidelity, allow_lossy=allow_lossy, gate=gate, answers=answers, note=note)
         calibration = self.calibration
         return build_project(
             self.model,
@@ -271,6 +288,22 @@ class Quantized:
                 **(details or {}),
             },
         )
+
+    def image_for(self, build: Build | Path | str, counter: int = 0) -> bytes:
+        """The weights image that a build's firmware can be given in place of its own, for its target; nothing is compiled.
+
+        Quantize with the build's own lowering, precision and layers: `recurc.update` does.
+
+        Args:
+            counter: of updates, see rc_choose.
+
+        Raises:
+            InputError: the build's firmware cannot run this model; says what differs.
+        """
+        from recurc.make.update import image_for, pinned
+
+        opened = build if isinstance(build, Build) else load_build(Path(build))
+        return image_for(pinned(opened), self.model, self.source.reasoner.source, self._known_answer, counter).data
 
     def _known_answer(self) -> KnownAnswer | None:
         """A puzzle by which programs test themselves: the first that the model was calibrated with, else a random one."""

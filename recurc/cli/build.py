@@ -30,6 +30,7 @@ from recurc.cli.common.options import (
 from recurc.cli.common.output import Console
 from recurc.cli.common.quantizing import Learning, calibration_options, layer_names, quantize_with_progress
 from recurc.cli.common.solving import Solving, procedure, solve_entry, solving_options
+from recurc.cli.common.updating import update, update_asked
 from recurc.errors import DoesNotFitError
 from recurc.evaluate.min_fidelity import DEFAULT_MIN_FIDELITY, least_fidelity
 from recurc.ir.lowering import Lowering
@@ -109,6 +110,9 @@ def command(
 
     started = time.monotonic()
     chosen = source.model(console)
+    if update_asked(delivery):
+        update(console, chosen, delivery, chosen.settled(learning), chosen.settled(demands))
+        return
     lowering, learning, demands = chosen.settled(lowering), chosen.settled(learning), chosen.settled(demands)
     solving = chosen.settled(solving)
     board = delivered_as(load_board(chosen.either("target", delivery.target)), delivery.as_)

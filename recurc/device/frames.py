@@ -21,6 +21,15 @@ from recurc.device.coding import cobs_decode as cobs_decode
 from recurc.device.coding import cobs_encode as cobs_encode
 from recurc.device.coding import decode as decode
 from recurc.device.coding import encode as encode
+from recurc.device.statuses import STATUS_ARGUMENT as STATUS_ARGUMENT
+from recurc.device.statuses import STATUS_FRAME as STATUS_FRAME
+from recurc.device.statuses import STATUS_NUMBER as STATUS_NUMBER
+from recurc.device.statuses import STATUS_ROW as STATUS_ROW
+from recurc.device.statuses import STATUS_STATE as STATUS_STATE
+from recurc.device.statuses import STATUS_STEPS as STATUS_STEPS
+from recurc.device.statuses import STATUS_TABLE as STATUS_TABLE
+from recurc.device.statuses import STATUS_TEXT as STATUS_TEXT
+from recurc.device.statuses import status_text as status_text
 from recurc.types import F32Array
 
 VERSION = 6
@@ -48,35 +57,6 @@ CARRY_TYPES = {"fp32": "<f4", "fp16": "<f2", "int8": "i1"}
 TABLE_NONE, TABLE_MAPPED, TABLE_WIRE = range(3)
 TABLE_STORAGES = ("", "fp32", "int8")
 
-STATUS_ARGUMENT, STATUS_FRAME, STATUS_STATE, STATUS_TABLE, STATUS_ROW = 1, 14, 13, 16, 17
-STATUS_STEPS, STATUS_NUMBER = 19, 20
-STATUS_TEXT = (
-    "ok",
-    "an argument is null or out of range",
-    "the image does not start with RCM1",
-    "the image has another format version",
-    "the image uses flags unknown here",
-    "the image is truncated or too long",
-    "a checksum of the image is wrong",
-    "a section is missing or mis-sized",
-    "the image is of another model",
-    "a buffer is not aligned",
-    "the arena is too small",
-    "a token is outside the vocabulary",
-    "the puzzle identifier is out of range",
-    "called before an earlier step has run",
-    "a frame is malformed",
-    "unknown command or flag",
-    "the puzzle table is missing or not this model's",
-    "the puzzle's row is missing or corrupt",
-    "the sha256 of the image's bytes is another than its header tells",
-    "all compiled supervision steps have been run",
-    "a value is not a finite number",
-    "it was cancelled",
-    "the known answer was not met: wrong compiler flags, or memory that fails",
-)
-
-
 # Why a firmware started, and what raised a fault.
 RESET_CAUSES = ("unknown", "power", "pin", "software", "watchdog")
 FAULT_CAUSES = ("exception", "watchdog", "hardware watchdog")
@@ -90,11 +70,6 @@ def reset_cause(code: int) -> str:
 def fault_cause(code: int) -> str:
     """What raised a fault, in a word or two."""
     return FAULT_CAUSES[code] if code < len(FAULT_CAUSES) else "unknown"
-
-
-def status_text(status: int) -> str:
-    """English text of a status code of rc_status.h."""
-    return STATUS_TEXT[status] if 0 <= status < len(STATUS_TEXT) else f"unknown status {status}"
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,24 @@ class Built(GateEntry):
     elves: dict[str, Path | None]
 
 
+class Updated(GateEntry):
+    """`recurc build --update-of`: a weights image was made. `table`: the streamed puzzle table that belongs to it."""
+
+    target: str
+    update_of: Path
+    out: Path
+    table: Path | None
+    counter: int
+    image_bytes: int
+    model_sha256: str
+    precision: str
+    layers: dict[str, str]
+    calibration: str
+    min_fidelity: float
+    min_fidelity_from: str
+    seconds: float
+
+
 class Refused(TypedDict):
     """`recurc build`: the model does not fit, with the plan that shows it."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recurc.documents.commands import Built, Diagnosis, Evaluated, Failed, Inspected, Refused, VerifyDocument
+from recurc.documents.commands import Built, Diagnosis, Evaluated, Failed, Inspected, Refused, Updated, VerifyDocument
 from recurc.documents.manifest import Manifest
 from recurc.documents.onnx import OnnxVerifyDocument
 from recurc.documents.plan import Plan
@@ -11,7 +11,7 @@ from recurc.documents.running import RunDocument
 
 # What a command writes with --json is one of its documents, with its schema's name before it and what is to be said after it.
 COMMANDS: dict[str, tuple[type, ...]] = {
-    "build": (Built, Refused, Failed),
+    "build": (Built, Updated, Refused, Failed),
     "doctor": (Diagnosis, Failed),
     "eval": (Evaluated, Failed),
     "inspect": (Inspected, Failed),

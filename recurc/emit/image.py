@@ -22,7 +22,7 @@ MAGIC = b"RCM1"
 ENDIAN_MARK = 0x01020304
 VERSION = (1, 1)
 ARITHMETIC_ID = 2
-HEADER = struct.Struct(f"<4sIHHIIIIIII32s{ARCHITECTURE_BYTES}s36xI")
+HEADER = struct.Struct(f"<4sIHHIIIIIII32s{ARCHITECTURE_BYTES}sI32xI")
 ENTRY = struct.Struct("<IIIII12x")
 
 assert (HEADER.size, ENTRY.size) == (IMAGE_HEADER_BYTES, IMAGE_ENTRY_BYTES)
@@ -69,8 +69,12 @@ def architecture(program: Program, forms: Forms, kernels: KernelSet) -> Facts:
     return facts(program, each, kernels, ARITHMETIC_ID, [(KINDS[s.kind], s.offset, s.bytes) for s in sections])
 
 
-def build_image(model: QuantizedModel, kernels: KernelSet) -> Image:
-    """Pack a quantized model for a kernel set. Deterministic: equal models give equal bytes."""
+def build_image(model: QuantizedModel, kernels: KernelSet, counter: int = 0) -> Image:
+    """Pack a quantized model for a kernel set. Deterministic: equal models give equal bytes.
+
+    Args:
+        counter: of updates, 0 to 2^32 - 1.
+    """
     contents = image_sections(model.program, forms_of(model.program, model.forms), kernels.weights)
     sections, total = _place(contents)
     table, parts = b"", []
@@ -94,6 +98,7 @@ def build_image(model: QuantizedModel, kernels: KernelSet) -> Image:
         zlib.crc32(table),
         sha256.digest(),
         pinned,
+        counter,
     )
     crc = zlib.crc32(HEADER.pack(*fields, 0)[:-4])
     data = HEADER.pack(*fields, crc) + body
@@ -120,7 +125,7 @@ def check_image(data: bytes, where: str = "image") -> Sequence[tuple[int, int, i
     if len(data) < HEADER.size or data[:4] != MAGIC:
         raise bad("it does not start with RCM1")
     fields = HEADER.unpack(data[: HEADER.size])
-    _, endian, major, _, flags, arithmetic, _, count, total, table_at, table_crc, sha256, _, crc = fields
+    _, endian, major, _, flags, arithmetic, _, count, total, table_at, table_crc, sha256, _, _, crc = fields
     if crc != zlib.crc32(data[: HEADER.size - 4]):
         raise bad("the header's CRC is wrong")
     if endian != ENDIAN_MARK or major != VERSION[0] or flags or arithmetic != ARITHMETIC_ID:

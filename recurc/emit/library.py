@@ -11,7 +11,7 @@ from recurc.emit.sources import ENGINE_SOURCES, Sources
 from recurc.reading import read_text
 
 # What NAME.h is made of, in this order: what a program sees of a model.
-PUBLIC = ("model_config.h", "rc_status.h", "rc.h", "rc_solve.h", "rc_known.h")
+PUBLIC = ("model_config.h", "rc_status.h", "rc.h", "rc_solve.h", "rc_known.h", "rc_choose.h")
 _PUBLIC = frozenset(PUBLIC)
 _LICENSE = "/* SPDX-License-Identifier:"
 _TABLE = "image/rc_table.c"

@@ -22,7 +22,7 @@ from recurc.targets.boards import Board
 from recurc.targets.toolchain import board_defines, port_include_dirs, runtime_sources
 
 ENGINE_SOURCES = (
-    *(f"image/rc_{part}.c" for part in ("image", "crc32", "sha256", "status", "table")),
+    *(f"image/rc_{part}.c" for part in ("image", "crc32", "sha256", "status", "table", "choose")),
     *(f"solve/rc_{part}.c" for part in ("solve", "known")),
 )
 

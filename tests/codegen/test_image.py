@@ -82,6 +82,7 @@ def sealed(data: bytes, **changes) -> bytes:
         "table_crc",
         "sha",
         "architecture",
+        "counter",
     )
     fields = dict(zip(names, HEADER.unpack(data[:128])[:-1])) | changes
     head = HEADER.pack(*fields.values(), 0)[:-4]
@@ -128,9 +129,9 @@ def test_layout_equals_the_c_structs(tmp_path):
                 at += size
         return found
 
-    assert told[:15] == offsets(HEADER)
-    assert told[15:21] == offsets(ENTRY)
-    assert told[21:] == [
+    assert told[:16] == offsets(HEADER)
+    assert told[16:22] == offsets(ENTRY)
+    assert told[22:] == [
         int.from_bytes(image_module.MAGIC, "little"),
         image_module.ENDIAN_MARK,
         image_module.VERSION[0],

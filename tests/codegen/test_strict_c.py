@@ -27,7 +27,17 @@ SPDX = "/* SPDX-License-Identifier: Apache-2.0 */\n"
 OURS = (*(f"kernels/{k}" for k in ("portable", "dsp", "mve", "rvv", "host")), "image", "solve", "include/recurc")
 WARNINGS = ("-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wcast-qual -Wundef -Wshadow -Wdouble-promotion "
             "-Werror -fsyntax-only").split()  # fmt: skip
-PUBLIC = ("rc.h", "rc_status.h", "rc_solve.h", "rc_image.h", "rc_table.h", "rc_crc32.h", "rc_sha256.h", "rc_known.h")
+PUBLIC = (
+    "rc.h",
+    "rc_status.h",
+    "rc_solve.h",
+    "rc_image.h",
+    "rc_table.h",
+    "rc_crc32.h",
+    "rc_sha256.h",
+    "rc_known.h",
+    "rc_choose.h",
+)
 BARE = ("-ffreestanding", f"-I{RUNTIME}/ports/baremetal")
 ARM_GCC, ARM_CLANG = ("arm-none-eabi-gcc", *BARE), ("clang", "--target=arm-none-eabi", *BARE)
 RISCV_GCC, RISCV_CLANG = ("riscv64-unknown-elf-gcc", *BARE), ("clang", "--target=riscv32-unknown-elf", *BARE)

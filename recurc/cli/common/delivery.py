@@ -9,16 +9,23 @@ import click
 
 from recurc.cli.common.groups import Command
 
+MOST_COUNTER = (1 << 32) - 1
+
 
 @dataclass(frozen=True)
 class Delivery:
-    """The board that is built for, the build's folder, the formats it is delivered in, and what those are told."""
+    """The board that is built for, the build's folder, the formats it is delivered in, and what those are told.
+
+    update_of: the build whose firmware is to be given other weights, in place of all that; counter: of their image.
+    """
 
     target: str
     out: Path | None
     as_: tuple[str, ...] = ()
     name: str = ""
     weights: str = "incbin"
+    update_of: Path | None = None
+    counter: int | None = None
 
 
 _OPTIONS = (
@@ -53,6 +60,21 @@ _OPTIONS = (
         default="incbin",
         help="How a library holds its weights: an assembly file that takes the image in, a C array, or the image alone, which "
         "your program places. Default: incbin.",
+    ),
+    click.option(
+        "--update-of",
+        type=click.Path(path_type=Path),
+        default=None,
+        metavar="BUILD",
+        help="Make no build, but a weights image of CHECKPOINT for the firmware of this one, with its precision, layers and "
+        "depth; --out names the file. Refused where more than the weights differs.",
+    ),
+    click.option(
+        "--counter",
+        type=click.IntRange(0, MOST_COUNTER),
+        default=None,
+        metavar="N",
+        help="With --update-of: the image's counter, by which rc_choose knows the newer one of two. Default: 0.",
     ),
 )
 

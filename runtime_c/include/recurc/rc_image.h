@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "recurc/rc.h"
+#include "recurc/rc_choose.h"
 #include "recurc/rc_compiler.h"
 #include "recurc/rc_status.h"
 
@@ -36,7 +37,8 @@ typedef struct {
     uint32_t table_crc;
     uint8_t body_sha256[32];                     /* of all bytes after the header: the model's identity */
     uint8_t architecture[RC_ARCHITECTURE_BYTES]; /* of the code that can run it; a digest of recurc's */
-    uint32_t reserved[9];
+    uint32_t counter;                            /* of updates: rc_choose takes the highest, and none below a least */
+    uint32_t reserved[8];
     uint32_t header_crc; /* of the 124 bytes before it */
 } rc_image_header_t;
 
@@ -77,6 +79,10 @@ rc_status_t rc_image_check(const uint8_t *image, uint32_t bytes, const rc_image_
 /* rc_image_check, then sha256 over the bytes after the header: RC_ERR_IMAGE_HASH when it is not the header's. */
 rc_status_t rc_image_prove(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec,
                            const rc_options_t *options);
+
+/* rc_choose (rc_choose.h) for images of `spec`. */
+rc_status_t rc_image_choose(const uint8_t *const *slots, const rc_image_spec_t *spec, const rc_choice_t *choice,
+                            const rc_options_t *options, const uint8_t **chosen, rc_status_t *told);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,129 @@
+"""Other weights for a firmware that is there: `Quantized.image_for` and `recurc build --update-of`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import recurc
+from recurc.api import Model
+from recurc.cli.main import main
+from recurc.emit.image import check_image
+from recurc.errors import InputError, MismatchError
+from recurc.make.update import check_fits, pinned
+from recurc.models.checkpoint import save
+from recurc.storage.known import unpack
+from recurc.targets.boards import load_board
+from recurc.verify.device import check_identity, connect
+from tests.build import forging
+from tests.randmodels import random_reasoner
+
+BOARD = "mps2-an500"
+
+
+@pytest.fixture(scope="module")
+def retrained(model) -> Model:
+    """The same model after some more training: every weight is another one."""
+    rng = np.random.default_rng(7)
+    tensors = {
+        name: t + (0.02 * t.std() * rng.normal(size=t.shape)).astype(np.float32) for name, t in model.reasoner.tensors.items()
+    }
+    return Model(replace(model.reasoner, tensors=tensors, sha256="ab" * 32, source="retrained"), "retrained")
+
+
+@pytest.fixture(scope="module")
+def again(retrained, data):
+    return retrained.quantize("int4", recurc.load_dataset(data, "train"), puzzles=8)
+
+
+@pytest.fixture(scope="module")
+def update(again, built) -> bytes:
+    return again.image_for(built, counter=3)
+
+
+def digest(folder) -> str:
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return hashlib.sha256(b"".join(p.name.encode() + p.read_bytes() for p in files)).hexdigest()
+
+
+def test_the_image_takes_the_place_of_the_builds(update, built, again):
+    before = built.boards[BOARD].image.read_bytes()
+    assert len(update) == len(before) and update != before and update[72:88] == before[72:88]
+    assert struct.unpack_from("<I", update, 88) == (3,) and struct.unpack_from("<I", before, 88) == (0,)
+    _, offset, size = check_image(update)[-1]
+    known = unpack(update[offset : offset + size], again.model.program)
+    assert known is not None and known.tokens == again.sample.inputs[0].astype("u1").tobytes()
+    assert again.image_for(built.path, counter=3) == update, "the same bytes, and a folder is as good as a build"
+
+
+def test_the_firmware_that_is_there_runs_it(update, built, again, tmp_path, data):
+    """Its program is as it was, to the byte; the bits are those of the retrained model."""
+
+    def other(image):
+        image[:] = update
+
+    elf = forging.forged_elf(built.boards[BOARD].elf, tmp_path / "updated.elf", other)
+    tokens = recurc.load_dataset(data, "test").inputs[0]
+    engine = again.engine.clone()
+    engine.begin(tokens)
+    with connect(load_board(BOARD), elf, "qemu") as session:
+        hello = session.hello()
+        assert (hello.status, hello.model_sha256) == (0, hashlib.sha256(update[128:]).hexdigest())
+        with pytest.raises(MismatchError, match="another model"):
+            check_identity(hello, built.boards[BOARD])
+        session.load(tokens.astype(np.uint8))
+        events = [event for event in session.run(2) if hasattr(event, "carry_crc")]
+    for event in events:
+        engine.step()
+        assert event.carry_crc == zlib.crc32(engine.carry_bytes())
+    assert len(events) == 2
+
+
+def test_another_architecture_is_refused_and_says_what_differs(built, model):
+    found = pinned(built)
+    for change, words in (
+        ({"hidden_size": 128}, "hidden_size is 128, the build has 32"),
+        ({"vocab_size": 9}, "vocab_size is 9, the build has"),
+        ({"L_layers": 2}, "ops of L_level is 4, the build has 2"),
+    ):
+        with pytest.raises(InputError, match="cannot run in the build's firmware") as e:
+            check_fits(found, replace(model.config, **change), "other")
+        assert words in e.value.why and e.value.exit_code == 3
+    check_fits(found, model.config, "same")
+    other = Model(random_reasoner(hidden=64), "other").quantize("int4")
+    with pytest.raises(InputError, match="hidden_size is 64, the build has 32"):
+        other.image_for(built)
+    other = model.quantize("int8")
+    with pytest.raises(InputError, match="s8, the build has .* s4"):
+        other.image_for(built)
+
+
+def test_the_command(built, retrained, data, tmp_path, capsys, monkeypatch):
+    save(retrained.reasoner, tmp_path / "retrained")
+    monkeypatch.chdir(tmp_path)
+    before, out = digest(built.path), tmp_path / "new.rcm"
+    line = ["build", str(tmp_path / "retrained"), "--update-of", str(built.path), "--out", str(out)]
+    options = ["--data", str(data), "--calibration-puzzles", "8"]
+    assert main([*line, *options, "--counter", "7", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    image = out.read_bytes()
+    check_image(image)
+    assert told["counter"] == 7 and told["model_sha256"] == image[40:72].hex() and struct.unpack_from("<I", image, 88) == (7,)
+    assert digest(built.path) == before, "the build stays as it is"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new.rcm", "retrained"]
+    for wrong, code, words in (
+        ([*line, "--precision", "int8"], 2, "--precision cannot be chosen here"),
+        ([*line, "--target", "stm32h7"], 2, "--target cannot be chosen here"),
+        (["build", "sudoku6-mlp", "--update-of", str(built.path), "--out", str(out)], 3, "the build has"),
+        (["build", "sudoku4-tiny", "--counter", "1"], 2, "counter"),
+        ([*line[:3], str(tmp_path)], 3, "recurc-build.json"),
+    ):
+        assert main(wrong) == code, wrong
+        assert words in capsys.readouterr().err
+    assert out.read_bytes() == image
