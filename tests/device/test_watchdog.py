@@ -10,12 +10,18 @@ import pytest
 
 from recurc.device import frames as f
 from recurc.device.session import DeviceFaultError, DeviceRestartedError
-from recurc.ops.registry import template_file
+from recurc.emit.code import emit_model
+from recurc.emit.image import build_image
+from recurc.plan.kernels import kernel_set
+from recurc.plan.layout import make_layout
+from recurc.quant.model import quantize_model
+from recurc.quant.weights import precision_named
 from recurc.resources import resource_dir
 from recurc.targets.boards import list_boards, load_board
 from recurc.verify.device import connect
 from tests.device import dummy_build as dummy
 from tests.device.runs import run_all
+from tests.randmodels import random_reasoner
 from tests.tools import EMULATED
 
 HANG = {"DUMMY_HANG_STEP": 2, "RC_WATCHDOG_MS": 700}
@@ -89,10 +95,14 @@ def test_every_board_that_can_be_built_has_one():
 
 
 def test_it_is_fed_by_the_schedule_and_by_no_interrupt():
-    """In the generated code every loop over tiles feeds it; in the ports nothing but the start does."""
-    for name in ("channel_mix", "token_mix", "attention"):
-        text = template_file(f"ops/{name}/op.c.j2").read_text()
-        assert len(re.findall(r"for \(uint32_t [td]0 = 0;", text)) == text.count("ALIVE();"), name
+    """In the generated code every call of a kernel is counted for the hook, which feeds it; in the ports nothing but the start
+    does."""
+    for mixer in ("mlp_t", "attention"):
+        model = quantize_model(random_reasoner(mixer), precision_named("int8"))
+        image, kernels = build_image(model, kernel_set("host")), kernel_set("host")
+        text = emit_model(model, image, kernels, make_layout(model.program, model.forms, kernels, 20_000))["model.c"]
+        worked = re.findall(r"^ +(?:linear|swiglu)_tile\w*\(.*\);\n(.*)", text, re.M)
+        assert len(worked) > 5 and all("if (spend(call->ctx, " in line for line in worked), mixer
     for file in (resource_dir("runtime_c") / "ports").rglob("*.c"):
         text = file.read_text()
         for handler in re.findall(r"void (?:rc_systick_handler|rc_fault_c|rc_trap_c)\(.*?\n}\n", text, re.S):

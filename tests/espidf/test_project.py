@@ -87,11 +87,12 @@ def test_every_file_that_cmake_names_is_there_and_every_c_file_is_named(project)
 
 
 def test_two_builds_are_the_same_bytes(made, project, quantized, tmp_path):
-    entries = written(tmp_path / "again", quantized.model, load_board(TARGET)).entries
+    model = replace(quantized.model, known=quantized._known_answer())  # as a build computes it
+    entries = written(tmp_path / "again", model, load_board(TARGET)).entries
     assert files_of(tmp_path / "again" / "project") == files_of(project)
     assert entries[TARGET]["build_id"] == made.boards[TARGET].build_id
     changed = replace(load_board(TARGET), stack_bytes=16384)
-    entries = written(tmp_path / "other", quantized.model, changed).entries
+    entries = written(tmp_path / "other", model, changed).entries
     assert entries[TARGET]["build_id"] != made.boards[TARGET].build_id, "its configuration is part of the firmware"
 
 

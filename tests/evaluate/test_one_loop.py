@@ -8,7 +8,11 @@ import pytest
 
 from tests.imports import FILES, PACKAGE, imports, part_of
 
-STEPPED = {"exchange/onnx_engine.py": "an engine hands the step on", "study/learning.py": "an optimizer's step"}
+STEPPED = {
+    "exchange/onnx_engine.py": "an engine hands the step on",
+    "make/known.py": "checksums of every step, of all that is stored",
+    "study/learning.py": "an optimizer's step",
+}
 WALKED = {
     "exchange/onnx_verify.py": "two steppers side by side, each step begun from the same carry",
     "quant/calibrate.py": "watches inputs of layers, below the room that scores",

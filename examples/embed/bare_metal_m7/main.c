@@ -44,7 +44,7 @@ int main(void)
     for (uint32_t i = 0; i < SUDOKU_SEQ_LEN; i++) {
         putchar(digit_of(solver.answer[i]));
     }
-    printf("\n%s after %u steps, the hook was called %u times\n", solver.solved != 0u ? "sure" : "not sure",
-           (unsigned)solver.steps, (unsigned)beats);
+    printf("\n%s after %u steps, the hook was called %s\n", solver.solved != 0u ? "sure" : "not sure",
+           (unsigned)solver.steps, beats > 100u ? "all the time" : "too seldom");
     return 0;
 }
