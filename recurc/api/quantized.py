@@ -292,7 +292,7 @@ class Quantized:
     def image_for(self, build: Build | Path | str, counter: int = 0) -> bytes:
         """The weights image that a build's firmware can be given in place of its own, for its target; nothing is compiled.
 
-        Quantize with the build's own lowering, precision and layers: `recurc.update` does.
+        Quantize with the build's own lowering, precision and layers, as `recurc build --update-of` does.
 
         Args:
             counter: of updates, see rc_choose.

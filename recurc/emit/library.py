@@ -16,7 +16,7 @@ _PUBLIC = frozenset(PUBLIC)
 _LICENSE = "/* SPDX-License-Identifier:"
 _TABLE = "image/rc_table.c"
 _WORD = re.compile(r"\brc_\w+")
-_HEADER = re.compile(r'#\s*include\s+"([^"]+)"')
+_HEADER = re.compile(r'^[ \t]*#\s*include\s+"([^"]+)"', re.M)
 _GUARD = re.compile(r"\s*#\s*(?:ifndef|define)\s+(?:RECURC_\w+_H|MODEL_CONFIG_H)\s*")
 _END = re.compile(r"\s*#\s*endif\s*(?:/\*.*\*/)?\s*")
 
@@ -82,8 +82,13 @@ def _body(text: str) -> str:
 
 
 def weights_assembly(prefix: Prefix, text: str) -> str:
-    """weights.S under the library's name; the image lies beside it as NAME.rcm."""
-    return prefix.text(text).replace('"model.rcm"', f'"{prefix.name}.rcm"').replace('"weights.S"', f'"{prefix.name}_weights.S"')
+    """weights.S under the library's name; the image lies beside it as NAME.rcm, in the section .rodata.NAME_image."""
+    names = {'"model.rcm"': f'"{prefix.name}.rcm"', '"weights.S"': f'"{prefix.name}_weights.S"',
+             ".rodata.recurc_image": f".rodata.{prefix.name}_image"}  # fmt: skip
+    for ours, theirs in names.items():
+        assert text.count(ours) == 1, ours
+        text = text.replace(ours, theirs)
+    return prefix.text(text)
 
 
 def weights_array(data: bytes) -> Iterable[str]:

@@ -17,7 +17,7 @@ from recurc.reading import shown
 LONGEST = 40  # characters
 _NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{LONGEST - 1}}}")
 _PREFIX = re.compile(r"(?<![A-Za-z0-9_])(?:rc_|RC_|RECURC_)")
-_INCLUDE = re.compile(r'(#\s*include\s+")(?:recurc/)?([A-Za-z0-9_./]+)(")')
+_INCLUDE = re.compile(r'^([ \t]*#\s*include\s+")(?:recurc/)?([A-Za-z0-9_./]+)(")', re.M)
 # NAME.h would stand for these where NAME's folder is searched for headers.
 _HEADERS = frozenset(
     """
@@ -25,6 +25,10 @@ _HEADERS = frozenset(
     stdbool stdckdint stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype
     unistd fcntl sched semaphore pthread poll memory malloc strings features regex search
 """.split()
+)
+# CMake keeps these for itself, or a linker finds libNAME.a where it looks for a library of the system.
+_TAKEN = frozenset(
+    "all install test clean help edit_cache rebuild_cache package list_install_components c m gcc g rt dl util".split()
 )
 
 
@@ -72,6 +76,8 @@ def library_name(name: str) -> Prefix:
         why = f"it begins a C identifier: letters, digits and _, the first one a letter, at most {LONGEST} of them"
     elif name.lower() in _HEADERS:
         why = f"its header {name}.h would hide the C library's"
+    elif name.lower() in _TAKEN:
+        why = "build systems or linkers have something else under that name"
     if why:
         raise UsageError(f"a library cannot be named {shown(name)}", where=argument("name", shown(name)), why=why,
                          next="Choose another name, such as sudoku")  # fmt: skip
@@ -81,6 +87,6 @@ def library_name(name: str) -> Prefix:
 def default_name(model: str) -> str:
     """A library's name that is made of a model's: "sudoku9-mlp" gives sudoku9_mlp."""
     found = re.sub(r"[^A-Za-z0-9]+", "_", model).strip("_").lower()[:LONGEST].rstrip("_")
-    if not found or not found[0].isalpha() or found in _HEADERS:
+    if not found or not found[0].isalpha() or found in _HEADERS | _TAKEN:
         found = f"model_{found}".rstrip("_")[:LONGEST]
     return found

@@ -185,12 +185,19 @@ def _inside(build: Path, root: Path) -> str:
 
 
 def _emulated(build: Build) -> Board:
-    for name in (build.target, build.twin):
-        if name and name in build.boards and (board := build.board(name)).emulator is not None:
+    """The emulated board whose firmware the build has. Raises UsageError: there is none."""
+    boards = {name: build.board(name) for name in (build.target, build.twin) if name and name in build.boards}
+    for name, board in boards.items():
+        if board.emulator is not None and build.boards[name].elf is not None:
             return board
-    raise UsageError("nothing of this build can be emulated", where=str(build.path),
-                     why=f"{build.target} is not emulated and has no twin that is",
-                     next="Build for a board that `recurc boards` lists as emulated, or one with a twin")  # fmt: skip
+    library = any(board.emulator is not None for board in boards.values())
+    raise UsageError(
+        "nothing of this build can be emulated", where=str(build.path),
+        why=f"it is delivered as {' and '.join(build.packages)}, without a firmware" if library
+        else f"{build.target} is not emulated and has no twin that is",
+        next=f"Build it without {argument('as_', option='as')}" if library
+        else "Build for a board that `recurc boards` lists as emulated, or one with a twin",
+    )  # fmt: skip
 
 
 def _torch() -> str:

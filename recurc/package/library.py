@@ -115,7 +115,7 @@ def write_library(folder: Path, sources: Sources, work: Work, prefix: Prefix, la
         put(folder / file, text)
     if layout.assembles or weights == "file":
         shutil.copyfile(sources.folder / "model.rcm", folder / f"{name}.rcm")
-    put(folder / f"{name}.spdx.json", _bill(folder, sources, prefix))
+    put(folder / f"{name}.spdx.json", _bill(folder, prefix))
 
 
 def _context(sources: Sources, work: Work, prefix: Prefix) -> dict[str, Any]:
@@ -132,20 +132,22 @@ def _context(sources: Sources, work: Work, prefix: Prefix) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _bill(folder: Path, sources: Sources, prefix: Prefix) -> str:
+def _bill(folder: Path, prefix: Prefix) -> str:
     """A software bill of materials: every file with its checksum, as SPDX 2.3."""
     files = sorted(path for path in matching(folder, "*", deep=True) if path.is_file())
     names = [path.relative_to(folder).as_posix() for path in files]
     contents = [read_regular(path, path.stat().st_size) for path in files]
-    package = f"SPDXRef-{_spdx_id(prefix.name)}"
+    package, sums = f"SPDXRef-{_spdx_id(prefix.name)}", sorted(hashlib.sha1(data).hexdigest() for data in contents)
+    code = hashlib.sha1("".join(sums).encode()).hexdigest()  # as SPDX 2.3, 7.9, has it
     document = {
         "spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "SPDXID": "SPDXRef-DOCUMENT", "name": prefix.name,
-        "documentNamespace": f"https://spdx.org/spdxdocs/{prefix.name}-{sources.image.sha256}",
+        "documentNamespace": f"https://spdx.org/spdxdocs/{prefix.name}-{code}",
         # Builds are the same bytes whenever they are made.
         "creationInfo": {"created": "1970-01-01T00:00:00Z", "creators": [f"Tool: recurc-{__version__}"]},
         "packages": [{
             "name": prefix.name, "SPDXID": package, "versionInfo": f"{API_VERSION}.0", "downloadLocation": "NOASSERTION",
-            "filesAnalyzed": False, "licenseConcluded": "NOASSERTION", "licenseDeclared": "NOASSERTION",
+            "filesAnalyzed": True, "packageVerificationCode": {"packageVerificationCodeValue": code},
+            "licenseConcluded": "NOASSERTION", "licenseDeclared": "NOASSERTION",
             "copyrightText": "NOASSERTION",
             "comment": "The C sources are recurc's, under Apache-2.0. The weights are their owner's: recurc does not know the "
             "licence of those.",

@@ -90,7 +90,7 @@ def fact_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("evidence", board["evidence"]))
     if board["reference"]:
         rows.append(("reference part", board["reference"]))
-    if document["packages"] and board["core"] != "host":
+    if document["packages"] and (board["core"] != "host" or document["packages"] != ["firmware"]):
         rows.append(("delivered as", "; ".join(delivered(document["packages"]))))
     if document["twin"]:
         rows.append((document["twin"], "its emulated twin: same objects but the port; `recurc verify` runs it"))

@@ -105,6 +105,9 @@ class _Context(ctypes.Structure):
                 "same",
                 "spent",
                 "cancelled",
+                "busy",
+                "again",
+                "epoch",
             )
         ),
         ("flags", ctypes.c_uint32),

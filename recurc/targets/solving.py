@@ -37,6 +37,7 @@ class _Solver(ctypes.Structure):
         ),
         ("margin", ctypes.c_float),
         ("answer", _U8P),
+        ("epoch", ctypes.c_uint32),
     ]
 
 

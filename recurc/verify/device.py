@@ -82,8 +82,9 @@ def connect(
     transport: Transport
     if on in ("qemu", "host") and elf is None:
         raise UsageError(
-            f"there is no firmware of {board.name} to start", where=argument("on", on), why="it is not compiled here",
-            next=f"Use {argument('on', 'PORT')} with the board that it was flashed to",
+            f"there is no firmware of {board.name} to start", where=argument("on", on), why="none is compiled in this build",
+            next=f"Use {argument('on', 'host')}, or {argument('on', 'PORT')} with the board that it was flashed to; of a "
+            "library its own program says whether it computes right (NAME_selftest)",
         )  # fmt: skip
     if on == "qemu":
         assert elf is not None

@@ -62,6 +62,9 @@ rc_status_t rc_image_choose(const uint8_t *const *slots, const rc_image_spec_t *
     rc_status_t status[SLOTS] = {RC_ERR_ARGUMENT, RC_ERR_ARGUMENT};
     uint32_t counter[SLOTS] = {0, 0};
     *chosen = 0;
+    for (uint32_t i = 0; i < SLOTS && told != 0; i++) {
+        told[i] = slots[i] != 0 ? RC_ERR_CANCELLED : RC_ERR_ARGUMENT; /* until it is judged */
+    }
     for (uint32_t i = 0; i < SLOTS; i++) {
         if (slots[i] != 0) {
             status[i] = judge(slots[i], i, spec, choice, &checked, &counter[i]);

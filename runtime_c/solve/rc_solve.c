@@ -136,6 +136,7 @@ rc_status_t rc_solve_begin(rc_solver_t *s, rc_ctx_t *ctx, const rc_policy_t *pol
         return status;
     }
     s->ctx = ctx;
+    s->epoch = ctx->epoch;
     s->policy = *policy;
     s->policy.restarts = policy->restarts < rc_info.forms ? policy->restarts : rc_info.forms;
     s->puzzle = puzzle;
@@ -148,8 +149,8 @@ rc_status_t rc_solve_step(rc_solver_t *s)
     if (s == 0) {
         return RC_ERR_ARGUMENT;
     }
-    if (s->ctx == 0 || s->done != 0u) {
-        return RC_ERR_STATE;
+    if (s->ctx == 0 || s->done != 0u || s->epoch != s->ctx->epoch) {
+        return RC_ERR_STATE; /* it has ended, or its context has begun another puzzle */
     }
     rc_status_t status = RC_OK;
     if (s->ended != 0u) {
@@ -159,7 +160,10 @@ rc_status_t rc_solve_step(rc_solver_t *s)
         uint8_t *form = place_of(s->ctx, s->run);
         status = present(form_of(s->ctx, s->run), s->puzzle, form);
         if (status == RC_OK) {
+            s->ctx->again = 1u; /* a puzzle that was cancelled between two runs stays so */
             status = rc_begin(s->ctx, form, s->puzzle_id);
+            s->ctx->again = 0u;
+            s->epoch = s->ctx->epoch;
         }
     }
     if (status == RC_OK) {

@@ -14,6 +14,7 @@ static uint8_t image[RC_IMAGE_BYTES + 64u] __attribute__((aligned(64)));
 static uint8_t arenas[2][RC_ARENA_BYTES + 64u] __attribute__((aligned(64)));
 static uint64_t seed;
 static uint32_t stop_after; /* calls of the hook until it cancels; 0: never */
+static rc_ctx_t *current;   /* that is at work */
 
 /* What a context is expected to be. */
 typedef struct {
@@ -35,9 +36,20 @@ static uint32_t rarely(void)
     return draw(8) == 0u;
 }
 
+static void check(const char *call, rc_status_t got, rc_status_t want);
+
 static uint32_t hook(void *user)
 {
-    uint32_t *said = user;
+    uint32_t *said = user, bytes = 0;
+    if (current != 0) { /* what may not be called in between is refused */
+        check("step in the hook", rc_step(current), RC_ERR_STATE);
+        check("ops in the hook", rc_ops(current, RC_OPS), RC_ERR_STATE);
+        check("begin in the hook", rc_begin(current, image, 0u), RC_ERR_STATE);
+        if (rc_tensor(current, RC_TENSOR_LOGITS, &bytes) != 0 || rc_tensor(current, RC_TENSOR_Z_H, &bytes) == 0) {
+            printf("logits within a step, or no carry\n");
+            exit(1);
+        }
+    }
     if (stop_after != 0u && --stop_after == 0u) {
         *said = 1u;
         return 1u;
@@ -71,12 +83,14 @@ static void opens(instance_t *s, uint32_t which, uint32_t *said)
                 no_arena ? 0 : arenas[which] + (aside ? 16u : 0u), RC_ARENA_BYTES - (small ? 1u : 0u), options);
     image[at] ^= damaged != 0u ? 0x10u : 0u;
     rc_status_t want = RC_OK;
-    if (no_ctx || no_arena) {
+    if (no_ctx) {
         check("open", status, RC_ERR_ARGUMENT);
         return; /* nothing has changed */
     }
     s->state = 0u;
-    if (aside) {
+    if (no_arena) {
+        want = RC_ERR_ARGUMENT;
+    } else if (aside) {
         want = RC_ERR_ALIGNMENT;
     } else if (small) {
         want = RC_ERR_ARENA;
@@ -124,7 +138,9 @@ static void works(instance_t *s, uint32_t *said)
     const uint32_t whole = draw(2), ops = whole ? RC_OPS : draw(RC_OPS + 3u);
     *said = 0u;
     stop_after = s->ctx.options.hook != 0 && rarely() ? 1u + draw(8) : 0u;
+    current = &s->ctx;
     const rc_status_t status = whole ? rc_step(&s->ctx) : rc_ops(&s->ctx, ops);
+    current = 0;
     stop_after = 0u;
     rc_status_t want = RC_OK;
     if (s->state != 2u) {
@@ -171,10 +187,10 @@ static void solves(instance_t *s)
     uint8_t tokens[RC_SEQ_LEN] = {0};
     rc_solver_t solver;
     const rc_policy_t policy = {draw(RC_STEPS + 2u), draw(RC_STEPS + 2u), draw(3), draw(3), 0.0f, draw(3)};
-    if (s->state == 0u || s->cancelled) {
+    if (s->state == 0u) {
         return;
     }
-    const rc_status_t status = rc_solve(&solver, &s->ctx, &policy, tokens, 0u);
+    rc_status_t status = rc_solve_begin(&solver, &s->ctx, &policy, tokens, 0u);
     const uint32_t none = policy.steps == 0u || policy.restart_steps == 0u || policy.accept > 1u;
     const uint32_t deep = policy.steps > RC_STEPS || policy.restart_steps > RC_STEPS;
     if (none || deep) {
@@ -186,8 +202,26 @@ static void solves(instance_t *s)
     }
     check("solve", status, RC_OK);
     s->state = 2u;
+    s->step = s->op = s->cancelled = 0u;
+    while (solver.done == 0u) {
+        const uint32_t event = draw(24);
+        if (event == 0u) { /* wherever the procedure is, between two runs too */
+            rc_cancel(&s->ctx);
+            check("cancelled solve", rc_solve_step(&solver), RC_ERR_CANCELLED);
+            check("after it", rc_solve_step(&solver), RC_ERR_STATE);
+            s->state = 1u;
+            s->cancelled = 1u;
+            return;
+        }
+        if (event == 1u) { /* another puzzle on the same context */
+            check("begin", rc_begin(&s->ctx, tokens, 0u), RC_OK);
+            check("forgotten solve", rc_solve_step(&solver), RC_ERR_STATE);
+            s->step = 0u;
+            return;
+        }
+        check("solve step", rc_solve_step(&solver), RC_OK);
+    }
     s->step = solver.run_steps;
-    s->op = 0u;
 }
 
 int main(int argc, char **argv)

@@ -149,7 +149,7 @@ def test_installed_it_is_found(product, quantized, tmp_path):
     user.mkdir()
     (user / "main.c").write_text("#include <first.h>\nint main(void) { return (int)(first_info.steps - FIRST_STEPS); }\n")
     (user / "CMakeLists.txt").write_text(
-        "cmake_minimum_required(VERSION 3.16)\nproject(user C)\nfind_package(first REQUIRED)\n"
+        "cmake_minimum_required(VERSION 3.16)\nproject(user C)\nfind_package(first 1.0 REQUIRED)\n"
         "add_executable(user main.c)\ntarget_link_libraries(user PRIVATE recurc::first)\n"
     )
     run("cmake", "-S", user, "-B", user / "b", f"-DCMAKE_PREFIX_PATH={tmp_path / 'usr'}")
@@ -255,7 +255,7 @@ def test_a_board_without_a_port_gets_one_too(quantized, tmp_path):
     assert (built.path / "library" / "include" / "first_model.h").is_file() and built.elf is None
 
 
-@pytest.mark.parametrize("name", ["", "a-b", "1st", "string", "Stdint", "a" * 41, "ä", "a.b"])
+@pytest.mark.parametrize("name", ["", "a-b", "1st", "string", "Stdint", "a" * 41, "ä", "a.b", "all", "m"])
 def test_names_that_cannot_be(name):
     with pytest.raises(UsageError, match="cannot be named"):
         library_name(name)

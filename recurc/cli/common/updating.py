@@ -87,6 +87,6 @@ def _table(puzzles: PuzzleTable | None, image: Path) -> Path | None:
     """Write the streamed puzzle table beside the image, whose key is in it; None where the model streams none."""
     if puzzles is None:
         return None
-    file = image.with_suffix(".rct")
+    file = image.with_name(image.name + ".rct")  # beside it, whatever it is called
     puzzles.write(file)
     return file

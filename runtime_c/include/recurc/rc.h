@@ -63,7 +63,8 @@ static inline const uint8_t *rc_weights(void)
 
 /* Called again and again while the model works: every RC_HOOK_MACS multiply-adds, and every 4096 bytes of an image that is
  * checked. Feed a watchdog, show progress, let another task run; 0 to go on. Anything else cancels: the call under way
- * returns RC_ERR_CANCELLED, and the puzzle has ended. It may call rc_cancel and rc_tensor, nothing else of this context. */
+ * returns RC_ERR_CANCELLED, and the puzzle has ended. It may call rc_cancel and rc_tensor; what else it calls of this context
+ * while a puzzle is worked on returns RC_ERR_STATE. */
 typedef uint32_t (*rc_hook_t)(void *user);
 
 /* What rc_open can be told; all of it may be 0. */
@@ -97,12 +98,15 @@ typedef struct {
     uint32_t same;            /* steps in a row, up to the last one, that have left all predicted tokens as they were */
     uint32_t spent;           /* multiply-adds since the hook was called */
     volatile uint32_t cancelled;
+    uint32_t busy;  /* rc_ops is at work: what the hook calls of this context is refused */
+    uint32_t again; /* a puzzle is begun in another form: it stays cancelled if it is */
+    uint32_t epoch; /* how often a puzzle was begun */
     rc_options_t options;
 } rc_ctx_t;
 
 /* Check the image (magic, version, flags, sizes, every CRC; its architecture must be the one that was compiled, its
  * weights may be any) and take the arena (rc_info.arena_bytes bytes at a multiple of RC_ARENA_ALIGN; it needs no
- * initialisation). `options` may be null, and is copied. RC_ERR_ARGUMENT: null, or flags that there are not; RC_ERR_CANCELLED: the hook did. */
+ * initialisation). `options` may be null, and is copied. A context that was open is closed first, whatever comes. RC_ERR_ARGUMENT: null, or flags that there are not; RC_ERR_CANCELLED: the hook did. */
 rc_status_t rc_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena, uint32_t arena_size,
                     const rc_options_t *options);
 
@@ -148,7 +152,8 @@ rc_status_t rc_ops(rc_ctx_t *ctx, uint32_t ops);
 void rc_cancel(rc_ctx_t *ctx);
 
 /* Address and size in bytes of a tensor; null when there is none of that id, or no puzzle under way. Logits, q and tokens
- * are of the last step, all 0 before the first; within a step there are no logits. */
+ * are of the last step, all 0 before the first; within a step there are no logits. In the hook the carry is as the work has
+ * left it so far. */
 const uint8_t *rc_tensor(const rc_ctx_t *ctx, uint32_t id, uint32_t *bytes);
 
 /* The halting margin of the last step: what a threshold is compared with (rc_info.halt_rule). Of a model that has

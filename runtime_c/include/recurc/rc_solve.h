@@ -49,6 +49,7 @@ typedef struct {
     uint32_t answer_run;   /* the run that it is of */
     float margin;          /* after the last step of that run */
     const uint8_t *answer; /* [seq_len]; until the model goes on or begins another puzzle */
+    uint32_t epoch;        /* of the context, when it began this run */
 } rc_solver_t;
 
 /* Begin: `puzzle` [seq_len] must stay as it is until the answer is there.
@@ -58,7 +59,7 @@ rc_status_t rc_solve_begin(rc_solver_t *solver, rc_ctx_t *ctx, const rc_policy_t
                            uint32_t puzzle_id);
 
 /* Run one supervision step; a run that follows another is begun with its first step. Do so until `done`.
- * RC_ERR_STATE: it is, or never began. RC_ERR_NUMBER: as rc_step, the puzzle has ended then.
+ * RC_ERR_STATE: it is, or never began, or the context has begun another puzzle since. RC_ERR_NUMBER: as rc_step, the puzzle has ended then.
  * RC_ERR_IMAGE_SECTION: the image's forms are none. */
 rc_status_t rc_solve_step(rc_solver_t *solver);
 
