@@ -27,7 +27,7 @@ from recurc.reading import read_text
 from recurc.recursion import INPUT
 from recurc.storage.form import Form, forms_of
 from recurc.storage.image import IMAGE_ALIGN, KINDS
-from recurc.storage.known import most_steps
+from recurc.storage.known import MOST_STEPS
 
 
 def _macro(name: str) -> str:
@@ -197,7 +197,7 @@ def emit_model(
         "overflow_proofs": _overflow_proofs(model, kernels),
         "has_positions": "positions" in model.tables,
         "title": firmware_name(model),
-        "known_steps": most_steps(model.program),
+        "known_steps": MOST_STEPS,
     }
     return {
         "model_config.h": render("model_config.h.j2", **context),

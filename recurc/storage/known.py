@@ -32,27 +32,26 @@ class KnownAnswer:
 
     def pack(self, program: Program) -> bytes:
         """The section's bytes."""
-        room = most_steps(program)
-        assert len(self.tokens) == program.config.seq_len and len(self.steps) <= room
+        assert len(self.tokens) == program.config.seq_len and len(self.steps) <= MOST_STEPS
         head = HEAD.pack(self.puzzle_id, len(self.steps), self.ops, self.reduced)
-        return head + struct.pack(f"<{room}I", *self.steps, *(0,) * (room - len(self.steps))) + self.tokens
+        return head + struct.pack(f"<{MOST_STEPS}I", *self.steps, *(0,) * (MOST_STEPS - len(self.steps))) + self.tokens
 
 
-def unpack(data: bytes, program: Program) -> KnownAnswer | None:
+def unpack(data: bytes) -> KnownAnswer | None:
     """The known answer in a section's bytes; None where there is none."""
-    room = most_steps(program)
     puzzle_id, count, ops, reduced = HEAD.unpack_from(data)
-    steps = struct.unpack_from(f"<{room}I", data, HEAD.size)
-    return KnownAnswer(puzzle_id, data[HEAD.size + 4 * room :], ops, reduced, steps[:count]) if count else None
+    steps = struct.unpack_from(f"<{MOST_STEPS}I", data, HEAD.size)
+    return KnownAnswer(puzzle_id, data[HEAD.size + 4 * MOST_STEPS :], ops, reduced, steps[:count]) if count else None
 
 
 def most_steps(program: Program) -> int:
-    """Steps that the section has room for: all that are compiled, as far as a build may take the time to run them."""
+    """Steps whose checksums a build computes: all that are compiled, as far as it may take the time to run them. There is room
+    for MOST_STEPS in any image, so that its size does not depend on the depth."""
     return max(1, min(MOST_STEPS, program.steps, MOST_MACS // program.macs_per_step))
 
 
 def section_bytes(program: Program) -> int:
-    return HEAD.size + 4 * most_steps(program) + program.config.seq_len
+    return HEAD.size + 4 * MOST_STEPS + program.config.seq_len
 
 
 def reduced_ops(program: Program, forms: dict[str, Form]) -> int:
