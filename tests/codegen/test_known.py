@@ -224,7 +224,7 @@ RIGHT = (["-O3", "-march=native"], ["-Os"])  # and what all other tests are comp
 UNGUARDED = "-DRECURC_GUARD_H"  # as a compiler that knows none of the pragmas by which sources guard their bits
 WRONG = (
     ["-O2", "-ffp-contract=fast", *(["-mfma"] if X86 else [])],
-    ["-Ofast"],
+    ["-Ofast", "-nostartfiles"],  # whose start-up code would make this process flush small numbers to zero
     ["-O3", "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math"],
     ["-O2", "-freciprocal-math"],
     *([["-O2", "-mfpmath=387"]] if X86 else []),
