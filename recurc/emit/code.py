@@ -27,7 +27,7 @@ from recurc.reading import read_text
 from recurc.recursion import INPUT
 from recurc.storage.form import Form, forms_of
 from recurc.storage.image import IMAGE_ALIGN, KINDS
-from recurc.storage.known import MOST_STEPS
+from recurc.storage.known import room_of
 
 
 def _macro(name: str) -> str:
@@ -197,7 +197,7 @@ def emit_model(
         "overflow_proofs": _overflow_proofs(model, kernels),
         "has_positions": "positions" in model.tables,
         "title": firmware_name(model),
-        "known_steps": MOST_STEPS,
+        "known_steps": room_of(model.program),
     }
     return {
         "model_config.h": render("model_config.h.j2", **context),

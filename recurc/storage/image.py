@@ -147,7 +147,7 @@ def _known(program: Program) -> SectionSpec:
         return model.known.pack(program) if model.known else bytes(size)
 
     def read(data: bytes, into: Contents) -> None:
-        into.known = unpack(data)
+        into.known = unpack(data, program)
 
     return SectionSpec("known", "known", size, write, read)
 

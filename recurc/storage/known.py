@@ -32,26 +32,33 @@ class KnownAnswer:
 
     def pack(self, program: Program) -> bytes:
         """The section's bytes."""
-        assert len(self.tokens) == program.config.seq_len and len(self.steps) <= MOST_STEPS
+        room = room_of(program)
+        assert len(self.tokens) == program.config.seq_len and len(self.steps) <= room
         head = HEAD.pack(self.puzzle_id, len(self.steps), self.ops, self.reduced)
-        return head + struct.pack(f"<{MOST_STEPS}I", *self.steps, *(0,) * (MOST_STEPS - len(self.steps))) + self.tokens
+        return head + struct.pack(f"<{room}I", *self.steps, *(0,) * (room - len(self.steps))) + self.tokens
 
 
-def unpack(data: bytes) -> KnownAnswer | None:
+def unpack(data: bytes, program: Program) -> KnownAnswer | None:
     """The known answer in a section's bytes; None where there is none."""
+    room = room_of(program)
     puzzle_id, count, ops, reduced = HEAD.unpack_from(data)
-    steps = struct.unpack_from(f"<{MOST_STEPS}I", data, HEAD.size)
-    return KnownAnswer(puzzle_id, data[HEAD.size + 4 * MOST_STEPS :], ops, reduced, steps[:count]) if count else None
+    steps = struct.unpack_from(f"<{room}I", data, HEAD.size)
+    return KnownAnswer(puzzle_id, data[HEAD.size + 4 * room :], ops, reduced, steps[:count]) if count else None
+
+
+def room_of(program: Program) -> int:
+    """Steps that the section has room for, as far as a build may take the time to run them. The compiled number does not count:
+    an image is as large at any depth."""
+    return max(1, min(MOST_STEPS, MOST_MACS // program.macs_per_step))
 
 
 def most_steps(program: Program) -> int:
-    """Steps whose checksums a build computes: all that are compiled, as far as it may take the time to run them. There is room
-    for MOST_STEPS in any image, so that its size does not depend on the depth."""
-    return max(1, min(MOST_STEPS, program.steps, MOST_MACS // program.macs_per_step))
+    """Steps whose checksums a build computes."""
+    return min(room_of(program), program.steps)
 
 
 def section_bytes(program: Program) -> int:
-    return HEAD.size + 4 * MOST_STEPS + program.config.seq_len
+    return HEAD.size + 4 * room_of(program) + program.config.seq_len
 
 
 def reduced_ops(program: Program, forms: dict[str, Form]) -> int:

@@ -20,7 +20,7 @@ def test_a_build_tests_itself(built, quantized):
         data = artifact.image.read_bytes()
         kind, offset, size = check_image(data)[-1]
         assert kind == KINDS["known"] and offset > HEADER.size
-        assert unpack(data[offset : offset + size]) == known
+        assert unpack(data[offset : offset + size], quantized.model.program) == known
 
 
 def test_an_engine_that_was_compiled_for_a_run_is_the_builds(built, quantized):

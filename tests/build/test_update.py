@@ -57,7 +57,7 @@ def test_the_image_takes_the_place_of_the_builds(update, built, again):
     assert len(update) == len(before) and update != before and update[72:88] == before[72:88]
     assert struct.unpack_from("<I", update, 88) == (3,) and struct.unpack_from("<I", before, 88) == (0,)
     _, offset, size = check_image(update)[-1]
-    known = unpack(update[offset : offset + size])
+    known = unpack(update[offset : offset + size], again.model.program)
     assert known is not None and known.tokens == again.sample.inputs[0].astype("u1").tobytes()
     assert again.image_for(built.path, counter=3) == update, "the same bytes, and a folder is as good as a build"
 

@@ -99,7 +99,7 @@ def test_the_answer_is_what_the_section_says(tmp_path, kernels_folder):
         steps.append(zlib.crc32(engine.carry_bytes() + engine.raw("logits") + engine.raw("q") + engine.raw("tokens")))
     told = struct.pack("<20I", 0, 3, model.known.ops, reduced, *steps, *(0,) * 13) + random_puzzle(model).tobytes()
     assert data == told and len(told) == section_bytes(model.program)
-    assert unpack(data) == model.known and unpack(bytes(len(data))) is None
+    assert unpack(data, model.program) == model.known and unpack(bytes(len(data)), model.program) is None
 
 
 def test_the_reduced_form_has_every_kind_of_op():
