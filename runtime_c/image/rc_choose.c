@@ -7,24 +7,17 @@
 #include "recurc/rc_image.h"
 #include "recurc/rc_sha256.h"
 
-#define SLICE 4096u /* bytes between two calls of the hook */
 #define SLOTS 2u
 
 /* Ask whether the image is trusted: it is read once for that. */
 static rc_status_t ask(const uint8_t *image, uint32_t slot, uint32_t bytes, const rc_choice_t *choice,
                        const rc_options_t *options)
 {
-    rc_sha256_t hash;
     uint8_t digest[RC_SHA256_BYTES];
-    rc_sha256_init(&hash);
-    for (uint32_t at = 0, part = 0; at < bytes; at += part) {
-        part = bytes - at < SLICE ? bytes - at : SLICE;
-        rc_sha256_update(&hash, image + at, part);
-        if (options != 0 && options->hook != 0 && options->hook(options->user) != 0u) {
-            return RC_ERR_CANCELLED;
-        }
+    const rc_status_t status = rc_image_hash(image, 0u, bytes, options, digest);
+    if (status != RC_OK) {
+        return status;
     }
-    rc_sha256_final(&hash, digest);
     return choice->trust(choice->user, slot, digest, image, bytes) == 1u ? RC_OK : RC_ERR_IMAGE_SIGNATURE;
 }
 

@@ -101,17 +101,12 @@ rc_status_t rc_image_check(const uint8_t *image, uint32_t bytes, const rc_image_
     return RC_OK;
 }
 
-rc_status_t rc_image_prove(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec,
-                           const rc_options_t *options)
+rc_status_t rc_image_hash(const uint8_t *image, uint32_t from, uint32_t bytes, const rc_options_t *options,
+                          uint8_t *digest)
 {
-    const rc_status_t status = rc_image_check(image, bytes, spec, options);
-    if (status != RC_OK) {
-        return status;
-    }
     rc_sha256_t hash;
-    uint8_t digest[RC_SHA256_BYTES];
     rc_sha256_init(&hash);
-    for (uint32_t at = RC_IMAGE_HEADER_BYTES, part = 0; at < bytes; at += part) {
+    for (uint32_t at = from, part = 0; at < bytes; at += part) {
         part = bytes - at < SLICE ? bytes - at : SLICE;
         rc_sha256_update(&hash, image + at, part);
         if (told(options) != 0u) {
@@ -119,6 +114,21 @@ rc_status_t rc_image_prove(const uint8_t *image, uint32_t bytes, const rc_image_
         }
     }
     rc_sha256_final(&hash, digest);
+    return RC_OK;
+}
+
+rc_status_t rc_image_prove(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec,
+                           const rc_options_t *options)
+{
+    rc_status_t status = rc_image_check(image, bytes, spec, options);
+    if (status != RC_OK) {
+        return status;
+    }
+    uint8_t digest[RC_SHA256_BYTES];
+    status = rc_image_hash(image, RC_IMAGE_HEADER_BYTES, bytes, options, digest);
+    if (status != RC_OK) {
+        return status;
+    }
     rc_image_header_t header;
     memcpy(&header, image, sizeof header);
     return memcmp(digest, header.body_sha256, sizeof digest) == 0 ? RC_OK : RC_ERR_IMAGE_HASH;

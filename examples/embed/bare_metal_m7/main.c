@@ -2,16 +2,8 @@
 /* A product that answers a sudoku: what it is sure of, and what it is not. */
 #include <stdio.h>
 
+#include "../common/puzzle.h"
 #include "../common/sudoku_text.h"
-#include "sudoku.h"
-
-#if SUDOKU_SEQ_LEN == 81u
-#define PUZZLE "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
-#elif SUDOKU_SEQ_LEN == 16u
-#define PUZZLE "..4..4.221....2."
-#else
-#error "give a puzzle of your own"
-#endif
 
 static uint8_t arena[SUDOKU_ARENA_BYTES] __attribute__((aligned(SUDOKU_ARENA_ALIGN)));
 static sudoku_ctx_t model;

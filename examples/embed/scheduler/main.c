@@ -4,16 +4,8 @@
  * ready, PendSV switches stacks. With an RTOS the model's task looks just the same. */
 #include <stdio.h>
 
+#include "../common/puzzle.h"
 #include "../common/sudoku_text.h"
-#include "sudoku.h"
-
-#if SUDOKU_SEQ_LEN == 81u
-#define PUZZLE "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79"
-#elif SUDOKU_SEQ_LEN == 16u
-#define PUZZLE "..4..4.221....2."
-#else
-#error "give a puzzle of your own"
-#endif
 
 #define SYST_CSR (*(volatile uint32_t *)0xE000E010u)
 #define SYST_RVR (*(volatile uint32_t *)0xE000E014u)

@@ -76,6 +76,10 @@ typedef struct {
 rc_status_t rc_image_check(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec,
                            const rc_options_t *options);
 
+/* sha256 of an image's bytes `from` to `bytes`, to digest[32], with calls of the hook. RC_ERR_CANCELLED: it cancelled. */
+rc_status_t rc_image_hash(const uint8_t *image, uint32_t from, uint32_t bytes, const rc_options_t *options,
+                          uint8_t *digest);
+
 /* rc_image_check, then sha256 over the bytes after the header: RC_ERR_IMAGE_HASH when it is not the header's. */
 rc_status_t rc_image_prove(const uint8_t *image, uint32_t bytes, const rc_image_spec_t *spec,
                            const rc_options_t *options);
