@@ -174,7 +174,7 @@ _CONFIG = record(
         "H_cycles": _CYCLES,
         "L_cycles": _CYCLES,
         "halt_max_steps": _STEPS,
-        "pos_encodings": word("rope", "learned", "none"),
+        "pos_encodings": word("rope", "rope2d-nano", "learned", "none"),
         "puzzle_emb_ndim": _COUNT,
         "puzzle_emb_len": integer(0, 1 << 16),
         "rms_norm_eps": number(0, 1),

@@ -82,7 +82,7 @@ class Config(TypedDict):
     H_cycles: int
     L_cycles: int
     halt_max_steps: int
-    pos_encodings: Literal["rope", "learned", "none"]
+    pos_encodings: Literal["rope", "rope2d-nano", "learned", "none"]
     puzzle_emb_ndim: int
     puzzle_emb_len: int
     rms_norm_eps: float

@@ -16,7 +16,7 @@ import numpy as np
 
 from recurc.errors import InputError
 from recurc.ir.program import LinearRef, Loop, Op, Program, Update
-from recurc.ops.base import RmsNorm
+from recurc.ops.base import LATER, RmsNorm
 from recurc.plan.kernels import KernelSet
 from recurc.storage.form import Form
 
@@ -73,8 +73,9 @@ def differences(told: Facts, wanted: Facts) -> list[str]:
 
 
 def _op(where: str, op: Op, forms: Mapping[str, Form]) -> list[tuple[str, str]]:
-    """An op: its kind, then its fields."""
-    values = [(f"{where} {field.name}", _value(getattr(op, field.name), forms)) for field in fields(op)]
+    """An op: its kind, then its fields. One that came later is told where it is not its default: images of before stay."""
+    told = [field for field in fields(op) if field.metadata != LATER or getattr(op, field.name) != field.default]
+    values = [(f"{where} {field.name}", _value(getattr(op, field.name), forms)) for field in told]
     return [(where, op.kind), *values]
 
 

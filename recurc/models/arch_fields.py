@@ -32,6 +32,9 @@ _OTHER_FIELDS = (
     "puzzle_emb_lr",
     "puzzle_emb_batch",
     "puzzle_emb_weight_decay",
+    "lora_alpha",
+    "lora_rank",
+    "lora_dropout",
 )
 # What stands beside the architecture in the files of the original's training, and in those of model hubs.
 _TRAINING_FIELDS = (

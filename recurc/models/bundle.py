@@ -249,7 +249,7 @@ def _config(loaded: object, path: tuple[str, ...]) -> tuple[Mapping[str, object]
         for key in _CONFIGS:
             inner = level.get(key) if isinstance(level, Mapping) else None
             if isinstance(inner, Mapping) and not any(isinstance(v, Stored) for v in inner.values()):
-                return {str(k): v for k, v in inner.items()}, prefix + key
+                return {str(k): v for k, v in inner.items() if not isinstance(v, Opaque)}, prefix + key
     return None, ""
 
 

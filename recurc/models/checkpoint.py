@@ -37,10 +37,12 @@ from recurc.models.config_files import (
     other_dataset,
     read_fields,
 )
+from recurc.models.layouts import layout_of, renamed, translated
 from recurc.models.reasoner import Reasoner
 from recurc.models.rotary import ROTARY, check_rotary
 from recurc.models.shards import as_one_file, find_set, part_of_set
 from recurc.models.shards import read as read_shards
+from recurc.models.variants import with_two_q_rows, without_adapters
 from recurc.reading import Refusal, Unreadable, clause, enough_memory, is_file, open_regular, read_text, shown, user_path
 from recurc.resources import bundled_models
 
@@ -91,19 +93,27 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
             files.append(table)
         names = rawfile.strip_names(tensors, file)
         notes += check_prefix(tensors, file)
+        tensors = {names[name]: tensor for name, tensor in tensors.items()}
+        layout = layout_of(tensors)
         for part in files:
-            sources, more = metadata_sources(tensorfile.metadata(part), part)
+            sources, more = metadata_sources(tensorfile.metadata(part), part, layout)
             inside += sources
             notes += more
-        tensors = {names[name]: tensor for name, tensor in tensors.items()}
     else:
         tensors, weights = rawfile.read(file)
         notes += weights.notes
+        layout = layout_of(tensors)
         if weights.config is not None:
-            inside = [flat_source(weights.config, f"{file}[{weights.config_key}]")]
+            config_fields = translated(layout, weights.config, str(file))
+            inside = [flat_source(config_fields, f"{file}[{weights.config_key}]")]
+    if layout is not None:
+        tensors = renamed(layout, tensors, str(file))
+        notes.append(f"tensors and configuration are in the words of {layout.NAME}")
     rotary = {name: tensors.pop(name) for name in list(tensors) if ROTARY.match(name)}
-    fields, config_file, told = read_fields(as_one_file(file), inside)
+    fields, config_file, told = read_fields(as_one_file(file), inside, layout)
     notes += told
+    tensors, more = without_adapters(tensors, fields, str(file))
+    notes += more
     stated = fields.pop(WEIGHTS_SHA256, None)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     fields["file_name"] = file.name
@@ -122,6 +132,7 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
     notes += more
     if config_file is None:
         notes.insert(0, "no configuration file lies beside the checkpoint: it is inferred from the tensors' shapes")
+    notes += with_two_q_rows(tensors, config)
     expected = family.expected_tensors(config)
     check_names(tensors, expected, str(file))
     check_shapes(tensors, expected, str(file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from recurc.arguments import argument
 from recurc.errors import InputError
 from recurc.models.fields import Fields
-from recurc.models.reasoner import ReasonerConfig
+from recurc.models.reasoner import ROTARY_KINDS, ReasonerConfig
 from recurc.models.shapes import default_heads, first_axis, infer_expansion, level_depth, mixer_of
 
 Shape = tuple[int, ...]
@@ -83,6 +84,10 @@ def complete(
     heads = _heads(f, mixer, pos_encodings, hidden_size, notes)
     h_cycles, l_cycles, steps = _cycles(f, recipe, notes)
     eps, theta = f.number("rms_norm_eps", 0.0, 1.0), f.number("rope_theta", 1e-9, 1e15)
+    if pos_encodings == "rope2d-nano" and math.isqrt(seq_len) ** 2 != seq_len:
+        raise InputError("the cells are no square", where=f.where,
+                         why=f"positions on a grid are of a square of cells, and the sequence has {seq_len}",
+                         next="Correct seq_len or the positions in the configuration")  # fmt: skip
     config = ReasonerConfig(
         family=family, mixer=mixer, pos_encodings=pos_encodings, hidden_size=hidden_size, seq_len=seq_len,
         puzzle_emb_ndim=puzzle_emb_ndim, puzzle_emb_len=puzzle_emb_len, expansion=expansion, num_heads=heads,
@@ -136,7 +141,7 @@ def puzzle_fields(f: Fields, shapes: Mapping[str, Shape]) -> tuple[int, int | No
 
 
 def positions(f: Fields, shapes: Mapping[str, Shape], mixer: str, notes: list[str]) -> str:
-    """Position encodings "rope", "learned" or "none": told, else what the tensors and the mixer leave."""
+    """Position encodings "rope", "rope2d-nano", "learned" or "none": told, else what the tensors and the mixer leave."""
     told, learned = f.text("pos_encodings"), "embed_pos.embedding_weight" in shapes
     if told is None:
         if learned:
@@ -147,8 +152,8 @@ def positions(f: Fields, shapes: Mapping[str, Shape], mixer: str, notes: list[st
         return "none"
     if told == "learned":
         return told
-    if told.lower() not in ("rope", "none"):
-        said = f"pos_encodings {told} is none that recurc knows (rope, learned, none)"
+    if told.lower() not in (*ROTARY_KINDS, "none"):
+        said = f"pos_encodings {told} is none that recurc knows ({', '.join(ROTARY_KINDS)}, learned, none)"
         if mixer == "attention":
             raise InputError(
                 "these position encodings are not supported", where=f.where,
@@ -157,7 +162,7 @@ def positions(f: Fields, shapes: Mapping[str, Shape], mixer: str, notes: list[st
             )  # fmt: skip
         notes.append(f"{said}: none are used, as token mixing needs none")
     # Token mixing has no use for rotary tables: the original builds them and never reads them.
-    return "rope" if told == "rope" and mixer == "attention" else "none"
+    return told if told in ROTARY_KINDS and mixer == "attention" else "none"
 
 
 def told_length(seq_len: int | None, nearby: int | None, f: Fields, notes: list[str]) -> int:
@@ -198,8 +203,11 @@ def _heads(f: Fields, mixer: str, pos: str, hidden: int, notes: list[str]) -> in
             f"num_heads is not given and no tensor shows it: {heads} is assumed (heads of {hidden // heads}). "
             "Accuracy is lost if that is wrong; put all_config.yaml beside the checkpoint"
         )
-    if hidden % heads or (pos == "rope" and hidden // heads % 2):
-        why = f"hidden_size {hidden} over {heads} heads" + (" must be even for rope" if hidden % heads == 0 else "")
+    parts = {"rope": 2, "rope2d-nano": 4}.get(pos, 1)
+    if hidden % heads or hidden // heads % parts:
+        why = f"hidden_size {hidden} over {heads} heads" + (
+            f" must be a multiple of {parts} for {pos}" if hidden % heads == 0 else ""
+        )
         raise InputError("num_heads does not divide the model", where=f.where, why=why, next="Correct num_heads")
     return heads
 

@@ -18,6 +18,7 @@ from recurc.dataset import Metadata, dataset_names, read_metadata
 from recurc.errors import InputError
 from recurc.formats import parse_json, parse_yaml
 from recurc.models.arch_fields import MODEL_FIELDS, differences, nearest_field, unknown_notes
+from recurc.models.layouts import Layout, translated
 from recurc.models.reasoner import ReasonerConfig
 from recurc.puzzlenames import check_names, difference, names_in
 from recurc.reading import Refusal, Unreadable, is_file, not_read, read_text, shown, user_path
@@ -57,12 +58,15 @@ class Source:
         return any(name in MODEL_FIELDS for name in self.fields)
 
 
-def read_fields(checkpoint: Path, inside: Sequence[Source] = ()) -> tuple[dict[str, object], str | None, list[str]]:
+def read_fields(
+    checkpoint: Path, inside: Sequence[Source] = (), layout: Layout | None = None
+) -> tuple[dict[str, object], str | None, list[str]]:
     """The original's configuration fields of a checkpoint, from whatever lies beside it and in it.
 
     Args:
         inside: configurations that the checkpoint itself holds. Where it has none and none lies beside it, that of the folder
             above is read.
+        layout: whose words the files beside it are in; None: the reference's.
 
     Returns:
         (fields, where they come from or None, notes: what was stored, is unknown, or was passed over).
@@ -70,11 +74,11 @@ def read_fields(checkpoint: Path, inside: Sequence[Source] = ()) -> tuple[dict[s
     Raises:
         InputError: a configuration that cannot be read, a `config.json` of another format, or two that contradict each other.
     """
-    found = [*(_read(path) for path in _beside(checkpoint)), *inside]
+    found = [*(_read(path, layout) for path in _beside(checkpoint)), *inside]
     notes = [f"{s.where} says nothing of the model and is not used" for s in found if not s.says_something]
     telling = [s for s in found if s.says_something]
     if not telling:
-        telling, refused = _above(checkpoint)
+        telling, refused = _above(checkpoint, layout)
         notes += refused
         notes += [f"the configuration is {s.where}, of the folder above: none lies beside the checkpoint" for s in telling[:1]]
     if not telling:
@@ -109,7 +113,7 @@ def _beside(checkpoint: Path) -> list[Path]:
     return [checkpoint.parent / name for name in names if is_file(os.path.join(folder, name))]
 
 
-def _above(checkpoint: Path) -> tuple[list[Source], list[str]]:
+def _above(checkpoint: Path, layout: Layout | None) -> tuple[list[Source], list[str]]:
     """(the configurations in the folder above, as for the dataset; those that the system refuses, each as a note). What is of
     something else there is passed over.
 
@@ -122,7 +126,7 @@ def _above(checkpoint: Path) -> tuple[list[Source], list[str]]:
         if not is_file(folder / name, private=True):
             continue
         try:
-            source = _read(folder / name)
+            source = _read(folder / name, layout)
         except InputError as error:
             if name.startswith("all_config."):
                 raise
@@ -134,9 +138,12 @@ def _above(checkpoint: Path) -> tuple[list[Source], list[str]]:
     return found, refused
 
 
-def metadata_sources(metadata: Mapping[str, object], file: Path) -> tuple[list[Source], list[str]]:
+def metadata_sources(
+    metadata: Mapping[str, object], file: Path, layout: Layout | None = None
+) -> tuple[list[Source], list[str]]:
     """(the configurations in the metadata of a safetensors file, notes on them): flat, or each the JSON text of a key."""
-    flat, sources, notes = {}, [], []
+    flat: dict[str, object] = {}
+    sources, notes = [], []
     for key, value in metadata.items():
         if isinstance(value, str) and value.lstrip().startswith("{"):
             try:
@@ -147,15 +154,16 @@ def metadata_sources(metadata: Mapping[str, object], file: Path) -> tuple[list[S
         if not isinstance(value, Mapping):
             if key != "format":  # of the tensors: "pt"
                 flat[key] = value
-        elif (source := flat_source(value, f"{file}[{key}]")).says_something:
+        elif (source := flat_source(translated(layout, value, str(file)), f"{file}[{key}]")).says_something:
             sources.append(source)
+    flat = translated(layout, flat, str(file))
     if any(name in MODEL_FIELDS or nearest_field(name, 0.82) for name in flat):
         sources.insert(0, flat_source(flat, f"{file}[metadata]"))
     notes += [f"the configuration in the file's metadata is read: {s.where}" for s in sources if s.says_something]
     return sources, notes
 
 
-def _read(path: Path) -> Source:
+def _read(path: Path, layout: Layout | None) -> Source:
     try:
         raw = (parse_json if path.suffix == ".json" else parse_yaml)(read_text(path))
         if not isinstance(raw, dict):
@@ -169,7 +177,7 @@ def _read(path: Path) -> Source:
             "config.json is of a format that this recurc does not read", where=str(path),
             why=f"format is {shown(stated)}, not {CONFIG_FORMAT!r}", next="Convert the checkpoint again with this version",
         )  # fmt: skip
-    source = flat_source(raw, str(path))
+    source = flat_source(translated(layout, raw, str(path)), str(path))
     if stated is not None and raw.get(FIELDS_SHA256) not in (None, fields_digest(raw)):
         source = replace(source, notes=(*source.notes, f"{path} was changed by hand since the conversion"))
     return source

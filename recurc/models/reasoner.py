@@ -19,6 +19,7 @@ def swiglu_width(expansion: float, n: int) -> int:
     return -(-round(expansion * n * 2 / 3) // 256) * 256
 
 
+ROTARY_KINDS = ("rope", "rope2d-nano")
 HALT_RULES = ("q_halt>0", "q_halt>q_continue")  # as rc.h numbers them
 
 
@@ -27,7 +28,8 @@ class ReasonerConfig:
     """Architecture and trained depth of a recursive reasoner.
 
     Lengths are counts: `seq_len` cells, `puzzle_rows` embedding rows put before them, `hidden_size` features a row.
-    `mixer` is "mlp_t" (MLP over the sequence axis) or "attention"; `pos_encodings` is "rope", "learned" or "none".
+    `mixer` is "mlp_t" (MLP over the sequence axis) or "attention"; `pos_encodings` is "rope",
+    "rope2d-nano" (by row and column of a square of cells, as nano-trm turns them), "learned" or "none".
     """
 
     family: str
@@ -71,6 +73,11 @@ class ReasonerConfig:
     @property
     def head_dim(self) -> int:
         return self.hidden_size // self.num_heads
+
+    @property
+    def turns(self) -> bool:
+        """Whether attention turns q and k by their positions."""
+        return self.pos_encodings in ROTARY_KINDS
 
     @property
     def inter(self) -> int:

@@ -43,7 +43,7 @@ def check_rotary(buffers: Mapping[str, np.ndarray], config: ReasonerConfig, wher
 def _difference(kind: str, saved: np.ndarray, config: ReasonerConfig) -> str:
     """What a table says that the configuration does not; empty where they agree."""
     width = config.head_dim
-    if config.pos_encodings != "rope":
+    if not config.turns:
         return f"turns q and k by their positions, and pos_encodings is {config.pos_encodings}"
     widths = (width // 2,) if kind == "inv_freq" else (width, width // 2)
     axes = 1 if kind == "inv_freq" or (saved.ndim < 2 and config.rows == 1) else 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from recurc.errors import InputError
 from recurc.models.reasoner import ReasonerConfig
 from recurc.ops.attention.op import Attention
@@ -71,7 +73,7 @@ def attention(c: ReasonerConfig, prefix: str, norm: RmsNorm) -> Attention:
     Raises:
         InputError: the heads do not divide the width, or not into even parts where they are turned.
     """
-    if c.hidden_size % c.num_heads or (c.head_dim % 2 and c.pos_encodings == "rope"):
+    if c.hidden_size % c.num_heads or (c.head_dim % 2 and c.turns):
         raise InputError(
             f"{c.num_heads} heads do not divide hidden size {c.hidden_size} into even parts", where="num_heads",
             why="each head takes hidden_size / num_heads features", next="check num_heads in the configuration",
@@ -80,5 +82,5 @@ def attention(c: ReasonerConfig, prefix: str, norm: RmsNorm) -> Attention:
     return Attention(
         LinearRef(f"{prefix}.self_attn.qkv_proj.weight", d, 3 * d, parts=3 * c.num_heads),
         LinearRef(f"{prefix}.self_attn.o_proj.weight", d, d), c.num_heads, c.head_dim, norm,
-        rope=c.pos_encodings == "rope", theta=c.rope_theta,
+        rope=c.turns, theta=c.rope_theta, grid=math.isqrt(c.seq_len) if c.pos_encodings == "rope2d-nano" else 0,
     )  # fmt: skip

@@ -7,6 +7,9 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar, Protocol
 
+# Metadata of an op's field that images from before it do not know: its default is what they mean.
+LATER = {"later": True}
+
 
 @dataclass(frozen=True)
 class LinearRef:

@@ -26,6 +26,7 @@ MODELS = {
     "trained sudoku4": sudoku4,
     "rope": partial(random_reasoner, hidden=64, seq=12, plen=2, ndim=64, layers=1),
     "rope, odd": partial(random_reasoner, hidden=72, ndim=100, plen=0, cycles=(1, 3)),
+    "rope on a grid": partial(random_reasoner, pos="rope2d-nano", hidden=24, heads=2, seq=9, plen=2, layers=1),
     "learned": partial(random_reasoner, pos="learned", hidden=40, heads=2, ndim=40),
     "learned, odd heads": partial(random_reasoner, pos="learned", hidden=40, heads=8, ndim=64, plen=0, cycles=(2, 1)),
     "no positions": partial(random_reasoner, pos="none", hidden=32, ndim=0, plen=0, layers=1, vocab=3),

@@ -149,7 +149,7 @@ def test_switches_that_say_what_the_original_does_are_no_news(field, value, tmp_
 
 def test_unknown_positions_of_attention_are_refused(tmp_path):
     path = checkpoint(tmp_path, arch(pos_encodings="rope2d", causal=True, norm_position="pre"))
-    refused(path, "pos_encodings rope2d", "rope, learned, none", "causal is True", "norm_position is 'pre'")
+    refused(path, "pos_encodings rope2d", "rope, rope2d-nano, learned, none", "causal is True", "norm_position is 'pre'")
 
 
 # -- which weights ----------------------------------------------------------------------------------------------------------

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from recurc.ops.base import Constant, LinearRef, Op, RmsNorm, Shape
+from recurc.ops.base import LATER, Constant, LinearRef, Op, RmsNorm, Shape
 
 
 @dataclass(frozen=True)
 class Attention(Op):
-    """qkv [3 * D, D], o [D, D]; `rope`: q and k are turned by a rotary embedding with base `theta`."""
+    """qkv [3 * D, D], o [D, D]; `rope`: q and k are turned by a rotary embedding with base `theta`.
+
+    grid: 0, and a row turns by its position; or the side of a square of cells, the last rows of S, each of which turns by its
+    row and its column in the square (the rows before them by their position).
+    """
 
     kind: ClassVar[str] = "attention"
     mixes: ClassVar[bool] = True
@@ -21,6 +25,7 @@ class Attention(Op):
     norm: RmsNorm
     rope: bool = False
     theta: float = 10000.0
+    grid: int = field(default=0, metadata=LATER)
 
     @property
     def linears(self) -> tuple[LinearRef, ...]:
