@@ -30,6 +30,9 @@ from recurc.storage.image import IMAGE_ALIGN, KINDS
 from recurc.storage.known import room_of
 
 
+OP_NAMES = "op_names.c"  # of a library, for programs that print them
+
+
 def _macro(name: str) -> str:
     """Suffix of the OFF_ macro of a section: TABLE_TOKENS for "table.tokens"."""
     return re.sub(r"[^A-Z0-9]", "_", name.upper())
@@ -165,6 +168,8 @@ def emit_model(
         eps = op.norm.eps
         return "RC_EPS" if eps == model.config.rms_norm_eps else _f32(eps)
 
+    unrolled = model.program.op_names()
+    names = list(dict.fromkeys(unrolled))
     context = {
         "carry": carry,
         "has_columns": has_columns(model.program),
@@ -202,5 +207,6 @@ def emit_model(
     return {
         "model_config.h": render("model_config.h.j2", **context),
         "model.c": render("model.c.j2", **context),
+        OP_NAMES: render("op_names.c.j2", **context, names=names, op_names=[names.index(name) for name in unrolled]),
         "weights.S": render("weights.S.j2", file_sha256=hashlib.sha256(image.data).hexdigest()),
     }

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from recurc.emit.code import OP_NAMES
 from recurc.emit.naming import Prefix
 from recurc.emit.sources import ENGINE_SOURCES, Sources
 from recurc.reading import read_text
@@ -28,7 +29,7 @@ def needed_files(sources: Sources, runtime: Path, table: bool) -> list[Path]:
         table: whether its puzzle table is streamed.
     """
     kernels = {Path(name).stem: runtime / "kernels" / name for name in sources.kernels.sources}
-    found = [sources.folder / "model.c"]
+    found = [sources.folder / "model.c", sources.folder / OP_NAMES]
     for file in found:  # grows
         beside = [header for header in _headers(file, sources, runtime) if header.parent == file.parent]
         for word in sorted({word for part in (file, *beside) for word in _WORD.findall(read_text(part))}):

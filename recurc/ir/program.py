@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from recurc.ir.lowering import Lowering
 from recurc.models.reasoner import ReasonerConfig
@@ -12,6 +13,11 @@ from recurc.recursion import Block, Depth, Heads, Loop, State, Table, Update, Ve
 from recurc.symmetries import Symmetry
 
 __all__ = ["Block", "LinearRef", "Loop", "Op", "Program", "State", "Table", "Update"]
+
+Turns: TypeAlias = tuple[tuple[str, int, int], ...]  # name, turn from 1 and turns of each loop around a call, outermost first
+
+
+HEADS_NAME = "heads"
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,16 @@ class Program:
         """Block calls in one supervision step."""
         return _calls(self.schedule.body, {block.name: 1 for block in self.blocks})
 
+    def block_calls(self) -> Iterator[tuple[Update, Turns]]:
+        """The block calls of one supervision step in the order in which they run."""
+        return _unrolled(self.schedule.body, ())
+
+    def op_names(self) -> tuple[str, ...]:
+        """What each op of a step is called, in the order in which they run; the heads are the last one."""
+        blocks = {block.name: block for block in self.blocks}
+        calls = (update for update, _ in self.block_calls())
+        return (*(op_name(op, update) for update in calls for op in blocks[update.block].ops), HEADS_NAME)
+
     @property
     def ops_per_step(self) -> int:
         """Ops of one supervision step: every op of every block call, then the heads as the last one."""
@@ -128,3 +144,18 @@ def _calls(body: tuple[Loop | Update, ...], macs: dict[str, int]) -> int:
     for item in body:
         total += item.count * _calls(item.body, macs) if isinstance(item, Loop) else macs[item.block]
     return total
+
+
+def op_name(op: Op, update: Update) -> str:
+    """What an op is called in a call of its block: its kind, its weights, the state that it changes."""
+    layer = "".join(" " + ref.name.rsplit(".", 2)[0] for ref in op.linears[:1])
+    return f"{op.kind}{layer} on {update.state}"
+
+
+def _unrolled(body: tuple[Loop | Update, ...], around: Turns) -> Iterator[tuple[Update, Turns]]:
+    for item in body:
+        if isinstance(item, Update):
+            yield item, around
+            continue
+        for turn in range(1, item.count + 1):
+            yield from _unrolled(item.body, (*around, (item.name, turn, item.count)))

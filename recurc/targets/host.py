@@ -28,6 +28,7 @@ _U8P = ctypes.POINTER(ctypes.c_uint8)
 class ModelInfo(ctypes.Structure):
     """Constants of a model, as rc.h has them."""
 
+    api: int
     seq_len: int
     vocab: int
     rows: int
@@ -54,6 +55,7 @@ class ModelInfo(ctypes.Structure):
         *(
             (name, ctypes.c_uint32)
             for name in (
+                "api",
                 "seq_len",
                 "vocab",
                 "rows",

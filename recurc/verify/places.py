@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from recurc.documents.commands import PlaceEntry
-from recurc.ir.program import Loop, Program, Update
+from recurc.ir.program import Program
 
 _LOOP_NAMES = {"h_cycles": "H cycle", "l_cycles": "L cycle"}
 
@@ -55,7 +55,7 @@ class Place:
 def step_places(program: Program) -> tuple[Place, ...]:
     """The carry before the step, every op in the order in which it runs, and the heads: element i is op i."""
     blocks = {block.name: block for block in program.blocks}
-    calls = list(_calls(program.schedule.body, ()))
+    calls = list(program.block_calls())
     count = program.ops_per_step
     found = [Place(0, count, "begin", program.heads.state)]
     for number, (update, loops) in enumerate(calls, start=1):
@@ -67,14 +67,3 @@ def step_places(program: Program) -> tuple[Place, ...]:
             )
     found.append(Place(len(found), count, "heads", program.heads.state))
     return tuple(found)
-
-
-def _calls(
-    body: tuple[Loop | Update, ...], around: tuple[tuple[str, int, int], ...]
-) -> Iterator[tuple[Update, tuple[tuple[str, int, int], ...]]]:
-    for item in body:
-        if isinstance(item, Update):
-            yield item, around
-            continue
-        for turn in range(1, item.count + 1):
-            yield from _calls(item.body, (*around, (item.name, turn, item.count)))

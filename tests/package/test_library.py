@@ -133,6 +133,8 @@ def test_two_models_in_one_program_give_the_hosts_tokens(product, expected, tmp_
     run("cmake", "-S", product, "-B", tmp_path / "b", f"-DCMAKE_C_FLAGS={' '.join(STRICT)}")
     run("cmake", "--build", tmp_path / "b", "-j2")
     assert run(tmp_path / "b" / "product").splitlines() == expected
+    symbols = run("nm", tmp_path / "b" / "product")
+    assert " first_ops\n" in symbols and "op_name" not in symbols, "a program that asks for no names has none"
 
 
 @pytest.mark.parametrize("flags", ["-O0", "-Os -g", "-O3 -flto", "-O2 -march=native -fno-strict-aliasing"])
@@ -147,7 +149,10 @@ def test_installed_it_is_found(product, quantized, tmp_path):
     run("cmake", "--install", tmp_path / "b")
     user = tmp_path / "user"
     user.mkdir()
-    (user / "main.c").write_text("#include <first.h>\nint main(void) { return (int)(first_info.steps - FIRST_STEPS); }\n")
+    (user / "main.c").write_text(
+        "#include <first.h>\nint main(void) { return first_info.steps == FIRST_STEPS && first_info.api == FIRST_API_VERSION &&\n"
+        "first_op_name(FIRST_OPS - 1u) != 0 && first_op_name(FIRST_OPS) == 0 ? 0 : 1; }\n"
+    )
     (user / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.16)\nproject(user C)\nfind_package(first 1.0 REQUIRED)\n"
         "add_executable(user main.c)\ntarget_link_libraries(user PRIVATE recurc::first)\n"

@@ -29,8 +29,12 @@ typedef enum {
     RC_TENSOR_COUNT = 10
 } rc_tensor_id_t;
 
+/* The version of this interface: it changes when a program that used the older one must be changed. */
+#define RC_API_VERSION 1u
+
 /* Constants of the compiled model. */
 typedef struct {
+    uint32_t api;                          /* RC_API_VERSION that the model was compiled with: the header's own? */
     uint32_t seq_len, vocab, rows, hidden; /* rows = seq_len + puzzle rows */
     uint32_t puzzles;                      /* rows of the puzzle table; 0: the model has none */
     uint32_t steps, h_cycles, l_cycles;    /* trained or overridden depth */
@@ -49,9 +53,6 @@ typedef struct {
 } rc_info_t;
 
 extern const rc_info_t rc_info;
-
-/* The version of this interface: the first number changes when a program that used the older one must be changed. */
-#define RC_API_VERSION 1u
 
 /* The weights image where it is linked in as generated (weights.S, or as a C array): rc_info.image_bytes bytes. */
 extern const uint8_t rc_image_start[];
@@ -146,6 +147,11 @@ rc_status_t rc_step(rc_ctx_t *ctx);
  * the heads, and with them the step has ended. In between the carry can be looked at as the op has left it.
  * RC_ERR_ARGUMENT: there are not so many, or more have been run already; else as rc_step. */
 rc_status_t rc_ops(rc_ctx_t *ctx, uint32_t ops);
+
+/* What op `op` of a step is, counted from 0, for people: rc_ops(ctx, op + 1) runs it after those before it. Its kind, its
+ * weights and the state that it changes, such as "channel_mix L_level.layers.0.mlp on z_L"; ops of one name do the same work.
+ * Null from rc_info.ops on. The names are an object of their own: a program that does not ask for them has none. */
+const char *rc_op_name(uint32_t op);
 
 /* End the puzzle under way: the call that works on it, or else the next one that would, returns RC_ERR_CANCELLED. From any
  * task, or an interrupt. */
