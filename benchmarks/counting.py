@@ -22,6 +22,7 @@ from recurc.emit.image import build_image
 from recurc.emit.linker import Placement, render_linker_script
 from recurc.ir.lower import lower
 from recurc.models.reasoner import Reasoner, ReasonerConfig
+from recurc.plan.hook import hook_macs
 from recurc.plan.kernels import choose_kernels
 from recurc.plan.layout import make_layout
 from recurc.quant.model import QuantizedModel
@@ -151,11 +152,19 @@ def random_model(config: ReasonerConfig) -> Reasoner:
     return Reasoner(config, tensors, "random", "0" * 64)
 
 
-def build_steps(board: Board, model: QuantizedModel, out: Path, scratch: int | None = None, steps: int = 1) -> Path:
+def build_steps(
+    board: Board,
+    model: QuantizedModel,
+    out: Path,
+    scratch: int | None = None,
+    steps: int = 1,
+    puzzles: np.ndarray | None = None,
+) -> Path:
     """The ELF that measures `steps` supervision steps of a model, planned for the board as a build plans it.
 
     Args:
         scratch: bytes of scratch instead of what the planner takes.
+        puzzles: [n, seq_len] tokens; then each of them is measured, with the times between calls of the hook (hooks.c).
 
     Raises:
         DoesNotFitError, ToolchainError.
@@ -166,19 +175,28 @@ def build_steps(board: Board, model: QuantizedModel, out: Path, scratch: int | N
     plan = early_plan(model.program, forms, board, kernels, layout)
     image = build_image(model, kernels)
     (out / "model.rcm").write_bytes(image.data)
-    for name, text in emit_model(model, image, kernels, plan.layout).items():
+    for name, text in emit_model(model, image, kernels, plan.layout, hook_macs(plan, board)).items():
         (out / name).write_text(text)
+    defines = {"MEASURED_STEPS": steps}
+    own = [FIRMWARE / "steps.c"]
+    if puzzles is not None:
+        rows = ",".join("{" + ",".join(map(str, row)) + "}" for row in puzzles.tolist())
+        (out / "puzzles.c").write_text(
+            '#include "model_config.h"\n#include <stdint.h>\nextern const uint8_t puzzles[][RC_SEQ_LEN];\n'
+            f"const uint8_t puzzles[][RC_SEQ_LEN] = {{{rows}}};\n"
+        )
+        defines["PUZZLES"], own = len(puzzles), [FIRMWARE / "hooks.c", out / "puzzles.c"]
     script = out / "firmware.ld"
     script.write_text(render_linker_script(board, Placement(plan.placement, {"stack": plan.stack_bytes})))
     sources = [
-        FIRMWARE / "steps.c",
+        *own,
         out / "model.c",
         out / "weights.S",
         *(runtime / "kernels" / s for s in kernels.sources),
         *(runtime / "image" / f"rc_{part}.c" for part in ("image", "crc32", "sha256", "status", "table")),
         *(f for port in board.ports for f in sorted((runtime / "ports" / port).glob("*.[cS]"))),
     ]
-    return compile_firmware(board, sources, [out, *port_include_dirs(board, runtime)], {"MEASURED_STEPS": steps}, script, out)
+    return compile_firmware(board, sources, [out, *port_include_dirs(board, runtime)], defines, script, out)
 
 
 def run_counts(board: Board, elf: Path, n: int, extra: tuple[str, ...] = ()) -> list[int]:

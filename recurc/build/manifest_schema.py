@@ -105,6 +105,20 @@ _STACK = record(
 )
 
 
+_OP = record(
+    {
+        "name": text(400),  # kind, weights and state, of an op which need not be installed here
+        "times": integer(),
+        "rows": integer(1),
+        "tile": integer(1),
+        "piece": integer(),
+        "macs": integer(),
+        "flash_bytes": integer(),
+        "flash_again": integer(),
+        "units": table_of(number(0), 1000),
+        "between": table_of(number(0), 1000),
+    }
+)
 _WORK = record(
     {
         "kernels": _WORD,
@@ -121,7 +135,8 @@ _WORK = record(
             ),
             100,
         ),
-    }
+    },
+    {"ops": list_of(_OP, 1000)},
 )
 _PLACED = record(
     {"bytes": _BYTES, "region": optional(_WORD), "address": optional(_ADDRESS), "mode": word("memory-mapped", "wire")}
@@ -146,7 +161,7 @@ _SECTION = record({"name": _WORD, "address": _ADDRESS, "bytes": _BYTES, "align":
 _LINK = record({"agrees": boolean, "differences": list_of(text(), 1000), "sections": list_of(_SECTION, 1000)})
 _FIRMWARE = record(
     {"elf": optional(_file), "image": _file, "model_sha256": _SHA256, "build_id": _ID, "kernels": _WORD},
-    {"regions": list_of(record(_REGION), 100), "plan": _PLAN, "link": _LINK, "arena_bytes": _BYTES},
+    {"regions": list_of(record(_REGION), 100), "plan": _PLAN, "link": _LINK, "arena_bytes": _BYTES, "hook_macs": integer(1)},
 )
 _TABLE = record(
     {

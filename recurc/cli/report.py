@@ -177,7 +177,7 @@ def _write_page(document: dict[str, Any], path: Path, follow: bool) -> Path:
 
 def _show_time(console: Console, document: dict[str, Any]) -> None:
     """Where the time of a step goes, with what the estimate rests on."""
-    from recurc.report.timing import TIME_LEAST, time_columns, time_facts, time_rows
+    from recurc.report.timing import TIME_LEAST, op_columns, op_rows, time_columns, time_facts, time_rows
 
     estimated = (document["time"] or {}).get("estimate")
     if estimated:
@@ -186,6 +186,10 @@ def _show_time(console: Console, document: dict[str, Any]) -> None:
             time_rows(estimated),
             least=TIME_LEAST,
             title="Where the time goes (an estimate, not measured)",
+        )
+    if ops := op_rows(document["time"] or {}):
+        console.table(
+            op_columns(document["time"]), ops, least=("at most",), title="Each op of a step (an estimate, not measured)"
         )
     facts = time_facts(document)
     if facts:

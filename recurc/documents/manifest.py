@@ -18,7 +18,8 @@ class Link(TypedDict):
 
 
 class FirmwareEntry(TypedDict):
-    """A board's firmware; `elf` is null where the board's own SDK compiles it. Those of this computer have no plan."""
+    """A board's firmware; `elf` is null where the board's own SDK compiles it. Those of this computer have no plan.
+    hook_macs: multiply-adds between two calls of the hook."""
 
     elf: str | None
     image: str
@@ -29,6 +30,7 @@ class FirmwareEntry(TypedDict):
     plan: NotRequired[Plan]
     link: NotRequired[Link]
     arena_bytes: NotRequired[int]
+    hook_macs: NotRequired[int]
 
 
 class TableEntry(TypedDict):

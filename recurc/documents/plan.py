@@ -135,11 +135,31 @@ class WorkClass(TypedDict):
     units: dict[str, float]
 
 
+class OpWork(TypedDict):
+    """An op, which a step runs `times` times, and the work of one time: in turns over `tile` of its `rows`.
+
+    piece: multiply-adds between two places where the hook may be called, at most. units: of products and what goes with them;
+    between: of what comes before and after them in a turn.
+    """
+
+    name: str
+    times: int
+    rows: int
+    tile: int
+    piece: int
+    macs: int
+    flash_bytes: int
+    flash_again: int
+    units: dict[str, float]
+    between: dict[str, float]
+
+
 class Work(TypedDict):
     """The work of a supervision step."""
 
     kernels: str
     classes: list[WorkClass]
+    ops: NotRequired[list[OpWork]]
 
 
 class Plan(TypedDict):
@@ -194,6 +214,27 @@ class Estimate(TypedDict):
     seconds: float | None
     flash_waits: FlashWaits
     classes: list[ClassTime]
+
+
+class OpTime(TypedDict):
+    """An op, which a step runs `times` times, and what one time takes. instructions: estimated; most: with the estimate's
+    margin; seconds: null where the board has no clock."""
+
+    name: str
+    times: int
+    macs: int
+    instructions: int
+    most: int
+    seconds: float | None
+
+
+class HookTime(TypedDict):
+    """The hook of a program of one's own: called after `macs` multiply-adds, and those of the tile under way. instructions,
+    seconds: between two calls within a step, at most, by the estimate."""
+
+    macs: int
+    instructions: int
+    seconds: float | None
 
 
 class ErrorEntry(TypedDict):

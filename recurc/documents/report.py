@@ -5,7 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
-from recurc.documents.plan import Advice, Call, Carry, ErrorEntry, Estimate, Missing, PlacedTable, PlannedModel, RegionKind
+from recurc.documents.plan import (
+    Advice,
+    Call,
+    Carry,
+    ErrorEntry,
+    Estimate,
+    HookTime,
+    Missing,
+    OpTime,
+    PlacedTable,
+    PlannedModel,
+    RegionKind,
+)
 from recurc.documents.shares import Shares, SolveEntry
 
 
@@ -173,6 +185,8 @@ class Time(TypedDict):
     estimate: Estimate | None
     why: str | None
     measured: MeasuredTime | None
+    ops: NotRequired[list[OpTime]]
+    hook: NotRequired[HookTime]
 
 
 class Depth(TypedDict):

@@ -29,7 +29,6 @@ from recurc.storage.form import Form, forms_of
 from recurc.storage.image import IMAGE_ALIGN, KINDS
 from recurc.storage.known import room_of
 
-
 OP_NAMES = "op_names.c"  # of a library, for programs that print them
 
 

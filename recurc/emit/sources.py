@@ -30,7 +30,7 @@ ENGINE_SOURCES = (
 @dataclass(frozen=True)
 class Sources:
     """Generated sources of one kernel set, in a folder, with what they were made from. digest: of all; code: of what is
-    compiled but the weights, which are equal for a retrained model."""
+    compiled but the weights, which are equal for a retrained model. hook_macs: multiply-adds between two calls of the hook."""
 
     folder: Path
     kernels: KernelSet
@@ -38,6 +38,7 @@ class Sources:
     arena_bytes: int
     digest: str
     code: str
+    hook_macs: int
 
     def model_files(self, runtime: Path) -> list[Path]:
         """C files of the model itself: generated code, kernels, image reader."""
@@ -62,7 +63,7 @@ def write_sources(
         if name != "weights.S":
             code.update(text.encode())
     put(folder / "model.rcm", image.data)
-    return Sources(folder, kernels, image, layout.arena_bytes, digest.hexdigest(), code.hexdigest())
+    return Sources(folder, kernels, image, layout.arena_bytes, digest.hexdigest(), code.hexdigest(), hook_macs)
 
 
 def firmware_id(board: Board, sources: Sources, runtime: Path, *more: str) -> str:

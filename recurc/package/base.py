@@ -189,6 +189,7 @@ def firmware_entry(folder: Path, sources: Sources, elf: Path | None, identity: s
         "build_id": identity,
         "kernels": sources.kernels.name,
         "arena_bytes": sources.arena_bytes,
+        "hook_macs": sources.hook_macs,
     }
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from recurc.ir.program import LinearRef, Loop, Op, Program, Update
+from recurc.ir.program import HEADS_NAME, LinearRef, Loop, Op, Program, Update, op_name
 from recurc.ops import OpError, part
 from recurc.ops.registry import part_of_kind, registered
 from recurc.plan.kernels import IntKernel, KernelSet
@@ -69,10 +69,12 @@ class OpCall:
 
 @dataclass(frozen=True)
 class OpWork:
-    """An op's part `work`: count(step, op, call) adds the work of a call to the step; classes: those of its own."""
+    """An op's part `work`: count(step, op, call) adds the work of a call to the step; classes: those of its own; row_macs: most
+    multiply-adds that it does at once, between two calls of the hook, beside those of a tile of channels."""
 
     count: Callable[[Step, Any, OpCall], None]
     classes: tuple[WorkClass, ...] = ()
+    row_macs: Callable[[Any, OpShape], int] = lambda op, shape: 0
 
 
 def op_work(op: Op) -> OpWork:
@@ -227,18 +229,52 @@ def _updates(loop: Loop, times: int = 1) -> Iterator[tuple[Update, int]]:
             yield item, times
 
 
-def _op_calls(program: Program, layout: Layout) -> Iterator[OpCall]:
+def _op_calls(program: Program, layout: Layout) -> Iterator[tuple[str, Op, OpCall]]:
+    """Name, op and call of every op of every update."""
     index = {block.name: i for i, block in enumerate(program.blocks)}
     for update, times in _updates(program.schedule):
-        for position, shape in enumerate(layout.op_shape[index[update.block]]):
+        i = index[update.block]
+        for position, (op, shape) in enumerate(zip(program.blocks[i].ops, layout.op_shape[i], strict=True)):
             added = "plain" if position else "input" if INPUT in update.sources else "source"
-            yield OpCall(layout.shapes[shape], times, added)
+            yield op_name(op, update), op, OpCall(layout.shapes[shape], times, added)
+
+
+@dataclass(frozen=True)
+class OneOp:
+    """An op of a step: `times` a step, each with this work, in turns over `tile` of its `rows`.
+
+    piece: multiply-adds between two places where the hook may be called, at most.
+    """
+
+    name: str
+    times: int
+    rows: int
+    tile: int
+    piece: int
+    work: dict[str, ClassWork]
+
+
+def op_works(program: Program, layout: Layout, forms: Forms, kernels: KernelSet) -> list[OneOp]:
+    """The ops of a step, those of one name together, and the heads: their work adds up to `step_work`."""
+    found: dict[tuple[str, str], OneOp] = {}
+    for name, op, call in _op_calls(program, layout):
+        step, shape, part = Step(program, layout, forms, kernels), call.shape, op_work(op)
+        part.count(step, shape.op, replace(call, times=1))
+        known = found.get((name, call.added))
+        times = call.times + (known.times if known else 0)
+        piece = max(shape.tile * kernels.tile * max((ref.k for ref in op.linears), default=0), part.row_macs(op, shape))
+        found[name, call.added] = OneOp(name, times, shape.rows, shape.tile, piece, step.found)
+    step, head = Step(program, layout, forms, kernels), program.lm_head
+    step.heads()
+    tile = layout.heads_tile
+    heads = OneOp(HEADS_NAME, 1, program.config.seq_len, tile, tile * kernels.tile * head.k, step.found)
+    return [*found.values(), heads]
 
 
 def step_work(program: Program, layout: Layout, forms: Forms, kernels: KernelSet) -> dict[str, ClassWork]:
     """Work of one supervision step by class, in the order of tables; MACs add up to `program.macs_per_step`."""
     step = Step(program, layout, forms, kernels)
-    for call in _op_calls(program, layout):
+    for _, _, call in _op_calls(program, layout):
         op_work(call.shape.op).count(step, call.shape.op, call)
     step.heads()
     return step.found

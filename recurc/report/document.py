@@ -58,6 +58,7 @@ def report_build(build: Build, board: str | None = None) -> dict[str, Any]:
     known_board = _board_or_none(build, name)
     found, doubts = verified_here(build, name)
     plan: Mapping[str, Any] = entry.get("plan") or {}
+    macs: Any = entry.get("hook_macs")
     linked = entry.get("regions", [])
     notes = {r["name"]: {"optional": r.get("optional", False), "note": r.get("note", "")} for r in linked}
     kinds = plan.get("regions") or linked
@@ -113,7 +114,7 @@ def report_build(build: Build, board: str | None = None) -> dict[str, Any]:
             "accuracy": _accuracy(d, build),
             **({"solve": d["solve"]} if d.get("solve") else {}),
             "table": plan.get("table"),
-            "time": time_entry(plan, known_board, found),
+            "time": time_entry(plan, known_board, found, macs),
         },
     )
 

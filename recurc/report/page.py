@@ -12,7 +12,7 @@ from recurc.report.drawing import overview, region_bar
 from recurc.report.lifetimes import lifetime_chart
 from recurc.report.numbers import bytes_text, count_text, percent_text, size_text
 from recurc.report.regions import KIND_MEANING, KINDS, kind_rank, sum_text
-from recurc.report.timing import time_bars, time_columns, time_facts, time_rows
+from recurc.report.timing import op_columns, op_rows, time_bars, time_columns, time_facts, time_rows
 from recurc.report.wording import change_rows, fact_rows, schedule_text, verdict_text
 from recurc.words import said
 
@@ -60,6 +60,7 @@ def render_page(document: Mapping[str, Any]) -> str:
             time_bars=time_bars(document),
             time_facts=[(name, said(text)) for name, text in time_facts(document)],
             time_table=(time_columns(estimated), time_rows(estimated)) if estimated else None,
+            op_table=(op_columns(document["time"]), op_rows(document["time"])) if estimated else ((), ()),
             changes=change_rows(document),
             schedule=schedule_text(document),
             percent=percent_text,

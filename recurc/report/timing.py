@@ -8,6 +8,7 @@ from typing import Any
 
 from recurc.documents.report import MeasuredTime, Time
 from recurc.plan.cost import estimate
+from recurc.plan.hook import macs_between, op_times
 from recurc.plan.work import class_meaning
 from recurc.report.numbers import bytes_text, count_text, percent_text
 from recurc.targets.boards import Board
@@ -26,18 +27,23 @@ class TimeBar:
     title: str
 
 
-def time_entry(plan: Mapping[str, Any], board: Board | None, verified: Mapping[str, Any] | None) -> Time | None:
+def time_entry(
+    plan: Mapping[str, Any], board: Board | None, verified: Mapping[str, Any] | None, macs: int | None = None
+) -> Time | None:
     """The document's "time": {"estimate": see `recurc.plan.cost.estimate` or None, "why": text or None, "measured": {"board",
-    "instructions", "seconds"} a step or None}; None where nothing was planned.
+    "instructions", "seconds"} a step or None, "ops", "hook": see `recurc.plan.hook.op_times`, if there is an estimate}; None
+    where nothing was planned.
 
     Args:
+        macs: between two calls of the hook, as the code was generated with; None: as it would be.
         verified: what `verify` kept of a firmware of this build, and the board that it ran on.
     """
     work = plan.get("work")
-    found, why = None, None
+    found, why, more = None, None, None
     if work and board is not None:
         region = next((r["name"] for r in plan.get("regions", ()) if "weights" in r["parts"]), None)
         found = estimate(work, board, region)
+        more = op_times(work, board, region, macs or macs_between(found))
         why = None if found else f"no instruction counts of the {work['kernels']} kernels on a {board.core}"
     measured: MeasuredTime | None = None
     if verified and (verified.get("instructions_per_step") or verified.get("seconds_per_step")):
@@ -46,7 +52,10 @@ def time_entry(plan: Mapping[str, Any], board: Board | None, verified: Mapping[s
             "instructions": verified.get("instructions_per_step"),
             "seconds": verified.get("seconds_per_step"),
         }
-    return {"estimate": found, "why": why, "measured": measured} if work or measured else None
+    entry: Time = {"estimate": found, "why": why, "measured": measured}
+    if more is not None:
+        entry["ops"], entry["hook"] = more
+    return entry if work or measured else None
 
 
 def seconds_text(seconds: float) -> str:
@@ -62,6 +71,27 @@ def time_columns(estimated: Mapping[str, Any]) -> tuple[str, ...]:
     """Heads of the table."""
     share = "share of time" if estimated["seconds"] else "share of cycles"
     return ("a step", "MACs", "from flash", "from RAM", "instructions", share, *(("time",) if estimated["seconds"] else ()))
+
+
+def op_columns(time: Mapping[str, Any]) -> tuple[str, ...]:
+    """Heads of the table of ops."""
+    clocked = bool(time.get("ops")) and time["ops"][0]["seconds"] is not None
+    return ("an op", "times a step", "MACs", "instructions", "at most", *(("time",) if clocked else ()))
+
+
+def op_rows(time: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A line for each op of a step, what one time takes, in `op_columns`; none without an estimate."""
+    return [
+        (
+            op["name"],
+            f"{op['times']:,}",
+            count_text(op["macs"]),
+            count_text(op["instructions"]),
+            count_text(op["most"]),
+            *((seconds_text(op["seconds"]),) if op["seconds"] is not None else ()),
+        )
+        for op in time.get("ops", ())
+    ]
 
 
 TIME_LEAST = ("from RAM", "from flash", "MACs")  # columns that a narrow page leaves out first
@@ -125,6 +155,7 @@ def time_facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
                     f"{seconds_text(e['seconds'] * steps)} a puzzle of {steps} steps; not measured",
                 )
             )
+        rows.extend(_hook_facts(time))
         rows.append(("its model", e["model"]))
         rows.append(("its constants", f"{e['instructions_from']}; their counts within {100 * e['worst_error']:.1f} %"))
     if measured and measured["instructions"]:
@@ -133,6 +164,22 @@ def time_facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     if measured and measured["seconds"]:
         rows.append(("measured", f"{seconds_text(measured['seconds'])} a step by `verify` on {measured['board']}"))
     return rows
+
+
+def _hook_facts(time: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How long the hook of a program of one's own waits at most."""
+    hook = time.get("hook")
+    if not hook:
+        return []
+    longest = f"{count_text(hook['instructions'])} instructions"
+    if hook["seconds"]:
+        longest = f"{seconds_text(hook['seconds'])}, {longest}"
+    return [
+        (
+            "between calls of the hook",
+            f"at most {longest}: it comes after {hook['macs']:,} MACs and the tile under way; an estimate",
+        )
+    ]
 
 
 def time_bars(document: Mapping[str, Any]) -> list[TimeBar]:

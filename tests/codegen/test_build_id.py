@@ -19,7 +19,7 @@ def made(tmp_path):
     runtime = tmp_path / "runtime"
     shutil.copytree(resource_dir("runtime_c"), runtime)
     board = load_board("mps2-an500")
-    sources = emitted.Sources(tmp_path / "src", choose_kernels(board.features), None, 0, "digest", "code")  # type: ignore[arg-type]
+    sources = emitted.Sources(tmp_path / "src", choose_kernels(board.features), None, 0, "digest", "code", 1)  # type: ignore[arg-type]
 
     def get(board=board, *extra: str) -> str:
         return emitted.firmware_id(board, sources, runtime, *extra)

@@ -150,8 +150,9 @@ def test_installed_it_is_found(product, quantized, tmp_path):
     user = tmp_path / "user"
     user.mkdir()
     (user / "main.c").write_text(
-        "#include <first.h>\nint main(void) { return first_info.steps == FIRST_STEPS && first_info.api == FIRST_API_VERSION &&\n"
-        "first_op_name(FIRST_OPS - 1u) != 0 && first_op_name(FIRST_OPS) == 0 ? 0 : 1; }\n"
+        "#include <first.h>\nint main(void) { return first_info.steps == FIRST_STEPS &&\n"
+        "first_info.api == FIRST_API_VERSION && first_op_name(FIRST_OPS - 1u) != 0 &&\n"
+        "first_op_name(FIRST_OPS) == 0 ? 0 : 1; }\n"
     )
     (user / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.16)\nproject(user C)\nfind_package(first 1.0 REQUIRED)\n"

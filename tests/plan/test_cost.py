@@ -13,7 +13,7 @@ from benchmarks.shapes import SUBJECTS
 from recurc.ir.lower import lower
 from recurc.models.checkpoint import load
 from recurc.plan import cost
-from recurc.plan.cost import constants, estimate, merged_units, work_summary
+from recurc.plan.cost import MARGIN, constants, estimate, merged_units, work_summary
 from recurc.plan.kernels import KERNEL_SETS, choose_kernels, kernel_set
 from recurc.plan.layout import make_layout
 from recurc.plan.planner import make_plan
@@ -26,7 +26,6 @@ from recurc.targets.boards import load_board
 from tests.randmodels import random_reasoner
 from tests.tools import need
 
-TOLERANCE = 0.10  # of the instructions that QEMU counts, of models that the constants were not fitted to
 SHAPES = {
     "mlp": random_reasoner("mlp_t", pos="none", seq=25, hidden=48, layers=2).config,
     "attention": random_reasoner("attention", seq=25, hidden=48, heads=4, layers=1).config,
@@ -146,7 +145,7 @@ def test_estimates_are_what_qemu_counts(board, model, precision, carry, tmp_path
     counted = run_counts(board, elf, 1)[0] / board.ticks.per_instruction
     plan = make_plan(made.program, made.precision.form, board)
     found = estimate(work_summary(made.program, plan.layout, plan.forms, plan.kernels), board)
-    assert found["instructions"] == pytest.approx(counted, rel=TOLERANCE)
+    assert found["instructions"] == pytest.approx(counted, rel=MARGIN)
     assert found["macs"] == made.program.macs_per_step
 
 

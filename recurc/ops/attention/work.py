@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recurc.ops.attention.op import Attention
 from recurc.plan.kernels import padded
+from recurc.plan.layout import OpShape
 from recurc.plan.work import OpCall, OpWork, Step, WorkClass, tiles
 
 PROJECTIONS = WorkClass("attention projections", "products for q, k, v and the output", place=30)
@@ -51,4 +52,9 @@ def _scores(step: Step, op: Attention, s: int, times: int) -> None:
     work.ram_bytes += 4 * rows * s * hd
 
 
-PART = OpWork(count, (PROJECTIONS, SCORES))
+def _row_macs(op: Attention, shape: OpShape) -> int:
+    """A query's scores and values, of one head."""
+    return 2 * shape.rows * op.head_dim
+
+
+PART = OpWork(count, (PROJECTIONS, SCORES), _row_macs)
