@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from recurc.cli.common.groups import takes
 from recurc.cli.common.options import checkpoint_argument, data_option, pass_console, resolve_model
 from recurc.cli.common.output import Console, bytes_text, count_text
+from recurc.cli.common.told import Told, told_options
 from recurc.report.numbers import IMAGE_BYTES, LINEAR_BYTES
 
 if TYPE_CHECKING:
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
 @click.command()
 @checkpoint_argument()
 @data_option
+@told_options
+@takes(told=Told)
 @pass_console
-def command(console: Console, checkpoint: str | None, data: str | None) -> None:
+def command(console: Console, checkpoint: str | None, data: str | None, told: Told) -> None:
     """Show a model's family, shapes, parameters, MACs and bytes per precision.
 
     CHECKPOINT is a file or folder of the original code, a folder with config.json and model.safetensors, or the name
@@ -31,7 +35,7 @@ def command(console: Console, checkpoint: str | None, data: str | None) -> None:
     from recurc.ir.accounting import cost, linear_weights
     from recurc.quant.weights import weight_bytes
 
-    reasoner = resolve_model(console, checkpoint, data).load()
+    reasoner = resolve_model(console, checkpoint, data).load(told.fields)
     own = kept(reasoner)
     config, work, weights = reasoner.config, cost(reasoner.config), linear_weights(reasoner)
     sizes, state = weight_bytes(weights.blocks, weights.heads), config.rows * config.hidden_size

@@ -36,6 +36,7 @@ from recurc.models.config_files import (
     metadata_sources,
     other_dataset,
     read_fields,
+    told_source,
 )
 from recurc.models.layouts import layout_of, renamed, translated
 from recurc.models.reasoner import Reasoner
@@ -54,28 +55,29 @@ PUZZLE_TABLE = "puzzle_emb.weights"
 _CONVERTED = ("the output folder", "Choose another folder")
 
 
-def load(path: str | Path, data_dir: str | Path | None = None) -> Reasoner:
+def load(path: str | Path, data_dir: str | Path | None = None, told: Mapping[str, object] | None = None) -> Reasoner:
     """Load a trained reasoner. No code from the file is run.
 
     Args:
         path: a checkpoint file of the original code, a folder with one, a folder with `config.json` +
             `model.safetensors`, or the name of a bundled example.
         data_dir: dataset directory, for the sequence length where neither configuration nor tensors tell it.
+        told: fields of the configuration that the caller knows and perhaps no file says: `seq_len`, `num_heads`,
+            `pos_encodings`. They count as one more configuration.
 
     Returns:
         The model; `notes` says each thing that was assumed.
 
     Raises:
-        InputError: not a checkpoint, damaged, unsupported, or not consistent.
+        InputError: not a checkpoint, damaged, unsupported, or not consistent: also where a file says otherwise than `told`.
     """
     file, notes = find_checkpoint(path)
     with enough_memory("the checkpoint", str(file)):
-        return _load(file, notes, data_dir)
+        return _load(file, notes, data_dir, told_source(told or {}))
 
 
-def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner:
+def _load(file: Path, notes: list[str], data_dir: str | Path | None, inside: list[Source]) -> Reasoner:
     files = [file]
-    inside: list[Source] = []
     shards = find_set(file)
     if file.suffix == ".safetensors" or shards is not None:
         if shards is None:
@@ -97,7 +99,7 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
         layout = layout_of(tensors)
         for part in files:
             sources, more = metadata_sources(tensorfile.metadata(part), part, layout)
-            inside += sources
+            inside = [*sources, *inside]
             notes += more
     else:
         tensors, weights = rawfile.read(file)
@@ -105,7 +107,7 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None) -> Reasoner
         layout = layout_of(tensors)
         if weights.config is not None:
             config_fields = translated(layout, weights.config, str(file))
-            inside = [flat_source(config_fields, f"{file}[{weights.config_key}]")]
+            inside = [flat_source(config_fields, f"{file}[{weights.config_key}]"), *inside]
     if layout is not None:
         tensors = renamed(layout, tensors, str(file))
         notes.append(f"tensors and configuration are in the words of {layout.NAME}")

@@ -176,7 +176,8 @@ def told_length(seq_len: int | None, nearby: int | None, f: Fields, notes: list[
         "the sequence length is unknown",
         where=f.where,
         why="attention weights do not show it, and no dataset.json was found through the checkpoint's data_paths",
-        next=f"Pass the dataset directory with {argument('data', 'DIR')}",
+        next=f"Pass the dataset directory with {argument('data', 'DIR')}, or the length with {argument('seq_len', 'N')} "
+        "(at the command line of inspect and convert)",
     )
 
 

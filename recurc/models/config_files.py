@@ -26,6 +26,7 @@ from recurc.reading import Refusal, Unreadable, is_file, not_read, read_text, sh
 CONFIG_FORMAT = "recurc/checkpoint/1"
 WEIGHTS_SHA256, FIELDS_SHA256 = "weights_sha256", "fields_sha256"  # in a config.json of ours
 _NOT_DIGESTED = ("format", "notes", WEIGHTS_SHA256, FIELDS_SHA256)
+TOLD = {"seq_len": "seq-len", "num_heads": "heads", "pos_encodings": "pos"}  # fields that a caller may say: its option
 DATA_FIELDS = ("seq_len", "vocab_size", "num_puzzle_identifiers")
 _OURS = "config.json"
 NEARBY = "data_seq_len"  # length of a dataset that lies near the checkpoint but that nothing names
@@ -101,6 +102,12 @@ def read_fields(
     for source in reversed(telling):
         fields |= source.fields
     return fields, first.where, [*(note for s in telling for note in s.notes), *notes]
+
+
+def told_source(told: Mapping[str, object]) -> list[Source]:
+    """What the caller of `load` says of the model, as a configuration; empty where nothing is said."""
+    fields = {name: value for name, value in told.items() if value is not None}
+    return [Source(" and ".join(argument(n, option=TOLD[n]) for n in fields), fields)] if fields else []
 
 
 def _beside(checkpoint: Path) -> list[Path]:

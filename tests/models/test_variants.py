@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
-from recurc.errors import InputError
+import recurc
+from recurc.cli.main import main
+from recurc.errors import InputError, RecurcWarning
 from recurc.models.checkpoint import load
 from tests.models.builders import arch, state_dict, write_checkpoint
 
@@ -69,3 +73,35 @@ def test_a_q_head_of_one_row_that_compares_two_is_refused(tmp_path):
 
     with pytest.raises(InputError, match="q_head.weight is 1x16, expected 2x16"):
         load(written(tmp_path, CASES["rope"].arch, one_row(recorded_state("rope"))))
+
+
+def bare(tmp_path):
+    """Attention without a configuration or dataset: nothing tells its length."""
+    path = write_checkpoint(tmp_path, arch(), state_dict(arch()))
+    (path.parent / "all_config.yaml").unlink(missing_ok=True)
+    return path
+
+
+def test_what_no_file_says_the_caller_may(tmp_path, capsys):
+    path = bare(tmp_path)
+    with pytest.raises(InputError, match="sequence length is unknown"):
+        load(path)
+    reasoner = load(path, told={"seq_len": 9, "num_heads": 2, "pos_encodings": "none"})
+    c = reasoner.config
+    assert (c.seq_len, c.num_heads, c.pos_encodings) == (9, 2, "none")
+    assert not any("num_heads is not given" in note or "pos_encodings is not given" in note for note in reasoner.notes)
+    options = ["--seq-len", "9", "--heads", "2", "--pos", "none"]
+    assert main(["inspect", str(path), *options, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["seq_len"] == 9
+    assert main(["convert", str(path), str(tmp_path / "out"), *options]) == 0
+    assert load(tmp_path / "out").config == c
+    with pytest.warns(RecurcWarning):
+        assert recurc.load(path, seq_len=9, num_heads=2, pos_encodings="none").reasoner.config == c
+
+
+def test_what_a_file_says_otherwise_is_refused(tmp_path, capsys):
+    path = write_checkpoint(tmp_path, arch(seq_len=9), state_dict(arch()))
+    assert main(["inspect", str(path), "--seq-len", "9"]) == 0
+    assert main(["inspect", str(path), "--heads", "2"]) == 3
+    told = " ".join(capsys.readouterr().err.split())
+    assert "num_heads is 4 in" in told and "2 in --heads" in told

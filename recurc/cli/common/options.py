@@ -67,11 +67,14 @@ class Model:
 
         return find_checkpoint(self.checkpoint)[0]
 
-    def load(self) -> Reasoner:
-        """The model as a `Reasoner`; what was assumed of it is told on the console. Raises InputError."""
+    def load(self, told: Mapping[str, object] | None = None) -> Reasoner:
+        """The model as a `Reasoner`; what was assumed of it is told on the console. Raises InputError.
+
+        told: fields of its configuration that the command line says.
+        """
         from recurc.models.checkpoint import load
 
-        reasoner = load(self.checkpoint, self.data if self.named else None)
+        reasoner = load(self.checkpoint, self.data if self.named else None, told)
         speak_of(reasoner.config.seq_len)
         if self.console is not None:
             self.console.assumed(reasoner.notes)
