@@ -21,6 +21,7 @@ from recurc.formats import parse_json
 from recurc.models import find_family, rawfile, tensorfile
 from recurc.models.bundle import check_prefix
 from recurc.models.checks import check_finite, check_names, check_shapes
+from recurc.models.codefile import changed_code
 from recurc.models.config_files import (
     CONFIG_FORMAT,
     DATA_FIELDS,
@@ -113,7 +114,7 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None, inside: lis
         notes.append(f"tensors and configuration are in the words of {layout.NAME}")
     rotary = {name: tensors.pop(name) for name in list(tensors) if ROTARY.match(name)}
     fields, config_file, told = read_fields(as_one_file(file), inside, layout)
-    notes += told
+    notes += [*told, *changed_code(as_one_file(file).parent)]
     tensors, more = without_adapters(tensors, fields, str(file))
     notes += more
     stated = fields.pop(WEIGHTS_SHA256, None)
