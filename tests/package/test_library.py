@@ -116,14 +116,27 @@ def run(*command: object, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def by_hand(
-    folder: Path, out: Path, compiler: str = "cc", flags: Sequence[str] = (), names: Sequence[str] = tuple(MODELS)
-) -> Path:
-    """The program without CMake: every file of src, and the weights."""
-    sources = [f for name in names for f in sorted((folder / name / "src").glob("*.c"))]
-    weights = [next((folder / name).glob(f"{name}_weights.*")) for name in names]
-    includes = [f"-I{folder / name / part}" for name in names for part in ("include", "src", ".")]
-    run(compiler, "-ffp-contract=off", "-fno-math-errno", *flags, *includes, folder / "main.c", *sources, *weights, "-o", out)
+def sources(folder: Path) -> list[Path]:
+    return sorted((folder / "src").glob("*.c"))
+
+
+@pytest.fixture(scope="module")
+def objects(product, tmp_path_factory) -> dict[str, list[Path]]:
+    """What a compiler makes of each model's sources, for the tests that do not ask how they are compiled."""
+    made: dict[str, list[Path]] = {}
+    for name in MODELS:
+        folder = tmp_path_factory.mktemp(f"{name}-objects")
+        run("cc", "-O1", "-ffp-contract=off", "-c", f"-I{product / name / 'include'}", *sources(product / name), cwd=folder)
+        made[name] = sorted(folder.glob("*.o"))
+    return made
+
+
+def by_hand(folder: Path, out: Path, flags: Sequence[str], objects: dict[str, list[Path]] | None = None) -> Path:
+    """The program without CMake: every file of src or what was made of them, and the weights."""
+    made = [f for name in MODELS for f in (objects[name] if objects else sources(folder / name))]
+    weights = [next((folder / name).glob(f"{name}_weights.*")) for name in MODELS]
+    includes = [f"-I{folder / name / part}" for name in MODELS for part in ("include", "src", ".")]
+    run("cc", "-ffp-contract=off", "-fno-math-errno", *flags, *includes, folder / "main.c", *made, *weights, "-o", out)
     return out
 
 
@@ -139,7 +152,7 @@ def test_two_models_in_one_program_give_the_hosts_tokens(product, expected, tmp_
 
 @pytest.mark.parametrize("flags", ["-O0", "-Os -g", "-O3 -flto", "-O2 -march=native -fno-strict-aliasing"])
 def test_every_build_system_and_its_flags_give_the_same(product, expected, tmp_path, flags):
-    assert run(by_hand(product, tmp_path / "program", flags=flags.split())).splitlines() == expected
+    assert run(by_hand(product, tmp_path / "program", flags.split())).splitlines() == expected
 
 
 def test_installed_it_is_found(product, quantized, tmp_path):
@@ -165,14 +178,14 @@ def test_installed_it_is_found(product, quantized, tmp_path):
     assert f"libdir={tmp_path / 'usr' / 'lib'}" in found and "-lfirst" in found
 
 
-def test_every_symbol_and_file_has_the_name(product, tmp_path):
+def test_every_symbol_and_file_has_the_name(product, objects):
     for name in MODELS:
         files = [f.relative_to(product / name) for f in (product / name).rglob("*") if f.is_file()]
         plain = {"CMakeLists.txt", "README.md", "LICENSE"}
         assert all(f.name.startswith(name) or f.name in plain for f in files), files
-        for source in (product / name / "src").glob("*.c"):
-            run("cc", "-O2", "-c", f"-I{product / name / 'include'}", source, "-o", tmp_path / "one.o")
-            for line in run("nm", tmp_path / "one.o").splitlines():
+        assert len(objects[name]) == len(sources(product / name))
+        for made in objects[name]:
+            for line in run("nm", made).splitlines():
                 kind, symbol = line.split()[-2:]
                 allowed = (
                     "mem",
@@ -186,7 +199,7 @@ def test_every_symbol_and_file_has_the_name(product, tmp_path):
                     "__cpu_indicator_init",
                     "getauxval",
                 )
-                assert kind.islower() or symbol.startswith((f"{name}_", *(allowed if kind == "U" else ()))), (source, line)
+                assert kind.islower() or symbol.startswith((f"{name}_", *(allowed if kind == "U" else ()))), (made, line)
         texts = "\n".join(f.read_text() for f in (product / name).rglob("*.[chS]"))
         assert not re.search(r"\\b(rc|RC|RECURC)_", texts)
 
@@ -201,7 +214,7 @@ def test_no_kernel_that_is_not_called(quantized, tmp_path):
 
 
 @pytest.mark.parametrize("standard", ["c++11", "c++14", "c++17", "c++20"])
-def test_a_program_in_cpp_takes_it(product, tmp_path, standard):
+def test_a_program_in_cpp_takes_it(product, objects, tmp_path, standard):
     need_tool("c++")
     text = """#include "first.h"
     static uint8_t arena[FIRST_ARENA_BYTES] __attribute__((aligned(FIRST_ARENA_ALIGN)));
@@ -212,24 +225,24 @@ def test_a_program_in_cpp_takes_it(product, tmp_path, standard):
     }
     """
     (tmp_path / "main.cpp").write_text(text)
-    objects = []
-    for source in sorted((product / "first" / "src").glob("*.c")):
-        objects.append(tmp_path / f"{source.stem}.o")
-        run("cc", "-O1", "-ffp-contract=off", "-c", f"-I{product / 'first' / 'include'}", source, "-o", objects[-1])
     include, weights = product / "first" / "include", product / "first" / "first_weights.S"
     run("c++", f"-std={standard}", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{include}", f"-I{product / 'first'}",
-        tmp_path / "main.cpp", *objects, weights, "-o", tmp_path / "program")  # fmt: skip
+        tmp_path / "main.cpp", *objects["first"], weights, "-o", tmp_path / "program")  # fmt: skip
     run(tmp_path / "program")
 
 
 @pytest.mark.parametrize("weights", ["array", "file"])
-def test_weights_as_an_array_or_as_a_file(quantized, product, expected, tmp_path, weights):
+def test_weights_as_an_array_or_as_a_file(quantized, product, objects, expected, tmp_path, weights):
     built = quantized["first"].build("host", tmp_path / "build", gate=GOOD, as_="library", name="first", weights=weights)
     folder = tmp_path / "product"
     shutil.copytree(product / "second", folder / "second")
     shutil.copytree(built.path / "library", folder / "first")
     shutil.copy(product / "main.c", folder / "main.c")
     assert not (folder / "first" / "first_weights.S").exists()
+    for part in ("include", "src"):
+        one, other = (sorted((f / "first" / part).iterdir()) for f in (product, folder))
+        assert [f.name for f in one] == [f.name for f in other]
+        assert [f.read_bytes() for f in one] == [f.read_bytes() for f in other], "where the weights are changes no source"
     if weights == "file":
         assert not (folder / "first" / "first_weights.c").exists()
         (folder / "first" / "first_weights.S").write_text(
@@ -237,7 +250,7 @@ def test_weights_as_an_array_or_as_a_file(quantized, product, expected, tmp_path
             f'first_image_start: .incbin "{folder / "first" / "first.rcm"}"\n'
             '.section .note.GNU-stack,"",%progbits\n'
         )
-    assert run(by_hand(folder, tmp_path / "program", flags=["-O1"])).splitlines() == expected
+    assert run(by_hand(folder, tmp_path / "program", ["-O1"], objects)).splitlines() == expected
 
 
 def test_a_bill_of_materials_names_every_file(product):
