@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,12 @@ Tokens = NDArray[np.uint8]
 # Form (0: the puzzle itself) -> (tokens [seq] of the form, margin) after each of its steps, as many as are asked for.
 Runs = Callable[[int], Iterable[tuple[Tokens, float]]]
 
-ACCEPT = ("margin", "agreement")
+BELIEVED = {
+    "margin": "the first run that halts",
+    "agreement": "the answer of the first two runs that agree",
+    "vote": "the answer of more than half of all runs",
+}
+ACCEPT = tuple(BELIEVED)
 MOST_STEPS = 255
 MOST_RESTARTS = 255
 
@@ -32,7 +37,8 @@ class Policy:
 
     steps: of the first run, at most; `restart_steps`: of each other one. restarts: how many there may be. threshold: a run has
     halted when the margin is above it (float32) and the tokens have stayed the same for `patience` steps. accept: "margin": the
-    first run that halts gives the answer; "agreement": two runs that end with the same answer do.
+    first run that halts gives the answer; "agreement": two runs that end with the same answer do; "vote": more than half of all
+    runs that there may be.
     """
 
     steps: int
@@ -62,8 +68,9 @@ class Policy:
         if self.accept not in ACCEPT:
             raise UsageError(f"{self.accept!r} is no way to accept an answer", where=argument("accept"),
                              next=f"Choose {' or '.join(ACCEPT)}")  # fmt: skip
-        if self.accept == "agreement" and not self.restarts:
-            raise UsageError("one run agrees with nobody", where=argument("accept"),
+        if self.accept != "margin" and not self.restarts:
+            alone = "one run agrees with nobody" if self.accept == "agreement" else "one run is no majority"
+            raise UsageError(alone, where=argument("accept"),
                              next=f"Allow restarts with {argument('restarts', 'K')}")  # fmt: skip
 
     def budget(self, run: int) -> int:
@@ -84,7 +91,8 @@ class Policy:
 @dataclass(frozen=True)
 class Answer:
     """What `solve` found: tokens uint8 [seq]; whether it is believed; supervision steps of all runs; restarts that began;
-    the run that the tokens are from (0: the puzzle itself), and the margin after its last step."""
+    the run that the tokens are from (0: the puzzle itself), and the margin after its last step; how many runs have ended with
+    these tokens."""
 
     tokens: Tokens
     solved: bool
@@ -92,6 +100,7 @@ class Answer:
     restarts: int
     run: int
     margin: float
+    votes: int = 1
 
 
 def solve(runs: Runs, forms: tuple[Symmetry, ...], policy: Policy) -> Answer:
@@ -103,24 +112,33 @@ def solve(runs: Runs, forms: tuple[Symmetry, ...], policy: Policy) -> Answer:
         forms: of the puzzle, all different. A form is asked once, so there are no more restarts than forms: the same run again
             would end the same, and agree with itself.
 
-    Where no run is accepted, the answer is that of the run with the highest margin, the earliest of equal ones; a NaN is less
-    than all else.
+    A run's votes are the runs up to it that have ended with its answer, itself counted. Where no run is accepted, the answer is
+    that of the run with the highest margin, the earliest of equal ones; a NaN is less than all else. In a vote it is that of
+    the run with most votes, and the margin decides between equal ones.
     """
     best: Answer | None = None
     ends: list[Tokens] = []
-    steps = 0
-    for run in range(1 + min(policy.restarts, len(forms))):
+    steps, most = 0, 1 + min(policy.restarts, len(forms))
+    for run in range(most):
         tokens, margin, taken, halted = _run(runs(run), policy.budget(run), policy)
         steps += taken
-        answer = tokens if run == 0 else forms[run - 1].back(tokens)
-        solved = halted if policy.accept == "margin" else any(np.array_equal(answer, end) for end in ends)
+        ends.append(tokens if run == 0 else forms[run - 1].back(tokens))
+        votes = sum(np.array_equal(ends[run], end) for end in ends)
+        solved = {"margin": halted, "agreement": votes > 1, "vote": votes > 1 and 2 * votes > most}[policy.accept]
+        found = Answer(ends[run], solved, steps, run, run, margin, votes)
         if solved:
-            return Answer(answer, True, steps, run, run, margin)
-        ends.append(answer)
-        if best is None or margin > best.margin or (math.isnan(best.margin) and not math.isnan(margin)):
-            best = Answer(answer, False, steps, run, run, margin)
+            return found
+        if best is None or _better(found, best, policy):
+            best = found
     assert best is not None
-    return Answer(best.tokens, False, steps, len(ends) - 1, best.run, best.margin)
+    return replace(best, steps=steps, restarts=len(ends) - 1)
+
+
+def _better(one: Answer, other: Answer, policy: Policy) -> bool:
+    """Whether a run that has ended answers rather than an earlier one."""
+    if policy.accept == "vote" and one.votes != other.votes:
+        return one.votes > other.votes
+    return one.margin > other.margin or (math.isnan(other.margin) and not math.isnan(one.margin))
 
 
 def _run(steps: Iterable[tuple[Tokens, float]], most: int, policy: Policy) -> tuple[Tokens, float, int, bool]:

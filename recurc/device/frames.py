@@ -145,8 +145,8 @@ class RunResult:
 @dataclass(frozen=True)
 class SolveResult:
     """End of a SOLVE: whether its answer is believed; steps of all runs; how often it was asked again; the run that the answer
-    is of, the halting margin after that one's last step, CRC-32 of the answer's tokens; ticks of all steps and of beginning
-    runs, deepest stack use in bytes."""
+    is of, the halting margin after that one's last step, how many runs had ended with its answer then, CRC-32 of the answer's
+    tokens; ticks of all steps and of beginning runs, deepest stack use in bytes."""
 
     status: int
     solved: bool
@@ -157,6 +157,7 @@ class SolveResult:
     stack_used: int
     margin: float
     answer_crc: int
+    votes: int
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,7 @@ LAYOUTS: Mapping[int, Layout] = {
     LOAD | REPLY: Layout("LOAD", "crc:I"),
     RUN | REPLY: Layout("RESULT", "status:B halted:B steps:H total_steps:H zero:H ticks:Q stack_used:I"),
     SOLVE | REPLY: Layout(
-        "ANSWER", "status:B solved:B total_steps:H restarts:H run:H ticks:Q stack_used:I margin:f answer_crc:I"),
+        "ANSWER", "status:B solved:B total_steps:H restarts:H run:H ticks:Q stack_used:I margin:f answer_crc:I votes:H"),
     READ | REPLY: Layout("DATA", "offset:I size:I", "data"),
     SELFTEST | REPLY: Layout(
         "SELFTEST", "status:I image_bytes:I image_crc:I table_bytes:I table_crc:I image_sha256:32s table_sha256:32s"),

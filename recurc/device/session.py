@@ -210,7 +210,12 @@ class DeviceSession(Reader):
                     (event.run > event.restarts, f"its answer is of run {event.run}, and {run} is the last"),
                     (not event.solved and run != most, f"it asked again {run} times of {most} and does not say why"),
                     (event.solved and event.run != run, f"it believes run {event.run}, and went on to run {run}"),
+                    (not 0 < event.votes <= event.run + 1, f"{event.votes} of {event.run + 1} runs end with its answer"),
                     (event.solved and policy.accept == "agreement" and not run, "one run agrees with nobody"),
+                    (
+                        policy.accept == "vote" and event.solved != (1 < event.votes > (most + 1) // 2),
+                        f"{event.votes} of {most + 1} votes do not go with its verdict",
+                    ),
                     (
                         event.solved and policy.accept == "margin" and not event.margin > policy.threshold,
                         f"it believes a margin of {event.margin:g}, and was asked for more than {policy.threshold:g}",

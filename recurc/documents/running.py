@@ -44,8 +44,8 @@ class NumberedAnswer(AnswerEntry, _Numbered):
 
 
 class DeviceAnswer(TypedDict):
-    """What a device answers by itself: whether it is believed, steps of all runs, restarts, the run that the answer is of and
-    the margin after its last step."""
+    """What a device answers by itself: whether it is believed, steps of all runs, restarts, the run that the answer is of,
+    the margin after its last step, and how many runs had ended with the answer then."""
 
     input: list[int]
     puzzle_id: int
@@ -55,6 +55,7 @@ class DeviceAnswer(TypedDict):
     restarts: int
     run: int
     margin: float
+    votes: int
 
 
 class NumberedSolved(DeviceAnswer, _Numbered):

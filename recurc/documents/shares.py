@@ -24,7 +24,7 @@ class SolvedEntry(Shares):
     wrong_solved: int
     right_unsure: int
     restarted: int
-    accept: Literal["margin", "agreement"]
+    accept: Literal["margin", "agreement", "vote"]
     theta: float
     patience: int
     first_steps: int
@@ -38,7 +38,7 @@ class OwnHalting(TypedDict):
     checkpoint_sha256: str
     theta: float
     patience: int
-    accept: Literal["margin", "agreement"]
+    accept: Literal["margin", "agreement", "vote"]
     found: Literal["labels", "clusters"]
     certificate: bool | None
     precision: str

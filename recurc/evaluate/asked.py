@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,6 +13,10 @@ from recurc.evaluate.runs import Progress, Run, record
 from recurc.evaluate.stepping import Stepper
 from recurc.solve import Answer, Policy, Tokens, solve
 from recurc.symmetries import Symmetry
+
+
+class _NotRunYet(Exception):
+    """A policy needs another run of a puzzle."""
 
 
 @dataclass
@@ -58,19 +63,20 @@ class Asked:
         assert policy.steps <= self.steps and (not policy.restarts or policy.restart_steps <= self.restart_steps)
         wanted = list(range(len(self.inputs))) if puzzles is None else list(puzzles)
         found: dict[int, Answer] = {}
-        left, most = wanted, min(policy.restarts, len(self.forms))
-        for form in range(most + 1):
+        left, form = wanted, 0
+        while left:
             self._need(form, left)
-            if form < most and not form and policy.accept != "margin":
-                continue  # one run agrees with nobody
             for i in left:
-                found[i] = solve(partial(self._steps, i), self.forms[:form], policy)
+                with suppress(_NotRunYet):
+                    found[i] = solve(partial(self._steps, i), self.forms, policy)
             if progress:
-                progress(sum(found[i].solved or form == most for i in left))
-            left = [i for i in left if not found[i].solved]
+                progress(sum(i in found for i in left))
+            left, form = [i for i in left if i not in found], form + 1
         return [found[i] for i in wanted]
 
     def _steps(self, puzzle: int, form: int) -> Iterator[tuple[Tokens, float]]:
+        if (form, puzzle) not in self._runs:
+            raise _NotRunYet
         tokens, margins = self._runs[form, puzzle]
         yield from zip(tokens, map(float, margins))
 

@@ -8,7 +8,7 @@ from recurc.arguments import argument
 from recurc.evaluate.beside import SHA256, Beside, Kind, count, number, text, word
 from recurc.evaluate.halting import MOST_PATIENCE, Halt, stayed_text
 from recurc.models.reasoner import Reasoner
-from recurc.solve import ACCEPT
+from recurc.solve import ACCEPT, BELIEVED
 from recurc.symmetries import LONGEST_SYMMETRY
 
 HALTING_FILE = "halting.json"
@@ -58,10 +58,7 @@ class OwnHalting:
     def rule_text(self) -> str:
         """The rule in words."""
         rule = f"a margin above {self.theta:g}{stayed_text(self.patience)}"
-        return rule if self.accept == "margin" else f"{rule} ends a run; two runs that {_AGREED[self.accept]} are believed"
-
-
-_AGREED = {"agreement": "agree"}
+        return rule if self.accept == "margin" else f"{rule} ends a run; believed is {BELIEVED[self.accept]}"
 
 
 def _otherwise() -> str:
@@ -104,5 +101,5 @@ def halting_of(reasoner: Reasoner) -> tuple[Halt, str]:
     if own is not None and own.accept == ACCEPT[0]:
         return own.halt, str(own)
     if own is not None:
-        return DEFAULT, f"the default; {HALTING_FILE} believes two runs that agree, and one run alone agrees with none"
+        return DEFAULT, f"the default; {HALTING_FILE} believes {BELIEVED[own.accept]}, and one run alone tells nothing of that"
     return DEFAULT, "the default; `recurc halting CHECKPOINT --keep` finds this checkpoint's own"

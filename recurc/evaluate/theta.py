@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from recurc.dataset import Dataset
 from recurc.evaluate.asked import Asked
 from recurc.evaluate.halting import Halt, stop_index
 from recurc.evaluate.solving import Solved
-from recurc.solve import Policy
+from recurc.solve import ACCEPT, Policy
 from recurc.types import F32Array, F64Array
 
 MOST_WRONG = 0.01  # of what is called solved, where the head counts as a certificate
@@ -84,17 +84,20 @@ def candidates(asked: Asked, policy: Policy) -> list[float]:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is believed, on the puzzles that it was chosen on: by the margin, or by two runs that agree (None: it was not
-    tried)."""
+    """What is believed, on the puzzles that it was chosen on. tried: the best of each way that was tried, by its name."""
 
     accept: str
-    by_margin: Solved
-    by_agreement: Solved | None
+    tried: Mapping[str, Solved]
+
+    @property
+    def by_margin(self) -> Solved:
+        """The first run that halts."""
+        return self.tried["margin"]
 
     @property
     def solved(self) -> Solved:
         """What is believed."""
-        return self.by_margin if self.accept == "margin" or self.by_agreement is None else self.by_agreement
+        return self.tried[self.accept]
 
 
 def by_labels(asked: Asked, data: Dataset, policy: Policy) -> Choice:
@@ -102,8 +105,9 @@ def by_labels(asked: Asked, data: Dataset, policy: Policy) -> Choice:
 
     By margin: of the thresholds after which no more than one puzzle fewer is right than after the best, those that call the
     fewest wrong answers solved, and take next to no more steps than any of them; of these the one in the middle, for other
-    puzzles and precisions have margins somewhat higher or lower. Two runs that agree, with the patience or without, are
-    believed in its place where the margin is no certificate and agreement is right more often.
+    puzzles and precisions have margins somewhat higher or lower. Where the margin is no certificate, two runs that agree, with
+    the patience or without, are believed in its place if they are right more often, and a majority of all runs, which takes
+    longest, if that is right more often still.
 
     Args:
         policy: its threshold and accept are chosen here.
@@ -116,9 +120,12 @@ def by_labels(asked: Asked, data: Dataset, policy: Policy) -> Choice:
 
     margin = _best(tried("margin", policy.patience))
     certificate = is_certificate([margin]) is not False
-    agreed = _best(tried("agreement", policy.patience, 0)) if asked.forms and policy.restarts else None
-    better = agreed is not None and not certificate and agreed.scores.exact > margin.scores.exact
-    return Choice("agreement" if better else "margin", margin, agreed)
+    best, found = "margin", {"margin": margin}
+    for accept in ACCEPT[1:] if asked.forms and policy.restarts else ():
+        if accept == "agreement" or not certificate:
+            found[accept] = _best(tried(accept, policy.patience, 0))
+            best = accept if not certificate and found[accept].scores.exact > found[best].scores.exact else best
+    return Choice(best, found)
 
 
 def is_certificate(found: Sequence[Solved]) -> bool | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recurc.package.registry import delivered
 from recurc.report.numbers import bytes_text, count_text, fidelity_text
+from recurc.solve import BELIEVED
 
 if TYPE_CHECKING:
     from recurc.evaluate.stopping import Halting
@@ -116,9 +117,7 @@ def _solve_row(solve: Mapping[str, Any] | None, accuracy: Mapping[str, Any] | No
     if not solve:
         return []
     said = f"{solve['steps']} steps, then up to {solve['restarts']} restarts of {solve['restart_steps']} in other forms"
-    rows = [
-        ("answers", f"{said} ({solve['symmetry']}) until {'a run halts' if solve['accept'] == 'margin' else 'two runs agree'}")
-    ]
+    rows = [("answers", f"{said} ({solve['symmetry']}); believed is {BELIEVED[solve['accept']]}")]
     if (found := (accuracy or {}).get("answers")) and accuracy:
         wrong = f"{found['solved']} of {accuracy['n']} called solved, {found['wrong_solved']} of them wrongly"
         rows.append(("asked again", f"{100 * found['exact']:.1f} % puzzles exact at {found['mean_steps']:.2f} steps; {wrong}"))

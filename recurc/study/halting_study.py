@@ -22,6 +22,7 @@ from recurc.solve import Policy
 from recurc.symmetries import Symmetry
 
 HEAD_ALONE = Halt(patience=0)
+_NAMES = {"margin": "the margin", "agreement": "agreement", "vote": "vote"}
 FEWER = (0, 1, 2, 4)  # restarts that the curve of accuracy against steps has besides all of them
 
 
@@ -142,15 +143,9 @@ def _chosen(policy: Policy, choice: Choice | None, clusters: Clusters | None) ->
 
 
 def _other_accept(chosen: Policy, choice: Choice, others: Asked, held: Dataset) -> list[dict[str, Any]]:
-    """What is not believed, beside it: the margin, or agreement."""
-    if chosen.accept != "margin":
-        policy = choice.by_margin.policy
-    elif choice.by_agreement is not None:
-        policy = choice.by_agreement.policy
-    else:
-        return []
-    name = "by the margin" if policy.accept == "margin" else "by agreement"
-    return [_solving(name, Solved.of(policy, others.answers(policy), held))]
+    """What is not believed, beside it: by the margin, agreement, or a vote."""
+    policies = {f"by {_NAMES[accept]}": best.policy for accept, best in choice.tried.items() if accept != chosen.accept}
+    return [_solving(name, Solved.of(policy, others.answers(policy), held)) for name, policy in policies.items()]
 
 
 def _share(share: Share) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from recurc.dataset import Dataset
 from recurc.errors import FidelityError
 from recurc.evaluate.asked import Asked
 from recurc.evaluate.solving import Solved
-from recurc.evaluate.theta import candidates
+from recurc.evaluate.theta import candidates, is_certificate
 from recurc.solve import ACCEPT, Policy
 from recurc.study.arms import Arm, nearest_fit, undominated
 from recurc.study.pricing import Prices
@@ -158,7 +158,7 @@ class SolveSearch:
         return Tried(arm, solved, float(mean), float(error), arm.price.cost(self.minimize, solved.mean_steps))
 
     def _policies(self, asked: Asked) -> list[Policy]:
-        """Procedures to score: within the worst case that is allowed."""
+        """Procedures to score: within the worst case that is allowed. A vote is left to `_votes`."""
         found = []
         for steps in dict.fromkeys(min(r, asked.steps) for r in RUNS):
             for restarts in dict.fromkeys(min(k, len(self.forms)) for k in RESTARTS):
@@ -168,7 +168,7 @@ class SolveSearch:
                         continue
                     thetas = candidates(asked, base)
                     some = dict.fromkeys(thetas[round(i)] for i in np.linspace(0, len(thetas) - 1, THETAS))
-                    ways = ACCEPT if restarts else ACCEPT[:1]
+                    ways = ACCEPT[:2] if restarts else ACCEPT[:1]
                     found += [replace(base, threshold=t, accept=a) for t in some for a in ways]
         return found
 
@@ -176,16 +176,29 @@ class SolveSearch:
         """The cheapest procedure of a variant that keeps enough on all search puzzles; else the nearest. None: none is short
         enough."""
         asked = self._asked(arm, self.data)
-        policies = self._policies(asked)
-        found = []
-        with self.stage(f"procedures of {arm.variant.stored_as}", len(policies)) as advance:
-            for policy in policies:
-                found.append(self._tried(arm, Solved.of(policy, asked.answers(policy), self.data), full))
-                advance(1)
+        found = self._scored(arm, asked, self._policies(asked), full)
+        found += self._scored(arm, asked, self._votes(found), full)
         good = [t for t in found if t.within(self.aim.limit, SURE)]
         if good:
             return min(good, key=lambda t: (t.cost, t.deficit))
         return min(found, key=lambda t: t.deficit + t.error, default=None)
+
+    def _scored(self, arm: Arm, asked: Asked, policies: Sequence[Policy], full: Outcome) -> list[Tried]:
+        found = []
+        if policies:
+            with self.stage(f"procedures of {arm.variant.stored_as}", len(policies)) as advance:
+                for policy in policies:
+                    found.append(self._tried(arm, Solved.of(policy, asked.answers(policy), self.data), full))
+                    advance(1)
+        return found
+
+    def _votes(self, found: Sequence[Tried]) -> list[Policy]:
+        """Procedures in which all runs vote, where the margin is no certificate: those that agreement was tried with."""
+        margin = [t.solved for t in found if t.solved.policy.accept == "margin"]
+        if not margin or is_certificate([min(margin, key=lambda s: s.wrong_solved)]) is not False:
+            return []
+        agreed = (t.solved.policy for t in found if t.solved.policy.accept == "agreement")
+        return [replace(policy, accept="vote") for policy in agreed]
 
     def _confirmed(self, tried: Sequence[Tried]) -> tuple[Tried, Tried, list[Tried]]:
         """(the cheapest that keeps enough, the same on held-out puzzles, what was passed over)."""

@@ -78,6 +78,14 @@ class Symmetry:
         """What `present` made, or an answer in the other form, in the original's: [..., seq] of the same dtype."""
         return self.inverse().present(answer)
 
+    def row(self, puzzle_id: int) -> int:
+        """The row of the puzzle table that the form is asked with: the puzzle's own."""
+        return puzzle_id
+
+    def own(self, answer: Tokens) -> Tokens:
+        """An answer to the puzzle itself, as it is."""
+        return answer
+
     def inverse(self) -> Symmetry:
         """The symmetry that leads back: its `present` is this one's `back`."""
         return Symmetry(np.argsort(self.cells).astype(np.uint16), np.argsort(self.tokens).astype(np.uint16))

@@ -27,6 +27,7 @@ class _Solver(ctypes.Structure):
     solved: int
     answer_run: int
     margin: float
+    votes: int
     _fields_ = [
         ("ctx", ctypes.c_void_p),
         ("policy", _Policy),
@@ -36,6 +37,7 @@ class _Solver(ctypes.Structure):
             for name in ("puzzle_id", "run", "run_steps", "ended", "steps", "done", "solved", "answer_run")
         ),
         ("margin", ctypes.c_float),
+        ("votes", ctypes.c_uint32),
         ("answer", _U8P),
         ("epoch", ctypes.c_uint32),
     ]
@@ -90,4 +92,4 @@ class Solving:
         s = self._solver
         assert s.done
         tokens = np.frombuffer(ctypes.string_at(s.answer, self._seq_len), np.uint8)
-        return Answer(tokens, bool(s.solved), int(s.steps), int(s.run), int(s.answer_run), float(s.margin))
+        return Answer(tokens, bool(s.solved), int(s.steps), int(s.run), int(s.answer_run), float(s.margin), int(s.votes))

@@ -101,7 +101,8 @@ class Answer:
 class SolvedAnswer:
     """What a device answers by itself (see `recurc.solve`): `input` [seq_len], its puzzle identifier, the answer's tokens
     [seq_len], whether it is believed, supervision steps of all runs, how often it was asked again, the run that the answer is
-    of (0: the puzzle itself) and the halting margin after that one's last step."""
+    of (0: the puzzle itself), the halting margin after that one's last step, and how many runs had ended with the answer by
+    then."""
 
     input: np.ndarray
     puzzle_id: int
@@ -111,6 +112,7 @@ class SolvedAnswer:
     restarts: int
     run: int
     margin: float
+    votes: int
 
     def __repr__(self) -> str:
         said = "solved" if self.solved else "unsure"
@@ -120,7 +122,7 @@ class SolvedAnswer:
         """For JSON."""
         return {
             "input": self.input.tolist(), "puzzle_id": self.puzzle_id, "answer": self.tokens.tolist(), "solved": self.solved,
-            "total_steps": self.steps, "restarts": self.restarts, "run": self.run, "margin": self.margin,
+            "total_steps": self.steps, "restarts": self.restarts, "run": self.run, "margin": self.margin, "votes": self.votes,
         }  # fmt: skip
 
 
@@ -304,8 +306,9 @@ class Connection:
         assert isinstance(result, SolveResult)  # the last thing that is told
         answer = np.array(session.read_tensor("answer"))
         return SolvedAnswer(
-            np.array(tokens), puzzle_id, answer, result.solved, result.total_steps, result.restarts, result.run, result.margin
-        )
+            np.array(tokens), puzzle_id, answer, result.solved, result.total_steps, result.restarts, result.run, result.margin,
+            result.votes,
+        )  # fmt: skip
 
     def _read(self, ran: int, name: str) -> np.ndarray:
         """A tensor of the step that ran as number `ran` of this connection, which must be the last one."""

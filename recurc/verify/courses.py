@@ -178,6 +178,7 @@ class Solving:
             ("solved", int(own.solved), int(result.solved)),
             ("restarts", own.restarts, result.restarts),
             ("run of the answer", own.run, result.run),
+            ("votes of the answer", own.votes, result.votes),
             ("margin of the answer", float(np.float32(own.margin)), result.margin),
             ("answer as told", zlib.crc32(own.tokens.tobytes()), result.answer_crc),
         ):

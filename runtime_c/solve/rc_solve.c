@@ -83,15 +83,34 @@ static rc_status_t keep(const rc_solver_t *s)
     return RC_OK;
 }
 
-/* Whether an earlier run has ended with the same answer. */
-static uint32_t agrees(const rc_solver_t *s)
+/* How many runs up to this one, itself counted, have ended with its answer. */
+static uint32_t votes_of(const rc_solver_t *s)
 {
+    uint32_t votes = 1u;
     for (uint32_t run = 0; run < s->run; run++) {
         if (memcmp(place_of(s->ctx, run), place_of(s->ctx, s->run), rc_info.seq_len) == 0) {
-            return 1u;
+            votes++;
         }
     }
-    return 0u;
+    return votes;
+}
+
+static uint32_t believed(const rc_solver_t *s, uint32_t halted, uint32_t votes)
+{
+    if (s->policy.accept == RC_ACCEPT_MARGIN) {
+        return halted;
+    }
+    const uint32_t least = s->policy.accept == RC_ACCEPT_VOTE ? (s->policy.restarts + 1u) / 2u : 1u;
+    return votes > 1u && votes > least ? 1u : 0u;
+}
+
+/* Whether the run that has ended answers rather than the best one before it. A step leaves no NaN. */
+static uint32_t better(const rc_solver_t *s, float margin, uint32_t votes)
+{
+    if (s->policy.accept == RC_ACCEPT_VOTE && votes != s->votes) {
+        return votes > s->votes ? 1u : 0u;
+    }
+    return margin > s->margin ? 1u : 0u;
 }
 
 /* A run has ended: believe its answer, or remember it as far as it is the best so far. */
@@ -102,9 +121,11 @@ static rc_status_t end_run(rc_solver_t *s, uint32_t halted)
     if (status != RC_OK) {
         return status;
     }
-    s->solved = s->policy.accept == RC_ACCEPT_MARGIN ? halted : agrees(s);
-    if (s->solved != 0u || s->run == 0u || margin > s->margin) { /* a step leaves no NaN */
+    const uint32_t votes = votes_of(s);
+    s->solved = believed(s, halted, votes);
+    if (s->solved != 0u || s->run == 0u || better(s, margin, votes) != 0u) {
         s->margin = margin;
+        s->votes = votes;
         s->answer_run = s->run;
     }
     s->ended = 1u;
@@ -122,7 +143,7 @@ rc_status_t rc_solve_begin(rc_solver_t *s, rc_ctx_t *ctx, const rc_policy_t *pol
     if (s == 0 || ctx == 0 || policy == 0 || puzzle == 0) {
         return RC_ERR_ARGUMENT;
     }
-    if (policy->steps == 0u || policy->restart_steps == 0u || policy->accept > RC_ACCEPT_AGREEMENT ||
+    if (policy->steps == 0u || policy->restart_steps == 0u || policy->accept > RC_ACCEPT_VOTE ||
         !(policy->threshold - policy->threshold == 0.0f)) {
         return RC_ERR_ARGUMENT;
     }

@@ -119,6 +119,7 @@ static void solve(void)
     CHECK(frame.type == (RC_FRAME_SOLVE | RC_FRAME_REPLY) && frame.length == RC_SOLVE_REPLY && frame.body[0] == RC_OK);
     CHECK(frame.body[1] == 1u && rc_get_u16(frame.body + 2) == 5u && rc_get_u16(frame.body + 4) == 1u);
     CHECK(rc_get_f32(frame.body + 20) == 3.0f && rc_get_u32(frame.body + 24) == rc_crc32(0, puzzle, CELLS));
+    CHECK(rc_get_u16(frame.body + 28) == 2u);
     frame = ask(RC_FRAME_READ, read, 7, 0);
     CHECK(frame.length == 16u && memcmp(frame.body + 8, puzzle, CELLS) == 0);
     rc_put_u16(request + 4, STEPS + 1u);

@@ -35,6 +35,8 @@ int main(void)
     policy.accept = RC_ACCEPT_AGREEMENT;
     policy.threshold = 99.0f;
     CHECK(answered(&ctx, &policy, 1, 3u + STEPS, 1, (float)STEPS));
+    policy.accept = RC_ACCEPT_VOTE; /* two of three runs are more than half */
+    CHECK(answered(&ctx, &policy, 1, 3u + STEPS, 1, (float)STEPS));
     policy.restarts = 0;
     CHECK(answered(&ctx, &policy, 0, 3, 0, 3.0f));
     policy.steps = STEPS + 1u;

@@ -53,5 +53,6 @@ rc_status_t rc_solving(rc_server_t *s, const rc_frame_t *f, uint8_t *reply)
     rc_put_u32(reply + 16, rc_port_stack_used());
     rc_put_f32(reply + 20, solver.margin);
     rc_put_u32(reply + 24, solver.answer == 0 ? 0u : rc_crc32(0, solver.answer, rc_info.seq_len));
+    rc_put_u16(reply + 28, solver.votes);
     return RC_OK;
 }

@@ -87,7 +87,7 @@ def test_a_rule_for_runs_that_must_agree_is_none_for_others(model, capsys):
     for single in (("--restarts", "0"), ("--symmetry", "none"), ("--accept", "margin")):
         told = document(capsys, *eval_, *single)
         assert (told["solve"]["theta"], told["solve"]["patience"], told["solve"]["accept"]) == (0.0, 1, "margin"), single
-        assert any("halting.json believes two runs that agree" in note for note in told["notes"])
+        assert any("halting.json believes the answer of the first two runs that agree" in note for note in told["notes"])
     told = document(capsys, *eval_)["solve"]
     assert (told["theta"], told["patience"], told["accept"]) == (-2.5, 0, "agreement")
 

@@ -16,6 +16,7 @@ from tests.device.inprocess import Clock, Line, build_server
 
 ROW = np.arange(16) % 6
 UNSURE = Policy(2, 2, 2, threshold=99.0)
+VOTE = Policy(2, 2, 2, threshold=99.0, accept="vote")
 ANSWER = f.LAYOUTS[f.SOLVE | f.REPLY]
 
 
@@ -44,6 +45,10 @@ def lying(session, monkeypatch, **fields):
         (UNSURE, {"margin": float("nan")}, "its margin is nan"),
         (UNSURE, {"restarts": 1, "run": 1}, "says 1 restarts"),
         (UNSURE, {"run": 3}, "run 3, and 2 is the last"),
+        (UNSURE, {"votes": 0}, "0 of 1 runs"),
+        (UNSURE, {"votes": 4}, "4 of 1 runs"),
+        (VOTE, {"run": 2, "votes": 2}, "2 of 3 votes"),
+        (VOTE, {"solved": 1, "run": 2}, "1 of 3 votes"),
         (UNSURE, {"ticks": 1}, "ticks"),
     ],
 )

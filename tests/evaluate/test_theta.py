@@ -107,7 +107,8 @@ def test_asked_runs_give_what_solving_gives():
     data = load_dataset(bundled_models()["sudoku4-tiny"] / "data", "test").take(12)
     forms = draw(named("sudoku:2x2", 16, 6), 3, 0)
     asked = Asked(EngineStepper(model.engine), data.inputs, data.puzzle_ids, forms, 5, 3, threads=2)
-    for policy in (Policy(2, 3, 3, 7.5), Policy(5, 2, 2, 8.4, 0), Policy(1, 3, 1, 1e9), Policy(2, 3, 2, 8.0, 0, "agreement")):
+    for policy in (Policy(2, 3, 3, 7.5), Policy(5, 2, 2, 8.4, 0), Policy(1, 3, 1, 1e9), Policy(2, 3, 2, 8.0, 0, "agreement"),
+                   Policy(2, 3, 2, 8.0, 0, "vote")):  # fmt: skip
         expected = solve_puzzles(model.engine, data, forms, policy)
         found = Solved.of(policy, asked.answers(policy), data)
         for name in ("tokens", "solved", "steps", "restarts", "margins"):
@@ -150,8 +151,20 @@ def test_agreement_where_the_margin_is_no_certificate():
     choice = by_labels(asked, data, Policy(2, 2, 2))
     assert choice.accept == "agreement" and choice.by_margin.wrong_solved == 4 and choice.solved.wrong_solved == 0
     assert is_certificate([choice.by_margin]) is False
+    assert choice.tried["vote"].right.all() and choice.tried["agreement"].right.all(), "a tie goes to what is cheaper"
     asked.forms = ()
     assert by_labels(asked, data, replace(Policy(2, 2, 2))).accept == "margin", "there is nothing else"
+
+
+def test_a_vote_where_two_runs_agree_on_what_is_wrong():
+    """Two forms say the same wrong thing, and three the right one."""
+    lines = [*[RIGHT] * 20, *[[(0, 4.0)] * 2] * 4]
+    asked, data = asked_of(lines, lines)
+    asked.forms = (Symmetry.identity(2, 3),) * 4
+    tokens, margins = np.array([[1, 0]] * 2, np.uint8), np.array([4.0] * 2, np.float32)
+    asked._runs = {(form, i): (tokens * (form > 1 or i < 20), margins) for form in range(5) for i in range(24)}
+    choice = by_labels(asked, data, Policy(2, 4, 2))
+    assert choice.accept == "vote" and choice.solved.right.all() and not choice.tried["agreement"].right.all()
 
 
 def test_a_certificate_takes_enough_puzzles():

@@ -191,7 +191,7 @@ static void solves(instance_t *s)
         return;
     }
     rc_status_t status = rc_solve_begin(&solver, &s->ctx, &policy, tokens, 0u);
-    const uint32_t none = policy.steps == 0u || policy.restart_steps == 0u || policy.accept > 1u;
+    const uint32_t none = policy.steps == 0u || policy.restart_steps == 0u || policy.accept > RC_ACCEPT_VOTE;
     const uint32_t deep = policy.steps > RC_STEPS || policy.restart_steps > RC_STEPS;
     if (none || deep) {
         check("solve", status,

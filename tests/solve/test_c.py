@@ -127,7 +127,7 @@ def test_both_answer_the_same(scripts, policy, seed, kinds, data, alone):
     wanted = solve(told, script.forms, policy)
     found, steps = script.solve(puzzle, policy)
     assert found.tokens.tobytes() == wanted.tokens.tobytes()
-    for field in ("solved", "steps", "restarts", "run", "margin"):
+    for field in ("solved", "steps", "restarts", "run", "margin", "votes"):
         assert getattr(found, field) == getattr(wanted, field), field
     assert steps == taken and script.count("script_steps") == len(taken)
     assert script.count("script_begun") == wanted.restarts + 1
@@ -142,7 +142,7 @@ def test_what_is_no_policy_begins_nothing(scripts):
     for changed in (
         {"steps": 0},
         {"restart_steps": 0},
-        {"accept": 2},
+        {"accept": 3},
         {"threshold": float("nan")},
         {"threshold": float("inf")},
     ):

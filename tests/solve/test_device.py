@@ -33,6 +33,7 @@ POLICIES = (
     Policy(2, 4, 2, threshold=-1e30, patience=0),
     Policy(2, 4, 3, threshold=0.0, patience=2, accept="agreement"),
     Policy(1, 4, 1, threshold=1e30, accept="agreement"),
+    Policy(2, 4, 2, threshold=1e30, accept="vote"),
     Policy(4),
 )
 FORMS = draw(named("square+tokens:1-6", 9, 7), 4, 5)
@@ -173,7 +174,7 @@ def test_a_device_answers_as_the_host_through_restarts(board, tmp_path, made):
     with connect(load_board(board), elf, "qemu", step_timeout=30) as session:
         for puzzle in puzzles(2):
             session.load(puzzle)
-            for policy in POLICIES[:5]:
+            for policy in POLICIES[:6]:
                 *events, result = session.solve(policy, puzzle=1, forms=len(FORMS))
                 solving = made.solving(puzzle, policy, 1)
                 for event, number in zip(events, solving.steps(), strict=True):

@@ -76,6 +76,27 @@ def test_agreement_needs_two_runs_that_end_alike():
     assert told(solve(steps, FORMS, Policy(2, 1, 2, accept="agreement"))) == (2, False, 4, 1)
 
 
+def test_a_vote_ends_with_more_than_half_of_all_runs():
+    runs = [(2, -1.0)], [(3, 5.0)], [(2, -9.0)], [(2, -2.0)]
+    steps, asked = script(*runs)
+    found = solve(steps, FORMS, Policy(1, 3, 1, patience=0, accept="vote"))
+    assert told(found) == (2, True, 4, 3) and (found.votes, found.run, found.margin) == (3, 3, -2.0)
+    steps, asked = script([(2, -1.0)], [(2, 0.0)], [(3, 9.0)])
+    assert told(solve(steps, FORMS[:2], Policy(1, 9, 1, accept="vote"))) == (2, True, 2, 1), "two of three: none can change it"
+    assert len(asked) == 2
+    assert solve(script([(2, 9.0)] * 2)[0], (), Policy(2, 3, 2, accept="vote")).solved is False, "one run is no majority"
+
+
+def test_the_most_votes_answer_where_no_half_agrees():
+    """Then the margin decides, of the runs with as many votes, and of equal ones the earliest."""
+    for margins, answer, run in (((9.0, 1.0, 2.0, 0.0), 4, 2), ((9.0, 1.0, 2.0, 3.0), 3, 3), ((9.0, 1.0, 2.0, 2.0), 4, 2)):
+        steps, _ = script(*([(token, margin)] for token, margin in zip((4, 3, 4, 3), margins)))
+        found = solve(steps, FORMS, Policy(1, 3, 1, threshold=99.0, accept="vote"))
+        assert (told(found), found.votes, found.run) == ((answer, False, 4, 3), 2, run)
+    steps, _ = script([(2, 1.0)], [(3, 3.0)], [(4, 3.0)], [(5, float("nan"))])
+    assert told(solve(steps, FORMS, Policy(1, 3, 1, threshold=99.0, accept="vote"))) == (3, False, 4, 3)
+
+
 def test_without_forms_there_is_one_run():
     steps, asked = script([(2, -1.0)] * 2)
     assert told(solve(steps, (), Policy(2, 5, 2))) == (2, False, 2, 0) and asked == [[0, 2]]
@@ -103,8 +124,9 @@ def test_a_margin_that_is_no_number_is_less_than_all_else():
         ({"patience": -1}, "patience"),
         ({"threshold": float("nan")}, "threshold"),
         ({"threshold": float("inf")}, "threshold"),
-        ({"accept": "vote"}, "margin or agreement"),
-        ({"accept": "agreement"}, "restarts"),
+        ({"accept": "luck"}, "margin or agreement or vote"),
+        ({"accept": "agreement"}, "agrees with nobody"),
+        ({"accept": "vote"}, "no majority"),
     ],
 )
 def test_a_policy_out_of_range_is_refused(values, why):
@@ -131,11 +153,11 @@ def same_since(steps: list[tuple[int, float]]) -> int:
     st.integers(0, 3),
     st.integers(1, 3),
     st.integers(0, 2),
-    st.sampled_from(["margin", "agreement"]),
+    st.sampled_from(["margin", "agreement", "vote"]),
 )
 def test_equal_to_the_words_of_its_specification(runs, first, restarts, later, patience, accept):
     """The procedure once more, written from SPEC over whole trajectories instead of one step after the other."""
-    if accept == "agreement" and not restarts:
+    if accept != "margin" and not restarts:
         return
     policy = Policy(first, restarts, later, 0.0, patience, accept)
     ends, total = [], 0
@@ -146,12 +168,12 @@ def test_equal_to_the_words_of_its_specification(runs, first, restarts, later, p
         last = halts[0] if halts else len(steps) - 1
         total += last + 1
         token, margin = steps[last]
-        if halts if accept == "margin" else token in [t for t, _ in ends]:
+        ends.append((token, margin, [t for t, *_ in ends].count(token) + 1))
+        if {"margin": bool(halts), "agreement": ends[-1][2] == 2, "vote": ends[-1][2] > (restarts + 1) / 2}[accept]:
             expected = (token, True, total, k)
             break
-        ends.append((token, margin))
     else:
-        expected = (max(ends, key=lambda end: end[1])[0], False, total, restarts)
+        expected = (max(ends, key=lambda e: (e[2] * (accept == "vote"), e[1]))[0], False, total, restarts)
     assert told(solve(script(*runs)[0], FORMS, policy)) == expected
 
 

@@ -152,7 +152,7 @@ def test_another_answer_than_the_hosts_is_a_difference(libraries, engine, monkey
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("solved", True), ("restarts", 1), ("run", 2), ("margin", 0.5), ("answer_crc", 5)]
+    ("field", "value"), [("solved", True), ("restarts", 1), ("run", 2), ("margin", 0.5), ("votes", 2), ("answer_crc", 5)]
 )
 def test_what_the_device_says_of_its_answer_is_compared(libraries, engine, monkeypatch, field, value):
     def other(event):

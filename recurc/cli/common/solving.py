@@ -12,7 +12,7 @@ from recurc.arguments import argument
 from recurc.cli.common.groups import Command, given, given_options
 from recurc.cli.common.output import Console
 from recurc.errors import InputError, UsageError
-from recurc.solve import ACCEPT, MOST_RESTARTS, MOST_STEPS, Policy
+from recurc.solve import ACCEPT, BELIEVED, MOST_RESTARTS, MOST_STEPS, Policy
 from recurc.symmetries import Symmetry, draw, named
 
 if TYPE_CHECKING:
@@ -207,7 +207,10 @@ def _runs(prefix: str, restarts: int | None, else_count: str, else_as_many: str)
 
 def _accept(otherwise: str) -> Callable[[Command], Command]:
     """What is believed; what the help says of the default."""
-    said = f"With --solve, believe the first run that halts (margin), or two that agree.{otherwise}"
+    said = (
+        "With --solve, believe the first run that halts (margin), two that agree (agreement), or more than half of all (vote)."
+    )
+    said += otherwise
     return click.option("--accept", type=click.Choice(ACCEPT), default=None, help=said)
 
 
@@ -249,7 +252,7 @@ def solved_text(found: Solved, symmetry: str) -> list[str]:
     if p.accept == "margin":
         believed = f"the first run with {halted}"
     else:
-        believed = f"the first answer that two runs give; a run ends with {halted}"
+        believed = f"{BELIEVED[p.accept]}; a run ends with {halted}"
     steps = f"{found.mean_steps:.2f}" + (f" ± {found.mean_error:.2f}" if n > 1 else "")
     asked = f"with restarts: {p.steps} steps, then up to {p.restarts} runs of {p.restart_steps} in another form ({symmetry})"
     return [

@@ -14,8 +14,9 @@ extern "C" {
 
 /* Which answer is believed. */
 enum {
-    RC_ACCEPT_MARGIN = 0u,   /* that of the first run that halts */
-    RC_ACCEPT_AGREEMENT = 1u /* that of the first run that ends as an earlier one has */
+    RC_ACCEPT_MARGIN = 0u,    /* that of the first run that halts */
+    RC_ACCEPT_AGREEMENT = 1u, /* that of the first run that ends as an earlier one has */
+    RC_ACCEPT_VOTE = 2u       /* that with which more than half of all runs end that there may be */
 };
 
 #define RC_POLICY_STEPS 255u /* of a run, at most */
@@ -48,6 +49,7 @@ typedef struct {
     uint32_t solved;       /* the answer is believed */
     uint32_t answer_run;   /* the run that it is of */
     float margin;          /* after the last step of that run */
+    uint32_t votes;        /* runs up to that one, itself counted, that have ended with the same answer */
     const uint8_t *answer; /* [seq_len]; until the model goes on or begins another puzzle */
     uint32_t epoch;        /* of the context, when it began this run */
 } rc_solver_t;

@@ -144,7 +144,7 @@ uint32_t rc_hello(const rc_server_t *server, uint8_t *reply);
 void rc_send_step(rc_server_t *server, uint8_t seq, uint32_t step, uint32_t run, uint64_t ticks);
 
 /* Carry out a SOLVE request on the loaded input row; sends its STEPs and writes its reply, RC_SOLVE_REPLY bytes. */
-#define RC_SOLVE_REPLY 28u
+#define RC_SOLVE_REPLY 30u
 rc_status_t rc_solving(rc_server_t *server, const rc_frame_t *frame, uint8_t *reply);
 
 /* Carry out a SELFTEST request, whose body is RC_SELFTEST_NONCE bytes of the host's choice; writes its reply,
