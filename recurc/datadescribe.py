@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from recurc.dataset import Dataset
-from recurc.symmetries import Laws, Symmetry, check, draw, named
+from recurc.dataset import Dataset, dataset_names
+from recurc.errors import InputError
+from recurc.puzzlenames import read_names
+from recurc.reading import user_path
+from recurc.symmetries import ARC, Forms, Grids, Laws, check, draw, is_arc, named
+from recurc.symmetries.grids import VOCAB, contradiction
 from recurc.symmetries.groups import GROUPS
 
 FORMS = 16  # of each group that are held against the answers
@@ -68,34 +75,87 @@ def symmetries(splits: Mapping[str, Dataset], name: str | None = None) -> dict[s
     first = next(iter(splits.values()))
     seq, vocab = first.seq_len, first.vocab_size
     names = [name] if name else [n for group in GROUPS for n in group.candidates(seq, vocab)]
-    forms = {n: draw(named(n, seq, vocab), FORMS, 0) for n in names}
-    laws = {split: Laws.of(data.inputs, data.labels, ~data.valid, vocab) for split, data in splits.items()}
+    forms: dict[str, Forms] = {}
+    if not name:
+        with suppress(InputError):  # its puzzles are others
+            forms[ARC] = forms_named(ARC, first, FORMS, 0)
+    forms |= {n: forms_named(n, first, FORMS, 0) for n in names}
+    return {n: why for n, drawn in forms.items() if (why := _refuted(drawn, splits)) is not None}
+
+
+def _refuted(forms: Forms, splits: Mapping[str, Dataset]) -> str | None:
+    """The counterexample; "" where there is none, None where no split could have one."""
+    if isinstance(forms, Grids):
+        told = ((split, _contradiction(forms, data)) for split, data in splits.items())
+        return next(
+            (f"{why} ({split})" for split, why in told if why), "" if any(d.valid.any() for d in splits.values()) else None
+        )
+    laws = {split: _laws(data) for split, data in splits.items()}
     known = {split: found for split, found in laws.items() if found.any}
-    return {n: _refuted(forms[n], known) for n in names} if known else {}
+    found = ((split, law.broken(form)) for split, law in known.items() for form in forms)
+    return next((f"in another form, {why} ({split})" for split, why in found if why), "" if known else None)
 
 
-def _refuted(forms: tuple[Symmetry, ...], laws: Mapping[str, Laws]) -> str:
-    found = ((split, known.broken(form)) for split, known in laws.items() for form in forms)
-    return next((f"in another form, {why} ({split})" for split, why in found if why), "")
+def _laws(data: Dataset) -> Laws:
+    return Laws.of(data.inputs, data.labels, ~data.valid, data.vocab_size)
+
+
+def _contradiction(forms: Grids, data: Dataset) -> str:
+    return contradiction(forms, data.inputs, data.labels, ~data.valid, data.puzzle_ids)
+
+
+def forms_named(name: str, data: Dataset, count: int, seed: int) -> Forms:
+    """At most `count` other forms of the puzzles of a dataset.
+
+    Raises:
+        UsageError: there is no symmetry of this name, or none for such puzzles. InputError: a file of forms that holds
+            something else; `arc` of puzzles that are no grids of ARC, or whose names tell no forms.
+    """
+    if not is_arc(name):
+        return draw(named(name, data.seq_len, data.vocab_size), count, seed)
+    side, next_ = math.isqrt(data.seq_len), "Name another symmetry, or `none`"
+    if data.vocab_size != VOCAB or side * side != data.seq_len:
+        raise InputError("these puzzles are no grids of ARC", where=str(data.path), next=next_,
+                         why=f"those have a square canvas and {VOCAB} tokens; these have {data.seq_len} cells and "
+                         f"{data.vocab_size} tokens")  # fmt: skip
+    own = [] if data.in_memory else dataset_names(data.path)
+    path = user_path(name.partition(":")[2]) if ":" in name else next(iter(own), None)
+    if path is None:
+        raise InputError("nothing tells the forms of these puzzles", where=str(data.path), next="Name it: arc:PATH",
+                         why="there is no identifiers.json beside the dataset, in which each row of the puzzle table has its "
+                         "augmentation's name")  # fmt: skip
+    names = read_names(Path(path))
+    if len(names) != data.num_puzzle_identifiers:
+        raise InputError("the names are those of other puzzles", where=str(path), next=next_,
+                         why=f"there are {len(names)}, and the dataset has {data.num_puzzle_identifiers} rows")  # fmt: skip
+    return Grids.of(names, count, str(path))
 
 
 def allowed_symmetry(splits: Mapping[str, Dataset]) -> str:
-    """The name of the largest symmetry that puzzles of this size may have and the labels allow; "none" where there is none."""
+    """The name of the largest symmetry that puzzles of this size may have and the labels allow, `arc` where the dataset's names
+    tell it; "none" where there is none."""
     first = next(iter(splits.values()))
-    sizes = {n: named(n, first.seq_len, first.vocab_size).size for n, why in symmetries(splits).items() if not why}
+    allowed = [n for n, why in symmetries(splits).items() if not why]
+    if ARC in allowed:
+        return ARC
+    sizes = {n: named(n, first.seq_len, first.vocab_size).size for n in allowed}
     return max(sizes, key=sizes.__getitem__, default="none")
 
 
 def tells_symmetry(data: Dataset) -> bool:
     """Whether the labels are enough to refute a symmetry."""
-    return Laws.of(data.inputs, data.labels, ~data.valid, data.vocab_size).any
+    return _laws(data).any
 
 
-def check_symmetry(name: str, forms: tuple[Symmetry, ...], splits: Mapping[str, Dataset]) -> None:
+def check_symmetry(name: str, forms: Forms, splits: Mapping[str, Dataset]) -> None:
     """That labels allow these forms.
 
     Raises:
         InputError: they do not; the counterexample is named.
     """
     for split, data in splits.items():
-        check(forms, Laws.of(data.inputs, data.labels, ~data.valid, data.vocab_size), f"{name}, {split}")
+        if not isinstance(forms, Grids):
+            check(forms, _laws(data), f"{name}, {split}")
+        elif why := _contradiction(forms, data):
+            raise InputError("the data contradicts the symmetry", where=f"{name}, {split}", why=why,
+                             next="Correct the names of the identifiers, name another symmetry, or `none`")  # fmt: skip

@@ -40,6 +40,11 @@ def difference(one: Path, other: Path) -> str:
     return ""
 
 
+def read_names(path: Path) -> list[str]:
+    """Names by identifier. Raises InputError: the file cannot be read, or holds no names."""
+    return _names(_bytes(path), path)
+
+
 def check_names(files: Sequence[Path], what: str, next: str) -> None:
     """Raises InputError: some of the files name puzzle identifiers otherwise than the first one."""
     for other in files[1:]:

@@ -7,7 +7,7 @@ of one form of the puzzle; what it needs of a model is the tokens and the haltin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from recurc.arguments import argument
 from recurc.errors import UsageError
-from recurc.symmetries import Symmetry
+from recurc.symmetries import Form
 
 Tokens = NDArray[np.uint8]
 # Form (0: the puzzle itself) -> (tokens [seq] of the form, margin) after each of its steps, as many as are asked for.
@@ -103,7 +103,7 @@ class Answer:
     votes: int = 1
 
 
-def solve(runs: Runs, forms: tuple[Symmetry, ...], policy: Policy) -> Answer:
+def solve(runs: Runs, forms: Sequence[Form], policy: Policy) -> Answer:
     """Answer one puzzle.
 
     Args:
@@ -122,7 +122,7 @@ def solve(runs: Runs, forms: tuple[Symmetry, ...], policy: Policy) -> Answer:
     for run in range(most):
         tokens, margin, taken, halted = _run(runs(run), policy.budget(run), policy)
         steps += taken
-        ends.append(tokens if run == 0 else forms[run - 1].back(tokens))
+        ends.append(tokens if most == 1 else forms[0].own(tokens) if run == 0 else forms[run - 1].back(tokens))
         votes = sum(np.array_equal(ends[run], end) for end in ends)
         solved = {"margin": halted, "agreement": votes > 1, "vote": votes > 1 and 2 * votes > most}[policy.accept]
         found = Answer(ends[run], solved, steps, run, run, margin, votes)

@@ -38,7 +38,7 @@ from recurc.quant.model import QuantizedModel
 from recurc.reading import user_path
 from recurc.solve import Policy
 from recurc.storage.known import KnownAnswer
-from recurc.symmetries import Symmetry
+from recurc.symmetries import Forms
 from recurc.targets.boards import Board, load_board
 from recurc.targets.fit import early_plan
 from recurc.targets.host import HostEngine
@@ -125,7 +125,7 @@ class Quantized:
         self,
         dataset: Dataset | Path | str,
         policy: Policy,
-        forms: tuple[Symmetry, ...] = (),
+        forms: Forms = (),
         limit: int | None = None,
         *,
         progress: Callable[[float], None] | None = None,

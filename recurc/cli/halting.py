@@ -125,7 +125,7 @@ def _measured(
     check_compatible(test, model.config, model.reasoner.source)
     steps = model.config.halt_max_steps
     policy = asking.policy(steps, Halt())
-    symmetry, forms = asking.forms(console, labelled(chosen, asking.symmetry), learning.seed)
+    symmetry, forms = asking.forms(console, labelled(chosen, asking.symmetry), model.config, learning.seed)
     quantized = quantize_with_progress(console, model, chosen, (precision, layers), learning, Lowering())
     subject = Subject(name, model.reasoner.sha256, quantized.model.stored_as, EngineStepper(quantized.engine), steps)
     with console.progress(f"{name}: halting", len(test), "puzzles") as advance:

@@ -171,7 +171,7 @@ def _asking(console: Console, model: Model, reasoner: Reasoner, asking: Asking, 
     from recurc.evaluate.measured import Asking as AskedAgain
     from recurc.evaluate.own_halting import halting_of, kept
 
-    symmetry, forms = asking.forms(console, labelled(model, asking.symmetry), running.seed)
+    symmetry, forms = asking.forms(console, labelled(model, asking.symmetry), reasoner.config, running.seed)
     if not forms:
         return None
     own = kept(reasoner)

@@ -28,6 +28,7 @@ from recurc.recursion import INPUT
 from recurc.storage.form import Form, forms_of
 from recurc.storage.image import IMAGE_ALIGN, KINDS
 from recurc.storage.known import room_of
+from recurc.symmetries import Grids
 
 OP_NAMES = "op_names.c"  # of a library, for programs that print them
 
@@ -201,6 +202,7 @@ def emit_model(
         "overflow_proofs": _overflow_proofs(model, kernels),
         "has_positions": "positions" in model.tables,
         "title": firmware_name(model),
+        "has_grids": isinstance(model.program.symmetries, Grids),
         "known_steps": room_of(model.program),
     }
     return {

@@ -18,7 +18,7 @@ from recurc.quant.weights import Precision, precisions
 from recurc.reading import Unreadable, not_read, read_regular
 from recurc.storage.form import forms_of
 from recurc.storage.image import KINDS, Contents, SectionSpec, image_sections
-from recurc.symmetries import Symmetry
+from recurc.symmetries import Forms, Grids, Symmetry, is_arc
 
 IMAGE_LIMIT = 1 << 30  # bytes of an image: no board has more memory
 
@@ -54,9 +54,11 @@ def _precision(build: Build, name: str) -> Precision:
     return known[name]
 
 
-def _blank_forms(build: Build) -> tuple[Symmetry, ...]:
+def _blank_forms(build: Build) -> Forms:
     """As many forms as a build's image holds, of the right size; which ones, the image says."""
     kept = build.details.get("solve")
+    if kept and is_arc(kept["symmetry"]):
+        return Grids.blank(kept["forms"], build.config.num_puzzle_identifiers)
     return (Symmetry.identity(build.config.seq_len, build.config.vocab_size),) * (kept["forms"] if kept else 0)
 
 

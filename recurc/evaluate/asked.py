@@ -12,7 +12,7 @@ import numpy as np
 from recurc.evaluate.runs import Progress, Run, record
 from recurc.evaluate.stepping import Stepper
 from recurc.solve import Answer, Policy, Tokens, solve
-from recurc.symmetries import Symmetry
+from recurc.symmetries import Form, Forms, forms_for
 
 
 class _NotRunYet(Exception):
@@ -31,7 +31,7 @@ class Asked:
     stepper: Stepper
     inputs: np.ndarray
     puzzle_ids: np.ndarray
-    forms: tuple[Symmetry, ...]
+    forms: Forms
     steps: int
     restart_steps: int
     first: Run | None = None
@@ -68,11 +68,14 @@ class Asked:
             self._need(form, left)
             for i in left:
                 with suppress(_NotRunYet):
-                    found[i] = solve(partial(self._steps, i), self.forms, policy)
+                    found[i] = solve(partial(self._steps, i), self._forms(i), policy)
             if progress:
                 progress(sum(i in found for i in left))
             left, form = [i for i in left if i not in found], form + 1
         return [found[i] for i in wanted]
+
+    def _forms(self, puzzle: int) -> tuple[Form, ...]:
+        return forms_for(self.forms, self.inputs[puzzle], int(self.puzzle_ids[puzzle]))
 
     def _steps(self, puzzle: int, form: int) -> Iterator[tuple[Tokens, float]]:
         if (form, puzzle) not in self._runs:
@@ -86,8 +89,12 @@ class Asked:
         if not len(missing):
             return
         steps = self.restart_steps if form else self.steps
-        inputs = self.forms[form - 1].present(self.inputs[missing]) if form else self.inputs[missing]
-        run = record(self.stepper, inputs, self.puzzle_ids[missing], steps, threads=self.threads)
+        inputs, ids = self.inputs[missing], self.puzzle_ids[missing]
+        if form:
+            its = [self._forms(i)[form - 1] for i in missing]
+            inputs = np.stack([f.present(row) for f, row in zip(its, inputs)])
+            ids = np.array([f.row(int(puzzle)) for f, puzzle in zip(its, ids)], ids.dtype)
+        run = record(self.stepper, inputs, ids, steps, threads=self.threads)
         self._take(form, missing, run)
 
     def _take(self, form: int, puzzles: np.ndarray, run: Run) -> None:

@@ -11,7 +11,7 @@ from recurc.evaluate.fidelity import carry_fidelity, cosine_rows
 from recurc.evaluate.runs import Run
 from recurc.evaluate.scores import right_cells
 from recurc.solve import Answer, Policy
-from recurc.symmetries import Symmetry
+from recurc.symmetries import Forms
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Asking:
     """How puzzles are asked again: the procedure, other forms, and the symmetry's name."""
 
     policy: Policy
-    forms: tuple[Symmetry, ...]
+    forms: Forms
     symmetry: str
 
     def within(self, steps: int) -> Asking:

@@ -16,7 +16,7 @@ from recurc.evaluate.runs import Progress
 from recurc.evaluate.scores import Scores, Share, score
 from recurc.evaluate.stepping import Engine, EngineStepper
 from recurc.solve import Answer, Policy, solve
-from recurc.symmetries import Symmetry
+from recurc.symmetries import Forms, forms_for
 
 
 @dataclass(frozen=True)
@@ -107,25 +107,20 @@ class Solved:
         }
 
 
-def solve_puzzle(engine: Engine, tokens: NDArray[Any], puzzle_id: int, forms: tuple[Symmetry, ...], policy: Policy) -> Answer:
-    """Answer one puzzle: tokens [seq] and its identifier, which its other forms share."""
+def solve_puzzle(engine: Engine, tokens: NDArray[Any], puzzle_id: int, forms: Forms, policy: Policy) -> Answer:
+    """Answer one puzzle: tokens [seq] and its identifier."""
+    its = forms_for(forms, tokens, puzzle_id)
 
     def steps(run: int) -> Iterator[tuple[NDArray[np.uint8], float]]:
-        form = tokens if run == 0 else forms[run - 1].present(tokens)
-        for state in EngineStepper(engine).steps(form[None], np.array([puzzle_id]), policy.budget(run)):
+        form, row = (its[run - 1].present(tokens), its[run - 1].row(puzzle_id)) if run else (tokens, puzzle_id)
+        for state in EngineStepper(engine).steps(form[None], np.array([row]), policy.budget(run)):
             yield state.tensor("tokens")[0], float(state.margin[0])
 
-    return solve(steps, forms, policy)
+    return solve(steps, its, policy)
 
 
 def solve_puzzles(
-    engine: Engine,
-    data: Dataset,
-    forms: tuple[Symmetry, ...],
-    policy: Policy,
-    *,
-    progress: Progress | None = None,
-    threads: int | None = None,
+    engine: Engine, data: Dataset, forms: Forms, policy: Policy, *, progress: Progress | None = None, threads: int | None = None
 ) -> Solved:
     """Answer the puzzles of a dataset, several at a time.
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypedDict
 
 from recurc.arguments import argument
-from recurc.errors import UsageError
+from recurc.errors import InputError, UsageError
 from recurc.models.reasoner import ReasonerConfig
 from recurc.reading import shown
 from recurc.recursion import Depth
-from recurc.symmetries import Symmetry
+from recurc.symmetries import Forms, Grids
 
 CARRIES = ("fp32", "fp16", "int8")  # int8 rows have a scale each
 STORAGES = ("image", "fp32", "int8")  # of the puzzle table
@@ -34,7 +34,7 @@ class Knobs(TypedDict, total=False):
     carry: str | None
     puzzle_table: str | None
     scratch: int | None
-    symmetries: tuple[Symmetry, ...] | None
+    symmetries: Forms | None
 
 
 def _count(most: int) -> Any:
@@ -54,7 +54,8 @@ class Lowering:
             trained.
         carry: how the states are stored between ops, one of CARRIES.
         puzzle_table: where puzzle embeddings are: "image", or streamed row by row from a table of "fp32" or "int8" rows;
-            "auto": in the image up to IMAGE_TABLE_BYTES, else fp32. Without meaning for models that have none.
+            "auto": in the image up to IMAGE_TABLE_BYTES, or where forms have rows of their own, else fp32. Without meaning for
+            models that have none.
         scratch: most bytes of working memory for tiles; more means fewer passes over the weights, the same bits. None leaves
             it to the planner.
         symmetries: other forms of every puzzle, that it is asked again in; they lie in the image, in this order.
@@ -69,7 +70,7 @@ class Lowering:
     carry: str = _word("fp32", *CARRIES)
     puzzle_table: str = _word(AUTO, AUTO, *STORAGES)
     scratch: int | None = _count(1 << 40)
-    symmetries: tuple[Symmetry, ...] = field(default=(), metadata={"forms": MOST_FORMS})
+    symmetries: Forms = field(default=(), metadata={"forms": MOST_FORMS})
 
     def __post_init__(self) -> None:
         for knob in fields(Lowering):
@@ -102,7 +103,7 @@ class Lowering:
         if self.puzzle_table != AUTO:
             return self.puzzle_table
         size = 4 * config.num_puzzle_identifiers * config.puzzle_emb_ndim
-        return "image" if size <= IMAGE_TABLE_BYTES else "fp32"
+        return "image" if size <= IMAGE_TABLE_BYTES or isinstance(self.symmetries, Grids) else "fp32"
 
     def settled(self, config: ReasonerConfig) -> Lowering:
         """The same with the model's own numbers where nothing is said; only `scratch` may stay open."""
@@ -119,6 +120,21 @@ _IN_MANIFEST = (*DEPTH, "carry")
 # What each knob may be, for those who read one from elsewhere: the largest number, or the words.
 MOST: Mapping[str, int] = {k.name: k.metadata["most"] for k in fields(Lowering) if "most" in k.metadata}
 WORDS: Mapping[str, tuple[str, ...]] = {k.name: k.metadata["words"] for k in fields(Lowering) if "words" in k.metadata}
+
+
+def check_forms(forms: Forms, config: ReasonerConfig) -> None:
+    """That a model has what its forms need.
+
+    Raises:
+        InputError: forms with rows of a puzzle table that the model has not, or not so many.
+    """
+    if not isinstance(forms, Grids):
+        return
+    rows = config.num_puzzle_identifiers if config.puzzle_emb_ndim else 0
+    if rows != len(forms.rows):
+        raise InputError("the model has other puzzles", where=argument("symmetry"),
+                         why=f"the names tell the forms of {len(forms.rows)} rows of a puzzle table, and the model has {rows}",
+                         next="Name the model's own identifiers, another symmetry, or `none`")  # fmt: skip
 
 
 def _check(name: str, value: Any, allowed: Mapping[str, Any]) -> None:

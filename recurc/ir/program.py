@@ -10,7 +10,7 @@ from recurc.ir.lowering import Lowering
 from recurc.models.reasoner import ReasonerConfig
 from recurc.ops.base import Constant, LinearRef, Op
 from recurc.recursion import Block, Depth, Heads, Loop, State, Table, Update, Vector
-from recurc.symmetries import Symmetry
+from recurc.symmetries import Forms
 
 __all__ = ["Block", "LinearRef", "Loop", "Op", "Program", "State", "Table", "Update"]
 
@@ -52,7 +52,7 @@ class Program:
         return self.lowering.carry
 
     @property
-    def symmetries(self) -> tuple[Symmetry, ...]:
+    def symmetries(self) -> Forms:
         """Other forms of a puzzle, that it is asked again in."""
         return self.lowering.symmetries
 

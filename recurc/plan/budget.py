@@ -24,6 +24,7 @@ _BUDGET_KIND = {
     "zeros": "scales",
     "groups": "scales",
     "forms": "tables",
+    "grids": "tables",
     "known": "vectors",
 }
 

@@ -16,13 +16,14 @@ from recurc.ir.program import Program
 from recurc.storage.form import Form, LayerSection, Weights
 from recurc.storage.known import KnownAnswer, section_bytes, unpack
 from recurc.storage.packings.packing import Packing
-from recurc.symmetries import Symmetry
+from recurc.symmetries import Forms, Grids, Symmetry
+from recurc.symmetries.grids import COLOURS, Augmentation
 
 IMAGE_ALIGN = 64  # sections start at multiples of it
 IMAGE_HEADER_BYTES = 128
 IMAGE_ENTRY_BYTES = 32  # one entry of the section table
 KEY_BYTES = 16  # what ties a streamed table to its model
-KINDS = {"table": 1, "vector": 2, "weights": 3, "scales": 4, "zeros": 5, "groups": 6, "forms": 7, "known": 8}
+KINDS = {"table": 1, "vector": 2, "weights": 3, "scales": 4, "zeros": 5, "groups": 6, "forms": 7, "known": 8, "grids": 9}
 
 
 class HasKey(Protocol):
@@ -58,7 +59,7 @@ class Contents:
     constants: dict[str, np.ndarray] = field(default_factory=dict)
     fields: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     key: bytes = b""
-    symmetries: tuple[Symmetry, ...] = ()
+    symmetries: Forms = ()
     known: KnownAnswer | None = None
 
     def weights(self, forms: Mapping[str, Form]) -> dict[str, Weights]:
@@ -132,7 +133,7 @@ def image_sections(program: Program, forms: Mapping[str, Form], packing: Packing
         shape = (c.rows, c.n)
         found.append(_floats("table", c.name, shape, lambda model: model.constants(), lambda into: into.constants, c.name))
     if program.symmetries:
-        found.append(_forms(program))
+        found.append(_grids(program, program.symmetries) if isinstance(program.symmetries, Grids) else _forms(program))
     for ref in program.linears:
         found.extend(_of_layer(section, ref.name) for section in forms[ref.name].sections(ref, packing))
     found.append(_known(program))
@@ -159,6 +160,7 @@ def _forms(program: Program) -> SectionSpec:
     kind = np.dtype([("cells", "<u2" if seq > 256 else "u1", (seq,)), ("tokens", "u1", (vocab,))])
 
     def write(_: StoredModel) -> bytes:
+        assert not isinstance(program.symmetries, Grids)
         records = np.zeros(len(program.symmetries), kind)
         for record, form in zip(records, program.symmetries, strict=True):
             record["cells"], record["tokens"] = form.cells, form.tokens
@@ -168,6 +170,26 @@ def _forms(program: Program) -> SectionSpec:
         into.symmetries = tuple(Symmetry.of(r["cells"], r["tokens"], "image") for r in np.frombuffer(data, kind))
 
     return SectionSpec("forms", "forms", kind.itemsize * len(program.symmetries), write, read)
+
+
+_ROW = np.dtype([("following", "<u4"), ("turn", "u1"), ("colours", "u1", (COLOURS,)), ("zero", "u1")])
+
+
+def _grids(program: Program, grids: Grids) -> SectionSpec:
+    """The rows of the puzzle table: of each the next one of its task, and what it makes of the task's grids."""
+
+    def write(_: StoredModel) -> bytes:
+        records = np.zeros(len(grids.rows), _ROW)
+        records["following"] = grids.following
+        records["turn"], records["colours"] = [row.turn for row in grids.rows], [row.colours for row in grids.rows]
+        return records.tobytes()
+
+    def read(data: bytes, into: Contents) -> None:
+        records = np.frombuffer(data, _ROW)
+        rows = tuple(Augmentation(int(r["turn"]), tuple(r["colours"].tolist())) for r in records)
+        into.symmetries = Grids(grids.count, records["following"].astype(np.uint32), rows)
+
+    return SectionSpec("grids", "forms", _ROW.itemsize * len(grids.rows), write, read)
 
 
 def _of_layer(section: LayerSection, layer: str) -> SectionSpec:

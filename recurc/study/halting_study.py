@@ -19,7 +19,7 @@ from recurc.evaluate.stepping import Stepper
 from recurc.evaluate.stopping import halting
 from recurc.evaluate.theta import Choice, Clusters, by_labels, is_certificate, two_clusters
 from recurc.solve import Policy
-from recurc.symmetries import Symmetry
+from recurc.symmetries import Forms as Drawn
 
 HEAD_ALONE = Halt(patience=0)
 _NAMES = {"margin": "the margin", "agreement": "agreement", "vote": "vote"}
@@ -43,7 +43,7 @@ class Forms:
     """Other forms of its puzzles: the symmetry's name, and those that were drawn."""
 
     symmetry: str
-    drawn: tuple[Symmetry, ...]
+    drawn: Drawn
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from recurc.study.tune import FP32, HELD, OUT, SURE, Stage
 from recurc.study.units import Executor, stepper_of
 from recurc.study.variants import Outcome, Variant
 from recurc.study.workbench import Workbench
-from recurc.symmetries import Symmetry
+from recurc.symmetries import Forms
 
 FIRST, FULL, MOST_TRIES = 32, 3, 3  # puzzles of the first round; variants that all procedures are scored on; choices tried
 RUNS, RESTARTS, PATIENCE, THETAS = (3, 4, 6, 8), (0, 1, 2, 4, 8), (0, 1), 6
@@ -101,7 +101,7 @@ class SolveSearch:
     minimize: str
     data: Dataset
     held_out: Dataset
-    forms: tuple[Symmetry, ...]
+    forms: Forms
     worst: int | None
     executor: Executor
     stage: Stage

@@ -26,6 +26,7 @@ from recurc.study.memo import Memo
 from recurc.study.store import Store, code_version, content, digest
 from recurc.study.units import Chunk, Executor, Subject, Threads, Told, chunk_size
 from recurc.study.variants import Outcome, Subjects, Variant, model_bytes
+from recurc.symmetries import Grids
 from recurc.targets.toolchain import find_compiler
 
 
@@ -321,6 +322,8 @@ def _asking_parts(asking: Asking | None) -> list[object]:
     """What tells results of puzzles that were asked again from others."""
     if asking is None:
         return []
+    if isinstance(asking.forms, Grids):
+        return [asking.policy, asking.forms.count, asking.forms.following, [(r.turn, r.colours) for r in asking.forms.rows]]
     return [asking.policy, *(array for form in asking.forms for array in (form.cells, form.tokens))]
 
 

@@ -251,7 +251,14 @@ class Joined:
 
 
 GROUPS: tuple[type[NamedGroup], ...] = (NoSymmetry, Sudoku, Square, Relabelling, Listed)
-KNOWN = "; ".join((*(group.SPELT for group in GROUPS), "several joined by +, such as square+tokens:2-10"))
+ARC = "arc"  # forms of each puzzle by its row, see `recurc.symmetries.grids`; from the names of the dataset, or arc:FILE
+KNOWN = "; ".join((*(group.SPELT for group in GROUPS), "several joined by +, such as square+tokens:2-10",
+                   "arc alone, where identifiers.json names the forms of each puzzle, or arc:PATH of such a file"))  # fmt: skip
+
+
+def is_arc(name: str) -> bool:
+    """Whether a name means forms that a puzzle's row tells."""
+    return name.partition(":")[0].strip() == ARC
 
 
 @dataclass(frozen=True)

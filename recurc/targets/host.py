@@ -79,6 +79,7 @@ class ModelInfo(ctypes.Structure):
                 "known_offset",
             )
         ),
+        ("grids", ctypes.c_void_p),
         ("name", ctypes.c_char_p),
     ]
 

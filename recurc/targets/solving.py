@@ -13,6 +13,7 @@ _U8P = ctypes.POINTER(ctypes.c_uint8)
 
 
 class _Policy(ctypes.Structure):
+    restarts: int
     _fields_ = [
         *((name, ctypes.c_uint32) for name in ("steps", "restart_steps", "restarts", "patience")),
         ("threshold", ctypes.c_float),
@@ -21,6 +22,7 @@ class _Policy(ctypes.Structure):
 
 
 class _Solver(ctypes.Structure):
+    policy: _Policy
     run: int
     steps: int
     done: int
@@ -34,7 +36,7 @@ class _Solver(ctypes.Structure):
         ("puzzle", ctypes.c_void_p),
         *(
             (name, ctypes.c_uint32)
-            for name in ("puzzle_id", "run", "run_steps", "ended", "steps", "done", "solved", "answer_run")
+            for name in ("puzzle_id", "row", "run", "run_steps", "ended", "steps", "done", "solved", "answer_run")
         ),
         ("margin", ctypes.c_float),
         ("votes", ctypes.c_uint32),
@@ -76,6 +78,11 @@ class Solving:
     def run(self) -> int:
         """The run that the last step was of: 0 the puzzle itself, i its i-th form."""
         return int(self._solver.run)
+
+    @property
+    def most(self) -> int:
+        """How often this puzzle may be asked again: as the policy says, and no more often than it has other forms."""
+        return int(self._solver.policy.restarts)
 
     def steps(self) -> Iterator[int]:
         """Run step by step (releases the GIL): the number of each, through all runs from 1, once it has run.

@@ -26,7 +26,8 @@ from recurc.targets.toolchain import find_compiler
 # stack is aligned to 8 bytes first. RISC-V cores push nothing.
 _ARM_FRAME, _ARM_FP_FRAME, _ARM_ALIGNMENT = 8 * 4, 18 * 4, 8
 INDIRECT = "__indirect_call"
-HOOK = "feed_watchdog"  # what calls through pointers reach in our firmware: the model's hook, rc_server.c
+HOOK = "feed_watchdog"  # what calls through pointers reach in our firmware: the model's hook, rc_server.c,
+GRIDS = ("grids_after", "grids_count", "grids_lead")  # and of a model whose forms are grids what leads them, rc_grids.c
 _NODE = re.compile(r'node: \{ title: "([^"]*)" label: "([^"]*)"')
 _EDGE = re.compile(r'edge: \{ sourcename: "([^"]*)" targetname: "([^"]*)"')
 _FRAME = re.compile(r"(\d+) bytes \(([a-z,]+)\)")
@@ -182,6 +183,11 @@ def add_falls(functions: dict[str, Function]) -> None:
             f.calls.add(f.falls)
 
 
+def _through_pointers(f: Function, functions: dict[str, Function]) -> set[str]:
+    """What a function may call that it does not name."""
+    return {name for name in (HOOK, *GRIDS) if name in functions} if f.indirect else set()
+
+
 def deepest(functions: dict[str, Function], root: str) -> tuple[int, tuple[tuple[str, int], ...]]:
     """(bytes, path with frames) of the deepest path from a function.
 
@@ -201,7 +207,7 @@ def deepest(functions: dict[str, Function], root: str) -> tuple[int, tuple[tuple
             )
         if name not in done:
             f = functions[name]
-            calls = {*f.calls, HOOK} if f.indirect and HOOK in functions else f.calls
+            calls = f.calls | _through_pointers(f, functions)
             if (f.indirect and HOOK not in functions) or f.frame < 0:
                 why = "it calls through a pointer" if f.indirect else "it moves the stack pointer by a register"
                 raise UnboundedStackError(
@@ -231,7 +237,9 @@ def worst_path(functions: dict[str, Function], entry: str, exception_frame: int)
     """
     # Who goes to a function that sets the stack pointer leaves its own frames behind.
     fresh_ones = {name for name, f in functions.items() if f.fresh}
-    functions = {name: replace(f, calls=f.calls - fresh_ones) for name, f in functions.items()}
+    functions = {
+        name: replace(f, calls=(f.calls | _through_pointers(f, functions)) - fresh_ones) for name, f in functions.items()
+    }
     main = _reachable(functions, entry)
     called = {c for name, f in functions.items() for c in f.calls if c != name}
     handlers = [name for name in functions if name not in main and name not in called]

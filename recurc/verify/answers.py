@@ -26,6 +26,7 @@ from recurc.evaluate.stepping import EngineStepper, State, TorchStepper, check_s
 from recurc.models.inputs import check_inputs
 from recurc.models.reasoner import Reasoner
 from recurc.solve import MOST_STEPS, Policy
+from recurc.symmetries import is_arc
 from recurc.verify.device import open_device
 
 if TYPE_CHECKING:
@@ -300,9 +301,9 @@ class Connection:
     def _solve(self, tokens: np.ndarray, puzzle_id: int, policy: Policy) -> SolvedAnswer:
         session, puzzle = self._load(tokens, puzzle_id)
         kept = self.build.details.get("solve")
-        forms = kept["forms"] if kept else 0
+        forms, fewer = (kept["forms"], is_arc(kept["symmetry"])) if kept else (0, False)
         self._ran += 1  # the tensors of a step before are gone
-        *_, result = session.solve(policy, puzzle=puzzle, forms=forms)
+        *_, result = session.solve(policy, puzzle=puzzle, forms=forms, fewer=fewer)
         assert isinstance(result, SolveResult)  # the last thing that is told
         answer = np.array(session.read_tensor("answer"))
         return SolvedAnswer(

@@ -27,6 +27,9 @@ class Answering(Protocol):
     @property
     def run(self) -> int: ...
 
+    @property
+    def most(self) -> int: ...
+
     def steps(self) -> Iterator[int]: ...
 
     def answer(self) -> Answer: ...
@@ -148,21 +151,17 @@ class Stepping:
 
 
 class Solving:
-    """Until the puzzle is answered, restarts included; the device decides by itself, and so does the host.
+    """Until the puzzle is answered, restarts included; the device decides by itself, and so does the host."""
 
-    Args:
-        forms: other forms of a puzzle that the model has.
-    """
-
-    def __init__(self, session: DeviceSession, engine: Engine, policy: Policy, forms: int) -> None:
-        self.session, self.engine, self.policy, self.forms = session, engine, policy, forms
+    def __init__(self, session: DeviceSession, engine: Engine, policy: Policy) -> None:
+        self.session, self.engine, self.policy = session, engine, policy
 
     def begin(self, tokens: np.ndarray, puzzle_id: int) -> None:
         self._puzzle, self._solving = puzzle_id, self.engine.solving(tokens, self.policy, puzzle_id)
         self._steps = self._solving.steps()
 
     def device(self, stops: Collection[int]) -> Iterator[f.StepEvent | Ended]:
-        yield from self.session.solve(self.policy, puzzle=self._puzzle, forms=self.forms)
+        yield from self.session.solve(self.policy, puzzle=self._puzzle, forms=self._solving.most)
 
     def host(self, event: f.StepEvent) -> str | None:
         if next(self._steps, None) is None:

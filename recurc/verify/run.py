@@ -120,7 +120,7 @@ def _course(session: DeviceSession, engine: Engine, steps: int, options: RunOpti
             why=f"the firmware is compiled for {steps}",
             next=f"Use no more, or build with {argument('steps', 'N')}",
         )
-    return Solving(session, engine, policy, engine.info.forms)
+    return Solving(session, engine, policy)
 
 
 def verify_session(

@@ -21,6 +21,12 @@ static const uint8_t *form_of(const rc_ctx_t *ctx, uint32_t run)
     return ctx->image + rc_info.forms_offset + (run - 1u) * bytes;
 }
 
+/* The records of a model whose forms have rows of their own. */
+static const uint8_t *rows_of(const rc_ctx_t *ctx)
+{
+    return ctx->image + rc_info.forms_offset;
+}
+
 static uint32_t cell_of(const uint8_t *form, uint32_t i)
 {
     return cell_bytes() == 1u ? form[i] : form[2u * i] | (uint32_t)form[2u * i + 1u] << 8;
@@ -68,6 +74,16 @@ static rc_status_t lead_back(const uint8_t *form, const uint8_t *answer, uint8_t
     return RC_OK;
 }
 
+/* What the run that comes next is asked: its tokens, where its answer will be, and the row of the puzzle table. */
+static rc_status_t ask(rc_solver_t *s, uint8_t *out)
+{
+    if (rc_info.grids == 0) {
+        return present(form_of(s->ctx, s->run), s->puzzle, out);
+    }
+    const rc_status_t status = rc_info.grids->after(rows_of(s->ctx), s->row, &s->row);
+    return status != RC_OK ? status : rc_info.grids->lead(rows_of(s->ctx), s->puzzle_id, s->row, s->puzzle, out);
+}
+
 /* Keep how the run under way has ended, in the puzzle's own form. */
 static rc_status_t keep(const rc_solver_t *s)
 {
@@ -75,6 +91,9 @@ static rc_status_t keep(const rc_solver_t *s)
     const uint8_t *tokens = rc_tensor(s->ctx, RC_TENSOR_TOKENS, &bytes);
     if (rc_info.forms == 0u) {
         return RC_OK; /* there is no other run: its tokens stay where they are */
+    }
+    if (rc_info.grids != 0 && s->policy.restarts != 0u) { /* the first run too: what is no grid does not count */
+        return rc_info.grids->lead(rows_of(s->ctx), s->row, s->puzzle_id, tokens, place_of(s->ctx, s->run));
     }
     if (s->run != 0u) {
         return lead_back(form_of(s->ctx, s->run), tokens, place_of(s->ctx, s->run));
@@ -162,7 +181,13 @@ rc_status_t rc_solve_begin(rc_solver_t *s, rc_ctx_t *ctx, const rc_policy_t *pol
     s->policy.restarts = policy->restarts < rc_info.forms ? policy->restarts : rc_info.forms;
     s->puzzle = puzzle;
     s->puzzle_id = puzzle_id;
-    return RC_OK;
+    s->row = puzzle_id;
+    rc_status_t counted = RC_OK;
+    if (rc_info.grids != 0) {
+        counted = rc_info.grids->count(rows_of(ctx), puzzle, puzzle_id, s->policy.restarts, &s->policy.restarts);
+        s->ctx = counted == RC_OK ? ctx : 0;
+    }
+    return counted;
 }
 
 rc_status_t rc_solve_step(rc_solver_t *s)
@@ -179,10 +204,10 @@ rc_status_t rc_solve_step(rc_solver_t *s)
         s->run_steps = 0u;
         s->ended = 0u;
         uint8_t *form = place_of(s->ctx, s->run);
-        status = present(form_of(s->ctx, s->run), s->puzzle, form);
+        status = ask(s, form);
         if (status == RC_OK) {
             s->ctx->again = 1u; /* a puzzle that was cancelled between two runs stays so */
-            status = rc_begin(s->ctx, form, s->puzzle_id);
+            status = rc_begin(s->ctx, form, s->row);
             s->ctx->again = 0u;
             s->epoch = s->ctx->epoch;
         }

@@ -4,18 +4,33 @@
 
 #include "recurc/rc.h"
 
+#ifdef ROWS /* forms are grids, each with a row of the puzzle table */
+#include "recurc/rc_solve.h"
+#define GRIDS &rc_grids
+#else
+#define ROWS  1u
+#define GRIDS 0
+#endif
+
 #define RUNS  (FORMS + 1)
 #define STEPS 8
 
 uint8_t script_tokens[RUNS][STEPS][SEQ]; /* in the form of the run */
 float script_margins[RUNS][STEPS];
 uint8_t script_asked[RUNS][SEQ];     /* what runs were begun with */
+uint32_t script_rows[RUNS];          /* and with which row */
 uint32_t script_begun, script_steps; /* runs, and steps in all */
 
 static uint8_t answers[RUNS][SEQ];
 
-const rc_info_t rc_info = {
-    .seq_len = SEQ, .vocab = VOCAB, .steps = STEPS, .forms = FORMS, .forms_offset = 3u, .name = "script"};
+const rc_info_t rc_info = {.seq_len = SEQ,
+                           .vocab = VOCAB,
+                           .puzzles = ROWS,
+                           .steps = STEPS,
+                           .forms = FORMS,
+                           .forms_offset = 3u,
+                           .grids = GRIDS,
+                           .name = "script"};
 
 void script_open(rc_ctx_t *ctx, const uint8_t *image)
 {
@@ -30,7 +45,7 @@ void script_open(rc_ctx_t *ctx, const uint8_t *image)
 
 rc_status_t rc_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle)
 {
-    if (puzzle != 0u) {
+    if (puzzle >= ROWS) {
         return RC_ERR_PUZZLE;
     }
     for (uint32_t i = 0; i < SEQ; i++) {
@@ -39,6 +54,7 @@ rc_status_t rc_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle)
         }
     }
     memcpy(script_asked[script_begun], tokens, SEQ);
+    script_rows[script_begun] = puzzle;
     script_begun++;
     ctx->step = 0u;
     ctx->same = 0u;

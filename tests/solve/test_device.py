@@ -20,7 +20,7 @@ from recurc.quant.weights import precision_named
 from recurc.solve import Policy, solve
 from recurc.storage.form import forms_of
 from recurc.storage.image import Contents, image_sections
-from recurc.symmetries import Symmetry, draw, named
+from recurc.symmetries import Grids, Symmetry, draw, named
 from recurc.targets.boards import load_board
 from recurc.verify.device import connect
 from tests.codegen.builder import compile_model, emulated_firmware
@@ -159,6 +159,30 @@ def test_a_trained_model_is_made_surer(tmp_path):
     plain = [bool((engine.solve(row, Policy(4)).tokens == label).all()) for row, label in zip(rows, labels)]
     assert sum(right) >= sum(plain)
     assert all(ok for ok, a in zip(right, answers) if a.solved)
+
+
+def test_forms_with_rows_of_their_own_lie_in_the_image(tmp_path):
+    """Grids of ARC: read back as they were, and asked by the device's code as they are here."""
+    need("host")
+    names = ["<blank>", "a", *(f"a|||t{t}|||0{c}" for t, c in ((1, "132456789"), (7, "987654321"), (4, "123456789"))), "b"]
+    reasoner, grids = random_reasoner(seq=16, vocab=12, puzzles=6), Grids.of(names, 3, "names")
+    model = quantize_model(reasoner, precision_named("int8"), symmetries=grids)
+    image, contents = build_image(model, kernel_set("host")), Contents()
+    specs = image_sections(model.program, forms_of(model.program, model.forms), kernel_set("host").weights)
+    for spec, stored in zip(specs, image.sections, strict=True):
+        spec.read(image.data[stored.offset : stored.offset + stored.bytes], contents)
+    assert contents.symmetries == grids and image.section("forms").bytes == 6 * 16
+    engine = compile_model(tmp_path, model)
+    rng = np.random.default_rng(2)
+    for shape, row in (((2, 3), 2), ((4, 1), 4), ((3, 3), 1), ((2, 2), 5), ((2, 2), 0)):
+        puzzle = np.zeros((4, 4), np.uint8)
+        puzzle[: shape[0] + 1, : shape[1] + 1] = 1
+        puzzle[shape[0] :, shape[1] :] = 0
+        puzzle[: shape[0], : shape[1]] = rng.integers(2, 12, shape)
+        for policy in (Policy(2, 3, 1, threshold=1e30), Policy(1, 2, 2, threshold=0.0, accept="vote")):
+            found = engine.solve(puzzle.ravel(), policy, row)
+            equal(found, solve_puzzle(engine, puzzle.ravel(), row, grids, policy))
+            assert found.restarts == (0 if row in (0, 5) else found.restarts) and (row in (0, 5) or found.restarts > 0)
 
 
 # -- over the wire --------------------------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def compared(libraries, engine, monkeypatch, **told):
     with DeviceSession(Line(libraries["right"], Clock().use(monkeypatch))) as session:
         session.hello()
         lying = Told(session, **told)
-        course = Solving(lying, engine, ASK_AGAIN, 2)
+        course = Solving(lying, engine, ASK_AGAIN)
         return Comparison(lying, engine, course).puzzle(0, puzzle(3, 1), 0, lambda step: None).difference
 
 

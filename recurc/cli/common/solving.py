@@ -13,7 +13,7 @@ from recurc.cli.common.groups import Command, given, given_options
 from recurc.cli.common.output import Console
 from recurc.errors import InputError, UsageError
 from recurc.solve import ACCEPT, BELIEVED, MOST_RESTARTS, MOST_STEPS, Policy
-from recurc.symmetries import Symmetry, draw, named
+from recurc.symmetries import Forms, is_arc
 
 if TYPE_CHECKING:
     from recurc.build.manifest import Build
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from recurc.evaluate.halting import Halt
     from recurc.evaluate.solving import Solved
     from recurc.ir.lowering import Lowering
-    from recurc.models.reasoner import Reasoner
+    from recurc.models.reasoner import Reasoner, ReasonerConfig
 
 FIRST_STEPS = 8  # a run that has not halted by then seldom does
 
@@ -53,27 +53,29 @@ class Asking:
         first = self.first_steps or min(FIRST_STEPS, steps)
         return Policy(first, self.restarts, self.restart_steps or first, halt.threshold, halt.patience, accept)
 
-    def forms(self, console: Console, data: Dataset, seed: int) -> tuple[str, tuple[Symmetry, ...]]:
+    def forms(self, console: Console, data: Dataset, config: ReasonerConfig, seed: int) -> tuple[str, Forms]:
         """The symmetry's name, and the other forms that restarts take.
 
         Args:
             data: labelled examples that the symmetry is held against, and found by where none is named.
 
         Raises:
-            UsageError: no symmetry of this name. InputError: the labels contradict it.
+            UsageError: no symmetry of this name. InputError: the labels contradict it, or the model has not the rows for it.
         """
-        from recurc.datadescribe import allowed_symmetry, check_symmetry, tells_symmetry
+        from recurc.datadescribe import allowed_symmetry, check_symmetry, forms_named, tells_symmetry
+        from recurc.ir.lowering import check_forms
 
         if self.symmetry is None:
             name = allowed_symmetry({data.split: data})
             known = f"the labels of {data.split} allow" if tells_symmetry(data) else "too few labels tell"
             reason = f"the largest that {known}" if name != "none" else f"{known} no other"
+            reason = "as the names of the puzzle identifiers tell" if is_arc(name) else reason
             console.assumed([f"symmetry: {name}, {reason}"])
         else:
             name = self.symmetry
-        group = named(name, data.seq_len, data.vocab_size)
-        forms = draw(group, self.restarts, seed)
+        forms = forms_named(name, data, self.restarts, seed)
         check_symmetry(name, forms, {data.split: data})
+        check_forms(forms, config)
         return name, forms
 
 
@@ -135,7 +137,7 @@ def labelled(model: Model, symmetry: str | None) -> Dataset:
 
 def procedure(
     console: Console, chosen: Model, reasoner: Reasoner, asked: tuple[Solving, Lowering, int], rule: Halt
-) -> tuple[Policy | None, str, tuple[Symmetry, ...]]:
+) -> tuple[Policy | None, str, Forms]:
     """The procedure that asks again, the symmetry's name and the forms; None where it is not asked for.
 
     asked: how to solve, how the model is lowered, and the seed of the forms.
@@ -143,7 +145,7 @@ def procedure(
     solving, lowering, seed = asked
     if not solving.asked():
         return None, "", ()
-    symmetry, forms = solving.forms(console, labelled(chosen, solving.symmetry), seed)
+    symmetry, forms = solving.forms(console, labelled(chosen, solving.symmetry), reasoner.config, seed)
     possible = replace(solving, restarts=min(solving.restarts, len(forms)))
     halt, accept = possible.believed(console, chosen, reasoner, rule)
     return possible.policy(lowering.depth(reasoner.config).steps, halt, accept), symmetry, forms
@@ -189,7 +191,7 @@ def asking_options(prefix: str) -> Callable[[Command], Command]:
     symmetry = click.option(
         "--symmetry",
         metavar="NAME",
-        help=f"{prefix}the other forms: sudoku:3x3, square, tokens:2-10, file:PATH, several joined by +, or none. "
+        help=f"{prefix}the other forms: sudoku:3x3, square, tokens:2-10, file:PATH, several joined by +, arc, or none. "
         "Default: the largest that the labels allow.",
     )
     return _all([symmetry, _runs(prefix, 8, " Default: 8.", " Default: as many.")])

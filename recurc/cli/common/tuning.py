@@ -152,7 +152,8 @@ def tune_solving(console: Console, chosen: Model, among: SearchedAmong, wanted: 
     from recurc.study.tune_solving import SolveSearch
 
     goal, learning, files, aim, prices = wanted.goal, wanted.learning, wanted.files, among.aim, among.prices
-    symmetry, forms = Asking(symmetry=goal.symmetry).forms(console, labelled(chosen, goal.symmetry), learning.seed)
+    examples, config = labelled(chosen, goal.symmetry), among.bench.reasoner.config
+    symmetry, forms = Asking(symmetry=goal.symmetry).forms(console, examples, config, learning.seed)
     with wanted.computing.executor() as where:
         search = SolveSearch(
             among.bench,

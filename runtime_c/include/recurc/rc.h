@@ -32,6 +32,9 @@ typedef enum {
 /* The version of this interface: it changes when a program that used the older one must be changed. */
 #define RC_API_VERSION 1u
 
+/* Forms of a puzzle that has a row for each, see rc_solve.h: what leads a grid from one to another. */
+typedef struct rc_grids rc_grids_t;
+
 /* Constants of the compiled model. */
 typedef struct {
     uint32_t api;                          /* RC_API_VERSION that the model was compiled with: the header's own? */
@@ -43,13 +46,14 @@ typedef struct {
     uint32_t carry;       /* how z_H and z_L are stored: 0 f32, 1 f16, 2 i8 with a scale a row */
     uint32_t table_dtype; /* streamed puzzle table: 0 none (or in the image), 1 f32 rows, 2 i8 rows */
     uint32_t table_rows, record_bytes;
-    uint32_t ops;          /* of a supervision step: every op of every block call, then the heads */
-    uint32_t forms;        /* of a puzzle, that it can be asked again in; 0: none */
-    uint32_t forms_offset; /* where they lie in the image, see rc_solve.h */
-    uint32_t key_offset;   /* where the image has the key of the streamed table that belongs to it, 16 bytes */
-    uint32_t known_steps;  /* that the known answer has room for, see rc_known.h */
-    uint32_t known_offset; /* where the image has it */
-    const char *name;      /* model, precision; for people */
+    uint32_t ops;            /* of a supervision step: every op of every block call, then the heads */
+    uint32_t forms;          /* of a puzzle, that it can be asked again in; 0: none */
+    uint32_t forms_offset;   /* where they lie in the image, see rc_solve.h */
+    uint32_t key_offset;     /* where the image has the key of the streamed table that belongs to it, 16 bytes */
+    uint32_t known_steps;    /* that the known answer has room for, see rc_known.h */
+    uint32_t known_offset;   /* where the image has it */
+    const rc_grids_t *grids; /* forms have rows of their own; null: they are the same for every puzzle */
+    const char *name;        /* model, precision; for people */
 } rc_info_t;
 
 extern const rc_info_t rc_info;

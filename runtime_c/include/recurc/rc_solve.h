@@ -41,6 +41,7 @@ typedef struct {
     rc_policy_t policy;
     const uint8_t *puzzle; /* [seq_len] as the caller gave it */
     uint32_t puzzle_id;
+    uint32_t row;          /* of the puzzle table that this run is asked with: puzzle_id, or that of its form */
     uint32_t run;          /* the run that the last step was of: 0 the puzzle itself, i its i-th form */
     uint32_t run_steps;    /* steps of that run */
     uint32_t ended;        /* it has ended: the next step begins another one */
@@ -53,6 +54,19 @@ typedef struct {
     const uint8_t *answer; /* [seq_len]; until the model goes on or begins another puzzle */
     uint32_t epoch;        /* of the context, when it began this run */
 } rc_solver_t;
+
+/* What leads grids of colours from one form to another where each form has a row of the puzzle table; SPEC.md, section
+ * "Form". `rows` are the image's records of that table. All of it returns RC_ERR_IMAGE_SECTION where a record is none. */
+struct rc_grids {
+    /* How many other forms a puzzle [seq_len] of a row has, `most` at most. */
+    rc_status_t (*count)(const uint8_t *rows, const uint8_t *puzzle, uint32_t row, uint32_t most, uint32_t *found);
+    /* The row that comes after a row. */
+    rc_status_t (*after)(const uint8_t *rows, uint32_t row, uint32_t *next);
+    /* Lead tokens [seq_len] in the form of row `from`, whatever they are, to that of row `to`. */
+    rc_status_t (*lead)(const uint8_t *rows, uint32_t from, uint32_t to, const uint8_t *tokens, uint8_t *out);
+};
+
+extern const rc_grids_t rc_grids;
 
 /* Begin: `puzzle` [seq_len] must stay as it is until the answer is there.
  * RC_ERR_ARGUMENT, RC_ERR_STEPS: the policy is none, or asks for more steps of a run than were compiled; nothing changes
