@@ -26,6 +26,7 @@ from recurc.cli.common.options import (
 from recurc.cli.common.output import Console, json_text
 from recurc.cli.common.quantizing import Learning, calibration_options
 from recurc.cli.common.research import Computing, can_plot, check_results, compute_options, results_option, write, write_results
+from recurc.cli.common.solving import Solving, procedure, solve_entry, solving_options
 from recurc.errors import UsageError
 from recurc.ir.lowering import Lowering
 
@@ -35,7 +36,7 @@ _MANY = 40  # rows of a table that are still looked at
 
 @dataclass(frozen=True)
 class Grid:
-    """What is varied: every combination is tried."""
+    """What is varied: every combination is tried, on so many puzzles."""
 
     precisions: tuple[str, ...]
     activations: tuple[str, ...]
@@ -43,6 +44,7 @@ class Grid:
     l_cycles: tuple[int, ...]
     steps: tuple[int, ...]
     engine: str
+    limit: int
 
 
 def _gate_options(function: Command) -> Command:
@@ -102,25 +104,28 @@ def _gate_options(function: Command) -> Command:
 @seed_option
 @storage_options
 @calibration_options
+@solving_options
 @compute_options
 @_gate_options
 @results_option("NAME-sweep")
-@takes(source=Source, tried=Grid, learning=Learning, lowering=Lowering, computing=Computing)
+@takes(source=Source, tried=Grid, learning=Learning, lowering=Lowering, solving=Solving, computing=Computing)
 @pass_console
 def command(
     console: Console,
-    limit: int,
     out: Path | None,
     source: Source,
     tried: Grid,
     learning: Learning,
     lowering: Lowering,
+    solving: Solving,
     computing: Computing,
 ) -> None:
     """What CHECKPOINT keeps of its accuracy in each precision at each depth.
 
     Interrupted or repeated, it goes on where it was: results are kept by the content of checkpoint, puzzles and code.
     """
+    from recurc.evaluate.halting import Halt
+    from recurc.evaluate.measured import Asking
     from recurc.study.sweep import Depths, as_csv, grid, rows_of
     from recurc.study.workbench import Workbench
 
@@ -129,8 +134,13 @@ def command(
     folder = out or Path("build") / f"{name}-sweep"
     check_results(folder)
     reasoner = chosen.load()
-    test, train = chosen.dataset("test", labels=True).take(limit), train_split(console, chosen)
-    bench = Workbench(reasoner, test, train, puzzles=learning.puzzles, seed=learning.seed, store=computing.store(console))
+    test, train = chosen.dataset("test", labels=True).take(tried.limit), train_split(console, chosen)
+    deepest = Lowering(steps=max(tried.steps, default=reasoner.config.halt_max_steps))
+    policy, symmetry, forms = procedure(console, chosen, reasoner, (solving, deepest, learning.seed), Halt())
+    asking = None if policy is None else Asking(policy, forms, symmetry)
+    bench = Workbench(
+        reasoner, test, train, puzzles=learning.puzzles, seed=learning.seed, store=computing.store(console), asking=asking
+    )
     variants = [
         bench.resolve(v)
         for v in grid(
@@ -162,6 +172,7 @@ def command(
             "l_cycles": reasoner.config.L_cycles,
             "steps": reasoner.config.halt_max_steps,
         },
+        **({} if asking is None else {"solve": solve_entry(symmetry, asking.policy)}),
         "rows": lines,
     }
     files = [write(folder, "sweep.csv", as_csv(rows)), write(folder, "sweep.json", json_text(document))]
@@ -187,7 +198,7 @@ def _page(
         f"{document['n']} test puzzles of {near(document['data'])}.",
         plots=drawn,
         verdicts=sweep_page.sweep_verdicts(lines),
-        tables=[Table("All variants", sweep_page.COLUMNS, [sweep_page.cells(line) for line in lines])],
+        tables=[Table("All variants", *sweep_page.table(lines))],
         notes=sweep_page.NOTES,
         command=shlex.join(["recurc", *sys.argv[1:]]),
     )
@@ -195,7 +206,7 @@ def _page(
 
 
 def _show(console: Console, lines: list[dict[str, Any]], name: str, document: dict[str, Any], folder: Path) -> None:
-    from recurc.report.sweep_page import COLUMNS, LEAST, NOTES, cells, sweep_verdicts
+    from recurc.report.sweep_page import LEAST, NOTES, sweep_verdicts, table
 
     shown = lines
     if len(lines) > _MANY:
@@ -205,7 +216,8 @@ def _show(console: Console, lines: list[dict[str, Any]], name: str, document: di
         f"{name}, {document['n']} test puzzles"
         + (f"; {len(shown)} of {len(lines)} rows, the rest in sweep.csv" if len(shown) < len(lines) else "")
     )
-    console.table(COLUMNS, [cells(line) for line in shown], text_columns=("by",), least=LEAST)
+    columns, cells = table(shown)
+    console.table(columns, cells, text_columns=("by",), least=LEAST)
     for text in sweep_verdicts(lines):
         console.print(text)
     for note in NOTES:

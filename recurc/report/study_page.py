@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from recurc.report import plots
 from recurc.report.numbers import READ_BYTES, loss_text
 from recurc.report.results import Plot, Results, Table, near
-from recurc.report.sweep_page import percent, phi_text
+from recurc.report.sweep_page import asked_cells, percent, phi_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,20 +50,13 @@ def cells(line: Line) -> tuple[str, ...]:
         percent(line["cell"]),
         percent(line["exact"]),
         "" if line["group"] == "reference" else loss_text(line["loss"], line["loss_se"], line["n"]),
-        *_asked(line["asked"]),
+        *asked_cells(line["asked"]),
         _phi(line["phi_first"]),
         _phi(line["phi_last"]),
         f"{line['bytes']:,}",
         _yes(line["fits_4mb"]),
         _yes(line["fits_8mb"]),
     )
-
-
-def _asked(asked: Line | None) -> tuple[str, str]:
-    """Exact with restarts @ mean steps; how many of the puzzles called solved are wrong."""
-    if asked is None:
-        return "-", "-"
-    return f"{percent(asked['exact'])} @ {asked['mean_steps']:.2f}", f"{asked['wrong_solved']} of {asked['solved']}"
 
 
 def _phi(value: float | None) -> str:

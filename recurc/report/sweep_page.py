@@ -66,6 +66,7 @@ COLUMNS = (
     "MACs",
     "bytes",
 )
+ASKED = ("with restarts", "wrong of solved")
 LEAST = (11, "halting: exact", "by", "phi last", "MACs", "phi 1 step", "cells", 4, "L", "H", "bytes")
 NOTES = (
     "exact: whole puzzles right; lost to fp32: points of it against fp32 at the same depth, with the standard error of the "
@@ -74,6 +75,8 @@ NOTES = (
     "all that cost less, beyond a standard error of the difference on the same puzzles; of equals the one of fewest bytes. ~: "
     "not told from it, nothing of no more cost solves more beyond that error. "
     f"bytes: {READ_BYTES}.",
+    "with restarts: puzzles exact, @ steps of all runs on average, where a puzzle whose run does not halt is asked again in "
+    "another form; of the largest number of steps.",
     "by: device, the generated C on this computer, the firmware's bits; fake, torch with rounded weights and activations; "
     "reference, the fp32 model.",
 )
@@ -119,6 +122,20 @@ def cells(line: Mapping[str, Any]) -> tuple[str, ...]:
         count_text(line["macs"]),
         f"{line['bytes']:,}",
     )
+
+
+def asked_cells(asked: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Exact with restarts @ mean steps; how many of the puzzles called solved are wrong."""
+    if asked is None:
+        return "-", "-"
+    return f"{percent(asked['exact'])} @ {asked['mean_steps']:.2f}", f"{asked['wrong_solved']} of {asked['solved']}"
+
+
+def table(lines: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """(columns, cells as text) of a sweep; those of ASKED too where puzzles were asked again."""
+    if not any(line["asked"] for line in lines):
+        return COLUMNS, [cells(line) for line in lines]
+    return (*COLUMNS, *ASKED), [(*cells(line), *asked_cells(line["asked"])) for line in lines]
 
 
 def _number(value: float | None, digits: int = 3) -> str:

@@ -27,7 +27,7 @@ from recurc.study.methods import FP32, Method, definition
 from recurc.study.peers import peer_version, quantized_by_onnxruntime, stored_bytes
 from recurc.study.store import Store, code_version, digest
 from recurc.study.units import Chunk, Threads, asked_again, reference_run, run_chunk
-from recurc.study.variants import Outcome, Variant
+from recurc.study.variants import Outcome, Variant, asked_columns
 from recurc.study.workbench import Means, Workbench
 
 CODE_BYTES = 32 << 10  # flash set aside for code when it is asked whether a model fits
@@ -58,9 +58,6 @@ COLUMNS = (
     "asked_solved",
     "asked_wrong",
 )
-
-
-_ASKED = ("exact", "mean_steps", "solved", "wrong_solved")
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,7 @@ class Row:
             "loss_last": last,
             "exact_seen": self.seen.exact if self.seen else None,
             "asked": asked,
-            **{f"asked_{key.removesuffix('_solved')}": asked and asked[key] for key in _ASKED},
+            **asked_columns(o.asked),
             "by_step": {name: [_number(x) for x in getattr(o, f"{name}_by_step")] for name in ("cell", "exact", "phi")},
         }
 

@@ -10,7 +10,7 @@ from recurc.ir.lowering import Lowering
 from recurc.models.reasoner import ReasonerConfig
 from recurc.report.costs import COSTS, cost_of
 from recurc.report.csvfile import csv_text
-from recurc.study.variants import Outcome, Variant
+from recurc.study.variants import Outcome, Variant, asked_columns
 
 COLUMNS = (
     "label",
@@ -38,6 +38,10 @@ COLUMNS = (
     "bytes",
     "pareto",
     "tied",
+    "asked_exact",
+    "asked_mean_steps",
+    "asked_solved",
+    "asked_wrong",
 )
 
 
@@ -99,7 +103,9 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         """Keys as in COLUMNS, and the curves by step."""
         loss, error = self.outcome.loss(self.fp32)
-        return {**self.outcome.as_dict(), "loss": loss, "loss_se": error, "pareto": self.pareto, "tied": self.tied}
+        asked = self.outcome.asked
+        again = {"asked": asked and asked.as_dict(), **asked_columns(asked)}
+        return {**self.outcome.as_dict(), "loss": loss, "loss_se": error, "pareto": self.pareto, "tied": self.tied, **again}
 
 
 def rows_of(outcomes: Sequence[Outcome], steps: Sequence[int] = ()) -> list[Row]:

@@ -161,6 +161,12 @@ class AskedAgain:
                 "solved": self.solved, "wrong_solved": self.wrong}  # fmt: skip
 
 
+def asked_columns(asked: AskedAgain | None) -> dict[str, Any]:
+    """The same in a table: asked_exact, asked_mean_steps, asked_solved, asked_wrong; None where nobody asked."""
+    found = asked.as_dict() if asked else {}
+    return {f"asked_{key.removesuffix('_solved')}": found.get(key) for key in ("exact", "mean_steps", "solved", "wrong_solved")}
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a resolved variant scored on n puzzles; everything "by step" is [steps], shares and cosines 0..1.
@@ -183,14 +189,17 @@ class Outcome:
         return len(self.part.right)
 
     def until(self, steps: int) -> Outcome:
-        """The outcome with fewer steps.
+        """The outcome with fewer steps; what asking again gave is of all of them.
 
         Raises:
             ValueError: more steps than were run.
         """
         if not 1 <= steps <= self.steps:
             raise ValueError(f"{steps} of {self.steps} steps")
-        return replace(self, variant=replace(self.variant, steps=steps), part=self.part.until(steps))
+        part = self.part.until(steps)
+        if steps < self.steps:
+            part = replace(part, taken=np.zeros_like(part.taken))
+        return replace(self, variant=replace(self.variant, steps=steps), part=part)
 
     def joined(self, more: Outcome) -> Outcome:
         """This and the same variant on further puzzles."""

@@ -140,3 +140,20 @@ def test_refusals(capsys, tmp_path):
     ):
         got, _, err = run(capsys, *args)
         assert got == status and words in err, (args, err)
+
+
+def test_puzzles_are_asked_again_where_that_is_wanted(capsys, cache, tmp_path):
+    few = ("--limit", "12", "--engine", "fake", "--precisions", "int4-naive", "--steps", "1,2", "--cache", str(cache))
+    again = ("--solve", "--symmetry", "sudoku:2x2", "--restarts", "2", "--first-steps", "1", "--accept", "vote")
+    status, out, _ = run(capsys, TINY, *few, *again, "--out", str(tmp_path), "--json")
+    found = json.loads(out)
+    assert status == 0 and (found["solve"]["accept"], found["solve"]["restarts"], found["solve"]["steps"]) == ("vote", 2, 1)
+    for row in found["rows"]:
+        assert (row["asked"] is None) == (row["steps"] == 1), "asked again beside the largest number of steps"
+        if row["asked"]:
+            assert row["asked_exact"] == row["asked"]["exact"] and 2 <= row["asked_mean_steps"] <= 3
+    assert "with restarts" in (tmp_path / "sweep.html").read_text()
+    assert [r["asked_exact"] != "" for r in csv.DictReader((tmp_path / "sweep.csv").read_text().splitlines())] == [
+        row["steps"] == 2 for row in found["rows"]
+    ]
+    assert run(capsys, TINY, *few, *again[1:], "--out", str(tmp_path))[0] == 2, "it says how to solve"
