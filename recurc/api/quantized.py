@@ -259,7 +259,7 @@ class Quantized:
             DoesNotFitError, ToolchainError, UsageError, InputError.
         """
         board = target if isinstance(target, Board) else load_board(target)
-        board = delivered_as(board, (as_,) if isinstance(as_, str) else as_)
+        board = delivered_as(board, (as_,) if isinstance(as_, str) else as_, weights)
         asked = asked_of(board, name, weights)
         self.check_target(board, allow_lossy=allow_lossy)
         gate, least, whence = self.judged_fidelity(min_fidelity, allow_lossy=allow_lossy, gate=gate, answers=answers, note=note)

@@ -115,7 +115,7 @@ def command(
         return
     lowering, learning, demands = chosen.settled(lowering), chosen.settled(learning), chosen.settled(demands)
     solving = chosen.settled(solving)
-    board = delivered_as(load_board(chosen.either("target", delivery.target)), delivery.as_)
+    board = delivered_as(load_board(chosen.either("target", delivery.target)), delivery.as_, delivery.weights)
     asked_of(board, delivery.name, delivery.weights)  # before the long work
     # Before the long work, not after it; a board without toolchain or port is told so after its plan.
     for family in dict.fromkeys((*toolchains(board), "host")):

@@ -15,6 +15,7 @@ from recurc.errors import UsageError
 from recurc.plan.hook import hook_macs
 from recurc.plan.kernels import choose_kernels
 from recurc.plan.planner import MemoryPlan, make_plan
+from recurc.plan.sharing import shared_plan
 from recurc.plan.summary import plan_summary
 from recurc.quant.model import QuantizedModel
 from recurc.targets.boards import Board
@@ -193,8 +194,11 @@ def firmware_entry(folder: Path, sources: Sources, elf: Path | None, identity: s
     }
 
 
-def planned(work: Work) -> Made:
+def planned(work: Work, shared: bool = False) -> Made:
     """The target's firmware with the estimated sizes of its code: sources are written, nothing is compiled here.
+
+    Args:
+        shared: it is part of a program that has other uses for RAM; see `recurc.plan.sharing`.
 
     Raises:
         DoesNotFitError: it does not fit with that estimate, which nothing measures here.
@@ -203,6 +207,8 @@ def planned(work: Work) -> Made:
     plan = make_plan(work.model.program, work.model.forms, work.target, kernels)
     if not plan.fits:
         raise refusal(plan, work.target)
+    if shared:
+        plan = shared_plan(plan, work.target, work.target)
     image = build_image(work.model, kernels)
     sources = write_sources(work.folder / "src", work.model, image, kernels, plan.layout, hook_macs(plan, work.target))
     return with_identity(work, sources, plan, firmware_id(work.target, sources, work.runtime))

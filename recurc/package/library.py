@@ -64,7 +64,7 @@ class SourcesPackage(Package):
     unproven = "not built here"
 
     def write(self, work: Work, made: Made | None) -> Made:
-        made = made or planned(work)
+        made = made or planned(work, shared=True)
         prefix = library_name(work.asked.name or default_name(work.model.name))
         work.note(f"writing the {self.title} {prefix.name} ...")
         folder = work.folder / self.folder

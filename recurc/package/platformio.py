@@ -11,6 +11,7 @@ from typing import Any
 from recurc import __version__
 from recurc.build.listing import TABLE_FILE
 from recurc.build.manifest import PROJECT, Build
+from recurc.emit.code import OP_NAMES
 from recurc.emit.linker import render_main
 from recurc.emit.runtime import copy_runtime
 from recurc.emit.sources import firmware_sources, linker_script, table_defines
@@ -177,7 +178,8 @@ def _write(work: Work, made: Made) -> None:
     templates = resource_dir("templates") / "platformio"
     (folder / "src").mkdir(parents=True)
     for file in sorted(sources.folder.iterdir()):
-        shutil.copyfile(file, folder / "src" / file.name)
+        if file.name != OP_NAMES:  # a firmware prints none
+            shutil.copyfile(file, folder / "src" / file.name)
     boards = [f.board for f in firmware]
     files = [file for board in boards for file in firmware_sources(board, sources, work.runtime)[0]]
     ports = [work.runtime / "ports" / port for board in boards for port in board.ports]

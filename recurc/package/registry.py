@@ -17,6 +17,7 @@ from recurc.package.base import OWN_FOLDERS, WEIGHTS, Asked, Package
 from recurc.reading import shown
 from recurc.targets.allowed import NAME
 from recurc.targets.boards import Board
+from recurc.targets.regions import ELSEWHERE
 from recurc.targets.tomltable import nearest
 from recurc.targets.toolchain import check_linkable
 
@@ -119,8 +120,11 @@ def delivered(names: Iterable[str]) -> list[str]:
     return [known[name].says() if name in known else f"{name}, a format that is not installed here" for name in names]
 
 
-def delivered_as(board: Board, formats: Sequence[str]) -> Board:
+def delivered_as(board: Board, formats: Sequence[str], weights: str = WEIGHTS[0]) -> Board:
     """The board with other formats that a build for it is delivered in than its file says; () leaves those.
+
+    Args:
+        weights: as `asked_of` takes them. A library's own file of them takes no room in the board's flash.
 
     Raises:
         UsageError: there is no format of that name.
@@ -129,7 +133,11 @@ def delivered_as(board: Board, formats: Sequence[str]) -> Board:
         if name not in packages():
             raise UsageError(f"there is no package format {shown(name)}", where=argument("as_", name, option="as"),
                              why=nearest(name, tuple(packages())), next="Take one of those")  # fmt: skip
-    return replace(board, packages=tuple(dict.fromkeys(formats))) if formats else board
+    found = replace(board, packages=tuple(dict.fromkeys(formats))) if formats else board
+    if weights == "file" and board.family != "host" and all(package_named(name).named for name in found.packages):
+        regions = (*(r for r in found.regions if r.name != ELSEWHERE.name), ELSEWHERE)
+        found = replace(found, regions=regions, placement={**found.placement, "image": (ELSEWHERE.name,)}, twin=None)
+    return found
 
 
 def asked_of(board: Board, name: str = "", weights: str = WEIGHTS[0]) -> Asked:

@@ -42,6 +42,10 @@ class Region:
         return self.kind in _WRITABLE
 
 
+ELSEWHERE = Region("elsewhere", "external-flash", 0, 1 << 31, optional=True,
+                   note="wherever your program puts the weights file, in memory that can be read like flash")  # fmt: skip
+
+
 def _region(data: Any, index: int, path: Path) -> Region:
     t = Table(data, f"regions[{index}]", path)
     region = Region(

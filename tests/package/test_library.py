@@ -17,6 +17,7 @@ from recurc.api import Gate, Model
 from recurc.cli.main import main
 from recurc.emit.naming import Prefix, default_name, library_name
 from recurc.errors import UsageError
+from recurc.report.document import report_build
 from recurc.targets.boards import list_boards
 from tests.randmodels import random_inputs, random_reasoner
 from tests.tools import need, need_tool
@@ -270,8 +271,12 @@ def test_a_bill_of_materials_names_every_file(product):
 
 def test_a_board_without_a_port_gets_one_too(quantized, tmp_path):
     board = next(b for b in list_boards() if not b.buildable and b.family == "arm")
-    built = quantized["first"].build(board, tmp_path / "out", gate=GOOD, as_="library")
+    built = quantized["first"].build(board, tmp_path / "out", gate=GOOD, as_="library", weights="file")
     assert (built.path / "library" / "include" / "first_model.h").is_file() and built.elf is None
+    parts = {r["name"]: r["parts"] for r in report_build(built)["regions"]}
+    assert [name for name, found in parts.items() if "weights" in found] == ["elsewhere"]
+    header = (built.path / "library" / "include" / "first_model.h").read_text()
+    assert f"ARENA_BYTES {built.details['arena_bytes']}u" in header
 
 
 @pytest.mark.parametrize("name", ["", "a-b", "1st", "string", "Stdint", "a" * 41, "ä", "a.b", "all", "m"])
