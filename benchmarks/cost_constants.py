@@ -4,7 +4,7 @@
 
 Runs one supervision step of small generated models in QEMU with a plugin that counts executions by address, splits the counts
 by C file (the generated code further, by function) and fits each part to the work that `recurc.plan.work` counts for it
-(`--only int2`, `int3` or `int4-g32` adds to a table what it lacks of that precision: unpacking, the tile function). With llvm-
+(`--only NAME`, as int2 or int4-g32, adds to a table what it lacks of that precision: unpacking, the tile function). With llvm-
 mca at hand, cycles an instruction by its model of the core as well. Run it again when kernels or generated loops have
 changed; without boards it measures all of them (five minutes). Needs QEMU 7.2 with plugins, the boards' compilers with
 addr2line, and gcc.
@@ -31,11 +31,11 @@ from benchmarks.counting import BOARDS, build_steps, random_model, run_counts  #
 from benchmarks.modelled import CORES, available, block_cycles, blocks, build_plugin, disassemble, read_counts  # noqa: E402
 from recurc.models.reasoner import ReasonerConfig  # noqa: E402
 from recurc.plan.cost import TABLE, entry_key, merged_units  # noqa: E402
-from recurc.plan.kernels import choose_kernels  # noqa: E402
+from recurc.plan.kernels import choose_kernels, kernel_set  # noqa: E402
 from recurc.plan.layout import make_layout  # noqa: E402
 from recurc.plan.work import step_work  # noqa: E402
 from recurc.quant.model import QuantizedModel, quantize_model  # noqa: E402
-from recurc.quant.weights import precision_named  # noqa: E402
+from recurc.quant.weights import precision_named, precisions  # noqa: E402
 from recurc.targets.boards import Board, load_board  # noqa: E402
 from recurc.targets.toolchain import find_compiler  # noqa: E402
 
@@ -78,11 +78,10 @@ SHAPES = {  # name: configuration, bytes of scratch; they differ in depth, chann
     "attention c": (shape("attention", 25, 128, pos="learned", cycles=(1, 2)), 48 << 10),
     "attention d": (shape("attention", 64, 128, heads=4, pos="rope", expansion=2.0), 48 << 10),
 }
-OTHERS = {  # samples of precisions that differ from int4 in one group only
-    "int3": ("mlp a", "mlp c", "mlp d", "attention c"),  # unpacking, then int4's tile function
-    "int2": ("mlp a", "mlp c", "mlp d", "attention c"),
-    "int4-g32": ("mlp a", "mlp b", "mlp c", "mlp d", "attention b", "attention c"),
-}
+FULL = ("int4", "int8", "fp32")  # precisions that have samples of every shape
+# Samples of precisions that differ from those in one group only.
+WIDENED = ("mlp a", "mlp c", "mlp d", "attention c")  # unpacking, then the tile function of more bits
+TILES = ("mlp a", "mlp b", "mlp c", "mlp d", "attention b", "attention c")  # a tile function of their own
 CYCLES_OF = ("mlp d", "attention d")  # shapes whose cycles are modelled, with an fp32 carry
 CARRIES = {
     "mlp a": ("fp16", "int8"),
@@ -93,12 +92,24 @@ CARRIES = {
 }
 
 
+def others() -> dict[str, tuple[str, ...]]:
+    """Shapes of the samples of each precision whose kernels differ in a group from those of FULL."""
+    kernels = kernel_set("portable")
+    seen = {kernel.tile for kernel in (kernels.of(precision_named(name).form) for name in FULL) if kernel}
+    found = {}
+    for name, precision in precisions().items():
+        kernel = kernels.of(precision.form)
+        if kernel and (kernel.unpack or kernel.tile not in seen):
+            found[name] = WIDENED if kernel.unpack else TILES
+    return found
+
+
 def jobs() -> Iterator[tuple[str, str, str]]:
     """(shape, precision, carry) of every sample: all precisions, and the other carries with int4."""
     for name in SHAPES:
-        yield from ((name, precision, "fp32") for precision in ("int4", "int8", "fp32"))
+        yield from ((name, precision, "fp32") for precision in FULL)
         yield from ((name, "int4", carry) for carry in CARRIES.get(name, ()))
-    yield from ((name, precision, "fp32") for precision, names in OTHERS.items() for name in names)
+    yield from ((name, precision, "fp32") for precision, names in others().items() for name in names)
 
 
 def object_ranges(map_file: Path) -> list[tuple[int, int, str]]:
@@ -292,7 +303,7 @@ def add_group(board: Board, plugin: Path, folder: Path, precision: str, entry: M
     group = kernel.unpack or kernel.tile
     samples = [
         measure(board, folder / f"{board.name}-{i}", plugin, job, cycles_wanted(board, job))
-        for i, job in enumerate((name, precision, "fp32") for name in OTHERS[precision])
+        for i, job in enumerate((name, precision, "fp32") for name in others()[precision])
     ]
     found = {unit: n for unit, n in fit(samples).items() if unit.startswith(f"{group}:")}
     units = {**entry["instructions"], **found}

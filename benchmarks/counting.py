@@ -74,6 +74,7 @@ def build_layers(board: Board, out: Path, shapes: Sequence[tuple[int, int, int]]
     image = out / "image.bin"
     image.write_bytes(np.random.default_rng(0).bytes(_IMAGE_BYTES))
     rows, forms = kernels.rows_kernel, [precision_named(name).form for name in PRECISIONS]
+    tiles = [kernel.tile for form in forms if (kernel := kernels.of(form))]
     defines: dict[str, int | str | None] = {"IMAGE_PATH": str(image), "TILE": kernels.tile, "DEPTH_MULTIPLE": kernels.padded(1)}
     beside = ["groups" if f.grouped else "zeros" if f.codec(kernels.weights).zeros_stored else "none" for f in forms]
     text = {
@@ -81,8 +82,7 @@ def build_layers(board: Board, out: Path, shapes: Sequence[tuple[int, int, int]]
         "ROWS_TYPE": rows.rows_type,
         "QUANTIZE": rows.quantize,
         "WIDTHS(X)": "".join(
-            f"X({i}u,{kernels.ints[form].tile},{form.codec(kernels.weights).tile_bytes(512)}u,{beside[i]})"
-            for i, form in enumerate(forms)
+            f"X({i}u,{tiles[i]},{form.codec(kernels.weights).tile_bytes(512)}u,{beside[i]})" for i, form in enumerate(forms)
         ),
         "CASE_LIST": ",".join("{%du,%du,%du}" % shape for shape in shapes),
     }

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from recurc.errors import UsageError
 from recurc.ir.program import LinearRef
-from recurc.storage import GROUPED, INT2, INT3, INT4, INT8
+from recurc.reading import matching
+from recurc.resources import resource_dir
+from recurc.storage import GROUPED, INT4, INT8
 from recurc.storage.form import Form
 from recurc.storage.packings import APART, LANES, PAIRS, PANELS, SIXTEENS, Packing
+from recurc.storage.packings.packing import up
 
 ROW_ELEMENTS = 8  # rows of int8 keys, values and probabilities of attention are padded to a multiple of this
 
@@ -33,7 +37,8 @@ class IntKernel:
     where the packing stores none, and the groups' scales where weights have those. quantize: C function that makes rows for
     it, in any order inside rows * ld elements, from fp32 rows that may lie in the same memory from the same address on. act:
     element type of those rows. rows: as many as it multiplies at a time; tiles of rows are multiples of it where they can.
-    scratch: bytes of `w` an element of depth; scratch_depth: most elements that it unpacks at a time (None: whole rows).
+    scratch: bytes of `w` an element of depth; scratch_depth: most elements that it unpacks at a time (None: whole rows), whole
+    multiples of scratch_step.
     unpack: C function that turns a packed tile into the one that `tile` reads, in `w`; "" where tiles are read as stored.
     lanes: channels that it computes at a time, where those are fewer than a tile's; 0: all that are stored together.
     """
@@ -44,6 +49,7 @@ class IntKernel:
     rows: int = 1
     scratch: int = 0
     scratch_depth: int | None = None
+    scratch_step: int = 1
     unpack: str = ""
     lanes: int = 0
 
@@ -53,16 +59,31 @@ class IntKernel:
 
     def scratch_bytes(self, depth: int) -> int:
         """Bytes of `w` for rows of `depth` elements (already padded)."""
-        return self.scratch * min(depth, self.scratch_depth or depth)
+        return self.scratch * self.unpacked(min(depth, self.scratch_depth or depth))
+
+    def unpacked(self, depth: int) -> int:
+        """Elements of each channel that are unpacked of `depth`."""
+        return up(depth, self.scratch_step)
+
+    def widening(self, narrow: Form, wide: Form, packing: Packing) -> IntKernel:
+        """These kernels, of a form, for another one whose tiles are widened to it first; as they are where a packing spends as
+        much on both and tiles need no widening."""
+        codec = wide.codec(packing)
+        k = packing.padded(codec.depth)
+        if narrow.codec(packing).tile_bytes(k) == codec.tile_bytes(k):
+            return self
+        return replace(self, unpack=narrow.widen, scratch=codec.tile_bytes(k) // k, scratch_step=codec.depth)
 
 
 @dataclass(frozen=True)
 class KernelSet:
     """Kernels of one kind of target.
 
-    ints: kernels by stored form; all take the same rows, so layers of several forms can share them. f32: C function of fp32
-    layers. requires: features of the target.
-    sources: files below runtime_c/kernels. variants: C functions that replace general ones of the same arguments.
+    ints: kernels by stored form; all take the same rows, so layers of several forms can share them. Forms whose tiles are
+    widened to those of one of these need none of their own (see `of`). f32: C function of fp32 layers. requires: features of
+    the target.
+    files: below runtime_c/kernels, a name or a pattern each. variants: C functions that replace general ones of the same
+    arguments.
     header: what generated code includes for them beyond recurc/rc_kernels.h.
     """
 
@@ -71,9 +92,17 @@ class KernelSet:
     ints: Mapping[Form, IntKernel]
     f32: str
     requires: frozenset[str]
-    sources: tuple[str, ...]
+    files: tuple[str, ...]
     variants: tuple[tuple[str, str], ...] = ()
     header: str = ""
+
+    @cached_property
+    def sources(self) -> tuple[str, ...]:
+        """Files below runtime_c/kernels."""
+        folder = resource_dir("runtime_c") / "kernels"
+        paths = [folder / file for file in self.files]
+        found = [path for p in paths for path in (matching(p.parent, p.name) if "*" in p.name else [p])]
+        return tuple(path.relative_to(folder).as_posix() for path in found)
 
     @property
     def packing(self) -> int:
@@ -93,12 +122,16 @@ class KernelSet:
         """
         if not form.integer:
             return None
-        if form.kernel_form not in self.ints:
+        asked = form.kernel_form
+        if asked in self.ints:
+            return self.ints[asked]
+        wide = asked.wide_form
+        if wide is None or wide not in self.ints:
             raise UsageError(
                 f"the kernels for {self.name} do not compute this precision", where=f"stored form {form}",
                 why="they know " + ", ".join(str(f) for f in self.ints), next="Choose another precision or board",
             )  # fmt: skip
-        return self.ints[form.kernel_form]
+        return self.ints[wide].widening(asked, wide, self.weights)
 
     @property
     def rows_kernel(self) -> IntKernel:
@@ -173,47 +206,28 @@ _MVE = ("rc_tile_s4", "rc_tile_s8", "rc_tile_g32", "rc_quantize_rows8", "rc_silu
 _DSP = ("rc_tile_s4", "rc_tile_s8", "rc_tile_g32", "rc_dot_s8")
 
 
-_UNPACK = (
-    "rc_unpack_s2",
-    "rc_unpack_s3",
-)  # widen tiles of fewer than four bits; no files of computers, whose panels hold bytes
-_UNPACK_SOURCES = tuple(f"portable/{name}.c" for name in _UNPACK)
+_UNPACK = "portable/rc_unpack_*.c"  # widen tiles of fewer than four bits; no files of computers, whose panels hold bytes
 _RVV_LANES = 16  # bytes of a vector register of 128 bits, the shortest of extension V; longer ones do more at a time
 
 
 def _ints(
-    tile: str,
-    packing: Packing,
-    quantize: str,
-    act: str,
-    rows: int,
-    grouped: str = "rc_tile_g32",
-    grouped_rows: int = 4,
-    lanes: int = 0,
+    tile: str, quantize: str, act: str, rows: int, grouped: str = "rc_tile_g32", grouped_rows: int = 4, lanes: int = 0
 ) -> dict[Form, IntKernel]:
     """Kernels of each form of a set whose functions are called `tile` with 4 or 8 in it.
 
-    Three and two bits a weight are the operands of four with what those do not need left out, so a tile is unpacked to
-    `packing`'s form for four bits and goes on from there; a packing that spends a byte on each needs no unpacking.
+    Three and two bits a weight are the operands of four with what those do not need left out, so a tile is widened to the
+    packing's form for four bits and goes on from there (`Form.wide_form`).
     `grouped` multiplies by weights in groups, `grouped_rows` rows at a time.
     """
     four = IntKernel(tile.format(4), quantize, act, rows, lanes=lanes)
-    squeezed = INT3.codec(packing).tile_bytes(packing.depth) < INT4.codec(packing).tile_bytes(packing.depth)
-    two, three = (replace(four, unpack=name, scratch=packing.tile // 2) if squeezed else four for name in _UNPACK)
-    return {
-        INT8: replace(four, tile=tile.format(8)),
-        INT4: four,
-        INT3: three,
-        INT2: two,
-        GROUPED: replace(four, tile=grouped, rows=grouped_rows),
-    }
+    return {INT8: replace(four, tile=tile.format(8)), INT4: four, GROUPED: replace(four, tile=grouped, rows=grouped_rows)}
 
 
 KERNEL_SETS = (
     KernelSet(
         "host",
         PANELS,
-        _ints("rc_host->gemm{}", PANELS, "rc_host->quantize_rows8", "int8_t", 2, "rc_host->gemm_g32", 2),
+        _ints("rc_host->gemm{}", "rc_host->quantize_rows8", "int8_t", 2, "rc_host->gemm_g32", 2),
         "rc_host->linear_f32",
         frozenset({"host"}),
         _HOST_SOURCES,
@@ -223,27 +237,21 @@ KERNEL_SETS = (
     KernelSet(
         "mve",
         SIXTEENS,
-        _ints("rc_tile_s{}_mve", SIXTEENS, "rc_quantize_rows8_mve", "int8_t", 2, "rc_tile_g32_mve", 2),
+        _ints("rc_tile_s{}_mve", "rc_quantize_rows8_mve", "int8_t", 2, "rc_tile_g32_mve", 2),
         "rc_linear_f32",
         frozenset({"mve"}),
-        (
-            *_COMMON,
-            *_UNPACK_SOURCES,
-            "portable/rc_linear_f32.c",
-            "mve/rc_scale_row_mve.c",
-            *(f"mve/{name}_mve.c" for name in _MVE),
-        ),
+        (*_COMMON, _UNPACK, "portable/rc_linear_f32.c", "mve/rc_scale_row_mve.c", *(f"mve/{name}_mve.c" for name in _MVE)),
         tuple((name, f"{name}_mve") for name in _MVE[3:]),
     ),
     KernelSet(
         "dsp",
         PAIRS,
-        _ints("rc_tile_s{}_dsp", PAIRS, "rc_quantize_pairs16", "int16_t", 2, "rc_tile_g32_dsp", 2),
+        _ints("rc_tile_s{}_dsp", "rc_quantize_pairs16", "int16_t", 2, "rc_tile_g32_dsp", 2),
         "rc_linear_f32",
         frozenset({"dsp"}),
         (
             *_COMMON,
-            *_UNPACK_SOURCES,
+            _UNPACK,
             "portable/rc_quantize_pairs16.c",
             "portable/rc_linear_f32.c",
             *(f"dsp/{name}_dsp.c" for name in _DSP),
@@ -253,14 +261,14 @@ KERNEL_SETS = (
     KernelSet(
         "rvv",
         LANES,
-        _ints("rc_tile_s{}_rvv", LANES, "rc_quantize_rows8_rvv", "int8_t", 4, "rc_tile_g32_rvv", lanes=_RVV_LANES),
+        _ints("rc_tile_s{}_rvv", "rc_quantize_rows8_rvv", "int8_t", 4, "rc_tile_g32_rvv", lanes=_RVV_LANES),
         "rc_linear_f32",
         frozenset({"v"}),
         (
             "portable/rc_dot_f32.c",
             "portable/rc_rms_norm.c",
             "portable/rc_rope.c",
-            *_UNPACK_SOURCES,
+            _UNPACK,
             "portable/rc_linear_f32.c",
             *(f"rvv/{name}_rvv.c" for name in _RVV),
         ),
@@ -269,12 +277,12 @@ KERNEL_SETS = (
     KernelSet(
         "portable",
         APART,
-        _ints("rc_tile_s{}", APART, "rc_quantize_rows8", "int8_t", 4),
+        _ints("rc_tile_s{}", "rc_quantize_rows8", "int8_t", 4),
         "rc_linear_f32",
         frozenset(),
         (
             *_COMMON,
-            *_UNPACK_SOURCES,
+            _UNPACK,
             "portable/rc_tile_s4.c",
             "portable/rc_tile_s8.c",
             "portable/rc_tile_g32.c",

@@ -155,8 +155,8 @@ class Step:
         packed = codec.tile_bytes(k) * channels // tile
         work.flash_bytes += packed + form.beside(k, self.kernels.weights) * n * times
         if kernel.scratch:
-            self.units(name, kernel.unpack or group, call=calls, unpacked=kp * channels)
-            work.ram_bytes += kernel.scratch * kp * passes * calls
+            self.units(name, kernel.unpack or group, call=calls, unpacked=kernel.unpacked(kp) * channels)
+            work.ram_bytes += kernel.scratch_bytes(kp) * passes * calls
         else:
             work.flash_again += packed * (passes - 1)
         work.ram_bytes += _ACT_BYTES[kernel.act] * rows * kp * calls

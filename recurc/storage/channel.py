@@ -9,6 +9,7 @@ import numpy as np
 
 from recurc.ir.program import LinearRef
 from recurc.storage.form import Dequantization, Form, LayerSection, Weights, floats_section, in_parts, of_parts
+from recurc.storage.packings.narrow import NARROW
 from recurc.storage.packings.packing import Integers, Packing
 from recurc.types import F32Array, I16Array, U8Array
 
@@ -43,6 +44,14 @@ class PerChannel(Form):
     @property
     def kernel_form(self) -> PerChannel:
         return PerChannel(min(w for w in KERNEL_WIDTHS if w >= self.width))
+
+    @property
+    def wide_form(self) -> Form | None:
+        return INT4 if self.width in NARROW else None
+
+    @property
+    def widen(self) -> str:
+        return f"rc_unpack_s{self.width}" if self.width in NARROW else ""
 
     def bytes_of(self, n: int, k: int, pad: int = 4) -> int:
         width = self.kernel_form.width

@@ -139,6 +139,17 @@ class Form(ABC):
         """The form whose kernels compute this one."""
         return self
 
+    @property
+    def wide_form(self) -> Form | None:
+        """The form whose tiles this one's are widened to before they are multiplied, in packings that store it in fewer bytes;
+        None where tiles are multiplied as they are."""
+        return None
+
+    @property
+    def widen(self) -> str:
+        """The C function that widens a tile (runtime_c/kernels/portable/rc_unpack_*.c), where there is a `wide_form`."""
+        return ""
+
     @abstractmethod
     def bytes_of(self, n: int, k: int, pad: int = 4) -> int:
         """Bytes of n channels of k weights in rows padded to `pad` bytes, with scales and what else belongs to them."""

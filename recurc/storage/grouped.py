@@ -1,37 +1,53 @@
-"""Groups: 4-bit weights with an integer scale for each 32 inputs of a channel."""
+"""Groups: 4-bit weights, or fewer bits, with an integer scale for each 32 inputs of a channel."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from recurc.ir.program import LinearRef
 from recurc.storage.form import Dequantization, Form, LayerSection, Weights, floats_section, in_parts, of_parts
+from recurc.storage.packings.narrow import Narrow
 from recurc.storage.packings.packing import GROUP, Groups, Packing
 from recurc.types import F32Array, I16Array, I32Array, U8Array
 
 
 @dataclass(frozen=True)
 class Grouped(Form):
-    """w = scale * (m * q): four bits a weight, and a byte for each group of 32."""
+    """w = scale * (m * q): four bits a weight, and a byte for each group of 32.
 
+    A form of fewer bits derives from it: with a way to store them in its `narrow`, a `suffix`, the C function that widens its
+    tiles to this one's, and weights of its own.
+    """
+
+    narrow: ClassVar[Narrow | None] = None
     suffix = "g32"
     grouped = True
 
     @property
+    def width(self) -> int:
+        """Bits of q as it is stored."""
+        return 4 if self.narrow is None else 4 * self.narrow.few // self.narrow.many
+
+    @property
     def bits(self) -> float:
-        return 4.25
+        return self.width + 8 / GROUP
+
+    @property
+    def wide_form(self) -> Form | None:
+        return None if self.narrow is None else GROUPED
 
     def bytes_of(self, n: int, k: int, pad: int = 4) -> int:
-        return n * (-(-k * 4 // (8 * pad)) * pad + 4 + -(-k // GROUP))
+        return n * (-(-k * self.width // (8 * pad)) * pad + 4 + -(-k // GROUP))
 
     def beside(self, k: int, packing: Packing) -> int:
         return 4 + -(-k // GROUP)
 
     def codec(self, packing: Packing) -> Groups:
-        return packing.groups(packing)
+        return packing.groups(packing, self.narrow)
 
     def sections(self, ref: LinearRef, packing: Packing) -> tuple[LayerSection, ...]:
         codec, parts, n, k = self.codec(packing), ref.parts, ref.part_n, ref.k

@@ -8,6 +8,7 @@ import pytest
 from benchmarks.cost_constants import SHAPES, Sample, errors, fit, generated_group, jobs, measure, not_negative, object_ranges
 from benchmarks.modelled import build_plugin
 from recurc.plan.cost import constants
+from recurc.quant.weights import precisions
 from recurc.targets.boards import load_board
 from tests.tools import need
 
@@ -66,7 +67,7 @@ def test_no_constant_is_negative():
 
 def test_samples_cover_every_kind():
     kinds = {(name.split()[0], precision, carry) for name, precision, carry in jobs()}
-    assert {p for _, p, _ in kinds} == {"int4", "int4-g32", "int3", "int2", "int8", "fp32"}
+    assert {p for _, p, _ in kinds} == {name for name, p in precisions().items() if not p.lossy}
     assert {c for *_, c in kinds} == {"fp32", "fp16", "int8"}
     assert len({config.rows for config, _ in SHAPES.values()}) > 5
 

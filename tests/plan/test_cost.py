@@ -19,13 +19,14 @@ from recurc.plan.layout import make_layout
 from recurc.plan.planner import make_plan
 from recurc.plan.work import Step, step_work, work_classes
 from recurc.quant.model import quantize_model
-from recurc.quant.weights import precision_named
+from recurc.quant.weights import precision_named, precisions
 from recurc.resources import bundled_models
-from recurc.storage import FP32, GROUPED, INT2, INT3, INT4, INT8
+from recurc.storage import FP32, GROUPED, INT4, INT8
 from recurc.targets.boards import load_board
 from tests.randmodels import random_reasoner
 from tests.tools import need
 
+FORMS = tuple(dict.fromkeys(p.form for p in precisions().values()))
 SHAPES = {
     "mlp": random_reasoner("mlp_t", pos="none", seq=25, hidden=48, layers=2).config,
     "attention": random_reasoner("attention", seq=25, hidden=48, heads=4, layers=1).config,
@@ -88,7 +89,7 @@ def test_every_emulated_core_has_constants_for_all_units(board):
     entry = constants(kernels.name, board.core)
     assert entry is not None, "run benchmarks/cost_constants.py"
     for shape in SHAPES.values():
-        for form in (INT2, INT3, INT4, GROUPED, INT8, FP32):
+        for form in FORMS:
             for carry in ("fp32", "fp16", "int8"):
                 program = lower(shape, carry=carry)
                 work = step_work(program, make_layout(program, form, kernels, 20_000), form, kernels)
@@ -101,7 +102,7 @@ def test_cores_that_llvm_models_have_cycles_of_every_kernel(board):
     board = load_board(board)
     kernels = choose_kernels(board.features)
     known = constants(kernels.name, board.core)["cycles_per_instruction"]
-    functions = {f for k in kernels.ints.values() for f in (k.tile, k.unpack, k.quantize) if f}
+    functions = {f for form in FORMS if (k := kernels.of(form)) for f in (k.tile, k.unpack, k.quantize) if f}
     assert functions <= set(known) and all(0.3 < n < 3 for n in known.values()), "run benchmarks/cost_constants.py"
 
 

@@ -14,6 +14,7 @@ from recurc.ops.attention.op import Attention
 from recurc.ops.token_mix.op import TokenMix
 from recurc.plan.kernels import KERNEL_SETS, IntKernel, choose_kernels, kernel_set, padded
 from recurc.plan.layout import _SIZES, Struct, arena_pieces, comfortable_scratch, make_layout
+from recurc.quant.weights import precisions
 from recurc.storage import FP32, INT4, INT8
 from tests.plan.programs import program
 from tests.randmodels import random_reasoner
@@ -147,7 +148,13 @@ def test_kernel_sets_name_files_that_exist():
         stems = {s.split("/")[1].removesuffix(".c") for s in k.sources}
         used = {
             k.f32,
-            *(name for ik in k.ints.values() for name in (ik.tile, ik.quantize, ik.unpack) if name),
+            *(
+                name
+                for p in precisions().values()
+                if (ik := k.of(p.form))
+                for name in (ik.tile, ik.quantize, ik.unpack)
+                if name
+            ),
             *(variant for _, variant in k.variants),
         }
         if k.header:  # through a table, each entry of which has files of its own

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from recurc.quant import (
     asymmetric,
+    grouped,
     scheme_fp32,
     scheme_int2,
     scheme_int3,
@@ -205,7 +206,7 @@ def test_fitted_scales_lower_the_output_error_and_leave_the_rest():
     feedback = asymmetric.Feedback(x.T @ x, 15)
     plain = scheme_int4_g32.quantize(w, None, "min-max")
     q, scale = plain.q.astype(float), plain.scale.astype(float)
-    m = scheme_int4_g32._fitted(feedback.moment, w, q, scale, plain.m)
+    m = grouped.fitted(feedback.moment, w, q, scale, plain.m)
     assert m.dtype == np.uint8 and m[0, 1] == 0 and (m != plain.m).any()
     before, after = (feedback.loss(w, q, np.repeat(g, 32, axis=1)[:, :k] * scale[:, None], np.zeros(12)) for g in (plain.m, m))
     assert (after <= before * (1 + 1e-9)).all() and after.sum() < before.sum()

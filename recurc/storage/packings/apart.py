@@ -42,11 +42,11 @@ class ApartIntegers(Integers):
 class ApartGroups(Groups):
     """As int4's operands, of q + 8."""
 
-    def pack(self, values: np.ndarray) -> bytes:
-        return _apart(self.full(values + 8, self.packing.lanes))
+    def operands(self, q: np.ndarray) -> bytes:
+        return _apart(self.full(q + 8, self.packing.lanes))
 
-    def unpack(self, data: bytes, n: int, k: int) -> np.ndarray:
-        return (_together(data, self.packing.padded(k))[:n, :k] - 8).astype(np.int16)
+    def values(self, operands: bytes, n: int, k: int) -> np.ndarray:
+        return (_together(operands, self.packing.padded(k))[:n, :k] - 8).astype(np.int16)
 
 
 @dataclass(frozen=True)
@@ -57,4 +57,4 @@ class Apart(Packing):
     groups = ApartGroups
 
 
-APART = Apart(4, 4)
+APART = Apart(4, 4, group_flip=0x88888888)

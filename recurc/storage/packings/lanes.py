@@ -41,11 +41,11 @@ class LaneIntegers(Integers):
 class LaneGroups(Groups):
     """As int4's operands, in two's complement."""
 
-    def pack(self, values: np.ndarray) -> bytes:
-        return _nibbles(self.full(values & 15))
+    def operands(self, q: np.ndarray) -> bytes:
+        return _nibbles(self.full(q & 15))
 
-    def unpack(self, data: bytes, n: int, k: int) -> np.ndarray:
-        q = _of_nibbles(data, self.packing.tile, self.packing.padded(k))[:n, :k]
+    def values(self, operands: bytes, n: int, k: int) -> np.ndarray:
+        q = _of_nibbles(operands, self.packing.tile, self.packing.padded(k))[:n, :k]
         return np.where(q > 7, q - 16, q).astype(np.int16)
 
 

@@ -1,7 +1,7 @@
-"""Weights of three and two bits: int4 operands, words of eight, whose bits that such weights leave empty are not stored.
+"""Weights of three and two bits: 4-bit operands, words of eight, whose bits that such weights leave empty are not stored.
 
-Words are freed of what a packing stores inverted (`Packing.flip`) first, so that those bits are 0. runtime_c/SPEC.md has the
-same to the bit, and a C function for each width (rc_unpack_s3, rc_unpack_s2) widens tiles again.
+Words are freed of what a packing stores inverted (`Codec.flip`) first, so that those bits are 0. runtime_c/SPEC.md has the
+same to the bit, and a C function for each (rc_unpack_s3, rc_unpack_s2) widens tiles again.
 """
 
 from __future__ import annotations
@@ -16,22 +16,26 @@ _TOPS = np.uint32(0x88888888)  # the top bit of each of eight operands
 
 
 class Narrow(ABC):
-    """One width. many: words of int4 operands that are stored together. few: words that they become. used: bits of them."""
+    """One width. many: words of operands that are stored together. few: words that they become. used: bits of them."""
 
     many: int
     few: int
     used: np.uint32
 
     def narrowed(self, operands: bytes, flip: int) -> bytes:
-        """The bytes that are stored for int4 operands."""
+        """The bytes that are stored for 4-bit operands."""
         words = np.frombuffer(operands, "<u4").reshape(-1, self.many) ^ np.uint32(flip)
-        assert not (words & ~self.used).any(), "a weight of more bits"
+        assert not self._beyond(words).any(), "a weight of more bits"
         return self._join(words).astype("<u4").tobytes()
 
     def widened(self, data: bytes, flip: int) -> bytes:
         """The inverse of `narrowed`."""
         words = self._split(np.frombuffer(data, "<u4").reshape(-1, self.few)) ^ np.uint32(flip)
         return words.astype("<u4").tobytes()
+
+    def _beyond(self, words: U32Array) -> U32Array:
+        """Bits that are set where an operand cannot be stored."""
+        return np.asarray(words & ~self.used)
 
     @abstractmethod
     def _join(self, words: U32Array) -> U32Array:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from recurc.storage.packings.narrow import NARROW
+from recurc.storage.packings.narrow import NARROW, Narrow
 from recurc.types import I64Array
 
 GROUP = 32  # inputs of a channel that share a scale in weights in groups
@@ -34,6 +34,16 @@ class Codec:
     @property
     def widest(self) -> int:
         raise NotImplementedError
+
+    @property
+    def depth(self) -> int:
+        """k is padded to a multiple of it."""
+        return self.packing.depth
+
+    @property
+    def flip(self) -> int:
+        """Bits of a word of 4-bit operands that are stored inverted."""
+        return self.packing.flip
 
     def tile_bytes(self, k: int) -> int:
         """Bytes from one tile of channels to the next."""
@@ -112,11 +122,11 @@ class Integers(Codec):
 
     def pack(self, values: np.ndarray) -> bytes:
         operands = self.operands(values)
-        return NARROW[self.bits].narrowed(operands, self.packing.flip) if self.bits in NARROW else operands
+        return NARROW[self.bits].narrowed(operands, self.flip) if self.bits in NARROW else operands
 
     def unpack(self, data: bytes, n: int, k: int) -> np.ndarray:
         """int16 [n, k]."""
-        operands = NARROW[self.bits].widened(data, self.packing.flip) if self.bits in NARROW else data
+        operands = NARROW[self.bits].widened(data, self.flip) if self.bits in NARROW else data
         return self.values(operands, n, k).astype(np.int16)
 
     def operands(self, q: np.ndarray) -> bytes:
@@ -128,15 +138,42 @@ class Integers(Codec):
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
 class Groups(Codec):
-    """q [n, k] -8..7 in groups of 32 inputs, `lanes` channels at a time, with the groups' scales m [n, groups] beside them."""
+    """q [n, k] -8..7 in groups of 32 inputs, `lanes` channels at a time, with the groups' scales m [n, groups] beside them.
+
+    narrow: how operands of fewer bits are stored; None for four.
+    """
+
+    narrow: Narrow | None = None
 
     @property
     def widest(self) -> int:
         return 8 * 255
 
+    @property
+    def flip(self) -> int:
+        return self.packing.group_flip
+
     def tile_bytes(self, k: int) -> int:
-        return self.packing.tile * (self.packing.padded(k) * 4 // 8)
+        four = self.packing.tile * (up(self.packing.padded(k), self.depth) * 4 // 8)
+        return four if self.narrow is None else four * self.narrow.few // self.narrow.many
+
+    def pack(self, values: np.ndarray) -> bytes:
+        operands = self.operands(values)
+        return operands if self.narrow is None else self.narrow.narrowed(operands, self.flip)
+
+    def unpack(self, data: bytes, n: int, k: int) -> np.ndarray:
+        """int16 [n, k]."""
+        return self.values(data if self.narrow is None else self.narrow.widened(data, self.flip), n, k)
+
+    def operands(self, q: np.ndarray) -> bytes:
+        """What tile functions read: 4 bits a weight."""
+        raise NotImplementedError
+
+    def values(self, operands: bytes, n: int, k: int) -> np.ndarray:
+        """The inverse of `operands`, int16 [n, k]."""
+        raise NotImplementedError
 
     @property
     def turn(self) -> int:
@@ -167,7 +204,8 @@ class Packing:
     """Base: `id` in the image header; `tile` output channels a tile; `depth`: k is padded to a multiple of it.
 
     Weights in groups are packed `lanes` channels at a time, so that channels are padded to those only. `flip`: bits of a word
-    of int4 operands that are stored inverted, set where the weight's fourth bit is clear.
+    of int4 operands that are stored inverted, set where the weight's fourth bit is clear. `group_flip`: of operands in groups,
+    which are else in two's complement.
     """
 
     floats: ClassVar[type[Codec]] = Floats
@@ -179,6 +217,7 @@ class Packing:
     depth: int = 8
     lanes: int = 4
     flip: int = 0
+    group_flip: int = 0
 
     def padded(self, k: int) -> int:
         """k rounded up to the packing's depth: elements of one row of quantized activations."""

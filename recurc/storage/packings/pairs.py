@@ -46,16 +46,16 @@ class PairIntegers(Integers):
 class PairGroups(Groups):
     """A word each eight k of a channel: the halves of (word << 4i) & 0xF000F000 are 4096 w of k + 2i and k + 2i + 1."""
 
-    def pack(self, values: np.ndarray) -> bytes:
+    def operands(self, q: np.ndarray) -> bytes:
         lanes = self.packing.lanes
-        full = self.full(values, lanes) & 15
+        full = self.full(q, lanes) & 15
         eights = full.reshape(len(full), lanes, -1, 4, 2) @ (1 << np.array([0, 16]))  # [.., k/8, i]
         words = eights @ (1 << 4 * np.arange(3, -1, -1))
         return np.ascontiguousarray(words.swapaxes(1, 2)).astype("<u4").tobytes()
 
-    def unpack(self, data: bytes, n: int, k: int) -> np.ndarray:
+    def values(self, operands: bytes, n: int, k: int) -> np.ndarray:
         depth = self.packing.padded(k)
-        words = np.frombuffer(data, "<u4").reshape(-1, depth // 8, self.packing.lanes).swapaxes(1, 2)  # [tiles, lane, k/8]
+        words = np.frombuffer(operands, "<u4").reshape(-1, depth // 8, self.packing.lanes).swapaxes(1, 2)  # [tiles, lane, k/8]
         shifts = np.array([[12 - 4 * i, 28 - 4 * i] for i in range(4)], np.uint32)
         q = (words[..., None, None] >> shifts & 15).astype(np.int16).reshape(-1, depth)[:n, :k]
         return np.where(q > 7, q - 16, q).astype(np.int16)

@@ -38,18 +38,19 @@ class SixteenIntegers(Integers):
 class SixteenGroups(Groups):
     """[channel][groups][16] bytes: the low nibble is k, the high one k + 16, both two's complement."""
 
-    def tile_bytes(self, k: int) -> int:
-        return self.packing.tile * up(k, GROUP) // 2
+    @property
+    def depth(self) -> int:
+        return GROUP
 
-    def pack(self, values: np.ndarray) -> bytes:
-        n, k = values.shape
+    def operands(self, q: np.ndarray) -> bytes:
+        n, k = q.shape
         full = np.zeros((up(n, self.packing.lanes), up(k, GROUP)), np.uint8)
-        full[:n, :k] = values & 15
+        full[:n, :k] = q & 15
         halves = full.reshape(len(full), -1, 2, GROUP // 2)
         return np.ascontiguousarray(halves[:, :, 0] | halves[:, :, 1] << 4).tobytes()
 
-    def unpack(self, data: bytes, n: int, k: int) -> np.ndarray:
-        both = np.frombuffer(data, np.uint8).reshape(-1, up(k, GROUP) // GROUP, 1, GROUP // 2)
+    def values(self, operands: bytes, n: int, k: int) -> np.ndarray:
+        both = np.frombuffer(operands, np.uint8).reshape(-1, up(k, GROUP) // GROUP, 1, GROUP // 2)
         q = np.concatenate((both & 15, both >> 4), axis=2).reshape(len(both), -1)[:n, :k].astype(np.int16)
         return np.where(q > 7, q - 16, q).astype(np.int16)
 
