@@ -220,10 +220,10 @@ def measure(board: Board, out: Path, plugin: Path, job: tuple[str, str, str], wi
     if abs(rest) > 0.03 * sum(total.values()):
         print(f"  {board.name} {job}: {rest:,} instructions belong to no group", file=sys.stderr)
     cycles = modelled_cycles(elf, counts, groups, board.core) if with_cycles else Counter()
-    kernels, form = choose_kernels(board.features), model.precision.form
-    kernel = kernels.of(form)
+    kernels, forms = choose_kernels(board.features), model.forms  # of heads too, which a precision may store otherwise
+    kernel = kernels.of(model.precision.form)
     total[kernel.tile if kernel else kernels.f32] += rest  # memset, called by kernels; the counts do not tell by which
-    work = step_work(model.program, make_layout(model.program, form, kernels, scratch), form, kernels)
+    work = step_work(model.program, make_layout(model.program, forms, kernels, scratch), forms, kernels)
     return Sample(" ".join(job), merged_units(work.values()), total, cycles)
 
 
