@@ -1,4 +1,4 @@
-"""The procedure that answers a puzzle: run, and ask again in another form when the model has not halted.
+"""The procedure that answers a puzzle: run, and ask again in another form, or with noise, when the model has not halted.
 
 One definition for host, device and page (runtime_c/SPEC.md, "Solving"). A run is a number of supervision steps from the start
 of one form of the puzzle; what it needs of a model is the tokens and the halting margin after each step, and nothing else.
@@ -9,18 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recurc.arguments import argument
 from recurc.errors import UsageError
+from recurc.noise import START, Noise
 from recurc.symmetries import Form
 
 Tokens = NDArray[np.uint8]
-# Form (0: the puzzle itself) -> (tokens [seq] of the form, margin) after each of its steps, as many as are asked for.
+# Run (0: the first) -> (tokens [seq] of its form, margin) after each of its steps, as many as are asked for.
 Runs = Callable[[int], Iterable[tuple[Tokens, float]]]
 
+_OF_NOISE = ("noise", "noise_at", "seed")
 BELIEVED = {
     "margin": "the first run that halts",
     "agreement": "the answer of the first two runs that agree",
@@ -38,7 +41,7 @@ class Policy:
     steps: of the first run, at most; `restart_steps`: of each other one. restarts: how many there may be. threshold: a run has
     halted when the margin is above it (float32) and the tokens have stayed the same for `patience` steps. accept: "margin": the
     first run that halts gives the answer; "agreement": two runs that end with the same answer do; "vote": more than half of all
-    runs that there may be.
+    runs that there may be. noise, noise_at, seed: of the noise that all runs but the first have, see `Noise`; 0: none.
     """
 
     steps: int
@@ -47,6 +50,9 @@ class Policy:
     threshold: float = 0.0
     patience: int = 1
     accept: str = "margin"
+    noise: float = 0.0
+    noise_at: str = START
+    seed: int = 0
 
     def __post_init__(self) -> None:
         """Raises UsageError where a number is out of range."""
@@ -72,6 +78,25 @@ class Policy:
             alone = "one run agrees with nobody" if self.accept == "agreement" else "one run is no majority"
             raise UsageError(alone, where=argument("accept"),
                              next=f"Allow restarts with {argument('restarts', 'K')}")  # fmt: skip
+        if self.noise == 0:  # 0, or what float32 takes for it
+            object.__setattr__(self, "noise", 0.0)
+            Noise(1.0, self.noise_at, self.seed)
+        else:
+            object.__setattr__(self, "noise", Noise(self.noise, self.noise_at, self.seed).sigma)
+
+    @property
+    def noisy(self) -> Noise | None:
+        """The noise of all runs but the first; None: they have none."""
+        return Noise(self.noise, self.noise_at, self.seed) if self.noise else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For documents: the fields, those of the noise where there is some."""
+        return {name: value for name, value in vars(self).items() if self.noise or name not in _OF_NOISE}
+
+    def runs(self, forms: int) -> int:
+        """How many runs may follow the first one where there are so many other forms. Without noise a form is asked once: the
+        same run again would end the same, and agree with itself."""
+        return self.restarts if self.noise else min(self.restarts, forms)
 
     def budget(self, run: int) -> int:
         """Steps that a run may take; 0 is the first."""
@@ -107,10 +132,10 @@ def solve(runs: Runs, forms: Sequence[Form], policy: Policy) -> Answer:
     """Answer one puzzle.
 
     Args:
-        runs: steps of the puzzle's forms; number 0 is the puzzle, number i the one that `forms[i - 1]` presents. At least as
-            many steps as the policy allows.
-        forms: of the puzzle, all different. A form is asked once, so there are no more restarts than forms: the same run again
-            would end the same, and agree with itself.
+        runs: steps of each run; number 0 is of the puzzle, number i of the form that `forms[i - 1]` presents while there is
+            one, then of the puzzle itself. Those from 1 on have the policy's noise. At least as many steps as the policy
+            allows.
+        forms: of the puzzle, all different.
 
     A run's votes are the runs up to it that have ended with its answer, itself counted. Where no run is accepted, the answer is
     that of the run with the highest margin, the earliest of equal ones; a NaN is less than all else. In a vote it is that of
@@ -118,11 +143,12 @@ def solve(runs: Runs, forms: Sequence[Form], policy: Policy) -> Answer:
     """
     best: Answer | None = None
     ends: list[Tokens] = []
-    steps, most = 0, 1 + min(policy.restarts, len(forms))
+    steps, most = 0, 1 + policy.runs(len(forms))
     for run in range(most):
         tokens, margin, taken, halted = _run(runs(run), policy.budget(run), policy)
         steps += taken
-        ends.append(tokens if most == 1 else forms[0].own(tokens) if run == 0 else forms[run - 1].back(tokens))
+        form = form_of(run, forms)
+        ends.append(form.back(tokens) if form is not None else forms[0].own(tokens) if forms and most > 1 else tokens)
         votes = sum(np.array_equal(ends[run], end) for end in ends)
         solved = {"margin": halted, "agreement": votes > 1, "vote": votes > 1 and 2 * votes > most}[policy.accept]
         found = Answer(ends[run], solved, steps, run, run, margin, votes)
@@ -139,6 +165,11 @@ def _better(one: Answer, other: Answer, policy: Policy) -> bool:
     if policy.accept == "vote" and one.votes != other.votes:
         return one.votes > other.votes
     return one.margin > other.margin or (math.isnan(other.margin) and not math.isnan(one.margin))
+
+
+def form_of(run: int, forms: Sequence[Form]) -> Form | None:
+    """The form that a run asks; None: the puzzle itself."""
+    return forms[run - 1] if 0 < run <= len(forms) else None
 
 
 def _run(steps: Iterable[tuple[Tokens, float]], most: int, policy: Policy) -> tuple[Tokens, float, int, bool]:

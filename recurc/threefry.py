@@ -27,6 +27,19 @@ def threefry(key: tuple[int, int], counter: tuple[int, int]) -> tuple[int, int]:
     return a, b
 
 
+def threefry_words(key: tuple[int, int], low: NDArray[np.uint32], high: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """`threefry` for many counters: their first words [n], and the second word of all."""
+    k = [np.uint32(word & _WORD) for word in (key[0], key[1], _PARITY ^ key[0] ^ key[1])]
+    a, b = low + k[0], np.full_like(low, high & _WORD) + k[1]
+    for block in range(5):
+        for turn in _ROTATIONS[block % 2]:
+            a = a + b
+            b = (b << np.uint32(turn) | b >> np.uint32(32 - turn)) ^ a
+        a = a + k[(block + 1) % 3]
+        b = b + (k[(block + 2) % 3] + np.array(block + 1, np.uint32))
+    return a, b
+
+
 class Stream:
     """Numbers one after the other: those of `key` = (seed, stream), with counters from 0."""
 

@@ -43,6 +43,7 @@ LAYERS = (
         "filekinds",
         "files",
         "formats",
+        "noise",
         "plainyaml",
         "problems",
         "puzzlenames",

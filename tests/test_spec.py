@@ -8,10 +8,12 @@ import subprocess
 from functools import lru_cache
 from itertools import accumulate, takewhile
 
+import numpy as np
 import pytest
 
 from recurc.device import frames, selftest
 from recurc.emit import image
+from recurc.noise import DEVIATION, NOISE_AT, START, STEP, Noise
 from recurc.plan.kernels import KERNEL_SETS
 from recurc.quant import tableformat
 from recurc.resources import resource_dir
@@ -69,13 +71,13 @@ def layout(text: str) -> list[tuple[int, int]]:
     return found
 
 
-def body(text: str) -> str:
-    """The struct format of a table of offsets and types; offsets have to follow from the types."""
+def body(text: str, first: int = 0) -> str:
+    """The struct format of a table of offsets and types; offsets have to follow from the types, and begin at `first`."""
     made = "<"
     for offset, kind, *_ in rows(text):
         if not offset.isdigit() or "+ bytes" in kind:
             break
-        assert struct.calcsize(made) == int(offset), (offset, kind)
+        assert first + struct.calcsize(made) == int(offset), (offset, kind)
         count, unit = re.fullmatch(r"(?:(\d+) (?:× )?)?(\w+)", kind).groups()
         made += f"{count}s" if unit == "bytes" else f"{count or ''}{SIZES[unit]}"
     return made
@@ -257,7 +259,7 @@ def test_frames_and_limits():
         ("RESULT", "**RESULT**, ", frames.LAYOUTS[frames.RUN | frames.REPLY].struct, "RESULT_BODY"),
         ("TRACE", "**TRACE** request", frames.LAYOUTS[frames.TRACE | frames.REPLY].struct, "RC_TRACE_REPLY"),
         ("SELFTEST", "**SELFTEST** request", frames.LAYOUTS[frames.SELFTEST | frames.REPLY].struct, "RC_SELFTEST_REPLY"),
-        ("RUN", "**RUN** request", struct.Struct("<BBHHHIIf"), "RUN_BODY"),
+        ("RUN", "**RUN** request", struct.Struct("<BBHHHIIf"), "RC_WIRE_PLAIN"),
     ],
 )
 def test_bodies(name, start, of_python, of_c):
@@ -278,8 +280,20 @@ def test_the_nonce_has_its_length():
 
 
 def test_run_body_as_it_is_sent():
-    assert len(frames.run_body(0, 1, 0, 0, 0, 0, 0.0)) == defined("RUN_BODY")
+    assert len(frames.run_body(0, 1, 0, 0, 0, 0, 0.0)) == defined("RC_WIRE_PLAIN")
+    noisy = frames.run_body(0, 1, 0, 0, 0, 0, 0.0, stir=(Noise(0.5, "step", 7), 3))
+    tail = fields_of(struct.Struct(body(after("A longer body asks for noise"), 20)))
+    assert number(r"\*\*RUN\*\* request, 20 bytes, or (\d+) with noise") == len(noisy) == defined("RC_WIRE_NOISY")
+    assert [noisy[20 + at : 20 + at + size] for at, size in tail] == [
+        struct.pack("<f", 0.5), b"\1", b"\0", b"\3\0", b"\7\0\0\0"]  # fmt: skip
     assert len(frames.row_body(0, 0, b"")) == frames.ROW_HEADER == defined("ROW_HEADER")
+
+
+def test_noise_as_it_is_computed():
+    text = after("**Noise** on a tensor")
+    assert np.float32(the(r"fl\(1 / sqrt\((\d+)\)\), ([0-9.]+),", text)[1]) == DEVIATION
+    assert int(the(r"fl\(1 / sqrt\((\d+)\)\)", text)[0]) == number(r"variance (\d+)\. Threefry", text) == 4 * (16**2 - 1) // 12
+    assert [(defined("RC_NOISE_AT_START"), START), (defined("RC_NOISE_AT_STEP"), STEP)] == list(enumerate(NOISE_AT))
 
 
 def test_statuses():

@@ -6,6 +6,7 @@ from recurc.alphabet import MOST_SYMBOLS
 from recurc.build.inside import check_relative
 from recurc.build.schema import boolean, float32, integer, list_of, number, optional, record, table_of, text, word
 from recurc.ir.lowering import CARRIES, DEPTH, MOST, MOST_CYCLES, MOST_FORMS, MOST_STEPS, STORAGES
+from recurc.noise import MOST_SEED, NOISE_AT
 from recurc.solve import ACCEPT
 from recurc.symmetries import LONGEST_SYMMETRY
 from recurc.targets.allowed import NAME
@@ -212,7 +213,8 @@ _SOLVE = record(
         "threshold": number(),
         "accept": word(*ACCEPT),
         **_PATIENCE,
-    }
+    },
+    {"noise": number(0), "noise_at": word(*NOISE_AT), "seed": integer(0, MOST_SEED)},
 )
 _STOPPED = record(
     {**_HALT, "cell": _SHARE, "exact": _SHARE, "mean_steps": number(1, 255), "lost": number(-1, 1), "lost_error": number(0, 2)},

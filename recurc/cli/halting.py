@@ -124,7 +124,7 @@ def _measured(
     model = LoadedModel(chosen.load(), chosen.checkpoint)
     check_compatible(test, model.config, model.reasoner.source)
     steps = model.config.halt_max_steps
-    policy = asking.policy(steps, Halt())
+    policy = asking.policy(steps, Halt(), seed=learning.seed)
     symmetry, forms = asking.forms(console, labelled(chosen, asking.symmetry), model.config, learning.seed)
     quantized = quantize_with_progress(console, model, chosen, (precision, layers), learning, Lowering())
     subject = Subject(name, model.reasoner.sha256, quantized.model.stored_as, EngineStepper(quantized.engine), steps)

@@ -174,7 +174,7 @@ def command(
             "runs_in": told,
             "n": len(found),
             "halt": None if stop is None else vars(stop),
-            **({} if policy is None else {"solve": vars(policy)}),
+            **({} if policy is None else {"solve": policy.as_dict()}),
             "answers": [answer_document(a, inputs, i, config.vocab_size, source.symbols) for i, a in enumerate(found)],
             "out": out,
         }

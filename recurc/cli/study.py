@@ -166,19 +166,20 @@ def command(
 
 
 def _asking(console: Console, model: Model, reasoner: Reasoner, asking: Asking, running: Running) -> AskedAgain | None:
-    """How puzzles are asked again, by the checkpoint's own halting rule where one is kept; None where there is no symmetry."""
+    """How puzzles are asked again, by the checkpoint's own halting rule where one is kept; None where there is neither a
+    symmetry nor noise."""
     from recurc.evaluate.halting import stayed_text
     from recurc.evaluate.measured import Asking as AskedAgain
     from recurc.evaluate.own_halting import halting_of, kept
 
     symmetry, forms = asking.forms(console, labelled(model, asking.symmetry), reasoner.config, running.seed)
-    if not forms:
+    if not forms and not asking.noise:
         return None
     own = kept(reasoner)
     halt, whence = halting_of(reasoner) if own is None else (own.halt, str(own))
     console.assumed([f"a run halts above {halt.threshold:g}{stayed_text(halt.patience)}: {whence}"])
     steps = running.steps or reasoner.config.halt_max_steps
-    return AskedAgain(asking.policy(steps, halt, own.accept if own is not None else ACCEPT[0]), forms, symmetry)
+    return AskedAgain(asking.policy(steps, halt, own.accept if own is not None else ACCEPT[0], running.seed), forms, symmetry)
 
 
 def _advance(advance: Callable[..., None], title: str, n: float) -> None:

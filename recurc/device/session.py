@@ -17,6 +17,7 @@ from recurc.device.link import NAMES, is_damaged_request
 from recurc.device.reading import Reader
 from recurc.device.selftest import NONCE_BYTES, Selftest, parse_selftest
 from recurc.errors import DeviceUnreachableError, InputError
+from recurc.noise import Stir
 from recurc.solve import MOST_RESTARTS, Policy
 
 T = TypeVar("T")
@@ -151,6 +152,7 @@ class DeviceSession(Reader):
         threshold: float = 0.0,
         patience: int = 0,
         puzzle: int = 0,
+        stir: Stir | None = None,
     ) -> Iterator[f.StepEvent | f.RunResult]:
         """Run supervision steps on the loaded row; yields a StepEvent after each and the RunResult last.
 
@@ -160,9 +162,10 @@ class DeviceSession(Reader):
             halt: stop when the halting margin is above `threshold` and the tokens have stayed the same for `patience` steps
                 (0..255), at the earliest after `min_steps` steps.
             puzzle: row of the puzzle embedding table.
+            stir: noise that a run from the start has on the way, that before the step which would come next too.
 
         Raises:
-            DeviceRefusedError: bad token, puzzle or step count; or the model is not open.
+            DeviceRefusedError: bad token, puzzle or step count; the model is not open, or was built without noise.
             LineError: an event was lost. The run is over then; it is not repeated, because going on from a carry is not
                 idempotent (see `persist`).
             MismatchError: it runs more steps than it was asked for, or says that it ran fewer for no reason.
@@ -170,7 +173,7 @@ class DeviceSession(Reader):
         """
         flags = (f.RUN_BEGIN if begin else 0) | (f.RUN_HALT if halt else 0)
         at = 0 if begin else self._step
-        body = f.run_body(flags, steps, min_steps, at, puzzle, self._input_crc, threshold, patience)
+        body = f.run_body(flags, steps, min_steps, at, puzzle, self._input_crc, threshold, patience, stir)
         frame = f.Frame(f.RUN, self._next_seq(), body)
         self._step, self._puzzle = at, puzzle
         self._new_state()
@@ -195,7 +198,8 @@ class DeviceSession(Reader):
         through all runs, and the SolveResult last. The answer's tokens are then the tensor "answer".
 
         Args:
-            forms: other forms of the puzzle that the build has. fewer: it may have fewer; nobody here knows.
+            forms: other forms of the puzzle that the build has; with noise, runs after the first that it has room for. fewer: it
+                may have fewer; nobody here knows.
 
         Raises:
             As `run`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 
 class Shares(TypedDict):
@@ -30,6 +30,9 @@ class SolvedEntry(Shares):
     first_steps: int
     restarts: int
     restart_steps: int
+    noise: NotRequired[float]
+    noise_at: NotRequired[Literal["start", "step"]]
+    seed: NotRequired[int]
 
 
 class OwnHalting(TypedDict):
@@ -50,7 +53,8 @@ class OwnHalting(TypedDict):
 
 
 class PolicyEntry(TypedDict):
-    """How puzzles are answered: steps of the first run, restarts and their steps, what halts a run, what is believed."""
+    """How puzzles are answered: steps of the first run, restarts and their steps, what halts a run, what is believed,
+    and the noise of all runs but the first where there is some."""
 
     steps: int
     restarts: int
@@ -58,6 +62,9 @@ class PolicyEntry(TypedDict):
     threshold: float
     patience: int
     accept: str
+    noise: NotRequired[float]
+    noise_at: NotRequired[Literal["start", "step"]]
+    seed: NotRequired[int]
 
 
 class SolveEntry(PolicyEntry):

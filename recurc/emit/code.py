@@ -15,6 +15,7 @@ from recurc import __version__
 from recurc.emit.image import Image
 from recurc.errors import InputError
 from recurc.ir.program import LinearRef, Loop, Program, Update
+from recurc.noise import NOISE_AT
 from recurc.ops.base import RmsNorm
 from recurc.ops.registry import template as op_template
 from recurc.ops.registry import template_file
@@ -181,6 +182,8 @@ def emit_model(
         "INPUT": INPUT,
         "table": table,
         "record_bytes": model.puzzles.record_bytes if model.puzzles else 0,
+        "noise": model.program.lowering.noisy_runs is not None or kernels.name == "host",
+        "noise_places": NOISE_AT,
         "model": model,
         "program": model.program,
         "config": model.config,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from recurc.emit.architecture import digest
 from recurc.emit.image import architecture, architecture_in, check_image
 from recurc.errors import InputError
 from recurc.ir.lower import lower
+from recurc.ir.lowering import Knobs
+from recurc.noise import START, Noise
 from recurc.plan.kernels import kernel_set
 from recurc.quant.model import QuantizedModel
 from recurc.quant.weights import Precision, precisions
@@ -62,6 +65,17 @@ def _blank_forms(build: Build) -> Forms:
     return (Symmetry.identity(build.config.seq_len, build.config.vocab_size),) * (kept["forms"] if kept else 0)
 
 
+def _noisy(build: Build) -> Knobs:
+    """The noise of a build's restarts."""
+    kept: Mapping[str, Any] = build.details.get("solve") or {}
+    if not kept.get("noise"):
+        return {}
+    return {
+        "noisy_runs": max(kept["restarts"], 1),
+        "own_noise": Noise(kept["noise"], kept.get("noise_at", START), kept.get("seed", 0)),
+    }
+
+
 def read_model(build: Build) -> QuantizedModel:
     """The model of a build, from its host engine's image.
 
@@ -71,7 +85,8 @@ def read_model(build: Build) -> QuantizedModel:
         InputError: the image is damaged or not this build's, or a precision is of a package that is not installed here.
     """
     d = build.details
-    program = lower(build.config, build.lowering, symmetries=_blank_forms(build))
+    knobs: Knobs = {"symmetries": _blank_forms(build), **_noisy(build)}
+    program = lower(build.config, build.lowering, **knobs)
     precision = _precision(build, build.precision)
     try:
         data = read_regular(build.host_image, IMAGE_LIMIT)

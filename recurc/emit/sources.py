@@ -23,7 +23,7 @@ from recurc.targets.toolchain import board_defines, port_include_dirs, runtime_s
 
 ENGINE_SOURCES = (
     *(f"image/rc_{part}.c" for part in ("image", "crc32", "sha256", "status", "table", "choose")),
-    *(f"solve/rc_{part}.c" for part in ("grids", "known", "solve")),
+    *(f"solve/rc_{part}.c" for part in ("grids", "known", "noise", "solve")),
 )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from recurc.evaluate.halting import stayed
 from recurc.evaluate.stepping import Engine, EngineStepper, Stepper, TorchStepper
 from recurc.models.reasoner import Reasoner
+from recurc.noise import Stir
 from recurc.recursion import Depth
 from recurc.types import F32Array, I64Array
 
@@ -66,12 +67,14 @@ def record(
     kept: Kept = Kept(),  # noqa: B008 - it is frozen
     threads: int | None = 1,
     progress: Progress | None = None,
+    stir: Stir | None = None,
 ) -> Run:
     """Run puzzles, tokens [n, seq] and identifiers [n], for `steps` supervision steps each, in order.
 
     Args:
         threads: batches that run beside each other; None: as many as there are processors.
         progress: called after each step with the part of the puzzles that it is, from any thread.
+        stir: noise that the carry has on the way.
     """
     starts = range(0, len(inputs), stepper.most)
     first = len(inputs) if kept.puzzles is None else kept.puzzles
@@ -83,7 +86,7 @@ def record(
         for i in range(number, len(starts), workers):
             batch, keep = slice(starts[i], starts[i] + stepper.most), max(first - starts[i], 0)
             wanted = frozenset(kept.steps) if keep else frozenset()
-            parts[i] = _batch(own, inputs[batch], puzzle_ids[batch], steps, wanted, keep, progress)
+            parts[i] = _batch(own, inputs[batch], puzzle_ids[batch], steps, stir, wanted, keep, progress)
 
     if workers == 1:
         lane(0)
@@ -98,13 +101,14 @@ def _batch(
     inputs: np.ndarray,
     puzzle_ids: np.ndarray,
     steps: int,
+    stir: Stir | None,
     wanted: frozenset[int],
     keep: int,
     progress: Progress | None,
 ) -> Run:
     """Puzzles that run at once."""
     tokens, margins, carries = [], [], []
-    for state in stepper.steps(inputs, puzzle_ids, steps):
+    for state in stepper.steps(inputs, puzzle_ids, steps, stir):
         tokens.append(state.tensor("tokens"))
         margins.append(state.margin)
         if state.step in wanted:

@@ -15,7 +15,7 @@ from recurc.dataset import Dataset
 from recurc.evaluate.runs import Progress
 from recurc.evaluate.scores import Scores, Share, score
 from recurc.evaluate.stepping import Engine, EngineStepper
-from recurc.solve import Answer, Policy, solve
+from recurc.solve import Answer, Policy, form_of, solve
 from recurc.symmetries import Forms, forms_for
 
 
@@ -104,6 +104,7 @@ class Solved:
             "first_steps": p.steps,
             "restarts": p.restarts,
             "restart_steps": p.restart_steps,
+            **({"noise": p.noise, "noise_at": p.noise_at, "seed": p.seed} if p.noise else {}),
         }
 
 
@@ -112,8 +113,10 @@ def solve_puzzle(engine: Engine, tokens: NDArray[Any], puzzle_id: int, forms: Fo
     its = forms_for(forms, tokens, puzzle_id)
 
     def steps(run: int) -> Iterator[tuple[NDArray[np.uint8], float]]:
-        form, row = (its[run - 1].present(tokens), its[run - 1].row(puzzle_id)) if run else (tokens, puzzle_id)
-        for state in EngineStepper(engine).steps(form[None], np.array([row]), policy.budget(run)):
+        form = form_of(run, its)
+        asked, row = (tokens, puzzle_id) if form is None else (form.present(tokens), form.row(puzzle_id))
+        stir = None if policy.noisy is None else (policy.noisy, run)
+        for state in EngineStepper(engine).steps(asked[None], np.array([row]), policy.budget(run), stir):
             yield state.tensor("tokens")[0], float(state.margin[0])
 
     return solve(steps, its, policy)

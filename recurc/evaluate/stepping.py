@@ -12,6 +12,7 @@ import numpy as np
 from recurc.arguments import argument
 from recurc.errors import UsageError
 from recurc.evaluate.halting import margin
+from recurc.noise import Noise, Stir
 from recurc.reading import shown
 from recurc.recursion import Depth
 from recurc.types import F32Array
@@ -27,6 +28,9 @@ class Stepped(Protocol):
 
     def begin(self, tokens: np.ndarray, puzzle_id: int = 0, /) -> None:
         """Load a puzzle, tokens [seq], and reset the carry."""
+
+    def add_noise(self, noise: Noise, run: int, /) -> None:
+        """Add to the carry what a run has before its next step, if it has any then."""
 
     def step(self) -> None:
         """One supervision step."""
@@ -69,17 +73,22 @@ class Stepper(Protocol):
     @property
     def most(self) -> int: ...
 
-    def steps(self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int) -> Iterator[State]:
-        """The state of puzzles, tokens [n, seq] and identifiers [n], after each of `steps` supervision steps."""
+    def steps(self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int, stir: Stir | None = None) -> Iterator[State]:
+        """The state of puzzles, tokens [n, seq] and identifiers [n], after each of `steps` supervision steps.
+
+        stir: noise that the carry has on the way.
+        """
 
     def fresh(self) -> Stepper:
         """One that may run beside this one."""
 
 
-def walk(engine: Stepped, tokens: np.ndarray, puzzle_id: int, steps: int) -> Iterator[int]:
-    """Run a puzzle, tokens [seq], step by step: the number of each step, from 1, once it has run."""
+def walk(engine: Stepped, tokens: np.ndarray, puzzle_id: int, steps: int, stir: Stir | None = None) -> Iterator[int]:
+    """Run a puzzle, tokens [seq], step by step: the number of each step, from 1, once it has run. stir: noise on the way."""
     engine.begin(tokens, puzzle_id)
     for step in range(1, steps + 1):
+        if stir is not None:
+            engine.add_noise(*stir)
         engine.step()
         yield step
 
@@ -91,9 +100,9 @@ class EngineStepper:
     engine: Engine
     most: int = 1
 
-    def steps(self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int) -> Iterator[State]:
+    def steps(self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int, stir: Stir | None = None) -> Iterator[State]:
         (tokens,), (puzzle,) = inputs, puzzle_ids
-        for step in walk(self.engine, tokens, int(puzzle), steps):
+        for step in walk(self.engine, tokens, int(puzzle), steps, stir):
             yield State(step, self.engine.halt_rule, self._tensor)
 
     def _tensor(self, name: str) -> np.ndarray:
@@ -111,9 +120,9 @@ class TorchStepper:
     depth: Depth | None = None
     most: int = TORCH_BATCH
 
-    def steps(self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int) -> Iterator[State]:
+    def steps(self, inputs: np.ndarray, puzzle_ids: np.ndarray, steps: int, stir: Stir | None = None) -> Iterator[State]:
         depth = (self.depth or self.model.config.trained).but(steps=steps)
-        for found in self.model.steps(inputs, puzzle_ids, depth):
+        for found in self.model.steps(inputs, puzzle_ids, depth, stir):
             yield State(found.step, self.model.config.halt_rule, partial(_torch_tensor, found))
 
     def fresh(self) -> TorchStepper:

@@ -121,7 +121,7 @@ def by_labels(asked: Asked, data: Dataset, policy: Policy) -> Choice:
     margin = _best(tried("margin", policy.patience))
     certificate = is_certificate([margin]) is not False
     best, found = "margin", {"margin": margin}
-    for accept in ACCEPT[1:] if asked.forms and policy.restarts else ():
+    for accept in ACCEPT[1:] if policy.runs(len(asked.forms)) else ():
         if accept == "agreement" or not certificate:
             found[accept] = _best(tried(accept, policy.patience, 0))
             best = accept if not certificate and found[accept].scores.exact > found[best].scores.exact else best

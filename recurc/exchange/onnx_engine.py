@@ -6,7 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from recurc.arguments import argument
+from recurc.errors import UsageError
 from recurc.exchange.onnx_loop import OnnxLoop
+from recurc.noise import Noise
 
 Puzzle = Callable[[int], np.ndarray | int]
 
@@ -27,6 +30,10 @@ class OnnxEngine:
 
     def begin(self, tokens: np.ndarray, puzzle_id: int = 0) -> None:
         self.loop.begin(tokens, self.puzzle(puzzle_id))
+
+    def add_noise(self, noise: Noise, run: int) -> None:
+        """Raises UsageError: nothing of an exported model's carry is changed from outside."""
+        raise UsageError("an exported model adds no noise", where=argument("noise"), next="Leave it out")
 
     def step(self) -> None:
         self.loop.step()

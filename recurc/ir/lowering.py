@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 from recurc.arguments import argument
 from recurc.errors import InputError, UsageError
 from recurc.models.reasoner import ReasonerConfig
+from recurc.noise import Noise
 from recurc.reading import shown
 from recurc.recursion import Depth
 from recurc.symmetries import Forms, Grids
@@ -22,7 +23,7 @@ STORAGES = ("image", "fp32", "int8")  # of the puzzle table
 AUTO = "auto"
 IMAGE_TABLE_BYTES = 64 * 1024  # larger puzzle tables are streamed, unless asked otherwise
 MOST_CYCLES, MOST_STEPS = 255, 1 << 16
-MOST_FORMS = 255
+MOST_FORMS = MOST_RESTARTS = 255
 
 
 class Knobs(TypedDict, total=False):
@@ -35,6 +36,8 @@ class Knobs(TypedDict, total=False):
     puzzle_table: str | None
     scratch: int | None
     symmetries: Forms | None
+    noisy_runs: int | None
+    own_noise: Noise | None
 
 
 def _count(most: int) -> Any:
@@ -59,6 +62,8 @@ class Lowering:
         scratch: most bytes of working memory for tiles; more means fewer passes over the weights, the same bits. None leaves
             it to the planner.
         symmetries: other forms of every puzzle, that it is asked again in; they lie in the image, in this order.
+        noisy_runs: how often it may be asked again with noise on the carry, by code that adds it; None: never.
+        own_noise: which noise that is, where a program is not told otherwise.
 
     Raises:
         UsageError: a value that there is not.
@@ -71,6 +76,8 @@ class Lowering:
     puzzle_table: str = _word(AUTO, AUTO, *STORAGES)
     scratch: int | None = _count(1 << 40)
     symmetries: Forms = field(default=(), metadata={"forms": MOST_FORMS})
+    noisy_runs: int | None = _count(MOST_RESTARTS)
+    own_noise: Noise | None = field(default=None, metadata={"any": True})
 
     def __post_init__(self) -> None:
         for knob in fields(Lowering):
@@ -138,6 +145,8 @@ def check_forms(forms: Forms, config: ReasonerConfig) -> None:
 
 
 def _check(name: str, value: Any, allowed: Mapping[str, Any]) -> None:
+    if "any" in allowed:
+        return
     if "forms" in allowed:
         if len(value) > allowed["forms"]:
             raise UsageError(f"{len(value)} forms of a puzzle are too many", where=argument("restarts"),

@@ -57,6 +57,11 @@ class Program:
         return self.lowering.symmetries
 
     @property
+    def restarts(self) -> int:
+        """Runs after a puzzle's first one that there is room for."""
+        return max(len(self.symmetries), self.lowering.noisy_runs or 0)
+
+    @property
     def lm_head(self) -> LinearRef:
         return self.heads.lm_head
 

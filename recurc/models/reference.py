@@ -8,7 +8,7 @@ operations are the same (Tiny Recursive Model, `models/recursive_reasoning/trm.p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 
 from recurc.models import recursion_of
 from recurc.models.reasoner import Reasoner
+from recurc.noise import START, Stir
 from recurc.ops import part
 from recurc.recursion import INPUT, Depth, Loop, Update
 
@@ -119,7 +120,11 @@ class Reference:
 
     @torch.no_grad()
     def steps(
-        self, inputs: np.ndarray, puzzle_ids: np.ndarray | None = None, depth: Depth | int | None = None
+        self,
+        inputs: np.ndarray,
+        puzzle_ids: np.ndarray | None = None,
+        depth: Depth | int | None = None,
+        stir: Stir | None = None,
     ) -> Iterator[StepResult]:
         """Run the supervision steps on a batch, yielding the state after each.
 
@@ -127,6 +132,7 @@ class Reference:
             inputs: tokens [N, seq_len].
             puzzle_ids: [N]; zeros when left out.
             depth: how often the model turns; a number: so many supervision steps, in cycles as trained.
+            stir: noise that the carry has on the way.
         """
         c = self.config
         tokens = torch.from_numpy(np.asarray(inputs, dtype=np.int64))
@@ -137,6 +143,9 @@ class Reference:
         made = recursion_of(c, depth)
         states = {INPUT: x, **{state.name: self.w[state.start.tensor].expand_as(x) for state in made.states}}
         for step in range(1, depth.steps + 1):
+            if stir is not None and stir[0].due(stir[1], step - 1):
+                names = [state.name for state in made.states]
+                states |= _noisy(states, names, made.heads.state, stir, step - 1)
             self._run(made.schedule.body, states)
             z, heads = states[made.heads.state], made.heads
             logits = self.linear(heads.lm_head.name, z)[:, c.puzzle_rows :]
@@ -153,3 +162,17 @@ class Reference:
             for source in more:
                 added = added + source
             states[item.state] = self.net(item.block, states[item.state] + added)
+
+
+def _noisy(
+    states: Mapping[str, torch.Tensor], names: Sequence[str], answer: str, stir: Stir, step: int
+) -> dict[str, torch.Tensor]:
+    """Those of the states that have noise before a step, with it."""
+    noise, run = stir
+    found = {}
+    for number, name in enumerate(names):
+        if noise.at == START or name == answer:
+            z = states[name]
+            noisy = noise.added(np.asarray(z.to(torch.float32).numpy()), run, step, number)
+            found[name] = torch.from_numpy(noisy).to(z.dtype)
+    return found

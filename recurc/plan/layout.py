@@ -200,7 +200,7 @@ def _carry_struct(program: Program) -> Struct:
             ("q", "float", 4),
             ("input", "uint8_t", c.seq_len),
             ("tokens", "uint8_t", c.seq_len),
-            ("answers", "uint8_t", (1 + len(program.symmetries)) * c.seq_len if program.symmetries else 0),
+            ("answers", "uint8_t", (1 + program.restarts) * c.seq_len if program.restarts else 0),
         ],
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from recurc.errors import InputError
 from recurc.ir.program import Block, LinearRef, Loop, Op, Update
+from recurc.noise import START, Noise
 from recurc.ops import part
 from recurc.quant import arith
 from recurc.quant.arith import F32
@@ -70,6 +71,14 @@ class Twin:
             start = self.model.vectors[state.start.name]
             self.states[state.name] = self.stored(np.broadcast_to(start, x.shape).astype(F32))
         self.steps_run = 0
+
+    def add_noise(self, noise: Noise, run: int) -> None:
+        """Add what a run has before its next step, if it has any then."""
+        if noise.due(run, self.steps_run):
+            for number, state in enumerate(self.model.program.states):
+                if noise.at == START or state.name == self.model.program.answer.name:
+                    noisy = noise.added(self.states[state.name], run, self.steps_run, number)
+                    self.states[state.name] = self.stored(noisy)
 
     def step(self) -> None:
         """One supervision step, then the heads.

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from recurc.noise import START
 from recurc.package.registry import delivered
 from recurc.report.numbers import bytes_text, count_text, fidelity_text
 from recurc.solve import BELIEVED
@@ -116,8 +117,12 @@ def _solve_row(solve: Mapping[str, Any] | None, accuracy: Mapping[str, Any] | No
     """How the build answers puzzles, where it has forms of them."""
     if not solve:
         return []
-    said = f"{solve['steps']} steps, then up to {solve['restarts']} restarts of {solve['restart_steps']} in other forms"
-    rows = [("answers", f"{said} ({solve['symmetry']}); believed is {BELIEVED[solve['accept']]}")]
+    again = f"in other forms ({solve['symmetry']})"
+    if solve.get("noise"):
+        where = "at the start" if solve["noise_at"] == START else "before each step"
+        again = (f"{again} while there are some, " if solve["forms"] else "") + f"with noise of {solve['noise']:g} {where}"
+    said = f"{solve['steps']} steps, then up to {solve['restarts']} restarts of {solve['restart_steps']} {again}"
+    rows = [("answers", f"{said}; believed is {BELIEVED[solve['accept']]}")]
     if (found := (accuracy or {}).get("answers")) and accuracy:
         wrong = f"{found['solved']} of {accuracy['n']} called solved, {found['wrong_solved']} of them wrongly"
         rows.append(("asked again", f"{100 * found['exact']:.1f} % puzzles exact at {found['mean_steps']:.2f} steps; {wrong}"))

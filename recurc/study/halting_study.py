@@ -73,7 +73,7 @@ def halting_study(
         labels: choose by labels; else by clusters of the margins.
         progress: called with 1 for each puzzle of a half.
     """
-    policy = replace(policy, restarts=min(policy.restarts, len(forms.drawn)))
+    policy = replace(policy, restarts=policy.runs(len(forms.drawn)))
     half = len(puzzles) - len(puzzles) // 2
     searched, held = puzzles.take(half), puzzles.take(None, half)
     asked, others = (_asked(subject, part, forms, policy, threads) for part in (searched, held))
@@ -111,7 +111,7 @@ def halting_study(
         "n": len(searched),
         "held": len(held),
         "first_steps": policy.steps,
-        "restarts": min(policy.restarts, len(forms.drawn)),
+        "restarts": policy.runs(len(forms.drawn)),
         "restart_steps": policy.restart_steps,
         "own": None if own is None else asdict(own),
         "why": why,
@@ -200,7 +200,7 @@ def _stopping(searched: Run, held: Run, puzzles: Dataset, own: OwnHalting | None
 
 def _fewer(policy: Policy, others: Asked, held: Dataset, forms: int) -> list[dict[str, Any]]:
     """Accuracy against steps: the policy with fewer restarts."""
-    most, found = min(policy.restarts, forms), []
+    most, found = policy.runs(forms), []
     for restarts in [k for k in FEWER if k < most] + [most]:
         if policy.accept == "margin" or restarts:
             p = replace(policy, restarts=restarts)

@@ -18,6 +18,7 @@ from recurc.device.frames import CARRIES, CARRY_PARTS, CARRY_SCALES, TENSORS, de
 from recurc.environment import remedy
 from recurc.errors import InputError
 from recurc.models.reasoner import HALT_RULES
+from recurc.noise import NOISE_AT, Noise
 from recurc.solve import Answer, Policy
 from recurc.storage.image import KEY_BYTES
 from recurc.targets.solving import Solving
@@ -47,6 +48,7 @@ class ModelInfo(ctypes.Structure):
     ops: int
     forms: int
     forms_offset: int
+    restarts: int
     key_offset: int
     known_steps: int
     known_offset: int
@@ -74,6 +76,7 @@ class ModelInfo(ctypes.Structure):
                 "ops",
                 "forms",
                 "forms_offset",
+                "restarts",
                 "key_offset",
                 "known_steps",
                 "known_offset",
@@ -211,6 +214,8 @@ class HostEngine:
         lib.rc_row.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32, ctypes.c_uint32, ctypes.c_char_p, ctypes.c_uint32]
         lib.rc_step.argtypes = [ctypes.POINTER(_Context)]
         lib.rc_selftest.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32]
+        u32 = ctypes.c_uint32
+        lib.rc_noise.argtypes = [ctypes.POINTER(_Context), u32, ctypes.c_float, u32, u32]
         lib.rc_ops.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32]
         lib.rc_halts.argtypes = [ctypes.POINTER(_Context), ctypes.c_float, ctypes.c_uint32]
         lib.rc_tensor.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)]
@@ -306,6 +311,12 @@ class HostEngine:
             InputError: as many as were compiled have been run, or the step left something that is not a finite number.
         """
         self._check(self._lib.rc_step(ctypes.byref(self._context)), "step")
+
+    def add_noise(self, noise: Noise, run: int) -> None:
+        """Add what a run, 0 the first, has before its next step, if it has any then."""
+        if noise.due(run, int(self._context.step)):
+            at = NOISE_AT.index(noise.at)
+            self._check(self._lib.rc_noise(ctypes.byref(self._context), at, noise.sigma, noise.seed, run), "noise")
 
     @property
     def halt_rule(self) -> str:

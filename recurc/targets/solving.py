@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from recurc.noise import NOISE_AT
 from recurc.solve import ACCEPT, Answer, Policy
 
 _U8P = ctypes.POINTER(ctypes.c_uint8)
@@ -18,7 +19,18 @@ class _Policy(ctypes.Structure):
         *((name, ctypes.c_uint32) for name in ("steps", "restart_steps", "restarts", "patience")),
         ("threshold", ctypes.c_float),
         ("accept", ctypes.c_uint32),
+        ("noise", ctypes.c_float),
+        ("noise_at", ctypes.c_uint32),
+        ("seed", ctypes.c_uint32),
     ]
+
+    @classmethod
+    def of(cls, p: Policy) -> _Policy:
+        """A policy as the C code takes it."""
+        return cls(
+            p.steps, p.restart_steps, p.restarts, p.patience, p.threshold, ACCEPT.index(p.accept),
+            p.noise, NOISE_AT.index(p.noise_at), p.seed,
+        )  # fmt: skip
 
 
 class _Solver(ctypes.Structure):
@@ -36,7 +48,7 @@ class _Solver(ctypes.Structure):
         ("puzzle", ctypes.c_void_p),
         *(
             (name, ctypes.c_uint32)
-            for name in ("puzzle_id", "row", "run", "run_steps", "ended", "steps", "done", "solved", "answer_run")
+            for name in ("puzzle_id", "row", "forms", "run", "run_steps", "ended", "steps", "done", "solved", "answer_run")
         ),
         ("margin", ctypes.c_float),
         ("votes", ctypes.c_uint32),
@@ -66,8 +78,7 @@ class Solving:
         self._lib, self._check, self._seq_len = library, check, seq_len
         self._kept = context, puzzle  # the solver points to them
         self._solver = _Solver()
-        p = policy
-        given = _Policy(p.steps, p.restart_steps, p.restarts, p.patience, p.threshold, ACCEPT.index(p.accept))
+        given = _Policy.of(policy)
         pointer = puzzle.ctypes.data_as(_U8P)
         status = library.rc_solve_begin(
             ctypes.byref(self._solver), ctypes.byref(context), ctypes.byref(given), pointer, ctypes.c_uint32(puzzle_id)

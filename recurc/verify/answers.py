@@ -8,14 +8,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from recurc.arguments import argument
 from recurc.build.manifest import Build
 from recurc.device.frames import TABLE_WIRE, SolveResult, StepEvent
 from recurc.device.session import DeviceSession
@@ -127,12 +128,16 @@ class SolvedAnswer:
         }  # fmt: skip
 
 
+_OF_POLICY = tuple(field.name for field in fields(Policy))
+
+
 def build_policy(build: Build) -> Policy:
     """How a build's firmware answers: as its manifest says; of one that says nothing, in a single run."""
     kept = build.details.get("solve")
     if not kept:
         return Policy(min(build.steps, MOST_STEPS))
-    return Policy(kept["steps"], kept["restarts"], kept["restart_steps"], kept["threshold"], kept["patience"], kept["accept"])
+    of_policy: dict[str, Any] = {name: value for name, value in kept.items() if name in _OF_POLICY}
+    return Policy(**of_policy)  # what came later may be left out
 
 
 class Answerer(Protocol):
@@ -302,6 +307,11 @@ class Connection:
         session, puzzle = self._load(tokens, puzzle_id)
         kept = self.build.details.get("solve")
         forms, fewer = (kept["forms"], is_arc(kept["symmetry"])) if kept else (0, False)
+        if policy.noise:
+            if not kept or not kept.get("noise"):
+                raise UsageError("the build adds no noise", where=argument("policy"), why="its firmware was compiled without",
+                                 next="Give a policy without, or build with noise")  # fmt: skip
+            forms, fewer = max(forms, kept["restarts"]), False
         self._ran += 1  # the tensors of a step before are gone
         *_, result = session.solve(policy, puzzle=puzzle, forms=forms, fewer=fewer)
         assert isinstance(result, SolveResult)  # the last thing that is told

@@ -126,7 +126,9 @@ class Comparison:
         if difference is None:
             difference = self.course.differs(index, ended, run_steps)
         elif difference.tensor not in ENDINGS and self.tracer is not None:
-            difference = self.tracer.locate(self._asked(tokens, difference), puzzle_id, difference)
+            difference = self.tracer.locate(
+                self._asked(tokens, difference), puzzle_id, difference, self.course.stir(difference.run)
+            )
             self.tracer = None
         return Outcome(predicted, finish, ticks, ended.stack_used, equal, difference, carries)
 

@@ -14,6 +14,7 @@ from recurc.device.expected import ModelConstants
 from recurc.device.session import DeviceSession
 from recurc.evaluate.halting import Halt
 from recurc.evaluate.stepping import walk
+from recurc.noise import Stir
 from recurc.solve import Answer, Policy
 from recurc.verify.divergence import TracedEngine, compare_tensors, first_element
 from recurc.verify.result import Difference, StepView
@@ -68,6 +69,9 @@ class Course(Protocol):
         """The answer, tokens uint8 [seq], read from the device."""
 
     def finish(self, ended: Ended) -> Finish: ...
+
+    def stir(self, run: int) -> Stir | None:
+        """The noise that a run has; None: it has none."""
 
     def view(self, step: int, puzzle: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> StepView:
         """What there is to draw after a step whose event is being dealt with."""
@@ -146,6 +150,9 @@ class Stepping:
         result = _ended(ended, f.RunResult)
         return Finish(result.total_steps, result.halted)
 
+    def stir(self, run: int) -> Stir | None:
+        return None
+
     def view(self, step: int, puzzle: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> StepView:
         return StepView(step, self.session.read_tensor("tokens"), puzzle, labels, valid)
 
@@ -193,6 +200,10 @@ class Solving:
     def finish(self, ended: Ended) -> Finish:
         result = _ended(ended, f.SolveResult)
         return Finish(result.total_steps, result.solved, result.solved, result.restarts)
+
+    def stir(self, run: int) -> Stir | None:
+        noise = self.policy.noisy
+        return (noise, run) if noise is not None and run else None
 
     def view(self, step: int, puzzle: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> StepView:
         """The host's, since the device does not wait; where a step differs, the verdict says so. No label is known of another

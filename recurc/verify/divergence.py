@@ -12,6 +12,7 @@ import numpy as np
 from recurc.device import frames as f
 from recurc.device.session import DeviceSession
 from recurc.evaluate.stepping import Stepped, walk
+from recurc.noise import Stir
 from recurc.verify.places import Place
 from recurc.verify.result import Difference
 
@@ -82,8 +83,10 @@ class Tracer:
             return self.places[ops]
         return Place(ops, count, "heads" if ops == count else "op" if ops else "begin", "z_H")
 
-    def locate(self, tokens: np.ndarray, puzzle_id: int, found: Difference) -> Difference:
+    def locate(self, tokens: np.ndarray, puzzle_id: int, found: Difference, stir: Stir | None = None) -> Difference:
         """Run the puzzle once more, the step of `found` op by op; the input row is still loaded on the device.
+
+        stir: noise that its run has; what that leaves is compared before the first op.
 
         Returns:
             The difference down to op and element; `found` with `reproduced` False when all bits are equal this time.
@@ -92,10 +95,12 @@ class Tracer:
             DeviceUnreachableError: the device stopped answering.
         """
         session, engine = self.session, self.engine
-        for _ in session.run(found.step - 1, begin=True, puzzle=puzzle_id):
+        for _ in session.run(found.step - 1, begin=True, puzzle=puzzle_id, stir=stir):
             pass
-        for _ in walk(engine, tokens, puzzle_id, found.step - 1):
+        for _ in walk(engine, tokens, puzzle_id, found.step - 1, stir):
             pass
+        if stir is not None:
+            engine.add_noise(*stir)
         for ops in range(engine.ops + 1):
             event = session.trace(found.step, ops)
             if event.of != engine.ops:

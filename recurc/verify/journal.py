@@ -69,7 +69,7 @@ class Identity:
         cls, artifact: BoardArtifact, board: str, dataset: str, steps: int, halt: Halt | None, policy: Policy | None = None
     ) -> Identity:
         rule = None if halt is None else (halt.threshold, halt.min_steps, halt.patience)
-        solve = None if policy is None else vars(policy)
+        solve = None if policy is None else policy.as_dict()
         return cls(artifact.build_id, artifact.model_sha256, board, dataset, steps, rule, solve)
 
 

@@ -120,6 +120,9 @@ def _course(session: DeviceSession, engine: Engine, steps: int, options: RunOpti
             why=f"the firmware is compiled for {steps}",
             next=f"Use no more, or build with {argument('steps', 'N')}",
         )
+    if policy.noise and not engine.info.restarts:
+        raise UsageError("the firmware adds no noise", where=argument("noise"), why="it was built without",
+                         next=f"Leave it out, or build with {argument('noise', 'SIGMA')}")  # fmt: skip
     return Solving(session, engine, policy)
 
 

@@ -14,7 +14,7 @@ static uint32_t cell_bytes(void)
     return rc_info.seq_len > 256u ? 2u : 1u;
 }
 
-/* The form of run i, from 1. */
+/* The form of run i, from 1 to as many as there are. */
 static const uint8_t *form_of(const rc_ctx_t *ctx, uint32_t run)
 {
     const uint32_t bytes = rc_info.seq_len * cell_bytes() + rc_info.vocab;
@@ -89,16 +89,16 @@ static rc_status_t keep(const rc_solver_t *s)
 {
     uint32_t bytes = 0;
     const uint8_t *tokens = rc_tensor(s->ctx, RC_TENSOR_TOKENS, &bytes);
-    if (rc_info.forms == 0u) {
+    if (s->ctx->answers == 0) {
         return RC_OK; /* there is no other run: its tokens stay where they are */
     }
-    if (rc_info.grids != 0 && s->policy.restarts != 0u) { /* the first run too: what is no grid does not count */
+    if (rc_info.grids != 0 && s->forms != 0u) { /* the first run too: what is no grid does not count */
         return rc_info.grids->lead(rows_of(s->ctx), s->row, s->puzzle_id, tokens, place_of(s->ctx, s->run));
     }
-    if (s->run != 0u) {
+    if (s->run != 0u && s->run <= s->forms) {
         return lead_back(form_of(s->ctx, s->run), tokens, place_of(s->ctx, s->run));
     }
-    memcpy(place_of(s->ctx, 0u), tokens, bytes);
+    memcpy(place_of(s->ctx, s->run), tokens, bytes);
     return RC_OK;
 }
 
@@ -151,7 +151,7 @@ static rc_status_t end_run(rc_solver_t *s, uint32_t halted)
     s->done = s->solved != 0u || s->run >= s->policy.restarts ? 1u : 0u;
     if (s->done != 0u) {
         uint32_t bytes = 0;
-        s->answer = rc_info.forms == 0u ? rc_tensor(s->ctx, RC_TENSOR_TOKENS, &bytes) : place_of(s->ctx, s->answer_run);
+        s->answer = s->ctx->answers == 0 ? rc_tensor(s->ctx, RC_TENSOR_TOKENS, &bytes) : place_of(s->ctx, s->answer_run);
     }
     return RC_OK;
 }
@@ -166,6 +166,11 @@ rc_status_t rc_solve_begin(rc_solver_t *s, rc_ctx_t *ctx, const rc_policy_t *pol
         !(policy->threshold - policy->threshold == 0.0f)) {
         return RC_ERR_ARGUMENT;
     }
+    const uint32_t noisy = policy->noise == 0.0f ? 0u : 1u;
+    if (policy->noise_at > RC_NOISE_AT_STEP || !(policy->noise - policy->noise == 0.0f) || policy->noise < 0.0f ||
+        (noisy != 0u && rc_info.restarts == 0u)) {
+        return RC_ERR_ARGUMENT;
+    }
     const uint32_t most = rc_info.steps < RC_POLICY_STEPS ? rc_info.steps : RC_POLICY_STEPS;
     if (policy->steps > most || policy->restart_steps > most) {
         return RC_ERR_STEPS;
@@ -178,16 +183,52 @@ rc_status_t rc_solve_begin(rc_solver_t *s, rc_ctx_t *ctx, const rc_policy_t *pol
     s->ctx = ctx;
     s->epoch = ctx->epoch;
     s->policy = *policy;
-    s->policy.restarts = policy->restarts < rc_info.forms ? policy->restarts : rc_info.forms;
+    const uint32_t runs = noisy != 0u ? rc_info.restarts : rc_info.forms;
+    s->policy.restarts = policy->restarts < runs ? policy->restarts : runs;
     s->puzzle = puzzle;
     s->puzzle_id = puzzle_id;
     s->row = puzzle_id;
+    s->forms = s->policy.restarts < rc_info.forms ? s->policy.restarts : rc_info.forms;
     rc_status_t counted = RC_OK;
     if (rc_info.grids != 0) {
-        counted = rc_info.grids->count(rows_of(ctx), puzzle, puzzle_id, s->policy.restarts, &s->policy.restarts);
+        counted = rc_info.grids->count(rows_of(ctx), puzzle, puzzle_id, s->forms, &s->forms);
+        s->policy.restarts = noisy != 0u ? s->policy.restarts : s->forms;
         s->ctx = counted == RC_OK ? ctx : 0;
     }
     return counted;
+}
+
+/* Begin the run that comes next. */
+static rc_status_t begin_run(rc_solver_t *s)
+{
+    s->run++;
+    s->run_steps = 0u;
+    s->ended = 0u;
+    const uint8_t *asked = s->puzzle;
+    s->row = s->run <= s->forms ? s->row : s->puzzle_id;
+    if (s->run <= s->forms) {
+        uint8_t *form = place_of(s->ctx, s->run);
+        const rc_status_t status = ask(s, form);
+        if (status != RC_OK) {
+            return status;
+        }
+        asked = form;
+    }
+    s->ctx->again = 1u; /* a puzzle that was cancelled between two runs stays so */
+    const rc_status_t status = rc_begin(s->ctx, asked, s->row);
+    s->ctx->again = 0u;
+    s->epoch = s->ctx->epoch;
+    return status;
+}
+
+/* The noise that a run has before its next step, if it has any. */
+static rc_status_t add_noise(const rc_solver_t *s)
+{
+    const rc_policy_t *p = &s->policy;
+    if (s->run == 0u || p->noise == 0.0f || (p->noise_at == RC_NOISE_AT_START && s->run_steps != 0u)) {
+        return RC_OK;
+    }
+    return rc_noise(s->ctx, p->noise_at, p->noise, p->seed, s->run);
 }
 
 rc_status_t rc_solve_step(rc_solver_t *s)
@@ -198,19 +239,9 @@ rc_status_t rc_solve_step(rc_solver_t *s)
     if (s->ctx == 0 || s->done != 0u || s->epoch != s->ctx->epoch) {
         return RC_ERR_STATE; /* it has ended, or its context has begun another puzzle */
     }
-    rc_status_t status = RC_OK;
-    if (s->ended != 0u) {
-        s->run++;
-        s->run_steps = 0u;
-        s->ended = 0u;
-        uint8_t *form = place_of(s->ctx, s->run);
-        status = ask(s, form);
-        if (status == RC_OK) {
-            s->ctx->again = 1u; /* a puzzle that was cancelled between two runs stays so */
-            status = rc_begin(s->ctx, form, s->row);
-            s->ctx->again = 0u;
-            s->epoch = s->ctx->epoch;
-        }
+    rc_status_t status = s->ended != 0u ? begin_run(s) : RC_OK;
+    if (status == RC_OK) {
+        status = add_noise(s);
     }
     if (status == RC_OK) {
         status = rc_step(s->ctx);

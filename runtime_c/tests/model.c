@@ -19,6 +19,7 @@ const rc_info_t rc_info = {.seq_len = CELLS,
                            .ops = 1,
                            .forms = FORMS,
                            .forms_offset = 4,
+                           .restarts = RESTARTS,
                            .name = "test"};
 
 uint8_t sent[SENT_BYTES];
@@ -26,7 +27,7 @@ uint32_t sent_bytes, ended;
 
 typedef struct {
     float z_h[CELLS], z_l[CELLS], logits[CELLS * 4], q[2];
-    uint8_t tokens[CELLS], answers[(1u + FORMS) * CELLS];
+    uint8_t tokens[CELLS], answers[(1u + RESTARTS) * CELLS];
 } arena_t;
 
 const uint8_t test_image[64] = {0, 0, 0, 0, 7, 6, 5, 4, 3, 2, 1, 0, 1, 2, 3, 0, 1, 0, 3, 2, 5, 4, 7, 6, 3, 2, 1, 0};
@@ -90,6 +91,14 @@ rc_status_t rc_step(rc_ctx_t *ctx)
     of(ctx)->q[0] = of(ctx)->z_h[0];
     ctx->same = ctx->step == 0u ? 0u : ctx->same + 1u;
     ctx->step++;
+    return RC_OK;
+}
+
+rc_status_t rc_noise(rc_ctx_t *ctx, uint32_t at, float sigma, uint32_t seed, uint32_t run)
+{
+    (void)at;
+    (void)seed;
+    of(ctx)->z_h[0] += sigma * (float)run;
     return RC_OK;
 }
 

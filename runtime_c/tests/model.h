@@ -6,6 +6,7 @@
 #define CELLS       8u
 #define STEPS       5u
 #define FORMS       2u
+#define RESTARTS    4u /* with noise */
 #define ARENA_BYTES 320u
 #define SENT_BYTES  8192u
 

@@ -5,7 +5,6 @@
 #include "recurc/rc_known.h"
 #include "recurc/rc_port.h"
 
-#define RUN_BODY    20u
 #define STEP_BODY   32u
 #define RESULT_BODY 20u
 #define READ_HEADER 8u
@@ -114,13 +113,14 @@ void rc_send_step(rc_server_t *s, uint8_t seq, uint32_t step, uint32_t run, uint
 }
 
 /* Everything of RUN that can be refused before a step is run. */
-static rc_status_t check_run(rc_server_t *s, const rc_frame_t *f)
+static rc_status_t check_run(rc_server_t *s, const rc_frame_t *f, rc_wire_noise_t *noise)
 {
     const uint8_t *b = f->body;
     if (s->image_status != RC_OK) {
         return s->image_status;
     }
-    if (f->length != RUN_BODY) {
+    if (rc_wire_noise(f, noise) != RC_OK ||
+        (noise->sigma != 0.0f && (noise->run == 0u || (b[0] & RC_RUN_BEGIN) == 0u))) {
         return RC_ERR_ARGUMENT;
     }
     if ((b[0] & (uint32_t)~(RC_RUN_BEGIN | RC_RUN_HALT)) != 0u) {
@@ -146,9 +146,19 @@ static rc_status_t check_run(rc_server_t *s, const rc_frame_t *f)
     return RC_OK;
 }
 
+/* The noise that comes before the next step, if any does. */
+static rc_status_t add_noise(rc_server_t *s, const rc_wire_noise_t *noise)
+{
+    if (noise->sigma == 0.0f || (noise->at == RC_NOISE_AT_START && s->ctx.step != 0u)) {
+        return RC_OK;
+    }
+    return rc_noise(&s->ctx, noise->at, noise->sigma, noise->seed, noise->run);
+}
+
 static void answer_run(rc_server_t *s, const rc_frame_t *f)
 {
-    rc_status_t status = check_run(s, f);
+    rc_wire_noise_t noise;
+    rc_status_t status = check_run(s, f, &noise);
     if (status != RC_OK) {
         refuse(s, f, status);
         return;
@@ -169,7 +179,10 @@ static void answer_run(rc_server_t *s, const rc_frame_t *f)
     s->answer = 0;
     while (run < steps && halted == 0u) {
         uint64_t start = rc_port_ticks();
-        status = rc_step(&s->ctx);
+        status = add_noise(s, &noise);
+        if (status == RC_OK) {
+            status = rc_step(&s->ctx);
+        }
         uint64_t ticks = rc_port_ticks() - start;
         rc_port_watchdog_feed();
         if (status != RC_OK) {
@@ -181,6 +194,9 @@ static void answer_run(rc_server_t *s, const rc_frame_t *f)
         if ((flags & RC_RUN_HALT) != 0u && s->ctx.step >= min_steps) {
             halted = rc_halts(&s->ctx, threshold, patience);
         }
+    }
+    if (status == RC_OK) {
+        status = add_noise(s, &noise); /* TRACE goes on from here */
     }
     uint8_t *b = s->body;
     b[0] = (uint8_t)status;

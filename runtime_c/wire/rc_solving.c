@@ -4,7 +4,26 @@
 #include "recurc/rc_solve.h"
 #include "recurc/rc_wire.h"
 
-#define SOLVE_BODY 20u
+rc_status_t rc_wire_noise(const rc_frame_t *f, rc_wire_noise_t *noise)
+{
+    const uint8_t *b = f->body;
+    const rc_wire_noise_t none = {0.0f, 0u, 0u, 0u};
+    *noise = none;
+    if (f->length == RC_WIRE_PLAIN) {
+        return RC_OK;
+    }
+    if (f->length != RC_WIRE_NOISY || b[25] != 0u) {
+        return RC_ERR_ARGUMENT;
+    }
+    noise->sigma = rc_get_f32(b + 20);
+    noise->at = b[24];
+    noise->run = rc_get_u16(b + 26);
+    noise->seed = rc_get_u32(b + 28);
+    return noise->at > RC_NOISE_AT_STEP || !(noise->sigma >= 0.0f) || !(noise->sigma - noise->sigma == 0.0f) ||
+                   (noise->sigma != 0.0f && rc_info.restarts == 0u)
+               ? RC_ERR_ARGUMENT
+               : RC_OK;
+}
 
 rc_status_t rc_solving(rc_server_t *s, const rc_frame_t *f, uint8_t *reply)
 {
@@ -12,7 +31,9 @@ rc_status_t rc_solving(rc_server_t *s, const rc_frame_t *f, uint8_t *reply)
     if (s->image_status != RC_OK) {
         return s->image_status;
     }
-    if (f->length != SOLVE_BODY || rc_get_u32(b + 12) != rc_crc32(0, s->input, rc_info.seq_len)) {
+    rc_wire_noise_t noise;
+    if (rc_wire_noise(f, &noise) != RC_OK || noise.run != 0u ||
+        rc_get_u32(b + 12) != rc_crc32(0, s->input, rc_info.seq_len)) {
         return RC_ERR_ARGUMENT;
     }
     if (s->table_status != RC_OK) {
@@ -25,6 +46,9 @@ rc_status_t rc_solving(rc_server_t *s, const rc_frame_t *f, uint8_t *reply)
         .restart_steps = rc_get_u16(b + 4),
         .restarts = rc_get_u16(b + 6),
         .threshold = rc_get_f32(b + 16),
+        .noise = noise.sigma,
+        .noise_at = noise.at,
+        .seed = noise.seed,
     };
     rc_solver_t solver;
     rc_status_t status = rc_solve_begin(&solver, &s->ctx, &policy, s->input, rc_get_u32(b + 8));

@@ -73,7 +73,7 @@ class Played:
     def fresh(self):
         return self
 
-    def steps(self, inputs, puzzle_ids, steps):
+    def steps(self, inputs, puzzle_ids, steps, stir=None):
         form = int(inputs[0, 1])
         self.asked += [(form, int(p)) for p in puzzle_ids]
         for step in range(steps):

@@ -12,7 +12,10 @@
 #define GRIDS 0
 #endif
 
-#define RUNS  (FORMS + 1)
+#ifndef RESTARTS
+#define RESTARTS 0
+#endif
+#define RUNS  ((FORMS > RESTARTS ? FORMS : RESTARTS) + 1)
 #define STEPS 8
 
 uint8_t script_tokens[RUNS][STEPS][SEQ]; /* in the form of the run */
@@ -20,6 +23,7 @@ float script_margins[RUNS][STEPS];
 uint8_t script_asked[RUNS][SEQ];     /* what runs were begun with */
 uint32_t script_rows[RUNS];          /* and with which row */
 uint32_t script_begun, script_steps; /* runs, and steps in all */
+float script_noise[RUNS][STEPS];     /* what was added before each step, as rc_noise is told of it */
 
 static uint8_t answers[RUNS][SEQ];
 
@@ -29,6 +33,7 @@ const rc_info_t rc_info = {.seq_len = SEQ,
                            .steps = STEPS,
                            .forms = FORMS,
                            .forms_offset = 3u,
+                           .restarts = RESTARTS,
                            .grids = GRIDS,
                            .name = "script"};
 
@@ -36,11 +41,12 @@ void script_open(rc_ctx_t *ctx, const uint8_t *image)
 {
     memset(ctx, 0, sizeof *ctx);
     ctx->image = image;
-    ctx->answers = FORMS != 0 ? answers[0] : 0;
+    ctx->answers = RUNS != 1 ? answers[0] : 0;
     ctx->state = 1u;
     script_begun = 0u;
     script_steps = 0u;
     memset(answers, 0xEE, sizeof answers);
+    memset(script_noise, 0, sizeof script_noise);
 }
 
 rc_status_t rc_begin(rc_ctx_t *ctx, const uint8_t *tokens, uint32_t puzzle)
@@ -74,6 +80,15 @@ rc_status_t rc_step(rc_ctx_t *ctx)
     ctx->same = stayed != 0u ? ctx->same + 1u : 0u;
     ctx->step++;
     script_steps++;
+    return RC_OK;
+}
+
+rc_status_t rc_noise(rc_ctx_t *ctx, uint32_t at, float sigma, uint32_t seed, uint32_t run)
+{
+    if (ctx->state != RC_BEGUN || run != script_begun - 1u) {
+        return RC_ERR_STATE;
+    }
+    script_noise[run][ctx->step] += sigma + (float)(seed + 100u * at);
     return RC_OK;
 }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recurc.solve import ACCEPT, Policy
+from recurc.solve import Policy
 from recurc.symmetries import Symmetry
 from recurc.targets.host import _Context
 from recurc.targets.solving import Solving, _Policy, _Solver
@@ -18,16 +18,18 @@ OK, ARGUMENT, SECTION, STATE, STEPS_STATUS, TOKEN, PUZZLE = 0, 1, 7, 13, 19, 11,
 
 
 class Script:
-    """A scripted model of one size, with its forms in an image."""
+    """A scripted model of one size, with its forms in an image, and room for so many runs with noise."""
 
-    def __init__(self, library: Path, seq: int, vocab: int, forms: tuple[Symmetry, ...]) -> None:
+    def __init__(self, library: Path, seq: int, vocab: int, forms: tuple[Symmetry, ...], room: int = 0) -> None:
+        self.room = room
         self.lib, self.seq, self.vocab, self.forms = ctypes.CDLL(str(library)), seq, vocab, forms
         cells = "<u2" if seq > 256 else "u1"
         records = b"".join(np.asarray(f.cells, cells).tobytes() + np.asarray(f.tokens, "u1").tobytes() for f in forms)
         self.image = np.frombuffer(b"\xff" * 3 + records, np.uint8).copy()
-        runs = 1 + len(forms)
+        self.runs = runs = 1 + max(len(forms), room)
         self.tokens = self._array("script_tokens", ctypes.c_uint8, (runs, STEPS, seq))
         self.margins = self._array("script_margins", ctypes.c_float, (runs, STEPS))
+        self.noise = self._array("script_noise", ctypes.c_float, (runs, STEPS))
         self.asked = self._array("script_asked", ctypes.c_uint8, (runs, seq))
         self.context = _Context()
 
@@ -45,7 +47,7 @@ class Script:
         """Status of rc_solve_begin with a policy some of whose numbers are others."""
         self.open()
         p, solver = policy, _Solver()
-        given = _Policy(p.steps, p.restart_steps, p.restarts, p.patience, p.threshold, ACCEPT.index(p.accept))
+        given = _Policy.of(p)
         for name, value in changed.items():
             setattr(given, name, value)
         self.kept = puzzle, given

@@ -36,7 +36,8 @@ def built(tmp_path_factory):
     need("mps2-an500")
     out = tmp_path_factory.mktemp("solve") / "b"
     target = ("--target", "mps2-an500", "--precision", "int4", "--accuracy-puzzles", "0")
-    solve = ("--solve", "--symmetry", "sudoku:2x2", "--restarts", "3", "--first-steps", "4", "--restart-steps", "2")
+    solve = ("--solve", "--symmetry", "sudoku:2x2", "--restarts", "3", "--first-steps", "4", "--restart-steps", "2", "--noise", "0.25",
+             "--noise-at", "step", "--seed", "7")  # fmt: skip
     assert main(["build", MODEL, "--data", PUZZLES, *target, *solve, "--out", str(out)]) == 0
     return out
 
@@ -44,18 +45,19 @@ def built(tmp_path_factory):
 def test_the_build_says_how_it_answers(built, capsys):
     kept = load_build(built).details["solve"]
     assert kept == {"symmetry": "sudoku:2x2", "forms": 3, "steps": 4, "restarts": 3, "restart_steps": 2, "threshold": 0.0,
-                    "patience": 1, "accept": "margin"}  # fmt: skip
+                    "patience": 1, "accept": "margin", "noise": 0.25, "noise_at": "step", "seed": 7}  # fmt: skip
     assert said(capsys, "report", str(built))["solve"] == kept
     capsys.readouterr()
     assert main(["report", str(built)]) == 0
-    assert "3 restarts of 2 in other forms (sudoku:2x2)" in " ".join(capsys.readouterr().out.split())
+    how = "3 restarts of 2 in other forms (sudoku:2x2) while there are some, with noise of 0.25 before each step"
+    assert how in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_image_holds_the_forms_that_the_host_draws(built):
     data, build = load_dataset(PUZZLES, "test"), load_build(built, trust=True)
     engine = HostEngine(build.host_library, build.host_image)
     assert engine.info.forms == 3
-    for number, form in enumerate(draw(named("sudoku:2x2", 16, data.vocab_size), 3, 0), start=1):
+    for number, form in enumerate(draw(named("sudoku:2x2", 16, data.vocab_size), 3, 7), start=1):
         solving = engine.solving(data.inputs[0], Policy(1, 3, 1, threshold=99.0))
         steps = solving.steps()
         for _ in range(number + 1):
@@ -73,6 +75,15 @@ def test_a_device_is_verified_through_restarts(built, capsys, on):
     assert sure["solve"]["solved"] == 3 and all(p["restarts"] == 0 for p in sure["puzzles"])
     labels = load_dataset(PUZZLES, "test").labels
     assert [p["tokens"] for p in sure["puzzles"]] == labels[:3].tolist()
+
+
+def test_a_build_refuses_what_it_has_not(built, capsys):
+    for asked, why in ((("--restarts", "4"), "room for 3 runs"), (("--restarts", "4", "--noise", "0"), "holds 3"),
+                       (("--noise", "0", "--noise-at", "start"), "no noise to put")):  # fmt: skip
+        error = said(capsys, "verify", str(built), "--solve", "--on", "host", "--limit", "1", *asked, code=2)["error"]
+        assert why in f"{error['what']} {error['why']}"
+    assert main(["verify", str(built), "--solve", "--on", "host", "--limit", "1", *UNSURE, "--noise", "3e38"]) not in (0, 1)
+    assert "finite" in capsys.readouterr().err
 
 
 def test_verify_draws_each_run(built, capsys):
@@ -132,7 +143,7 @@ def test_forms_change_nothing_for_the_independent_check(built, tmp_path, capsys)
     assert main(["export", str(built), "--onnx", str(tmp_path / "onnx")]) == 0
     assert said(capsys, "verify", str(built), "--on", "onnxruntime", "--limit", "1")["n"] == 1
     forms = read_model(load_build(built)).program.symmetries
-    assert forms == draw(named("sudoku:2x2", 16, load_dataset(PUZZLES, "test").vocab_size), 3, 0)
+    assert forms == draw(named("sudoku:2x2", 16, load_dataset(PUZZLES, "test").vocab_size), 3, 7)
 
 
 def test_restarts_of_none_need_nobody_to_agree(built, tmp_path, capsys):
@@ -164,7 +175,7 @@ def test_a_build_without_forms_answers_in_one_run_everywhere(tmp_path, capsys):
     ("command", "arguments", "why"),
     [
         ("verify", ("--restarts", "1"), "Add --solve"),
-        ("verify", ("--solve", "--restarts", "4"), "holds 3"),
+        ("verify", ("--solve", "--restarts", "4"), "room for 3"),
         ("verify", ("--solve", "--steps", "2"), "--steps"),
         ("verify", ("--solve", "--halt"), "--halt"),
         ("verify", ("--solve", "--fidelity", "1"), "--fidelity"),

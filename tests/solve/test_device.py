@@ -39,6 +39,13 @@ POLICIES = (
 FORMS = draw(named("square+tokens:1-6", 9, 7), 4, 5)
 
 
+NOISY = (
+    Policy(2, 4, 2, threshold=1e30, noise=0.5),
+    Policy(1, 255, 2, threshold=1e30, noise=0.25, noise_at="step", seed=0xFFFFFFFF),
+)
+ROOM = 5
+
+
 def quantized(precision: str = "int8", symmetries: tuple[Symmetry, ...] = FORMS, **knobs):
     return quantize_model(random_reasoner(), precision_named(precision), symmetries=symmetries, **knobs)
 
@@ -50,7 +57,7 @@ def puzzles(n: int = 6) -> np.ndarray:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     need("host")
-    return compile_model(tmp_path_factory.mktemp("solve") / "model", quantized(carry="int8"))
+    return compile_model(tmp_path_factory.mktemp("solve") / "model", quantized(carry="int8", noisy_runs=ROOM))
 
 
 def equal(found, wanted) -> None:
@@ -191,15 +198,15 @@ def test_forms_with_rows_of_their_own_lie_in_the_image(tmp_path):
 @pytest.mark.parametrize("board", EMULATED)
 def test_a_device_answers_as_the_host_through_restarts(board, tmp_path, made):
     need(board)
-    model = quantized(carry="int8")
+    model = quantized(carry="int8", noisy_runs=ROOM)
     folder = tmp_path / "firmware"
     folder.mkdir()
     elf = emulated_firmware(folder, load_board(board), model)
     with connect(load_board(board), elf, "qemu", step_timeout=30) as session:
         for puzzle in puzzles(2):
             session.load(puzzle)
-            for policy in POLICIES[:6]:
-                *events, result = session.solve(policy, puzzle=1, forms=len(FORMS))
+            for policy in POLICIES[:6] + NOISY:
+                *events, result = session.solve(policy, puzzle=1, forms=ROOM if policy.noise else len(FORMS))
                 solving = made.solving(puzzle, policy, 1)
                 for event, number in zip(events, solving.steps(), strict=True):
                     assert (event.step, event.run) == (number, solving.run)
@@ -212,6 +219,7 @@ def test_a_device_answers_as_the_host_through_restarts(board, tmp_path, made):
                     answer.solved, answer.steps, answer.restarts, answer.run)  # fmt: skip
                 assert result.margin == np.float32(answer.margin) and result.answer_crc == zlib.crc32(answer.tokens.tobytes())
                 assert session.read_tensor("answer").tobytes() == answer.tokens.tobytes()
+                assert result.restarts <= len(FORMS) or policy.noise
         session.load(puzzles()[0])
         *_, result = session.run(2)
         assert result.total_steps == 2

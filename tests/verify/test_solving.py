@@ -31,11 +31,11 @@ ASK_AGAIN = Policy(2, 2, 3, threshold=99.0)
 
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory):
-    """A server that is right, and one whose second step is wrong where the first cell is 2."""
+    """A server that is right, one whose second step is wrong where the first cell is 2, one whose second noise is wrong."""
     need("host")
     return {
         name: build_server(tmp_path_factory.mktemp("server"), *defines)
-        for name, defines in (("right", ()), ("wrong", ("DUMMY_BUG_STEP=2",)))
+        for name, defines in (("right", ()), ("wrong", ("DUMMY_BUG_STEP=2",)), ("noise", ("DUMMY_BUG_NOISE=1",)))
     }
 
 
@@ -85,6 +85,32 @@ def test_a_difference_within_a_restart_is_found_there(libraries, engine, monkeyp
     assert f"restart {form}, step 2" in str(difference) and difference.place is not None and difference.reproduced
     assert found.puzzles[0].equal_steps == 2 + 3 * (form - 1) + 1
     assert type(difference).from_dict(difference.as_dict()) == difference
+
+
+@pytest.mark.parametrize("at", ["start", "step"])
+def test_noisy_restarts_are_equal_with_forms_and_after_them(libraries, engine, monkeypatch, at):
+    policy = replace(ASK_AGAIN, restarts=9, noise=0.25, noise_at=at, seed=5)
+    found = run(libraries["right"], engine, monkeypatch, [puzzle(3, 1)], policy)
+    assert found.bit_exact and (found.puzzles[0].restarts, found.puzzles[0].steps) == (4, 14), "as many as there is room for"
+    plain = run(libraries["right"], engine, monkeypatch, [puzzle(3, 1)])
+    assert plain.puzzles[0].restarts == 2
+
+
+@pytest.mark.parametrize("row", [puzzle(3, 1), puzzle(2, 0)])
+def test_noise_that_differs_is_found_before_the_first_op(libraries, engine, monkeypatch, row):
+    policy = replace(ASK_AGAIN, restarts=4, noise=0.25, noise_at="step")
+    difference = run(libraries["noise"], engine, monkeypatch, [row], policy).first_difference
+    assert difference is not None and difference.reproduced and difference.place is not None
+    assert (difference.run, difference.step, difference.tensor, difference.index) == (1, 2, "z_H", (0, 5))
+    assert "before the first op" in str(difference) and difference.differing == 1
+
+
+def test_a_difference_in_a_step_after_noise_is_found_in_that_step(libraries, engine, monkeypatch):
+    """In a run beyond the forms, of the puzzle itself."""
+    row, policy = puzzle(2, 0), replace(ASK_AGAIN, steps=1, restarts=4, noise=0.25, noise_at="step")
+    difference = run(libraries["wrong"], engine, monkeypatch, [row], policy).first_difference
+    assert difference is not None and difference.reproduced
+    assert (difference.run, difference.step, difference.tensor, difference.index) == (3, 2, "logits", (1, 1))
 
 
 def test_a_difference_in_the_puzzle_itself_has_no_restart(libraries, engine, monkeypatch):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from recurc.device import frames as f
+from recurc.noise import Noise
 from recurc.quant.tables import PuzzleTable
 from recurc.resources import resource_dir
 from recurc.solve import Policy
@@ -269,6 +270,44 @@ def test_solve_ends_where_a_run_halts(server):
     result = f.parse_solve(solve(server, Policy(8, 2, 8, threshold=0.0, patience=0)))
     assert (result.solved, result.total_steps, result.restarts, result.run, result.margin) == (True, 6, 0, 0, 0.5)
     assert server.read(TOKENS, 0, 16) == server.read(ANSWER, 0, 16)
+
+
+def noisy_run(server, steps=2, at="step", run=1, flags=f.RUN_BEGIN, **changed):
+    body = bytearray(f.run_body(flags, steps, 0, 0, 0, zlib.crc32(CELLS), 0.0, stir=(Noise(0.5, at, 3), run)))
+    for offset, value in changed.items():
+        struct.pack_into("<B" if isinstance(value, int) else "<f", body, int(offset[2:]), value)
+    return server.send(f.RUN, bytes(body))
+
+
+def test_a_run_with_noise_is_that_of_an_answer(server):
+    """Step by step, and with the noise that comes next at its end, from where TRACE goes on."""
+    for at in ("start", "step"):
+        policy = Policy(1, 1, 3, threshold=99.0, noise=0.5, noise_at=at, seed=3)
+        *events, _ = server.send(f.SOLVE, f.solve_body(policy, 0, zlib.crc32(CELLS)))
+        wanted = [f.parse_step(e.body) for e in events if f.parse_step(e.body).run == 1]
+        asked = dummy.FORMS[0].present(np.frombuffer(CELLS, np.uint8)).tobytes()
+        server.load(asked)
+        told = []
+        for steps in (3, 2, 1):
+            body = f.run_body(f.RUN_BEGIN, steps, 0, 0, 0, zlib.crc32(asked), 0.0, stir=(Noise(0.5, at, 3), 1))
+            *events, _ = server.send(f.RUN, body)
+            told.append([f.parse_step(e.body).carry_crc for e in events])
+        assert told == [[e.carry_crc for e in wanted][:n] for n in (3, 2, 1)]
+        assert f.parse_trace(server.trace(2, 1)).carry_crc == wanted[1].carry_crc
+        server.load(CELLS)
+
+
+def test_noise_that_is_none_is_refused(server):
+    assert f.parse_result(noisy_run(server)[-1].body).total_steps == 2
+    for changed in (
+        {"flags": 0}, {"run": 0}, {"at24": 2}, {"at25": 1}, {"at20": -1.0}, {"at20": float("nan")}, {"at20": float("inf")},
+    ):  # fmt: skip
+        (refused,) = noisy_run(server, **changed)
+        assert refused.type == f.NAK and refused.body[0] == ARGUMENT, changed
+    policy = Policy(2, 1, 2, noise=0.5)
+    assert solve(server, policy, at26=1) == ARGUMENT and isinstance(solve(server, policy), bytes)
+    body = f.solve_body(policy, 0, zlib.crc32(CELLS))
+    assert server.ask(f.SOLVE, body[:24]) == server.ask(f.SOLVE, body + b"\0") == ARGUMENT
 
 
 def test_what_solve_refuses(server):

@@ -15,6 +15,7 @@ from recurc.documents.manifest import Halting
 from recurc.errors import InputError, RecurcError, UsageError
 from recurc.formats import parse_toml
 from recurc.ir.lowering import MOST_CYCLES, WORDS
+from recurc.noise import NOISE_AT
 from recurc.quant.weights import calibrations, precisions
 from recurc.reading import Unreadable, is_file, not_read, read_text, shown
 from recurc.solve import ACCEPT
@@ -31,11 +32,19 @@ _KEYS: dict[str, dict[str, object]] = {
     "model": {"checkpoint": _TEXT, "data": _TEXT},
     "quantize": {"precision": _TEXT, "layers": _LAYERS, "calibration": _METHOD, "calibration_puzzles": _COUNT, "seed": _SEED},
     "schedule": {**{name: _COUNT for name in _DEPTH}, "halt_threshold": _NUMBER, "min_steps": _COUNT, "patience": _SEED},
-    "solve": {"symmetry": _TEXT, "first_steps": _COUNT, "restarts": _SEED, "restart_steps": _COUNT, "accept": ACCEPT},
+    "solve": {
+        "symmetry": _TEXT,
+        "first_steps": _COUNT,
+        "restarts": _SEED,
+        "restart_steps": _COUNT,
+        "accept": ACCEPT,
+        "noise": _NUMBER,
+        "noise_at": NOISE_AT,
+    },  # fmt: skip
     "build": {"target": _TEXT, **WORDS, "min_fidelity": _NUMBER},
 }
 _LOWERING = {*_DEPTH, *WORDS}
-_SOLVING = {"symmetry", "first_steps", "restarts", "restart_steps", "accept"}
+_SOLVING = {"symmetry", "first_steps", "restarts", "restart_steps", "accept", "noise", "noise_at"}
 _OTHERWISE = {"puzzles": "calibration_puzzles"}  # options that the file calls otherwise
 _LIMIT = 1 << 17  # bytes: a line for each layer of the largest model
 _MOST = {
@@ -72,7 +81,7 @@ class Project:
     target: str | None = None
     min_fidelity: float | None = None
     lowering: Mapping[str, int | str] = field(default_factory=dict)
-    solving: Mapping[str, int | str] = field(default_factory=dict)
+    solving: Mapping[str, int | float | str] = field(default_factory=dict)
     file: Path | None = field(default=None, compare=False)
     text: str = field(default="", compare=False, repr=False)
 
@@ -210,6 +219,8 @@ def _wrong(key: str, value: Any, kind: object) -> str:
     if kind == _NUMBER:
         if key == "min_fidelity" and number and not -1 <= value <= 1:
             return "is no cosine: it has to be from -1 to 1"
+        if key == "noise" and number and value < 0:
+            return "is negative: it is a standard deviation"
         return "" if number and is_float32(value) else f"is not {kind}" + " of 32 bits" * (number and value == value)
     if kind == _TEXT:
         if not isinstance(value, str):

@@ -12,6 +12,7 @@ from recurc.arguments import argument
 from recurc.cli.common.groups import Command, given, given_options
 from recurc.cli.common.output import Console
 from recurc.errors import InputError, UsageError
+from recurc.noise import NOISE_AT, START
 from recurc.solve import ACCEPT, BELIEVED, MOST_RESTARTS, MOST_STEPS, Policy
 from recurc.symmetries import Forms, is_arc
 
@@ -30,18 +31,21 @@ FIRST_STEPS = 8  # a run that has not halted by then seldom does
 
 @dataclass(frozen=True)
 class Asking:
-    """--symmetry, --restarts, --first-steps and --restart-steps."""
+    """--symmetry, --restarts, --first-steps, --restart-steps, --noise (None: not given) and --noise-at."""
 
     symmetry: str | None = None
     restarts: int = 8
     first_steps: int | None = None
     restart_steps: int | None = None
+    noise: float | None = None
+    noise_at: str = START
 
-    def policy(self, steps: int, halt: Halt, accept: str = ACCEPT[0]) -> Policy:
-        """The procedure for a model that is lowered for `steps`, whose runs halt by a rule.
+    def policy(self, steps: int, halt: Halt, accept: str = ACCEPT[0], seed: int = 0) -> Policy:
+        """The procedure for a model that is lowered for `steps`, whose runs halt by a rule; the seed is the noise's.
 
         Raises:
-            UsageError: the rule has a least number of steps, more steps are asked of a run, or the numbers do not go together.
+            UsageError: --noise-at without noise, the rule has a least number of steps, more steps are asked of a run, or the
+                numbers do not go together.
         """
         if halt.min_steps != 1:
             raise UsageError("solving has no least number of steps", where=argument("min_steps"),
@@ -50,8 +54,12 @@ class Asking:
             if (getattr(self, name) or 0) > steps:
                 raise UsageError("a run has too many steps", where=argument(name), why=f"the model is compiled for {steps}",
                                  next=f"Give a number from 1 to {steps}")  # fmt: skip
+        if not self.noise and given("noise_at"):
+            raise UsageError("there is no noise to put anywhere", where=argument("noise_at"),
+                             next=f"Add {argument('noise', 'SIGMA')}, or leave it out")  # fmt: skip
         first = self.first_steps or min(FIRST_STEPS, steps)
-        return Policy(first, self.restarts, self.restart_steps or first, halt.threshold, halt.patience, accept)
+        noise = (self.noise, self.noise_at, seed) if self.noise else ()
+        return Policy(first, self.restarts, self.restart_steps or first, halt.threshold, halt.patience, accept, *noise)
 
     def forms(self, console: Console, data: Dataset, config: ReasonerConfig, seed: int) -> tuple[str, Forms]:
         """The symmetry's name, and the other forms that restarts take.
@@ -146,9 +154,9 @@ def procedure(
     if not solving.asked():
         return None, "", ()
     symmetry, forms = solving.forms(console, labelled(chosen, solving.symmetry), reasoner.config, seed)
-    possible = replace(solving, restarts=min(solving.restarts, len(forms)))
+    possible = solving if solving.noise else replace(solving, restarts=min(solving.restarts, len(forms)))
     halt, accept = possible.believed(console, chosen, reasoner, rule)
-    return possible.policy(lowering.depth(reasoner.config).steps, halt, accept), symmetry, forms
+    return possible.policy(lowering.depth(reasoner.config).steps, halt, accept, seed), symmetry, forms
 
 
 def built_policy(build: Build, solving: Solving, halting: Halting) -> Policy | None:
@@ -174,16 +182,27 @@ def built_policy(build: Build, solving: Solving, halting: Halting) -> Policy | N
         first_steps=chosen("first_steps", solving, own.steps),
         restart_steps=chosen("restart_steps", solving, own.restart_steps),
         restarts=chosen("restarts", solving, own.restarts),
+        noise=chosen("noise", solving, own.noise),
+        noise_at=chosen("noise_at", solving, own.noise_at),
     )
-    if asking.restarts > forms:
-        raise UsageError("the build has not so many forms", where=argument("restarts"), why=f"its image holds {forms}",
-                         next="Give no more, or build with --solve and more restarts")  # fmt: skip
-    return asking.policy(build.steps, rule, solving.accept or (own.accept if asking.restarts else ACCEPT[0]))
+    if asking.noise and not own.noise:
+        raise UsageError("the build adds no noise", where=argument("noise"), why="its firmware was compiled without",
+                         next="Leave it out, or build with --solve and noise")  # fmt: skip
+    room = max(forms, own.restarts) if asking.noise else forms
+    if asking.restarts > room:
+        if given("noise") and not given("restarts"):
+            asking = replace(asking, restarts=room)
+        else:
+            what, why = ("so much room", f"it has room for {room} runs after the first")
+            what, why = (what, why) if asking.noise else ("so many forms", f"its image holds {forms}")
+            raise UsageError(f"the build has not {what}", where=argument("restarts"), why=why,
+                             next="Give no more, or build with --solve and more restarts")  # fmt: skip
+    return asking.policy(build.steps, rule, solving.accept or (own.accept if asking.restarts else ACCEPT[0]), own.seed)
 
 
-def solve_entry(name: str, policy: Policy) -> SolveEntry:
-    """What a build's manifest says of how it answers."""
-    return cast("SolveEntry", {"symmetry": name, "forms": policy.restarts, **vars(policy)})  # a policy's fields
+def solve_entry(name: str, policy: Policy, forms: int) -> SolveEntry:
+    """What a build's manifest says of how it answers, in how many other forms."""
+    return cast("SolveEntry", {"symmetry": name, "forms": forms, **policy.as_dict()})  # a policy's fields
 
 
 def asking_options(prefix: str) -> Callable[[Command], Command]:
@@ -194,7 +213,7 @@ def asking_options(prefix: str) -> Callable[[Command], Command]:
         help=f"{prefix}the other forms: sudoku:3x3, square, tokens:2-10, file:PATH, several joined by +, arc, or none. "
         "Default: the largest that the labels allow.",
     )
-    return _all([symmetry, _runs(prefix, 8, " Default: 8.", " Default: as many.")])
+    return _all([symmetry, _runs(prefix, 8, " Default: 8.", " Default: as many."), _noise(prefix, " Default: none.")])
 
 
 def _runs(prefix: str, restarts: int | None, else_count: str, else_as_many: str) -> Callable[[Command], Command]:
@@ -204,6 +223,16 @@ def _runs(prefix: str, restarts: int | None, else_count: str, else_as_many: str)
         click.option("--restarts", type=counts, default=restarts, metavar="K", help=f"{prefix}at most so many.{else_count}"),
         click.option("--first-steps", type=steps, metavar="B", help=f"{prefix}steps of the first run.{else_count}"),
         click.option("--restart-steps", type=steps, metavar="R", help=f"{prefix}steps of the others.{else_as_many}"),
+    ])  # fmt: skip
+
+
+def _noise(prefix: str, otherwise: str) -> Callable[[Command], Command]:
+    """The noise of all runs but the first; what the help says of the default."""
+    at = "--noise-at"
+    return _all([
+        click.option("--noise", type=click.FloatRange(min=0), metavar="SIGMA",
+                     help=f"{prefix}noise on the carry of all runs but the first, 0 for none.{otherwise}"),
+        click.option(at, type=click.Choice(NOISE_AT), default=START, help=f"{prefix}noise at the start, or before each step."),
     ])  # fmt: skip
 
 
@@ -229,9 +258,8 @@ def built_solving_options(function: Command) -> Command:
         "Let the device answer by itself, and ask again in the forms that a build made with --solve holds. What the options "
         "below leave open is as it was built."
     )
-    return _all([click.option("--solve", is_flag=True, help=said), _runs("With --solve, ", None, "", ""), _accept("")])(
-        function
-    )
+    solve, runs = click.option("--solve", is_flag=True, help=said), _runs("With --solve, ", None, "", "")
+    return _all([solve, runs, _noise("With --solve, ", ""), _accept("")])(function)
 
 
 def _all(options: list[Callable[[Command], Command]]) -> Callable[[Command], Command]:
@@ -245,6 +273,15 @@ def _all(options: list[Callable[[Command], Command]]) -> Callable[[Command], Com
     return decorate
 
 
+def again_text(policy: Policy, symmetry: str) -> str:
+    """How a puzzle is asked again, in words."""
+    form = f"in another form ({symmetry})"
+    if not policy.noise:
+        return form
+    where = "at the start" if policy.noise_at == START else "before each step"
+    return ("" if symmetry == "none" else f"{form} while there is one, ") + f"with noise of {policy.noise:g} {where}"
+
+
 def solved_text(found: Solved, symmetry: str) -> list[str]:
     """What to say of a set of puzzles that were solved with restarts, as sentences."""
     from recurc.evaluate.halting import stayed_text
@@ -256,7 +293,7 @@ def solved_text(found: Solved, symmetry: str) -> list[str]:
     else:
         believed = f"{BELIEVED[p.accept]}; a run ends with {halted}"
     steps = f"{found.mean_steps:.2f}" + (f" ± {found.mean_error:.2f}" if n > 1 else "")
-    asked = f"with restarts: {p.steps} steps, then up to {p.restarts} runs of {p.restart_steps} in another form ({symmetry})"
+    asked = f"with restarts: {p.steps} steps, then up to {p.restarts} runs of {p.restart_steps} {again_text(p, symmetry)}"
     return [
         (asked if p.restarts else f"without restarts (symmetry: {symmetry}): {p.steps} steps") + f"; believed is {believed}",
         f"{solved} of {n} puzzles are called solved, {found.wrong_solved} of them wrongly; {n - solved} unsure, "

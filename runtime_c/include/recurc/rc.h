@@ -49,6 +49,7 @@ typedef struct {
     uint32_t ops;            /* of a supervision step: every op of every block call, then the heads */
     uint32_t forms;          /* of a puzzle, that it can be asked again in; 0: none */
     uint32_t forms_offset;   /* where they lie in the image, see rc_solve.h */
+    uint32_t restarts;       /* runs after the first that may have noise; 0: the model was built without */
     uint32_t key_offset;     /* where the image has the key of the streamed table that belongs to it, 16 bytes */
     uint32_t known_steps;    /* that the known answer has room for, see rc_known.h */
     uint32_t known_offset;   /* where the image has it */
@@ -89,7 +90,7 @@ typedef struct {
 typedef struct {
     const uint8_t *image;
     uint8_t *arena;
-    uint8_t *answers;        /* how the runs of a puzzle have ended, [1 + forms][seq_len]; null: there are no forms */
+    uint8_t *answers;        /* how the runs of a puzzle have ended, a row of [seq_len] each; null: there is but one */
     uint32_t step;           /* supervision steps run since rc_begin */
     uint32_t state;          /* 0 closed, 1 open, RC_BEGUN */
     uint32_t puzzle;         /* row of the puzzle table */
@@ -156,6 +157,17 @@ rc_status_t rc_ops(rc_ctx_t *ctx, uint32_t ops);
  * weights and the state that it changes, such as "channel_mix L_level.layers.0.mlp on z_L"; ops of one name do the same work.
  * Null from rc_info.ops on. The names are an object of their own: a program that does not ask for them has none. */
 const char *rc_op_name(uint32_t op);
+
+/* Where noise is added. */
+enum {
+    RC_NOISE_AT_START = 0u, /* to all states as they start: before the first step of a run */
+    RC_NOISE_AT_STEP = 1u   /* to the state that the heads read, before each step */
+};
+
+/* Add to the carry the noise that run `run` has before the step that comes next: normal numbers times `sigma`, of a seed (SPEC.md,
+ * section "Noise"). RC_ERR_STATE: no puzzle, or within a step. RC_ERR_ARGUMENT: sigma is negative or not finite, there is no such
+ * place, or the model was built without noise. Where an element is no finite number then, the step ends with RC_ERR_NUMBER. */
+rc_status_t rc_noise(rc_ctx_t *ctx, uint32_t at, float sigma, uint32_t seed, uint32_t run);
 
 /* End the puzzle under way: the call that works on it, or else the next one that would, returns RC_ERR_CANCELLED. From any
  * task, or an interrupt. */

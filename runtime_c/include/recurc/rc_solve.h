@@ -25,15 +25,20 @@ enum {
 typedef struct {
     uint32_t steps;         /* of the first run, at most: 1 .. rc_info.steps */
     uint32_t restart_steps; /* of each other one, the same */
-    uint32_t restarts;      /* at most; there are no more than the image has forms */
+    uint32_t restarts;      /* at most; there are no more than the image has forms, with noise than rc_info.restarts */
     uint32_t patience;      /* a run halts when its tokens have stayed the same for so many steps, */
     float threshold;        /* and its halting margin is above this finite number */
     uint32_t accept;        /* RC_ACCEPT_... */
+    float noise;            /* that all runs but the first have on their carry: its standard deviation; 0: none */
+    uint32_t noise_at;      /* RC_NOISE_... (rc.h) */
+    uint32_t seed;          /* of the noise */
 } rc_policy_t;
 
-/* A policy that needs no tuning, as an initializer: runs of all compiled steps, in all forms that there are; the first one
- * that halts (margin above 0, tokens unchanged) is believed. RC_STEPS and RC_FORMS are constants of the model. */
-#define RC_POLICY {RC_STEPS, RC_STEPS, RC_FORMS, 1u, 0.0f, RC_ACCEPT_MARGIN}
+/* A policy that needs no tuning, as an initializer: runs of all compiled steps, in all forms that there are, or with the
+ * noise that the model was built with; the first one that halts (margin above 0, tokens unchanged) is believed. What it is made of
+ * are constants of the model. */
+#define RC_POLICY \
+    {RC_STEPS, RC_STEPS, RC_RESTARTS, 1u, 0.0f, RC_ACCEPT_MARGIN, RC_NOISE, RC_NOISE_AT, RC_NOISE_SEED}
 
 /* A puzzle under way, or its answer. The caller owns the memory; all fields may be read. */
 typedef struct {
@@ -42,7 +47,8 @@ typedef struct {
     const uint8_t *puzzle; /* [seq_len] as the caller gave it */
     uint32_t puzzle_id;
     uint32_t row;          /* of the puzzle table that this run is asked with: puzzle_id, or that of its form */
-    uint32_t run;          /* the run that the last step was of: 0 the puzzle itself, i its i-th form */
+    uint32_t forms;        /* that this puzzle is asked in */
+    uint32_t run;          /* the run that the last step was of: 0 the puzzle itself, i its i-th form while there is one */
     uint32_t run_steps;    /* steps of that run */
     uint32_t ended;        /* it has ended: the next step begins another one */
     uint32_t steps;        /* of all runs */
@@ -69,8 +75,8 @@ struct rc_grids {
 extern const rc_grids_t rc_grids;
 
 /* Begin: `puzzle` [seq_len] must stay as it is until the answer is there.
- * RC_ERR_ARGUMENT, RC_ERR_STEPS: the policy is none, or asks for more steps of a run than were compiled; nothing changes
- * then. Else as rc_begin. */
+ * RC_ERR_ARGUMENT, RC_ERR_STEPS: the policy is none, or asks for noise where the model was built without, or for more steps
+ * of a run than were compiled; nothing changes then. Else as rc_begin. */
 rc_status_t rc_solve_begin(rc_solver_t *solver, rc_ctx_t *ctx, const rc_policy_t *policy, const uint8_t *puzzle,
                            uint32_t puzzle_id);
 

@@ -134,6 +134,17 @@ void rc_server_answer(rc_server_t *server, const rc_frame_t *frame);
 #define RC_TRACE_REPLY 20u
 rc_status_t rc_trace(rc_ctx_t *ctx, const rc_frame_t *frame, uint8_t *reply);
 
+/* The noise that a RUN or a SOLVE asks for: none where its body is no longer than RC_WIRE_PLAIN bytes. */
+#define RC_WIRE_PLAIN 20u
+#define RC_WIRE_NOISY 32u
+typedef struct {
+    float sigma;
+    uint32_t at, run, seed;
+} rc_wire_noise_t;
+
+/* RC_ERR_ARGUMENT: the body has another length, there is no such noise, or the model was built without. */
+rc_status_t rc_wire_noise(const rc_frame_t *frame, rc_wire_noise_t *noise);
+
 /* Where the rows of the puzzle table come from: RC_TABLE_... */
 uint32_t rc_table_mode(const rc_server_t *server);
 

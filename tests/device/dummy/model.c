@@ -13,6 +13,7 @@
 #define IMAGE_BYTES 1028u
 #define NO_ROW      0xFFFFFFFFu
 #define FORMS       2u
+#define RESTARTS    4u /* with noise */
 
 typedef struct {
     float z_h[CARRY];
@@ -34,7 +35,7 @@ typedef struct {
 #endif
     uint8_t tokens[RC_SEQ_LEN];
     uint8_t input[RC_SEQ_LEN];
-    uint8_t answers[(1u + FORMS) * RC_SEQ_LEN];
+    uint8_t answers[(1u + RESTARTS) * RC_SEQ_LEN];
 } arena_t;
 
 _Static_assert(sizeof(arena_t) <= RC_ARENA_BYTES, "the arena is too small");
@@ -53,6 +54,7 @@ const rc_info_t rc_info = {
     .ops = 1,
     .forms = FORMS,
     .forms_offset = 960u,
+    .restarts = RESTARTS,
     .arena_bytes = RC_ARENA_BYTES,
     .image_bytes = IMAGE_BYTES,
     .carry = DUMMY_CARRY,
@@ -338,6 +340,22 @@ rc_status_t rc_step(rc_ctx_t *ctx)
 }
 
 /* A step is a single op here. */
+rc_status_t rc_noise(rc_ctx_t *ctx, uint32_t at, float sigma, uint32_t seed, uint32_t run)
+{
+    arena_t *a = arena_of(ctx);
+    if (ctx->state != 2u) {
+        return RC_ERR_STATE;
+    }
+    for (uint32_t i = 0; i < CARRY; i++) {
+        a->z_h[i] += sigma * (float)((seed + 3u * run + at + i + ctx->step) % 7u);
+    }
+#ifdef DUMMY_BUG_NOISE
+    a->z_h[5] += ctx->step == DUMMY_BUG_NOISE ? 0.5f : 0.0f;
+#endif
+    store_carry(a);
+    return RC_OK;
+}
+
 rc_status_t rc_ops(rc_ctx_t *ctx, uint32_t ops)
 {
     return ops == 0u ? RC_OK : rc_step(ctx);
