@@ -19,9 +19,9 @@ static void random_words(const rc_noise_t *noise, uint32_t block, uint32_t words
     const uint32_t k0 = noise->seed, k1 = noise->run, k2 = 0x1BD11BDAu ^ k0 ^ k1;
     const uint32_t keys[7] = {k0, k1, k2, k0, k1, k2, k0};
     uint32_t a = block + k0, b = noise->step + k1;
-#define ROUND(by)     \
-    a += b;           \
-    b = turned(b, by); \
+#define ROUND(by)                                                                                                      \
+    a += b;                                                                                                            \
+    b = turned(b, by);                                                                                                 \
     b ^= a
     for (uint32_t i = 1; i < 6u; i++) {
         if ((i & 1u) != 0u) {

@@ -151,7 +151,8 @@ static rc_status_t end_run(rc_solver_t *s, uint32_t halted)
     s->done = s->solved != 0u || s->run >= s->policy.restarts ? 1u : 0u;
     if (s->done != 0u) {
         uint32_t bytes = 0;
-        s->answer = s->ctx->answers == 0 ? rc_tensor(s->ctx, RC_TENSOR_TOKENS, &bytes) : place_of(s->ctx, s->answer_run);
+        s->answer =
+            s->ctx->answers == 0 ? rc_tensor(s->ctx, RC_TENSOR_TOKENS, &bytes) : place_of(s->ctx, s->answer_run);
     }
     return RC_OK;
 }

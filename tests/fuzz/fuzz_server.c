@@ -97,14 +97,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             (void)dummy_take(&zero, 1); /* ends what the raw bytes began */
             (void)replies(0);
         } else {
-            if (type == RC_FRAME_RUN && length == 20u) {
+            if (type == RC_FRAME_RUN && length >= 20u) {
                 steps += rc_get_u16(data + at + 2u);
                 if (steps > MAX_STEPS) {
                     break;
                 }
             }
-            if (type == RC_FRAME_SOLVE && length == 20u) { /* no more restarts than the stand-in has forms */
-                steps += rc_get_u16(data + at + 2u) + 2u * rc_get_u16(data + at + 4u);
+            if (type == RC_FRAME_SOLVE && length >= 20u) { /* no more restarts than the stand-in has room for */
+                steps += rc_get_u16(data + at + 2u) + 4u * rc_get_u16(data + at + 4u);
                 if (steps > MAX_STEPS) {
                     break;
                 }

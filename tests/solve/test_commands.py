@@ -36,8 +36,8 @@ def built(tmp_path_factory):
     need("mps2-an500")
     out = tmp_path_factory.mktemp("solve") / "b"
     target = ("--target", "mps2-an500", "--precision", "int4", "--accuracy-puzzles", "0")
-    solve = ("--solve", "--symmetry", "sudoku:2x2", "--restarts", "3", "--first-steps", "4", "--restart-steps", "2", "--noise", "0.25",
-             "--noise-at", "step", "--seed", "7")  # fmt: skip
+    solve = ("--solve", "--symmetry", "sudoku:2x2", "--restarts", "3", "--first-steps", "4", "--restart-steps", "2",
+             "--noise", "0.25", "--noise-at", "step", "--seed", "7")  # fmt: skip
     assert main(["build", MODEL, "--data", PUZZLES, *target, *solve, "--out", str(out)]) == 0
     return out
 

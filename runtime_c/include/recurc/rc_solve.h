@@ -37,8 +37,7 @@ typedef struct {
 /* A policy that needs no tuning, as an initializer: runs of all compiled steps, in all forms that there are, or with the
  * noise that the model was built with; the first one that halts (margin above 0, tokens unchanged) is believed. What it is made of
  * are constants of the model. */
-#define RC_POLICY \
-    {RC_STEPS, RC_STEPS, RC_RESTARTS, 1u, 0.0f, RC_ACCEPT_MARGIN, RC_NOISE, RC_NOISE_AT, RC_NOISE_SEED}
+#define RC_POLICY {RC_STEPS, RC_STEPS, RC_RESTARTS, 1u, 0.0f, RC_ACCEPT_MARGIN, RC_NOISE, RC_NOISE_AT, RC_NOISE_SEED}
 
 /* A puzzle under way, or its answer. The caller owns the memory; all fields may be read. */
 typedef struct {
