@@ -3,9 +3,10 @@
 1. Every combination of precision, carry and cycles is priced on the target; what does not fit is out, and what costs no less
    than another one of the same depth with no fewer bits.
 2. The rest answers a few puzzles by one procedure. Out goes what surely loses too much; of the others the cheapest go on.
-3. They answer all search puzzles, each form once, and every procedure is scored on that: steps of a run, restarts, theta,
-   patience, and what is believed. The cheapest is chosen whose loss plus two standard errors is within the tolerance, and
-   whose worst case takes no more steps than allowed.
+3. They answer all search puzzles, each run once, and every procedure is scored on that: steps of a run, restarts, theta,
+   patience, and what is believed; where there are no other forms, the noise of restarts too. The cheapest is chosen whose loss
+   plus two standard errors is within the tolerance, and whose worst case takes no more steps than allowed. Then restarts that
+   are shorter or longer than the first run are tried around it.
 4. It is confirmed by the same rule on puzzles that the search has not seen; the next cheapest takes its place where it is not.
 """
 
@@ -23,6 +24,7 @@ from recurc.errors import FidelityError
 from recurc.evaluate.asked import Asked
 from recurc.evaluate.solving import Solved
 from recurc.evaluate.theta import candidates, is_certificate
+from recurc.noise import START, STEP, Noise
 from recurc.solve import ACCEPT, Policy
 from recurc.study.arms import Arm, nearest_fit, undominated
 from recurc.study.pricing import Prices
@@ -35,6 +37,7 @@ from recurc.symmetries import Forms
 
 FIRST, FULL, MOST_TRIES = 32, 3, 3  # puzzles of the first round; variants that all procedures are scored on; choices tried
 RUNS, RESTARTS, PATIENCE, THETAS = (3, 4, 6, 8), (0, 1, 2, 4, 8), (0, 1), 6
+NOISES = (Noise(1.0, START), Noise(0.5, START), Noise(0.3, STEP))  # the first one in the first round
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class SolveSearch:
     """One search; see the module's text.
 
     bench: measures against the full depth. minimize: of MEASURES. data, held_out: labelled puzzles to search on and to confirm
-    with. forms: other forms of them. worst: steps that a puzzle may take at most (None: any number).
+    with. forms: other forms of them. worst: steps that a puzzle may take at most (None: any number). seed: of noise.
     """
 
     bench: Workbench
@@ -105,6 +108,7 @@ class SolveSearch:
     worst: int | None
     executor: Executor
     stage: Stage
+    seed: int = 0
 
     def run(self, variants: Sequence[Variant]) -> TunedSolving:
         """Search among variants.
@@ -147,6 +151,8 @@ class SolveSearch:
         """A variant on a few puzzles by the default procedure."""
         asked = self._asked(arm, some)
         policy = Policy(asked.steps, len(self.forms), asked.steps)
+        if not self.forms:
+            policy = self._with_noise(replace(policy, restarts=RESTARTS[-1]), NOISES[0])
         with self.stage(f"{arm.variant.stored_as}, H {arm.variant.h_cycles} L {arm.variant.l_cycles}", len(some)) as advance:
             answers = asked.answers(policy, progress=advance)
         return self._tried(arm, Solved.of(policy, answers, some), full)
@@ -157,20 +163,43 @@ class SolveSearch:
         mean, error = self.aim.mean_and_error(deficits)
         return Tried(arm, solved, float(mean), float(error), arm.price.cost(self.minimize, solved.mean_steps))
 
+    def _with_noise(self, policy: Policy, noise: Noise) -> Policy:
+        """The same whose restarts have noise."""
+        return replace(policy, noise=noise.sigma, noise_at=noise.at, seed=self.seed)
+
+    def _allowed(self, policy: Policy) -> bool:
+        return self.worst is None or policy.worst_steps <= self.worst
+
     def _policies(self, asked: Asked) -> list[Policy]:
-        """Procedures to score: within the worst case that is allowed. A vote is left to `_votes`."""
+        """Procedures to score whose restarts are as long as the first run: within the worst case that is allowed. A vote is
+        left to `_votes`."""
         found = []
+        most = len(self.forms) or RESTARTS[-1]
         for steps in dict.fromkeys(min(r, asked.steps) for r in RUNS):
-            for restarts in dict.fromkeys(min(k, len(self.forms)) for k in RESTARTS):
+            for restarts in dict.fromkeys(min(k, most) for k in RESTARTS):
                 for patience in PATIENCE:
                     base = Policy(steps, restarts, steps, 0.0, patience)
-                    if self.worst is not None and base.worst_steps > self.worst:
+                    if not self._allowed(base):
                         continue
                     thetas = candidates(asked, base)
                     some = dict.fromkeys(thetas[round(i)] for i in np.linspace(0, len(thetas) - 1, THETAS))
                     ways = ACCEPT[:2] if restarts else ACCEPT[:1]
-                    found += [replace(base, threshold=t, accept=a) for t in some for a in ways]
+                    made = [replace(base, threshold=t, accept=a) for t in some for a in ways]
+                    noises = NOISES if restarts and not self.forms else ()
+                    found += [self._with_noise(p, noise) for p in made for noise in noises] if noises else made
         return found
+
+    def _around(self, best: Policy, asked: Asked) -> list[Policy]:
+        """The same with other numbers of steps and of restarts, each apart from the others; none where nobody is asked again."""
+        if not best.restarts:
+            return []
+        most = len(self.forms) or RESTARTS[-1]
+        runs = dict.fromkeys(min(r, asked.steps) for r in RUNS)
+        tried = [
+            replace(best, steps=b, restarts=k, restart_steps=r)
+            for b in runs for r in runs for k in dict.fromkeys(min(k, most) for k in RESTARTS[1:]) if b != r
+        ]  # fmt: skip
+        return [p for p in tried if self._allowed(p)]
 
     def _best(self, arm: Arm, full: Outcome) -> Tried | None:
         """The cheapest procedure of a variant that keeps enough on all search puzzles; else the nearest. None: none is short
@@ -178,6 +207,11 @@ class SolveSearch:
         asked = self._asked(arm, self.data)
         found = self._scored(arm, asked, self._policies(asked), full)
         found += self._scored(arm, asked, self._votes(found), full)
+        best = self._cheapest(found)
+        return best and self._cheapest(found + self._scored(arm, asked, self._around(best.solved.policy, asked), full))
+
+    def _cheapest(self, found: Sequence[Tried]) -> Tried | None:
+        """The cheapest that keeps enough, else the nearest; None of none."""
         good = [t for t in found if t.within(self.aim.limit, SURE)]
         if good:
             return min(good, key=lambda t: (t.cost, t.deficit))

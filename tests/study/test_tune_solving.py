@@ -10,9 +10,11 @@ import pytest
 from recurc.cli.common.project import read_project
 from recurc.cli.main import main
 from recurc.errors import FidelityError
+from recurc.evaluate.solving import Solved
+from recurc.study.arms import Arm
 from recurc.study.pricing import Prices
 from recurc.study.settings import Aim
-from recurc.study.tune_solving import RUNS, SolveSearch
+from recurc.study.tune_solving import NOISES, RUNS, SolveSearch
 from recurc.study.units import Threads
 from recurc.study.variants import Variant
 from recurc.study.workbench import Workbench
@@ -89,15 +91,39 @@ def test_a_model_may_be_compiled_for_any_number_of_steps(here, steps):
     assert [t.solved.policy.steps for t in found.tried] == [most] and found.choice.solved.policy.steps <= most
 
 
-def searched(steps, worst=None):
+def test_without_other_forms_restarts_have_noise(here):
+    """Their lengths are tried apart from that of the first run."""
+
+    def look(search):
+        (arm,) = [Arm(v, search.prices(v)) for v in map(search.bench.resolve, [Variant("int8")])]
+        asked = search._asked(arm, search.data)
+        policies = search._policies(asked)
+        noises = {p.noisy for p in policies if p.restarts}
+        assert noises == {replace(n, seed=3) for n in NOISES} and {p.noisy for p in policies if not p.restarts} == {None}
+        best = next(p for p in policies if p.restarts and p.steps == 4)
+        around = search._around(best, asked)
+        assert {(p.steps, p.restart_steps) for p in around} == {(3, 4), (4, 3)}
+        assert {p.restarts for p in around} == {1, 2, 4, 8} and {p.noisy for p in around} == {best.noisy}
+        never = replace(best, threshold=1e30)
+        found = search._tried(arm, Solved.of(never, asked.answers(never), search.data), search._plain(search.data)).as_dict()
+        assert found["noise"] == best.noise and found["noise_at"] == best.noise_at and found["seed"] == 3
+        assert found["restarted"] == 12 and found["worst_steps"] == never.worst_steps
+        return search.run([Variant("int8")])
+
+    chosen = searched(5, forms=(), use=look).choice.solved.policy
+    assert not chosen.restarts or chosen.noisy in {replace(n, seed=3) for n in NOISES}
+
+
+def searched(steps, worst=None, forms=None, use=lambda search: search.run([Variant("int8")])):
     """A search over one variant of the trained model, with so many steps, on a few puzzles; all may be lost."""
     some, reasoner = split("test").take(24), sudoku4()
     reasoner = replace(reasoner, config=replace(reasoner.config, halt_max_steps=steps))
     bench = Workbench(reasoner, some.take(1), split("train"), puzzles=16, full=True)
     prices = Prices(reasoner.config, load_board("mps2-an500"))
-    forms = draw(named("sudoku:2x2", 16, 6), 2, 0)
+    if forms is None:
+        forms = draw(named("sudoku:2x2", 16, 6), 2, 0)
     with Threads(1) as threads:
         search = SolveSearch(
-            bench, prices, Aim("exact", 3.0), "macs", some.take(12), some.take(None, 12), forms, worst, threads, quiet
+            bench, prices, Aim("exact", 3.0), "macs", some.take(12), some.take(None, 12), forms, worst, threads, quiet, 3
         )
-        return search.run([Variant("int8")])
+        return use(search)

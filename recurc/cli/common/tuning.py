@@ -19,6 +19,7 @@ from recurc.cli.common.research import Computing, write
 from recurc.cli.common.solving import Asking, labelled
 from recurc.errors import UsageError
 from recurc.files import write_whole
+from recurc.noise import START
 from recurc.words import said
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from recurc.study.workbench import Workbench
 
 DEFAULT_TOLERANCE = 2.0
+_PROCEDURE = ("first_steps", "restarts", "restart_steps", "accept", "noise", "noise_at")  # keys of the recipe's table solve
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,7 @@ def tune_solving(console: Console, chosen: Model, among: SearchedAmong, wanted: 
             goal.worst_steps,
             where,
             console.progress,
+            learning.seed,
         )
         found = search.run(among.variants)
     best = found.choice.as_dict()
@@ -216,7 +219,10 @@ def _sentences(document: dict[str, Any]) -> list[str]:
     from recurc.evaluate.halting import stayed_text
 
     c, h, full = document["choice"], document["held_out"], document["full"]
-    restarts = f", then up to {c['restarts']} of {c['restart_steps']} in another form" if c["restarts"] else ""
+    how = "in another form"
+    if c.get("noise"):
+        how = f"with noise of {c['noise']:g} {'at the start' if c['noise_at'] == START else 'before each step'}"
+    restarts = f", then up to {c['restarts']} of {c['restart_steps']} {how}" if c["restarts"] else ""
     verdict = "confirmed" if h["confirmed"] else "not confirmed, though not contradicted"
     return [
         f"{c['stored']}, H {c['h_cycles']}, L {c['l_cycles']}: a run of {c['first_steps']} steps{restarts}; a run ends above "
@@ -247,6 +253,6 @@ def _recipe(best: dict[str, Any], symmetry: str, chosen: Model, place: tuple[str
         target=target,
         lowering={"steps": max(best["first_steps"], best["restart_steps"]),
                   **{name: best[name] for name in ("h_cycles", "l_cycles", "carry")}},
-        solving={"symmetry": symmetry, **{name: best[name] for name in ("first_steps", "restarts", "restart_steps", "accept")}},
+        solving={"symmetry": symmetry, **{name: best[name] for name in _PROCEDURE if name in best}},
     )  # fmt: skip
     return project_text(project, said("\n".join(["recurc tune --solve", *sentences])))
