@@ -172,7 +172,7 @@ def command(
             "l_cycles": reasoner.config.L_cycles,
             "steps": reasoner.config.halt_max_steps,
         },
-        **({} if asking is None else {"solve": solve_entry(symmetry, asking.policy)}),
+        **({} if asking is None else {"solve": solve_entry(symmetry, asking.policy, len(asking.forms))}),
         "rows": lines,
     }
     files = [write(folder, "sweep.csv", as_csv(rows)), write(folder, "sweep.json", json_text(document))]

@@ -198,8 +198,8 @@ class DeviceSession(Reader):
         through all runs, and the SolveResult last. The answer's tokens are then the tensor "answer".
 
         Args:
-            forms: other forms of the puzzle that the build has; with noise, runs after the first that it has room for. fewer: it
-                may have fewer; nobody here knows.
+            forms: other forms of the puzzle that the build has; with noise, runs after the first that it has room for.
+            fewer: it may have fewer; nobody here knows.
 
         Raises:
             As `run`.

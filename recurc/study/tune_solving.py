@@ -190,7 +190,8 @@ class SolveSearch:
         return found
 
     def _around(self, best: Policy, asked: Asked) -> list[Policy]:
-        """The same with other numbers of steps and of restarts, each apart from the others; none where nobody is asked again."""
+        """The same with other numbers of steps and of restarts, each apart from the others; none where there are no
+        restarts."""
         if not best.restarts:
             return []
         most = len(self.forms) or RESTARTS[-1]

@@ -45,14 +45,14 @@ typedef struct {
     rc_policy_t policy;
     const uint8_t *puzzle; /* [seq_len] as the caller gave it */
     uint32_t puzzle_id;
-    uint32_t row;          /* of the puzzle table that this run is asked with: puzzle_id, or that of its form */
-    uint32_t forms;        /* that this puzzle is asked in */
-    uint32_t run;          /* the run that the last step was of: 0 the puzzle itself, i its i-th form while there is one */
-    uint32_t run_steps;    /* steps of that run */
-    uint32_t ended;        /* it has ended: the next step begins another one */
-    uint32_t steps;        /* of all runs */
-    uint32_t done;         /* the procedure has ended: the fields below are its answer */
-    uint32_t solved;       /* the answer is believed */
+    uint32_t row;       /* of the puzzle table that this run is asked with: puzzle_id, or that of its form */
+    uint32_t forms;     /* that this puzzle is asked in */
+    uint32_t run;       /* the run that the last step was of: 0 the puzzle itself, i its i-th form while there is one */
+    uint32_t run_steps; /* steps of that run */
+    uint32_t ended;     /* it has ended: the next step begins another one */
+    uint32_t steps;     /* of all runs */
+    uint32_t done;      /* the procedure has ended: the fields below are its answer */
+    uint32_t solved;    /* the answer is believed */
     uint32_t answer_run;   /* the run that it is of */
     float margin;          /* after the last step of that run */
     uint32_t votes;        /* runs up to that one, itself counted, that have ended with the same answer */
