@@ -313,7 +313,7 @@ def test_noise_that_is_none_is_refused(server):
 def test_what_solve_refuses(server):
     assert solve(server, crc=1) == ARGUMENT and solve(server, puzzle=3) == PUZZLE
     assert solve(server, Policy(13)) == solve(server, Policy(2, 1, 13)) == STEPS
-    assert solve(server, at2=0) == solve(server, at4=0) == solve(server, at0=2) == ARGUMENT
+    assert solve(server, at2=0) == solve(server, at4=0) == solve(server, at0=3) == ARGUMENT
     body = bytearray(f.solve_body(Policy(2), 0, zlib.crc32(CELLS)))
     for value in (float("nan"), float("inf"), float("-inf")):
         struct.pack_into("<f", body, 16, value)
