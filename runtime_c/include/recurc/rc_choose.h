@@ -32,6 +32,12 @@ typedef struct {
 rc_status_t rc_choose(const uint8_t *const *slots, const rc_choice_t *choice, const rc_options_t *options,
                       const uint8_t **chosen, rc_status_t *told);
 
+/* The counter of an image that rc_choose has found good. Of other bytes: whatever stands there. */
+static inline uint32_t rc_counter(const uint8_t *image)
+{
+    return (uint32_t)image[88] | (uint32_t)image[89] << 8 | (uint32_t)image[90] << 16 | (uint32_t)image[91] << 24;
+}
+
 #ifdef __cplusplus
 }
 #endif

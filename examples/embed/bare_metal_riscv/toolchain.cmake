@@ -1,0 +1,11 @@
+# GNU RISC-V, a 32-bit core with single-precision floating point, picolibc with semihosting.
+set(CMAKE_SYSTEM_NAME Generic)
+set(CMAKE_SYSTEM_PROCESSOR riscv32)
+set(CMAKE_C_COMPILER riscv64-unknown-elf-gcc)
+set(CMAKE_ASM_COMPILER riscv64-unknown-elf-gcc)
+set(CMAKE_CXX_COMPILER riscv64-unknown-elf-g++)
+set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
+foreach(language C CXX ASM)
+  set(CMAKE_${language}_FLAGS_INIT "-march=rv32imafc -mabi=ilp32f --specs=picolibc.specs")
+endforeach()
+set(CMAKE_EXE_LINKER_FLAGS_INIT "--oslib=semihost -nostartfiles -Wl,--gc-sections -Wl,-z,noexecstack")
