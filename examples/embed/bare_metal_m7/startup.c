@@ -11,9 +11,9 @@ extern void exit(int);
 void reset(void);
 void fault(void);
 
-/* Of the C library's start-up files, which -nostartfiles leaves out. */
-void _init(void);
-void _fini(void);
+/* Of the C library's start-up files, which -nostartfiles leaves out; kept with -flto, which sees no call of them. */
+__attribute__((used)) void _init(void);
+__attribute__((used)) void _fini(void);
 void _init(void)
 {
 }
