@@ -28,6 +28,7 @@ from recurc.evaluate.runs import run_engine
 from recurc.evaluate.scores import Scores, score
 from recurc.evaluate.solving import Solved, solve_puzzles
 from recurc.evaluate.stepping import EngineStepper, check_steps
+from recurc.ir.lowering import check_forms
 from recurc.make.known import known_answer, random_puzzle
 from recurc.make.project import build_project, compile_host_engine
 from recurc.models.inputs import check_inputs
@@ -134,14 +135,16 @@ class Quantized:
 
         Args:
             policy: steps of the runs, restarts, and what is believed.
-            forms: other forms of the puzzles, such as draw(named("sudoku:3x3", 81, 11), 8, 0) of `recurc.symmetries`.
+            forms: other forms of the puzzles, such as draw(named("sudoku:3x3", 81, 11), 8, 0) of `recurc.symmetries`, or
+                Grids.of(names, 8, "names") by the names of ARC's puzzle identifiers.
             progress: called with 1 after each puzzle.
 
         Raises:
-            UsageError: a run of more steps than the model was lowered for.
+            UsageError: a run of more steps than the model was lowered for. InputError: forms with rows that it has not.
         """
         data = examples(dataset, limit)
         check_compatible(data, self.model.config, self.source.reasoner.source)
+        check_forms(forms, self.model.config)
         check_steps(max(policy.steps, policy.restart_steps), self.model.program.steps)
         return solve_puzzles(self.engine, data, forms, policy, progress=progress)
 

@@ -98,8 +98,8 @@ def make(
 @click.option(
     "--symmetry",
     metavar="NAME",
-    help="Hold this symmetry against the labels: sudoku:3x3, square, tokens:2-10, file:PATH, or several joined by +. Default: "
-    "all that puzzles of this size may have.",
+    help="Hold this symmetry against the labels: sudoku:3x3, square, tokens:2-10, file:PATH, several joined by +, or arc. "
+    "Default: all that puzzles of this size may have.",
 )
 @pass_console
 def describe(console: Console, directory: Path, symmetry: str | None) -> None:
