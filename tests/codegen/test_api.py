@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import re
 
 import numpy as np
@@ -16,7 +17,7 @@ from recurc.targets.host import _U8P, _aligned, _Context
 from tests.codegen.builder import compile_model, write_sources
 from tests.randmodels import random_inputs, random_reasoner
 
-OK, ARGUMENT, ALIGNMENT, ARENA, TOKEN, PUZZLE, STATE, TABLE, ROW = 0, 1, 9, 10, 11, 12, 13, 16, 17
+OK, ARGUMENT, ALIGNMENT, ARENA, TOKEN, PUZZLE, STATE, TABLE, ROW, SELFTEST = 0, 1, 9, 10, 11, 12, 13, 16, 17, 22
 REASONER = random_reasoner("mlp_t", pos="none", seq=5, hidden=16, ndim=40, plen=3, layers=1, cycles=(1, 2), puzzles=4)
 INPUTS = random_inputs(REASONER, 4)[0]
 VOCAB = REASONER.config.vocab_size
@@ -292,3 +293,19 @@ def test_every_buffer_and_every_accumulator_is_asserted(tmp_path):
     assert len(proofs) == len(STREAMED.program.linears)
     assert {int(k) for k, _ in proofs} == {kernels.padded(ref.k) for ref in STREAMED.program.linears}
     assert all(int(widest) >= 127 for _, widest in proofs), "int8 weights reach 127"
+
+
+def test_another_rounding_mode_is_found_when_it_is_opened(engines):
+    """So are flags that no compiler tells of, see test_flags."""
+    model, libm = Model(engines["plain"]), ctypes.CDLL("libm.so.6")
+    before = libm.fegetround()
+    upward, downward, to_zero = (0x800, 0x400, 0xC00) if platform.machine() == "x86_64" else (0x400000, 0x800000, 0xC00000)
+    try:
+        found = []
+        for mode in (upward, downward, to_zero):
+            assert libm.fesetround(mode) == 0
+            found.append(model.open())
+    finally:
+        libm.fesetround(before)
+    assert found == [SELFTEST] * 3 and model.begin() == STATE
+    assert model.open() == OK

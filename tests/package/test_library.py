@@ -156,6 +156,25 @@ def test_every_build_system_and_its_flags_give_the_same(product, expected, tmp_p
     assert run(by_hand(product, tmp_path / "program", flags.split())).splitlines() == expected
 
 
+def test_a_compiler_that_contracts_in_spite_of_its_flags_is_refused(product, tmp_path):
+    """What it compiles is looked at, so it works for another processor too."""
+    need_tool("cmake")
+    compiler = tmp_path / "cc"
+    compiler.write_text('#!/bin/sh\nexec arm-none-eabi-gcc "$@" -ffp-contract=fast\n')
+    compiler.chmod(0o755)
+
+    def configure(compiler: object) -> str:
+        out = tmp_path / f"b{Path(str(compiler)).name}"
+        command = ["cmake", "-S", product / "first", "-B", out, "-DCMAKE_SYSTEM_NAME=Generic",
+                   f"-DCMAKE_C_COMPILER={compiler}", "-DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY",
+                   "-DCMAKE_C_FLAGS=-mcpu=cortex-m7 -mfpu=fpv5-sp-d16 -mfloat-abi=hard"]  # fmt: skip
+        done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+        return " ".join(done.stderr.split()) if done.returncode else ""
+
+    assert "first: the compiler fuses a product and a sum" in configure(compiler)
+    assert configure("arm-none-eabi-gcc") == ""
+
+
 def test_installed_it_is_found(product, quantized, tmp_path):
     need_tool("cmake")
     run("cmake", "-S", product / "first", "-B", tmp_path / "b", f"-DCMAKE_INSTALL_PREFIX={tmp_path / 'usr'}")

@@ -112,7 +112,8 @@ typedef struct {
 
 /* Check the image (magic, version, flags, sizes, every CRC; its architecture must be the one that was compiled, its
  * weights may be any) and take the arena (rc_info.arena_bytes bytes at a multiple of RC_ARENA_ALIGN; it needs no
- * initialisation). `options` may be null, and is copied. A context that was open is closed first, whatever comes. RC_ERR_ARGUMENT: null, or flags that there are not; RC_ERR_CANCELLED: the hook did. */
+ * initialisation). `options` may be null, and is copied. A context that was open is closed first, whatever comes. RC_ERR_ARGUMENT: null, or flags that there are not; RC_ERR_CANCELLED: the hook did. RC_ERR_SELFTEST: floats are rounded otherwise than IEEE 754 has it, by flags or
+ * by a mode of the FPU: results would be others. */
 rc_status_t rc_open(rc_ctx_t *ctx, const uint8_t *image, uint32_t image_size, uint8_t *arena, uint32_t arena_size,
                     const rc_options_t *options);
 
