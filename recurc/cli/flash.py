@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from recurc.arguments import argument
 from recurc.cli.common.groups import takes
 from recurc.cli.common.options import open_build, pass_console, trust_option
 from recurc.cli.common.output import Console
+from recurc.errors import UsageError
 
 if TYPE_CHECKING:
     from recurc.build.manifest import Build
@@ -29,6 +31,7 @@ class Upload:
     disk: str
     stock: bool
     firmware_only: bool
+    weights_only: Path | None = None
 
 
 @click.command()
@@ -44,6 +47,13 @@ class Upload:
 @click.option("--disk", default="", metavar="DIR", help="Disk of the boot loader or debug probe. Default: looked for.")
 @click.option("--stock", is_flag=True, help="Use PlatformIO's own platform and uploader for the board (needs its registry).")
 @click.option("--firmware-only", is_flag=True, help="Leave weights and tables in external flash as they are.")
+@click.option(
+    "--weights-only",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="IMAGE",
+    help="Write this image, which `recurc build --update-of BUILD` made, and leave the firmware as it is.",
+)
 @click.option("--stop", "stopping", is_flag=True, help="End the emulated board that an earlier flash left running.")
 @trust_option
 @click.option("--verbose", is_flag=True, help="Show what PlatformIO says.")
@@ -55,7 +65,7 @@ def command(console: Console, build: Path, stopping: bool, trust: bool, verbose:
     Weights and tables that the board keeps apart are written too. On an emulated board this starts the emulator and
     leaves it running with its UART on a TCP port: `recurc verify BUILD --on PORT` reaches it, --stop ends it.
     """
-    from recurc.flash import flash, stop
+    from recurc.flash import flash, stop, write_weights
 
     made = open_build(console, build, to_run=False, trust=trust)
     if stopping:
@@ -64,17 +74,34 @@ def command(console: Console, build: Path, stopping: bool, trust: bool, verbose:
         console.emit_json({"stopped": ended})
         return
     with console.progress("build and upload", 1):
-        result = flash(made, **vars(upload), echo=console.note if verbose else lambda line: None)
+        echo, given = console.note if verbose else lambda line: None, dict(vars(upload))
+        image = given.pop("weights_only")
+        if image is None:
+            result = flash(made, **given, echo=echo)
+        else:
+            _check_alone(upload)
+            result = write_weights(made, image, upload.board, port=upload.port, echo=echo)
     console.emit_json(_document(made, result))
     if not console.json:
         _show(console, made, result)
+
+
+def _check_alone(upload: Upload) -> None:
+    """That no option speaks of the firmware, which stays. Raises UsageError."""
+    for name in ("disk", "stock", "firmware_only"):
+        if value := getattr(upload, name):
+            raise UsageError(
+                f"{argument(name)} is about the firmware", where=argument(name, value),
+                why=f"with {argument('weights_only')} it is left as it is", next="Leave one of the two out",
+            )  # fmt: skip
 
 
 def _document(build: Build, r: FlashResult) -> dict[str, object]:
     artifact = build.boards[r.board.name]
     return {
         "board": r.board.name, "environment": r.environment, "port": r.port or None, "process": r.process, "elf": r.elf,
-        "same_elf": r.same_elf, "checked": r.checked, "proof": None if r.proof is None else r.proof.as_dict(),
+        "same_elf": r.same_elf, "weights_only": r.weights_only,
+        "checked": r.checked, "proof": None if r.proof is None else r.proof.as_dict(),
         "build_id": artifact.build_id, "model_sha256": artifact.model_sha256,
         "pieces": [
             {"name": p.name, "bytes": p.bytes, "crc32": f"{p.crc:08x}", "told": None if p.told is None else f"{p.told:08x}"}
@@ -95,7 +122,7 @@ def _show(console: Console, build: Build, r: FlashResult) -> None:
         ("answers", f"as build {artifact.build_id[:16]}..., model {artifact.model_sha256[:16]}..., on {r.port}" if r.checked
          else "not asked: no serial port of the board was found; name it with --port"),
         ("weights", "not asked" if r.proof is None else proof_text(r.proof)),
-        ("firmware", f"{r.elf}, {_SAME[r.same_elf]}"),
+        ("firmware", "left as it is" if r.weights_only else f"{r.elf}, {_SAME[r.same_elf]}"),
         *([("runs", f"as process {r.process} until `recurc flash {build.path} --stop --port {r.port}`")] if r.process else []),
         *([("next", f"recurc verify {build.path} --on {r.port}")] if r.checked else []),
         ("took", f"{r.seconds:.1f} s"),

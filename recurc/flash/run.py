@@ -40,7 +40,7 @@ class FlashResult:
 
     `port` is where the firmware answers ("" when that is not known), `process` the emulator that was left running,
     `same_elf` whether PlatformIO's ELF is the build's own (None where the build has none: it was not compiled here),
-    `checked` whether the board itself was asked, `proof` what it proved then.
+    `checked` whether the board itself was asked, `proof` what it proved then. `weights_only`: the firmware was left as it is.
     """
 
     board: Board
@@ -53,6 +53,7 @@ class FlashResult:
     pieces: tuple[Piece, ...]
     seconds: float
     proof: Proof | None = None
+    weights_only: bool = False
 
 
 def choose_board(build: Build, name: str | None = None) -> tuple[Board, BoardArtifact]:
@@ -106,14 +107,16 @@ def flash(build: Build, board: str | None = None, *, port: str = "", disk: str =
             computes.
     """
     started = time.monotonic()
+    package, options = flashing(build), UploadOptions(port, disk, stock, firmware_only, echo)
+    if not package.uploads:  # it says what to do instead
+        package.upload(build, build.board(build.target), options)
     build.may_run("its project's scripts would be run and its sources compiled")
     chosen, artifact = choose_board(build, board)
-    package = flashing(build)
-    done = package.upload(build, chosen, UploadOptions(port, disk, stock, firmware_only, echo))
+    done = package.upload(build, chosen, options)
     port = done.port or wire_port(chosen)
     checked = bool(port)
     try:
-        proof = _ask(build, chosen, artifact, port) if checked else None
+        proof = ask(build, chosen, artifact, port) if checked else None
     except RecurcError:
         if done.process is not None:
             package.stop(build, chosen, port)
@@ -142,7 +145,7 @@ def wire_port(board: Board) -> str:
     return found[0] if len(found) == 1 else ""
 
 
-def _ask(build: Build, board: Board, artifact: BoardArtifact, port: str) -> Proof:
+def ask(build: Build, board: Board, artifact: BoardArtifact, port: str) -> Proof:
     """Ask the board for its identity, and let it prove what its memory holds.
 
     Raises:

@@ -161,7 +161,9 @@ class Package(Protocol):
             f"{self.title} is not flashed",
             where=str(build.path),
             why="its files are for a program of your own, which brings its upload",
-            next="Build for a board that `recurc boards show` says is delivered as firmware",
+            next=f"Compile what is in {build.path / self.folder} into your program, and flash that as you do now"
+            if self.named
+            else "Build for a board that `recurc boards show` says is delivered as firmware",
         )
 
     def stop(self, build: Build, board: Board, port: str) -> bool:

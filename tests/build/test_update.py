@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +16,13 @@ import pytest
 import recurc
 from recurc.api import Model
 from recurc.cli.main import main
-from recurc.emit.image import check_image
-from recurc.errors import InputError, MismatchError
+from recurc.emit.image import build_image, check_image
+from recurc.errors import InputError, MismatchError, ToolchainError, UsageError
+from recurc.flash import weights, write_weights
+from recurc.flash.weights import command_for
 from recurc.make.update import check_fits, pinned
 from recurc.models.checkpoint import save
+from recurc.plan.kernels import kernel_set
 from recurc.storage.known import unpack
 from recurc.targets.boards import load_board
 from recurc.verify.device import check_identity, connect
@@ -127,3 +132,89 @@ def test_the_command(built, retrained, data, tmp_path, capsys, monkeypatch):
         assert main(wrong) == code, wrong
         assert words in capsys.readouterr().err
     assert out.read_bytes() == image
+
+
+# -- on a board -------------------------------------------------------------------------------------------------------------
+
+
+def entry(region: str = "qspi", parts: tuple[str, ...] = ("weights",), address: int = 0x9000_0000) -> dict:
+    """What a manifest says of where the weights lie, as far as flashing asks."""
+    pieces = [{"address": address + 128}, {"address": address}]
+    return {"plan": {"regions": [{"name": region, "parts": dict.fromkeys(parts, 1), "pieces": pieces}]}}
+
+
+@pytest.mark.parametrize("board, said, why, cure", [
+    (BOARD, entry(), "keeps nothing", "Build from the new checkpoint"),
+    ("stm32h7", entry("flash", ("code", "weights")), "with the code, which a disk writes as a whole", "rc_choose"),
+    ("nrf5340", entry("flash", ("code", "weights")), "which nrfutil writes as a whole", "rc_choose"),
+    ("portenta-h7", entry(), "no tool is known here that writes qspi", "to 0x90000000 with your own tool"),
+    ("stm32h7", {}, "does not say where", "Build from"),
+])  # fmt: skip
+def test_boards_whose_flashing_writes_no_address_say_why(board, said, why, cure):
+    with pytest.raises(UsageError, match=f"weights alone cannot be written to {board}") as e:
+        command_for(load_board(board), said, Path("new.rcm"))
+    assert why in e.value.why and cure in e.value.next
+
+
+@pytest.fixture
+def on_a_board(built, monkeypatch, tmp_path):
+    """The build as if its board were one whose weights lie in a flash chip of their own; its tool notes its words."""
+    tool = tmp_path / "tools" / "STM32_Programmer_CLI"
+    tool.parent.mkdir()
+    tool.write_text(f'#!/bin/sh\necho "erasing"\nprintf "%s\\n" "$@" > "{tool.parent}/words"\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("RECURC_STM32_LOADER", "my.stldr")
+    board = replace(load_board("stm32h7"), name=BOARD)
+    monkeypatch.setattr(weights, "choose_board", lambda build, name: (board, built.boards[BOARD]))
+    monkeypatch.setattr(weights, "wire_port", lambda board: "")
+    return replace(built, details={**built.details, "boards": {BOARD: entry()}}), tool.parent / "words"
+
+
+def test_only_the_image_is_written(on_a_board, update, tmp_path):
+    build, words = on_a_board
+    (tmp_path / "new.rcm").write_bytes(update)
+    heard: list[str] = []
+    result = write_weights(build, tmp_path / "new.rcm", echo=heard.append)
+    image = str(tmp_path / "new.rcm")
+    assert words.read_text().split() == ["-c", "port=SWD", "-el", "my.stldr", "-w", image, "0x90000000", "-v"]
+    assert result.weights_only and not result.checked and "erasing" in heard
+    assert [(p.name, p.crc) for p in result.pieces] == [("weights image", zlib.crc32(update))]
+
+
+def test_an_image_of_another_firmware_is_written_nowhere(on_a_board, update, tmp_path):
+    build, words = on_a_board
+    other = Model(random_reasoner(hidden=64), "other").quantize("int4")
+    damaged = bytearray(update)
+    damaged[-1] ^= 1
+    for data, match in ((build_image(other.model, kernel_set("dsp")).data, "is not for this firmware"), (damaged, "sha256 is wrong"),
+                        (update[:-4], None), (b"", None)):  # fmt: skip
+        (tmp_path / "new.rcm").write_bytes(data)
+        with pytest.raises(InputError, match=match):
+            write_weights(build, tmp_path / "new.rcm")
+    with pytest.raises(InputError):
+        write_weights(build, tmp_path / "none.rcm")
+    assert not words.exists()
+
+
+def test_what_goes_wrong_with_the_tool_is_said(on_a_board, update, tmp_path, monkeypatch):
+    build, words = on_a_board
+    (tmp_path / "new.rcm").write_bytes(update)
+    tool = words.with_name("STM32_Programmer_CLI")
+    tool.write_text("#!/bin/sh\necho no target\nexit 3\n")
+    with pytest.raises(ToolchainError, match="status 3: no target"):
+        write_weights(build, tmp_path / "new.rcm")
+    monkeypatch.delenv("RECURC_STM32_LOADER")
+    with pytest.raises(ToolchainError, match="lacks a word.*RECURC_STM32_LOADER"):
+        write_weights(build, tmp_path / "new.rcm")
+    monkeypatch.setenv("RECURC_STM32_LOADER", "my.stldr")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolchainError, match="cannot be run.*-w"):
+        write_weights(build, tmp_path / "new.rcm")
+
+
+def test_the_flash_command_takes_weights_only_or_firmware(built, update, tmp_path, capsys):
+    (tmp_path / "new.rcm").write_bytes(update)
+    line = ["flash", str(built.path), "--weights-only", str(tmp_path / "new.rcm")]
+    assert main([*line, "--firmware-only"]) == 2 and "left as it is" in " ".join(capsys.readouterr().err.split())
+    assert main(line) == 2 and "keeps nothing" in " ".join(capsys.readouterr().err.split())
