@@ -63,7 +63,7 @@ def _checked(build: Build, image: Path, own: Path) -> bytes:
             "the weights image is not for this firmware", where=str(image),
             why=f"its architecture is {architecture_in(data).hex()[:16]}… in {len(data):,} bytes, the firmware takes "
             f"{architecture_in(known).hex()[:16]}… in {len(known):,}",
-            next=f"Make one with `recurc build CHECKPOINT --update-of {build.path}`",
+            next=f"Make one for the build, with {argument('update_of', str(build.path))}",
         )  # fmt: skip
     if build.table is not None:
         raise InputError(
@@ -101,7 +101,7 @@ def command_for(board: Board, entry: Mapping[str, Any], image: Path) -> list[str
             return [_variable(word) if word.startswith("$") else word.format(**values) for word in route.external]
         why = f"no tool is known here that writes {found['name']}"
         cure = f"Write {image} to {address:#x} with your own tool"
-    raise UsageError(f"weights alone cannot be written to {board.name}", where=argument("weights_only", str(image)), why=why,
+    raise UsageError(f"weights alone cannot be written to {board.name}", where=argument("image", str(image), option="weights-only"), why=why,
                      next=cure)  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def _run(words: list[str], echo: Callable[[str], None]) -> None:
         raise ToolchainError(
             "the board's tool failed", where=words[0],
             why=f"status {done.returncode}: {said[-1] if said else 'it said nothing'}",
-            next="Read what it says with --verbose",
+            next="The whole command is " + " ".join(words),
         )  # fmt: skip
 
 
