@@ -190,7 +190,8 @@ static void products(void)
     }
 }
 
-/* Three words become four: the top bits of the operands make the fourth. One becomes two, whose operands are even. */
+/* Three words become four: the top bits of the operands make the fourth. One becomes two, whose operands are even, or odd
+ * ones with a sign. */
 static void unpacking(void)
 {
     for (uint32_t flip = 0; flip < 2u; flip++) {
@@ -212,6 +213,12 @@ static void unpacking(void)
         rc_unpack_s2((const uint8_t *)v, 8u, f, made);
         for (uint32_t i = 0; i < 4u; i++) {
             CHECK(made[i] == (w[i] ^ f));
+        }
+        rc_unpack_g2((const uint8_t *)v, 8u, f, made);
+        for (uint32_t i = 0; i < 8u * 4u; i++) {
+            const uint32_t shift = i % 8u * 4u, middle = w[i / 8u] >> shift & 6u;
+            const uint32_t odd = middle < 4u ? middle + 1u : middle + 9u; /* 1, 3, -3 or -1 of four bits */
+            CHECK(((made[i / 8u] ^ f) >> shift & 15u) == odd);
         }
     }
 }

@@ -39,12 +39,14 @@ def test_inspect_json(capsys):
     thirds = sum(n * -(-3 * k // 8) for n, k in linear_shapes())
     *blocks, lm_head, q_head = linear_shapes()
     halves = sum(n * -(-k // 4) for n, k in blocks) + sum(n * -(-k // 2) for n, k in (lm_head, q_head))  # heads are int4
+    len_heads = lm_head[0] + q_head[0]
     expected = {
         "fp32": 4 * weights,
         "int8": weights + 4 * channels,
         "int4-g32": weights // 2 + groups + 4 * channels,
         "int4": weights // 2 + 5 * channels,
         "int3": thirds + 5 * channels,
+        "int2-g32": halves + sum(n * -(-k // 32) for n, k in blocks) + 4 * channels + len_heads,
         "int2": halves + 5 * channels,
     }
     assert {name: document["weight_bytes"][name] for name in expected} == expected

@@ -20,6 +20,7 @@ from recurc.errors import InputError
 from recurc.plan.kernels import KERNEL_SETS, kernel_set
 from recurc.plan.layout import make_layout
 from recurc.quant.model import quantize_model
+from recurc.quant.scheme_int2_g32 import FORM as GROUPED2
 from recurc.quant.weights import precision_named
 from recurc.resources import resource_dir
 from recurc.storage import INT2, INT3, INT4
@@ -158,7 +159,7 @@ def test_round_trip(model, image):
         assert read(f"{ref.name}:scales") == w.scale.tobytes() and read(f"{ref.name}:zeros") == w.zero.tobytes()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8", "int4", "int4-g32", "int3", "int2"])
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4", "int4-g32", "int3", "int2-g32", "int2"])
 @pytest.mark.parametrize("kernels", KERNEL_SETS, ids=lambda k: k.name)
 def test_packed_weights_read_back(kernels, precision):
     model = quantized(precision, hidden=40, ndim=40)
@@ -205,6 +206,14 @@ def _widened(data, flip, bits):
     return (np.array(words, dtype="<u4") ^ np.uint32(flip)).tobytes()
 
 
+def _widened_groups(data, flip):
+    """The int4-g32 form of int2-g32's tiles, operand by operand: 0 to 3 of a pair of bits stand for 1, 3, -3 and -1."""
+    words = []
+    for word in np.frombuffer(data, "<u4").tolist():
+        words += [sum((1, 3, 13, 15)[word >> 4 * i + lift & 3] << 4 * i for i in range(8)) for lift in (0, 2)]
+    return (np.array(words, dtype="<u4") ^ np.uint32(flip)).tobytes()
+
+
 def _of_groups(piece, j, kp, kernels):
     """Channel j of weights in groups: panels as q + 8; packing 3 eight k a word, two's complement, the first ones on top;
     packing 5 k and k + 16 a byte; packing 8 k and k + 1; else packing 4's int4 form of q + 8."""
@@ -243,6 +252,8 @@ def _unpacked(data, ref, w, kernels):
     if w.form in (INT3, INT2) and kernels.name != "host":
         data = _widened(data, {3: 0x80008000, 5: 0x80808080}.get(kernels.packing, 0), w.bits)
         w = replace(w, bits=4)
+    if w.form == GROUPED2 and kernels.name != "host":
+        data = _widened_groups(data, 0x88888888 if kernels.packing == 4 else 0)
     parts, out = ref.parts, []
     for part in range(parts):
         piece = data[len(data) // parts * part : len(data) // parts * (part + 1)]

@@ -47,7 +47,7 @@ PRECISIONS = ("fp32", "int8", "int4")
         *((shape, precision) for shape in MODELS for precision in PRECISIONS),
         *(
             (shape, precision)
-            for precision in ("int3", "int2", "int4-g32")
+            for precision in ("int3", "int2", "int4-g32", "int2-g32")
             for shape in ("trained sudoku4", "rope, odd", "learned, odd heads", "token mix, deep", "one cell")
         ),
     ],
@@ -95,7 +95,7 @@ def test_narrow_carries_equal_the_twin(shape, precision, carry, tmp_path, kernel
 def test_layers_may_differ_in_precision(shape, first, step, carry, tmp_path, kernels_folder):
     """Neighbouring layers in every order of precisions, fp32 among them: one op's layers differ, and ops of one shape."""
     reasoner = MODELS[shape]()
-    turn = ("fp32", "int8", "int4-g32", "int2", "int4", "int3", "int2")  # seven: every step meets all of them
+    turn = ("fp32", "int8", "int4-g32", "int2", "int4", "int3", "int2-g32")  # seven: every step meets all of them
     order = [turn[(first + i * step) % 7] for i in range(40)]
     names = [ref.name for ref in lower(reasoner.config).linears]
     model = quantize_model(

@@ -81,6 +81,7 @@ def test_weights_are_constants_of_their_width(tmp_path, name):
         ("int8", onnx.TensorProto.INT8),
         ("int4", onnx.TensorProto.UINT4),
         ("int4-g32", onnx.TensorProto.INT4),
+        ("int2-g32", onnx.TensorProto.INT4),
     ):
         model = model_of(name, precision, "fp32")
         document = export_onnx(model, tmp_path / precision)

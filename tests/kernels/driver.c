@@ -379,6 +379,9 @@ static void run(const uint8_t *r)
     case 17:
         unpack(r, 3u, rc_unpack_s3);
         break;
+    case 35:
+        unpack(r, 2u, rc_unpack_g2);
+        break;
     case 11:
         dots(r, rc_dot_s8, 0);
         break;

@@ -11,13 +11,16 @@ import numpy as np
 
 from recurc.quant import arith
 from recurc.quant.arith import F32
+from recurc.quant.scheme_int2_g32 import FORM as GROUPED2
 from recurc.storage import GROUPED, INT2, INT3, INT4
 from recurc.storage.channel import PerChannel
 from recurc.storage.grouped import GroupWeights
 from recurc.storage.packings import APART, LANES, PAIRS, PANELS, SIXTEENS, Packing
+from recurc.storage.packings.packing import up
 
 WORDS, ARRAYS, ALIGN = 32, 11, 64
 GUARD = b"\xa5" * 64
+LEVELS = {INT3: range(8), INT2: (0, 2, 4, 6), GROUPED2: (-3, -1, 1, 3)}  # of forms that are widened
 OPS = {
     "quantize_pairs": 1,
     "quantize8": 2,
@@ -33,6 +36,7 @@ OPS = {
     "tile_s8": 14,
     "unpack_s2": 15,
     "unpack_s3": 17,
+    "unpack_g2": 35,
     "tile_g32": 18,
     "tile_g32_dsp": 19,
     "gemm_g32": 34,
@@ -292,17 +296,25 @@ def group_cases(
 
 
 def unpack_cases(rng: np.random.Generator) -> list[Case]:
-    """Tiles of 3 and of 2 bits a weight of every packing, and what its tile function for 4 bits reads in their place."""
+    """Tiles of 3 and of 2 bits a weight, in groups too, of every packing, and what its tile function for 4 bits reads in their
+    place."""
     made = []
-    for narrow, packing in product((INT3, INT2), (APART, PAIRS, LANES, SIXTEENS)):
-        bits, step = narrow.width, 2 if narrow == INT2 else 1
+    for narrow, packing in product((INT3, INT2, GROUPED2), (APART, PAIRS, LANES, SIXTEENS)):
+        bits, codec, levels = narrow.width, narrow.codec(packing), np.array(LEVELS[narrow])
         for i, (k, n) in enumerate(((1, 1), (8, packing.tile), (40, packing.tile), (97, packing.tile - 1), (1536, 2))):
-            w = rng.integers(0, 2**bits, (n, k)) * step
-            w[0], w[-1, 0] = (2**bits - 1) * step, 0
-            packed, full = (np.frombuffer(form.codec(packing).pack(w), np.uint8) for form in (narrow, INT4))
+            w = levels[rng.integers(0, len(levels), (n, k))]
+            w[0], w[-1, 0] = levels[-1], levels[0]
+            wide = w
+            if 0 not in levels:  # padding becomes 1 then, which only meets zeros
+                wide = np.ones((codec.channels(n), up(packing.padded(k), codec.depth)), int)
+                wide[:n, :k] = w
+            packed = np.frombuffer(codec.pack(w), np.uint8)
+            full = np.frombuffer(narrow.wide_form.codec(packing).pack(wide), np.uint8)
             assert 4 * len(packed) == bits * len(full)
             name = f"packing {packing.id}, {n}x{k}"
-            made.append(Case(f"unpack_s{bits}", name, (len(packed), packing.flip), ((packed, 4 * (i % 4)),), (full,)))
+            made.append(
+                Case(narrow.widen.removeprefix("rc_"), name, (len(packed), codec.flip), ((packed, 4 * (i % 4)),), (full,))
+            )
     return made
 
 

@@ -79,7 +79,7 @@ def test_two_blocks_are_in_the_budget():
 @pytest.mark.parametrize("mixer,pos", [("mlp_t", "none"), ("attention", "rope"), ("attention", "learned")])
 def test_odd_shapes_too(mixer, pos, table):
     reasoner = random_reasoner(mixer, seq=11, vocab=5, hidden=40, heads=2, pos=pos, ndim=56, plen=2, puzzles=7)
-    for precision in ("fp32", "int8", "int4", "int4-g32", "int3", "int2"):
+    for precision in ("fp32", "int8", "int4", "int4-g32", "int3", "int2-g32", "int2"):
         model = quantize_model(reasoner, precision_named(precision), method="min-max", puzzle_table=table)
         for kernels in KERNEL_SETS:
             budget = image_budget(model.program, model.forms, kernels)
@@ -100,10 +100,11 @@ def test_layers_of_different_widths():
             "*.layers.0.mlp.*": "int8",
             "lm_head.weight": "fp32",
             "q_head.weight": "int2",
+            "*.layers.1.self_attn.o_proj.weight": "int2-g32",
             "*.layers.1.mlp.*": "int4-g32",
         },
     )
-    assert {form.bits for form in model.forms.values()} == {2, 3, 4, 4.25, 8, 32}
+    assert {form.bits for form in model.forms.values()} == {2, 2.25, 3, 4, 4.25, 8, 32}
     for kernels in KERNEL_SETS:
         assert image_budget(model.program, model.forms, kernels).total == len(build_image(model, kernels).data)
 

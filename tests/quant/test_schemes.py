@@ -13,6 +13,7 @@ from recurc.quant import (
     grouped,
     scheme_fp32,
     scheme_int2,
+    scheme_int2_g32,
     scheme_int3,
     scheme_int4,
     scheme_int4_g32,
@@ -127,37 +128,42 @@ def test_vanishing_weights_become_zeros(name, scheme, method):
         assert np.abs(stored.dequantized() - w).max() <= 2.0**-96
 
 
-GROUPED_CASES = [(method, given) for method in scheme_int4_g32.PRECISION.methods for given in (False, True)]
+GROUPED_CASES = [(scheme, method, given) for scheme in (scheme_int4_g32, scheme_int2_g32) for method in scheme.PRECISION.methods
+                 for given in (False, True)]  # fmt: skip
+in_groups = pytest.mark.parametrize(("scheme", "method", "given_moment"), GROUPED_CASES,
+                                    ids=lambda value: getattr(value, "__name__", value))  # fmt: skip
 
 
-@pytest.mark.parametrize(("method", "given_moment"), GROUPED_CASES)
+@in_groups
 @quick
 @given(w=WEIGHTS)
-def test_groups_stored_ranges(method, given_moment, w):
+def test_groups_stored_ranges(scheme, method, given_moment, w):
     w = np.tile(w, (1, 7))  # up to 63 inputs: two groups, the last one cut off
-    stored = scheme_int4_g32.quantize(w, np.eye(w.shape[1]) if given_moment else None, method)
-    assert stored.q.shape == w.shape and stored.q.min() >= -8 and stored.q.max() <= 7
+    stored = scheme.quantize(w, np.eye(w.shape[1]) if given_moment else None, method)
+    four = scheme is scheme_int4_g32
+    assert stored.q.shape == w.shape and scheme.PRECISION.misfit(stored, w.shape) == ""
+    assert np.isin(stored.q, range(-8, 8) if four else (-3, -1, 1, 3)).all()
     assert stored.m.shape == (len(w), -(-w.shape[1] // 32)) and stored.m.dtype == np.uint8
     assert stored.scale.dtype == np.float32 and (np.abs(stored.scale) >= 2.0**-96).all() and np.isfinite(stored.scale).all()
-    assert (stored.q[np.repeat(stored.m, 32, axis=1)[:, : w.shape[1]] == 0] == 0).all()
+    assert (stored.q[np.repeat(stored.m, 32, axis=1)[:, : w.shape[1]] == 0] == (0 if four else 1)).all()
     assert (stored.dequantized() == (stored.scale[:, None] * stored.integers).astype(np.float32)).all()
 
 
-@pytest.mark.parametrize(("method", "given_moment"), GROUPED_CASES)
-def test_groups_of_zeros_are_stored_as_zeros(method, given_moment):
+@in_groups
+def test_groups_of_zeros_are_stored_as_zeros(scheme, method, given_moment):
     w = np.random.default_rng(0).normal(size=(3, 80)).astype(np.float32)
     w[1], w[2, 32:64] = 0, 0
     x = correlated(80)
-    stored = scheme_int4_g32.quantize(w, x.T @ x if given_moment else None, method)
+    stored = scheme.quantize(w, x.T @ x if given_moment else None, method)
     assert stored.scale[1] == 1 and (stored.m[1] == 0).all() and stored.m[2, 1] == 0 and (stored.m[[0, 2], 0] > 0).all()
     assert (stored.dequantized()[w == 0] == 0).all()
 
 
 @pytest.mark.parametrize("shift", [100, -60])
-@pytest.mark.parametrize(("method", "given_moment"), GROUPED_CASES)
-def test_groups_of_huge_and_tiny_weights_are_stored_as_others_are(method, given_moment, shift):
+@in_groups
+def test_groups_of_huge_and_tiny_weights_are_stored_as_others_are(scheme, method, given_moment, shift):
     w, x = np.random.default_rng(1).normal(size=(4, 70)).astype(np.float32), correlated(70)
-    stored, scaled = (scheme_int4_g32.quantize(v, x.T @ x if given_moment else None, method) for v in (w, np.ldexp(w, shift)))
+    stored, scaled = (scheme.quantize(v, x.T @ x if given_moment else None, method) for v in (w, np.ldexp(w, shift)))
     assert (stored.q == scaled.q).all() and (stored.m == scaled.m).all()
     assert (np.ldexp(stored.scale, shift) == scaled.scale).all()
 
@@ -188,6 +194,14 @@ def test_the_side_that_reaches_further_gets_the_further_level(method):
     up, down = (np.abs(v) for v in scheme_int4_g32.quantize(w, None, "min-max").scale)
     assert np.sign(scheme_int4_g32.quantize(w, np.eye(32), method).scale).tolist() == [1, -1]
     assert up == down == pytest.approx(1 / 255), "a step of 1, where -7..8 would take 8/7"
+
+
+@pytest.mark.parametrize("k", [38, 64, 130, 512])
+def test_four_levels_in_groups_are_better_than_in_channels(k):
+    w = np.random.default_rng(k).normal(size=(60, k)).astype(np.float32)
+    x = correlated(k, seed=k)
+    grouped, whole = (output_error(w, s.quantize(w, x.T @ x, "gptq"), x) for s in (scheme_int2_g32, scheme_int2))
+    assert grouped < 0.95 * whole
 
 
 @pytest.mark.parametrize("k", [17, 32, 38, 64, 130])

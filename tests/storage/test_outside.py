@@ -27,6 +27,8 @@ from recurc.plan.kernels import KERNEL_SETS, kernel_set
 from recurc.plan.planner import make_plan
 from recurc.quant import asymmetric
 from recurc.quant.model import quantize_model
+from recurc.quant.scheme_int2_g32 import FORM as GROUPED2
+from recurc.quant.scheme_int2_g32 import FourLevelGroupWeights
 from recurc.quant.twin import Twin
 from recurc.quant.weights import Precision, calibrations, precision_named, precisions, register, unregister, weight_bytes
 from recurc.storage import FP32, GROUPED, INT2, INT3, INT4, INT8
@@ -259,6 +261,7 @@ def misfits() -> dict[str, tuple[Form, object, str]]:
         "int2 between levels": (INT2, LevelWeights(2, q + 3, one, zero), "q is not one of 0, 2, 4, 6"),
         "int2 with a wide zero point": (INT2, LevelWeights(2, q, one, zero + 7), "zero leaves 0..6"),
         "groups beyond": (GROUPED, GroupWeights(q + 8, one, groups), "leaves -8..7"),
+        "int2-g32 beyond": (GROUPED2, FourLevelGroupWeights(q, one, groups), "q is not one of -3, -1, 1, 3"),
     }
 
 

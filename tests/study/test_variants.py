@@ -115,7 +115,7 @@ def test_group_schemes_have_sixteen_levels_a_group(name):
         assert all(len(np.unique(row[group])) <= 16 for row in back)
 
 
-@pytest.mark.parametrize("precision", ["int4-g32", "int2"])
+@pytest.mark.parametrize("precision", ["int4-g32", "int2-g32"])
 def test_weights_come_back_from_the_store_as_they_were(precision, tmp_path):
     """Error feedback is done once, then read from the store; heads that a precision stores otherwise are no exception."""
     data, calibration = split("test").take(4), split("train").take(8)

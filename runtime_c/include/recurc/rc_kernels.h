@@ -48,6 +48,10 @@ void rc_unpack_s3(const uint8_t *packed, uint32_t bytes, uint32_t flip, void *w)
  * of two. */
 void rc_unpack_s2(const uint8_t *packed, uint32_t bytes, uint32_t flip, void *w);
 
+/* int2-g32: likewise, to operands -3, -1, 1 or 3 in groups, whose other bits follow from the middle ones. flip: bits in which
+ * the packing's operands differ from two's complement. */
+void rc_unpack_g2(const uint8_t *packed, uint32_t bytes, uint32_t flip, void *w);
+
 /* Tile products: y[r][j] = float(sum_k x[r][k] * w[j][k] - zero[j] * sum[r]) * (a[r] * scale[j]) for all rows of x and
  * j < n, from the packed weights of one tile of at most `tile` channels (SPEC "Image"). zero, scale: those of the tile,
  * zero null where the packing stores none. y: row distance ldy. w: scratch to unpack to, as much as the kernel set
