@@ -101,8 +101,8 @@ def command_for(board: Board, entry: Mapping[str, Any], image: Path) -> list[str
             return [_variable(word) if word.startswith("$") else word.format(**values) for word in route.external]
         why = f"no tool is known here that writes {found['name']}"
         cure = f"Write {image} to {address:#x} with your own tool"
-    raise UsageError(f"weights alone cannot be written to {board.name}", where=argument("image", str(image), option="weights-only"), why=why,
-                     next=cure)  # fmt: skip
+    where = argument("image", str(image), option="weights-only")
+    raise UsageError(f"weights alone cannot be written to {board.name}", where=where, why=why, next=cure)
 
 
 def _variable(word: str) -> str:
