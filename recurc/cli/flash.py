@@ -101,8 +101,8 @@ def _document(build: Build, r: FlashResult) -> dict[str, object]:
     return {
         "board": r.board.name, "environment": r.environment, "port": r.port or None, "process": r.process, "elf": r.elf,
         "same_elf": r.same_elf, "weights_only": r.weights_only,
-        "checked": r.checked, "proof": None if r.proof is None else r.proof.as_dict(),
-        "build_id": artifact.build_id, "model_sha256": artifact.model_sha256,
+        "checked": r.checked, "proof": None if r.asked.proof is None else r.asked.proof.as_dict(),
+        "known_answer": r.asked.known, "build_id": artifact.build_id, "model_sha256": artifact.model_sha256,
         "pieces": [
             {"name": p.name, "bytes": p.bytes, "crc32": f"{p.crc:08x}", "told": None if p.told is None else f"{p.told:08x}"}
             for p in r.pieces
@@ -121,7 +121,8 @@ def _show(console: Console, build: Build, r: FlashResult) -> None:
         ("board", r.board.title),
         ("answers", f"as build {artifact.build_id[:16]}..., model {artifact.model_sha256[:16]}..., on {r.port}" if r.checked
          else "not asked: no serial port of the board was found; name it with --port"),
-        ("weights", "not asked" if r.proof is None else proof_text(r.proof)),
+        ("weights", "not asked" if r.asked.proof is None else proof_text(r.asked.proof)),
+        ("program", "computes what its image knows of a puzzle" if r.asked.known else "not asked to compute"),
         ("firmware", "left as it is" if r.weights_only else f"{r.elf}, {_SAME[r.same_elf]}"),
         *([("runs", f"as process {r.process} until `recurc flash {build.path} --stop --port {r.port}`")] if r.process else []),
         *([("next", f"recurc verify {build.path} --on {r.port}")] if r.checked else []),

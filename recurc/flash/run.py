@@ -19,6 +19,7 @@ from recurc.package.registry import package_named
 from recurc.targets.boards import Board
 from recurc.verify.device import check_identity
 from recurc.verify.identity import expected_hello
+from recurc.verify.known import meet_known
 from recurc.verify.proof import Proof, memory_files, prove, sums
 
 START_SECONDS = 10.0  # a board restarts, and its serial port may vanish and come back
@@ -35,12 +36,21 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a board answered: the proof of what its memory holds, and whether it met the known answer of its image (False: it
+    was not asked for that)."""
+
+    proof: Proof | None = None
+    known: bool = False
+
+
+@dataclass(frozen=True)
 class FlashResult:
     """A finished upload.
 
     `port` is where the firmware answers ("" when that is not known), `process` the emulator that was left running,
     `same_elf` whether PlatformIO's ELF is the build's own (None where the build has none: it was not compiled here),
-    `checked` whether the board itself was asked, `proof` what it proved then. `weights_only`: the firmware was left as it is.
+    `checked` whether the board itself was asked, `asked` what it said then. `weights_only`: the firmware was left as it is.
     """
 
     board: Board
@@ -52,7 +62,7 @@ class FlashResult:
     checked: bool
     pieces: tuple[Piece, ...]
     seconds: float
-    proof: Proof | None = None
+    asked: Asked = Asked()
     weights_only: bool = False
 
 
@@ -116,16 +126,16 @@ def flash(build: Build, board: str | None = None, *, port: str = "", disk: str =
     port = done.port or wire_port(chosen)
     checked = bool(port)
     try:
-        proof = ask(build, chosen, artifact, port) if checked else None
+        asked = ask(build, chosen, artifact, port) if checked else Asked()
     except RecurcError:
         if done.process is not None:
             package.stop(build, chosen, port)
         raise
-    told = {} if proof is None else {piece.name: piece.crc for piece in proof.pieces}
+    told = {} if asked.proof is None else {piece.name: piece.crc for piece in asked.proof.pieces}
     pieces = tuple(Piece(name, *sums(path)[:2], told.get(name)) for name, path in memory_files(build, chosen, artifact).items())
     same = None if artifact.elf is None else file_sha256(done.elf) == file_sha256(artifact.elf)
     return FlashResult(
-        chosen, done.environment, port, done.process, done.elf, same, checked, pieces, time.monotonic() - started, proof
+        chosen, done.environment, port, done.process, done.elf, same, checked, pieces, time.monotonic() - started, asked
     )
 
 
@@ -145,16 +155,18 @@ def wire_port(board: Board) -> str:
     return found[0] if len(found) == 1 else ""
 
 
-def ask(build: Build, board: Board, artifact: BoardArtifact, port: str) -> Proof:
-    """Ask the board for its identity, and let it prove what its memory holds.
+def ask(build: Build, board: Board, artifact: BoardArtifact, port: str) -> Asked:
+    """Ask the board for its identity, and let it prove what its memory holds, and that its program computes right.
 
     Raises:
-        DeviceUnreachableError: it does not answer. MismatchError: it is another build's, or holds other bytes.
+        DeviceUnreachableError: it does not answer. MismatchError: it is another build's, holds other bytes, or computes other
+            results.
     """
     with _session(board, port) as session:
         check_identity(session.hello(), artifact)
         session.expect(expected_hello(build, board, artifact))
-        return prove(session, build, board, artifact)
+        proof = prove(session, build, board, artifact)
+        return Asked(proof, meet_known(session, build, board, artifact.image))
 
 
 def _session(board: Board, port: str) -> DeviceSession:

@@ -15,7 +15,7 @@ from recurc.build.manifest import Build
 from recurc.emit.image import architecture_in, check_image
 from recurc.emit.readback import IMAGE_LIMIT
 from recurc.errors import InputError, ToolchainError, UsageError
-from recurc.flash.run import FlashResult, Piece, ask, choose_board, wire_port
+from recurc.flash.run import Asked, FlashResult, Piece, ask, choose_board, wire_port
 from recurc.reading import Unreadable, not_read, read_regular
 from recurc.targets.boards import Board
 from recurc.verify.proof import IMAGE, sums
@@ -44,11 +44,11 @@ def write_weights(build: Build, image: Path, board: str | None = None, *, port: 
     _run(words, echo)
     given = replace(artifact, image=image, model_sha256=data[_SHA256].hex())
     port = port or wire_port(chosen)
-    proof = ask(build, chosen, given, port) if port else None
-    told = proof.pieces[0].crc if proof else None
+    asked = ask(build, chosen, given, port) if port else Asked()
+    told = asked.proof.pieces[0].crc if asked.proof else None
     pieces = (Piece(IMAGE, *sums(image)[:2], told),)
     elf = artifact.elf or image
-    return FlashResult(chosen, words[0], port, None, elf, None, bool(port), pieces, time.monotonic() - started, proof, True)
+    return FlashResult(chosen, words[0], port, None, elf, None, bool(port), pieces, time.monotonic() - started, asked, True)
 
 
 def _checked(build: Build, image: Path, own: Path) -> bytes:

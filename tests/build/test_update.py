@@ -26,6 +26,7 @@ from recurc.plan.kernels import kernel_set
 from recurc.storage.known import unpack
 from recurc.targets.boards import load_board
 from recurc.verify.device import check_identity, connect
+from recurc.verify.known import meet_known
 from tests.build import forging
 from tests.randmodels import random_reasoner
 
@@ -218,3 +219,14 @@ def test_the_flash_command_takes_weights_only_or_firmware(built, update, tmp_pat
     line = ["flash", str(built.path), "--weights-only", str(tmp_path / "new.rcm")]
     assert main([*line, "--firmware-only"]) == 2 and "left as it is" in " ".join(capsys.readouterr().err.split())
     assert main(line) == 2 and "keeps nothing" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_device_is_asked_what_its_image_knows(update, built, tmp_path):
+    """The program computes right; one with other weights than it is asked about does not meet their answer."""
+    (tmp_path / "new.rcm").write_bytes(update)
+    board, artifact = load_board(BOARD), built.boards[BOARD]
+    with connect(board, artifact.elf, "qemu") as session:
+        assert meet_known(session, built, board, artifact.image)
+        with pytest.raises(MismatchError, match="computes something else") as e:
+            meet_known(session, built, board, tmp_path / "new.rcm")
+    assert e.value.exit_code == 8

@@ -58,7 +58,7 @@ def port(made):
 def test_an_emulated_board_is_flashed_asked_and_left_running(made, port, capsys):
     status, d = call(capsys, "flash", str(made.path), "--board", TWIN, "--port", port)
     assert status == 0 and d["schema"] == "recurc/flash/1", d
-    assert (d["board"], d["port"], d["checked"], d["same_elf"]) == (TWIN, port, True, True)
+    assert (d["board"], d["port"], d["checked"], d["same_elf"], d["known_answer"]) == (TWIN, port, True, True, True)
     pieces = {p["name"]: p for p in d["pieces"]}
     assert pieces["weights image"]["bytes"] == made.boards[TWIN].image.stat().st_size
     assert pieces["puzzle table"]["bytes"] == made.table_path.stat().st_size
