@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recurc.resources import resource_dir
-from recurc.solve import ACCEPT, Policy, solve
+from recurc.solve import ACCEPT, Policy, form_of, solve
 from recurc.storage.image import _ROW
 from recurc.symmetries import Grids
 from recurc.symmetries.grids import TURNS, VOCAB, reframed, size_of
@@ -18,7 +18,7 @@ from recurc.targets.toolchain import compile_shared
 from tests.solve.scripted import OK, SECTION, SOURCE, STATE, STEPS, Script
 from tests.tools import need
 
-SIDE, ROWS = 4, 6
+SIDE, ROWS, ROOM = 4, 6, 5  # cells of a canvas's side, rows of the puzzle table, restarts that there is room for
 NAMES = ("<blank>", "a", "a|||t1|||0132456789", "a|||t7|||0987654321", "b", "a|||t6|||0213456789")
 GRIDS = Grids.of(NAMES, 9, "names")
 # t0 .. t7 as dataset/common.py of the reference has them
@@ -112,22 +112,20 @@ def script(tmp_path_factory) -> Script:
     need("host")
     runtime = resource_dir("runtime_c")
     sources = [SOURCE, *(runtime / "solve" / f"rc_{part}.c" for part in ("solve", "grids"))]
-    flags = [f"-DSEQ={SIDE**2}", f"-DVOCAB={VOCAB}", f"-DFORMS={len(GRIDS)}", f"-DROWS={ROWS}"]
+    flags = [f"-DSEQ={SIDE**2}", f"-DVOCAB={VOCAB}", f"-DFORMS={len(GRIDS)}", f"-DROWS={ROWS}", f"-DRESTARTS={ROOM}"]
     library = compile_shared(sources, [runtime / "include"], tmp_path_factory.mktemp("script") / "grids.so", flags)
-    made = Script(library, SIDE**2, VOCAB, ())
+    made = Script(library, SIDE**2, VOCAB, (), ROOM)
     made.forms, made.image = GRIDS, image_of(GRIDS)  # type: ignore[assignment]
-    runs = 1 + len(GRIDS)
-    made.tokens = made._array("script_tokens", ctypes.c_uint8, (runs, STEPS, made.seq))
-    made.margins = made._array("script_margins", ctypes.c_float, (runs, STEPS))
-    made.asked = made._array("script_asked", ctypes.c_uint8, (runs, made.seq))
-    made.rows = made._array("script_rows", ctypes.c_uint32, (runs,))  # type: ignore[attr-defined]
+    made.rows = made._array("script_rows", ctypes.c_uint32, (1 + ROOM,))  # type: ignore[attr-defined]
     return made
 
 
-@given(st.integers(0, ROWS - 1), st.integers(1, 5), st.sampled_from(ACCEPT), st.integers(0, 2**32 - 1))
+@given(st.integers(0, ROWS - 1), st.integers(1, ROOM), st.sampled_from(ACCEPT), st.sampled_from([0.0, 0.5]),
+       st.integers(0, 2**32 - 1))  # fmt: skip
 @settings(max_examples=300, deadline=None)
-def test_both_answer_the_same(script, row, restarts, accept, seed):
-    """Runs say grids or anything, in their own form; puzzles are grids, moved ones, or anything."""
+def test_both_answer_the_same(script, row, restarts, accept, noise, seed):
+    """Runs say grids or anything, in their own form; puzzles are grids, moved ones, or anything. With noise there are runs of
+    the puzzle itself behind those of its forms."""
     rng = np.random.default_rng(seed)
 
     def anything() -> np.ndarray:
@@ -137,21 +135,22 @@ def test_both_answer_the_same(script, row, restarts, accept, seed):
 
     puzzle, said = anything(), [anything() for _ in range(2)]
     forms = GRIDS.forms(puzzle, row)
-    for run in range(1 + len(GRIDS)):
+    for run in range(1 + ROOM):
+        form = form_of(run, forms)
         for step in range(STEPS):
             answer = said[rng.integers(2)]
-            script.tokens[run, step] = forms[run - 1].present(answer) if 0 < run <= len(forms) else answer
+            script.tokens[run, step] = answer if form is None else form.present(answer)
             script.margins[run, step] = rng.choice([-1.0, 0.0, 2.0])
     told, margins = script.tokens.copy(), script.margins.copy()
-    policy = Policy(3, restarts, 2, 1.0, 1, accept)
+    policy = Policy(3, restarts, 2, 1.0, 1, accept, noise)
     wanted = solve(lambda run: zip(told[run], margins[run].tolist()), forms, policy)
     found, _ = script.solve(puzzle, policy, row)
     assert found.tokens.tobytes() == wanted.tokens.tobytes()
     assert vars(found) | {"tokens": None} == vars(wanted) | {"tokens": None}
-    rows = [row, *(f.number for f in forms)][: wanted.restarts + 1]
-    assert script.rows[: len(rows)].tolist() == rows
     for run in range(wanted.restarts + 1):
-        assert script.asked[run].tobytes() == (forms[run - 1].present(puzzle) if run else puzzle).tobytes()
+        form = form_of(run, forms)
+        assert script.rows[run] == (row if form is None else form.row(row))  # type: ignore[attr-defined]
+        assert script.asked[run].tobytes() == (puzzle if form is None else form.present(puzzle)).tobytes()
 
 
 @pytest.mark.parametrize(
