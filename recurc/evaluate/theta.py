@@ -105,9 +105,9 @@ def by_labels(asked: Asked, data: Dataset, policy: Policy) -> Choice:
 
     By margin: of the thresholds after which no more than one puzzle fewer is right than after the best, those that call the
     fewest wrong answers solved, and take next to no more steps than any of them; of these the one in the middle, for other
-    puzzles and precisions have margins somewhat higher or lower. Where the margin is no certificate, two runs that agree, with
-    the patience or without, are believed in its place if they are right more often, and a majority of all runs, which takes
-    longest, if that is right more often still.
+    puzzles and precisions have margins somewhat higher or lower. Where the margin is no certificate, two runs that agree and a
+    majority of all runs, with the patience or without, are tried beside it. Of what is right as often, but for a puzzle, that
+    is believed which calls the fewest wrong answers solved, and of equals what takes the fewest steps.
 
     Args:
         policy: its threshold and accept are chosen here.
@@ -120,12 +120,15 @@ def by_labels(asked: Asked, data: Dataset, policy: Policy) -> Choice:
 
     margin = _best(tried("margin", policy.patience))
     certificate = is_certificate([margin]) is not False
-    best, found = "margin", {"margin": margin}
+    found = {"margin": margin}
     for accept in ACCEPT[1:] if policy.runs(len(asked.forms)) else ():
         if accept == "agreement" or not certificate:
             found[accept] = _best(tried(accept, policy.patience, 0))
-            best = accept if not certificate and found[accept].scores.exact > found[best].scores.exact else best
-    return Choice(best, found)
+    if certificate:
+        return Choice("margin", found)
+    right = {accept: int(s.right.sum()) for accept, s in found.items()}
+    good = [accept for accept in found if right[accept] >= max(right.values()) - 1]
+    return Choice(min(good, key=lambda accept: (found[accept].wrong_solved, found[accept].mean_steps)), found)
 
 
 def is_certificate(found: Sequence[Solved]) -> bool | None:

@@ -162,7 +162,7 @@ def test_a_vote_where_two_runs_agree_on_what_is_wrong():
     asked, data = asked_of(lines, lines)
     asked.forms = (Symmetry.identity(2, 3),) * 4
     tokens, margins = np.array([[1, 0]] * 2, np.uint8), np.array([4.0] * 2, np.float32)
-    asked._runs = {(form, i): (tokens * (form > 1 or i < 20), margins) for form in range(5) for i in range(24)}
+    asked._runs = {(None, form, i): (tokens * (form > 1 or i < 20), margins) for form in range(5) for i in range(24)}
     choice = by_labels(asked, data, Policy(2, 4, 2))
     assert choice.accept == "vote" and choice.solved.right.all() and not choice.tried["agreement"].right.all()
 
