@@ -13,32 +13,20 @@ static uint32_t turned(uint32_t x, uint32_t by)
     return x << by | x >> (32u - by);
 }
 
+/* Four rounds of Threefry-2x32, then the next words of the key. */
+#define ROUND(by)                           a += b, b = turned(b, by) ^ a
+#define FOUR_ROUNDS(r0, r1, r2, r3, ka, kb) (ROUND(r0), ROUND(r1), ROUND(r2), ROUND(r3), a += (ka), b += (kb))
+
 /* Threefry-2x32, 20 rounds. */
 static void random_words(const rc_noise_t *noise, uint32_t block, uint32_t words[2])
 {
     const uint32_t k0 = noise->seed, k1 = noise->run, k2 = 0x1BD11BDAu ^ k0 ^ k1;
-    const uint32_t keys[7] = {k0, k1, k2, k0, k1, k2, k0};
     uint32_t a = block + k0, b = noise->step + k1;
-#define ROUND(by)                                                                                                      \
-    a += b;                                                                                                            \
-    b = turned(b, by);                                                                                                 \
-    b ^= a
-    for (uint32_t i = 1; i < 6u; i++) {
-        if ((i & 1u) != 0u) {
-            ROUND(13u);
-            ROUND(15u);
-            ROUND(26u);
-            ROUND(6u);
-        } else {
-            ROUND(17u);
-            ROUND(29u);
-            ROUND(16u);
-            ROUND(24u);
-        }
-        a += keys[i];
-        b += keys[i + 1u] + i;
-    }
-#undef ROUND
+    FOUR_ROUNDS(13u, 15u, 26u, 6u, k1, k2 + 1u);
+    FOUR_ROUNDS(17u, 29u, 16u, 24u, k2, k0 + 2u);
+    FOUR_ROUNDS(13u, 15u, 26u, 6u, k0, k1 + 3u);
+    FOUR_ROUNDS(17u, 29u, 16u, 24u, k1, k2 + 4u);
+    FOUR_ROUNDS(13u, 15u, 26u, 6u, k2, k0 + 5u);
     words[0] = a;
     words[1] = b;
 }
@@ -48,24 +36,37 @@ float rc_noise_scale(float sigma)
     return sigma * DEVIATION;
 }
 
+/* Eight digits of four bits: those of each half, added up in that half. */
+static uint32_t sums_of(uint32_t word)
+{
+    const uint32_t pairs = (word & 0x0F0F0F0Fu) + (word >> 4 & 0x0F0F0F0Fu);
+    return (pairs & 0x00FF00FFu) + (pairs >> 8 & 0x00FF00FFu);
+}
+
+static float noisy(float x, uint32_t sum, float scale)
+{
+    return x + (float)((int32_t)sum - 30) * scale;
+}
+
 uint32_t rc_noise_add(const rc_noise_t *noise, uint32_t block, float *row, uint32_t n)
 {
-    uint32_t finite = 1u;
-    for (uint32_t i = 0; i < n; i += 4u, block++) {
-        uint32_t words[2];
+    const float scale = noise->scale;
+    uint32_t finite = 1u, words[2] = {0u, 0u};
+    for (; n >= 4u; n -= 4u, row += 4) {
+        random_words(noise, block++, words);
+        const uint32_t low = sums_of(words[0]), high = sums_of(words[1]);
+        row[0] = noisy(row[0], low & 0xFFu, scale);
+        row[1] = noisy(row[1], low >> 16, scale);
+        row[2] = noisy(row[2], high & 0xFFu, scale);
+        row[3] = noisy(row[3], high >> 16, scale);
+        finite &= rc_is_finite(row[0]) & rc_is_finite(row[1]) & rc_is_finite(row[2]) & rc_is_finite(row[3]);
+    }
+    if (n != 0u) {
         random_words(noise, block, words);
-        for (uint32_t j = 0; j < 4u && i + j < n; j += 2u) {
-            uint32_t sums = words[j / 2u]; /* eight digits; of each half, the four are added up */
-            sums = (sums & 0x0F0F0F0Fu) + (sums >> 4 & 0x0F0F0F0Fu);
-            sums = (sums & 0x00FF00FFu) + (sums >> 8 & 0x00FF00FFu);
-            float *x = row + i + j;
-            x[0] += (float)((int32_t)(sums & 0xFFu) - 30) * noise->scale;
-            finite &= rc_is_finite(x[0]);
-            if (i + j + 1u < n) {
-                x[1] += (float)((int32_t)(sums >> 16) - 30) * noise->scale;
-                finite &= rc_is_finite(x[1]);
-            }
-        }
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        row[i] = noisy(row[i], sums_of(words[i / 2u]) >> 16u * (i % 2u) & 0xFFu, scale);
+        finite &= rc_is_finite(row[i]);
     }
     return finite;
 }

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import recurc
+from recurc.cli.common.solving import solved_text
 from recurc.cli.main import main
 from recurc.errors import UsageError
 from recurc.resources import bundled_models
@@ -48,6 +49,11 @@ def test_python_gives_the_same(capsys):
     forms = draw(named("sudoku:2x3", 36, 8), 2, 0)
     found = model.solve(folder, Policy(8, 2, 8), forms, 24)
     assert {name: told[name] for name in found.as_dict()} == found.as_dict() and found.tokens.dtype == np.uint8
+    noisy = model.solve(folder, Policy(2, 2, 3, threshold=99.0, noise=0.5, seed=1), (), 2)
+    assert (noisy.restarts == 2).all() and (noisy.steps == 8).all()
+    told = {name: noisy.as_dict()[name] for name in ("noise", "noise_at", "seed", "restarted")}
+    assert told == {"noise": 0.5, "noise_at": "start", "seed": 1, "restarted": 2}
+    assert "with noise of 0.5 at the start" in solved_text(noisy, "none")[0]
     with pytest.raises(UsageError, match="17 steps cannot be run"):
         model.solve(folder, Policy(8, 2, 17), forms, 1)
 
@@ -60,6 +66,9 @@ def test_python_gives_the_same(capsys):
         (("--first-steps", "17"), 2, "the model is compiled for 16"),
         (("--accept", "agreement", "--restarts", "0"), 2, "agrees with nobody"),
         (("--restarts", "256"), 2, "--restarts"),
+        (("--noise-at", "step"), 2, "no noise to put anywhere"),
+        (("--noise", "1e39"), 2, "no positive number of 32 bits"),
+        (("--noise", "-1"), 2, "--noise"),
         (("--steps", "4", "--restart-steps", "5"), 2, "the model is compiled for 4"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 import recurc
 import recurc.models
 import recurc.study.workbench as workbench_module
+from recurc.noise import Noise
 from recurc.quant import weights
 from recurc.resources import resource_dir
 from recurc.study.store import Store, code_version, content, digest, files_version
@@ -215,6 +216,7 @@ def test_the_results_key_has_every_ingredient_of_the_question(other_code):
         "precision": "int8", "activations": "int8-tensor", "h_cycles": 1, "l_cycles": 1, "steps": 1, "carry": "fp16",
         "puzzle_table": "fp32", "scratch": 4096, "method": "mse", "transform": "noise", "engine": "device",
         "layers": (("lm_head.weight", "int8"),), "symmetries": draw(named("sudoku:2x2", 16, 6), 1, 0),
+        "noisy_runs": 3, "own_noise": Noise(1.0),
     }  # fmt: skip
     assert set(changes) == {f.name for f in fields(Variant)} - {"name"}, "a new field is an ingredient, or says why not"
     noise = {"noise": touched(sudoku4(), "lm_head.weight")}

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from recurc.cli.common.project import read_project
+from recurc.cli.common.project import Project, project_text, read_project
 from recurc.cli.main import main
-from recurc.errors import FidelityError
+from recurc.errors import FidelityError, InputError
 from recurc.evaluate.solving import Solved
 from recurc.study.arms import Arm
 from recurc.study.pricing import Prices
@@ -89,6 +89,16 @@ def test_a_model_may_be_compiled_for_any_number_of_steps(here, steps):
     most = max((r for r in RUNS if r <= steps), default=steps)
     found = searched(steps)
     assert [t.solved.policy.steps for t in found.tried] == [most] and found.choice.solved.policy.steps <= most
+
+
+@pytest.mark.parametrize("noise", ["-0.5", "1e39", "true", "'much'"])
+def test_a_recipe_may_have_noise(tmp_path, noise):
+    made = Project(solving={"symmetry": "none", "restarts": 8, "noise": 0.3, "noise_at": "step"})
+    (tmp_path / "good.toml").write_text(project_text(made))
+    assert read_project(tmp_path / "good.toml").solving == made.solving
+    (tmp_path / "bad.toml").write_text(f"[solve]\nnoise = {noise}\n")
+    with pytest.raises(InputError, match="solve.noise"):
+        read_project(tmp_path / "bad.toml")
 
 
 def test_without_other_forms_restarts_have_noise(here):

@@ -99,7 +99,7 @@ def tuned_solving_options(function: Command) -> Command:
         click.option(
             "--solve",
             is_flag=True,
-            help="Search the procedure that asks again too: steps of a run, restarts, theta, patience, and what is believed.",
+            help="Search the procedure that asks again too: runs, restarts, theta, patience, noise, and what is believed.",
         ),
     )
     for option in options:
