@@ -194,7 +194,7 @@ def test_only_one_difference_is_traced():
     class Tracer:
         calls = 0
 
-        def locate(self, tokens, puzzle_id, found):
+        def locate(self, tokens, puzzle_id, found, stir=None):
             Tracer.calls += 1
             return replace(found, tensor="z_H")
 
