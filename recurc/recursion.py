@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from recurc.ops.base import LinearRef, Op
 
+# Position encodings that turn q and k, and of how many features a part of a head is then a multiple.
+ROTARY_KINDS = {"rope": 2, "rope2d-nano": 4}
+POSITIONS = (*ROTARY_KINDS, "learned", "none")
 INPUT = "X"  # the source of an update that is looked up from the tables, and never stored
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "recurc-build.json"
-SCHEMA = "recurc/build-folder/3"
+SCHEMA = "recurc/build-folder/4"
 TABLE_FILE = "tables/puzzles.rct"  # the streamed puzzle table, when the model has one
 
 

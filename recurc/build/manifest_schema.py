@@ -7,6 +7,7 @@ from recurc.build.inside import check_relative
 from recurc.build.schema import boolean, float32, integer, list_of, number, optional, record, table_of, text, word
 from recurc.ir.lowering import CARRIES, DEPTH, MOST, MOST_CYCLES, MOST_FORMS, MOST_STEPS, STORAGES
 from recurc.noise import MOST_SEED, NOISE_AT
+from recurc.recursion import POSITIONS
 from recurc.solve import ACCEPT
 from recurc.symmetries import LONGEST_SYMMETRY
 from recurc.targets.allowed import NAME
@@ -190,7 +191,7 @@ _CONFIG = record(
         "H_cycles": _CYCLES,
         "L_cycles": _CYCLES,
         "halt_max_steps": _STEPS,
-        "pos_encodings": word("rope", "rope2d-nano", "learned", "none"),
+        "pos_encodings": word(*POSITIONS),
         "puzzle_emb_ndim": _COUNT,
         "puzzle_emb_len": integer(0, 1 << 16),
         "rms_norm_eps": number(0, 1),

@@ -37,7 +37,6 @@ from recurc.models.config_files import (
     metadata_sources,
     other_dataset,
     read_fields,
-    told_source,
 )
 from recurc.models.layouts import layout_of, renamed, translated
 from recurc.models.reasoner import Reasoner
@@ -74,11 +73,12 @@ def load(path: str | Path, data_dir: str | Path | None = None, told: Mapping[str
     """
     file, notes = find_checkpoint(path)
     with enough_memory("the checkpoint", str(file)):
-        return _load(file, notes, data_dir, told_source(told or {}))
+        return _load(file, notes, data_dir, told or {})
 
 
-def _load(file: Path, notes: list[str], data_dir: str | Path | None, inside: list[Source]) -> Reasoner:
+def _load(file: Path, notes: list[str], data_dir: str | Path | None, said: Mapping[str, object]) -> Reasoner:
     files = [file]
+    inside: list[Source] = []
     shards = find_set(file)
     if file.suffix == ".safetensors" or shards is not None:
         if shards is None:
@@ -100,7 +100,7 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None, inside: lis
         layout = layout_of(tensors)
         for part in files:
             sources, more = metadata_sources(tensorfile.metadata(part), part, layout)
-            inside = [*sources, *inside]
+            inside += sources
             notes += more
     else:
         tensors, weights = rawfile.read(file)
@@ -108,12 +108,12 @@ def _load(file: Path, notes: list[str], data_dir: str | Path | None, inside: lis
         layout = layout_of(tensors)
         if weights.config is not None:
             config_fields = translated(layout, weights.config, str(file))
-            inside = [flat_source(config_fields, f"{file}[{weights.config_key}]"), *inside]
+            inside = [flat_source(config_fields, f"{file}[{weights.config_key}]")]
     if layout is not None:
         tensors = renamed(layout, tensors, str(file))
         notes.append(f"tensors and configuration are in the words of {layout.NAME}")
     rotary = {name: tensors.pop(name) for name in list(tensors) if ROTARY.match(name)}
-    fields, config_file, told = read_fields(as_one_file(file), inside, layout)
+    fields, config_file, told = read_fields(as_one_file(file), inside, layout, said)
     notes += [*told, *changed_code(as_one_file(file).parent)]
     tensors, more = without_adapters(tensors, fields, str(file))
     notes += more

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 from recurc.arguments import argument
 from recurc.errors import InputError
 from recurc.models.fields import Fields
-from recurc.models.reasoner import ROTARY_KINDS, ReasonerConfig
+from recurc.models.reasoner import ReasonerConfig
 from recurc.models.shapes import default_heads, first_axis, infer_expansion, level_depth, mixer_of
+from recurc.recursion import ROTARY_KINDS
 
 Shape = tuple[int, ...]
 
@@ -84,10 +84,6 @@ def complete(
     heads = _heads(f, mixer, pos_encodings, hidden_size, notes)
     h_cycles, l_cycles, steps = _cycles(f, recipe, notes)
     eps, theta = f.number("rms_norm_eps", 0.0, 1.0), f.number("rope_theta", 1e-9, 1e15)
-    if pos_encodings == "rope2d-nano" and math.isqrt(seq_len) ** 2 != seq_len:
-        raise InputError("the cells are no square", where=f.where,
-                         why=f"positions on a grid are of a square of cells, and the sequence has {seq_len}",
-                         next="Correct seq_len or the positions in the configuration")  # fmt: skip
     config = ReasonerConfig(
         family=family, mixer=mixer, pos_encodings=pos_encodings, hidden_size=hidden_size, seq_len=seq_len,
         puzzle_emb_ndim=puzzle_emb_ndim, puzzle_emb_len=puzzle_emb_len, expansion=expansion, num_heads=heads,
@@ -204,7 +200,7 @@ def _heads(f: Fields, mixer: str, pos: str, hidden: int, notes: list[str]) -> in
             f"num_heads is not given and no tensor shows it: {heads} is assumed (heads of {hidden // heads}). "
             "Accuracy is lost if that is wrong; put all_config.yaml beside the checkpoint"
         )
-    parts = {"rope": 2, "rope2d-nano": 4}.get(pos, 1)
+    parts = ROTARY_KINDS.get(pos, 1)
     if hidden % heads or hidden // heads % parts:
         why = f"hidden_size {hidden} over {heads} heads" + (
             f" must be a multiple of {parts} for {pos}" if hidden % heads == 0 else ""

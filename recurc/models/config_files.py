@@ -60,7 +60,7 @@ class Source:
 
 
 def read_fields(
-    checkpoint: Path, inside: Sequence[Source] = (), layout: Layout | None = None
+    checkpoint: Path, inside: Sequence[Source] = (), layout: Layout | None = None, told: Mapping[str, object] | None = None
 ) -> tuple[dict[str, object], str | None, list[str]]:
     """The original's configuration fields of a checkpoint, from whatever lies beside it and in it.
 
@@ -68,9 +68,10 @@ def read_fields(
         inside: configurations that the checkpoint itself holds. Where it has none and none lies beside it, that of the folder
             above is read.
         layout: whose words the files beside it are in; None: the reference's.
+        told: fields that the caller says, None where it says nothing of one: one more configuration, after all others.
 
     Returns:
-        (fields, where they come from or None, notes: what was stored, is unknown, or was passed over).
+        (fields, the file that they come from or None, notes: what was stored, is unknown, or was passed over).
 
     Raises:
         InputError: a configuration that cannot be read, a `config.json` of another format, or two that contradict each other.
@@ -82,18 +83,21 @@ def read_fields(
         telling, refused = _above(checkpoint, layout)
         notes += refused
         notes += [f"the configuration is {s.where}, of the folder above: none lies beside the checkpoint" for s in telling[:1]]
+    file = telling[0].where if telling else None
+    telling += (said := _said(told or {}))
     if not telling:
         return {}, None, notes
     first = telling[0]
     for other in telling[1:]:
         names = differences(first.fields, other.fields)
         if names:
-            told = (
+            why = (
                 f"{n} is {shown(first.fields[n])} in {first.where} and {shown(other.fields[n])} in {other.where}" for n in names
             )
             raise InputError(
                 "two configurations of the checkpoint contradict each other", where=f"{first.where} and {other.where}",
-                why="; ".join(told), next="Move away the one that is not of this checkpoint",
+                why="; ".join(why), next="Leave it out, or correct the file that is wrong" if other in said
+                else "Move away the one that is not of this checkpoint",
             )  # fmt: skip
     if len(telling) > 1:
         agreeing = ", ".join(s.where for s in telling[1:])
@@ -101,11 +105,11 @@ def read_fields(
     fields: dict[str, object] = {}
     for source in reversed(telling):
         fields |= source.fields
-    return fields, first.where, [*(note for s in telling for note in s.notes), *notes]
+    return fields, file, [*(note for s in telling for note in s.notes), *notes]
 
 
-def told_source(told: Mapping[str, object]) -> list[Source]:
-    """What the caller of `load` says of the model, as a configuration; empty where nothing is said."""
+def _said(told: Mapping[str, object]) -> list[Source]:
+    """What the caller says of the model, as a configuration; empty where nothing is said."""
     fields = {name: value for name, value in told.items() if value is not None}
     return [Source(" and ".join(argument(n, option=TOLD[n]) for n in fields), fields)] if fields else []
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from recurc.recursion import Depth
+from recurc.recursion import ROTARY_KINDS, Depth
 
 
 def swiglu_width(expansion: float, n: int) -> int:
@@ -19,7 +19,6 @@ def swiglu_width(expansion: float, n: int) -> int:
     return -(-round(expansion * n * 2 / 3) // 256) * 256
 
 
-ROTARY_KINDS = ("rope", "rope2d-nano")
 HALT_RULES = ("q_halt>0", "q_halt>q_continue")  # as rc.h numbers them
 
 

@@ -10,7 +10,7 @@ from recurc.ops.attention.op import Attention
 from recurc.ops.base import LinearRef, Op, RmsNorm
 from recurc.ops.channel_mix.op import ChannelMix
 from recurc.ops.token_mix.op import TokenMix
-from recurc.recursion import INPUT, Block, Depth, Heads, Loop, Recursion, State, Table, Update, Vector
+from recurc.recursion import INPUT, ROTARY_KINDS, Block, Depth, Heads, Loop, Recursion, State, Table, Update, Vector
 
 
 def two_states(config: ReasonerConfig, depth: Depth, high: str) -> Recursion:
@@ -71,16 +71,23 @@ def attention(c: ReasonerConfig, prefix: str, norm: RmsNorm) -> Attention:
     """Self-attention, by the original's names.
 
     Raises:
-        InputError: the heads do not divide the width, or not into even parts where they are turned.
+        InputError: the heads do not divide the width, or not into even parts where they are turned (four on a grid); the cells
+            are no square where they turn on one.
     """
-    if c.hidden_size % c.num_heads or (c.head_dim % 2 and c.turns):
+    d, parts = c.hidden_size, ROTARY_KINDS.get(c.pos_encodings, 1)
+    if d % (c.num_heads * parts):
         raise InputError(
-            f"{c.num_heads} heads do not divide hidden size {c.hidden_size} into even parts", where="num_heads",
-            why="each head takes hidden_size / num_heads features", next="check num_heads in the configuration",
+            f"{c.num_heads} heads do not divide hidden size {d} into {'even parts' if parts == 2 else f'parts of {parts}'}",
+            where="num_heads", why="each head takes hidden_size / num_heads features",
+            next="check num_heads in the configuration",
         )  # fmt: skip
-    d = c.hidden_size
+    grid = math.isqrt(c.seq_len) if c.pos_encodings == "rope2d-nano" else 0
+    if grid and grid**2 != c.seq_len:
+        raise InputError("the cells are no square", where="seq_len",
+                         why=f"positions on a grid are of a square of cells, and the sequence has {c.seq_len}",
+                         next="Correct seq_len or the positions in the configuration")  # fmt: skip
     return Attention(
         LinearRef(f"{prefix}.self_attn.qkv_proj.weight", d, 3 * d, parts=3 * c.num_heads),
         LinearRef(f"{prefix}.self_attn.o_proj.weight", d, d), c.num_heads, c.head_dim, norm,
-        rope=c.turns, theta=c.rope_theta, grid=math.isqrt(c.seq_len) if c.pos_encodings == "rope2d-nano" else 0,
+        rope=c.turns, theta=c.rope_theta, grid=grid,
     )  # fmt: skip

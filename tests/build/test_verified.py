@@ -117,7 +117,7 @@ def test_a_build_of_before_the_trace_is_refused(built, tmp_path):
     document = json.loads(file.read_text())
     document["schema"] = "recurc/build-folder/1"
     file.write_text(json.dumps(document))
-    with pytest.raises(InputError, match="build-folder/1.*reads 'recurc/build-folder/3'"):
+    with pytest.raises(InputError, match="build-folder/1.*reads 'recurc/build-folder/4'"):
         load_build(copy)
 
 

@@ -106,3 +106,14 @@ def test_a_tensor_in_both_projects_words_is_refused(tmp_path):
     state["H_init"] = state["z_H_init"]
     with pytest.raises(InputError, match="twice"):
         load(lightning(tmp_path / "last.ckpt", CASES["rope"], state))
+
+
+def test_hyper_parameters_that_hold_themselves_are_looked_into_once(tmp_path):
+    itself = dict(CASES["rope"])
+    itself["me"] = itself
+    assert load(lightning(tmp_path / "last.ckpt", itself, made("rope"))).config.L_cycles == 3
+
+
+def test_steps_of_training_count_where_those_of_evaluation_are_not_said(tmp_path):
+    case = {**CASES["rope"], "N_supervision_val": None, "N_supervision": 5}
+    assert load(lightning(tmp_path / "last.ckpt", case, made("rope"))).config.halt_max_steps == 5

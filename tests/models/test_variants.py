@@ -104,4 +104,19 @@ def test_what_a_file_says_otherwise_is_refused(tmp_path, capsys):
     assert main(["inspect", str(path), "--seq-len", "9"]) == 0
     assert main(["inspect", str(path), "--heads", "2"]) == 3
     told = " ".join(capsys.readouterr().err.split())
+    assert "num_heads is 4 in" in told and "Leave it out" in told
     assert "num_heads is 4 in" in told and "2 in --heads" in told
+
+
+def test_what_is_told_hides_no_configuration_of_the_folder_above(tmp_path):
+    path = write_checkpoint(tmp_path / "run" / "deep", arch(H_cycles=2, L_cycles=5, halt_max_steps=7), state_dict(arch()))
+    (path.parent / "all_config.yaml").rename(tmp_path / "run" / "all_config.yaml")
+    c = load(path, told={"seq_len": 9}).config
+    assert (c.H_cycles, c.L_cycles, c.halt_max_steps, c.num_heads) == (2, 5, 7, 4)
+    with pytest.raises(InputError, match="num_heads is 4 in .*2 in"):
+        load(path, told={"seq_len": 9, "num_heads": 2})
+
+
+def test_a_configuration_that_only_the_caller_gives_is_still_told_as_inferred(tmp_path):
+    notes = load(bare(tmp_path), told={"seq_len": 9}).notes
+    assert any("no configuration file" in note for note in notes) and any("num_heads is not given" in note for note in notes)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import click
 
 from recurc.cli.common.groups import Command
+from recurc.recursion import POSITIONS
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def told_options(function: Command) -> Command:
                      help="Cells of a puzzle, where no file says it. With convert, every later command knows it."),
         click.option("--heads", "num_heads", type=click.IntRange(1), metavar="N",
                      help="Attention heads, where no file says it."),
-        click.option("--pos", "pos_encodings", type=click.Choice(["rope", "rope2d-nano", "learned", "none"]),
+        click.option("--pos", "pos_encodings", type=click.Choice(POSITIONS),
                      help="Position encodings, where no file says it."),
     )):  # fmt: skip
         function = option(function)

@@ -24,6 +24,7 @@ from recurc.errors import InputError, printable
 __all__ = ["Layout", "layout_of", "renamed", "translated"]
 
 T = TypeVar("T")
+_SECTIONS = 3  # as deep as a configuration's are read
 
 
 class Layout(Protocol):
@@ -44,11 +45,14 @@ def layout_of(names: Iterable[str]) -> Layout | None:
     return next((layout for layout in _layouts() if layout.recognises(every)), None)
 
 
-def translated(layout: Layout | None, raw: Mapping[str, object], where: str) -> dict[str, object]:
-    """A configuration in the reference's words, its sections too. Raises InputError for what the reference does not compute."""
+def translated(layout: Layout | None, raw: Mapping[str, object], where: str, depth: int = _SECTIONS) -> dict[str, object]:
+    """A configuration in the reference's words, its sections too. Raises InputError for what the reference does not compute.
+
+    depth: sections in sections that are looked into; a pickle's may hold itself.
+    """
     if layout is None:
         return dict(raw)
-    inner = {k: translated(layout, v, where) if isinstance(v, Mapping) else v for k, v in raw.items()}
+    inner = {k: translated(layout, v, where, depth - 1) if isinstance(v, Mapping) and depth else v for k, v in raw.items()}
     return layout.fields(inner, where)
 
 

@@ -59,9 +59,9 @@ def fields(raw: Mapping[str, object], where: str) -> dict[str, object]:
             )  # fmt: skip
     found = {_FIELDS.get(name, name): value for name, value in raw.items()
              if name not in _TRAINING and not (name in _FROM_DATA and value == 0)}  # fmt: skip
-    steps = raw.get("N_supervision_val", raw.get("N_supervision"))
-    if steps is not None:
-        found["halt_max_steps"] = steps
+    steps = [raw[name] for name in ("N_supervision_val", "N_supervision") if raw.get(name) is not None]
+    if steps:
+        found["halt_max_steps"] = steps[0]
     if "pos_emb_type" in raw:
         told = raw["pos_emb_type"]
         if str(told) not in _POSITIONS:
