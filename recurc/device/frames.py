@@ -32,7 +32,7 @@ from recurc.device.statuses import STATUS_TEXT as STATUS_TEXT
 from recurc.device.statuses import status_text as status_text
 from recurc.types import F32Array
 
-VERSION = 6
+VERSION = 7
 MAX_NAME = 31
 READ_HEADER = 8
 MAX_READ = MAX_BODY - READ_HEADER

@@ -175,6 +175,7 @@ def test_lengths_of_replies_belong_to_a_version():
         parse_selftest,
         frames.parse_trace,
         frames.parse_boot,
+        frames.parse_solve,
     )
     lengths = []
     for parse in layouts:
@@ -187,7 +188,7 @@ def test_lengths_of_replies_belong_to_a_version():
     wire = (resource_dir("runtime_c") / "include" / "recurc" / "rc_wire.h").read_text()
     told = {name: int(value) for name, value in re.findall(r"RC_SELFTEST_(\w+) (\d+)u", wire)}
     assert told == {"NONCE": NONCE_BYTES, "REPLY": lengths[5]}
-    assert (frames.VERSION, *lengths) == (6, 32, 20, 28, 4, 4, 84, 20, 2)
+    assert (frames.VERSION, *lengths) == (7, 32, 20, 28, 4, 4, 84, 20, 2, 30)
 
 
 def test_malformed_bodies_are_refused():

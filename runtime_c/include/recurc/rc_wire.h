@@ -9,7 +9,7 @@
 #include "recurc/rc.h"
 #include "recurc/rc_status.h"
 
-#define RC_WIRE_VERSION     6u
+#define RC_WIRE_VERSION     7u
 #define RC_WIRE_MAX_BODY    1024u
 #define RC_WIRE_MAX_PAYLOAD (2u + RC_WIRE_MAX_BODY + 4u) /* type, seq, body, crc */
 /* With COBS overhead and delimiter. */
