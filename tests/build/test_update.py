@@ -188,8 +188,16 @@ def test_an_image_of_another_firmware_is_written_nowhere(on_a_board, update, tmp
     other = Model(random_reasoner(hidden=64), "other").quantize("int4")
     damaged = bytearray(update)
     damaged[-1] ^= 1
-    another = build_image(other.model, kernel_set("dsp")).data
-    for data, match in ((another, "is not for this firmware"), (damaged, "sha256 is wrong"), (update[:-4], None), (b"", None)):
+    another, bent = build_image(other.model, kernel_set("dsp")).data, bytearray(update)
+    bent[72] ^= 1  # another architecture of the same size
+    bent[124:128] = struct.pack("<I", zlib.crc32(bent[:124]))
+    for data, match in (
+        (bent, "is not for this firmware"),
+        (another, "is not for this firmware"),
+        (damaged, "sha256 is wrong"),
+        (update[:-4], None),
+        (b"", None),
+    ):
         (tmp_path / "new.rcm").write_bytes(data)
         with pytest.raises(InputError, match=match):
             write_weights(build, tmp_path / "new.rcm")
