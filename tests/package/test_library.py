@@ -278,6 +278,8 @@ def test_a_bill_of_materials_names_every_file(product):
     listed = {entry["fileName"].removeprefix("./"): entry for entry in bill["files"]}
     there = {str(f.relative_to(product / "first")): f for f in (product / "first").rglob("*") if f.is_file()}
     assert set(listed) == set(there) - {"first.spdx.json"}
+    code = bill["packages"][0]["packageVerificationCode"]
+    assert code["packageVerificationCodeExcludedFiles"] == ["./first.spdx.json"]
     for name, entry in listed.items():
         sums = {c["algorithm"]: c["checksumValue"] for c in entry["checksums"]}
         assert sums["SHA256"] == hashlib.sha256(there[name].read_bytes()).hexdigest()

@@ -70,7 +70,8 @@ static inline const uint8_t *rc_weights(void)
 /* Called again and again while the model works: every RC_HOOK_MACS multiply-adds, and every 4096 bytes of an image that is
  * checked. Feed a watchdog, show progress, let another task run; 0 to go on. Anything else cancels: the call under way
  * returns RC_ERR_CANCELLED, and the puzzle has ended. It may call rc_cancel and rc_tensor; what else it calls of this context
- * while a puzzle is worked on returns RC_ERR_STATE. */
+ * while a puzzle is worked on returns RC_ERR_STATE, but for rc_open, which takes a context as bare memory: not to be called
+ * there. */
 typedef uint32_t (*rc_hook_t)(void *user);
 
 /* What rc_open can be told; all of it may be 0. */
@@ -86,7 +87,8 @@ typedef struct {
 
 #define RC_BEGUN 2u /* the carry holds a puzzle */
 
-/* One instance. The caller owns the memory; fields are private to model.c. */
+/* One instance. The caller owns the memory; fields are private to model.c. Zeros, as static memory has, are a
+ * context that is not open: calls return RC_ERR_STATE, or nothing. Other memory is no context until rc_open was called. */
 typedef struct {
     const uint8_t *image;
     uint8_t *arena;

@@ -79,7 +79,8 @@ extern const rc_grids_t rc_grids;
 rc_status_t rc_solve_begin(rc_solver_t *solver, rc_ctx_t *ctx, const rc_policy_t *policy, const uint8_t *puzzle,
                            uint32_t puzzle_id);
 
-/* Run one supervision step; a run that follows another is begun with its first step. Do so until `done`.
+/* Run one supervision step; a run that follows another is begun with its first step. Do so until `done`. Leave the context
+ * to it until then: a step of the program's own belongs to the run, and is not counted. To leave a step halfway, let the hook wait.
  * RC_ERR_STATE: it is, or never began, or the context has begun another puzzle since. RC_ERR_NUMBER: as rc_step, the puzzle has ended then.
  * RC_ERR_IMAGE_SECTION: the image's forms are none. */
 rc_status_t rc_solve_step(rc_solver_t *solver);
