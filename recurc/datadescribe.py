@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from recurc.arguments import argument
 from recurc.dataset import Dataset, dataset_names
 from recurc.errors import InputError
 from recurc.puzzlenames import read_names
 from recurc.reading import user_path
-from recurc.symmetries import ARC, Forms, Grids, Laws, check, draw, is_arc, named
+from recurc.symmetries import ARC, LONGEST_SYMMETRY, Forms, Grids, Laws, NoForms, check, draw, is_arc, named
 from recurc.symmetries.grids import VOCAB, contradiction
 from recurc.symmetries.groups import GROUPS
+from recurc.text import plain
 
 FORMS = 16  # of each group that are held against the answers
 
@@ -76,11 +77,16 @@ def symmetries(splits: Mapping[str, Dataset], name: str | None = None) -> dict[s
     seq, vocab = first.seq_len, first.vocab_size
     names = [name] if name else [n for group in GROUPS for n in group.candidates(seq, vocab)]
     forms: dict[str, Forms] = {}
+    unread: dict[str, str] = {}
     if not name:
-        with suppress(InputError):  # its puzzles are others
+        try:
             forms[ARC] = forms_named(ARC, first, FORMS, 0)
+        except NoForms:
+            pass  # its puzzles are others
+        except InputError as error:  # they tell it, wrongly
+            unread[ARC] = f"{error.what}: {error.why} ({error.where})"
     forms |= {n: forms_named(n, first, FORMS, 0) for n in names}
-    return {n: why for n, drawn in forms.items() if (why := _refuted(drawn, splits)) is not None}
+    return unread | {n: why for n, drawn in forms.items() if (why := _refuted(drawn, splits)) is not None}
 
 
 def _refuted(forms: Forms, splits: Mapping[str, Dataset]) -> str | None:
@@ -111,19 +117,20 @@ def forms_named(name: str, data: Dataset, count: int, seed: int) -> Forms:
         UsageError: there is no symmetry of this name, or none for such puzzles. InputError: a file of forms that holds
             something else; `arc` of puzzles that are no grids of ARC, or whose names tell no forms.
     """
+    plain(name, "the symmetry's name", argument("symmetry"), LONGEST_SYMMETRY)
     if not is_arc(name):
         return draw(named(name, data.seq_len, data.vocab_size), count, seed)
     side, next_ = math.isqrt(data.seq_len), "Name another symmetry, or `none`"
     if data.vocab_size != VOCAB or side * side != data.seq_len:
-        raise InputError("these puzzles are no grids of ARC", where=str(data.path), next=next_,
-                         why=f"those have a square canvas and {VOCAB} tokens; these have {data.seq_len} cells and "
-                         f"{data.vocab_size} tokens")  # fmt: skip
+        raise NoForms("these puzzles are no grids of ARC", where=str(data.path), next=next_,
+                      why=f"those have a square canvas and {VOCAB} tokens; these have {data.seq_len} cells and "
+                      f"{data.vocab_size} tokens")  # fmt: skip
     own = [] if data.in_memory else dataset_names(data.path)
     path = user_path(name.partition(":")[2]) if ":" in name else next(iter(own), None)
     if path is None:
-        raise InputError("nothing tells the forms of these puzzles", where=str(data.path), next="Name it: arc:PATH",
-                         why="there is no identifiers.json beside the dataset, in which each row of the puzzle table has its "
-                         "augmentation's name")  # fmt: skip
+        raise NoForms("nothing tells the forms of these puzzles", where=str(data.path), next="Name it: arc:PATH",
+                      why="there is no identifiers.json beside the dataset, in which each row of the puzzle table has its "
+                      "augmentation's name")  # fmt: skip
     names = read_names(Path(path))
     if len(names) != data.num_puzzle_identifiers:
         raise InputError("the names are those of other puzzles", where=str(path), next=next_,

@@ -81,6 +81,6 @@ def _no_names(error: Unreadable, path: Path) -> InputError:
         error,
         path,
         "the names of the puzzle identifiers",
-        "the names of the puzzle identifiers cannot be compared",
-        "Move away the file that is not of this dataset and checkpoint",
+        "the names of the puzzle identifiers cannot be read",
+        "Correct the file, or move it away where it is not of this dataset and checkpoint",
     )

@@ -98,4 +98,4 @@ def test_without_puzzle_embeddings_names_do_not_matter(tmp_path, other):
 def test_what_holds_no_names_is_told_where_it_has_to_be_compared(content, model, other):
     (other / "identifiers.json").write_bytes(content)
     assert load_dataset(other, "test"), "one alone contradicts nothing"
-    refused(lambda: load(model, other), "cannot be compared", other / "identifiers.json")
+    refused(lambda: load(model, other), "cannot be read", other / "identifiers.json")

@@ -34,11 +34,11 @@ from recurc.models.config_files import (
     find_dataset,
     flat_fields,
     flat_source,
-    metadata_sources,
     other_dataset,
     read_fields,
 )
 from recurc.models.layouts import layout_of, renamed, translated
+from recurc.models.metadata import metadata_sources
 from recurc.models.reasoner import Reasoner
 from recurc.models.rotary import ROTARY, check_rotary
 from recurc.models.shards import as_one_file, find_set, part_of_set

@@ -17,7 +17,7 @@ from recurc.arguments import argument
 from recurc.dataset import Metadata, dataset_names, read_metadata
 from recurc.errors import InputError
 from recurc.formats import parse_json, parse_yaml
-from recurc.models.arch_fields import MODEL_FIELDS, differences, nearest_field, unknown_notes
+from recurc.models.arch_fields import MODEL_FIELDS, differences, unknown_notes
 from recurc.models.layouts import Layout, translated
 from recurc.models.reasoner import ReasonerConfig
 from recurc.puzzlenames import check_names, difference, names_in
@@ -147,31 +147,6 @@ def _above(checkpoint: Path, layout: Layout | None) -> tuple[list[Source], list[
         if source.says_something and WEIGHTS_SHA256 not in source.fields:  # else it is of the weights beside it
             found.append(source)
     return found, refused
-
-
-def metadata_sources(
-    metadata: Mapping[str, object], file: Path, layout: Layout | None = None
-) -> tuple[list[Source], list[str]]:
-    """(the configurations in the metadata of a safetensors file, notes on them): flat, or each the JSON text of a key."""
-    flat: dict[str, object] = {}
-    sources, notes = [], []
-    for key, value in metadata.items():
-        if isinstance(value, str) and value.lstrip().startswith("{"):
-            try:
-                value = parse_json(value)
-            except Unreadable as error:
-                notes.append(f"{file}: {shown(key)} of its metadata is not used, as it is no JSON ({error})")
-                continue
-        if not isinstance(value, Mapping):
-            if key != "format":  # of the tensors: "pt"
-                flat[key] = value
-        elif (source := flat_source(translated(layout, value, str(file)), f"{file}[{key}]")).says_something:
-            sources.append(source)
-    flat = translated(layout, flat, str(file))
-    if any(name in MODEL_FIELDS or nearest_field(name, 0.82) for name in flat):
-        sources.insert(0, flat_source(flat, f"{file}[metadata]"))
-    notes += [f"the configuration in the file's metadata is read: {s.where}" for s in sources if s.says_something]
-    return sources, notes
 
 
 def _read(path: Path, layout: Layout | None) -> Source:

@@ -1,7 +1,7 @@
 """Symmetries: other forms of a puzzle whose answer is the answer's other form, so that a model can be asked again."""
 
 from recurc.symmetries.forms import Form, Forms, forms_for
-from recurc.symmetries.grids import Grids
+from recurc.symmetries.grids import Grids, NoForms
 from recurc.symmetries.groups import ARC, LONGEST_SYMMETRY, Group, draw, is_arc, named
 from recurc.symmetries.laws import Laws, check
 from recurc.symmetries.symmetry import Symmetry
@@ -19,5 +19,6 @@ __all__ = [
     "draw",
     "forms_for",
     "is_arc",
+    "NoForms",
     "named",
 ]

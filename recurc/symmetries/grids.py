@@ -32,6 +32,10 @@ EXPECTED = 20.0  # times that chance would have met a row that was never met; by
 LEAST_SHARE = 0.1  # of the forms, whose rows the data has, that it has at least: demonstrations are moved in training
 
 
+class NoForms(InputError):
+    """Puzzles that are no grids of ARC, or of which nothing says that they have other forms."""
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """What a row of the puzzle table makes of a task's grids: turn, of TURNS, and colours: colour c becomes colours[c]."""
@@ -141,9 +145,9 @@ class Grids:
         for members in tasks.values():
             following[members] = members[1:] + members[:1]
         if (following == np.arange(len(names))).all():
-            raise InputError("the puzzles have no other forms", where=where,
-                             why=f"its {len(names)} names are of as many tasks; another form is named TASK|||t3|||0241356789",
-                             next="Name another symmetry, or `none`")  # fmt: skip
+            raise NoForms("the puzzles have no other forms", where=where,
+                          why=f"its {len(names)} names are of as many tasks; another form is named TASK|||t3|||0241356789",
+                          next="Name another symmetry, or `none`")  # fmt: skip
         most = max(map(len, tasks.values())) - 1
         return cls(min(count, most), following, tuple(rows))
 
@@ -199,10 +203,15 @@ def contradiction(grids: Grids, inputs: NDArray[np.integer], labels: NDArray[np.
     held against it. A label has to be a grid. Where the data has many examples in their other forms, it has some in those of
     each row: a row that should have been met often and never was has another form than its name says.
     """
-    known = {(int(row), puzzle.tobytes()): i for i, (row, puzzle) in enumerate(zip(puzzle_ids, inputs))}
+    if not len(grids):
+        return ""
     looked, met = dict.fromkeys(puzzle_ids.tolist(), 0), dict.fromkeys(puzzle_ids.tolist(), 0)
     labelled = np.flatnonzero((~ignored).any(axis=1))
     some = np.linspace(0, len(labelled) - 1, min(len(labelled), max(1, MOST // len(grids)))).astype(int)
+    wanted = {(form.number, form.present(inputs[i]).tobytes())
+              for i in labelled[some] for form in grids.forms(inputs[i], int(puzzle_ids[i]))}  # fmt: skip
+    keys = ((int(row), puzzle.tobytes()) for row, puzzle in zip(puzzle_ids, inputs))
+    known = {key: i for i, key in enumerate(keys) if key in wanted}
     for i in labelled[some]:
         label, kept = np.where(ignored[i], PAD, labels[i]).astype(inputs.dtype), ~ignored[i]
         forms = grids.forms(inputs[i], int(puzzle_ids[i]))

@@ -35,6 +35,7 @@ class _Policy(ctypes.Structure):
 
 class _Solver(ctypes.Structure):
     policy: _Policy
+    row: int
     run: int
     steps: int
     done: int
@@ -89,6 +90,11 @@ class Solving:
     def run(self) -> int:
         """The run that the last step was of: 0 the puzzle itself, i its i-th form."""
         return int(self._solver.run)
+
+    @property
+    def row(self) -> int:
+        """Of the puzzle table: what that run was asked with, the puzzle's own or that of its form."""
+        return int(self._solver.row)
 
     @property
     def most(self) -> int:

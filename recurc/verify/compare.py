@@ -67,7 +67,7 @@ class Comparison:
             return Difference(puzzle, step, wrong, None, 1, 0, run=event.run)
         if wrong is not None:
             return Difference(puzzle, step, wrong, None, None, event.run, run=event.run)
-        self._presented = self.engine.raw("input") if event.run else b""
+        self._presented = (self.engine.raw("input") if event.run else b""), self.course.row
         crcs = self._host_crcs()
         told = {"carry": event.carry_crc, "logits": event.logits_crc, "tokens": event.tokens_crc}
         for name, value in crcs.items():
@@ -127,18 +127,19 @@ class Comparison:
             difference = self.course.differs(index, ended, run_steps)
         elif difference.tensor not in ENDINGS and self.tracer is not None:
             difference = self.tracer.locate(
-                self._asked(tokens, difference), puzzle_id, difference, self.course.stir(difference.run)
+                *self._asked(tokens, puzzle_id, difference), difference, self.course.stir(difference.run)
             )
             self.tracer = None
         return Outcome(predicted, finish, ticks, ended.stack_used, equal, difference, carries)
 
-    def _asked(self, tokens: np.ndarray, found: Difference) -> np.ndarray:
-        """What the run of a difference was asked; loaded on the device."""
+    def _asked(self, tokens: np.ndarray, puzzle_id: int, found: Difference) -> tuple[np.ndarray, int]:
+        """What the run of a difference was asked, loaded on the device, and with which row of the puzzle table."""
         if not found.run:
-            return tokens
-        asked = np.frombuffer(self._presented, np.uint8)
+            return tokens, puzzle_id
+        presented, row = self._presented
+        asked = np.frombuffer(presented, np.uint8)
         self.session.load(asked)
-        return asked
+        return asked, row
 
     def _read_carry(self, puzzle: int, step: int, known: Difference | None) -> tuple[np.ndarray, Difference | None]:
         """z_H as the device sends it, and where the carry's bytes are not the host's, which has run the same step unless a

@@ -29,6 +29,9 @@ class Answering(Protocol):
     def run(self) -> int: ...
 
     @property
+    def row(self) -> int: ...
+
+    @property
     def most(self) -> int: ...
 
     def steps(self) -> Iterator[int]: ...
@@ -72,6 +75,10 @@ class Course(Protocol):
 
     def stir(self, run: int) -> Stir | None:
         """The noise that a run has; None: it has none."""
+
+    @property
+    def row(self) -> int:
+        """Of the puzzle table: what the run of the host's last step was asked with."""
 
     def view(self, step: int, puzzle: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> StepView:
         """What there is to draw after a step whose event is being dealt with."""
@@ -153,6 +160,10 @@ class Stepping:
     def stir(self, run: int) -> Stir | None:
         return None
 
+    @property
+    def row(self) -> int:
+        return self._puzzle
+
     def view(self, step: int, puzzle: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> StepView:
         return StepView(step, self.session.read_tensor("tokens"), puzzle, labels, valid)
 
@@ -204,6 +215,10 @@ class Solving:
     def stir(self, run: int) -> Stir | None:
         noise = self.policy.noisy
         return (noise, run) if noise is not None and run else None
+
+    @property
+    def row(self) -> int:
+        return self._solving.row
 
     def view(self, step: int, puzzle: np.ndarray, labels: np.ndarray, valid: np.ndarray) -> StepView:
         """The host's, since the device does not wait; where a step differs, the verdict says so. No label is known of another

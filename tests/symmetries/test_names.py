@@ -118,3 +118,26 @@ def test_other_tokens_than_these_are_left_alone():
     noisy = puzzle.copy()
     noisy[[7, 15]] = 5, 200
     assert form.own(noisy).tolist() == puzzle.tolist() and grids.forms(noisy, 0) == ()
+
+
+def test_broken_names_are_told_where_the_dataset_should_tell_its_forms(test_split, tmp_path):
+    some = test_split.take(8)
+    broken = [*NAMES[:2], NAMES[2].replace("|||t", "|||x"), *NAMES[3:]]
+    (tmp_path / "identifiers.json").write_text(json.dumps(broken))
+    (tmp_path / "test").mkdir()
+    found = symmetries({"test": replace(some, path=tmp_path)})
+    assert "tells no form" in found["arc"] and "identifier 2" in found["arc"]
+    (tmp_path / "identifiers.json").write_text("[")
+    assert "cannot be read" in symmetries({"test": replace(some, path=tmp_path)})["arc"]
+
+
+def test_a_name_that_no_manifest_could_hold_is_refused(test_split, tmp_path):
+    path = tmp_path / "a\x1bb.json"
+    path.write_text(json.dumps(NAMES))
+    for name in (f"arc:{path}", "arc:" + "x" * 5000):
+        with pytest.raises(InputError, match="name"):
+            forms_named(name, test_split, 4, 0)
+
+
+def test_no_restart_is_asked_of_no_form(test_split):
+    check_symmetry("arc", forms_named("arc", test_split, 0, 0), {"test": test_split.take(8)})

@@ -19,6 +19,7 @@ from recurc.targets.boards import load_board
 from recurc.targets.host import HostEngine
 from recurc.verify.compare import Comparison
 from recurc.verify.courses import Solving
+from recurc.verify.divergence import Tracer
 from recurc.verify.options import Listener, RunOptions
 from recurc.verify.result import PuzzleResult, StepView
 from recurc.verify.run import Side, verify_session
@@ -85,6 +86,15 @@ def test_a_difference_within_a_restart_is_found_there(libraries, engine, monkeyp
     assert f"restart {form}, step 2" in str(difference) and difference.place is not None and difference.reproduced
     assert found.puzzles[0].equal_steps == 2 + 3 * (form - 1) + 1
     assert type(difference).from_dict(difference.as_dict()) == difference
+
+
+def test_a_run_that_has_a_row_of_its_own_is_traced_with_it(libraries, engine, monkeypatch):
+    asked, real = [], Tracer.locate
+    monkeypatch.setattr("recurc.targets.solving.Solving.row", property(lambda solving: 2 if solving.run else 0))
+    monkeypatch.setattr(Tracer, "locate", lambda self, tokens, row, *more: asked.append(row) or real(self, tokens, row, *more))
+    for form, row in ((1, 2), (0, 0)):
+        run(libraries["wrong"], engine, monkeypatch, [puzzle(3 if form else 2, form)])
+        assert asked.pop() == row
 
 
 @pytest.mark.parametrize("at", ["start", "step"])
