@@ -111,7 +111,7 @@ POLICIES = (
 def test_the_devices_procedure_is_the_hosts(made):
     """In C, in Python around the engine, and in Python around the twin; with forms and after them."""
     model, engine = made
-    for puzzle in random_inputs(random_reasoner(), 3)[0]:
+    for puzzle in random_inputs(random_reasoner(), 2)[0]:
         asked = Asked(EngineStepper(engine), puzzle[None], np.array([1]), FORMS, 4, 4)
         for policy in POLICIES:
             found = engine.solve(puzzle, policy, 1)
