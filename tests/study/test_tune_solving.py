@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from recurc.cli.common.project import Project, project_text, read_project
 from recurc.cli.main import main
 from recurc.errors import FidelityError, InputError
+from recurc.evaluate.scores import Share
 from recurc.evaluate.solving import Solved
+from recurc.solve import Policy
 from recurc.study.arms import Arm
 from recurc.study.pricing import Prices
 from recurc.study.settings import Aim
@@ -137,3 +140,18 @@ def searched(steps, worst=None, forms=None, use=lambda search: search.run([Varia
             bench, prices, Aim("exact", 3.0), "macs", some.take(12), some.take(None, 12), forms, worst, threads, quiet, 3
         )
         return use(search)
+
+
+def test_votes_are_tried_where_the_margin_is_no_certificate():
+    """Those that agreement was tried with; and none where nothing but right answers is called solved by the margin."""
+
+    def tried(wrong: int, policy: Policy) -> SimpleNamespace:
+        return SimpleNamespace(
+            solved=SimpleNamespace(policy=policy, wrong_solved=wrong, right_if_solved=Share(200 - wrong, 200))
+        )
+
+    search = object.__new__(SolveSearch)
+    agreed, noisy = Policy(3, 2, 3, 1.0, 0, "agreement"), Policy(3, 4, 3, accept="agreement", noise=0.5)
+    found = [tried(9, Policy(3, 2, 3)), tried(30, Policy(4, 2, 4)), tried(0, agreed), tried(1, noisy)]
+    assert search._votes(found) == [replace(agreed, accept="vote"), replace(noisy, accept="vote")]
+    assert search._votes([tried(1, Policy(3, 2, 3)), *found]) == [] == search._votes(found[2:])
