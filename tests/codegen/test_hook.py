@@ -124,3 +124,20 @@ def test_unchecked_takes_the_bytes_as_they_are(model):
     image[5] ^= 1  # the header is checked as ever
     assert model.open(UNCHECKED, image) != OK
     assert model.open(2) == ARGUMENT and model.open(0x80000001) == ARGUMENT
+
+
+def test_noise_calls_it_too(tmp_path):
+    """Row by row: noise on all states takes as long as a few ops do. Who cancels there ends the puzzle."""
+    reasoner = random_reasoner("mlp_t", pos="none", hidden=24)
+    quantized = quantize_model(reasoner, precision_named("int8"), noisy_runs=2)
+    model = Model(compile_model(tmp_path, quantized, flags=("-O1", "-DRC_HOOK_MACS=1536u")), reasoner)  # a row: 24 x 64
+
+    def add() -> int:
+        return model.lib.rc_noise(ctypes.byref(model.context), 0, ctypes.c_float(1.0), 7, 1)
+
+    assert model.open() == OK and model.begin() == OK
+    rows, before = 2 * reasoner.config.rows, model.calls
+    assert add() == OK and model.calls - before == rows
+    model.stop = model.calls + 3
+    assert add() == CANCELLED and model.calls == model.stop
+    assert model.step() == STATE and model.begin() == OK and model.step() == OK

@@ -169,7 +169,8 @@ enum {
 
 /* Add to the carry the noise that run `run` has before the step that comes next: normal numbers times `sigma`, of a seed (SPEC.md,
  * section "Noise"). RC_ERR_STATE: no puzzle, or within a step. RC_ERR_ARGUMENT: sigma is negative or not finite, there is no such
- * place, or the model was built without noise. Where an element is no finite number then, the step ends with RC_ERR_NUMBER. */
+ * place, or the model was built without noise. RC_ERR_CANCELLED: the hook is called meanwhile, and may say so. Where an element is
+ * no finite number then, the step ends with RC_ERR_NUMBER. */
 rc_status_t rc_noise(rc_ctx_t *ctx, uint32_t at, float sigma, uint32_t seed, uint32_t run);
 
 /* End the puzzle under way: the call that works on it, or else the next one that would, returns RC_ERR_CANCELLED. From any
