@@ -67,6 +67,8 @@ def command(console: Console, build: Path, stopping: bool, trust: bool, verbose:
     """
     from recurc.flash import flash, stop, write_weights
 
+    if upload.weights_only is not None:
+        _check_alone(upload, stopping)
     made = open_build(console, build, to_run=False, trust=trust)
     if stopping:
         ended = stop(made, upload.port, upload.board)
@@ -79,15 +81,19 @@ def command(console: Console, build: Path, stopping: bool, trust: bool, verbose:
         if image is None:
             result = flash(made, **given, echo=echo)
         else:
-            _check_alone(upload)
             result = write_weights(made, image, upload.board, port=upload.port, echo=echo)
     console.emit_json(_document(made, result))
     if not console.json:
         _show(console, made, result)
 
 
-def _check_alone(upload: Upload) -> None:
-    """That no option speaks of the firmware, which stays. Raises UsageError."""
+def _check_alone(upload: Upload, stopping: bool) -> None:
+    """That something is to be written, and no option speaks of the firmware, which stays. Raises UsageError."""
+    if stopping:
+        raise UsageError(
+            f"{argument('stop')} writes nothing", where=argument("stop", True),
+            why=f"{argument('weights_only')} names what to write", next="Leave one of the two out",
+        )  # fmt: skip
     for name in ("disk", "stock", "firmware_only"):
         if value := getattr(upload, name):
             raise UsageError(
@@ -102,7 +108,7 @@ def _document(build: Build, r: FlashResult) -> dict[str, object]:
         "board": r.board.name, "environment": r.environment, "port": r.port or None, "process": r.process, "elf": r.elf,
         "same_elf": r.same_elf, "weights_only": r.weights_only,
         "checked": r.checked, "proof": None if r.asked.proof is None else r.asked.proof.as_dict(),
-        "known_answer": r.asked.known, "build_id": artifact.build_id, "model_sha256": artifact.model_sha256,
+        "known_answer": r.asked.known, "build_id": artifact.build_id, "model_sha256": r.model_sha256,
         "pieces": [
             {"name": p.name, "bytes": p.bytes, "crc32": f"{p.crc:08x}", "told": None if p.told is None else f"{p.told:08x}"}
             for p in r.pieces
@@ -119,12 +125,12 @@ def _show(console: Console, build: Build, r: FlashResult) -> None:
     artifact = build.boards[r.board.name]
     console.pairs([
         ("board", r.board.title),
-        ("answers", f"as build {artifact.build_id[:16]}..., model {artifact.model_sha256[:16]}..., on {r.port}" if r.checked
+        ("answers", f"as build {artifact.build_id[:16]}..., model {r.model_sha256[:16]}..., on {r.port}" if r.checked
          else "not asked: no serial port of the board was found; name it with --port"),
         ("weights", "not asked" if r.asked.proof is None else proof_text(r.asked.proof)),
         ("program", "computes what its image knows of a puzzle" if r.asked.known else "not asked to compute"),
         ("firmware", "left as it is" if r.weights_only else f"{r.elf}, {_SAME[r.same_elf]}"),
         *([("runs", f"as process {r.process} until `recurc flash {build.path} --stop --port {r.port}`")] if r.process else []),
-        *([("next", f"recurc verify {build.path} --on {r.port}")] if r.checked else []),
+        *([("next", f"recurc verify {build.path} --on {r.port}")] if r.checked and not r.weights_only else []),
         ("took", f"{r.seconds:.1f} s"),
     ])  # fmt: skip

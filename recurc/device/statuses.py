@@ -27,7 +27,7 @@ STATUS_TEXT = (
     "all compiled supervision steps have been run",
     "a value is not a finite number",
     "it was cancelled",
-    "the known answer was not met: wrong compiler flags, or memory that fails",
+    "floats are rounded wrong or the known answer was not met: compiler flags, FPU or memory",
     "the image's counter is below the least",
     "the image is not trusted",
 )

@@ -50,18 +50,20 @@ class FlashResult:
 
     `port` is where the firmware answers ("" when that is not known), `process` the emulator that was left running,
     `same_elf` whether PlatformIO's ELF is the build's own (None where the build has none: it was not compiled here),
-    `checked` whether the board itself was asked, `asked` what it said then. `weights_only`: the firmware was left as it is.
+    `checked` whether the board itself was asked, `asked` what it said then. `model_sha256`: of the written
+    weights, hex. `weights_only`: the firmware was left as it is; `elf` is then the build's, None where it has none.
     """
 
     board: Board
     environment: str
     port: str
     process: int | None
-    elf: Path
+    elf: Path | None
     same_elf: bool | None
     checked: bool
     pieces: tuple[Piece, ...]
     seconds: float
+    model_sha256: str
     asked: Asked = Asked()
     weights_only: bool = False
 
@@ -135,8 +137,9 @@ def flash(build: Build, board: str | None = None, *, port: str = "", disk: str =
     pieces = tuple(Piece(name, *sums(path)[:2], told.get(name)) for name, path in memory_files(build, chosen, artifact).items())
     same = None if artifact.elf is None else file_sha256(done.elf) == file_sha256(artifact.elf)
     return FlashResult(
-        chosen, done.environment, port, done.process, done.elf, same, checked, pieces, time.monotonic() - started, asked
-    )
+        chosen, done.environment, port, done.process, done.elf, same, checked, pieces, time.monotonic() - started,
+        artifact.model_sha256, asked,
+    )  # fmt: skip
 
 
 def stop(build: Build, port: str = "", board: str | None = None) -> bool:

@@ -47,8 +47,10 @@ def write_weights(build: Build, image: Path, board: str | None = None, *, port: 
     asked = ask(build, chosen, given, port) if port else Asked()
     told = asked.proof.pieces[0].crc if asked.proof else None
     pieces = (Piece(IMAGE, *sums(image)[:2], told),)
-    elf = artifact.elf or image
-    return FlashResult(chosen, words[0], port, None, elf, None, bool(port), pieces, time.monotonic() - started, asked, True)
+    return FlashResult(
+        chosen, words[0], port, None, artifact.elf, None, bool(port), pieces, time.monotonic() - started, given.model_sha256,
+        asked, True,
+    )  # fmt: skip
 
 
 def _checked(build: Build, image: Path, own: Path) -> bytes:

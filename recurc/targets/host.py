@@ -122,6 +122,13 @@ class _Context(ctypes.Structure):
     ]
 
 
+# What is called of a library, here and by `Solving`, and the constants that it has.
+_CALLED = (
+    "rc_open", "rc_begin", "rc_row", "rc_step", "rc_selftest", "rc_noise", "rc_ops", "rc_halts", "rc_tensor",
+    "rc_status_text", "rc_solve_begin", "rc_solve_step", "rc_info",
+)  # fmt: skip
+
+
 def _aligned(size: int) -> np.ndarray:
     """A zeroed uint8 buffer on a page boundary (the arena needs 64 bytes)."""
     return np.frombuffer(mmap.mmap(-1, max(size, 1)), dtype=np.uint8)
@@ -158,7 +165,7 @@ class HostEngine:
             raise InputError(
                 "the host engine cannot be loaded", where=str(library), why=str(e), next=remedy(e, "Build again")
             ) from e
-        self._declare()
+        self._declare(library)
         self._image = _aligned(len(data))
         self._image[:] = np.frombuffer(data, dtype=np.uint8)
         self.info = ModelInfo.in_dll(self._lib, "rc_info")
@@ -207,8 +214,13 @@ class HostEngine:
             )
         self._chosen().value = self._variants()[name]
 
-    def _declare(self) -> None:
-        lib = self._lib
+    def _declare(self, library: Path) -> None:
+        lib, lacks = self._lib, [name for name in _CALLED if not hasattr(self._lib, name)]
+        if lacks:
+            raise InputError(
+                "the host engine was made by another version of recurc",
+                where=str(library), why=f"it has no {', '.join(lacks)}", next="Build again",
+            )  # fmt: skip
         lib.rc_open.argtypes = [ctypes.POINTER(_Context), _U8P, ctypes.c_uint32, _U8P, ctypes.c_uint32, ctypes.c_void_p]
         lib.rc_begin.argtypes = [ctypes.POINTER(_Context), _U8P, ctypes.c_uint32]
         lib.rc_row.argtypes = [ctypes.POINTER(_Context), ctypes.c_uint32, ctypes.c_uint32, ctypes.c_char_p, ctypes.c_uint32]

@@ -19,6 +19,7 @@ from recurc.cli.main import main
 from recurc.emit.image import build_image, check_image
 from recurc.errors import InputError, MismatchError, ToolchainError, UsageError
 from recurc.flash import weights, write_weights
+from recurc.flash.run import Asked
 from recurc.flash.weights import command_for
 from recurc.make.update import check_fits, pinned
 from recurc.models.checkpoint import save
@@ -222,10 +223,41 @@ def test_what_goes_wrong_with_the_tool_is_said(on_a_board, update, tmp_path, mon
         write_weights(build, tmp_path / "new.rcm")
 
 
+def test_flashing_tells_of_the_weights_that_were_written(on_a_board, update, tmp_path, monkeypatch, capsys):
+    """The board is checked for the new weights: their sha256 is told, and no `verify` of the build, which has others."""
+    build, _ = on_a_board
+    (tmp_path / "new.rcm").write_bytes(update)
+    asked_for = []
+
+    def ask(build, board, artifact, port):
+        asked_for.append(artifact.model_sha256)
+        return Asked()
+
+    monkeypatch.setattr(weights, "ask", ask)
+    monkeypatch.setattr("recurc.cli.flash.open_build", lambda *args, **options: build)
+    line = ["flash", str(build.path), "--weights-only", str(tmp_path / "new.rcm"), "--port", "/dev/ttyACM0"]
+    assert main([*line, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["checked"] and told["weights_only"] and told["model_sha256"] == update[40:72].hex() == asked_for[0]
+    assert told["build_id"] == build.boards[BOARD].build_id and told["elf"] == str(build.boards[BOARD].elf)
+    assert main(line) == 0
+    text = capsys.readouterr().out
+    assert update[40:72].hex()[:16] in text and build.boards[BOARD].model_sha256[:16] not in text and "verify" not in text
+
+
+def test_no_elf_is_told_where_the_build_has_none(on_a_board, update, built, tmp_path, monkeypatch):
+    build, _ = on_a_board
+    (tmp_path / "new.rcm").write_bytes(update)
+    chosen = replace(load_board("stm32h7"), name=BOARD), replace(built.boards[BOARD], elf=None)
+    monkeypatch.setattr(weights, "choose_board", lambda build, name: chosen)
+    assert write_weights(build, tmp_path / "new.rcm").elf is None
+
+
 def test_the_flash_command_takes_weights_only_or_firmware(built, update, tmp_path, capsys):
     (tmp_path / "new.rcm").write_bytes(update)
     line = ["flash", str(built.path), "--weights-only", str(tmp_path / "new.rcm")]
     assert main([*line, "--firmware-only"]) == 2 and "left as it is" in " ".join(capsys.readouterr().err.split())
+    assert main([*line, "--stop"]) == 2 and "--stop writes nothing" in " ".join(capsys.readouterr().err.split())
     assert main(line) == 2 and "keeps nothing" in " ".join(capsys.readouterr().err.split())
 
 

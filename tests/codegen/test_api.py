@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from recurc.device.frames import TENSORS
+from recurc.device.statuses import status_text
 from recurc.plan.kernels import kernel_set
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
@@ -307,5 +308,6 @@ def test_another_rounding_mode_is_found_when_it_is_opened(engines):
             found.append(model.open())
     finally:
         libm.fesetround(before)
+    assert "floats are rounded wrong" in status_text(SELFTEST)
     assert found == [SELFTEST] * 3 and model.begin() == STATE
     assert model.open() == OK

@@ -11,6 +11,7 @@ from recurc.errors import InputError
 from recurc.quant.model import quantize_model
 from recurc.quant.weights import precision_named
 from recurc.targets.host import HostEngine, cpu_signature
+from recurc.targets.toolchain import compile_shared
 from tests.codegen.builder import compile_model
 from tests.randmodels import random_inputs, random_reasoner
 from tests.tools import need, need_clang
@@ -96,6 +97,16 @@ def test_kernels_that_this_cpu_lacks_are_refused(built, monkeypatch):
     monkeypatch.setenv("RECURC_KERNELS", "avx9")
     with pytest.raises(InputError, match="avx9"):
         HostEngine(built / "model.so", built / "model.rcm")
+
+
+def test_a_library_of_another_version_is_refused_by_name(built, tmp_path):
+    """One without a function that is called here: it was made before that was written."""
+    need("host")
+    (tmp_path / "old.c").write_text("int rc_open(void) { return 0; }\nint rc_info;\n")
+    library = compile_shared([tmp_path / "old.c"], [], tmp_path / "old.so")
+    with pytest.raises(InputError, match="another version of recurc.*rc_noise.*rc_solve_begin.*Build again") as e:
+        HostEngine(library, built / "model.rcm")
+    assert e.value.where == str(library) and "rc_open" not in e.value.why
 
 
 def test_other_kernel_sets_have_no_variants(model, tmp_path):

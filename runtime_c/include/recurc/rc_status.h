@@ -30,7 +30,7 @@ extern "C" {
     X(RC_ERR_STEPS, 19, "all compiled supervision steps have been run")                                                \
     X(RC_ERR_NUMBER, 20, "a value is not a finite number")                                                             \
     X(RC_ERR_CANCELLED, 21, "it was cancelled")                                                                        \
-    X(RC_ERR_SELFTEST, 22, "the known answer was not met: wrong compiler flags, or memory that fails")                 \
+    X(RC_ERR_SELFTEST, 22, "floats are rounded wrong or the known answer was not met: compiler flags, FPU or memory")  \
     X(RC_ERR_IMAGE_ROLLBACK, 23, "the image's counter is below the least")                                             \
     X(RC_ERR_IMAGE_SIGNATURE, 24, "the image is not trusted")
 
