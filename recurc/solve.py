@@ -58,8 +58,9 @@ class Policy:
         """Raises UsageError where a number is out of range."""
         restart_steps = self.restart_steps or self.steps
         object.__setattr__(self, "restart_steps", restart_steps)
-        with np.errstate(over="ignore"):
-            object.__setattr__(self, "threshold", float(np.float32(self.threshold)))
+        with np.errstate(over="ignore", under="ignore"):
+            for name in ("threshold", "noise"):
+                object.__setattr__(self, name, float(np.float32(getattr(self, name))))
         for name, low, high in (("steps", 1, MOST_STEPS), ("restart_steps", 1, MOST_STEPS), ("restarts", 0, MOST_RESTARTS),
                                 ("patience", 0, MOST_STEPS)):  # fmt: skip
             value = getattr(self, name)
@@ -78,11 +79,8 @@ class Policy:
             alone = "one run agrees with nobody" if self.accept == "agreement" else "one run is no majority"
             raise UsageError(alone, where=argument("accept"),
                              next=f"Allow restarts with {argument('restarts', 'K')}")  # fmt: skip
-        if self.noise == 0:  # 0, or what float32 takes for it
-            object.__setattr__(self, "noise", 0.0)
-            Noise(1.0, self.noise_at, self.seed)
-        else:
-            object.__setattr__(self, "noise", Noise(self.noise, self.noise_at, self.seed).sigma)
+        object.__setattr__(self, "noise", self.noise or 0.0)  # -0 is none either
+        Noise(self.noise or 1.0, self.noise_at, self.seed)
 
     @property
     def noisy(self) -> Noise | None:
@@ -92,6 +90,10 @@ class Policy:
     def as_dict(self) -> dict[str, Any]:
         """For documents: the fields, those of the noise where there is some."""
         return {name: value for name, value in vars(self).items() if self.noise or name not in _OF_NOISE}
+
+    def noise_dict(self) -> dict[str, Any]:
+        """For documents: the fields of the noise; empty where there is none."""
+        return {name: getattr(self, name) for name in _OF_NOISE} if self.noise else {}
 
     def runs(self, forms: int) -> int:
         """How many runs may follow the first one where there are so many other forms. Without noise a form is asked once: the

@@ -204,6 +204,7 @@ _CONFIG = record(
 
 _HALT = {"threshold": float32, "min_steps": integer(1, 255)}
 _PATIENCE = {"patience": integer(0, 255)}  # without it, 0: manifests were written before there was one
+_FLOAT_LEAST, _FLOAT_MOST = 2.0**-149, 3.4028234663852886e38  # positive numbers of 32 bits
 _SOLVE = record(
     {
         "symmetry": text(LONGEST_SYMMETRY),
@@ -211,11 +212,11 @@ _SOLVE = record(
         "steps": integer(1, 255),
         "restarts": integer(0, 255),
         "restart_steps": integer(1, 255),
-        "threshold": number(),
+        "threshold": number(-_FLOAT_MOST, _FLOAT_MOST),
         "accept": word(*ACCEPT),
         **_PATIENCE,
     },
-    {"noise": number(0), "noise_at": word(*NOISE_AT), "seed": integer(0, MOST_SEED)},
+    {"noise": number(_FLOAT_LEAST, _FLOAT_MOST), "noise_at": word(*NOISE_AT), "seed": integer(0, MOST_SEED)},
 )
 _STOPPED = record(
     {**_HALT, "cell": _SHARE, "exact": _SHARE, "mean_steps": number(1, 255), "lost": number(-1, 1), "lost_error": number(0, 2)},

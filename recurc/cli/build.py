@@ -214,7 +214,7 @@ def _solving(
     policy, name, forms = procedure(console, chosen, reasoner, (solving, lowering, seed), rule)
     if policy is None:
         return lowering, None, None
-    noisy_runs = max(policy.restarts, 1) if policy.noise else None
+    noisy_runs = policy.restarts if policy.noise else None
     made = replace(lowering, symmetries=forms, noisy_runs=noisy_runs, own_noise=policy.noisy)
     return made, policy, solve_entry(name, policy, len(forms))
 

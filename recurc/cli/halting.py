@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from recurc.arguments import argument
 from recurc.cli.common.groups import takes
 from recurc.cli.common.options import (
     Model,
@@ -76,6 +77,9 @@ def command(
     labels, or without them where the margins form two clusters, of puzzles that are solved and that are not. On the other half
     it is shown what stopping early and asking again give, and how far "solved" can be trusted.
     """
+    if finding.keep and asking.noise:
+        raise UsageError("a rule that is found with noise is not kept", where=argument("keep", True),
+                         why="build and eval would take it for runs without", next="Leave out --keep, or --noise")  # fmt: skip
     models, named = measured_models(console, source, "recurc halting")
     from recurc.evaluate import own_halting
     from recurc.report import halting_page

@@ -199,14 +199,14 @@ def _page(
         plots=drawn,
         verdicts=sweep_page.sweep_verdicts(lines),
         tables=[Table("All variants", *sweep_page.table(lines))],
-        notes=sweep_page.NOTES,
+        notes=sweep_page.notes(lines),
         command=shlex.join(["recurc", *sys.argv[1:]]),
     )
     return write_results(folder, "sweep", found)
 
 
 def _show(console: Console, lines: list[dict[str, Any]], name: str, document: dict[str, Any], folder: Path) -> None:
-    from recurc.report.sweep_page import LEAST, NOTES, sweep_verdicts, table
+    from recurc.report.sweep_page import LEAST, notes, sweep_verdicts, table
 
     shown = lines
     if len(lines) > _MANY:
@@ -220,6 +220,6 @@ def _show(console: Console, lines: list[dict[str, Any]], name: str, document: di
     console.table(columns, cells, text_columns=("by",), least=LEAST)
     for text in sweep_verdicts(lines):
         console.print(text)
-    for note in NOTES:
+    for note in notes(shown):
         console.print(note, style="dim")
     console.print(f"table, plots and page: {folder / 'sweep.html'}")

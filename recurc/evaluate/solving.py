@@ -104,7 +104,7 @@ class Solved:
             "first_steps": p.steps,
             "restarts": p.restarts,
             "restart_steps": p.restart_steps,
-            **({"noise": p.noise, "noise_at": p.noise_at, "seed": p.seed} if p.noise else {}),
+            **p.noise_dict(),
         }
 
 

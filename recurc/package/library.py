@@ -127,7 +127,8 @@ def _context(sources: Sources, work: Work, prefix: Prefix) -> dict[str, Any]:
         "kernels_why": Markup(_FEATURES.get(sources.kernels.name, "This one has portable kernels, for any core.")),
         "arena_bytes": sources.arena_bytes, "image_bytes": len(sources.image.data), "config": work.model.config,
         "steps": work.model.program.steps, "forms": len(work.model.program.symmetries),
-        "table": work.model.program.puzzle_table is not None, "flags": " ".join(board.cpu_flags),
+        "table": work.model.program.puzzle_table is not None,
+        "noise": work.model.program.lowering.noisy_runs is not None, "flags": " ".join(board.cpu_flags),
         "sha256": sources.image.sha256,
     }  # fmt: skip
 

@@ -47,9 +47,10 @@ NOTES = (
     "the reference stops. The default: and the tokens have stayed since the step before. Lost: points of puzzles exact, with "
     "the standard error of the difference on the same puzzles. Same answer: puzzles whose answer is that of all steps. Its own "
     "rule was chosen on one half of the puzzles; its lines are of the other half.",
-    "Asking again: a run that does not halt is followed by one of another form of the puzzle (runtime_c/SPEC.md, Solving), on "
-    "the half of the puzzles that nothing was chosen on. Mean steps: of all runs of a puzzle. At most: of one that is never "
-    "solved. Right if solved, right if unsure: of the puzzles that are called so, in brackets Wilson's interval of 95 %.",
+    "Asking again: a run that does not halt is followed by one of another form of the puzzle, or with noise "
+    "(runtime_c/SPEC.md, Solving), on the half of the puzzles that nothing was chosen on. Mean steps: of all runs of a puzzle. "
+    "At most: of one that is never solved. Right if solved, right if unsure: of the puzzles that are called so, in brackets "
+    "Wilson's interval of 95 %.",
     "Certificate: whether at most 1 % of what the margin calls solved is wrong, on both halves; of 100 puzzles at least. "
     "Clusters: where the margins form two of them, theta can be found without labels, three quarters of the way up.",
 )

@@ -35,7 +35,7 @@ NOTES = (
     f"bytes: {READ_BYTES} (onnxruntime: its graph files); "
     "4 MB, 8 MB: whether they fit beside 32 KB of code.",
     "with restarts: puzzles exact, @ steps of all runs on average, where a puzzle whose run does not halt is asked again in "
-    "another form (runtime_c/SPEC.md, Solving); wrong solved: of those called solved.",
+    "another form, or with noise (runtime_c/SPEC.md, Solving); wrong solved: of those called solved.",
     "by: device, the generated C on this computer, the firmware's bits; fake, torch with rounded weights and activations; "
     "reference, the fp32 model; onnxruntime, its own kernels.",
 )

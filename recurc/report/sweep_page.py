@@ -75,11 +75,23 @@ NOTES = (
     "all that cost less, beyond a standard error of the difference on the same puzzles; of equals the one of fewest bytes. ~: "
     "not told from it, nothing of no more cost solves more beyond that error. "
     f"bytes: {READ_BYTES}.",
-    "with restarts: puzzles exact, @ steps of all runs on average, where a puzzle whose run does not halt is asked again in "
-    "another form; of the largest number of steps.",
     "by: device, the generated C on this computer, the firmware's bits; fake, torch with rounded weights and activations; "
     "reference, the fp32 model.",
 )
+
+ASKED_NOTE = (
+    "with restarts: puzzles exact, @ steps of all runs on average, where a puzzle whose run does not halt is asked again in "
+    "another form, or with noise; of the largest number of steps."
+)
+
+
+def notes(lines: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What the columns of `table` mean."""
+    return (NOTES[0], ASKED_NOTE, *NOTES[1:]) if _asked(lines) else NOTES
+
+
+def _asked(lines: Sequence[Mapping[str, Any]]) -> bool:
+    return any(line["asked"] for line in lines)
 
 
 def sweep_verdicts(lines: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -133,7 +145,7 @@ def asked_cells(asked: Mapping[str, Any] | None) -> tuple[str, str]:
 
 def table(lines: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """(columns, cells as text) of a sweep; those of ASKED too where puzzles were asked again."""
-    if not any(line["asked"] for line in lines):
+    if not _asked(lines):
         return COLUMNS, [cells(line) for line in lines]
     return (*COLUMNS, *ASKED), [(*cells(line), *asked_cells(line["asked"])) for line in lines]
 

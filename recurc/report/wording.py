@@ -119,7 +119,7 @@ def _solve_row(solve: Mapping[str, Any] | None, accuracy: Mapping[str, Any] | No
         return []
     again = f"in other forms ({solve['symmetry']})"
     if solve.get("noise"):
-        where = "at the start" if solve["noise_at"] == START else "before each step"
+        where = "at the start" if solve.get("noise_at", START) == START else "before each step"
         again = (f"{again} while there are some, " if solve["forms"] else "") + f"with noise of {solve['noise']:g} {where}"
     said = f"{solve['steps']} steps, then up to {solve['restarts']} restarts of {solve['restart_steps']} {again}"
     rows = [("answers", f"{said}; believed is {BELIEVED[solve['accept']]}")]

@@ -113,6 +113,7 @@ def halting_study(
         "first_steps": policy.steps,
         "restarts": policy.runs(len(forms.drawn)),
         "restart_steps": policy.restart_steps,
+        **policy.noise_dict(),
         "own": None if own is None else asdict(own),
         "why": why,
         "clusters": None if clusters is None else asdict(clusters),

@@ -9,6 +9,7 @@ import pytest
 from recurc.build import manifest_schema
 from recurc.build.schema import Record, ShapeError
 from recurc.documents import manifest, plan
+from recurc.solve import Policy
 
 PAIRS = [
     (manifest.Manifest, manifest_schema.MANIFEST), (manifest.FirmwareEntry, manifest_schema._FIRMWARE),
@@ -36,3 +37,11 @@ def test_folders_of_packages_stay_in_the_build(packages):
 def test_a_format_may_have_no_folder_of_its_own():
     manifest_schema.MANIFEST.more["packages"]({"firmware": "", "library": "library"}, "packages")
     assert issubclass(ShapeError, ValueError)
+
+
+@pytest.mark.parametrize("wrong", [{"noise": 1e300}, {"noise": 1e-60}, {"noise": 0}, {"noise": -1.0}, {"threshold": 1e300}])
+def test_numbers_that_no_policy_takes_are_no_manifests(wrong):
+    solve = {**vars(Policy(4, 3, noise=0.5)), "symmetry": "none", "forms": 0}
+    manifest_schema._SOLVE(solve, "solve")
+    with pytest.raises(ShapeError):
+        manifest_schema._SOLVE({**solve, **wrong}, "solve")

@@ -69,6 +69,7 @@ def test_python_gives_the_same(capsys):
         (("--noise-at", "step"), 2, "no noise to put anywhere"),
         (("--noise", "1e39"), 2, "no positive number of 32 bits"),
         (("--noise", "-1"), 2, "--noise"),
+        (("--noise", "1", "--restarts", "0"), 2, "no restarts to have noise"),
         (("--steps", "4", "--restart-steps", "5"), 2, "the model is compiled for 4"),
     ],
 )
@@ -76,6 +77,21 @@ def test_what_cannot_be_solved_so_is_refused_before_the_calibration(options, cod
     monkeypatch.setattr("recurc.cli.eval.quantize_with_progress", lambda *a, **k: pytest.fail("calibrated"))
     assert main([*EVAL, *options]) == code
     assert why in capsys.readouterr().err
+
+
+def test_a_place_for_no_noise_in_the_project_file_is_refused(capsys, monkeypatch, tmp_path):
+    def stop(*args, **options):
+        raise UsageError("it calibrates")
+
+    monkeypatch.setattr("recurc.cli.eval.quantize_with_progress", stop)
+    project = tmp_path / "recurc.toml"
+    project.write_text('[solve]\nnoise_at = "step"\n')
+    assert main([*EVAL, "--project", str(project)]) == 3
+    error = " ".join(capsys.readouterr().err.split())
+    assert "no noise to put anywhere" in error and "solve.noise_at" in error
+    for noise in ("0", "1"):
+        assert main([*EVAL, "--project", str(project), "--noise", noise]) == 2
+        assert "it calibrates" in capsys.readouterr().err
 
 
 def test_options_of_solve_alone_are_refused(capsys):

@@ -60,11 +60,20 @@ def test_puzzles_that_are_all_solved_tell_nothing_without_labels(model, capsys):
     assert "labels do" in (model.parent / "found" / "halting.md").read_text()
 
 
+def test_noise_stands_in_the_documents_head(model, capsys):
+    few = ("halting", model, "--limit", "2", "--symmetry", "none", "--restarts", "1", "--first-steps", "2", "--out", "found")
+    (found,) = document(capsys, *few, "--noise", "0.5", "--noise-at", "step", "--seed", "3")["models"]
+    assert (found["noise"], found["noise_at"], found["seed"], found["restarts"]) == (0.5, "step", 3, 1)
+    assert "noise" not in document(capsys, *few)["models"][0]
+
+
 def test_what_cannot_be_done_is_refused_before_the_work(model, capsys, monkeypatch):
     monkeypatch.setattr("recurc.cli.halting.quantize_with_progress", lambda *a, **k: pytest.fail("calibrated"))
     assert main(["halting", "--data", str(model / "data")]) == 2 and "needs a CHECKPOINT" in capsys.readouterr().err
     assert main(["halting", str(model), "--limit", "1"]) == 2 and "one puzzle is too few" in capsys.readouterr().err
     assert main(["halting", str(model), "--first-steps", "17"]) == 2 and "compiled for 16" in capsys.readouterr().err
+    assert main(["halting", str(model), "--noise", "1", "--keep"]) == 2
+    assert "found with noise is not kept" in (error := capsys.readouterr().err) and "--keep" in error
     (model / HALTING_FILE).mkdir()
     assert main(["halting", str(model), "--keep"]) == 3 and HALTING_FILE in capsys.readouterr().err
 

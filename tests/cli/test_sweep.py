@@ -45,6 +45,7 @@ def sweep(capsys, cache, out, *more: str) -> tuple[int, str, str]:
 def test_table_files_and_page(capsys, cache, tmp_path):
     status, out, _ = sweep(capsys, cache, tmp_path)
     assert status == 0 and "int4-naive x int8-row" in out and "lost to fp32" in out and "reference" in out
+    assert "with restarts" not in out and "with restarts" not in (tmp_path / "sweep.md").read_text(), "nothing was asked again"
     names = {p.name for p in tmp_path.iterdir()}
     assert names == {
         "sweep.csv",
@@ -152,7 +153,7 @@ def test_puzzles_are_asked_again_where_that_is_wanted(capsys, cache, tmp_path):
         assert (row["asked"] is None) == (row["steps"] == 1), "asked again beside the largest number of steps"
         if row["asked"]:
             assert row["asked_exact"] == row["asked"]["exact"] and 2 <= row["asked_mean_steps"] <= 3
-    assert "with restarts" in (tmp_path / "sweep.html").read_text()
+    assert "with restarts: puzzles exact" in (tmp_path / "sweep.html").read_text()
     assert [r["asked_exact"] != "" for r in csv.DictReader((tmp_path / "sweep.csv").read_text().splitlines())] == [
         row["steps"] == 2 for row in found["rows"]
     ]

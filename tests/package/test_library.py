@@ -233,6 +233,13 @@ def test_no_kernel_that_is_not_called(quantized, tmp_path):
     assert {"rope", "softmax"} <= kernels["second"]
 
 
+def test_noise_is_told_where_it_is_built_in(product, tmp_path):
+    noisy = Model(MODELS["first"], "first model").quantize("int4", method="min-max", noisy_runs=2)
+    built = noisy.build("mps2-an500", tmp_path / "b", gate=GOOD, as_="library", name="first")
+    assert "`first_noise`" in (built.path / "library" / "README.md").read_text()
+    assert "_noise" not in (product / "first" / "README.md").read_text()
+
+
 @pytest.mark.parametrize("standard", ["c++11", "c++14", "c++17", "c++20"])
 def test_a_program_in_cpp_takes_it(product, objects, tmp_path, standard):
     need_tool("c++")

@@ -12,6 +12,7 @@ from recurc.report.document import SCHEMA, printable, report_build, report_plan
 from recurc.report.planning import plan_checkpoint
 from recurc.report.regions import region_rows, sum_text
 from recurc.report.wording import change_rows, fact_rows, linked_text, schedule_text, verdict_text
+from recurc.solve import Policy
 from tests.report.samples import build_folder, config, document, sized
 
 CASES = {
@@ -217,3 +218,9 @@ def test_fp32_beside_a_build_of_another_depth_is_said_to_be_at_that_depth(tmp_pa
     assert "(fp32 95.0 %)" in dict(fact_rows({**d, "accuracy": accuracy}))["accuracy"]
     d["trained"] = {**d["trained"], "l_cycles": 1}
     assert "(fp32 at this depth 95.0 %)" in dict(fact_rows({**d, "accuracy": accuracy}))["accuracy"]
+
+
+def test_noise_without_a_place_is_at_the_start():
+    solve = {"symmetry": "none", "forms": 0, **Policy(8, 4, noise=0.5).as_dict()}
+    del solve["noise_at"], solve["seed"]
+    assert "with noise of 0.5 at the start" in dict(fact_rows({**CASES["paper"](), "solve": solve}))["answers"]

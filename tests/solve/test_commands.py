@@ -86,6 +86,13 @@ def test_a_build_refuses_what_it_has_not(built, capsys):
     assert "finite" in capsys.readouterr().err
 
 
+def test_without_restarts_a_builds_noise_is_left_out(built, capsys):
+    found = said(capsys, "verify", str(built), "--solve", "--on", "host", "--limit", "1", *UNSURE, "--restarts", "0")
+    assert found["bit_exact"] and found["puzzles"][0]["restarts"] == 0
+    asked = ("--solve", "--on", "host", "--restarts", "0", "--noise", "1")
+    assert "no restarts to have noise" in said(capsys, "verify", str(built), *asked, code=2)["error"]["what"]
+
+
 def test_verify_draws_each_run(built, capsys):
     capsys.readouterr()
     assert main(["verify", str(built), "--solve", "--on", "host", "--limit", "1", "--show", *UNSURE]) == 0

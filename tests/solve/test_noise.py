@@ -61,6 +61,12 @@ def test_what_is_no_noise_is_refused(values):
             Policy(**{"steps": 2, "restarts": 1, "noise": 1.0} | given)
 
 
+def test_what_float32_takes_for_0_is_none():
+    for none in (1e-60, -1e-60, 0.0):
+        assert str(Policy(2, 1, noise=none).noise) == "0.0" and Policy(2, 1, noise=none).noisy is None
+    assert Policy(2, 1, noise=1e-45).noise > 0
+
+
 def test_the_first_run_is_what_it_was():
     noisy = Noise(1.0)
     assert not noisy.due(0, 0) and noisy.due(1, 0) and not noisy.due(1, 1) and Noise(1.0, "step").due(2, 3)

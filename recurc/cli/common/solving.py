@@ -44,8 +44,8 @@ class Asking:
         """The procedure for a model that is lowered for `steps`, whose runs halt by a rule; the seed is the noise's.
 
         Raises:
-            UsageError: --noise-at without noise, the rule has a least number of steps, more steps are asked of a run, or the
-                numbers do not go together.
+            UsageError: --noise-at without noise, noise without restarts, the rule has a least number of steps, more steps are
+                asked of a run, or the numbers do not go together.
         """
         if halt.min_steps != 1:
             raise UsageError("solving has no least number of steps", where=argument("min_steps"),
@@ -54,9 +54,13 @@ class Asking:
             if (getattr(self, name) or 0) > steps:
                 raise UsageError("a run has too many steps", where=argument(name), why=f"the model is compiled for {steps}",
                                  next=f"Give a number from 1 to {steps}")  # fmt: skip
-        if not self.noise and given("noise_at"):
+        unsaid = self.noise is None and self.noise_at != START  # as recurc.toml has it; a noise of 0 says that there is none
+        if not self.noise and (unsaid or given("noise_at")):
             raise UsageError("there is no noise to put anywhere", where=argument("noise_at"),
                              next=f"Add {argument('noise', 'SIGMA')}, or leave it out")  # fmt: skip
+        if self.noise and not self.restarts:
+            raise UsageError("there are no restarts to have noise", where=argument("noise"),
+                             next=f"Allow some with {argument('restarts', 'K')}, or give a noise of 0")  # fmt: skip
         first = self.first_steps or min(FIRST_STEPS, steps)
         noise = (self.noise, self.noise_at, seed) if self.noise else ()
         return Policy(first, self.restarts, self.restart_steps or first, halt.threshold, halt.patience, accept, *noise)
@@ -185,6 +189,8 @@ def built_policy(build: Build, solving: Solving, halting: Halting) -> Policy | N
         noise=chosen("noise", solving, own.noise),
         noise_at=chosen("noise_at", solving, own.noise_at),
     )
+    if not asking.restarts and not given("noise"):  # no run is left that would have the build's
+        asking = replace(asking, noise=0.0)
     if asking.noise and not own.noise:
         raise UsageError("the build adds no noise", where=argument("noise"), why="its firmware was compiled without",
                          next="Leave it out, or build with --solve and noise")  # fmt: skip
