@@ -27,6 +27,7 @@ from tests.fuzz.loaders.mutate import Mutation
 SECONDS = 10
 MEMORY = 1 << 30  # bytes above what the process has
 KEPT = 300 << 20  # bytes of real memory that a run may add
+_LARGE = 1 << 20
 LONGEST = 2000  # characters of an error
 
 
@@ -158,6 +159,8 @@ def fuzz(loader: Loader, mutations: int, seed: int = 0, keep: Path | None = None
             file = r.choice(files)
             data = loader.mutated[file](r, good[file])
             _write(places[file], data)
+            if len(data) > _LARGE:  # what making it took is not the loader's
+                peak = peak_memory(anew=True)
             finding = _run(loader, folder, report)
             now = peak_memory()
             report.memory = max(report.memory, now - peak)
