@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TypeVar
 from recurc.errors import InputError, RecurcError
 from recurc.reading import matching
 
+GROUPS = ("recurc.ops", "recurc.precisions", "recurc.families", "recurc.packages")  # of entry points
 Taken = TypeVar("Taken")
 
 
@@ -47,6 +49,33 @@ def installed(group: str, take: Callable[[EntryPoint], Taken]) -> list[Taken]:
                 next="Correct it, or uninstall the package that brings it",
             ) from e  # fmt: skip
     return found
+
+
+def at_fault(error: BaseException) -> tuple[str, str] | None:
+    """The extension in whose code an error arose, and where: its package or entry point, and "module.path:line".
+
+    Libraries and templates of recurc's that the code calls are passed over. None: it arose in recurc.
+    """
+    tops: dict[str, str] = {}
+    for group in GROUPS:
+        for point in _points(group):
+            top = point.value.partition(":")[0].partition(".")[0]
+            tops.setdefault(top, _package(point).removeprefix(" of ") or f"the entry point {point.name} = {point.value}")
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        module, file = str(frame.f_globals.get("__name__", "")), Path(frame.f_code.co_filename)
+        top = module.partition(".")[0]
+        if top == "recurc" and module != "recurc.quoting":  # which tells what is wrong with a template
+            return None
+        if top in tops:
+            return tops[top], f"{module}:{line}"
+        found = next((name for name in tops if any(file.is_relative_to(folder) for folder in _folders(name))), None)
+        if found is not None:  # a template
+            return tops[found], f"{file}:{line}"
+    return None
+
+
+def _folders(package: str) -> list[Path]:
+    return [Path(folder) for folder in getattr(sys.modules.get(package), "__path__", ())]
 
 
 def distinct(

@@ -18,6 +18,7 @@ import jinja2
 import yaml
 from markupsafe import Markup, escape
 
+from recurc.errors import InputError
 from recurc.resources import resource_dir
 from recurc.text import one_line, visible
 
@@ -202,25 +203,36 @@ def _finalize(context: jinja2.runtime.Context, value: Any) -> Any:
 
 
 class _Templates(jinja2.FileSystemLoader):
-    """Templates of this installation: one that cannot be read is the system's to explain."""
+    """Templates of this installation: one that cannot be read is the system's to explain. Or those of an extension, searched
+    first: one that is not there is missing in its folder."""
 
     def get_source(self, environment: jinja2.Environment, template: str) -> Any:
         try:
             return super().get_source(environment, template)
         except jinja2.TemplateNotFound:
+            first = Path(self.searchpath[0])
+            if not first.is_relative_to(resource_dir("templates")):
+                raise InputError(
+                    "a template of an extension is not there", where=str(first / template),
+                    why="recurc has none of that name", next="Put it there; package-data in pyproject.toml installs it",
+                ) from None  # fmt: skip
             raise FileNotFoundError(
                 errno.ENOENT, "a part of this installation of recurc is not there", str(Path(self.searchpath[0]) / template)
             ) from None
 
 
-def environment(folder: str = "") -> jinja2.Environment:
+def environment(folder: str = "", first: Path | None = None) -> jinja2.Environment:
     """Jinja over recurc's templates, those of one folder of them, or those of a folder anywhere, by its absolute path; a name
     that is missing is an error.
 
     Texts must be quoted for their language, see the top of this module; in pages they are escaped.
+
+    Args:
+        first: a folder of an extension that is searched before.
     """
+    here = Path(resource_dir("templates")) / folder
     found = jinja2.Environment(
-        loader=_Templates(Path(resource_dir("templates")) / folder), undefined=jinja2.StrictUndefined,
+        loader=_Templates([here] if first is None else [first, here]), undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=True, finalize=_finalize,
     )  # fmt: skip
     found.filters.update({f.__name__: f for f in FILTERS})

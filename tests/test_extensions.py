@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+import sys
 from importlib.metadata import EntryPoint
 from types import SimpleNamespace
 
@@ -124,3 +127,30 @@ def test_a_family_of_others_is_asked_after_ours(bring):
     assert list(ask())[-1] == "later"
     assert recurc.models.find_family(None, ["L_level.layers.0.x"], "here").NAME == "trm"
     assert recurc.models.find_family("a.later@Later", ["L_level.layers.0.x"], "here").NAME == "later"
+
+
+def test_a_mistake_in_the_code_of_others_is_said_to_be_theirs(bring, tmp_path, monkeypatch, capsys):
+    """In Python with the libraries that it calls, and in a template; what recurc does wrong for it stays recurc's."""
+    folder = tmp_path / "faulty"
+    folder.mkdir()
+    (folder / "op.c.j2").write_text("{{ 1 }}\n{{ nothing_of_that_name }}\n")
+    (folder / "__init__.py").write_text(
+        "import json\nfrom pathlib import Path\nfrom recurc import quoting, resources\ndef library():\n    json.loads('{')\n"
+        "def template():\n    quoting.environment(str(Path(__file__).parent)).get_template('op.c.j2').render()\n"
+        "def ours():\n    resources.resource_dir('nothing')\n"
+    )
+    bring(weights.ENTRY_POINTS, "faulty", "", ":THING")
+    monkeypatch.delitem(sys.modules, "faulty", raising=False)
+    module = importlib.import_module("faulty")
+    for name, said in (
+        ("library", "JSONDecodeError.* a bug in the entry point faulty = faulty:THING .faulty:5., not in recurc"),
+        ("template", "an extension of recurc failed unexpectedly .op.c.j2:2.: UndefinedError: .*faulty/op.c.j2:2., not in rec"),
+        ("ours", "recurc failed unexpectedly .resources.py:.*a bug in recurc, not"),
+    ):
+        monkeypatch.setattr("recurc.cli.boards.command.callback", lambda name=name, **options: getattr(module, name)())
+        assert main(["boards"]) == 1
+        assert re.search(said, " ".join(capsys.readouterr().err.split())), name
+
+
+def test_a_group_for_each_registry_is_looked_through_for_mistakes():
+    assert set(extensions.GROUPS) == set(GROUPS)

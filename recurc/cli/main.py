@@ -204,11 +204,29 @@ def _usage_error(error: click.ClickException) -> UsageError:
 
 
 def _bug(error: Exception, shown: bool) -> RecurcError:
+    from jinja2 import UndefinedError
+
+    from recurc.extensions import at_fault
+    from recurc.quoting import UnquotedError
+
     frames = traceback.extract_tb(error.__traceback__)
-    where = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+    templates = [frame for frame in frames if frame.filename.endswith(".j2")]
+    last = (templates if isinstance(error, (UndefinedError, UnquotedError)) else [])[-1:] or frames[-1:]
+    where = "".join(f"{os.path.basename(frame.filename)}:{frame.lineno}" for frame in last)
+    why, more = (
+        f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
+        "" if shown else "; --debug shows the traceback",
+    )
+    extension = at_fault(error)
+    if extension is not None:
+        return RecurcError(
+            "an extension of recurc failed unexpectedly", where=where,
+            why=f"{why}. This is a bug in {extension[0]} ({extension[1]}), not in recurc and not in your input",
+            next="Correct it, or report it to whoever made that" + more,
+        )  # fmt: skip
     return RecurcError(
         "recurc failed unexpectedly",
         where=where,
-        why=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}. This is a bug in recurc, not in your input",
-        next="Please report it with the command and its output" + ("" if shown else "; --debug shows the traceback"),
+        why=f"{why}. This is a bug in recurc, not in your input",
+        next="Please report it with the command and its output" + more,
     )

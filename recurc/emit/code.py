@@ -57,10 +57,10 @@ def _f32(value: float) -> str:
     return float(np.float32(value)).hex() + "f"
 
 
-def _op_source(name: str) -> str | None:
-    """Text of a template in an op's folder."""
+def _op_source(name: str) -> tuple[str, str, None] | None:
+    """Text and file of a template in an op's folder."""
     file = template_file(name)
-    return read_text(file) if file else None
+    return (read_text(file), str(file), None) if file else None
 
 
 @lru_cache(maxsize=1)

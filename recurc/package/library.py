@@ -21,7 +21,7 @@ from recurc.files import put
 from recurc.package.base import WEIGHTS, Made, Package, Work, planned
 from recurc.quoting import environment
 from recurc.reading import matching, read_regular, read_text
-from recurc.resources import license_text
+from recurc.resources import license_text, resource_dir
 from recurc.targets.boards import Board
 
 API_VERSION = 1  # RC_API_VERSION of rc.h
@@ -56,11 +56,13 @@ class Layout:
 class SourcesPackage(Package):
     """A library in C sources for one build system. Nothing is compiled here: sizes of code are estimates.
 
-    unproven: what its build system has not shown, for people.
+    templates: of a format outside recurc, the folder of its templates, which are searched before recurc's. unproven: what its
+    build system has not shown, for people.
     """
 
     named = True
     layout: Layout
+    templates: Path | None = None
     unproven = "not built here"
 
     def write(self, work: Work, made: Made | None) -> Made:
@@ -68,9 +70,8 @@ class SourcesPackage(Package):
         prefix = library_name(work.asked.name or default_name(work.model.name))
         work.note(f"writing the {self.title} {prefix.name} ...")
         folder = work.folder / self.folder
-        write_library(
-            folder / prefix.name if self.layout.inner else folder, made.sources, work, prefix, self.layout, self.more(made)
-        )
+        folder = folder / prefix.name if self.layout.inner else folder
+        write_library(folder, made.sources, work, prefix, self.layout, self.more(made), self.templates)
         return made
 
     def says(self) -> str:
@@ -91,11 +92,17 @@ class LibraryPackage(SourcesPackage):
     layout = Layout({"CMakeLists.txt": "CMakeLists.txt", "NAME.pc.in": "pc.in.txt", "README.md": "README.md"})
 
 
-def write_library(folder: Path, sources: Sources, work: Work, prefix: Prefix, layout: Layout, more: Mapping[str, Any]) -> None:
-    """Write a model's sources, weights and build files under a name into `folder`, which is made."""
+def write_library(
+    folder: Path, sources: Sources, work: Work, prefix: Prefix, layout: Layout, more: Mapping[str, Any], own: Path | None = None
+) -> None:
+    """Write a model's sources, weights and build files under a name into `folder`, which is made.
+
+    Args:
+        own: a folder of templates that is searched before recurc's.
+    """
     assert work.asked.weights in WEIGHTS, work.asked.weights
     name, weights = prefix.name, layout.form(work.asked.weights)
-    env, context = environment(), {**_context(sources, work, prefix), "weights": weights, **more}
+    env, context = environment(first=own), {**_context(sources, work, prefix), "weights": weights, **more}
     files = library_sources(sources, work.runtime, prefix, work.model.program.puzzle_table is not None, layout.header)
     if weights == "incbin":
         file = Path(layout.weights, f"{name}_weights.S").as_posix()
@@ -107,8 +114,8 @@ def write_library(folder: Path, sources: Sources, work: Work, prefix: Prefix, la
     compiled = [file for file in files if file.endswith((".c", ".S"))]
     headers = sorted(file for file in files if file.endswith(".h"))
     for file, template in layout.texts.items():
-        template_file = env.get_template(f"{'' if '/' in template else 'library/'}{template}.j2")
-        files[file.replace("NAME", name)] = template_file.render(context, files=compiled, headers=headers)
+        found = env.get_template(_template(template, own))
+        files[file.replace("NAME", name)] = found.render(context, files=compiled, headers=headers)
     files["LICENSE"] = license_text()
     for file, text in files.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
@@ -116,6 +123,14 @@ def write_library(folder: Path, sources: Sources, work: Work, prefix: Prefix, la
     if layout.assembles or weights == "file":
         shutil.copyfile(sources.folder / "model.rcm", folder / f"{name}.rcm")
     put(folder / f"{name}.spdx.json", _bill(folder, prefix))
+
+
+def _template(name: str, own: Path | None) -> str:
+    """The file of a template of `Layout.texts`: where it names no folder, an extension's own, or the library's."""
+    file, ours = f"{name}.j2", f"library/{name}.j2"
+    if "/" in name or (own is not None and ((own / file).is_file() or not (resource_dir("templates") / ours).is_file())):
+        return file
+    return ours
 
 
 def _context(sources: Sources, work: Work, prefix: Prefix) -> dict[str, Any]:

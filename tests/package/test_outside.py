@@ -19,8 +19,11 @@ from recurc.cli.main import main
 from recurc.errors import InputError, ToolchainError, UsageError
 from recurc.flash import flash, stop
 from recurc.package import registry
+from recurc.package.base import Asked, Work
+from recurc.package.library import Layout, SourcesPackage
 from recurc.package.registry import package_named, packages, packages_of, register, unregister
-from recurc.targets.boards import list_boards, load_board, parse_board
+from recurc.resources import resource_dir
+from recurc.targets.boards import list_boards, load_board, parse_board, read_board
 from tests.boardfiles import board_file, board_text
 from tests.package.makefile import PACKAGE
 from tests.randmodels import random_reasoner
@@ -139,6 +142,31 @@ def test_an_entry_point_brings_a_format(monkeypatch):
         assert package_named("makefile") is PACKAGE and {"makefile", "firmware", "platformio", "espidf"} <= set(packages())
     finally:
         packages.cache_clear()
+
+
+def test_a_library_for_one_more_build_system_brings_its_templates(quantized, tmp_path):
+    """By the writer of recurc's own: its files are in the bill of materials, and its README extends the library's."""
+    own, board = tmp_path / "templates", read_board(board_file(tmp_path, 'packages = ["scons"]'))
+    own.mkdir()
+    (own / "SConstruct.py.j2").write_text("files = [{% for file in files %}{{ file | python_string }}, {% endfor %}]\n")
+    (own / "README.md.j2").write_text('{% extends "library/README.md.j2" %}{% block use %}Run scons.{% endblock %}')
+
+    class SCons(SourcesPackage):
+        name, title, folder, templates = "scons", "SCons library", "scons", own
+        layout = Layout({"SConstruct": "SConstruct.py", "README.md": "README.md", "NAME.pc.in": "pc.in.txt"})
+
+    work = Work(tmp_path / "out", resource_dir("runtime_c"), quantized.model, board, lambda text: None, Asked("mine"))
+    SCons().write(work, None)
+    folder = work.folder / "scons"
+    assert "'src/mine_model.c'" in (folder / "SConstruct").read_text() and (folder / "mine.pc.in").is_file()
+    readme = (folder / "README.md").read_text()
+    assert "Run scons." in readme and "mine_solve" in readme and "With CMake" not in readme
+    bill = json.loads((folder / "mine.spdx.json").read_text())
+    assert {"./SConstruct", "./README.md"} <= {file["fileName"] for file in bill["files"]}
+    (own / "SConstruct.py.j2").unlink()
+    with pytest.raises(InputError, match="a template of an extension is not there") as e:
+        SCons().write(replace(work, folder=tmp_path / "again"), None)
+    assert str(own / "SConstruct.py.j2") in str(e.value) and "installation" not in e.value.paragraph()
 
 
 def test_names_are_single():
