@@ -31,6 +31,20 @@ KINDS = ("budget", "board", "emulator", "host")
 MPUS = ("v7", "v8")
 GUARDED = {mpu: f"PMSA{mpu}: flash-like memory read-only, RAM never executed, what is not listed closed" for mpu in MPUS}
 COMPILED = "firmware"  # the format whose ELF is compiled here
+_NEEDED = (
+    "name",
+    "title",
+    "family",
+    "core",
+    "cpu_flags",
+    "features",
+    "ports",
+    "clock_hz",
+    "stack_bytes",
+    "verified",
+    "uart",
+    "ticks",
+)
 BOOT_PLACES = ("first", "after-vectors")
 BOARD_LIMIT = 1 << 16  # bytes of a board file; the bundled ones have at most 3,000
 
@@ -175,12 +189,14 @@ def parse_board(text: str, path: Path) -> Board:
     except Unreadable as e:
         raise InputError("the board file is not TOML", where=str(path), why=str(e), next="Correct the board file") from None
     t = Table(with_chip(data, path), "top level", path)
+    t.need(*_NEEDED, *(() if t.data.get("family") == "host" else ("placement",)))
     name, title = t.text("name", pattern=NAME), t.text("title")
     family = t.text("family", one_of=FAMILIES)
     emulator = read_emulator(t, family)
     clock_hz = t.number("clock_hz", high=10**11)
     regions = read_regions(t, family)
     u = Table(t.get("uart", dict), "uart", path)
+    u.need("kind", "base", "baud")
     uart = Uart(u.text("kind", pattern=WORD), u.number("base"), u.number("baud", high=100_000_000), u.text("note", ""))
     u.close()
     k = Table(t.get("ticks", dict), "ticks", path)

@@ -33,6 +33,12 @@ class Table:
     def bad(self, why: str, next: str = "Correct the board file") -> InputError:
         return InputError("the board file is invalid", where=str(self.path), why=why, next=next)
 
+    def need(self, *keys: str) -> None:
+        """Refuse a table that lacks several of these keys, all of them at once; a single one `get` knows more of."""
+        missing = [key for key in keys if key not in self.data]
+        if len(missing) > 1:
+            raise self.bad(f"{self.where}: {', '.join(map(repr, missing))} are missing")
+
     def get(self, key: str, kind: type, default: Any = ...) -> Any:
         self.asked.append(key)
         if key not in self.data:

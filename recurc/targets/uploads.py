@@ -55,7 +55,7 @@ def read_packages(t: Table, family: str, ports: tuple[str, ...], stock: Stock | 
     """`packages` of a board file: the formats in which a build for it is delivered. Which ones there are recurc.package knows.
 
     Raises:
-        InputError: no words, one of them twice, or some for a board without ports.
+        InputError: no words, one of them twice, or some with firmware in them for a board without ports.
     """
     if "packages" not in t.data:
         # As in the board files of builds that were made before boards said it.
@@ -67,8 +67,9 @@ def read_packages(t: Table, family: str, ports: tuple[str, ...], stock: Stock | 
     packages = t.words("packages", pattern=WORD)
     if len(set(packages)) != len(packages):
         raise t.bad("packages names one twice", "Leave one of the two out")
-    if packages and not ports:
-        raise t.bad("packages: nothing can be built for a board without ports", "Write packages = []")
+    firmware = [name for name in packages if name in (*PACKAGES, *FRAMEWORKS)]
+    if firmware and not ports:
+        raise t.bad(f"packages: no {firmware[0]} can be built for a board without ports", "Write packages = []")
     return packages
 
 

@@ -29,6 +29,11 @@ def test_bandwidth_of_a_region():
     assert load_board("stm32h7").region("qspi").bandwidth == 40_000_000
 
 
+def test_a_format_without_firmware_takes_no_port():
+    board = parse(GOOD.replace('ports = ["arm_common"]', 'ports = []\npackages = ["library"]'))
+    assert board.buildable and not board.linkable
+
+
 def test_the_sample_is_good():
     board = parse(GOOD)
     assert board.region("ram").end == 0x20001000
@@ -76,6 +81,13 @@ def test_streamed_tables_may_lie_in_ram_only_where_a_loader_fills_it():
         ('image = ["flash"]', 'image = ["ram"]', "empty after power-on"),
         ('image = ["flash"]', "image = []", "placement.image names no region"),
         ('image = ["flash"]', "", "'image' is missing"),
+        ('ports = ["arm_common"]\nclock_hz = 1000000', "", "top level: 'ports', 'clock_hz' are missing"),
+        ('kind = "cmsdk"\nbase = 0x40004000\n', "", "uart: 'kind', 'base' are missing"),
+        (
+            'ports = ["arm_common"]',
+            'ports = []\npackages = ["library", "firmware"]',
+            "no firmware can be built for a board with",
+        ),
         ("stack_bytes = 4096", "stack_bytes = 100", "not a multiple of 16"),
         ("stack_bytes = 4096", 'stack_bytes = "4096"', "must be of type int"),
         ("stack_bytes = 4096", "stack_bytes = true", "must be of type int"),
