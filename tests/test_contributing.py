@@ -6,11 +6,14 @@ import importlib
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from recurc.targets.boards import parse_board
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
@@ -33,6 +36,27 @@ def test_paths_are_there(path):
     for name, one in (("scheme_NAME", "scheme_int4"), ("ops/NAME", "ops/attention"), ("unpack_NAME", "unpack_s3")):
         path = path.replace(name, one)
     assert (ROOT / path).exists()
+
+
+def test_tests_that_it_names_are_there():
+    text = (ROOT / "tests/ops/test_new_op.py").read_text()
+    for name in set(re.findall(r"`(test_\w+)`", TEXT)):
+        assert f"def {name}(" in text, name
+
+
+def test_macros_have_the_arguments_that_it_lists():
+    lists = re.findall(r"(lin|norm)\.(\w+)\(([^()]*)\)", re.search(r"```\n( +lin.*?)```", TEXT, re.DOTALL)[1])
+    assert [name for _, name, _ in lists] == ["rows_of", "spent", "rows", "tile_call"]
+    for module, name, given in lists:
+        file = ROOT / "templates/ops" / {"lin": "linear.c.j2", "norm": "norm.c.j2"}[module]
+        taken = re.search(rf"macro {name}\(([^()]*)\)", file.read_text())[1].replace(', leave="return;"', "")
+        assert len(given.split(",")) == len(taken.split(",")), name
+
+
+def test_the_board_for_any_compiler_is_one():
+    text = textwrap.dedent(re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)[1])
+    board = parse_board(text, Path("any.toml"))
+    assert board.packages == ("cmake",) and not board.features and board.buildable
 
 
 def test_a_package_as_it_says_brings_all_of_its_files(tmp_path):
