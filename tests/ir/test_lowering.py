@@ -40,7 +40,7 @@ def test_python_and_lower_ask_the_same_check(name, value):
 
 
 def test_every_knob_says_what_it_may_be():
-    assert {*MOST, *WORDS, "symmetries"} == {f.name for f in fields(Lowering)}
+    assert {*MOST, *WORDS, "symmetries", "own_noise"} == {f.name for f in fields(Lowering)}
     for name, most in MOST.items():
         assert getattr(Lowering(**{name: most}), name) == most
     for name, words in WORDS.items():
