@@ -208,19 +208,21 @@ def contradiction(grids: Grids, inputs: NDArray[np.integer], labels: NDArray[np.
     looked, met = dict.fromkeys(puzzle_ids.tolist(), 0), dict.fromkeys(puzzle_ids.tolist(), 0)
     labelled = np.flatnonzero((~ignored).any(axis=1))
     some = np.linspace(0, len(labelled) - 1, min(len(labelled), max(1, MOST // len(grids)))).astype(int)
-    wanted = {(form.number, form.present(inputs[i]).tobytes())
-              for i in labelled[some] for form in grids.forms(inputs[i], int(puzzle_ids[i]))}  # fmt: skip
+    asked = {
+        int(i): [(form, form.present(inputs[i]).tobytes()) for form in grids.forms(inputs[i], int(puzzle_ids[i]))]
+        for i in labelled[some]
+    }
+    wanted = {(form.number, presented) for forms in asked.values() for form, presented in forms}
     keys = ((int(row), puzzle.tobytes()) for row, puzzle in zip(puzzle_ids, inputs))
     known = {key: i for i, key in enumerate(keys) if key in wanted}
-    for i in labelled[some]:
+    for i, forms in asked.items():
         label, kept = np.where(ignored[i], PAD, labels[i]).astype(inputs.dtype), ~ignored[i]
-        forms = grids.forms(inputs[i], int(puzzle_ids[i]))
-        if forms and (forms[0].own(label) != label)[kept].any():
+        if forms and (forms[0][0].own(label) != label)[kept].any():
             return f"the answer of example {i} is no grid at the upper left with its ends around it"
-        for form in forms:
+        for form, presented in forms:
             if form.number in looked:
                 looked[form.number] += 1
-            other = known.get((form.number, form.present(inputs[i]).tobytes()))
+            other = known.get((form.number, presented))
             if other is None:
                 continue
             met[form.number] += 1
